@@ -1,0 +1,36 @@
+"""The errors a user can cause, each told in one line."""
+
+import importlib
+from types import ModuleType
+
+
+class DentalzooError(ValueError):
+    """A user's error: one line that says what came, what was expected and what to do."""
+
+
+class BadFile(DentalzooError):
+    """A file that cannot be used. `path` names it and `reason` says why.
+
+    Args:
+        path: the file, as the user knows it.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path, reason: str):
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports the optional dependency `module`.
+
+    Raises:
+        DentalzooError: it is not installed; the message is the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DentalzooError(
+            f"{module} is needed for this and cannot be imported ({error}). "
+            f"Install it with: pip install 'dentalzoo[{extra}]'. Received: no module {module!r}"
+        ) from error
