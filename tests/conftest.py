@@ -1,0 +1,54 @@
+"""What every test shares: a quiet TensorFlow, the options and four fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for news
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write tests/golden/*.json from what the models compute now",
+    )
+
+
+@pytest.fixture(scope="session")
+def update_golden(request) -> bool:
+    """True when the golden files are to be written rather than compared."""
+    return request.config.getoption("--update-golden")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets that DENTALZOO_DATA names; the test is skipped without it."""
+    folder = os.environ.get("DENTALZOO_DATA")
+    if not folder:
+        pytest.skip("DENTALZOO_DATA names no folder of real data")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_logical_cpus(request):
+    """Splits the CPU before the first test: once TensorFlow has started it is too late."""
+    if any("mirrored" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        import tensorflow as tf
+
+        cpu, half = (
+            tf.config.list_physical_devices("CPU")[0],
+            tf.config.LogicalDeviceConfiguration(),
+        )
+        tf.config.set_logical_device_configuration(cpu, [half, half])
+
+
+@pytest.fixture(scope="session")
+def mirrored(_two_logical_cpus):
+    """The one MirroredStrategy of the process, over two logical CPUs; a second one would fail."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes .venv, with dentalzoo and all it needs in it; `make setup` calls it when the pins have changed.
+# PYTHON=python3.12 chooses another interpreter. pip takes its own settings from the environment.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+# Debian and Ubuntu packages are installed when we may; otherwise the user is told which.
+packages() {
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing $* with apt-get" >&2
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get update -q && apt-get install -yq --no-install-recommends "$@"; } >&2 ||
+            fail "apt-get could not install $*"
+    else
+        fail "$* is missing. Install it first (Debian, Ubuntu: sudo apt-get install $*) and run this again."
+    fi
+}
+
+# The first interpreter that dentalzoo runs on; 3.11 is the most tested.
+interpreter() {
+    for name in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
+        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+python=$(interpreter)
+if [ -z "$python" ] && [ -z "${PYTHON:-}" ]; then
+    packages python3 python3-venv
+    python=$(interpreter)
+fi
+[ -n "$python" ] || fail "dentalzoo needs Python 3.11, 3.12 or 3.13; name one with PYTHON=/path/to/python. Received: ${PYTHON:-$(python3 -V 2>&1)}"
+
+if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    echo "setup: making .venv with $("$python" -V); the first time takes minutes" >&2
+    "$python" -m venv --clear .venv
+fi
+.venv/bin/python -m pip install --quiet --editable '.[all,dev]' >&2
