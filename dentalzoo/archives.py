@@ -1,0 +1,121 @@
+"""Unpacks an archive that nobody vouches for: the whole of it or nothing."""
+
+import os
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from gzip import BadGzipFile, GzipFile
+from pathlib import Path
+from typing import IO
+
+from dentalzoo.errors import BadFile
+
+MAX_MEMBERS = 10_000
+CHUNK = 1 << 18  # bytes
+
+_Member = tuple[str, IO[bytes] | None]  # name and content; None: a directory
+
+_DAMAGE = (
+    EOFError,
+    zlib.error,
+    BadGzipFile,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    NotImplementedError,  # a zip's method of compression
+)
+
+
+def unpack(archive: Path, folder: Path, limit: int) -> None:
+    """Unpacks a .zip or .tar.gz into the new directory `folder`, which an error leaves absent.
+
+    Args:
+        archive: told apart by its first bytes, not by its name.
+        folder: must not exist; its parent must.
+        limit: the most bytes that may come out.
+
+    Raises:
+        BadFile: the archive is damaged, is larger than `limit` or has a member that is neither a
+            regular file nor a directory, lies outside (`..`, an absolute name) or comes twice.
+    """
+    folder.mkdir()
+    try:
+        members = _from_zip if zipfile.is_zipfile(archive) else _from_tar
+        _write(archive, members(archive, limit), folder, limit)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, _DAMAGE):
+            raise BadFile(archive, f"a damaged archive. Received: {error}") from error
+        raise
+
+
+def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) -> None:
+    written = 0
+    for count, (name, content) in enumerate(members, start=1):
+        parts = name.removesuffix("/").split("/")
+        if {"", ".."}.intersection(parts) or re.search(r"[\\:\0]", name):
+            raise _refused(archive, f"a member called {name!r}")
+        if count > MAX_MEMBERS:
+            raise _refused(archive, f"more than {MAX_MEMBERS} members")
+        path = folder.joinpath(*parts)
+        try:
+            (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
+            file = None if content is None else path.open("xb")
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _refused(archive, f"two members called {name!r}") from error
+        if file is None:
+            continue
+        with file:
+            while block := content.read(CHUNK):
+                written += len(block)
+                if written > limit:
+                    raise _refused(archive, f"more than {limit} bytes")
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _from_zip(archive: Path, limit: int) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or member.flag_bits & 1:
+                raise _refused(archive, f"{member.filename!r}, a link, a device or encrypted")
+            if member.is_dir():
+                yield member.filename, None
+            else:
+                with file.open(member) as content:
+                    yield member.filename, content
+
+
+def _from_tar(archive: Path, limit: int) -> Iterator[_Member]:
+    with (
+        archive.open("rb") as raw,
+        _Bounded(archive, raw, 2 * limit) as stream,
+        tarfile.open(fileobj=stream, mode="r|") as file,
+    ):
+        for member in file:
+            if not (member.isdir() or member.isreg()) or member.issparse():
+                raise _refused(archive, f"{member.name!r}, a link or a device")
+            yield member.name, file.extractfile(member)
+
+
+class _Bounded(GzipFile):
+    """Bounds what tarfile reads in all: headers and skipped members cost memory and time too."""
+
+    def __init__(self, archive: Path, raw: IO[bytes], limit: int):
+        super().__init__(fileobj=raw, mode="rb")
+        self._archive, self._limit = archive, limit
+
+    def read(self, size: int = -1) -> bytes:
+        block = super().read(size)
+        if self.tell() > self._limit:
+            raise _refused(self._archive, f"more than {self._limit} bytes")
+        return block
+
+
+def _refused(archive: Path, received: str) -> BadFile:
+    return BadFile(archive, f"refused, and nothing was unpacked. Received: {received}")
