@@ -1,3 +1,19 @@
-"""dentalzoo: published models for dental imaging, in Keras and TensorFlow."""
+"""dentalzoo: published models for dental imaging, rebuilt in Keras and TensorFlow.
+
+Importing it imports neither TensorFlow nor NumPy: each function imports what it needs.
+"""
+
+from dentalzoo.bundle import Bundle as Bundle
+from dentalzoo.bundle import export as export
+from dentalzoo.bundle import load as load
+from dentalzoo.bundle import verify as verify
+from dentalzoo.errors import BadFile as BadFile
+from dentalzoo.errors import DentalzooError as DentalzooError
+from dentalzoo.registry import build as build
+from dentalzoo.registry import info as info
+from dentalzoo.registry import list_models as list_models
+from dentalzoo.tasks import evaluate as evaluate
+from dentalzoo.tasks import predict as predict
+from dentalzoo.train import train as train
 
 __version__ = "0.1.0"

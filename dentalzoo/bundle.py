@@ -1,0 +1,468 @@
+"""The on-disk format of a model: save, verify, load.
+
+A bundle is a folder: `saved_model/` (the contract: signatures, usable with TensorFlow alone),
+`metadata.json`, `README.md` (the model card) and `SHA256SUMS` (coreutils' format, every other
+file). Weights are stored once, inside the SavedModel, in float32, float16 or int8; computing is in
+float32. docs/bundle_format.md has the details.
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dentalzoo import hub, registry
+from dentalzoo.card import model_card
+from dentalzoo.errors import DentalzooError
+from dentalzoo.files import write_atomically, write_json
+
+STORAGE = ("float32", "float16", "int8")
+SUMS = "SHA256SUMS"
+
+# Ops that reach outside the graph; no model needs them.
+_FORBIDDEN_OPS = {
+    *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
+    *("PrintV2", "Save", "SaveSlices", "DeleteFile", "RemoteCall", "LoadLibrary"),
+}
+_CHECKPOINT_OPS = {"SaveV2", "MergeV2Checkpoints", "RestoreV2"}
+
+
+class Bundle:
+    """A loaded bundle: every signature of its SavedModel is a method.
+
+    A method takes arrays in the order of `metadata["signatures"]` and returns a dict of arrays. A
+    picture may come without its batch axis, a grey one without its channel axis too; the results
+    then have no batch axis either.
+
+    Attributes:
+        path: the bundle's folder.
+        metadata: the content of metadata.json.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, Any], loaded):
+        self.path, self.metadata = path, metadata
+        self._loaded = loaded  # held: signatures die with it
+
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r}, signatures={sorted(self.metadata['signatures'])})"
+
+    @property
+    def name(self) -> str:
+        """`model.tag`, or the model's name where there is no tag."""
+        tag = self.metadata["tag"]
+        return self.metadata["name"] + (f".{tag}" if tag else "")
+
+    def __getattr__(self, name: str):
+        if name.startswith("_") or name not in self.metadata["signatures"]:
+            raise AttributeError(
+                f"{self.name} has the signatures {sorted(self.metadata['signatures'])}. "
+                f"Received: {name!r}"
+            )
+        return lambda *arrays: self._call(name, arrays)
+
+    def _call(self, name: str, arrays: tuple) -> dict[str, Any]:
+        import tensorflow as tf
+
+        inputs = self.metadata["signatures"][name]["inputs"]
+        if len(arrays) != len(inputs):
+            raise DentalzooError(
+                f"{name} takes {', '.join(inputs)}. Received: {len(arrays)} arguments"
+            )
+        tensors, single = {}, False
+        for (key, spec), array in zip(inputs.items(), arrays, strict=True):
+            tensors[key], added = _as_input(key, spec, array)
+            single = single or added
+        try:
+            results = self._loaded.signatures[name](**tensors)
+        except tf.errors.InvalidArgumentError as error:
+            reason = next((line for line in error.message.splitlines() if line.strip()), "")
+            shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+            raise DentalzooError(
+                f"{name} refused its input: {reason}. Received: {shapes}"
+            ) from None
+        return {
+            key: value.numpy()[0] if single else value.numpy() for key, value in results.items()
+        }
+
+    def to_keras(self):
+        """The Keras model of the bundle with its weights, for fine-tuning or inspection.
+
+        Raises:
+            DentalzooError: this version of dentalzoo builds another network from the config.
+        """
+        module = registry.module_of(self.metadata["name"])
+        model = module.build_model(inference_config(module.Config(**self.metadata["config"])))
+        values = self._loaded.read_weights()
+        if [tuple(value.shape) for value in values] != [tuple(w.shape) for w in model.weights]:
+            raise DentalzooError(
+                "the stored weights do not fit the network that this version builds; use the "
+                f"version that made them: {self.metadata['dentalzoo']}. Received: {self.path}"
+            )
+        for variable, value in zip(model.weights, values, strict=True):
+            variable.assign(value)
+        return model
+
+
+def _as_input(key: str, spec: dict, array) -> tuple[Any, bool]:
+    """An array as the tensor that a signature takes, and whether a batch axis was added."""
+    import numpy as np
+    import tensorflow as tf
+
+    if spec["dtype"] == "string":
+        return tf.constant(array), False
+    array = np.asarray(array)
+    if array.dtype != spec["dtype"]:
+        hint = " (grey values 0..255)" if spec["dtype"] == "uint8" else ""
+        raise DentalzooError(
+            f"{key} is {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
+        )
+    rank = len(spec["shape"])
+    if rank == 4 and array.ndim == 2:
+        array = array[..., None]
+    single = array.ndim == rank - 1
+    if single:
+        array = array[None]
+    if array.ndim != rank:
+        raise DentalzooError(
+            f"{key} has the shape {tuple(spec['shape'])}. Received: shape {array.shape}"
+        )
+    return tf.constant(array), single
+
+
+def inference_config(config):
+    """The config of a network that gets its weights from elsewhere."""
+    if hasattr(config, "encoder_weights"):
+        return dataclasses.replace(config, encoder_weights=None)
+    return config
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def export(
+    model,
+    path: str | Path,
+    name: str,
+    config=None,
+    *,
+    tag: str | None = None,
+    storage: str = "float32",
+    training: dict | None = None,
+    data: dict | None = None,
+    metrics: dict | None = None,
+) -> Bundle:
+    """Writes a model as a bundle and loads it.
+
+    Args:
+        model: a `keras.Model` that `build(name)` made, trained or not.
+        path: the folder to make; it must not exist or be an older bundle, which is replaced.
+        name: the model's name in the zoo.
+        config: the config it was built from, the first variant's where None.
+        tag: `<training data>_v<N>` of a release.
+        storage: `float32`, `float16` (half the size) or `int8` (a quarter: matrices in 8 bits with
+            a float32 scale per output channel). Vectors stay in float32.
+        training: how it was trained, plain values.
+        data: what it was trained on: `name`, `licence`, ...
+        metrics: what it reaches.
+
+    Returns:
+        The bundle, loaded from the disk.
+
+    Raises:
+        DentalzooError: unknown name or storage, a folder that is something else, a full disk.
+    """
+    module = registry.module_of(name)
+    config = inference_config(config or registry.configure(name))
+    if storage not in STORAGE:
+        raise DentalzooError(f"storage is one of: {', '.join(STORAGE)}. Received: {storage!r}")
+    path = Path(path)
+    if path.exists() and any(path.iterdir()) and not (path / "metadata.json").is_file():
+        raise DentalzooError(
+            f"a new folder or an older bundle was expected. Received: {path}, which holds "
+            "something else"
+        )
+    import keras
+    import tensorflow as tf
+
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        stored = _store(model, storage)
+        functions = module.signatures(stored, config)
+        for key, function in functions.items():
+            setattr(stored, key, function)
+        tf.saved_model.save(stored, str(aside / "saved_model"), signatures=functions)
+        (aside / "saved_model" / "fingerprint.pb").unlink(missing_ok=True)
+        metadata = {
+            "format": 1,
+            "name": name,
+            "tag": tag,
+            "task": registry.ZOO[name].task,
+            "summary": registry.ZOO[name].summary,
+            "about": module.ABOUT,
+            "signatures": {key: _describe(function) for key, function in functions.items()},
+            "config": dataclasses.asdict(config),
+            "parameters": int(model.count_params()),
+            "storage": storage,
+            "data": data or {},
+            "training": training or {},
+            "metrics": metrics or {},
+            "dentalzoo": _version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+            "date": datetime.date.today().isoformat(),
+        }
+        _write_description(aside, metadata)
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.exists():
+            os.replace(path, old)
+        os.replace(aside, path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise DentalzooError(f"{path} could not be written. Received: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return load(path)
+
+
+def reexport(
+    name_or_path: str | Path,
+    path: str | Path,
+    tag: str | None = None,
+    storage: str = "float32",
+    data: dict | None = None,
+) -> Bundle:
+    """Writes a bundle or the bundle of a run anew: under a tag, in another storage.
+
+    Args:
+        name_or_path: what `load` takes.
+        path: the folder to make.
+        tag: `<training data>_v<N>` of a release.
+        storage: see `export`.
+        data: entries that replace those of the metadata, such as `name` and `licence`.
+
+    Returns:
+        The new bundle; metrics are not carried over where the storage is another.
+
+    Raises:
+        DentalzooError: as `load` and `export`.
+    """
+    source = load(name_or_path)
+    old = source.metadata
+    return export(
+        source.to_keras(),
+        path,
+        old["name"],
+        registry.module_of(old["name"]).Config(**old["config"]),
+        tag=tag or old["tag"],
+        storage=storage,
+        training=old["training"],
+        data={**old["data"], **(data or {})},
+        metrics=old["metrics"] if storage == old["storage"] else None,
+    )
+
+
+def add_metrics(bundle: Bundle, metrics: dict) -> Bundle:
+    """Records metrics in a bundle's metadata and card."""
+    bundle.metadata["metrics"] = metrics
+    _write_description(bundle.path, bundle.metadata)
+    return bundle
+
+
+def _version() -> str:
+    from dentalzoo import __version__
+
+    return __version__
+
+
+def _write_description(path: Path, metadata: dict) -> None:
+    """metadata.json, the card, and last the sums of all files."""
+    write_json(path / "metadata.json", metadata)
+    write_atomically(path / "README.md", model_card(metadata))
+    lines = [f"{_sha256(file)}  {file.relative_to(path).as_posix()}" for file in _files(path)]
+    write_atomically(path / SUMS, "\n".join(lines) + "\n")
+
+
+def _describe(function) -> dict:
+    """Names, shapes and dtypes of a signature's inputs and outputs; null is any size."""
+
+    def plain(specs: dict) -> dict:
+        return {
+            key: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+            for key, spec in specs.items()
+        }
+
+    concrete = function.get_concrete_function()
+    inputs = {spec.name: spec for spec in function.input_signature}
+    return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}
+
+
+def _store(model, storage: str):
+    """A tf.Module that holds the model's weights in `storage` and computes in float32.
+
+    Called like the model. `read_weights()` returns the weights in the order of `model.weights`.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    class Stored(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.stored, self.scales = [], []
+            for weight in model.weights:
+                value, scale = np.asarray(weight), None
+                if value.ndim > 1 and storage == "float16":
+                    value = value.astype(np.float16)
+                elif value.ndim > 1 and storage == "int8":
+                    axes = range(value.ndim - 1) if value.shape[-1] > 1 else (0, 1, value.ndim - 1)
+                    scale = np.abs(value).max(axis=tuple(axes), keepdims=True) / np.float32(127)
+                    scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+                    value = np.round(value / scale).astype(np.int8)
+                self.stored.append(tf.Variable(value, trainable=False))
+                self.scales.append(tf.Variable(np.float32(1) if scale is None else scale))
+
+        @tf.function(input_signature=[])
+        def read_weights(self):
+            return [
+                tf.cast(value, tf.float32) * scale
+                if value.dtype == tf.int8
+                else tf.cast(value, tf.float32)
+                for value, scale in zip(self.stored, self.scales, strict=True)
+            ]
+
+        def __call__(self, inputs):
+            values = dict(zip(map(id, model.weights), self.read_weights(), strict=True))
+            outputs, _ = model.stateless_call(
+                [values[id(v)] for v in model.trainable_variables],
+                # Seeds of dropout are no weights and are not used here.
+                [values.get(id(v), v.value) for v in model.non_trainable_variables],
+                inputs,
+                training=False,
+            )
+            return outputs
+
+    return Stored()
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def load(name_or_path: str | Path) -> Bundle:
+    """Loads a bundle after verifying it.
+
+    Args:
+        name_or_path: a released name (`panoramic_unet.panoramic_teeth_v1`, or `panoramic_unet` for
+            its newest release) or a folder: a bundle, or a training run that holds one.
+
+    Raises:
+        DentalzooError: no such bundle, or one that is damaged or unsafe; nothing is loaded then.
+    """
+    path = find(name_or_path)
+    verify(path)
+    metadata = json.loads((path / "metadata.json").read_text())
+    import tensorflow as tf
+
+    _refuse_unsafe_graph(path)
+    return Bundle(path, metadata, tf.saved_model.load(str(path / "saved_model")))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The local folder of a bundle, downloaded if it has to be."""
+    return hub.resolve(
+        name_or_path,
+        names=registry.ZOO,
+        tags=lambda name: registry.module_of(name).PRETRAINED,
+    )
+
+
+def verify(name_or_path: str | Path) -> dict:
+    """Compares every file of a bundle with its SHA-256.
+
+    Returns:
+        {"bundle": path, "files": number of files, "bytes": their size}.
+
+    Raises:
+        DentalzooError: a file differs, is missing or is not listed; the message names it.
+    """
+    path = find(name_or_path)
+    try:
+        lines = (path / SUMS).read_text().splitlines()
+        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError) as error:
+        raise DentalzooError(f"{path / SUMS} cannot be read. Received: {error}") from None
+    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    for name in sorted(expected.keys() - found.keys()):
+        raise DentalzooError(f"{path}: a file is missing. Received: no {name}")
+    for name in sorted(found.keys() - expected.keys()):
+        raise DentalzooError(f"{path}: a file is not listed in {SUMS}. Received: {name}")
+    for name, file in sorted(found.items()):
+        digest = _sha256(file)
+        if digest != expected[name]:
+            raise DentalzooError(
+                f"{file} is damaged: sha256 {expected[name]} was expected; nothing was loaded. "
+                f"Fetch the bundle again. Received: {digest}"
+            )
+    size = sum(file.stat().st_size for file in found.values())
+    return {"bundle": str(path), "files": len(found), "bytes": size}
+
+
+def _files(path: Path) -> list[Path]:
+    """All files of a bundle but the sums; a link counts as a file and so is not followed."""
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if (file.is_symlink() or not file.is_dir()) and file != path / SUMS
+    )
+
+
+def _sha256(path: Path) -> str:
+    if path.is_symlink() or not path.is_file():
+        raise DentalzooError(f"a bundle holds plain files only. Received: {path}")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_unsafe_graph(path: Path) -> None:
+    """Refuses a SavedModel that could do anything but compute, before it is loaded."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    content = saved_model_pb2.SavedModel()
+    try:
+        content.ParseFromString((path / "saved_model" / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise DentalzooError(f"{path} holds no readable SavedModel. Received: {error}") from None
+    for graph in content.meta_graphs:
+        functions = graph.graph_def.library.function
+        for function in functions:
+            saver = "traced_save" in function.signature.name
+            saver = saver or "traced_restore" in function.signature.name
+            for node in function.node_def:
+                called = node.attr["f"].func.name if "f" in node.attr else ""
+                if (
+                    node.op in _FORBIDDEN_OPS
+                    or (node.op in _CHECKPOINT_OPS and not saver)
+                    or "traced_save" in called
+                    or "traced_restore" in called
+                ):
+                    _refuse(path, node.op)
+        init = graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name
+        for node in graph.graph_def.node:
+            initial = node.name == init.partition(":")[0]
+            if node.op in _FORBIDDEN_OPS or (initial and (node.op != "NoOp" or node.input)):
+                _refuse(path, node.op)
+        for asset in graph.asset_file_def:
+            if Path(asset.filename).is_absolute() or ".." in Path(asset.filename).parts:
+                _refuse(path, f"asset {asset.filename}")
+
+
+def _refuse(path: Path, what: str):
+    raise DentalzooError(
+        f"{path}: the SavedModel reaches outside itself and is not loaded. Received: {what}"
+    )

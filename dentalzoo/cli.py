@@ -1,0 +1,230 @@
+"""The `dentalzoo` command: one sub-command per public function, no logic."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import dentalzoo as dz
+from dentalzoo import registry
+from dentalzoo.bundle import STORAGE
+from dentalzoo.distribute import STRATEGIES
+from dentalzoo.errors import DentalzooError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 0, 1 where some pictures failed, 2 for a user's error."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("dentalzoo").setLevel(logging.INFO)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+    try:
+        return options.run(options) or 0
+    except DentalzooError as error:
+        print(f"dentalzoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dentalzoo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dentalzoo", description="Published models for dental imaging."
+    )
+    parser.add_argument("--version", action="version", version=dz.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name, run, text, *, as_json=False):
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        if as_json:
+            made.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        return made
+
+    add = command("list", _list, "the models of the zoo", as_json=True)
+    add.add_argument("--task", help="only those of this task")
+    add.add_argument("--markdown", action="store_true", help="the table of the README")
+
+    add = command("info", _info, "what is known about a model", as_json=True)
+    add.add_argument("name")
+
+    add = command("train", _train, "train a model and write a bundle")
+    add.add_argument("name")
+    add.add_argument("--data", required=True, help="folder of annotated pictures")
+    add.add_argument("--out", required=True, help="folder of the run")
+    add.add_argument("--variant", help="see `dentalzoo info NAME`")
+    add.add_argument("--epochs")
+    add.add_argument("--batch-size")
+    add.add_argument("--encoder-weights", help="imagenet, a file, or none")
+    add.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings")
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--strategy", choices=STRATEGIES, default="default")
+    add.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
+    add.add_argument("--init", metavar="BUNDLE", help="start from a bundle of the same network")
+    add.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    add.add_argument("--storage", choices=STORAGE, default="float32")
+
+    add = command("evaluate", _evaluate, "measure a bundle on annotated data", as_json=True)
+    add.add_argument("bundle")
+    add.add_argument("--data", required=True)
+    add.add_argument("--split", help="train, val or test; all pictures where not given")
+    add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
+    add.add_argument("--threshold", type=float)
+
+    add = command("predict", _predict, "apply a bundle to pictures")
+    add.add_argument("bundle")
+    add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
+    add.add_argument("--out", required=True)
+    add.add_argument(
+        "--overlay", action="store_true", help="also the picture with the result on it"
+    )
+    add.add_argument("--threshold", type=float)
+
+    add = command("export", _export, "write a run or a bundle as a bundle, anew")
+    add.add_argument("bundle")
+    add.add_argument("--out", required=True)
+    add.add_argument("--tag", help="<training data>_v<N>")
+    add.add_argument("--storage", choices=STORAGE, default="float32")
+    add.add_argument("--data", nargs="+", default=[], metavar="KEY=VALUE", help="name, licence ...")
+
+    add = command("verify", _verify, "compare a bundle's files with their SHA-256", as_json=True)
+    add.add_argument("bundle")
+
+    add = command("check", _check, "read annotated data and say what is wrong", as_json=True)
+    add.add_argument("data")
+    add.add_argument("--split")
+    add.add_argument("--num-classes", type=int, default=1)
+
+    add = command("phantoms", _phantoms, "draw panoramic phantoms with exact labels")
+    add.add_argument("--out", required=True)
+    add.add_argument("--count", type=int, default=20)
+    add.add_argument("--seed", type=int, default=0)
+    add.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("HEIGHT", "WIDTH"))
+    return parser
+
+
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    for word in words:
+        if "=" not in word:
+            raise DentalzooError(f"settings are given as KEY=VALUE. Received: {word!r}")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _show(options, content, text: str | None = None) -> None:
+    as_text = text is not None and not options.json
+    print(text if as_text else json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _list(options):
+    entries = {name: registry.ZOO[name] for name in dz.list_models(options.task)}
+    rows = [{"name": name, **entry._asdict()} for name, entry in entries.items()]
+    if options.markdown:
+        print(registry.markdown_table())
+        return
+    width = max(map(len, entries))
+    lines = [f"{name:{width}}  {entry.task:13} {entry.summary}" for name, entry in entries.items()]
+    _show(options, {"models": rows}, "\n".join(lines))
+
+
+def _info(options):
+    content = dz.info(options.name)
+    text = "\n".join(
+        [
+            f"{content['name']}: {content['summary']}",
+            *(f"{key:13} {content[key]}" for key in ("paper", "inputs", "outputs")),
+            f"{'use':13} {content['intended_use']}",
+            *(
+                f"{'variant':13} {name}: {', '.join(f'{k}={v!r}' for k, v in config.items())}"
+                for name, config in content["variants"].items()
+            ),
+            *(
+                f"{'pretrained':13} {name}: {weights['data']}"
+                for name, weights in content["pretrained"].items()
+            ),
+        ]
+    )
+    _show(options, content, text)
+
+
+def _train(options):
+    overrides = _pairs(options.set)
+    for key in ("epochs", "batch_size", "encoder_weights"):
+        if getattr(options, key) is not None:
+            overrides[key] = getattr(options, key)
+    bundle = dz.train(
+        options.name,
+        options.data,
+        options.out,
+        options.variant,
+        strategy=options.strategy,
+        seed=options.seed,
+        mixed_precision=options.mixed_precision,
+        resume=options.resume,
+        init=options.init,
+        storage=options.storage,
+        **overrides,
+    )
+    print(bundle.path)
+
+
+def _evaluate(options):
+    from dentalzoo import tasks
+
+    bundle = dz.load(options.bundle)
+    report = dz.evaluate(
+        bundle,
+        options.data,
+        split=options.split,
+        out=options.out,
+        threshold=options.threshold,
+    )
+    lines = [f"{key:24} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
+    _show(options, report, "\n".join(lines))
+
+
+def _predict(options):
+    report = dz.predict(
+        options.bundle,
+        options.inputs,
+        options.out,
+        overlay=options.overlay,
+        threshold=options.threshold,
+    )
+    print(f"{report.written} written to {options.out}, {len(report.failed)} failed")
+    return 1 if report.failed else 0
+
+
+def _export(options):
+    from dentalzoo.bundle import reexport
+
+    data = _pairs(options.data)
+    made = reexport(options.bundle, options.out, options.tag, options.storage, data)
+    print(made.path)
+
+
+def _verify(options):
+    report = dz.verify(options.bundle)
+    text = f"{report['bundle']}: {report['files']} files, {report['bytes']} bytes, all as listed"
+    _show(options, report, text)
+
+
+def _check(options):
+    from dentalzoo.data.masks import check_folder
+
+    report = check_folder(options.data, options.split, options.num_classes)
+    lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
+    _show(options, report, "\n".join(lines))
+    return 1 if report["skipped"] or report["duplicates"] else 0
+
+
+def _phantoms(options):
+    from dentalzoo.data.phantoms import write_panoramic_dataset
+
+    height, width = options.size
+    print(write_panoramic_dataset(options.out, options.count, options.seed, height, width))

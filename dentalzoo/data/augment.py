@@ -1,0 +1,53 @@
+"""Paired augmentation with Albumentations, reproducible whatever the number of threads.
+
+A shared `Compose` draws from one stream, so with two workers the draw that a sample gets depends
+on which thread came first. Here each draw is seeded by (seed, epoch, index of the sample).
+"""
+
+import os
+import random
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from dentalzoo.errors import require
+
+
+def albumentations():
+    """The Albumentations package, kept from asking the network for updates.
+
+    Raises:
+        DentalzooError: it is not installed.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    module = require("albumentations", "panoramic_unet")
+    require("cv2", "panoramic_unet").setNumThreads(0)  # tf.data brings the threads
+    return module
+
+
+class Augment:
+    """Applies one list of transforms to the image of a sample and to all that belongs to it.
+
+    Args:
+        transforms: returns the list of Albumentations transforms; called once per thread, since
+            transforms carry state.
+        seed: draws are a function of (seed, epoch, index) alone.
+
+    Called with a sample (`image` uint8 (H, W, C), optional `mask` uint8 (H, W, 1)), the epoch and
+    the sample's index; returns a new sample of the same dtypes.
+    """
+
+    def __init__(self, transforms: Callable[[], list], seed: int = 0):
+        self._transforms, self._seed, self._local = transforms, seed, threading.local()
+
+    def __call__(self, sample: dict, epoch: int, index: int) -> dict:
+        if not hasattr(self._local, "compose"):
+            self._local.compose = albumentations().Compose(self._transforms())
+        sequence = np.random.SeedSequence([self._seed, epoch, index])
+        self._local.compose.set_random_state(
+            np.random.default_rng(sequence),
+            random.Random(int(sequence.generate_state(1, np.uint64)[0])),
+        )
+        paired = {key: sample[key] for key in ("image", "mask") if key in sample}
+        return {**sample, **self._local.compose(**paired)}

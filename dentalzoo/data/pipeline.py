@@ -1,0 +1,238 @@
+"""The shared tf.data pipeline, its order decided once:
+
+decode -> cache -> shuffle -> augment -> batch -> to float -> prefetch, of one shard.
+
+- Every file is decoded and checked once, before the first step: a bad one is named then, not hours
+  into a training, and later epochs read small uint8 arrays from memory or from one file.
+- The order of an epoch and each random draw are functions of (seed, epoch, index), so a training
+  that was killed goes on with the batches it would have had.
+- Python is entered once per batch, which costs half of entering it once per sample.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dentalzoo.errors import BadFile, DentalzooError
+
+log = logging.getLogger("dentalzoo")
+
+
+class Cache:
+    """Decoded samples, all of one shape: a dict of arrays (N, ...), in memory or on disk.
+
+    Args:
+        names: a name per sample, for messages.
+        load: index -> dict of arrays; raises BadFile for a sample that cannot be used.
+        folder: where to keep the arrays (one `.npy` per key, mapped into memory), or None for
+            memory. A folder that holds the same `fingerprint` is used as it is.
+        fingerprint: what the content depends on (files, sizes, times, settings).
+        strict: raise for the first bad sample instead of skipping it.
+
+    Attributes:
+        arrays: key -> array (N, ...) of the N samples that could be read.
+        names: their names.
+        skipped: (name, reason) of the others.
+
+    Raises:
+        DentalzooError: no sample could be read, or the first bad one if `strict`.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        load: Callable[[int], dict[str, np.ndarray]],
+        folder: str | Path | None = None,
+        fingerprint: object = None,
+        strict: bool = False,
+    ):
+        self.skipped: list[tuple[str, str]] = []
+        self._folder = None if folder is None else Path(folder)
+        key = hashlib.sha256(repr((list(names), fingerprint)).encode()).hexdigest()
+        if self._folder is not None and self._reopen(key):
+            return
+        self.names, self.arrays, kept = [], {}, 0
+        with ThreadPoolExecutor(2) as pool:
+            samples = _ahead(pool, lambda index: _try(load, names, index), len(names), 8)
+            for index, sample in enumerate(tqdm(samples, "reading", len(names), disable=None)):
+                if isinstance(sample, BadFile):
+                    if strict:
+                        raise sample
+                    self.skipped.append((names[index], sample.reason))
+                    log.warning("skipped %s", sample)
+                    continue
+                if not self.arrays:
+                    self.arrays = {
+                        key_: self._allocate(key_, (len(names), *value.shape), value.dtype)
+                        for key_, value in sample.items()
+                    }
+                for key_, value in sample.items():
+                    self.arrays[key_][kept] = value
+                self.names.append(names[index])
+                kept += 1
+        if not kept:
+            raise DentalzooError(
+                f"no sample could be read; at least 1 is needed. Received: {len(names)} samples, "
+                f"{len(self.skipped)} of them bad"
+            )
+        if self._folder is not None:
+            self._publish(key)
+        self.arrays = {key_: array[:kept] for key_, array in self.arrays.items()}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _allocate(self, key: str, shape: tuple, dtype) -> np.ndarray:
+        if self._folder is None:
+            return np.empty(shape, dtype)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "cache.json").unlink(missing_ok=True)
+        return np.lib.format.open_memmap(self._folder / f"{key}.npy", "w+", dtype, shape)
+
+    def _publish(self, key: str) -> None:
+        """Declares the arrays complete: cache.json is written last and replaces atomically."""
+        for array in self.arrays.values():
+            array.flush()
+        content = {
+            "key": key,
+            "names": self.names,
+            "skipped": self.skipped,
+            "arrays": list(self.arrays),
+        }
+        temporary = self._folder / "cache.json.tmp"
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, self._folder / "cache.json")
+
+    def _reopen(self, key: str) -> bool:
+        try:
+            content = json.loads((self._folder / "cache.json").read_text())
+            if content["key"] != key:
+                return False
+            self.names = content["names"]
+            self.skipped = [tuple(pair) for pair in content["skipped"]]
+            self.arrays = {
+                name: np.load(self._folder / f"{name}.npy", mmap_mode="r")[: len(self.names)]
+                for name in content["arrays"]
+            }
+        except (OSError, ValueError, KeyError):
+            return False
+        for name, reason in self.skipped:
+            log.warning("skipped %s: %s", name, reason)
+        return True
+
+
+def _try(load, names, index):
+    try:
+        return load(index)
+    except BadFile as error:
+        return error
+    except OSError as error:
+        return BadFile(names[index], f"it cannot be read. Received: {error}")
+
+
+def _ahead(pool, work, count: int, depth: int):
+    """Results of work(0), work(1), ... in order, at most `depth` of them under way."""
+    pending = []
+    for index in range(count):
+        pending.append(pool.submit(work, index))
+        if len(pending) == depth:
+            yield pending.pop(0).result()
+    for future in pending:
+        yield future.result()
+
+
+def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
+    """The order (N,) int64 in which epoch `epoch` visits `count` samples."""
+    if not shuffle:
+        return np.arange(count)
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def batches(
+    cache: Cache,
+    batch_size: int,
+    *,
+    epochs: range = range(1),
+    shuffle: bool = False,
+    augment: Callable[[dict, int, int], dict] | None = None,
+    finish: Callable[[dict], dict] | None = None,
+    seed: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    workers: int | None = None,
+):
+    """A `tf.data.Dataset` of batches over the given epochs.
+
+    Args:
+        cache: the decoded samples.
+        batch_size: samples per batch; the last batch of an epoch holds the rest.
+        epochs: which epochs to deliver, one after the other.
+        shuffle: whether each epoch has an order of its own.
+        augment: called as augment(sample, epoch, index) on NumPy arrays; keeps the dtypes.
+        finish: maps a batch of tensors to what the model reads, for example float32 in [0, 1].
+        seed: seed of the orders.
+        shard: (index, number of shards): this worker's share of each epoch.
+        workers: batches made at the same time; chosen by tf.data where None.
+
+    Returns:
+        A dataset of dicts with known cardinality; a partial sample's shape is known but for B.
+
+    Raises:
+        DentalzooError: the batch size or the shard make no sense.
+    """
+    import tensorflow as tf
+
+    index, shards = shard
+    share = len(range(index, len(cache), shards))
+    if batch_size < 1 or not 0 <= index < shards or not share:
+        raise DentalzooError(
+            "a batch size of at least 1 and a shard (index, number) with index < number <= samples "
+            f"were expected. Received: batch_size={batch_size}, shard={shard}, "
+            f"{len(cache)} samples"
+        )
+
+    def order(epoch):
+        return epoch_order(len(cache), seed, int(epoch), shuffle)[index::shards]
+
+    def gather(epoch, chosen):
+        rows = {key: array[chosen] for key, array in cache.arrays.items()}
+        if augment is not None:
+            out = {key: np.empty_like(array) for key, array in rows.items()}
+            for row, sample in enumerate(chosen):
+                try:
+                    done = augment(
+                        {key: array[row] for key, array in rows.items()}, int(epoch), int(sample)
+                    )
+                    for key in rows:
+                        out[key][row] = done[key]
+                except Exception as error:
+                    raise BadFile(cache.names[sample], f"augmentation failed: {error}") from error
+            rows = out
+        return [rows[key] for key in cache.arrays]
+
+    def make(epoch, chosen):
+        tensors = tf.numpy_function(
+            gather, [epoch, chosen], [array.dtype for array in cache.arrays.values()]
+        )
+        batch = {}
+        for (key, array), tensor in zip(cache.arrays.items(), tensors, strict=True):
+            tensor.set_shape((None, *array.shape[1:]))
+            batch[key] = tensor
+        return batch if finish is None else finish(batch)
+
+    def one_epoch(epoch):
+        chosen = tf.numpy_function(order, [epoch], tf.int64)
+        chosen.set_shape((None,))
+        steps = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
+        return steps.map(lambda rows: (epoch, rows))
+
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
+    dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
+    steps = -(-share // batch_size)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs))).prefetch(2)

@@ -1,0 +1,54 @@
+"""Files that are whole or absent: written aside, flushed to the disk, then renamed."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dentalzoo.errors import DentalzooError
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], None] | bytes | str) -> None:
+    """Writes a file so that a kill at any moment leaves the old content or the new.
+
+    Args:
+        path: the file; its folder is made.
+        write: the content, or a function that writes it to an open binary file.
+
+    Raises:
+        DentalzooError: the disk is full or the folder cannot be written; the old file is intact.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            if callable(write):
+                write(file)
+            else:
+                file.write(write.encode() if isinstance(write, str) else write)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DentalzooError(
+            f"{path} could not be written; what was there is intact. Free or choose another disk "
+            f"or folder. Received: {error}"
+        ) from error
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes `content` as indented JSON, atomically."""
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,46 @@
+"""Losses that several papers use. Predictions are probabilities in [0, 1]."""
+
+import keras
+from keras import ops
+
+
+class Dice(keras.losses.Loss):
+    """1 - (2 * sum(t * p) + smooth) / (sum(t) + sum(p) + smooth), over the whole batch.
+
+    Masks (B, H, W, 1) hold class ids. With one predicted channel they are 0 or 1 and the sums run
+    over everything; with K channels they are one-hot encoded and the mean over classes is taken.
+
+    Args:
+        smooth: added to numerator and denominator, so that nothing against nothing is 0.
+    """
+
+    def __init__(self, smooth: float = 1.0, name: str = "dice_loss"):
+        super().__init__(name=name, reduction="sum")
+        self.smooth = smooth
+
+    def call(self, y_true, y_pred):
+        y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
+        both = ops.sum(y_true * y_pred, axis=(0, 1, 2))
+        total = ops.sum(y_true, axis=(0, 1, 2)) + ops.sum(y_pred, axis=(0, 1, 2))
+        return ops.mean(1.0 - (2.0 * both + self.smooth) / (total + self.smooth))
+
+
+class BCEDice(Dice):
+    """Mean cross-entropy (binary, or categorical with K > 1 channels) plus `Dice`, unweighted."""
+
+    def __init__(self, smooth: float = 1.0, name: str = "bce_dice_loss"):
+        super().__init__(smooth, name)
+
+    def call(self, y_true, y_pred):
+        dice = super().call(y_true, y_pred)
+        y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
+        if y_pred.shape[-1] == 1:
+            return ops.mean(ops.binary_crossentropy(y_true, y_pred)) + dice
+        return ops.mean(ops.categorical_crossentropy(y_true, y_pred)) + dice
+
+
+def one_hot(mask, num_channels: int, dtype):
+    """Class ids (B, H, W, 1) -> (B, H, W, K); for K = 1 the ids, 0 or 1, are the channel."""
+    if num_channels == 1:
+        return ops.cast(mask, dtype)
+    return ops.one_hot(ops.cast(mask[..., 0], "int32"), num_channels, dtype=dtype)

@@ -1,0 +1,511 @@
+"""U-Net with a VGG-16 encoder: segmentation of panoramic X-rays.
+
+M. Ali, "Dental Panoramic X-Ray Segmentation Using U-Net with VGG-16 Backbone", 2025: an article and
+the repository mohamedali020/Dental-Panoramic-X-Ray-Segmentation-Using-U-Net-with-VGG-16-Backbone
+(6116112); without DOI. Network: Ronneberger et al. 2015, arXiv:1505.04597, as segmentation-models
+1.0.1 builds it.
+
+A convolutional encoder reads the film, a decoder with skip connections gives every pixel a
+probability of belonging to the annotated structures. The mask is the probability above 0.5, or the
+most probable class where there are several. Training is by Dice loss on pictures with masks.
+
+Inputs: image (B, H, W, 3) float32 in [0, 1], H and W as in the config.
+Outputs: mask (B, H, W, K) float32 probabilities: K = 1 (sigmoid), or K classes (softmax, 0 is
+background). The SavedModel takes uint8 pictures of any size, see `signatures`.
+
+Differences from the paper:
+- The decoder of the VGG-16 run is not published. `paper` is the U-Net of segmentation-models;
+  `wide` is the reconstruction from the same author's VGG-19 repository (@546b3c8), whose parameter
+  count it matches: 41,076,929 with VGG-16.
+- Article and repository disagree on the loss. The curves of the published run (Dice + loss = 1)
+  were made with the Dice loss alone, so that is `paper`'s; `loss="bce_dice"` is the article's text.
+- The paper's validation pictures are augmented like its training pictures. Here they are not.
+- ReduceLROnPlateau watched Dice as if it were to fall; here it knows that Dice is to rise.
+- Albumentations 1.1.0's recipe is expressed in 2.0.8 with 1.1.0's borders, noise and scale.
+
+Example:
+    >>> import dentalzoo as dz
+    >>> model = dz.build("panoramic_unet", "light")
+    >>> unet = dz.load("panoramic_unet.panoramic_teeth_v1")
+    >>> mask = unet.serve(film)["mask"]             # film: uint8 (H, W)
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dentalzoo.data.augment import Augment, albumentations
+from dentalzoo.data.masks import find_masks, load
+from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.errors import DentalzooError, require
+from dentalzoo.hub import Weights
+
+ABOUT = {
+    "paper": "M. Ali, Dental Panoramic X-Ray Segmentation Using U-Net with VGG-16 Backbone, 2025",
+    "inputs": "image: uint8 (B, H, W, 1 or 3), any size; a panoramic X-ray",
+    "outputs": "mask: uint8 (B, H, W, 1) class ids, 0 = background; "
+    "probabilities: float32 (B, H, W, K)",
+    "intended_use": "Research on panoramic X-rays of adults. Not a medical device, not for "
+    "diagnosis.",
+}
+
+# Encoders of our own beside those of segmentation-models: MobileNet v1 of a given width.
+SLIM_ENCODERS = {f"mobilenet_{alpha}": alpha for alpha in (0.25, 0.5, 0.75)}
+DECODERS = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network and of its training; the defaults are the paper's."""
+
+    decoder: str = "unet"  # article; or fpn, linknet, pspnet, wide
+    encoder: str = "vgg16"  # article
+    encoder_weights: str | None = "imagenet"  # article; or a file, or None
+    freeze_encoder: bool = False  # not stated for VGG-16; ours
+    num_classes: int = 1  # preprocessing notebook: one binary mask
+    input_size: tuple[int, int] = (256, 256)  # preprocessing notebook: (height, width)
+    input_range: tuple[float, float] = (0.0, 1.0)  # preprocessing notebook: image / 255
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # segmentation-models 1.0.1
+    bn_momentum: float = 0.99  # Keras' default
+    augmentation: str = "paper"  # preprocessing notebook; or film, none
+    loss: str = "dice"  # curves of the published run; article: bce_dice
+    learning_rate: float = 1e-4  # article, third text
+    schedule: str = "plateau"  # the author's VGG-19 notebook; or cosine
+    early_stopping: int | None = 2  # epochs without a better Dice, VGG-19 notebook
+    batch_size: int = 8  # preprocessing notebook
+    epochs: int = 8  # curves of the published run
+    monitor: str = "val_dice"  # VGG-19 notebook
+    monitor_mode: str = "max"  # VGG-19 notebook says nothing, hence min: a mistake
+
+    def __post_init__(self):
+        choices = {
+            "decoder": (*DECODERS, "wide"),
+            "augmentation": tuple(AUGMENTATIONS),
+            "loss": ("dice", "bce_dice"),
+            "schedule": ("plateau", "cosine"),
+            "monitor_mode": ("max", "min"),
+        }
+        for key, allowed in choices.items():
+            if getattr(self, key) not in allowed:
+                raise DentalzooError(
+                    f"{key} is one of: {', '.join(allowed)}. Received: {getattr(self, key)!r}"
+                )
+        for key in ("input_size", "input_range", "decoder_filters"):
+            try:
+                object.__setattr__(self, key, tuple(getattr(self, key)))  # JSON brings lists
+            except TypeError:
+                raise DentalzooError(
+                    f"{key} is a tuple of numbers. Received: {getattr(self, key)!r}"
+                ) from None
+        step = 48 if self.decoder == "pspnet" else 32
+        sizes = self.input_size
+        if len(sizes) != 2 or any(not isinstance(s, int) or s < step or s % step for s in sizes):
+            raise DentalzooError(
+                f"input_size is (height, width), multiples of {step}; pictures of other sizes are "
+                f"resized to it and the masks back. Received: {self.input_size}"
+            )
+        if not isinstance(self.num_classes, int) or not 1 <= self.num_classes <= 255:
+            raise DentalzooError(
+                "num_classes is 1 (binary) or the number of classes with the background, up to "
+                f"255. Received: {self.num_classes!r}"
+            )
+        for key in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
+                raise DentalzooError(f"{key} is at least 1. Received: {getattr(self, key)!r}")
+        own = self.encoder in SLIM_ENCODERS
+        if own and self.decoder != "unet" or self.decoder == "wide" and self.encoder != "vgg16":
+            raise DentalzooError(
+                "wide goes with vgg16, and the slim MobileNets with unet. "
+                f"Received: decoder={self.decoder!r}, encoder={self.encoder!r}"
+            )
+
+
+def _paper_transforms() -> list:
+    """Preprocessing notebook: Albumentations 1.1.0 with its defaults, in the words of 2.0.8."""
+    A, reflect_101 = albumentations(), 4
+    return [
+        A.HorizontalFlip(p=0.7),
+        A.Rotate(limit=5, border_mode=reflect_101, p=0.7),
+        A.RandomBrightnessContrast(0.1, 0.1, p=0.3),
+        A.Affine(  # ShiftScaleRotate(0.1, 0.1, 10)
+            translate_percent={"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
+            scale=(0.9, 1.1),
+            rotate=(-10, 10),
+            keep_ratio=True,
+            border_mode=reflect_101,
+            p=0.5,
+        ),
+        A.GaussNoise(std_range=(0.0124, 0.0277), p=0.1),  # variance 10..50 of 255 squared
+    ]
+
+
+def _film_transforms() -> list:
+    """Ours: what differs between films is position, size, tilt, exposure and noise."""
+    A = albumentations()
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            translate_percent={"x": (-0.06, 0.06), "y": (-0.06, 0.06)},
+            scale=(0.85, 1.15),
+            rotate=(-6, 6),
+            shear=(-4, 4),
+            p=0.8,
+        ),
+        A.RandomBrightnessContrast(0.2, 0.25, p=0.6),
+        A.RandomGamma((70, 140), p=0.4),
+        A.GaussNoise(std_range=(0.01, 0.04), p=0.2),
+    ]
+
+
+AUGMENTATIONS = {"paper": _paper_transforms, "film": _film_transforms, "none": None}
+
+_PAPER = Config()
+_LIGHT = dataclasses.replace(
+    _PAPER,
+    encoder="mobilenet_0.25",
+    input_size=(256, 640),
+    input_range=(-1.0, 1.0),  # what MobileNet's ImageNet weights were trained with
+    decoder_filters=(128, 64, 48, 32, 16),
+    bn_momentum=0.9,
+    augmentation="film",
+    loss="bce_dice",
+    learning_rate=1e-3,
+    schedule="cosine",
+    early_stopping=None,
+    batch_size=4,
+    epochs=60,
+)
+VARIANTS = {
+    "paper": _PAPER,
+    "wide": dataclasses.replace(_PAPER, decoder="wide", freeze_encoder=True),
+    "light": _LIGHT,
+    "tiny": dataclasses.replace(
+        _LIGHT,
+        encoder_weights=None,
+        input_size=(32, 64),
+        decoder_filters=(8, 8, 8, 8, 8),
+        augmentation="paper",
+        epochs=2,
+        batch_size=2,
+    ),
+}
+
+
+def make_dataset(
+    data_dir: str | Path,
+    split: str | None,
+    config: Config,
+    *,
+    training: bool = False,
+    epochs: range = range(1),
+    seed: int = 0,
+    cache: str | Path | None = None,
+    shard: tuple[int, int] = (0, 1),
+):
+    """Batches of films and masks.
+
+    Args:
+        data_dir: a folder in a layout of docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all pictures.
+        config: sizes, classes, batch size and augmentation.
+        training: shuffle and augment.
+        epochs: the epochs to deliver, one after the other.
+        seed: seed of order and augmentation.
+        cache: folder for the resized pictures; memory where None.
+        shard: (index, number of shards).
+
+    Returns:
+        A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32
+        (B, H, W, 1), class ids}. Bad files are logged and left out.
+
+    Raises:
+        DentalzooError: no layout is recognised, or no picture of the split can be used.
+    """
+    import tensorflow as tf
+
+    found = find_masks(data_dir, split)
+    binary = config.num_classes == 1
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load(found.samples[index], config.num_classes, channels=3)
+        mask = sample["mask"] * np.uint8(255 if binary else 1)
+        return {
+            "image": _resize(sample["image"], config.input_size),
+            # A binary mask stays soft until after augmentation, as in the paper's generator.
+            "mask": _resize(mask, config.input_size, nearest=not binary),
+        }
+
+    def finish(batch):
+        mask = tf.cast(batch["mask"], tf.float32)
+        return {
+            "image": tf.cast(batch["image"], tf.float32) / 255.0,
+            "mask": tf.cast(mask > 127.5, tf.float32) if binary else mask,
+        }
+
+    files = [(str(sample.image), os.stat(sample.image).st_mtime_ns) for sample in found.samples]
+    samples = Cache(
+        [sample.image.name for sample in found.samples],
+        read,
+        folder=cache,
+        fingerprint=(files, config.input_size, config.num_classes),
+    )
+    transforms = AUGMENTATIONS[config.augmentation] if training else None
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=epochs,
+        shuffle=training,
+        augment=Augment(transforms, seed) if transforms else None,
+        finish=finish,
+        seed=seed,
+        shard=shard,
+    )
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
+    """(H, W, C) uint8 to `size`, with the paper's Lanczos filter."""
+    from PIL import Image
+
+    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+    resized = np.asarray(picture.resize((size[1], size[0]), method))
+    return resized.reshape(*size, image.shape[-1])
+
+
+# ------------------------------------------------------------------------------------ the network
+
+
+def build_model(config: Config):
+    """Builds the network.
+
+    Returns:
+        A `keras.Model`: image (B, H, W, 3) float32 in [0, 1] -> mask (B, H, W, K) float32
+        probabilities.
+
+    Raises:
+        DentalzooError: an encoder that does not exist or weights that cannot be loaded.
+    """
+    import keras
+
+    image = keras.Input((*config.input_size, 3), name="image")
+    low, high = config.input_range
+    x = image
+    if (low, high) != (0.0, 1.0):
+        x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(x)
+    if config.decoder == "wide":
+        network = _wide_unet(config)
+    elif config.encoder in SLIM_ENCODERS:
+        network = _slim_unet(config)
+    else:
+        network = _segmentation_models(config)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = config.bn_momentum
+    x = network(x)  # (B, H, W, K) logits
+    activation = "sigmoid" if config.num_classes == 1 else "softmax"
+    # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
+    x = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
+    return keras.Model(image, x, name="panoramic_unet")
+
+
+def _segmentation_models(config: Config):
+    """A network of segmentation-models that ends in logits."""
+    os.environ["SM_FRAMEWORK"] = "tf.keras"  # the one that works with Keras 3; read at its import
+    sm = require("segmentation_models", "panoramic_unet")
+    filters = {"decoder_filters": config.decoder_filters}
+    try:
+        return getattr(sm, DECODERS[config.decoder])(
+            config.encoder,
+            input_shape=(*config.input_size, 3),
+            classes=config.num_classes,
+            activation="linear",
+            encoder_weights=config.encoder_weights,
+            encoder_freeze=config.freeze_encoder,
+            **(filters if config.decoder == "unet" else {}),
+        )
+    except Exception as error:
+        raise _refused(config, error) from error
+
+
+def _keras_encoder(config: Config):
+    """An encoder of keras.applications on pictures of the config's size."""
+    import keras
+
+    shape = (*config.input_size, 3)
+    try:
+        if config.encoder in SLIM_ENCODERS:
+            encoder = keras.applications.MobileNet(
+                shape,
+                alpha=SLIM_ENCODERS[config.encoder],
+                include_top=False,
+                weights=config.encoder_weights,
+            )
+        else:
+            encoder = keras.applications.VGG16(
+                input_shape=shape, include_top=False, weights=config.encoder_weights
+            )
+    except Exception as error:
+        raise _refused(config, error) from error
+    encoder.trainable = not config.freeze_encoder
+    return encoder
+
+
+def _refused(config: Config, error: Exception) -> DentalzooError:
+    reason = " ".join(str(error).split())[:300]
+    if config.encoder_weights is None:
+        return DentalzooError(
+            f"the network cannot be built: {reason}. "
+            f"Received: decoder={config.decoder!r}, encoder={config.encoder!r}"
+        )
+    return DentalzooError(
+        f"the encoder's weights cannot be had: {reason}. Give a file with encoder_weights=FILE "
+        "(--encoder-weights FILE; a Keras no-top .h5 of this encoder), or None (none) to start "
+        f"from random weights. Received: encoder={config.encoder!r}, "
+        f"encoder_weights={config.encoder_weights!r}"
+    )
+
+
+def _conv_bn_relu(x, filters: int, bias: bool = False):
+    from keras import layers
+
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=bias, kernel_initializer="he_uniform")(x)
+    return layers.Activation("relu")(layers.BatchNormalization()(x))
+
+
+def _slim_unet(config: Config):
+    """The U-Net of segmentation-models over a MobileNet v1 of a given width, shapes for 256x640."""
+    import keras
+    from keras import layers
+
+    encoder = _keras_encoder(config)
+    x = encoder.output  # (B, 8, 20, 256)
+    names = ("conv_pw_11_relu", "conv_pw_5_relu", "conv_pw_3_relu", "conv_pw_1_relu")
+    skips = [encoder.get_layer(name).output for name in names]  # strides 16, 8, 4, 2
+    for filters, skip in zip(config.decoder_filters, [*skips, None], strict=True):
+        x = layers.UpSampling2D(2)(x)
+        if skip is not None:
+            x = layers.Concatenate()([x, skip])
+        x = _conv_bn_relu(_conv_bn_relu(x, filters), filters)
+    x = layers.Conv2D(config.num_classes, 3, padding="same", name="logits")(x)  # (B, 256, 640, K)
+    return keras.Model(encoder.input, x, name="slim_unet")
+
+
+def _wide_unet(config: Config):
+    """The decoder of the author's VGG-19 notebook over VGG-16, shapes for 256x256."""
+    import keras
+    from keras import layers
+
+    encoder = _keras_encoder(config)
+    names = ("block4_conv3", "block3_conv3", "block2_conv2", "block1_conv2")
+    skips = [encoder.get_layer(name).output for name in names]
+    x = encoder.get_layer("block5_conv3").output  # (B, 16, 16, 512)
+    x = _conv_bn_relu(_conv_bn_relu(x, 1024, bias=True), 1024, bias=True)  # (B, 16, 16, 1024)
+    x = layers.Dropout(0.5)(x)
+    for filters, skip, dropout in zip((512, 256, 128, 64), skips, (0.5, 0.3, 0.3, 0), strict=True):
+        x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
+        x = layers.Concatenate()([x, skip])
+        x = _conv_bn_relu(_conv_bn_relu(x, filters, bias=True), filters, bias=True)
+        if dropout:
+            x = layers.Dropout(dropout)(x)
+    x = layers.Conv2D(config.num_classes, 1, name="logits")(x)  # (B, 256, 256, K)
+    return keras.Model(encoder.input, x, name="wide_unet")
+
+
+def compile_model(model, config: Config, steps: int = 1) -> None:
+    """Compiles the model with the config's loss, optimizer and metrics.
+
+    Args:
+        steps: number of training steps, over which a cosine schedule falls to zero.
+    """
+    import keras
+
+    from dentalzoo import losses
+    from dentalzoo.metrics import segmentation_metrics
+
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=losses.Dice() if config.loss == "dice" else losses.BCEDice(),
+        metrics=segmentation_metrics(config.num_classes),
+    )
+
+
+def callbacks(config: Config) -> list:
+    """The recipe's callbacks: early stopping and a falling rate, both on the monitored metric."""
+    import keras
+
+    watch = {"monitor": config.monitor, "mode": config.monitor_mode}
+    found = []
+    if config.early_stopping is not None:
+        found.append(keras.callbacks.EarlyStopping(patience=config.early_stopping, **watch))
+    if config.schedule == "plateau":  # factor, patience and min_lr: VGG-19 notebook
+        found.append(
+            keras.callbacks.ReduceLROnPlateau(factor=0.2, patience=3, min_lr=1e-6, **watch)
+        )
+    return found
+
+
+# ------------------------------------------------------------------------------------- in service
+
+
+def signatures(model, config: Config) -> dict:
+    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+
+    - `serve`: images uint8 (B, H, W, 1 or 3), any B, H, W -> mask uint8 (B, H, W, 1), class ids;
+      probabilities float32 (B, H, W, K).
+    - `serve_encoded`: the bytes of one PNG, JPEG, BMP or GIF -> the same for B = 1. The picture is
+      taken as stored: EXIF orientation is not applied.
+
+    Args:
+        model: callable, image float32 (B, H, W, 3) in [0, 1] -> probabilities (B, H, W, K).
+    """
+    import tensorflow as tf
+
+    def segment(images):
+        shape = tf.shape(images)
+        tf.debugging.assert_equal(
+            tf.logical_or(shape[3] == 1, shape[3] == 3),
+            True,
+            "images (B, H, W, C) with C = 1 or 3 were expected",
+        )
+        tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel")
+        images = tf.tile(tf.cast(images, tf.float32), [1, 1, 1, 3 // shape[3]])
+        images.set_shape((None, None, None, 3))
+        # The filter of training; with antialias it is Pillow's.
+        images = tf.image.resize(images, config.input_size, "lanczos3", antialias=True)
+        probabilities = model(tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0)
+        probabilities = tf.image.resize(probabilities, shape[1:3], antialias=True)
+        if config.num_classes == 1:
+            mask = tf.cast(probabilities > 0.5, tf.uint8)
+        else:
+            mask = tf.cast(tf.argmax(probabilities, axis=-1)[..., None], tf.uint8)
+        return {"mask": mask, "probabilities": probabilities}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "images")])
+    def serve(images):
+        return segment(images)
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string, "encoded")])
+    def serve_encoded(encoded):
+        return segment(tf.io.decode_image(encoded, channels=3, expand_animations=False)[None])
+
+    return {"serve": serve, "serve_encoded": serve_encoded}
+
+
+PRETRAINED: dict[str, Weights] = {}
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Two phantoms as `make_dataset` would deliver them."""
+    from dentalzoo.data.phantoms import panoramic
+
+    films = [panoramic(seed, *config.input_size) for seed in range(2)]
+    return {
+        "image": np.stack([np.repeat(f.image[..., None], 3, -1) for f in films]) / np.float32(255),
+        "mask": np.stack([f.tooth_mask[..., None] for f in films]).astype(np.float32),
+    }
