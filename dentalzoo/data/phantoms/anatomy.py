@@ -43,7 +43,7 @@ class Plan:
 
     def crest(self, x, upper: bool):
         """y of the rim of the bone at x."""
-        crown = np.interp(np.abs(x), (0, 120, 190, 330), (56, 52, 46, 42)) / self.ridge
+        crown = np.interp(np.abs(x), (0, 120, 190, 330), (48, 46, 40, 36)) / self.ridge
         return self.edge(x, upper) + (-1 if upper else 1) * crown
 
 
@@ -65,12 +65,12 @@ def _both(points) -> list[np.ndarray]:
     return [points, points * (-1, 1)]
 
 
-def _mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+def mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """The closed outline of the mandible and its lower border, in film units."""
     w, chin = plan.width, plan.chin
     border = np.array(
-        [(0, chin), (90, chin - 3), (180, chin - 22), (260, chin - 56), (340, chin - 106),
-         (405, chin - 158), (436, chin - 205)], float
+        [(0, chin), (90, chin - 4), (180, chin - 24), (260, chin - 58), (345, chin - 102),
+         (414, chin - 142), (444, chin - 196)], float
     )  # fmt: skip
     ramus = [(452, -60), (466, -130), (486, -178), (480, -204), (450, -206), (430, -182),
              (418, -150), (398, -128), (378, -136), (362, -166), (346, -150), (336, -90),
@@ -86,112 +86,178 @@ def _mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
 
 def background(rng, frame: Frame, plan: Plan) -> np.ndarray:
     """Everything behind the teeth: float32 (height, width), grey values about 0 to 255."""
-    coarse, half = frame.shrunk(4), frame.shrunk(2)
+    density = _masses(rng, frame, plan)
+    density += _lines(rng, frame, plan)
+    return density + _trabeculae(rng, frame, plan)
+
+
+def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
+    """Bones, soft tissues and air as soft shades, drawn at a quarter of the pixels."""
+    coarse = frame.shrunk(4)
     everything = slice(0, coarse.height), slice(0, coarse.width)
-    back = np.full((coarse.height, coarse.width), 26, np.float32)
+    columns, rows = coarse.units()
+    back = np.full((coarse.height, coarse.width), 22, np.float32)
+    reach = np.abs(columns)
+
+    def shade(outlines, sigma):
+        cover = coarse.cover([rounded(o, 2) for o in outlines], everything)
+        return blur(cover, sigma * coarse.scale)
 
     def soft(outlines, value, sigma):
-        shade = coarse.cover([rounded(o, 2) for o in outlines], everything)
-        back[...] += value * blur(shade, sigma * coarse.scale)
+        back[...] += np.float32(value) * shade(outlines, sigma)
+
+    def blob(x, y, across, down, value):
+        back[...] += np.float32(value) * np.exp(
+            -(((reach - x) / across) ** 2) - ((rows - y) / down) ** 2
+        )
 
     x = np.linspace(-430, 430, 25)
-    soft([[(-560, -320), (560, -320), (500, 60), (330, 190), (0, 300), (-330, 190), (-500, 60)]],
-         rng.uniform(16, 30), 40)  # fmt: skip
-    mandible, border = _mandible(plan)
-    soft([mandible], rng.uniform(42, 58), 2.5)
-    step = rng.uniform(75, 125)
-    inner = rng.uniform(130, 230)
-    soft(_both([(inner, step), (620, step + rng.uniform(-12, 12)), (620, -120), (inner, -120)]),
-         rng.uniform(8, 16), 2)  # fmt: skip
-    soft(_both([(inner, step), (490, step), (470, -140), (inner - 30, -100)]),
-         rng.uniform(14, 30), 14)  # fmt: skip
-    top = np.stack([x, np.full_like(x, -190)], 1)
-    soft([np.concatenate([np.stack([x, plan.crest(x, True)], 1)[4:-4], top[::-1][3:-3]])],
-         rng.uniform(42, 60), 4)  # fmt: skip
-    soft(_both([(340, -330), (620, -330), (620, -225), (520, -200), (430, -212), (340, -190)]),
-         rng.uniform(50, 90), 9)  # fmt: skip
-    soft(_both([(240, -330), (390, -330), (372, -190), (330, -110), (285, -110), (255, -190)]),
-         rng.uniform(16, 38), 8)  # fmt: skip
-    soft(_both([(396, -150), (425, -172), (420, -205), (385, -212), (350, -200), (360, -165)]),
-         -rng.uniform(25, 50), 6)  # fmt: skip
+    # the head
+    soft([[(-540, -330), (540, -330), (500, 40), (330, 200), (0, 300), (-330, 200), (-500, 40)]],
+         rng.uniform(16, 28), 40)  # fmt: skip
+    blob(310, -70, 130, 100, rng.uniform(24, 44))
+    blob(0, -215, 460, 70, rng.uniform(30, 60))
+    blob(520, -250, 120, 65, rng.uniform(40, 90))
+    blob(380, -270, 130, 70, rng.uniform(15, 60))
+    blob(520, -40, 60, 130, rng.uniform(5, 35))
+    blob(215, 150, 90, 50, -rng.uniform(8, 24))
+    # the mandible: sharp outside, soft where tongue and cheek cross it
+    outline = mandible(plan)[0]
+    crisp, vague = shade([outline], 2.0), shade([outline], 14)
+    inner = 1 / (1 + np.exp((reach - 385) / 12)) / (1 + np.exp((rows - 60) / 20))
+    back += rng.uniform(40, 54) * (crisp + inner * (vague - crisp))
+    # above its shadow from the other side, the film is brighter
+    step, start = rng.uniform(75, 120), rng.uniform(100, 230)
+    tilt = rng.uniform(-14, 14)
+    ghost = shade(_both([(0, step), (640, step + tilt), (640, -150), (0, -150)]), 1.2)
+    ramp = np.clip((reach - start) / 110, 0, 1) * np.clip((rows + 150) / 120, 0, 1)
+    back += rng.uniform(18, 44) * ghost * ramp * np.clip((600 - reach) / 130, 0.25, 1)
+    # upper jaw, cheek bones, base of the skull
+    top = np.stack([x, np.full_like(x, -185)], 1)[::-1]
+    rim = np.stack([x, plan.crest(x, True)], 1)
+    maxilla = shade([np.concatenate([rim[1:-1], top[1:-1]])], 6)
+    back += rng.uniform(28, 44) * maxilla / (1 + np.exp((reach - 320) / 14))
+    soft(_both([(230, -340), (420, -340), (380, -190), (340, -100), (290, -105), (250, -190)]),
+         rng.uniform(8, 30), 10)  # fmt: skip
+    hole = rng.uniform(-14, 14)
+    soft(_both([(388, -150 + hole), (425, -172 + hole), (425, -210), (385, -222), (340, -205),
+                (350, -165 + hole)]), -rng.uniform(22, 48), 6)  # fmt: skip
     # the mouth between both rims of bone, darkest beside the incisors
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
-    soft([np.concatenate([rims[0], rims[1][::-1]])], -rng.uniform(38, 55), 4)
+    gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
+    depth = rng.uniform(8, 28) + rng.uniform(5, 34) * np.exp(-((reach / 170) ** 2))
+    back -= depth * gap / (1 + np.exp((reach - rng.uniform(300, 335)) / 10))
     for side in (-1, 1):
-        reach, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
-        soft([[(side * 22, drop - 40), (side * (40 + reach), drop - 30),
-               (side * (70 + reach), drop + 5), (side * (40 + reach), drop + 32),
-               (side * 22, drop + 40)]], -rng.uniform(20, 60), 12)  # fmt: skip
+        width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
+        soft([[(side * 22, drop - 40), (side * (40 + width), drop - 30),
+               (side * (70 + width), drop + 5), (side * (40 + width), drop + 32),
+               (side * 22, drop + 40)]], -rng.uniform(10, 52), 12)  # fmt: skip
         tall = rng.uniform(60, 230)
         soft([[(side * 34, -tall), (side * 86, -tall), (side * 92, 30), (side * 30, 30)]],
-             -rng.uniform(5, 35), 9)  # fmt: skip
+             -rng.uniform(0, 24), 9)  # fmt: skip
         # nasal cavity, sinus, airway
         soft([[(side * 10, -320), (side * 80, -320), (side * 74, -190), (side * 14, -182)]],
-             -rng.uniform(25, 55), 6)  # fmt: skip
-        soft([[(side * 110, -320), (side * 250, -320), (side * 245, -150),
-               (side * 190, rng.uniform(-125, -95)), (side * 120, -150)]],
-             -rng.uniform(8, 26), 5)  # fmt: skip
+             -rng.uniform(20, 60), 6)  # fmt: skip
+        floor = rng.uniform(-135, -98)
+        soft([[(side * 115, -320), (side * 255, -320), (side * 262, -160), (side * 235, floor - 10),
+               (side * 180, floor), (side * 125, -155)]], -rng.uniform(4, 22), 4)  # fmt: skip
         soft([[(side * 300, -190), (side * 335, -190), (side * 352, -60), (side * 330, 40),
-               (side * 305, 20), (side * 312, -80)]], -rng.uniform(0, 26), 5)  # fmt: skip
-    if rng.random() < 0.5:  # air between tongue and palate
+               (side * 305, 20), (side * 312, -80)]], -rng.uniform(0, 22), 6)  # fmt: skip
+    if rng.random() < 0.45:  # air between tongue and palate
         arch = np.stack([x, -150 + 40 * (x / 330) ** 2 + rng.uniform(-12, 12)], 1)[3:-3]
-        soft([np.concatenate([arch, arch[::-1] + (0, rng.uniform(20, 55))])],
-             -rng.uniform(15, 40), 6)  # fmt: skip
-    back += 5 * field(rng, back.shape, (coarse.height / 5, coarse.width / 7))
-    back += 3 * field(rng, back.shape, (coarse.height / 14, coarse.width / 20))
-    density = cv2.resize(back, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
+        air = shade([np.concatenate([arch, arch[::-1] + (0, rng.uniform(20, 55))])], 6)
+        back -= rng.uniform(12, 36) * air
+    for count, amount in ((5, 5.0), (14, 3.5), (34, 2.2)):
+        back += amount * field(rng, back.shape, (coarse.height / count, coarse.width / count / 1.5))
+    back += 1.2 * field(rng, back.shape, (coarse.height / 70, coarse.width / 8))
+    skull = np.clip((-150 - rows) / 60, 0, 1) * np.clip((reach - 300) / 150, 0, 1)
+    back += 22 * skull * field(rng, back.shape, (coarse.height / 24, coarse.width / 40))
+    return cv2.resize(back, (frame.width, frame.height), interpolation=cv2.INTER_CUBIC)
 
+
+def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
+    """Cortical bone, palate, walls of the sinuses, canals: drawn at half of the pixels."""
+    half = frame.shrunk(2)
     lines = np.zeros((half.height, half.width), np.float32)
 
     def stroke(curves, value, thickness, sigma):
-        shade = np.zeros(lines.shape, np.uint8)
+        cover = np.zeros(lines.shape, np.uint8)
         for curve in curves:
             points = np.round(half.pixels(curve) * 16).astype(np.int32)
             wide = max(1, round(thickness * half.scale))
-            cv2.polylines(shade, [points], False, 255, wide, cv2.LINE_AA, shift=4)
-        lines[...] += np.float32(value / 255) * blur(shade.astype(np.float32), sigma * half.scale)
+            cv2.polylines(cover, [points], False, 255, wide, cv2.LINE_AA, shift=4)
+        lines[...] += np.float32(value / 255) * blur(cover.astype(np.float32), sigma * half.scale)
 
-    stroke([_smooth(border - (0, 5))], rng.uniform(25, 50), 9, 2.5)
-    stroke([mandible], rng.uniform(8, 18), 3, 1.5)
-    palate = rng.uniform(-185, -150)
-    for _ in range(rng.integers(3, 7)):
-        y, bow = palate + rng.normal(0, 16), rng.uniform(0, 28)
-        wide = rng.uniform(180, 330)
+    outline, border = mandible(plan)
+    stroke([_smooth(border - (0, 6))], rng.uniform(10, 34), 9, 3.5)
+    stroke([_smooth(border - (0, 2))], rng.uniform(4, 16), 3, 1.5)
+    stroke([outline[len(outline) // 5 :]], rng.uniform(3, 10), 4, 2)
+    palate = rng.uniform(-190, -150)
+    for _ in range(rng.integers(4, 9)):
+        y, bow = palate + rng.normal(0, 18), rng.uniform(-4, 34)
+        wide, off = rng.uniform(150, 340), rng.normal(0, 20)
         bend = np.linspace(-wide, wide, 15)
-        curve = np.stack([bend, y + bow * (bend / 300) ** 2 + 2 * wave(rng, 15, 5)], 1)
-        stroke([_smooth(curve)], rng.uniform(14, 48), rng.uniform(4, 16), rng.uniform(2, 5))
+        rise = bow * (bend / 300) ** 2 + 2.5 * wave(rng, 15, 5)
+        stroke([_smooth(np.stack([bend + off, y + rise], 1))],
+               rng.uniform(10, 44), rng.uniform(3, 20), rng.uniform(2, 6))  # fmt: skip
+    lean = rng.normal(0, 8)
+    septum = [(lean, -340), (0.6 * lean, -240), (0, -150)]
+    stroke([_smooth(septum)], rng.uniform(15, 50), rng.uniform(7, 20), 3)
+    for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
+        x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
+        turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
+        steps = np.stack([np.cos(turn), np.sin(turn)], 1).cumsum(0) * rng.uniform(10, 45)
+        stroke([steps - steps[3] + (x, y)], rng.uniform(-14, 26), rng.uniform(3, 24), 3)
     for side in (-1, 1):
         j = rng.uniform(225, 275) * side
         stroke([_smooth([(j, -330), (j + 4 * side, -200), (j + 14 * side, -155),
                          (j + 34 * side, -160), (j + 44 * side, -200)])],
-               rng.uniform(15, 45), 5, 1.5)  # fmt: skip
+               rng.uniform(8, 40), rng.uniform(3, 6), 1.5)  # fmt: skip
         floor = rng.uniform(-125, -98)
         stroke([_smooth([(side * 95, -190), (side * 125, -150), (side * 190, floor),
                          (side * 250, -112), (side * 300, -150)])],
-               rng.uniform(10, 30), 3, 1.2)  # fmt: skip
-        z = side * rng.uniform(320, 345)
+               rng.uniform(5, 26), 3, 1.2)  # fmt: skip
+        z = side * rng.uniform(315, 350)
         stroke([_smooth([(z, -330), (z - 3 * side, -200), (z - 12 * side, -130)])],
-               rng.uniform(5, 30), 4, 1.5)  # fmt: skip
+               rng.uniform(4, 30), 4, 1.5)  # fmt: skip
+        for _ in range(4):  # base of the skull
+            at = np.array((side * rng.uniform(400, 505), rng.uniform(-290, -190)))
+            turn = rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(1, 2.5), 6)
+            loop = rng.uniform(20, 60) * np.stack([1.6 * np.cos(turn), np.sin(turn)], 1)
+            stroke([at + loop], rng.uniform(8, 30), rng.uniform(3, 8), 2)
         canal = np.array([(390, -60), (360, 20), (310, 80), (250, 118), (195, 128)]) * (side, 1)
         canal = _smooth(canal * (plan.width, 1) + (0, plan.chin - 220))
-        stroke([canal], -rng.uniform(4, 12), 14, 3)
-        stroke([canal - (0, 8), canal + (0, 8)], rng.uniform(3, 10), 2, 1)
+        stroke([canal], -rng.uniform(3, 10), 14, 3)
+        stroke([canal - (0, 8), canal + (0, 8)], rng.uniform(2, 8), 2, 1)
         mental = np.array([side * rng.uniform(165, 195), plan.chin - rng.uniform(85, 105)])
-        stroke([mental + [[-3, 0], [3, 1]]], -rng.uniform(8, 22), 14, 3)
-        hyoid = np.array([(290, 0), (335, -12), (372, 4), (362, 26), (330, 22)]) * (side, 1)
-        hyoid = hyoid + (0, plan.chin - rng.uniform(5, 45))
-        stroke([_smooth(hyoid)], rng.uniform(6, 26), rng.uniform(5, 12), 3)
-    density += cv2.resize(lines, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
+        stroke([mental + [[-3, 0], [3, 1]]], -rng.uniform(4, 18), 14, 3)
+        hyoid = np.array([(285, 22), (305, 0), (345, -10), (375, 6), (370, 28), (340, 18)])
+        hyoid = hyoid + rng.normal(0, 7, hyoid.shape) + (0, plan.chin - rng.uniform(5, 60))
+        hyoid = rounded(hyoid * (side, 1), 2)
+        stroke([hyoid], rng.uniform(2, 16), 4, 1.8)
+        stroke([hyoid], rng.uniform(2, 12), 20, 6)
+    lines *= np.clip(1 + 0.55 * field(rng, lines.shape, (half.height / 12, half.width / 18)), 0, 2)
+    return cv2.resize(lines, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
 
-    # trabeculae: a net of thin bright walls, zero crossings of a random field
-    cell = 5.0 * frame.scale
-    net = field(rng, density.shape, (cell, 1.3 * cell))
-    net = 0.6 - np.minimum(np.abs(net), 1.5)
-    bone = coarse.cover([mandible], everything) * 1.0
-    bone += 0.5 * coarse.cover([rounded(np.concatenate([rims[0], top[::-1][3:-3]]))], everything)
-    amount = np.clip(field(rng, back.shape, (coarse.height / 6, coarse.width / 9)) + 1.2, 0.2, 2.5)
-    bone = blur(bone * amount, 5 * coarse.scale) * rng.uniform(5, 10)
-    return density + net * cv2.resize(bone, (frame.width, frame.height))
+
+def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
+    """The net of thin bright walls in the bone: zero crossings of a random field."""
+    coarse = frame.shrunk(4)
+    everything = slice(0, coarse.height), slice(0, coarse.width)
+    columns, rows = coarse.units()
+    shape = frame.height, frame.width
+    cell = rng.uniform(4.0, 6.0) * frame.scale
+    net = field(rng, shape, (0.8 * cell, 1.4 * cell))
+    net = 0.6 - np.minimum(np.abs(net), 1.3)
+    net += 0.6 * field(rng, shape, (0.6 * cell, 0.7 * cell))
+    net += 0.5 * field(rng, shape, (2.2 * cell, 2.2 * cell))
+    x = np.linspace(-300, 300, 13)
+    upper = np.concatenate([np.stack([x, plan.crest(x, True)], 1), [(280, -180), (-280, -180)]])
+    bone = coarse.cover([mandible(plan)[0]], everything) + coarse.cover([upper], everything)
+    bone *= np.exp(-(((np.abs(columns) - 180) / 170) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
+    bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.5, 0.5, 2.2)
+    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(3, 7))
+    return net * cv2.resize(bone, shape[::-1])
 
 
 def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
@@ -200,25 +266,30 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over = np.zeros((quarter.height, quarter.width), np.float32)
     everything = slice(0, quarter.height), slice(0, quarter.width)
     wide = rng.uniform(90, 150)
+    for side in (-1, 1):  # air on both sides of the spine
+        near, far = rng.uniform(28, 50), rng.uniform(75, 110)
+        column = [(near, -rng.uniform(100, 340)), (far, -rng.uniform(80, 340)),
+                  (far, rng.uniform(10, 90)), (near, rng.uniform(0, 60))]  # fmt: skip
+        air = quarter.cover([np.array(column) * (side, 1)], everything)
+        over -= rng.uniform(3, 22) * blur(air, rng.uniform(5, 11) * quarter.scale)
     spine = [[(-wide, -340), (wide, -340), (wide, 340), (-wide, 340)]]
     over += rng.uniform(2, 12) * blur(quarter.cover(spine, everything), 25 * quarter.scale)
     narrow = rng.uniform(25, 60)
     spine = [[(-narrow, -340), (narrow, -340), (narrow, 340), (-narrow, 340)]]
     over += rng.uniform(8, 24) * blur(quarter.cover(spine, everything), 9 * quarter.scale)
     if rng.random() < 0.45:  # the vertebrae end in a sharp shadow under the teeth
-        top = rng.uniform(40, 110)
-        block = [[(-wide, top), (wide, top), (wide + 6, 340), (-wide - 6, 340)]]
-        shade = quarter.cover(block, everything)
-        soft = blur(shade, 2.0 * quarter.scale)
-        soft *= np.clip(np.linspace(-2, 4, quarter.height, dtype=np.float32), 0, 1)[:, None]
-        over += rng.uniform(15, 42) * soft
+        top = rng.uniform(40, 120)
+        block = [[(-wide, 0), (wide, 0), (wide + 6, 340), (-wide - 6, 340)]]
+        shadow = blur(quarter.cover(block, everything), 1.5 * quarter.scale)
+        rows = quarter.units()[1]
+        over += rng.uniform(12, 40) * shadow * np.clip((rows - top) / rng.uniform(15, 60), 0, 1)
     over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-512, 512, frame.width)
     middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
     stripes = 3.0 * wave(rng, frame.width, 40) + 1.5 * wave(rng, frame.width, 120)
     low, high = (wave(rng, frame.width, n) for n in (60, 90))
     ramp = np.linspace(0, 1, frame.height, dtype=np.float32)[:, None]
-    over += (0.25 + middle) * (stripes + 3.0 * (low * ramp + high * (1 - ramp)))
+    over += (0.25 + middle) * (1.3 * stripes + 4.0 * (low * ramp + high * (1 - ramp)))
     return over
 
 

@@ -29,6 +29,13 @@ class Frame:
         """The same film with `factor` times fewer pixels a side."""
         return Frame(-(-self.height // factor), -(-self.width // factor), self.matrix / factor)
 
+    def units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Film units x, y at the centre of every pixel: two float32 (height, width)."""
+        x, y = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+        inverse = np.linalg.inv(self.matrix[:, :2])
+        x, y = x - self.matrix[0, 2], y - self.matrix[1, 2]
+        return tuple((a * x + b * y).astype(np.float32) for a, b in inverse)
+
     def window(self, outlines, margin: float = 0.0) -> tuple[slice, slice] | None:
         """The rows and columns around outlines, or None where they miss the film."""
         points = self.pixels(np.concatenate(outlines))

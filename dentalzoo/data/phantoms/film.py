@@ -100,11 +100,11 @@ def panoramic(
     *,
     wisdom: float = 0.6,
     missing: float = 0.05,
-    restored: float = 0.16,
+    restored: float = 0.14,
     endodontic: float = 0.06,
     crowned: float = 0.05,
     carious: float = 0.05,
-    implanted: float = 0.35,
+    implanted: float = 0.25,
     remnants: float = 0.01,
     edentulous: float = 0.01,
 ) -> Panoramic:
@@ -169,14 +169,18 @@ def panoramic(
 
 
 class Look:
-    """Grey values of one patient's teeth."""
+    """Grey values of one patient's teeth, on top of what shines through from behind."""
 
     def __init__(self, rng):
-        self.enamel = rng.uniform(128, 150)
         self.dentine = rng.uniform(100, 116)
-        self.root = rng.uniform(80, 96)
-        self.pulp = rng.uniform(14, 26)
-        self.ligament = rng.uniform(6, 16)
+        self.enamel = rng.uniform(18, 34)
+        self.root = rng.uniform(56, 72)
+        self.pulp = rng.uniform(8, 18)
+        self.ligament = rng.uniform(3, 8)
+
+
+# Incisors are thinner than molars: factor on the grey values of teeth 1 to 8.
+_THICKNESS = (0.88, 0.87, 0.96, 0.99, 1.03, 1.12, 1.12, 1.08)
 
 
 def _make_frame(rng, height: int, width: int) -> Frame:
@@ -192,9 +196,9 @@ def _make_frame(rng, height: int, width: int) -> Frame:
 def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
     """Every tooth of a full dentition, upper jaw first, from the viewer's left to the right."""
     places = []
-    shape = rng.normal(1.0, 0.025)
+    shape = rng.normal(1.01, 0.025)
     for upper, order in ((True, UPPER), (False, LOWER)):
-        long = rng.uniform(0.88, 1.05)
+        long = rng.uniform(0.92, 1.10)
         row = {}
         for side in (-1, 1):
             x = rng.uniform(0, 1)
@@ -236,19 +240,18 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     rim = frame.cover(tooth.roots, window, thickness=4.5)
     outer = frame.cover(tooth.roots, window, thickness=8.5)
     crown = frame.cover([tooth.crown], window) * whole
-    core = frame.cover([tooth.core], window) * crown
-    pulp = frame.cover(tooth.pulp, window) * whole
-    below = 1 - blur(crown, 3 * frame.scale)
+    core = blur(frame.cover([tooth.core], window), 1.0 * frame.scale) * crown
+    pulp = blur(frame.cover(tooth.pulp, window), 0.8 * frame.scale) * whole
+    neck = blur(crown, 4 * frame.scale)
     tile = density[window]
-    ligament = rim * (1 - whole) * below
-    lamina = np.clip(outer - rim, 0, 1) * (1 - whole) * below
-    tile += look.ligament * blur(0.6 * lamina - ligament, soft)
-    grey = whole * look.root + crown * (look.enamel - look.root)
-    grey -= core * (look.enamel - look.dentine)
-    grey -= pulp * look.pulp
-    depth = blur(whole, 5 * frame.scale) * whole
-    grey *= 0.80 + 0.25 * depth
-    tile *= 1 - 0.65 * blur(whole, soft)
+    ligament = rim * (1 - whole)
+    lamina = np.clip(outer - rim, 0, 1) * (1 - whole)
+    tile += look.ligament * blur(0.6 * lamina - ligament, soft) * (1 - neck)
+    grey = look.root + neck * (look.dentine - look.root)
+    grey += (crown - core) * look.enamel - pulp * look.pulp
+    depth = blur(whole, 4 * frame.scale)
+    grey *= whole * (0.72 + 0.32 * depth) * _THICKNESS[tooth.fdi % 10 - 1]
+    tile *= 1 - blur(whole, soft) * (0.36 + 0.30 * neck)
     tile += blur(grey, soft)
     return window
 
@@ -299,7 +302,7 @@ def _finding(frame, name, fdi, window, mask) -> Finding | None:
 def _expose(rng, density, frame) -> np.ndarray:
     """Density -> uint8 film: unsharpness, exposure, contrast, vignette, noise, side marker."""
     image = blur(density, rng.uniform(0.5, 1.0) * frame.scale)
-    black, white = rng.uniform(8, 38), rng.uniform(205, 245)
+    black, white = rng.uniform(0, 24), rng.uniform(205, 240)
     image -= np.float32(black)
     image *= np.float32(1 / (white - black))
     y = np.linspace(-1, 1, frame.height, dtype=np.float32)[:, None]
@@ -308,8 +311,8 @@ def _expose(rng, density, frame) -> np.ndarray:
     np.clip(image, 0, 1, out=image)
     image = cv2.pow(image, rng.uniform(0.85, 1.25)) * 255
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise = 0.6 * noise + 2.0 * blur(noise, 1.0 * frame.scale)
-    image += np.float32(rng.uniform(0.8, 2.2)) * noise
+    noise = 0.4 * noise + 2.0 * blur(noise, 1.0 * frame.scale)
+    image += np.float32(rng.uniform(0.3, 1.3)) * noise
     image += field(rng, image.shape, (1.0, frame.width)) * np.float32(rng.uniform(0, 1.0))
     if rng.random() < 0.7:
         _stamp(rng, image)
@@ -319,14 +322,14 @@ def _expose(rng, density, frame) -> np.ndarray:
 def _stamp(rng, image):
     """The outlined R that marks the patient's right, near the lower left corner."""
     height, width = image.shape
-    tall = 0.056 * height
+    tall = 0.05 * height
     left, top = rng.uniform(0.005, 0.07) * width, rng.uniform(0.74, 0.9) * height
     frame = Frame(height, width, np.array([[0.75 * tall, 0, left], [0, tall, top]]))
     letter = [np.array([(0, 1), (0, 0), (0.7, 0), (0.9, 0.15), (0.9, 0.4), (0.7, 0.55), (0, 0.55)]),
               np.array([(0.45, 0.55), (1, 1)])]  # fmt: skip
     window = frame.window(letter, 0.3 * tall)
     if window is not None:
-        outer = frame.cover(letter, window, thickness=0.26, closed=False)
+        outer = frame.cover(letter, window, thickness=0.22, closed=False)
         inner = frame.cover(letter, window, thickness=0.13, closed=False)
-        image[window] += outer * (245 - image[window])
+        image[window] += outer * (225 - image[window])
         image[window] += inner * (15 - image[window])

@@ -27,10 +27,10 @@ _LOWER_MM = (
 
 # Half widths of a crown by height: (v / crown height, half width / width).
 _CROWNS = {
-    "upper incisor": ((0.0, 0.38), (0.05, 0.46), (0.22, 0.50), (0.6, 0.46), (1.0, 0.36)),
-    "lower incisor": ((0.0, 0.42), (0.06, 0.48), (0.22, 0.50), (0.6, 0.42), (1.0, 0.33)),
-    "canine": ((0.0, 0.08), (0.12, 0.30), (0.34, 0.50), (0.62, 0.47), (1.0, 0.37)),
-    "premolar": ((0.0, 0.18), (0.07, 0.36), (0.32, 0.50), (0.62, 0.46), (1.0, 0.36)),
+    "upper incisor": ((0.0, 0.40), (0.05, 0.47), (0.22, 0.50), (0.6, 0.47), (1.0, 0.39)),
+    "lower incisor": ((0.0, 0.42), (0.06, 0.48), (0.22, 0.50), (0.6, 0.44), (1.0, 0.37)),
+    "canine": ((0.0, 0.08), (0.12, 0.30), (0.34, 0.50), (0.62, 0.48), (1.0, 0.41)),
+    "premolar": ((0.0, 0.18), (0.07, 0.36), (0.32, 0.50), (0.62, 0.47), (1.0, 0.40)),
 }
 
 
@@ -149,7 +149,7 @@ def _root(start, apex, half_width, tip, bend, count=9):
     s = np.linspace(0, 1, count)
     line = np.outer(1 - s, start) + np.outer(s, apex)
     line[:, 0] += bend * s**2 - bend * s * 0.4
-    half = half_width + (tip - half_width) * (0.55 * s + 0.45 * s**3)
+    half = half_width + (tip - half_width) * (0.4 * s + 0.6 * s**3)
     half[-1] *= 0.45
     return rounded(ribbon(line, half), 1), line
 
@@ -170,7 +170,7 @@ def _front_tooth(rng, upper, kind, width, crown_height, length):
     crown = rounded(np.concatenate([right, neck, left, edge]))
     bend = rng.normal(0.10, 0.10) * width
     neck_half = half[-1] * width * 1.02
-    tip = width * rng.uniform(0.09, 0.14)
+    tip = width * rng.uniform(0.11, 0.17)
     start = (skew[-1] * width, 0.85 * crown_height)
     spread = rng.uniform(0.05, 0.16) * width if upper and kind == 4 else 0.0
     roots, canals = [], []
@@ -208,13 +208,13 @@ def _molar(rng, upper, kind, width, crown_height, length):
          (-0.40 * w, furcation)], 1
     )  # fmt: skip
     together = {6: 1.0, 7: 0.75, 8: 0.4}[kind] * rng.uniform(0.7, 1.25)
-    tip = 0.055 * w
+    tip = 0.075 * w
     drift = 0.10 * w * rng.uniform(0.2, 1.6)
     if upper:
-        legs = ((-0.25, -0.31 * together, 0.16, 0.95), (0.25, 0.31 * together, 0.15, 0.90),
+        legs = ((-0.25, -0.31 * together, 0.175, 0.95), (0.25, 0.31 * together, 0.165, 0.90),
                 (0.0, 0.02, 0.19, 1.0))  # fmt: skip
     else:
-        legs = ((-0.23, -0.28 * together, 0.185, 1.0), (0.23, 0.27 * together, 0.175, 0.96))
+        legs = ((-0.23, -0.28 * together, 0.20, 1.0), (0.23, 0.27 * together, 0.19, 0.96))
     roots, canals = [trunk], []
     for base, apex, half, reach in legs:
         begin = (base * w, 1.02 * h)

@@ -43,14 +43,14 @@ def draw_work(rng, density, teeth, frame, tooth, window, rates):
     crowned = rng.random() < rates["crowned"] * often * (5 if canals else 1)
     restored = not crowned and rng.random() < rates["restored"] * often * (3 if canals else 1)
     if rotten and not crowned:
-        add("caries", [_caries(rng, tooth)], rng.uniform(45, 80), solid=rng.uniform(0.55, 0.9))
+        add("caries", [_caries(rng, tooth)], rng.uniform(35, 65), solid=rng.uniform(0.6, 0.9))
     if canals:
-        half = tooth.width * rng.uniform(0.03, 0.05) * (1.5 if kind < 6 else 1)
+        half = tooth.width * rng.uniform(0.022, 0.04) * (1.5 if kind < 6 else 1)
         lines = []
         for canal in tooth.canals:
             reach = max(3, round(len(canal) * rng.uniform(0.85, 1.0)))
             lines.append(ribbon(canal[:reach], np.linspace(1.2 * half, 0.7 * half, reach)))
-        add("endodontic", lines, rng.uniform(215, 260))
+        add("endodontic", lines, rng.uniform(205, 250))
     if crowned:
         grey = rng.uniform(205, 235) if rng.random() < 0.3 else rng.uniform(260, 330)
         margin = rng.uniform(0.8, 1.0)
