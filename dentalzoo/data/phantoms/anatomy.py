@@ -115,7 +115,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     # the head
     soft([[(-540, -330), (540, -330), (500, 40), (330, 200), (0, 300), (-330, 200), (-500, 40)]],
          rng.uniform(16, 28), 40)  # fmt: skip
-    blob(310, -70, 130, 100, rng.uniform(24, 44))
+    blob(310, -70, 130, 100, rng.uniform(16, 36))
     blob(0, -215, 460, 70, rng.uniform(30, 60))
     blob(520, -250, 120, 65, rng.uniform(40, 90))
     blob(380, -270, 130, 70, rng.uniform(15, 60))
@@ -125,7 +125,13 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     outline = mandible(plan)[0]
     crisp, vague = shade([outline], 2.0), shade([outline], 14)
     inner = 1 / (1 + np.exp((reach - 385) / 12)) / (1 + np.exp((rows - 60) / 20))
-    back += rng.uniform(40, 54) * (crisp + inner * (vague - crisp))
+    fade = np.clip((rows + 250) / 190, rng.uniform(0.2, 0.6), 1)
+    back += rng.uniform(40, 54) * fade * (crisp + inner * (vague - crisp))
+    # cheek and tuberosity: brighter under an arch from the palate to the angle of the jaw
+    flank, high = np.linspace(120, 480, 10), rng.uniform(-190, -150)
+    arch = np.stack([flank, high + rng.uniform(60, 150) * ((flank - 120) / 340) ** 2], 1)
+    cheek = shade(_both([*arch, (480, 60), (330, 70), (120, -60)]), rng.uniform(2, 7))
+    back += rng.uniform(10, 30) * cheek * np.clip((reach - 120) / 160, 0, 1)
     # above its shadow from the other side, the film is brighter
     step, start = rng.uniform(75, 120), rng.uniform(100, 230)
     tilt = rng.uniform(-14, 14)
@@ -141,11 +147,11 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
          rng.uniform(8, 30), 10)  # fmt: skip
     hole = rng.uniform(-14, 14)
     soft(_both([(388, -150 + hole), (425, -172 + hole), (425, -210), (385, -222), (340, -205),
-                (350, -165 + hole)]), -rng.uniform(22, 48), 6)  # fmt: skip
+                (350, -165 + hole)]), -rng.uniform(8, 40), 7)  # fmt: skip
     # the mouth between both rims of bone, darkest beside the incisors
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
     gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
-    depth = rng.uniform(8, 28) + rng.uniform(5, 34) * np.exp(-((reach / 170) ** 2))
+    depth = rng.uniform(6, 26) + rng.uniform(3, 30) * np.exp(-((reach / 170) ** 2))
     back -= depth * gap / (1 + np.exp((reach - rng.uniform(300, 335)) / 10))
     for side in (-1, 1):
         width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
@@ -160,7 +166,8 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
              -rng.uniform(20, 60), 6)  # fmt: skip
         floor = rng.uniform(-135, -98)
         soft([[(side * 115, -320), (side * 255, -320), (side * 262, -160), (side * 235, floor - 10),
-               (side * 180, floor), (side * 125, -155)]], -rng.uniform(4, 22), 4)  # fmt: skip
+               (side * 180, floor), (side * 125, -155)]],
+             -rng.uniform(4, 30), 4)  # fmt: skip
         soft([[(side * 300, -190), (side * 335, -190), (side * 352, -60), (side * 330, 40),
                (side * 305, 20), (side * 312, -80)]], -rng.uniform(0, 22), 6)  # fmt: skip
     if rng.random() < 0.45:  # air between tongue and palate

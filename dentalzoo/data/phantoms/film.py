@@ -158,6 +158,7 @@ def panoramic(
             if window is not None:
                 found += draw_work(mouth, density, teeth, frame, tooth, window, rates)
     density += veil(body, frame, plan)
+    _smear(device, density, frame)
     image = _expose(device, density, frame)
     findings = [_finding(frame, *item) for item in found]
     return Panoramic(
@@ -176,7 +177,7 @@ class Look:
         self.enamel = rng.uniform(18, 34)
         self.root = rng.uniform(56, 72)
         self.pulp = rng.uniform(8, 18)
-        self.ligament = rng.uniform(3, 8)
+        self.ligament = rng.uniform(1, 7)
 
 
 # Incisors are thinner than molars: factor on the grey values of teeth 1 to 8.
@@ -213,9 +214,12 @@ def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
                 slope = np.arctan(2 * plan.sag * abs(middle) / 330**2)
                 lean = -slope if upper else slope
                 lean += np.radians(_LEAN[upper][kind - 1] + rng.normal(0, 2.2))
+                y = plan.edge(middle, upper) + rng.normal(0, 1.8)
                 if kind == 8:
-                    lean += np.radians(rng.normal(0 if upper else -8, 12))
-                y = plan.edge(middle, upper) + rng.normal(0, 1.8) * (2 if kind == 8 else 1)
+                    lean += np.radians(rng.normal(0, 9))
+                    if rng.random() < 0.3:  # impacted
+                        lean += np.radians(rng.uniform(-25, 25) if upper else rng.uniform(15, 65))
+                        y += rng.uniform(15, 40) * (-1 if upper else 0.8)
                 if kind == 3:
                     y += 3 if upper else -3
                 row[fdi] = make_tooth(rng, fdi, (middle, y), lean, (1.03 * shape, long))
@@ -248,7 +252,8 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     lamina = np.clip(outer - rim, 0, 1) * (1 - whole)
     tile += look.ligament * blur(0.6 * lamina - ligament, soft) * (1 - neck)
     grey = look.root + neck * (look.dentine - look.root)
-    grey += (crown - core) * look.enamel - pulp * look.pulp
+    enamel = look.enamel * (1.0 if tooth.fdi % 10 > 5 else 0.55)
+    grey += (crown - core) * enamel - pulp * look.pulp
     depth = blur(whole, 4 * frame.scale)
     grey *= whole * (0.72 + 0.32 * depth) * _THICKNESS[tooth.fdi % 10 - 1]
     tile *= 1 - blur(whole, soft) * (0.36 + 0.30 * neck)
@@ -297,6 +302,17 @@ def _finding(frame, name, fdi, window, mask) -> Finding | None:
            (y + bottom) / frame.height, (x + right) / frame.width)  # fmt: skip
     crop = mask[top:bottom, left:right].copy()
     return Finding(name, fdi, tuple(map(float, box)), (int(y + top), int(x + left)), crop)
+
+
+def _smear(rng, density, frame) -> None:
+    """Blurs the front teeth, which often stand outside the sharp layer of the machine."""
+    columns = frame.pixels([(-130, 0), (130, 0)])[:, 0]
+    left, right = np.clip(columns.round().astype(int), 0, frame.width)
+    tile = density[:, left:right]
+    away = np.linspace(-2, 2, right - left, dtype=np.float32)
+    amount = np.float32(rng.uniform(0, 0.9)) * np.exp(-(away**2))
+    across = max(0.3, rng.uniform(1.5, 4.0) * frame.scale)
+    tile += amount * (cv2.GaussianBlur(tile, (0, 0), across, sigmaY=0.4 * across) - tile)
 
 
 def _expose(rng, density, frame) -> np.ndarray:
