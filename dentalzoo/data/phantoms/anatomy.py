@@ -117,7 +117,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
          rng.uniform(16, 28), 40)  # fmt: skip
     blob(310, -70, 130, 100, rng.uniform(16, 36))
     blob(0, -215, 460, 70, rng.uniform(30, 60))
-    blob(520, -250, 120, 65, rng.uniform(40, 90))
+    blob(510, -220, 140, 95, rng.uniform(35, 85))
     blob(380, -270, 130, 70, rng.uniform(15, 60))
     blob(520, -40, 60, 130, rng.uniform(5, 35))
     blob(215, 150, 90, 50, -rng.uniform(8, 24))
@@ -147,7 +147,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
          rng.uniform(8, 30), 10)  # fmt: skip
     hole = rng.uniform(-14, 14)
     soft(_both([(388, -150 + hole), (425, -172 + hole), (425, -210), (385, -222), (340, -205),
-                (350, -165 + hole)]), -rng.uniform(8, 40), 7)  # fmt: skip
+                (350, -165 + hole)]), -rng.uniform(4, 32), 7)  # fmt: skip
     # the mouth between both rims of bone, darkest beside the incisors
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
     gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
@@ -157,10 +157,10 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
         width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
         soft([[(side * 22, drop - 40), (side * (40 + width), drop - 30),
                (side * (70 + width), drop + 5), (side * (40 + width), drop + 32),
-               (side * 22, drop + 40)]], -rng.uniform(10, 52), 12)  # fmt: skip
+               (side * 22, drop + 40)]], -rng.uniform(0, 45), 12)  # fmt: skip
         tall = rng.uniform(60, 230)
         soft([[(side * 34, -tall), (side * 86, -tall), (side * 92, 30), (side * 30, 30)]],
-             -rng.uniform(0, 24), 9)  # fmt: skip
+             -rng.uniform(0, 14), 9)  # fmt: skip
         # nasal cavity, sinus, airway
         soft([[(side * 10, -320), (side * 80, -320), (side * 74, -190), (side * 14, -182)]],
              -rng.uniform(20, 60), 6)  # fmt: skip
@@ -196,7 +196,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         lines[...] += np.float32(value / 255) * blur(cover.astype(np.float32), sigma * half.scale)
 
     outline, border = mandible(plan)
-    stroke([_smooth(border - (0, 6))], rng.uniform(10, 34), 9, 3.5)
+    stroke([_smooth(border - (0, 6))], rng.uniform(6, 28), 9, 3.5)
     stroke([_smooth(border - (0, 2))], rng.uniform(4, 16), 3, 1.5)
     stroke([outline[len(outline) // 5 :]], rng.uniform(3, 10), 4, 2)
     palate = rng.uniform(-190, -150)
@@ -244,6 +244,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         stroke([hyoid], rng.uniform(2, 16), 4, 1.8)
         stroke([hyoid], rng.uniform(2, 12), 20, 6)
     lines *= np.clip(1 + 0.55 * field(rng, lines.shape, (half.height / 12, half.width / 18)), 0, 2)
+    lines = np.where(lines > 0, 42 * np.tanh(lines / 42), lines)
     return cv2.resize(lines, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -263,7 +264,7 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     bone = coarse.cover([mandible(plan)[0]], everything) + coarse.cover([upper], everything)
     bone *= np.exp(-(((np.abs(columns) - 180) / 170) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
     bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.5, 0.5, 2.2)
-    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(3, 7))
+    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(4, 9))
     return net * cv2.resize(bone, shape[::-1])
 
 
@@ -278,7 +279,7 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
         column = [(near, -rng.uniform(100, 340)), (far, -rng.uniform(80, 340)),
                   (far, rng.uniform(10, 90)), (near, rng.uniform(0, 60))]  # fmt: skip
         air = quarter.cover([np.array(column) * (side, 1)], everything)
-        over -= rng.uniform(3, 22) * blur(air, rng.uniform(5, 11) * quarter.scale)
+        over -= rng.uniform(1, 15) * blur(air, rng.uniform(5, 11) * quarter.scale)
     spine = [[(-wide, -340), (wide, -340), (wide, 340), (-wide, 340)]]
     over += rng.uniform(2, 12) * blur(quarter.cover(spine, everything), 25 * quarter.scale)
     narrow = rng.uniform(25, 60)
@@ -290,6 +291,13 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
         shadow = blur(quarter.cover(block, everything), 1.5 * quarter.scale)
         rows = quarter.units()[1]
         over += rng.uniform(12, 40) * shadow * np.clip((rows - top) / rng.uniform(15, 60), 0, 1)
+    if rng.random() < 0.5:  # the block between the front teeth
+        high, long = rng.uniform(9, 16), rng.uniform(22, 36)
+        x, y = rng.normal(0, 5), rng.normal(0, 5)
+        block = rounded([(x - long, y - high), (x + long, y - high), (x + long, y + high),
+                         (x - long, y + high)], 3)  # fmt: skip
+        over += rng.uniform(8, 28) * quarter.cover([block], everything)
+        over += rng.uniform(4, 20) * quarter.cover([block], everything, thickness=5)
     over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-512, 512, frame.width)
     middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
