@@ -151,7 +151,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     # the mouth between both rims of bone, darkest beside the incisors
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
     gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
-    depth = rng.uniform(6, 26) + rng.uniform(3, 30) * np.exp(-((reach / 170) ** 2))
+    depth = rng.uniform(4, 18) + rng.uniform(0, 26) * np.exp(-((reach / 170) ** 2))
     back -= depth * gap / (1 + np.exp((reach - rng.uniform(300, 335)) / 10))
     for side in (-1, 1):
         width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
@@ -210,6 +210,23 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
     lean = rng.normal(0, 8)
     septum = [(lean, -340), (0.6 * lean, -240), (0, -150)]
     stroke([_smooth(septum)], rng.uniform(15, 50), rng.uniform(7, 20), 3)
+    thin = []
+    for _ in range(4):
+        bend = np.linspace(-1, 1, 12) * rng.uniform(200, 440) + rng.normal(0, 40)
+        bow = rng.uniform(0, 60) * (bend / 400) ** 2
+        thin.append(np.stack([bend, palate + rng.uniform(-50, 30) + bow + 3 * wave(rng, 12, 4)], 1))
+    for side in (-1, 1, -1, 1):
+        for _ in range(2):
+            x, low = rng.uniform(90, 420), rng.uniform(-200, -110)
+            hook = rng.normal(0, 20, 3)
+            thin.append(np.array([(x, -340), (x + hook[0], -230), (x + hook[1], low),
+                                  (x + hook[1] + 2 * hook[2], low + 10)]) * (side, 1))  # fmt: skip
+        ridge = [(350, -90), (338, -20), (305, 30), (240, rng.uniform(50, 80))]
+        thin.append(np.array(ridge) * (side * plan.width, 1) + rng.normal(0, 6, 2))
+        arch = [(270, -160), (340, -185), (420, -205), (520, -225)]
+        thin.append(np.array(arch) * (side, 1) + rng.normal(0, 12, 2))
+    for curve in thin:
+        stroke([_smooth(curve)], rng.uniform(4, 26), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
     for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
         x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
         turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
@@ -254,17 +271,16 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     everything = slice(0, coarse.height), slice(0, coarse.width)
     columns, rows = coarse.units()
     shape = frame.height, frame.width
-    cell = rng.uniform(4.0, 6.0) * frame.scale
-    net = field(rng, shape, (0.8 * cell, 1.4 * cell))
-    net = 0.6 - np.minimum(np.abs(net), 1.3)
-    net += 0.6 * field(rng, shape, (0.6 * cell, 0.7 * cell))
-    net += 0.5 * field(rng, shape, (2.2 * cell, 2.2 * cell))
+    cell = rng.uniform(4.0, 5.5) * frame.scale
+    net = field(rng, shape, (0.8 * cell, 1.5 * cell))
+    net = 0.6 - np.minimum(np.abs(net), 1.2)
+    net += 0.7 * field(rng, shape, (0.5 * cell, 0.6 * cell))
     x = np.linspace(-300, 300, 13)
     upper = np.concatenate([np.stack([x, plan.crest(x, True)], 1), [(280, -180), (-280, -180)]])
     bone = coarse.cover([mandible(plan)[0]], everything) + coarse.cover([upper], everything)
-    bone *= np.exp(-(((np.abs(columns) - 180) / 170) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
+    bone *= np.exp(-(((np.abs(columns) - 160) / 200) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
     bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.5, 0.5, 2.2)
-    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(4, 9))
+    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(3, 7))
     return net * cv2.resize(bone, shape[::-1])
 
 
@@ -301,10 +317,10 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-512, 512, frame.width)
     middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
-    stripes = 3.0 * wave(rng, frame.width, 40) + 1.5 * wave(rng, frame.width, 120)
-    low, high = (wave(rng, frame.width, n) for n in (60, 90))
-    ramp = np.linspace(0, 1, frame.height, dtype=np.float32)[:, None]
-    over += (0.25 + middle) * (1.3 * stripes + 4.0 * (low * ramp + high * (1 - ramp)))
+    stripes = 4.0 * wave(rng, frame.width, 40) + 2.5 * wave(rng, frame.width, 110)
+    bones = field(rng, over.shape, (frame.height / 5, frame.width / 70))
+    bones += 0.7 * field(rng, over.shape, (frame.height / 16, frame.width / 45))
+    over += (0.2 + middle) * stripes + (0.1 + middle) * np.float32(rng.uniform(3, 8)) * bones
     return over
 
 

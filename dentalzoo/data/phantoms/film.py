@@ -244,7 +244,7 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     whole = frame.cover(outline, window)
     label = teeth[window]
     label[whole >= 0.5] = tooth.fdi
-    soft = 0.7 * frame.scale
+    soft = 0.8 * frame.scale
     rim = frame.cover(tooth.roots, window, thickness=4.5)
     outer = frame.cover(tooth.roots, window, thickness=8.5)
     crown = frame.cover([tooth.crown], window) * whole
@@ -260,7 +260,7 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     grey += (crown - core) * enamel - pulp * look.pulp
     depth = blur(whole, 4 * frame.scale)
     grey *= whole * (0.72 + 0.32 * depth) * _THICKNESS[tooth.fdi % 10 - 1]
-    tile *= 1 - blur(whole, soft) * (0.36 + 0.30 * neck)
+    tile *= 1 - blur(whole, soft) * (0.34 + 0.32 * neck)
     tile += blur(grey, soft)
     return window
 
