@@ -16,25 +16,13 @@ Masks keep the numbers they store; a palette keeps its indices.
 
 import os
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
+from dentalzoo.data.decode import Stored, decode, is_dicom
 from dentalzoo.errors import BadFile, DentalzooError
 
 MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a panoramic film
@@ -42,28 +30,6 @@ MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a pa
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
 )
-
-_PLUGINS = {
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
-    b"\xff\xd8\xff": JpegImagePlugin.jpeg_factory,
-    b"II*\0": TiffImagePlugin.TiffImageFile,
-    b"MM\0*": TiffImagePlugin.TiffImageFile,
-    b"II+\0": TiffImagePlugin.TiffImageFile,
-    b"MM\0+": TiffImagePlugin.TiffImageFile,
-    b"BM": BmpImagePlugin.BmpImageFile,
-    b"GIF8": GifImagePlugin.GifImageFile,
-    b"RIFF": WebPImagePlugin.WebPImageFile,
-}
-_TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
-_EXIF_TO_UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
 
 
 def read_image(
@@ -84,12 +50,12 @@ def read_image(
     if channels not in (None, 1, 3):
         raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
     path = Path(path)
-    if _is_dicom(path):
+    if is_dicom(path):
         from dentalzoo.data.dicom import read_dicom
 
         image = read_dicom(path, max_pixels)
     else:
-        image = _colours(path, _decode(path, max_pixels))
+        image = _colours(path, decode(path, max_pixels))
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     elif channels == 3 and image.shape[2] == 1:
@@ -110,24 +76,10 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         BadFile: as `read_image`; and for coloured masks, and masks kept in the alpha channel.
     """
     path = Path(path)
-    if _is_dicom(path):
+    if is_dicom(path):
         raise BadFile(path, "a mask is a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
-    labels = _labels(path, _decode(path, max_pixels))
+    labels = _labels(path, decode(path, max_pixels))
     return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
-
-
-def orientation(path: str | Path) -> int:
-    """The EXIF or TIFF orientation, 1..8, that `read_image` undoes; 1 where there is none."""
-    path = Path(path)
-    if _is_dicom(path):
-        return 1
-    with _opened(path) as picture:
-        return _orientation(picture)
-
-
-def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns (H, W, ...) stored pixels upright, as their EXIF orientation 1..8 says."""
-    return _EXIF_TO_UPRIGHT.get(orientation, lambda a: a)(array)
 
 
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -195,145 +147,7 @@ def write_png(
         raise BadFile(path, f"cannot be written. Received: {error.strerror or error}") from error
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """Upright samples as the file stores them, with what is needed to read them."""
-
-    samples: np.ndarray  # (H, W) or (H, W, bands)
-    mode: str  # of PIL
-    palette: np.ndarray | None  # (256, 3) uint8
-    grey_bits: int  # of a grey picture, before PIL spread them over 8
-    white_is_zero: bool  # a grey TIFF whose samples PIL left inverted
-
-
-def _decode(path: Path, max_pixels: int) -> _Stored:
-    with _opened(path) as picture:
-        _check_size(path, picture.size, max_pixels)
-        raw_mode = _raw_mode(picture)
-        pages = getattr(picture, "n_frames", 1)
-        if pages > 1 and picture.format != "MPO":  # a phone's JPEG with a preview behind it
-            _refuse_different_pages(path, picture, pages, max_pixels)
-        # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
-        white_is_zero = _tags(picture).get(_TIFF_PHOTOMETRIC) == 0
-        picture.load()
-        turn = 1 if picture.format == "TIFF" else _orientation(picture)
-        mode, samples, palette = picture.mode, np.asarray(picture), None
-        if mode == "P":
-            palette = np.zeros((256, 3), np.uint8)
-            colours = np.asarray(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
-            palette[: len(colours)] = colours
-        elif mode in ("CMYK", "YCbCr", "LAB", "PA"):
-            mode, samples = "RGB", np.asarray(picture.convert("RGB"))
-        elif "16" in raw_mode and mode in ("LA", "RGB", "RGBA"):
-            samples = _decode_16_bit_colour(path, samples)
-    bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
-    return _Stored(
-        upright(samples, turn),
-        mode,
-        palette,
-        int(bits[1]) if bits else 8,
-        white_is_zero and mode.startswith("I;16"),
-    )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The picture with its header read; whatever goes wrong with it becomes a `BadFile`."""
-    if not path.exists():
-        what = "a broken link" if path.is_symlink() else "no such file"
-        raise BadFile(path, f"expected a picture. Received: {what}")
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file"
-        raise BadFile(path, f"expected a picture. Received: {what}")
-    try:
-        # PIL gets a stream, not the name: by name it maps a turned TIFF with its sides swapped.
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            head = stream.read(16)
-            stream.seek(0)
-            plugin = next((p for magic, p in _PLUGINS.items() if head.startswith(magic)), None)
-            if plugin is None:
-                what = f"a file that begins with {head[:8]!r}" if head else "an empty file"
-                raise BadFile(
-                    path, f"expected PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
-                )
-            with plugin(stream) as picture:
-                yield picture
-    except DentalzooError:
-        raise
-    except Exception as error:  # decoders raise whatever they like on damaged data
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadFile(
-            path, f"damaged or of an unknown kind; save it anew as PNG. Received: {what}"
-        ) from error
-
-
-def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise BadFile(path, f"the picture has no pixels. Received: {width} x {height}")
-    if width * height > max_pixels:
-        raise BadFile(
-            path,
-            f"the picture is over the limit of {max_pixels:,} pixels; make it smaller or raise "
-            f"max_pixels. Received: {width} x {height} (width x height)",
-        )
-
-
-def _refuse_different_pages(path: Path, picture, pages: int, max_pixels: int) -> None:
-    """Leaves `picture` at its first page. Thumbnails of a TIFF do not count as pages."""
-    first = _page(picture)
-    for index in range(1, pages):
-        picture.seek(index)
-        if _tags(picture).get(_TIFF_KIND, 0) & 1:
-            continue
-        _check_size(path, picture.size, max_pixels)
-        if _page(picture) != first:
-            raise BadFile(
-                path,
-                "expected one picture; save the page or frame you mean as its own file. "
-                f"Received: {pages} pages or frames that differ",
-            )
-    picture.seek(0)
-
-
-def _page(picture) -> tuple:
-    plain = picture if picture.mode[0] in "IF" else picture.convert("RGBA")
-    return picture.size, plain.tobytes()
-
-
-def _tags(picture) -> dict:
-    return getattr(picture, "tag_v2", {})
-
-
-def _raw_mode(picture) -> str:
-    """How PIL will unpack the samples, such as "L;4" or "RGB;16B"; empty where it does not say."""
-    arguments = picture.tile[0].args if picture.tile else ""
-    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return first if isinstance(first, str) else ""
-
-
-def _orientation(picture) -> int:
-    try:
-        return int(_tags(picture).get(_ORIENTATION) or picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block does not spoil the picture
-        return 1
-
-
-def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
-    """All 16 bits, where PIL keeps the upper 8: OpenCV's reading, checked against PIL's."""
-    deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if deep is not None and deep.ndim == 3 and deep.shape[2] >= 3:
-        deep = deep[..., [2, 1, 0]]
-        bands = high_bytes[..., :1] if high_bytes.shape[2] == 2 else high_bytes[..., :3]
-        if deep.shape[:2] == bands.shape[:2] and np.array_equal(
-            deep[..., : bands.shape[2]] >> 8, bands
-        ):
-            return deep[..., : bands.shape[2]]
-    raise BadFile(path, "16-bit colour that cannot be read; save it with 8 bits. Received: 16 bits")
-
-
-def _colours(path: Path, stored: _Stored) -> np.ndarray:
+def _colours(path: Path, stored: Stored) -> np.ndarray:
     samples, mode = stored.samples, stored.mode
     if mode == "P":
         used = stored.palette[np.unique(samples)]
@@ -371,7 +185,7 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.
     return 255 - scaled if white_is_zero else scaled
 
 
-def _labels(path: Path, stored: _Stored) -> np.ndarray:
+def _labels(path: Path, stored: Stored) -> np.ndarray:
     samples, mode = stored.samples, stored.mode
     if mode == "P":
         used = np.unique(samples)
@@ -429,16 +243,5 @@ def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
     )
 
 
-def _is_dicom(path: Path) -> bool:
-    """By content; and by suffix where the content is no other picture, for a named refusal."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        head = stream.read(132)
-    if head[128:] == b"DICM":
-        return True
-    return path.suffix.lower() in (".dcm", ".dicom") and not head.startswith(tuple(_PLUGINS))
-
-
 def _bare_dicom(path: Path) -> bool:
-    return not path.suffix and _is_dicom(path)
+    return not path.suffix and is_dicom(path)

@@ -52,6 +52,7 @@ class Tree:
     folders: list[Folder]
     coco: list[Path]  # *annotations.coco.json
     split_csv: Path | None
+    unreadable: list[Path]  # named like pictures: broken links and folders
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -85,7 +86,7 @@ def scan(root: Path) -> Tree:
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: expected a data folder with {UNDERSTOOD}. Received: {what}")
-    folders, coco, waiting, visited = [], [], [(root, 0)], set()
+    folders, coco, unreadable, waiting, visited = [], [], [], [(root, 0)], set()
     while waiting:
         path, depth = waiting.pop(0)
         real = path.resolve()
@@ -102,7 +103,7 @@ def scan(root: Path) -> Tree:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             if entry.suffix.lower() in IMAGE_SUFFIXES:
-                pictures.append(entry)
+                (pictures if entry.is_file() else unreadable).append(entry)
             elif entry.is_dir():
                 if depth < _MAX_DEPTH:
                     waiting.append((entry, depth + 1))
@@ -112,7 +113,7 @@ def scan(root: Path) -> Tree:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, _split_of(root, path), pictures))
     split_csv = root / "split.csv"
-    return Tree(root, folders, coco, split_csv if split_csv.is_file() else None)
+    return Tree(root, folders, coco, split_csv if split_csv.is_file() else None, unreadable)
 
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

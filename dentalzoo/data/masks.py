@@ -1,17 +1,19 @@
 """Pictures with masks: finds them in the usual layouts and loads them under one set of rules."""
 
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from dentalzoo.data import layouts
 from dentalzoo.data.coco import Regions, rasterise, read_coco
-from dentalzoo.data.images import orientation, read_image, read_mask, upright
+from dentalzoo.data.decode import orientation, upright
+from dentalzoo.data.images import read_image, read_mask
 from dentalzoo.data.layouts import SPLITS, UNDERSTOOD, Skip
 from dentalzoo.errors import BadFile, DentalzooError
 
@@ -92,6 +94,7 @@ def find_masks(
         raise DentalzooError(
             f"{data_dir}: no picture with a mask; expected {UNDERSTOOD}. Received: {tree.seen()}"
         )
+    skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
     if tree.split_csv:
         samples, skips = _apply_split_csv(tree, samples, skips)
     if wanted:
@@ -121,10 +124,27 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
     Raises:
         BadFile: either file is unreadable, sizes differ, or the mask holds an unknown id.
     """
-    arrays, notices = _load(sample, num_classes, channels)
-    for notice in notices:
-        _log.warning("%s: %s", sample.name, notice)
-    return arrays
+    image = read_image(sample.image, channels)
+    turn = orientation(sample.image)
+    height, width = image.shape[:2]
+    if sample.regions is not None:
+        source = sample.regions.source
+        drawn = (sample.regions.height or height, sample.regions.width or width)
+        turn = _turn_to_fit(source, sample, drawn, (height, width), turn)
+        mask = rasterise(sample.regions, *drawn)
+        if mask.max() >= max(num_classes, 2):
+            raise DentalzooError(
+                f"{source}: expected ids below num_classes = {num_classes}. Received: {mask.max()}"
+            )
+    else:
+        source = sample.mask
+        mask = read_mask(source)
+        if turn > 1 and mask.shape == (height, width):
+            _notice_once("masks of turned pictures are taken as drawn upright", source.parent)
+        turn = _turn_to_fit(source, sample, mask.shape, (height, width), turn)
+        mask = _class_ids(source, mask, num_classes)
+    mask = np.ascontiguousarray(upright(mask, turn))[..., None]
+    return {"image": image, "mask": mask, "name": sample.name}
 
 
 def check(
@@ -145,60 +165,30 @@ def check(
         BadFile: a sample is bad and `strict` is set.
         DentalzooError: no sample is left, or `num_classes` contradicts COCO classes.
     """
-    from tqdm import tqdm
-
     num_classes = dataset.num_classes if num_classes is None else num_classes
     if num_classes != dataset.num_classes and any(s.regions for s in dataset.samples):
         raise DentalzooError(
             f"expected num_classes {dataset.num_classes} for the classes {dataset.classes}. "
             f"Received: {num_classes}"
         )
-    good, bad, notices = [], [], {}
-    for sample in tqdm(
-        dataset.samples, "reading", unit="picture", leave=False, disable=not sys.stderr.isatty()
-    ):
+    good, bad = [], []
+    for sample in tqdm(dataset.samples, "reading", leave=False, disable=None):
         try:
-            arrays, told = _load(sample, num_classes, channels)
+            arrays = load(sample, num_classes, channels)
         except BadFile as error:
             if strict:
                 raise
-            bad.append((sample.image.name, f"{error.path}: {error.reason}"))
+            part = "" if error.path == sample.image else f"{error.path.name}: "
+            bad.append((sample.name, part + error.reason))
             continue
-        for notice in told:
-            notices.setdefault(notice, []).append(sample.name)
         if keep:
             keep(len(good), arrays)
         good.append(sample)
-    for notice, names in notices.items():
-        _log.warning("%d of %d: %s (first: %s)", len(names), len(dataset), notice, names[0])
     _report(bad)
     if not good:
         first = f"; the first: {bad[0][1]}" if bad else ". Received: no sample"
         raise DentalzooError(f"none of {len(dataset)} pictures can be used{first}")
     return replace(dataset, samples=good, skipped=[*dataset.skipped, *bad])
-
-
-def _load(sample: MaskSample, num_classes: int, channels: int | None) -> tuple[dict, list[str]]:
-    image = read_image(sample.image, channels)
-    turn = orientation(sample.image)
-    height, width = image.shape[:2]
-    notice = ""
-    if sample.regions is not None:
-        source = sample.regions.source
-        drawn = (sample.regions.height or height, sample.regions.width or width)
-        turn = _turn_to_fit(source, sample, drawn, (height, width), turn)
-        mask = rasterise(sample.regions, *drawn)
-        if mask.max() >= max(num_classes, 2):
-            raise DentalzooError(
-                f"{source}: expected ids below num_classes = {num_classes}. Received: {mask.max()}"
-            )
-    else:
-        source = sample.mask
-        mask = read_mask(source)
-        turn = _turn_to_fit(source, sample, mask.shape, (height, width), turn)
-        mask, notice = _class_ids(source, mask, num_classes)
-    mask = np.ascontiguousarray(upright(mask, turn))[..., None]
-    return {"image": image, "mask": mask, "name": sample.name}, [notice] if notice else []
 
 
 def _turn_to_fit(source: Path, sample: MaskSample, size, wanted, turn: int) -> int:
@@ -213,11 +203,11 @@ def _turn_to_fit(source: Path, sample: MaskSample, size, wanted, turn: int) -> i
     )
 
 
-def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> tuple[np.ndarray, str]:
-    """(H, W) uint8 ids below max(num_classes, 2), and a notice or ""."""
+def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """(H, W) uint8 ids below max(num_classes, 2)."""
     values, counts = _histogram(mask)
     if values[-1] < max(num_classes, 2):
-        return mask.astype(np.uint8), ""
+        return mask.astype(np.uint8)
     if num_classes > 2:
         unknown = [int(value) for value in values if value >= num_classes]
         raise BadFile(
@@ -228,7 +218,7 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> tuple[np.ndarr
     full = 255 if values[-1] <= 255 else 65535
     between = (values > 0) & (values < full)
     if not between.any():
-        return (mask > 0).astype(np.uint8), ""
+        return (mask > 0).astype(np.uint8)
     middle = (values > full // 5) & (values < full - full // 5)
     share = counts[middle].sum() / mask.size
     if share > _MOST_MIDDLE_GREY:
@@ -245,7 +235,14 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> tuple[np.ndarr
             "expected a binary mask (0 and 1, or 0 and 255); for several classes name them "
             f"(classes=...) and store ids 0..n. Received: {_few(values.tolist())}",
         )
-    return (mask > full // 2).astype(np.uint8), "soft or lossy mask, thresholded at > 0.5"
+    _notice_once("soft or lossy masks are thresholded at > 0.5", path.parent)
+    return (mask > full // 2).astype(np.uint8)
+
+
+@cache
+def _notice_once(notice: str, folder: Path) -> None:
+    """One line for a folder of thousands of files."""
+    _log.warning("%s: %s", folder, notice)
 
 
 def _histogram(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -327,12 +324,9 @@ def _report(skipped: list[tuple[str, str]]) -> None:
         for name, reason in skipped:
             _log.warning("skipped %s: %s", name, reason)
         return
-    reasons = Counter(reason.split(":")[0] for _, reason in skipped).most_common(5)
-    _log.warning(
-        "skipped %d files: %s",
-        len(skipped),
-        ", ".join(f"{count} {reason}" for reason, count in reasons),
-    )
+    reasons = Counter(reason.split(". Received")[0] for _, reason in skipped).most_common(5)
+    listed = ", ".join(f"{count} x {reason[:60]}" for reason, count in reasons)
+    _log.warning("skipped %d files: %s", len(skipped), listed)
 
 
 def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
