@@ -26,7 +26,7 @@ def read(path: str | Path) -> tuple[list[np.ndarray], dict]:
         DentalzooError: the file is damaged; it is named.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             state = json.loads(str(content["state"]))
             return [content[key] for key in sorted(set(content.files) - {"state"})], state
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

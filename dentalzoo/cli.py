@@ -62,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--epochs")
     add.add_argument("--batch-size")
     add.add_argument("--encoder-weights", help="imagenet, a file, or none")
-    add.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings")
+    add.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="other settings"
+    )
+    add.add_argument("--cache", help="keep the decoded pictures in this folder, not in memory")
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--strategy", choices=STRATEGIES, default="default")
     add.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
@@ -91,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True)
     add.add_argument("--tag", help="<training data>_v<N>")
     add.add_argument("--storage", choices=STORAGE, default="float32")
-    add.add_argument("--data", nargs="+", default=[], metavar="KEY=VALUE", help="name, licence ...")
+    add.add_argument(
+        "--data", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="name, licence"
+    )
 
     add = command("verify", _verify, "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle")
@@ -168,6 +173,7 @@ def _train(options):
         resume=options.resume,
         init=options.init,
         storage=options.storage,
+        cache=options.cache,
         **overrides,
     )
     print(bundle.path)

@@ -39,13 +39,11 @@ class _Counts(keras.metrics.Metric):
         self.fn.assign_add(count(ops.logical_and(truth, ops.logical_not(found))))
 
     def _mean(self, numerator, denominator):
-        """Mean of the ratio over the classes that occur; 1 where there is nothing to find."""
+        """Mean of the ratio over the classes that occur or are found; 1 where none does or is."""
         numerator, denominator = ops.cast(numerator, "float32"), ops.cast(denominator, "float32")
-        seen = ops.cast(denominator > 0, "float32")
-        mean = ops.sum(seen * numerator / ops.maximum(denominator, 1.0)) / ops.maximum(
-            ops.sum(seen), 1.0
-        )
-        return ops.where(ops.sum(seen) > 0, mean, 1.0)
+        seen = ops.cast(self.tp + self.fp + self.fn > 0, "float32")
+        total = ops.sum(seen * numerator / ops.maximum(denominator, 1.0))
+        return ops.where(ops.sum(seen) > 0, total / ops.maximum(ops.sum(seen), 1.0), 1.0)
 
 
 class Dice(_Counts):

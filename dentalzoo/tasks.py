@@ -1,4 +1,4 @@
-"""What can be done with a bundle, by its task: each task is one module with `evaluate`, `predict`."""
+"""What can be done with a bundle, by its task; each task is one module."""
 
 import importlib
 from pathlib import Path

@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from dentalzoo import bundle, checkpoint, registry, tasks
+from dentalzoo import bundle, registry, tasks
 from dentalzoo.distribute import strategy as find_strategy
 from dentalzoo.errors import DentalzooError
 from dentalzoo.files import write_atomically, write_json
@@ -37,6 +37,7 @@ def train(
     resume: bool = False,
     init: str | Path | None = None,
     storage: str = "float32",
+    cache: str | Path | None = None,
     **overrides,
 ) -> bundle.Bundle:
     """Trains a model and writes a bundle.
@@ -53,6 +54,7 @@ def train(
             start. The settings must be those of the run; more epochs may be given.
         init: a bundle of the same network to start from.
         storage: how the bundle stores weights, see `export`.
+        cache: folder for the decoded pictures, for data that does not fit into memory.
         overrides: settings of the variant's config, such as epochs=50 or batch_size=4.
 
     Returns:
@@ -75,10 +77,10 @@ def train(
     }
     with _locked(out):
         _claim(out, settings, resume)
-        return _run(name, config, Path(data), out, settings, variant, storage)
+        return _run(name, config, Path(data), out, settings, variant, storage, cache)
 
 
-def _run(name, config, data, out, settings, variant, storage) -> bundle.Bundle:
+def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.Bundle:
     module = registry.module_of(name)
     import keras
 
@@ -86,12 +88,17 @@ def _run(name, config, data, out, settings, variant, storage) -> bundle.Bundle:
     keras.utils.set_random_seed(settings["seed"])
     run = _Run(out, config)
     start = run.restored_epoch
-    options = {"seed": settings["seed"]}
     epochs = range(start, config.epochs)
-    training = _dataset(
-        module, data, "train", config, **options, training=True, epochs=epochs, cache=None
+    training = module.make_dataset(
+        data,
+        "train",
+        config,
+        training=True,
+        epochs=epochs,
+        seed=settings["seed"],
+        cache=cache and Path(cache) / "train",
     )
-    validation = _validation(module, data, config)
+    validation = _validation(module, data, config, cache and Path(cache) / "val")
     steps = max(1, int(training.cardinality()) // max(1, len(epochs)))
     with _precision(settings["mixed_precision"]), scope():
         build_config = config
@@ -117,8 +124,11 @@ def _run(name, config, data, out, settings, variant, storage) -> bundle.Bundle:
     final = module.build_model(bundle.inference_config(config))
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)
+    weights = getattr(config, "encoder_weights", None)
     record = {
         "variant": variant or next(iter(module.VARIANTS)),
+        "command": _command(name, variant, data, config, settings),
+        "encoder_weights": weights and Path(weights).name,
         "epochs": run.epoch,
         "best_epoch": run.best_epoch,
         **{key: settings[key] for key in ("seed", "mixed_precision", "strategy")},
@@ -140,14 +150,26 @@ def _run(name, config, data, out, settings, variant, storage) -> bundle.Bundle:
     return made
 
 
-def _dataset(module, data, split, config, **options):
-    return module.make_dataset(data, split, config, **options)
+def _command(name: str, variant: str | None, data: Path, config, settings: dict) -> str:
+    """The command that repeats a run, with file names in place of paths."""
+    base = registry.configure(name, variant)
+    words = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
+    words += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
+    words += ["--mixed-precision"] * settings["mixed_precision"]
+    if settings["init"]:
+        words += ["--init", Path(settings["init"]).name]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != getattr(base, field.name):
+            value = Path(value).name if field.name == "encoder_weights" and value else value
+            words.append(f"--set {field.name}={str(value).replace(' ', '')}")
+    return " ".join(words)
 
 
-def _validation(module, data, config):
+def _validation(module, data, config, cache):
     """The val split, or None where there is none: said, since nothing then tells the best epoch."""
     try:
-        return _dataset(module, data, "val", config)
+        return module.make_dataset(data, "val", config, cache=cache)
     except DentalzooError as error:
         log.warning("no val split, so the last epoch is the result: %s", error)
         return None
@@ -244,6 +266,8 @@ class _Run:
     MEMORY = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
     def __init__(self, out: Path, config):
+        from dentalzoo import checkpoint
+
         self.out, self.config = out, config
         self.checkpoints = checkpoint.Checkpoints(out / "checkpoints")
         self._found = self.checkpoints.latest()
@@ -292,11 +316,13 @@ class _Run:
     def _end_epoch(self, epoch: int, logs: dict) -> None:
         from keras import ops
 
+        from dentalzoo import checkpoint
+
         logs = {key: float(value) for key, value in logs.items()}
         if not math.isfinite(logs["loss"]):
             raise DentalzooError(
-                f"the loss is no number any more; a lower learning_rate may help. The checkpoint of "
-                f"epoch {self.epoch} is intact. Received: loss {logs['loss']} in epoch {epoch}"
+                f"the loss is no number any more; a lower learning_rate may help. The checkpoint "
+                f"of epoch {self.epoch} is intact. Received: loss {logs['loss']} in epoch {epoch}"
             )
         seconds = round(time.perf_counter() - self._started, 2)
         self.epoch = epoch
@@ -334,6 +360,8 @@ class _Run:
 
     def best_weights(self) -> list:
         """The weights of the best epoch, in the order of `model.weights`."""
+        from dentalzoo import checkpoint
+
         return checkpoint.read(self._best_file)[0]
 
     def _write_history(self) -> None:

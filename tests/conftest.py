@@ -52,3 +52,30 @@ def mirrored(_two_logical_cpus):
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> Path:
+    """A data set of 10 small panoramic phantoms with masks, 7 for training and 3 for validation."""
+    from dentalzoo.data.phantoms import write_panoramic_dataset
+
+    folder = tmp_path_factory.mktemp("phantoms") / "films"
+    return write_panoramic_dataset(folder, 10, 0, 128, 256, val_fraction=0.3)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, phantoms) -> Path:
+    """The folder of a finished run: `tiny` on the phantoms. Not to be changed."""
+    import dentalzoo as dz
+
+    folder = tmp_path_factory.mktemp("run") / "tiny"
+    dz.train("panoramic_unet", phantoms, folder, "tiny")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(run):
+    """The loaded bundle of `run`."""
+    import dentalzoo as dz
+
+    return dz.load(run)

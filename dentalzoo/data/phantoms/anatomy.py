@@ -271,16 +271,17 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     everything = slice(0, coarse.height), slice(0, coarse.width)
     columns, rows = coarse.units()
     shape = frame.height, frame.width
-    cell = rng.uniform(4.0, 5.5) * frame.scale
-    net = field(rng, shape, (0.8 * cell, 1.5 * cell))
-    net = 0.6 - np.minimum(np.abs(net), 1.2)
-    net += 0.7 * field(rng, shape, (0.5 * cell, 0.6 * cell))
+    cell = rng.uniform(4.5, 7.0) * frame.scale
+    net = np.full(shape, -0.5, np.float32)
+    for tall, wide in ((1.0, 1.6), (0.7, 0.8)):
+        walls = field(rng, shape, (tall * cell, wide * cell))
+        net += cv2.exp(-9 * walls * walls)
     x = np.linspace(-300, 300, 13)
     upper = np.concatenate([np.stack([x, plan.crest(x, True)], 1), [(280, -180), (-280, -180)]])
     bone = coarse.cover([mandible(plan)[0]], everything) + coarse.cover([upper], everything)
     bone *= np.exp(-(((np.abs(columns) - 160) / 200) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
     bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.5, 0.5, 2.2)
-    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(3, 7))
+    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(5, 11))
     return net * cv2.resize(bone, shape[::-1])
 
 

@@ -29,11 +29,12 @@ class Frame:
         """The same film with `factor` times fewer pixels a side."""
         return Frame(-(-self.height // factor), -(-self.width // factor), self.matrix / factor)
 
-    def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Film units x, y at the centre of every pixel: two float32 (height, width)."""
-        x, y = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+    def units(self, window=None) -> tuple[np.ndarray, np.ndarray]:
+        """Film units x, y at the centre of every pixel of a window: two float32 arrays."""
+        rows, columns = window or (slice(0, self.height), slice(0, self.width))
+        x = np.arange(columns.start, columns.stop) + (0.5 - self.matrix[0, 2])
+        y = np.arange(rows.start, rows.stop)[:, None] + (0.5 - self.matrix[1, 2])
         inverse = np.linalg.inv(self.matrix[:, :2])
-        x, y = x - self.matrix[0, 2], y - self.matrix[1, 2]
         return tuple((a * x + b * y).astype(np.float32) for a, b in inverse)
 
     def window(self, outlines, margin: float = 0.0) -> tuple[slice, slice] | None:

@@ -175,9 +175,10 @@ class Look:
 
     def __init__(self, rng):
         self.dentine = rng.uniform(100, 116)
-        self.enamel = rng.uniform(18, 34)
+        self.enamel = rng.uniform(22, 42)
         self.root = rng.uniform(56, 72)
-        self.pulp = rng.uniform(8, 18)
+        self.pulp = rng.uniform(7, 16)
+        self.fading = rng.uniform(0.1, 0.4)
         self.ligament = rng.uniform(1, 7)
 
 
@@ -248,19 +249,22 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     rim = frame.cover(tooth.roots, window, thickness=4.5)
     outer = frame.cover(tooth.roots, window, thickness=8.5)
     crown = frame.cover([tooth.crown], window) * whole
-    core = blur(frame.cover([tooth.core], window), 1.0 * frame.scale) * crown
-    pulp = blur(frame.cover(tooth.pulp, window), 0.8 * frame.scale) * whole
+    core = blur(frame.cover([tooth.core], window), 2.2 * frame.scale) * crown
+    pulp = blur(frame.cover(tooth.pulp, window), 1.0 * frame.scale) * whole
     neck = blur(crown, 4 * frame.scale)
+    x, y = frame.units(window)
+    down = (x - tooth.origin[0]) * tooth.along[0] + (y - tooth.origin[1]) * tooth.along[1]
+    deep = np.clip((down - tooth.crown_height) / (tooth.length - tooth.crown_height), 0, 1)
     tile = density[window]
     ligament = rim * (1 - whole)
     lamina = np.clip(outer - rim, 0, 1) * (1 - whole)
-    tile += look.ligament * blur(0.6 * lamina - ligament, soft) * (1 - neck)
-    grey = look.root + neck * (look.dentine - look.root)
-    enamel = look.enamel * (1.0 if tooth.fdi % 10 > 5 else 0.55)
+    tile += look.ligament * blur(0.8 * lamina - ligament, soft) * (1 - neck)
+    enamel = look.enamel * (1.0 if tooth.fdi % 10 > 5 else 0.6)
+    grey = look.root * (1 - look.fading * deep) + neck * (look.dentine - look.root)
     grey += (crown - core) * enamel - pulp * look.pulp
     depth = blur(whole, 4 * frame.scale)
     grey *= whole * (0.72 + 0.32 * depth) * _THICKNESS[tooth.fdi % 10 - 1]
-    tile *= 1 - blur(whole, soft) * (0.34 + 0.32 * neck)
+    tile *= 1 - blur(whole, soft) * (0.34 * (1 - 0.5 * look.fading * deep) + 0.32 * neck)
     tile += blur(grey, soft)
     return window
 

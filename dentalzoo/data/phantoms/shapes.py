@@ -223,9 +223,9 @@ def _molar(rng, upper, kind, width, crown_height, length):
         outline, line = _root(begin, end, half * w, tip, bend)
         roots.append(outline)
         canals.append(np.concatenate([[[0.6 * base * w, 0.88 * h]], line[1:-1]]))
-    core = rounded([(-0.40 * w, 1.08 * h), (-0.41 * w, 0.72 * h), (-0.33 * w, 0.36 * h),
-                    (-0.14 * w, 0.30 * h), (0, 0.36 * h), (0.14 * w, 0.30 * h),
-                    (0.33 * w, 0.36 * h), (0.41 * w, 0.72 * h), (0.40 * w, 1.08 * h)])  # fmt: skip
+    core = rounded([(-0.40 * w, 1.08 * h), (-0.42 * w, 0.70 * h), (-0.35 * w, 0.30 * h),
+                    (-0.16 * w, 0.22 * h), (0, 0.30 * h), (0.16 * w, 0.22 * h),
+                    (0.35 * w, 0.30 * h), (0.42 * w, 0.70 * h), (0.40 * w, 1.08 * h)])  # fmt: skip
     roof = rng.uniform(0.58, 0.78) * h
     chamber = rounded([(-0.22 * w, roof - 0.08 * h), (0, roof + 0.06 * h),
                        (0.22 * w, roof - 0.08 * h), (0.19 * w, 1.05 * h),

@@ -1,0 +1,256 @@
+"""panoramic_unet: parameter counts, recipe, serving, and parity with its sources."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dentalzoo as dz
+from dentalzoo import registry
+from dentalzoo.data.phantoms import panoramic
+from dentalzoo.models import panoramic_unet as paper
+from tests.zoo_case import ZooCase, serve_alone
+
+
+class TestPanoramicUnet(ZooCase):
+    name = "panoramic_unet"
+
+
+# --------------------------------------------------------------------------------------- networks
+
+
+def test_paper_is_segmentation_models_vgg16():
+    model = dz.build("panoramic_unet")
+    assert model.count_params() == 23_752_273  # segmentation-models 1.0.1, Unet("vgg16")
+    assert model.input_shape == (None, 256, 256, 3) and model.output_shape == (None, 256, 256, 1)
+
+
+def test_wide_is_the_reconstruction():
+    model = dz.build("panoramic_unet", "wide")
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    assert (model.count_params(), trainable) == (41_076_929, 26_354_305)
+    wide = model.get_layer("wide_unet")
+    skips = {name: wide.get_layer(name).output.shape[1:] for name in paper_skips}
+    assert skips == paper_skips
+    encoder = [layer for layer in wide.layers if layer.name.startswith("block")]
+    assert sum(layer.count_params() for layer in encoder) == 14_714_688
+
+
+paper_skips = {
+    "block1_conv2": (256, 256, 64),
+    "block2_conv2": (128, 128, 128),
+    "block3_conv3": (64, 64, 256),
+    "block4_conv3": (32, 32, 512),
+    "block5_conv3": (16, 16, 512),
+}
+
+
+@pytest.mark.parametrize(
+    ("decoder", "encoder", "size"),
+    [
+        ("unet", "mobilenetv2", (64, 96)),
+        ("fpn", "resnet18", (64, 64)),
+        ("linknet", "vgg16", (64, 64)),
+        pytest.param("linknet", "efficientnetb0", (64, 64), marks=pytest.mark.slow),
+        pytest.param("pspnet", "vgg16", (96, 96), marks=pytest.mark.slow),
+        pytest.param("unet", "seresnet18", (64, 64), marks=pytest.mark.slow),
+    ],
+)
+def test_the_networks_of_segmentation_models(decoder, encoder, size):
+    model = dz.build(
+        "panoramic_unet", decoder=decoder, encoder=encoder, input_size=size, num_classes=4
+    )
+    found = np.asarray(model(np.zeros((1, *size, 3), np.float32)))
+    assert found.shape == (1, *size, 4)
+    assert found.sum(-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_slim_unet_has_the_wiring_of_segmentation_models():
+    """With the same encoder, ours is theirs: equal shapes and, given the weights, outputs."""
+    size, filters = (32, 64), (16, 8, 8, 8, 8)
+    theirs = dz.build(
+        "panoramic_unet", encoder="mobilenet", input_size=size, decoder_filters=filters
+    )
+    paper.SLIM_ENCODERS["mobilenet_1.0"] = 1.0
+    try:
+        ours = dz.build(
+            "panoramic_unet", encoder="mobilenet_1.0", input_size=size, decoder_filters=filters
+        )
+    finally:
+        del paper.SLIM_ENCODERS["mobilenet_1.0"]
+    ours.set_weights(theirs.get_weights())
+    image = np.random.default_rng(0).random((2, *size, 3), np.float32)
+    assert np.asarray(ours(image)) == pytest.approx(np.asarray(theirs(image)), abs=1e-5)
+
+
+def test_the_head_is_float32_under_mixed_precision():
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = dz.build("panoramic_unet", "tiny")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.output.dtype == "float32"
+    assert model.get_layer("slim_unet").output.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"input_size": (100, 256)},
+        {"input_size": 256},
+        {"input_size": (64, 64), "decoder": "pspnet"},
+        {"num_classes": 0},
+        {"loss": "hinge"},
+        {"decoder": "wide", "encoder": "resnet34"},
+        {"encoder": "vgg17"},
+        {"batch_size": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(overrides):
+    with pytest.raises(dz.DentalzooError, match="Received: ") as caught:
+        dz.build("panoramic_unet", **overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_encoder_weights_from_a_file_and_a_clear_word_without(tmp_path):
+    import keras
+
+    encoder = keras.applications.MobileNet((32, 64, 3), alpha=0.25, include_top=False, weights=None)
+    file = tmp_path / "mobilenet.weights.h5"
+    encoder.save_weights(file)
+    model = dz.build("panoramic_unet", "tiny", encoder_weights=str(file))
+    name = "conv_pw_11"
+    mine = model.get_layer("slim_unet").get_layer(name).get_weights()[0]
+    assert np.array_equal(mine, encoder.get_layer(name).get_weights()[0])
+    for encoder_name in ("vgg16", "mobilenet_0.5"):
+        with pytest.raises(dz.DentalzooError, match="--encoder-weights FILE.*Received: ") as caught:
+            dz.build(
+                "panoramic_unet",
+                encoder=encoder_name,
+                input_size=(32, 64),
+                encoder_weights=str(tmp_path / "missing.h5"),
+            )
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_imagenet_weights_of_the_slim_encoder(shared_data):
+    file = shared_data.parent / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    if not file.is_file():
+        pytest.skip("the ImageNet weights of MobileNet 0.25 are not there")
+    assert dz.build("panoramic_unet", "light", encoder_weights=str(file))
+
+
+# ----------------------------------------------------------------------------------------- recipe
+
+
+def test_the_recipe_is_the_papers():
+    config = registry.configure("panoramic_unet")
+    assert (config.batch_size, config.learning_rate, config.epochs) == (8, 1e-4, 8)
+    assert math.ceil(4772 / config.batch_size) == 597 and math.ceil(2071 / 8) == 259
+    found = [(type(t).__name__, t.p) for t in paper.AUGMENTATIONS[config.augmentation]()]
+    assert found == [
+        ("HorizontalFlip", 0.7),
+        ("Rotate", 0.7),
+        ("RandomBrightnessContrast", 0.3),
+        ("Affine", 0.5),
+        ("GaussNoise", 0.1),
+    ]
+    stop, plateau = paper.callbacks(config)
+    assert (stop.monitor, stop.patience, stop.mode) == ("val_dice", 2, "max")
+    assert (plateau.factor, plateau.patience, plateau.min_lr) == (0.2, 3, 1e-6)
+    assert plateau.mode == "max"
+
+
+def test_the_papers_augmentation_reflects_and_its_noise_is_that_of_1_1_0():
+    transforms = paper.AUGMENTATIONS["paper"]()
+    noise = transforms[-1]
+    white = np.full((128, 128, 3), 128, np.uint8)
+    noise.p = 1.0
+    spreads = [float((noise(image=white)["image"].astype(float) - 128).std()) for _ in range(40)]
+    assert 3.0 < min(spreads) and max(spreads) < 7.4  # variance 10..50
+    rotate = transforms[1]
+    rotate.p = 1.0
+    assert rotate(image=np.full((64, 64, 3), 200, np.uint8))["image"].min() == 200
+
+
+def test_the_dataset_is_as_documented(phantoms):
+    config = registry.configure("panoramic_unet", "tiny")
+    batch = next(iter(paper.make_dataset(phantoms, "train", config, training=True)))
+    image, mask = batch["image"].numpy(), batch["mask"].numpy()
+    assert image.shape == (2, 32, 64, 3) and mask.shape == (2, 32, 64, 1)
+    assert image.dtype == mask.dtype == np.float32
+    assert 0 <= image.min() and 0.3 < image.max() <= 1 and set(np.unique(mask)) == {0.0, 1.0}
+    first, second = (
+        [b["image"].numpy() for b in paper.make_dataset(phantoms, "val", config)] for _ in "12"
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# ---------------------------------------------------------------------------------------- serving
+
+
+def test_tensorflow_alone_serves_what_load_serves(bundle, tmp_path):
+    film = panoramic(5, 128, 256).image
+    here = bundle.serve(film)
+    alone = serve_alone(bundle.path, tmp_path, images=film[None, :, :, None])
+    assert np.array_equal(alone["mask"][0], here["mask"])
+    assert alone["probabilities"][0] == pytest.approx(here["probabilities"], abs=1e-6)
+
+
+def test_serve_is_the_model_with_pillows_resizing(bundle, run):
+    film = panoramic(6, 300, 500).image
+    resized = paper._resize(film[..., None], (32, 64))
+    image = np.repeat(resized, 3, -1)[None] / np.float32(255)
+    small = np.asarray(bundle.to_keras()(image))
+    import tensorflow as tf
+
+    expected = tf.image.resize(small, film.shape, antialias=True)[0].numpy()
+    assert bundle.serve(film)["probabilities"] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (31, 33), (700, 90), (40, 50, 3), (2, 33, 65, 1)])
+def test_pictures_of_any_size_come_back_at_their_size(bundle, shape):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found = bundle.serve(images)
+    spatial = shape[:3] if len(shape) == 4 else shape[:2]
+    assert found["mask"].shape == (*spatial, 1) and found["mask"].dtype == np.uint8
+    assert found["probabilities"].shape == (*spatial, 1)
+    assert np.array_equal(found["mask"], found["probabilities"] > 0.5)
+
+
+def test_a_batch_is_its_pictures_and_grey_is_equal_rgb(bundle):
+    films = np.stack([panoramic(seed, 64, 128).image for seed in range(3)])
+    batch = bundle.serve(films[..., None])["probabilities"]
+    for film, found in zip(films, batch, strict=True):
+        assert bundle.serve(film)["probabilities"] == pytest.approx(found, abs=1e-5)
+        colour = np.repeat(film[..., None], 3, -1)
+        assert bundle.serve(colour)["probabilities"] == pytest.approx(found, abs=1e-5)
+
+
+def test_encoded_bytes_give_the_mask_of_the_picture(bundle):
+    film = panoramic(8, 96, 160).image
+    content = io.BytesIO()
+    Image.fromarray(film).save(content, "PNG")
+    encoded = bundle.serve_encoded(content.getvalue())
+    assert np.array_equal(encoded["mask"][0], bundle.serve(film)["mask"])
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8), np.float32),
+        np.zeros((0, 8), np.uint8),
+        np.zeros(5, np.uint8),
+    ],
+    ids=["four channels", "float", "no pixel", "one axis"],
+)
+def test_what_is_no_picture_is_refused(bundle, images):
+    with pytest.raises(dz.DentalzooError, match="Received: ") as caught:
+        bundle.serve(images)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,121 @@
+"""The contract that every model passes; a paper's test subclasses it and adds what is special."""
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo import registry
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# A process without dentalzoo: TensorFlow loads the bundle, NumPy carries the arrays.
+_ALONE = """
+import sys
+sys.modules["dentalzoo"] = None
+import numpy as np
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+with np.load(sys.argv[2]) as inputs:
+    tensors = {key: tf.constant(inputs[key]) for key in inputs.files}
+results = loaded.signatures[sys.argv[4]](**tensors)
+np.savez(sys.argv[3], **{key: value.numpy() for key, value in results.items()})
+"""
+
+
+def serve_alone(path: Path, folder: Path, signature: str = "serve", **inputs) -> dict:
+    """What a bundle's signature returns in a fresh process that has TensorFlow alone."""
+    np.savez(folder / "in.npz", **inputs)
+    command = [sys.executable, "-c", _ALONE, str(path / "saved_model"), "in.npz", "out.npz"]
+    subprocess.run([*command, signature], cwd=folder, check=True, timeout=300)
+    with np.load(folder / "out.npz") as results:
+        return dict(results)
+
+
+def with_known_weights(model):
+    """Weights 0.05 * sin(k) (variances positive), so that a golden file needs no stored weights."""
+    for weight in model.weights:
+        values = 0.05 * np.sin(np.arange(np.prod(weight.shape)) + 1.0)
+        values = np.abs(values) + 0.5 if "variance" in weight.path else values
+        weight.assign(values.reshape(weight.shape).astype(np.float32))
+    return model
+
+
+class ZooCase:
+    """Subclass it as `class TestX(ZooCase)` with `name`."""
+
+    name: str
+
+    @pytest.fixture(scope="class")
+    def config(self):
+        return registry.configure(self.name, "tiny")
+
+    @pytest.fixture(scope="class")
+    def module(self):
+        return registry.module_of(self.name)
+
+    @pytest.fixture(scope="class")
+    def model(self, module, config):
+        return with_known_weights(module.build_model(config))
+
+    def test_the_config_is_frozen_flat_and_each_default_has_a_source(self, module):
+        assert module.Config.__dataclass_params__.frozen
+        lines = inspect.getsource(module.Config).splitlines()
+        for field in dataclasses.fields(module.Config):
+            line = next(line for line in lines if line.strip().startswith(f"{field.name}:"))
+            assert "  # " in line, line
+
+    def test_info_is_plain(self):
+        assert {"paper", "inputs", "outputs", "variants", "pretrained", "intended_use"} <= set(
+            json.loads(json.dumps(dz.info(self.name)))
+        )
+
+    def test_inputs_and_outputs_are_named_after_the_elements(self, module, config, model):
+        batch = module.example_batch(config)
+        for tensor in model.inputs:
+            assert batch[tensor.name].shape[1:] == tensor.shape[1:]
+            assert batch[tensor.name].dtype == tensor.dtype
+        assert set(model.output_names) <= set(batch)
+
+    def test_build_is_random_and_seeded(self):
+        import keras
+
+        def first():
+            keras.utils.set_random_seed(3)
+            return dz.build(self.name, "tiny").get_weights()
+
+        assert all(np.array_equal(a, b) for a, b in zip(first(), first(), strict=True))
+
+    def test_golden(self, module, config, model, update_golden):
+        batch = module.example_batch(config)
+        inputs = [
+            np.cos(np.arange(batch[tensor.name].size)).reshape(batch[tensor.name].shape)
+            for tensor in model.inputs
+        ]
+        outputs = model([x.astype(np.float32) for x in inputs] if len(inputs) > 1 else inputs[0])
+        outputs = np.asarray(outputs).ravel()
+        found = {
+            "parameters": model.count_params(),
+            "mean": float(outputs.mean()),
+            "slice": [float(value) for value in outputs[:: max(1, outputs.size // 8)][:8]],
+        }
+        path = GOLDEN / f"{self.name}.json"
+        if update_golden:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(found, indent=1) + "\n")
+        expected = json.loads(path.read_text())
+        assert found["parameters"] == expected["parameters"]
+        assert found["mean"] == pytest.approx(expected["mean"], abs=1e-5)
+        assert found["slice"] == pytest.approx(expected["slice"], abs=1e-5)
+
+    def test_unknown_words_are_refused_with_the_right_ones(self):
+        with pytest.raises(dz.DentalzooError, match="variants of .* are: .*Received: 'papr'"):
+            dz.build(self.name, "papr")
+        with pytest.raises(dz.DentalzooError, match="Did you mean epochs.*Received: 'epoch'"):
+            registry.configure(self.name, epoch=3)
