@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dentalzoo.data.phantoms.canvas import Frame, blur, field, wave
-from dentalzoo.data.phantoms.shapes import rounded
+from dentalzoo.data.phantoms.shapes import rounded, smooth
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def make_plan(rng, edentulous: bool = False) -> Plan:
         gap_front=rng.uniform(4, 34),
         gap_back=rng.uniform(-5, 12),
         chin=rng.uniform(200, 238),
-        width=rng.uniform(0.95, 1.03),
+        width=rng.uniform(0.94, 1.06),
         ridge=0.62 if edentulous else 1.0,
     )
 
@@ -171,7 +171,9 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
         soft([[(side * 300, -190), (side * 335, -190), (side * 352, -60), (side * 330, 40),
                (side * 305, 20), (side * 312, -80)]], -rng.uniform(0, 22), 6)  # fmt: skip
     if rng.random() < 0.45:  # air between tongue and palate
-        arch = np.stack([x, -150 + 40 * (x / 330) ** 2 + rng.uniform(-12, 12)], 1)[3:-3]
+        arch = np.stack([x, -155 + rng.uniform(30, 90) * (x / 330) ** 2 + rng.uniform(-12, 12)], 1)[
+            1:-1
+        ]
         air = shade([np.concatenate([arch, arch[::-1] + (0, rng.uniform(20, 55))])], 6)
         back -= rng.uniform(12, 36) * air
     for count, amount in ((5, 5.0), (14, 3.5), (34, 2.2)):
@@ -196,8 +198,8 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         lines[...] += np.float32(value / 255) * blur(cover.astype(np.float32), sigma * half.scale)
 
     outline, border = mandible(plan)
-    stroke([_smooth(border - (0, 6))], rng.uniform(6, 28), 9, 3.5)
-    stroke([_smooth(border - (0, 2))], rng.uniform(4, 16), 3, 1.5)
+    stroke([smooth(border - (0, 6))], rng.uniform(6, 28), 9, 3.5)
+    stroke([smooth(border - (0, 2))], rng.uniform(4, 16), 3, 1.5)
     stroke([outline[len(outline) // 5 :]], rng.uniform(3, 10), 4, 2)
     palate = rng.uniform(-190, -150)
     for _ in range(rng.integers(4, 9)):
@@ -205,11 +207,11 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         wide, off = rng.uniform(150, 340), rng.normal(0, 20)
         bend = np.linspace(-wide, wide, 15)
         rise = bow * (bend / 300) ** 2 + 2.5 * wave(rng, 15, 5)
-        stroke([_smooth(np.stack([bend + off, y + rise], 1))],
+        stroke([smooth(np.stack([bend + off, y + rise], 1))],
                rng.uniform(10, 44), rng.uniform(3, 20), rng.uniform(2, 6))  # fmt: skip
     lean = rng.normal(0, 8)
     septum = [(lean, -340), (0.6 * lean, -240), (0, -150)]
-    stroke([_smooth(septum)], rng.uniform(15, 50), rng.uniform(7, 20), 3)
+    stroke([smooth(septum)], rng.uniform(15, 50), rng.uniform(7, 20), 3)
     thin = []
     for _ in range(4):
         bend = np.linspace(-1, 1, 12) * rng.uniform(200, 440) + rng.normal(0, 40)
@@ -226,7 +228,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         arch = [(270, -160), (340, -185), (420, -205), (520, -225)]
         thin.append(np.array(arch) * (side, 1) + rng.normal(0, 12, 2))
     for curve in thin:
-        stroke([_smooth(curve)], rng.uniform(4, 26), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
+        stroke([smooth(curve)], rng.uniform(4, 26), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
     for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
         x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
         turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
@@ -234,15 +236,15 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         stroke([steps - steps[3] + (x, y)], rng.uniform(-14, 26), rng.uniform(3, 24), 3)
     for side in (-1, 1):
         j = rng.uniform(225, 275) * side
-        stroke([_smooth([(j, -330), (j + 4 * side, -200), (j + 14 * side, -155),
+        stroke([smooth([(j, -330), (j + 4 * side, -200), (j + 14 * side, -155),
                          (j + 34 * side, -160), (j + 44 * side, -200)])],
                rng.uniform(8, 40), rng.uniform(3, 6), 1.5)  # fmt: skip
         floor = rng.uniform(-125, -98)
-        stroke([_smooth([(side * 95, -190), (side * 125, -150), (side * 190, floor),
+        stroke([smooth([(side * 95, -190), (side * 125, -150), (side * 190, floor),
                          (side * 250, -112), (side * 300, -150)])],
                rng.uniform(5, 26), 3, 1.2)  # fmt: skip
         z = side * rng.uniform(315, 350)
-        stroke([_smooth([(z, -330), (z - 3 * side, -200), (z - 12 * side, -130)])],
+        stroke([smooth([(z, -330), (z - 3 * side, -200), (z - 12 * side, -130)])],
                rng.uniform(4, 30), 4, 1.5)  # fmt: skip
         for _ in range(4):  # base of the skull
             at = np.array((side * rng.uniform(400, 505), rng.uniform(-290, -190)))
@@ -250,7 +252,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
             loop = rng.uniform(20, 60) * np.stack([1.6 * np.cos(turn), np.sin(turn)], 1)
             stroke([at + loop], rng.uniform(8, 30), rng.uniform(3, 8), 2)
         canal = np.array([(390, -60), (360, 20), (310, 80), (250, 118), (195, 128)]) * (side, 1)
-        canal = _smooth(canal * (plan.width, 1) + (0, plan.chin - 220))
+        canal = smooth(canal * (plan.width, 1) + (0, plan.chin - 220))
         stroke([canal], -rng.uniform(3, 10), 14, 3)
         stroke([canal - (0, 8), canal + (0, 8)], rng.uniform(2, 8), 2, 1)
         mental = np.array([side * rng.uniform(165, 195), plan.chin - rng.uniform(85, 105)])
@@ -323,14 +325,3 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     bones += 0.7 * field(rng, over.shape, (frame.height / 16, frame.width / 45))
     over += (0.2 + middle) * stripes + (0.1 + middle) * np.float32(rng.uniform(3, 8)) * bones
     return over
-
-
-def _smooth(points) -> np.ndarray:
-    """An open line through about the same points, with its corners cut."""
-    points = np.asarray(points, float)
-    for _ in range(2):
-        first, last = points[:1], points[-1:]
-        cut = np.stack([0.75 * points[:-1] + 0.25 * points[1:],
-                        0.25 * points[:-1] + 0.75 * points[1:]], axis=1)  # fmt: skip
-        points = np.concatenate([first, cut.reshape(-1, 2), last])
-    return points

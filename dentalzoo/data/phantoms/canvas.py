@@ -1,22 +1,25 @@
 """Where film units become pixels: exact coverage of outlines, smooth random fields."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
-_FINE = 4  # sub-pixels a side, for the coverage of a pixel by an outline
-
 
 @dataclass(frozen=True)
 class Frame:
-    """A film of (height, width) pixels and the (2, 3) matrix from film units to its pixels."""
+    """A film of (height, width) pixels and the (2, 3) matrix from film units to its pixels.
+
+    `fine` is the number of sub-pixels a side by which the coverage of a pixel is counted.
+    """
 
     height: int
     width: int
     matrix: np.ndarray
+    fine: int = 4
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """Pixels per film unit (geometric mean of both axes)."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
@@ -27,7 +30,7 @@ class Frame:
 
     def shrunk(self, factor: int) -> "Frame":
         """The same film with `factor` times fewer pixels a side."""
-        return Frame(-(-self.height // factor), -(-self.width // factor), self.matrix / factor)
+        return Frame(-(-self.height // factor), -(-self.width // factor), self.matrix / factor, 2)
 
     def units(self, window=None) -> tuple[np.ndarray, np.ndarray]:
         """Film units x, y at the centre of every pixel of a window: two float32 arrays."""
@@ -61,11 +64,11 @@ class Frame:
         """
         rows, columns = window
         shape = (rows.stop - rows.start, columns.stop - columns.start)
-        fine = np.zeros((shape[0] * _FINE, shape[1] * _FINE), np.uint8)
+        fine = np.zeros((shape[0] * self.fine, shape[1] * self.fine), np.uint8)
         corner = np.array([columns.start, rows.start], float)
-        wide = max(1, round(thickness * self.scale * _FINE))
+        wide = max(1, round(thickness * self.scale * self.fine))
         for outline in outlines:
-            points = (self.pixels(outline) - corner) * _FINE - 0.5
+            points = (self.pixels(outline) - corner) * self.fine - 0.5
             points = np.round(points * 16).astype(np.int32)
             if thickness:
                 cv2.polylines(fine, [points], closed, 255, wide, shift=4)

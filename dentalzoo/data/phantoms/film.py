@@ -250,7 +250,7 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     outer = frame.cover(tooth.roots, window, thickness=8.5)
     crown = frame.cover([tooth.crown], window) * whole
     core = blur(frame.cover([tooth.core], window), 2.2 * frame.scale) * crown
-    pulp = blur(frame.cover(tooth.pulp, window), 1.0 * frame.scale) * whole
+    pulp = blur(frame.cover(tooth.pulp, window), 1.3 * frame.scale) * whole
     neck = blur(crown, 4 * frame.scale)
     x, y = frame.units(window)
     down = (x - tooth.origin[0]) * tooth.along[0] + (y - tooth.origin[1]) * tooth.along[1]
@@ -325,7 +325,7 @@ def _smear(rng, density, frame) -> None:
 
 def _expose(rng, density, frame) -> np.ndarray:
     """Density -> uint8 film: unsharpness, exposure, contrast, vignette, noise, side marker."""
-    image = blur(density, rng.uniform(0.4, 0.9) * frame.scale)
+    image = blur(density, rng.uniform(0.35, 0.85) * frame.scale)
     black, white = rng.uniform(0, 24), rng.uniform(205, 240)
     image -= np.float32(black)
     image *= np.float32(1 / (white - black))

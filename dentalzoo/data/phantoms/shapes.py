@@ -6,6 +6,7 @@ frame, `u` from mesial to distal and `v` from the biting edge (0) to the apex, t
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -85,20 +86,35 @@ def size(fdi: int) -> tuple[float, float, float]:
 
 def rounded(points, times: int = 2) -> np.ndarray:
     """Cuts the corners of a closed outline (N, 2); twice makes it smooth (Chaikin)."""
-    points = np.asarray(points, float)
+    return _corner_cutter(len(points), times, True) @ np.asarray(points, float)
+
+
+def smooth(points) -> np.ndarray:
+    """Cuts the corners of an open line (N, 2) twice; its ends stay."""
+    return _corner_cutter(len(points), 2, False) @ np.asarray(points, float)
+
+
+@cache
+def _corner_cutter(count: int, times: int, closed: bool) -> np.ndarray:
+    """Chaikin's corner cutting of `count` points as a matrix."""
+    points = np.eye(count)
     for _ in range(times):
-        after = np.roll(points, -1, axis=0)
-        cut = np.stack([0.75 * points + 0.25 * after, 0.25 * points + 0.75 * after], axis=1)
-        points = cut.reshape(-1, 2)
+        before, after = points, np.roll(points, -1, axis=0)
+        if not closed:
+            before, after = points[:-1], points[1:]
+        cut = np.stack([0.75 * before + 0.25 * after, 0.25 * before + 0.75 * after], axis=1)
+        cut = cut.reshape(-1, count)
+        points = cut if closed else np.concatenate([points[:1], cut, points[-1:]])
     return points
 
 
 def ribbon(line, half_widths) -> np.ndarray:
     """The outline of a line (N, 2) that is half_widths (N,) wide on either side."""
     line = np.asarray(line, float)
-    slope = np.gradient(line, axis=0)
-    normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    slope = np.empty_like(line)
+    slope[1:-1] = line[2:] - line[:-2]
+    slope[0], slope[-1] = line[1] - line[0], line[-1] - line[-2]
+    normal = slope[:, ::-1] * (-1, 1) / (np.hypot(*slope.T)[:, None] + 1e-9)
     offset = normal * np.asarray(half_widths, float)[:, None]
     return np.concatenate([line + offset, (line - offset)[::-1]])
 
