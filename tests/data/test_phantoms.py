@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data.phantoms import FINDINGS, panoramic, write_panoramic_dataset
+from dentalzoo.data.phantoms import film as drawing
 from dentalzoo.data.phantoms.dataset import fdi_palette
 from dentalzoo.data.phantoms.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
@@ -94,6 +95,18 @@ def test_every_box_is_the_tight_box_of_its_mask(worn):
     assert seen == set(FINDINGS)
 
 
+def test_a_finding_keeps_every_pixel_of_its_mask():
+    frame = drawing._make_frame(np.random.default_rng(0), 40, 60)
+    mask = np.zeros((9, 12), bool)
+    mask[2, 3], mask[7, 10] = True, True
+    finding = drawing._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), mask)
+    whole = finding.mask(40, 60)
+    assert (whole[20:29, 30:42] == mask).all() and whole.sum() == 2
+    assert finding.box == pytest.approx((22 / 40, 33 / 60, 28 / 40, 41 / 60))
+    empty = np.zeros((9, 12), bool)
+    assert drawing._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), empty) is None
+
+
 def test_class_ids_count_from_one(worn):
     film = worn[0]
     assert film.classes.dtype == np.int32 and film.boxes.dtype == np.float32
@@ -136,8 +149,6 @@ def test_a_tooth_is_one_piece_within_its_place(films):
 
 
 def test_enamel_is_brighter_than_dentine_and_dentine_than_pulp(monkeypatch):
-    from dentalzoo.data.phantoms import film as drawing
-
     drawn = []
     place = drawing._place_teeth
     monkeypatch.setattr(

@@ -22,6 +22,7 @@ class Plan:
         chin: y of the lower border at the midline.
         width: factor on the width of the jaws.
         ridge: factor on the height of the bone above the crowns; 1 with teeth, less without.
+        angle: how square the angle of the mandible is; normal, 0 on average.
     """
 
     sag: float
@@ -30,6 +31,7 @@ class Plan:
     chin: float
     width: float
     ridge: float
+    angle: float
 
     def bite(self, x):
         """y of the bite at x."""
@@ -55,7 +57,8 @@ def make_plan(rng, edentulous: bool = False) -> Plan:
         gap_back=rng.uniform(-5, 12),
         chin=rng.uniform(200, 238),
         width=rng.uniform(0.94, 1.06),
-        ridge=0.62 if edentulous else 1.0,
+        ridge=0.75 if edentulous else 1.0,
+        angle=rng.normal(0, 1),
     )
 
 
@@ -67,10 +70,11 @@ def _both(points) -> list[np.ndarray]:
 
 def mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """The closed outline of the mandible and its lower border, in film units."""
-    w, chin = plan.width, plan.chin
+    w, chin, bulge = plan.width, plan.chin, plan.angle
     border = np.array(
-        [(0, chin), (90, chin - 4), (180, chin - 24), (260, chin - 58), (345, chin - 102),
-         (414, chin - 142), (444, chin - 196)], float
+        [(0, chin), (90, chin - 4), (180, chin - 24), (260, chin - 58),
+         (345 + 4 * bulge, chin - 102), (412 + 12 * bulge, chin - 144 + 8 * bulge),
+         (444 + 5 * bulge, chin - 196)], float
     )  # fmt: skip
     ramus = [(452, -60), (466, -130), (486, -178), (480, -204), (450, -206), (430, -182),
              (418, -150), (398, -128), (378, -136), (362, -166), (346, -150), (336, -90),
@@ -123,9 +127,10 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     blob(215, 150, 90, 50, -rng.uniform(8, 24))
     # the mandible: sharp outside, soft where tongue and cheek cross it
     outline = mandible(plan)[0]
-    crisp, vague = shade([outline], 2.0), shade([outline], 14)
+    crisp, vague = shade([outline], 2.0), shade([outline], 12)
     inner = 1 / (1 + np.exp((reach - 385) / 12)) / (1 + np.exp((rows - 60) / 20))
-    fade = np.clip((rows + 250) / 190, rng.uniform(0.2, 0.6), 1)
+    inner = np.maximum(inner, 0.7 / (1 + np.exp((rows + 130) / 20)))
+    fade = np.clip((rows + 250) / 190, rng.uniform(0.15, 0.55), 1)
     back += rng.uniform(40, 54) * fade * (crisp + inner * (vague - crisp))
     # cheek and tuberosity: brighter under an arch from the palate to the angle of the jaw
     flank, high = np.linspace(120, 480, 10), rng.uniform(-190, -150)
@@ -135,7 +140,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     # above its shadow from the other side, the film is brighter
     step, start = rng.uniform(75, 120), rng.uniform(100, 230)
     tilt = rng.uniform(-14, 14)
-    ghost = shade(_both([(0, step), (640, step + tilt), (640, -150), (0, -150)]), 1.2)
+    ghost = shade(_both([(0, step), (640, step + tilt), (640, -150), (0, -150)]), 2.6)
     ramp = np.clip((reach - start) / 110, 0, 1) * np.clip((rows + 150) / 120, 0, 1)
     back += rng.uniform(18, 44) * ghost * ramp * np.clip((600 - reach) / 130, 0.25, 1)
     # upper jaw, cheek bones, base of the skull
@@ -152,6 +157,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
     gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
     depth = rng.uniform(4, 18) + rng.uniform(0, 26) * np.exp(-((reach / 170) ** 2))
+    depth *= 3 * plan.ridge - 2  # without teeth, the tongue fills the mouth
     back -= depth * gap / (1 + np.exp((reach - rng.uniform(300, 335)) / 10))
     for side in (-1, 1):
         width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
@@ -176,9 +182,12 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
         ]
         air = shade([np.concatenate([arch, arch[::-1] + (0, rng.uniform(20, 55))])], 6)
         back -= rng.uniform(12, 36) * air
+    mottle = np.zeros_like(back)
     for count, amount in ((5, 5.0), (14, 3.5), (34, 2.2)):
-        back += amount * field(rng, back.shape, (coarse.height / count, coarse.width / count / 1.5))
-    back += 1.2 * field(rng, back.shape, (coarse.height / 70, coarse.width / 8))
+        grain = coarse.height / count, coarse.width / count / 1.5
+        mottle += amount * field(rng, back.shape, grain)
+    mottle += 1.5 * field(rng, back.shape, (coarse.height / 70, coarse.width / 8))
+    back += mottle * np.clip(back / 90, 0.2, 1.1)
     skull = np.clip((-150 - rows) / 60, 0, 1) * np.clip((reach - 300) / 150, 0, 1)
     back += 22 * skull * field(rng, back.shape, (coarse.height / 24, coarse.width / 40))
     return cv2.resize(back, (frame.width, frame.height), interpolation=cv2.INTER_CUBIC)
@@ -212,6 +221,12 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
     lean = rng.normal(0, 8)
     septum = [(lean, -340), (0.6 * lean, -240), (0, -150)]
     stroke([smooth(septum)], rng.uniform(15, 50), rng.uniform(7, 20), 3)
+    for _ in range(rng.integers(1, 4)):  # the hard palate
+        wide, low = rng.uniform(180, 330), rng.uniform(10, 45)
+        bend = np.linspace(-wide, wide, 21)
+        rise = low * np.abs(bend / 330) ** rng.uniform(1.5, 4) + 3 * wave(rng, 21, 6)
+        curve = smooth(np.stack([bend, palate + rng.normal(0, 9) + rise], 1))
+        stroke([curve], rng.uniform(15, 50), rng.uniform(2, 6), rng.uniform(0.8, 1.8))
     thin = []
     for _ in range(4):
         bend = np.linspace(-1, 1, 12) * rng.uniform(200, 440) + rng.normal(0, 40)
@@ -228,7 +243,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         arch = [(270, -160), (340, -185), (420, -205), (520, -225)]
         thin.append(np.array(arch) * (side, 1) + rng.normal(0, 12, 2))
     for curve in thin:
-        stroke([smooth(curve)], rng.uniform(4, 26), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
+        stroke([smooth(curve)], rng.uniform(3, 19), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
     for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
         x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
         turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
@@ -303,7 +318,7 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over += rng.uniform(2, 12) * blur(quarter.cover(spine, everything), 25 * quarter.scale)
     narrow = rng.uniform(25, 60)
     spine = [[(-narrow, -340), (narrow, -340), (narrow, 340), (-narrow, 340)]]
-    over += rng.uniform(8, 24) * blur(quarter.cover(spine, everything), 9 * quarter.scale)
+    over += rng.uniform(10, 34) * blur(quarter.cover(spine, everything), 7 * quarter.scale)
     if rng.random() < 0.45:  # the vertebrae end in a sharp shadow under the teeth
         top = rng.uniform(40, 120)
         block = [[(-wide, 0), (wide, 0), (wide + 6, 340), (-wide - 6, 340)]]
@@ -320,8 +335,8 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-512, 512, frame.width)
     middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
-    stripes = 4.0 * wave(rng, frame.width, 40) + 2.5 * wave(rng, frame.width, 110)
+    stripes = 6.0 * wave(rng, frame.width, 40) + 3.5 * wave(rng, frame.width, 110)
     bones = field(rng, over.shape, (frame.height / 5, frame.width / 70))
     bones += 0.7 * field(rng, over.shape, (frame.height / 16, frame.width / 45))
-    over += (0.2 + middle) * stripes + (0.1 + middle) * np.float32(rng.uniform(3, 8)) * bones
+    over += (0.15 + middle) * stripes + (0.08 + middle) * np.float32(rng.uniform(4, 10)) * bones
     return over

@@ -20,7 +20,12 @@ FINDINGS = (
     "missing",
     "remnant",
 )
-"""The classes of findings; class ids count from 1 in this order."""
+"""The classes of findings; class ids count from 1 in this order.
+
+A restoration is a filling, metal or composite; `endodontic` a filling of the canals; `implant` the
+screw alone, whose crown is a `crown`; `missing` the outline of the tooth that would stand in the
+gap; `remnant` the roots of a tooth without its crown.
+"""
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Look:
         self.enamel = rng.uniform(22, 42)
         self.root = rng.uniform(56, 72)
         self.pulp = rng.uniform(7, 16)
-        self.fading = rng.uniform(0.1, 0.4)
+        self.fading = rng.uniform(0.15, 0.55)
         self.ligament = rng.uniform(1, 7)
 
 
@@ -227,7 +232,7 @@ def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
                         y += rng.uniform(15, 40) * (-1 if upper else 0.8)
                 if kind == 3:
                     y += 3 if upper else -3
-                row[fdi] = make_tooth(rng, fdi, (middle, y), lean, (1.03 * shape, long))
+                row[fdi] = make_tooth(rng, fdi, (middle, y), lean, (1.06 * shape, long))
         places += [row[fdi] for fdi in order if fdi in row]
     return places
 
@@ -336,7 +341,7 @@ def _expose(rng, density, frame) -> np.ndarray:
     image = cv2.pow(image, rng.uniform(0.85, 1.25)) * 255
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise = 0.4 * noise + 2.0 * blur(noise, 1.0 * frame.scale)
-    image += np.float32(rng.uniform(0.3, 1.3)) * noise
+    image += np.float32(rng.uniform(0.4, 1.5)) * noise
     image += field(rng, image.shape, (1.0, frame.width)) * np.float32(rng.uniform(0, 1.0))
     if rng.random() < 0.7:
         _stamp(rng, image)
