@@ -1,0 +1,86 @@
+"""What measuring and applying a bundle share: masks from pictures, and reading ahead."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dentalzoo.errors import DentalzooError
+
+THRESHOLD = 0.5  # of binary masks, inside every bundle's `serve`
+
+
+def num_channels(bundle) -> int:
+    """K of a bundle's probabilities: 1 for a binary mask, else the classes and the background."""
+    return bundle.metadata["signatures"]["serve"]["outputs"]["probabilities"]["shape"][-1]
+
+
+def check_threshold(bundle, threshold: float | None) -> None:
+    """Raises DentalzooError unless `threshold` is None or fits the bundle and lies in [0, 1]."""
+    if threshold is None:
+        return
+    if num_channels(bundle) > 1:
+        raise DentalzooError(
+            "a threshold belongs to binary masks; with several classes the likeliest one is taken. "
+            f"Received: threshold {threshold!r} for {num_channels(bundle)} classes"
+        )
+    if not 0 <= threshold <= 1:
+        raise DentalzooError(f"threshold lies in [0, 1]. Received: {threshold!r}")
+
+
+def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """Class ids of a picture at its own size.
+
+    Args:
+        image: (H, W, 1 or 3) uint8.
+        threshold: a pixel is foreground where its probability is above it; None is the bundle's
+            own mask.
+
+    Returns:
+        (H, W, 1) uint8, 0 for background.
+    """
+    results = bundle.serve(image)
+    if threshold is None:
+        return results["mask"]
+    return (results["probabilities"] > threshold).astype(np.uint8)
+
+
+def read_ahead(
+    read: Callable[[Any], Any], items: Iterable[Any], ahead: int = 2
+) -> Iterator[tuple[Any, Any]]:
+    """Yields each item with `read(item)`, or with the DentalzooError it raised, in order.
+
+    While one is being used, the next `ahead` are read in the background, and no more than that.
+    """
+    with ThreadPoolExecutor(ahead) as pool:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(read, item)))
+                if len(waiting) > ahead:
+                    yield _result(*waiting.popleft())
+            while waiting:
+                yield _result(*waiting.popleft())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _result(item, future) -> tuple[Any, Any]:
+    try:
+        return item, future.result()
+    except DentalzooError as error:
+        return item, error
+
+
+def refuse_input_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises DentalzooError where `out` is a folder that an input lies in."""
+    folder = out.resolve()
+    if any(path.parent.resolve() == folder for path in inputs):
+        raise DentalzooError(
+            f"out is a folder of its own, so that no input is overwritten. Received: {out}, "
+            "which holds inputs"
+        )
