@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dentalzoo.data.images import IMAGE_SUFFIXES, natural_key
@@ -53,6 +54,15 @@ class Tree:
     coco: list[Path]  # *annotations.coco.json
     split_csv: Path | None
     unreadable: list[Path]  # named like pictures: broken links and folders
+
+    @cached_property
+    def pictures_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
+        """File name -> the pictures of that name that are no masks."""
+        found = defaultdict(list)
+        for folder in self.folders:
+            for picture in folder.pictures if folder.role != "masks" else ():
+                found[_normal(picture.name)].append((picture, folder))
+        return found
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -197,22 +207,17 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def find_picture(tree: Tree, source: Path, file_name: str, split: str) -> list[Path]:
+def find_picture(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
     """The files an annotation file may mean by `file_name`; never one outside the data folder."""
-    name = _normal(file_name.replace("\\", "/").rsplit("/", 1)[-1])
-    found = [
-        (folder, picture)
-        for folder in tree.folders
-        if folder.role != "masks"
-        for picture in folder.pictures
-        if _normal(picture.name) == name
-    ]
-    for wanted in (
-        lambda folder: folder.path == source.parent,
-        lambda folder: split and folder.split == split,
-        lambda folder: not split or not folder.split,
+    file_name = file_name.replace("\\", "/")
+    found = tree.pictures_by_name.get(_normal(file_name.rsplit("/", 1)[-1]), [])
+    for fits in (
+        lambda picture, folder: picture == source.parent / file_name,
+        lambda picture, folder: folder.path == source.parent,
+        lambda picture, folder: split and folder.split == split,
+        lambda picture, folder: not split or not folder.split,
     ):
-        if best := [picture for folder, picture in found if wanted(folder)]:
+        if best := [pair for pair in found if fits(*pair)]:
             return best
     return []
 

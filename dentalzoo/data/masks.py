@@ -271,13 +271,14 @@ def _from_coco(
                 skips.append(Skip(row, "annotation without image", split))
             elif len(pictures) > 1:
                 skips.append(Skip(row, f"annotation of {len(pictures)} images of one name", split))
-            elif pictures[0] in used:
+            elif pictures[0][0] in used:
                 skips.append(Skip(row, "image in several annotation files", split))
             else:
-                image = pictures[0]
+                image, folder = pictures[0]
                 used.add(image)
-                own = split or next(f.split for f in tree.folders if image in f.pictures)
-                samples.append(MaskSample(image.stem, image, regions=regions, split=own))
+                samples.append(
+                    MaskSample(image.stem, image, regions=regions, split=split or folder.split)
+                )
     for folder in tree.folders:
         if folder.role != "masks":
             skips += [

@@ -1,0 +1,565 @@
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentalzoo.data import masks
+from dentalzoo.data.coco import _decompress
+from dentalzoo.data.duplicates import find_duplicates, fingerprint, fingerprints
+from dentalzoo.data.images import write_png
+from dentalzoo.data.masks import check, find_masks, load
+from dentalzoo.errors import BadFile, DentalzooError
+from tests.hostile import make_hostile
+
+HEIGHT, WIDTH = 12, 16
+
+
+@pytest.fixture(autouse=True)
+def _notices_anew():
+    masks._notice_once.cache_clear()
+
+
+def film(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+
+
+def truth(value=255):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[3:6, 4:12] = value
+    return mask
+
+
+def put(root, *images, masks=()):
+    """Writes films and masks by their paths below `root`."""
+    for seed, name in enumerate(images):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film(seed)).save(path)
+    for name in masks:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(truth()).save(path)
+
+
+def pairs(dataset, root):
+    return {
+        s.image.relative_to(root).as_posix(): s.mask.relative_to(root).as_posix()
+        for s in dataset.samples
+    }
+
+
+def splits(dataset):
+    return {sample.name: sample.split for sample in dataset.samples}
+
+
+# -- layouts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "split"),
+    [
+        ("images/a.jpg", "masks/a.png", ""),
+        ("images/a.jpg", "masks/a.jpg_mask.png", ""),
+        ("Images/a.png", "Masks/a_mask.tif", ""),
+        ("img/a.png", "mask/a.png", ""),
+        ("train/train_images/a.jpg", "train/train_mask/a.jpg_mask.png", "train"),
+        ("valid/valid_images/a.jpg", "valid/valid_mask/a.jpg_mask.png", "val"),
+        ("Update_Test/test_images/a.jpg", "Update_Test/test_masks/a.jpg_mask.png", "test"),
+        (
+            "x y/Data X_Ray/train/train_images/a.jpg",
+            "x y/Data X_Ray/train/train_mask/a.png",
+            "train",
+        ),
+        ("test/test_images/a.jpg", "test/test_mask/a.png", "test"),
+        ("train_images/a.png", "train_masks/a.png", "train"),
+        ("images/validation/a.png", "masks/validation/a.png", "val"),
+        ("testing/images/a.png", "testing/masks/a.png", "test"),
+        ("train/a.jpg", "train/a_mask.png", "train"),
+        ("train/a_jpg.rf.0f1e.jpg", "train/a_jpg.rf.0f1e_mask.png", "train"),
+        ("a.jpg", "a.jpg_mask.png", ""),
+        ("train/a.png", "train/masks/a.png", "train"),
+        ("images/é.png", "masks/e\u0301.png", ""),
+    ],
+)
+def test_layouts(tmp_path, image, mask, split):
+    put(tmp_path, image, masks=[mask])
+    dataset = find_masks(tmp_path)
+    assert pairs(dataset, tmp_path) == {image: mask}
+    assert [s.split for s in dataset.samples] == [split]
+    assert dataset.skipped == [] and dataset.classes == ("foreground",)
+    assert dataset.num_classes == 1
+    arrays = load(dataset.samples[0], 1, channels=3)
+    assert arrays["image"].shape == (HEIGHT, WIDTH, 3)
+    assert np.array_equal(arrays["mask"][..., 0], truth(1)) or image.endswith("jpg")
+
+
+def test_splits_are_kept_apart_and_named_alike(tmp_path):
+    for split, name in (("train", "b"), ("train", "a10"), ("train", "a2"), ("valid", "b")):
+        put(tmp_path, f"{split}/images/{name}.png", masks=[f"{split}/masks/{name}.png"])
+    everything = find_masks(tmp_path)
+    assert len(everything) == 4
+    assert len({sample.name for sample in everything.samples}) == 4  # "b" is there twice
+    train = find_masks(tmp_path, "training")
+    assert [sample.name for sample in train.samples] == ["a2", "a10", "b"]
+    for alias in ("val", "valid", "validation"):
+        assert [sample.name for sample in find_masks(tmp_path, alias).samples] == ["b"]
+    with pytest.raises(DentalzooError, match=r"split 'test'.*Received: .*'train': 3, 'val': 1"):
+        find_masks(tmp_path, "test")
+    with pytest.raises(DentalzooError, match="Received: 'holdout'"):
+        find_masks(tmp_path, "holdout")
+
+
+def test_everything_left_out_is_listed(tmp_path, caplog):
+    put(tmp_path, *(f"images/{n}.png" for n in "abc"), masks=["masks/a.png", "masks/z.png"])
+    put(tmp_path, "images/b.jpg", "previews/p.png", masks=["masks/b.png", "masks/a_mask.png"])
+    put(tmp_path, "images/d.png", masks=["masks/d.png"])
+    (tmp_path / "images" / "gone.png").symlink_to("nowhere")
+    (tmp_path / "images" / "folder.png").mkdir()
+    dataset = find_masks(tmp_path)
+    assert list(pairs(dataset, tmp_path)) == ["images/d.png"]
+    reasons = dict(dataset.skipped)
+    assert reasons["images/a.png"] == "image with several masks: a.png and a_mask.png"
+    assert reasons["masks/b.png"] == "mask of both b.jpg and b.png"
+    assert reasons["images/c.png"] == reasons["previews/p.png"] == "image without mask"
+    assert reasons["masks/z.png"] == "mask without image"
+    assert reasons["images/gone.png"] == reasons["images/folder.png"]
+    lines = [r.getMessage() for r in caplog.records]
+    assert all(any(name in line for line in lines) for name in reasons)
+
+
+def test_many_skipped_files_are_told_in_one_line(tmp_path, caplog):
+    put(tmp_path, *(f"images/{n}.png" for n in range(23)), masks=["masks/0.png"])
+    dataset = find_masks(tmp_path)
+    assert len(dataset.skipped) == 22
+    assert [r.getMessage() for r in caplog.records] == ["skipped 22 files: 22 x image without mask"]
+
+
+def test_nothing_there_says_what_is_understood_and_what_was_seen(tmp_path):
+    with pytest.raises(DentalzooError, match="no picture at all") as error:
+        find_masks(tmp_path)
+    assert "images/ beside masks/" in str(error.value) and "coco" in str(error.value)
+    put(tmp_path, "pictures/a.png")
+    with pytest.raises(DentalzooError, match=r"Received: pictures/ \(1 pictures\)"):
+        find_masks(tmp_path)
+    with pytest.raises(DentalzooError, match="Received: no such folder"):
+        find_masks(tmp_path / "gone")
+
+
+def test_a_link_in_a_circle_ends(tmp_path):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    (tmp_path / "images" / "again").symlink_to(tmp_path)
+    assert len(find_masks(tmp_path)) == 1
+
+
+# -- split.csv -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,split\na,train\nb,val\n",
+        "\ufeffid,split\r\na.png,training\r\nb,valid\r\n",
+        "file;split\na.png;train\nb.png;validation\n\n",
+        "id,age,split\na,41,train\nb,50,val\n",
+    ],
+)
+def test_split_csv(tmp_path, text):
+    put(tmp_path, "images/a.png", "images/b.png", masks=["masks/a.png", "masks/b.png"])
+    (tmp_path / "split.csv").write_text(text, encoding="utf-8")
+    assert splits(find_masks(tmp_path)) == {"a": "train", "b": "val"}
+    assert splits(find_masks(tmp_path, "val")) == {"b": "val"}
+
+
+def test_split_csv_rows_and_files_that_miss_each_other(tmp_path):
+    put(tmp_path, *(f"images/{n}.png" for n in "abc"), masks=["masks/a.png", "masks/b.png"])
+    (tmp_path / "split.csv").write_text("id,split\na,train\nc,train\nx,val\n")
+    dataset = find_masks(tmp_path)
+    assert splits(dataset) == {"a": "train"}
+    assert dict(dataset.skipped) == {
+        "images/b.png": "image in no split of split.csv",
+        "images/c.png": "image without mask",
+        "x": "row of split.csv without files",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name,fold\na,1\n", "Received: 'name,fold'"),
+        ("id,split\na,7\n", "line 2.*Received: '7'"),
+        ("id,split\na,train\na,val\n", "line 3.*one split"),
+        ("", "Received: ''"),
+    ],
+)
+def test_split_csv_that_is_wrong(tmp_path, text, reason):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(BadFile, match=reason):
+        find_masks(tmp_path)
+
+
+# -- COCO ----------------------------------------------------------------------------------------
+
+BOX = [4, 3, 12, 3, 12, 6, 4, 6]  # covers truth()
+
+
+def coco(path, annotations, categories=("teeth",), images=("a.png",), **size):
+    """Writes a COCO file; `annotations` are (image index, category index, segmentation)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = {"height": HEIGHT, "width": WIDTH} | size
+    content = {
+        "images": [{"id": i, "file_name": n} | size for i, n in enumerate(images)],
+        "categories": [
+            c if isinstance(c, dict) else {"id": i, "name": c} for i, c in enumerate(categories)
+        ],
+        "annotations": [
+            {"id": k, "image_id": i, "category_id": c, "segmentation": s, "iscrowd": 0}
+            for k, (i, c, s) in enumerate(annotations)
+        ],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def only_mask(root, num_classes=None, **options):
+    dataset = find_masks(root, **options)
+    (sample,) = dataset.samples
+    return load(sample, num_classes or dataset.num_classes)["mask"][..., 0]
+
+
+def runs(mask):
+    flat = mask.T.ravel()  # COCO counts column by column
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *edges, flat.size]).tolist()
+    return ([0] if flat[0] else []) + counts
+
+
+@pytest.mark.parametrize("kind", ["polygon", "runs", "compressed"])
+def test_coco_outlines(tmp_path, kind):
+    put(tmp_path, "train/a.png")
+    size = {"size": [HEIGHT, WIDTH]}
+    segmentation = {"polygon": [BOX], "runs": size | {"counts": runs(truth(1))}}.get(kind)
+    if kind == "compressed":
+        from pycocotools import mask as reference
+
+        encoded = reference.encode(np.asfortranarray(truth(1)))
+        segmentation = size | {"counts": encoded["counts"].decode()}
+    coco(tmp_path / "train" / "_annotations.coco.json", [(0, 0, segmentation)])
+    assert np.array_equal(only_mask(tmp_path), truth(1))
+    assert splits(find_masks(tmp_path)) == {"a": "train"}
+
+
+def test_compressed_runs_agree_with_pycocotools():
+    from pycocotools import mask as reference
+
+    rng = np.random.default_rng(0)
+    for density in (0.02, 0.5, 0.98):
+        mask = (rng.random((61, 83)) < density).astype(np.uint8)
+        text = reference.encode(np.asfortranarray(mask))["counts"].decode()
+        assert _decompress(text) == runs(mask)
+
+
+def test_coco_classes_by_name_with_gaps_and_zero(tmp_path):
+    put(tmp_path, "a.png")
+    categories = [
+        {"id": 0, "name": "Crown"},
+        {"id": 7, "name": "Caries"},
+        {"id": 3, "name": "Root"},
+    ]
+    coco(
+        tmp_path / "_annotations.coco.json",
+        [(0, 7, [[5, 4, 8, 4, 8, 6, 5, 6]]), (0, 0, [BOX]), (0, 3, [[0, 8, 4, 8, 4, 10, 0, 10]])],
+        categories,
+    )
+    assert only_mask(tmp_path).max() == 1 and only_mask(tmp_path).sum() == 24 + 8
+    mask = only_mask(tmp_path, classes=["Caries", "Crown"])
+    assert find_masks(tmp_path, classes=["Caries", "Crown"]).num_classes == 3
+    assert np.bincount(mask.ravel()).tolist() == [HEIGHT * WIDTH - 24, 6, 18]  # caries on the crown
+    with pytest.raises(DentalzooError, match=r"'Caries', 'Crown', 'Root'.*Received: \['caries'\]"):
+        find_masks(tmp_path, classes=["caries"])
+
+
+@pytest.mark.parametrize("classes", [["a", "a"], [], "teeth", ["background", "a"]])
+def test_classes_that_are_no_list_of_names(tmp_path, classes):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    with pytest.raises(DentalzooError, match="Received: "):
+        find_masks(tmp_path, classes=classes)
+
+
+def test_coco_at_the_root_with_pictures_in_split_folders(tmp_path):
+    data = tmp_path / "Data"
+    put(data, "train/train_images/a.png", "valid/valid_images/a.png", "valid/valid_images/b.png")
+    coco(tmp_path / "train_annotations.coco.json", [(0, 0, [BOX])])
+    coco(tmp_path / "valid_annotations.coco.json", [(0, 0, [BOX])], images=["a.png", "c.png"])
+    dataset = find_masks(tmp_path)
+    assert {(s.image.parent.name, s.split) for s in dataset.samples} == {
+        ("train_images", "train"),
+        ("valid_images", "val"),
+    }
+    assert dict(dataset.skipped) == {
+        "valid_annotations.coco.json: c.png": "annotation without image",
+        "Data/valid/valid_images/b.png": "image without annotation",
+    }
+
+
+def test_masks_win_over_coco_unless_asked(tmp_path):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    coco(tmp_path / "all_annotations.coco.json", [(0, 0, [[0, 0, 2, 0, 2, 2, 0, 2]])])
+    assert only_mask(tmp_path).sum() == 24
+    assert only_mask(tmp_path, annotations="coco").sum() == 4
+    assert only_mask(tmp_path, annotations="masks").sum() == 24
+    with pytest.raises(DentalzooError, match="Received: 'both'"):
+        find_masks(tmp_path, annotations="both")
+
+
+def test_a_picture_without_outlines_is_background(tmp_path):
+    put(tmp_path, "a.png")
+    coco(tmp_path / "_annotations.coco.json", [])
+    assert only_mask(tmp_path).sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ([], "a box without an outline"),
+        (None, "a box without an outline"),
+        ([[1, 1, 5]], "half a point"),
+        ([[0, 0, 1e9, 0, 5, 5]], "far outside"),
+        ([[0, 0, float("nan"), 0, 5, 5]], "far outside"),
+        ({"size": [HEIGHT, WIDTH], "counts": [3, 2]}, "add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": [-3, HEIGHT * WIDTH + 3]}, "add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": "0PPPP3"}, "add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": "z~"}, "compressed"),
+        ({"size": [9, 9], "counts": [81]}, "size"),
+        ("polygon", "."),
+    ],
+)
+def test_broken_outlines_are_refused(tmp_path, segmentation, reason):
+    put(tmp_path, "a.png")
+    coco(tmp_path / "_annotations.coco.json", [(0, 0, segmentation)])
+    with pytest.raises(BadFile, match=reason) as error:
+        only_mask(tmp_path)
+    assert "Received: " in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"images": 3}', '{"images": [{"id": 1}], "categories": [], "annotations": []}'],
+)
+def test_broken_coco_files_are_refused(tmp_path, content):
+    put(tmp_path, "a.png")
+    (tmp_path / "_annotations.coco.json").write_text(content)
+    with pytest.raises(BadFile, match="expected COCO JSON"):
+        find_masks(tmp_path)
+
+
+def test_coco_that_contradicts_itself_is_refused(tmp_path):
+    put(tmp_path, "a.png")
+    path = tmp_path / "_annotations.coco.json"
+    coco(path, [(5, 0, [BOX])])
+    with pytest.raises(BadFile, match="image_id 5"):
+        find_masks(tmp_path)
+    coco(path, [(0, 9, [BOX])])
+    with pytest.raises(BadFile, match="category_id 9"):
+        find_masks(tmp_path)
+    coco(path, [], images=["a.png", "a.png"])
+    with pytest.raises(BadFile, match="twice"):
+        find_masks(tmp_path)
+    coco(path, [(0, 0, [BOX])], width=WIDTH + 1)
+    with pytest.raises(BadFile, match="Received: 17 x 12"):
+        only_mask(tmp_path)
+
+
+def test_coco_never_reaches_outside_its_folder(tmp_path):
+    put(tmp_path, "secret/a.png", "data/b.png")
+    coco(tmp_path / "data" / "_annotations.coco.json", [], images=["../secret/a.png", "b.png"])
+    dataset = find_masks(tmp_path / "data")
+    assert [s.name for s in dataset.samples] == ["b"]
+    assert dataset.skipped == [
+        ("_annotations.coco.json: ../secret/a.png", "annotation without image")
+    ]
+
+
+# -- the rules of load ---------------------------------------------------------------------------
+
+
+def loaded(root, mask, num_classes=1, suffix=".png", **options):
+    put(root, "images/a.png", masks=[])
+    (root / "masks").mkdir(exist_ok=True)
+    Image.fromarray(mask).save(root / "masks" / f"a{suffix}", **options)
+    (sample,) = find_masks(root).samples
+    arrays = load(sample, num_classes)
+    assert arrays["mask"].dtype == np.uint8 and arrays["mask"].shape == (HEIGHT, WIDTH, 1)
+    assert arrays["image"].shape == (HEIGHT, WIDTH, 1) and arrays["name"] == "a"
+    return arrays["mask"][..., 0]
+
+
+@pytest.mark.parametrize("num_classes", [1, 2])
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_binary_masks(tmp_path, caplog, value, num_classes):
+    assert np.array_equal(loaded(tmp_path, truth(value), num_classes), truth(min(value, 1)))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_soft_masks_are_thresholded_with_one_notice(tmp_path, caplog, suffix):
+    large = np.kron(truth(), np.ones((8, 8), np.uint8))
+    soft = np.asarray(
+        Image.fromarray(large).resize((WIDTH * 5, HEIGHT * 5), Image.Resampling.BILINEAR)
+    )
+    put(tmp_path, "images/a.png", "images/b.png")
+    (tmp_path / "masks").mkdir()
+    for name in "ab":
+        Image.fromarray(np.zeros_like(soft)).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(soft).save(tmp_path / "masks" / f"{name}{suffix}")
+    for sample in find_masks(tmp_path).samples:
+        mask = load(sample)["mask"][..., 0]
+        assert np.mean(mask != (soft > 127.5)) < 0.002
+    assert [r.getMessage().split(": ")[1] for r in caplog.records] == [
+        "soft or lossy masks are thresholded at > 0.5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (truth(7), "the values 0, 7"),
+        (truth(100), "the values 0, 100"),
+        (np.maximum(truth(85), np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255), "0, 85, 255"),
+        (np.maximum(truth(1), np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255), "0, 1, 255"),
+        (np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) // 24 * 36, "middle"),
+        (film(), "middle grey"),
+        (truth()[1:], "16 x 12 .*Received: 16 x 11"),
+        (truth().T, "Received: 12 x 16"),
+    ],
+)
+def test_masks_that_are_no_binary_masks(tmp_path, mask, reason):
+    with pytest.raises(BadFile, match=reason):
+        loaded(tmp_path, mask)
+
+
+def test_class_ids(tmp_path):
+    mask = truth(1)
+    mask[0, :5] = [2, 3, 32, 5, 0]
+    assert np.array_equal(loaded(tmp_path, mask, 33), mask)
+    assert np.array_equal(loaded(tmp_path, mask.astype(np.uint16), 33), mask)
+    with pytest.raises(BadFile, match=r"0\.\.31 .*Received: the values 32"):
+        loaded(tmp_path, mask, 32)
+    with pytest.raises(BadFile, match="Received: the values 255"):
+        loaded(tmp_path, truth(), 33)
+
+
+def test_masks_of_turned_pictures(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "images").mkdir()
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(film())))
+    stored.save(tmp_path / "images" / "a.png", exif=exif)
+    for mask in (truth(), np.ascontiguousarray(np.rot90(truth()))):
+        write_png(tmp_path / "masks" / "a.png", mask)
+        (sample,) = find_masks(tmp_path).samples
+        arrays = load(sample)
+        assert np.array_equal(arrays["image"][..., 0], film())
+        assert np.array_equal(arrays["mask"][..., 0], truth(1))
+    assert len(caplog.records) == 1 and "drawn upright" in caplog.records[0].getMessage()
+    for box, size in ((BOX, {}), ([3, 4, 6, 4, 6, 12, 3, 12], {"height": WIDTH, "width": HEIGHT})):
+        coco(tmp_path / "x_annotations.coco.json", [(0, 0, [box])], **size)
+        assert only_mask(tmp_path, annotations="coco").sum() == 24
+
+
+# -- check, duplicates, hostile and real files ---------------------------------------------------
+
+
+def test_check_keeps_the_good_and_lists_the_bad(tmp_path, caplog):
+    names = [f"{n}.png" for n in range(4)]
+    put(tmp_path, *(f"images/{n}" for n in names), masks=[f"masks/{n}" for n in names])
+    (tmp_path / "images" / "1.png").write_bytes(b"x")
+    write_png(tmp_path / "masks" / "2.png", truth(9))
+    kept = {}
+    dataset = find_masks(tmp_path)
+    checked = check(dataset, keep=lambda index, arrays: kept.update({index: arrays["name"]}))
+    assert [s.name for s in checked.samples] == ["0", "3"] and kept == {0: "0", 1: "3"}
+    assert [name for name, _ in checked.skipped] == ["1", "2"]
+    assert checked.skipped[1][1].startswith("2.png: expected a binary mask")
+    assert len(dataset) == 4 and len(caplog.records) == 2
+    with pytest.raises(BadFile, match=r"1\.png"):
+        check(dataset, strict=True)
+    for name in names:
+        (tmp_path / "images" / name).write_bytes(b"")
+    with pytest.raises(DentalzooError, match="none of 4 pictures.*Received: an empty file"):
+        check(dataset)
+
+
+def test_check_refuses_a_count_of_classes_that_contradicts_coco(tmp_path):
+    put(tmp_path, "a.png")
+    coco(tmp_path / "_annotations.coco.json", [(0, 0, [BOX])])
+    with pytest.raises(DentalzooError, match="expected num_classes 1.*Received: 33"):
+        check(find_masks(tmp_path), num_classes=33)
+
+
+def test_hostile_folder(tmp_path, caplog):
+    expected = make_hostile(tmp_path / "data")
+    dataset = check(find_masks(tmp_path / "data"))
+    good = {sample.image.name for sample in dataset.samples}
+    assert good == {name for name, e in expected.items() if e.pair}
+    listed = " ".join(name for name, _ in dataset.skipped)
+    for name in expected.keys() - good:
+        assert name.rsplit(".", 1)[0] in listed, name
+    assert all("\n" not in reason for _, reason in dataset.skipped)
+    assert all(r.levelno == logging.WARNING for r in caplog.records)
+
+
+def textured(seed):
+    """A smooth picture, as alike to another seed as two films are."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 16), np.uint8)
+    image = Image.fromarray(small).resize((160, 80), Image.Resampling.BICUBIC)
+    return np.asarray(image)[..., None]
+
+
+def test_duplicates():
+    a = {f"a{n}": fingerprint(textured(n)) for n in range(20)}
+    brighter = np.clip(textured(3) * 0.8 + 20, 0, 255).astype(np.uint8)
+    smaller = np.asarray(Image.fromarray(textured(4)[..., 0]).resize((97, 41)))[..., None]
+    b = {f"b{n}": fingerprint(textured(n)) for n in range(100, 120)}
+    assert find_duplicates(a, b) == []
+    b |= {
+        "copy": fingerprint(np.repeat(textured(2), 3, 2)),
+        "bright": fingerprint(brighter),
+        "small": fingerprint(smaller),
+    }
+    assert find_duplicates(a, b) == [
+        ("a2", "copy", "same pixels"),
+        ("a3", "bright", "nearly alike"),
+        ("a4", "small", "nearly alike"),
+    ]
+    flat = {"flat": fingerprint(np.zeros((9, 9, 1), np.uint8))}
+    assert find_duplicates(flat, {"dark": fingerprint(np.full((9, 9, 1), 1, np.uint8))}) == []
+
+
+def test_duplicates_of_roboflow_copies_on_disk(tmp_path):
+    for seed, name in enumerate(("train/x_jpg.rf.aa", "train/y", "valid/x_jpg.rf.bb")):
+        image, mask = (f"{part}/{name.split('/')[1]}.png" for part in ("images", "masks"))
+        split = name.split("/")[0]
+        put(tmp_path, f"{split}/{image}", masks=[f"{split}/{mask}"])
+        write_png(tmp_path / split / image, textured(seed))
+    pairs = find_duplicates(find_masks(tmp_path, "train"), find_masks(tmp_path, "val"))
+    assert pairs == [("x_jpg.rf.aa", "x_jpg.rf.bb", "same source")]
+
+
+@pytest.mark.parametrize(("name", "count"), [("panoramic_teeth", 85), ("magnetic_tile", 172)])
+def test_real_data(shared_data, name, count):
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"no {name} there")
+    dataset = find_masks(shared_data / name)
+    assert len(dataset) == count and dataset.skipped == []
+    for sample in dataset.samples[::20]:
+        assert set(np.unique(load(sample)["mask"])) <= {0, 1}
+
+
+def test_real_films_are_no_duplicates_of_each_other(shared_data):
+    if not (shared_data / "panoramic_teeth").is_dir():
+        pytest.skip("no panoramic_teeth there")
+    prints = fingerprints(find_masks(shared_data / "panoramic_teeth", "val"))
+    assert find_duplicates(prints, prints) == [(n, n, "same pixels") for n in prints]
