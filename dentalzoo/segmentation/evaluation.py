@@ -22,9 +22,9 @@ from dentalzoo.segmentation import drawing
 from dentalzoo.segmentation.inference import (
     THRESHOLD,
     check_threshold,
+    make_folder,
     num_channels,
     read_ahead,
-    refuse_input_folder,
     segment,
 )
 
@@ -67,7 +67,7 @@ def evaluate(
     if out is not None:
         out = Path(out)
         inputs = [path for s in found.samples for path in (s.image, s.mask) if path is not None]
-        refuse_input_folder(out, inputs)
+        make_folder(out, inputs)
     channels = num_channels(bundle)
     confusions = np.zeros((len(names) + 1,) * 2, np.int64)
     occurs = np.zeros(len(names), np.int64)

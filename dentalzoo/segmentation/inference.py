@@ -76,11 +76,21 @@ def _result(item, future) -> tuple[Any, Any]:
         return item, error
 
 
-def refuse_input_folder(out: Path, inputs: Iterable[Path]) -> None:
-    """Raises DentalzooError where `out` is a folder that an input lies in."""
+def make_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Makes the folder of the results.
+
+    Raises:
+        DentalzooError: an input lies in it, or it cannot be made.
+    """
     folder = out.resolve()
     if any(path.parent.resolve() == folder for path in inputs):
         raise DentalzooError(
             f"out is a folder of its own, so that no input is overwritten. Received: {out}, "
             "which holds inputs"
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DentalzooError(
+            f"{out}: the folder cannot be made. Received: {error.strerror}"
+        ) from error

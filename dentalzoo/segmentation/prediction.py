@@ -16,9 +16,9 @@ from dentalzoo.segmentation.drawing import overlay as draw_overlay
 from dentalzoo.segmentation.drawing import palette
 from dentalzoo.segmentation.inference import (
     check_threshold,
+    make_folder,
     num_channels,
     read_ahead,
-    refuse_input_folder,
     segment,
 )
 
@@ -67,7 +67,7 @@ def predict(
     pictures = list({path.resolve(): path for path in list_images(inputs)}.values())
     if not pictures:
         raise DentalzooError(f"expected pictures or folders of pictures. Received: {inputs!r}")
-    refuse_input_folder(out, pictures)
+    make_folder(out, pictures)
     names = dict(zip(pictures, output_names(pictures, overlay), strict=True))
     binary, report = num_channels(bundle) == 1, PredictionReport()
     reading = read_ahead(read_image, pictures)
