@@ -156,14 +156,14 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     # the mouth between both rims of bone, darkest beside the incisors
     rims = [np.stack([x, plan.crest(x, up) + d], 1)[3:-3] for up, d in ((True, -2), (False, 2))]
     gap = shade([np.concatenate([rims[0], rims[1][::-1]])], 8)
-    depth = rng.uniform(4, 18) + rng.uniform(0, 26) * np.exp(-((reach / 170) ** 2))
+    depth = rng.uniform(4, 18) + rng.uniform(0, 16) * np.exp(-((reach / 170) ** 2))
     depth *= 3 * plan.ridge - 2  # without teeth, the tongue fills the mouth
     back -= depth * gap / (1 + np.exp((reach - rng.uniform(300, 335)) / 10))
     for side in (-1, 1):
         width, drop = rng.uniform(40, 80), rng.uniform(-15, 15)
         soft([[(side * 22, drop - 40), (side * (40 + width), drop - 30),
                (side * (70 + width), drop + 5), (side * (40 + width), drop + 32),
-               (side * 22, drop + 40)]], -rng.uniform(0, 45), 12)  # fmt: skip
+               (side * 22, drop + 40)]], -rng.uniform(0, 34), 12)  # fmt: skip
         tall = rng.uniform(60, 230)
         soft([[(side * 34, -tall), (side * 86, -tall), (side * 92, 30), (side * 30, 30)]],
              -rng.uniform(0, 14), 9)  # fmt: skip
@@ -228,7 +228,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         curve = smooth(np.stack([bend, palate + rng.normal(0, 9) + rise], 1))
         stroke([curve], rng.uniform(15, 50), rng.uniform(2, 6), rng.uniform(0.8, 1.8))
     thin = []
-    for _ in range(4):
+    for _ in range(6):
         bend = np.linspace(-1, 1, 12) * rng.uniform(200, 440) + rng.normal(0, 40)
         bow = rng.uniform(0, 60) * (bend / 400) ** 2
         thin.append(np.stack([bend, palate + rng.uniform(-50, 30) + bow + 3 * wave(rng, 12, 4)], 1))
@@ -243,7 +243,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         arch = [(270, -160), (340, -185), (420, -205), (520, -225)]
         thin.append(np.array(arch) * (side, 1) + rng.normal(0, 12, 2))
     for curve in thin:
-        stroke([smooth(curve)], rng.uniform(3, 19), rng.uniform(1.5, 4), rng.uniform(0.8, 1.6))
+        stroke([smooth(curve)], rng.uniform(6, 36), rng.uniform(1.5, 4), rng.uniform(0.7, 1.6))
     for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
         x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
         turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
@@ -279,6 +279,13 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         stroke([hyoid], rng.uniform(2, 12), 20, 6)
     lines *= np.clip(1 + 0.55 * field(rng, lines.shape, (half.height / 12, half.width / 18)), 0, 2)
     lines = np.where(lines > 0, 42 * np.tanh(lines / 42), lines)
+    # fine streaks along the scan, strongest over palate and skull
+    columns, rows = half.units()
+    streaks = field(rng, lines.shape, (2.5 * half.scale, 50 * half.scale))
+    grain = field(rng, lines.shape, (3.5 * half.scale, 6 * half.scale))
+    above = np.clip((-110 - rows) / 60, 0.12, 1)
+    lines += above * (rng.uniform(2, 5) * streaks)
+    lines += above * np.clip(np.abs(columns) / 250 - 0.3, 0.2, 1.5) * (rng.uniform(1, 4) * grain)
     return cv2.resize(lines, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -288,7 +295,7 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     everything = slice(0, coarse.height), slice(0, coarse.width)
     columns, rows = coarse.units()
     shape = frame.height, frame.width
-    cell = rng.uniform(4.5, 7.0) * frame.scale
+    cell = rng.uniform(4.0, 6.5) * frame.scale
     net = np.full(shape, -0.5, np.float32)
     for tall, wide in ((1.0, 1.6), (0.7, 0.8)):
         walls = field(rng, shape, (tall * cell, wide * cell))
@@ -297,8 +304,8 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     upper = np.concatenate([np.stack([x, plan.crest(x, True)], 1), [(280, -180), (-280, -180)]])
     bone = coarse.cover([mandible(plan)[0]], everything) + coarse.cover([upper], everything)
     bone *= np.exp(-(((np.abs(columns) - 160) / 200) ** 2)) * np.clip((rows + 190) / 260, 0.25, 1)
-    bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.5, 0.5, 2.2)
-    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(5, 11))
+    bone *= np.clip(field(rng, bone.shape, (coarse.height / 6, coarse.width / 9)) + 1.3, 0.3, 2.4)
+    bone = blur(bone, 5 * coarse.scale) * np.float32(rng.uniform(3, 8))
     return net * cv2.resize(bone, shape[::-1])
 
 
@@ -335,8 +342,8 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
     x = np.linspace(-512, 512, frame.width)
     middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
-    stripes = 6.0 * wave(rng, frame.width, 40) + 3.5 * wave(rng, frame.width, 110)
+    stripes = 4.2 * wave(rng, frame.width, 40) + 2.6 * wave(rng, frame.width, 110)
     bones = field(rng, over.shape, (frame.height / 5, frame.width / 70))
     bones += 0.7 * field(rng, over.shape, (frame.height / 16, frame.width / 45))
-    over += (0.15 + middle) * stripes + (0.08 + middle) * np.float32(rng.uniform(4, 10)) * bones
+    over += (0.15 + middle) * stripes + (0.08 + middle) * np.float32(rng.uniform(3, 8)) * bones
     return over

@@ -184,14 +184,14 @@ class Look:
         self.root = rng.uniform(56, 72)
         self.pulp = rng.uniform(7, 16)
         self.fading = rng.uniform(0.15, 0.55)
-        self.ligament = rng.uniform(1, 7)
+        self.ligament = rng.uniform(1, 6)
 
 
 # Molars are lost sooner than front teeth: factor on the probability of teeth 1 to 8, mean 1.
 _LOSS = (0.5, 0.5, 0.3, 1.0, 1.2, 2.3, 1.5, 0.7)
 
 # Incisors are thinner than molars: factor on the grey values of teeth 1 to 8.
-_THICKNESS = (0.88, 0.87, 0.96, 0.99, 1.03, 1.12, 1.12, 1.08)
+_THICKNESS = (0.83, 0.82, 0.92, 0.97, 1.03, 1.12, 1.12, 1.08)
 
 
 def _make_frame(rng, height: int, width: int) -> Frame:
@@ -323,7 +323,7 @@ def _smear(rng, density, frame) -> None:
     left, right = np.clip(columns.round().astype(int), 0, frame.width)
     tile = density[:, left:right]
     away = np.linspace(-2, 2, right - left, dtype=np.float32)
-    amount = np.float32(rng.uniform(0, 0.9)) * np.exp(-(away**2))
+    amount = np.float32(rng.uniform(0.2, 1.0)) * np.exp(-(away**2))
     across = max(0.3, rng.uniform(1.5, 4.0) * frame.scale)
     tile += amount * (cv2.GaussianBlur(tile, (0, 0), across, sigmaY=0.4 * across) - tile)
 
@@ -341,7 +341,7 @@ def _expose(rng, density, frame) -> np.ndarray:
     image = cv2.pow(image, rng.uniform(0.85, 1.25)) * 255
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noise = 0.4 * noise + 2.0 * blur(noise, 1.0 * frame.scale)
-    image += np.float32(rng.uniform(0.4, 1.5)) * noise
+    image += np.float32(rng.uniform(0.6, 1.8)) * noise
     image += field(rng, image.shape, (1.0, frame.width)) * np.float32(rng.uniform(0, 1.0))
     if rng.random() < 0.7:
         _stamp(rng, image)
