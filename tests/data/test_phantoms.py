@@ -201,6 +201,13 @@ def test_teeth_are_brighter_than_what_is_around_them(films):
         assert film.image[mask > 0].mean() > film.image[ring].mean() + 8
 
 
+def test_findings_of_a_place_do_not_overlap(worn):
+    for film in worn:
+        for fdi in {f.fdi for f in film.findings}:
+            masks = [f.mask(*film.teeth.shape) for f in film.findings if f.fdi == fdi]
+            assert np.sum(masks, axis=0).max() == 1, fdi
+
+
 def test_implants_are_not_teeth(worn):
     for film in worn:
         for finding in film.findings:

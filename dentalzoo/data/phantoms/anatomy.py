@@ -199,12 +199,17 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
     lines = np.zeros((half.height, half.width), np.float32)
 
     def stroke(curves, value, thickness, sigma):
-        cover = np.zeros(lines.shape, np.uint8)
+        window = half.window(curves, (thickness + 3 * sigma) * half.scale + 1)
+        if window is None:
+            return
+        tile = lines[window]
+        cover = np.zeros(tile.shape, np.uint8)
+        corner = window[1].start, window[0].start
+        wide = max(1, round(thickness * half.scale))
         for curve in curves:
-            points = np.round(half.pixels(curve) * 16).astype(np.int32)
-            wide = max(1, round(thickness * half.scale))
+            points = np.round((half.pixels(curve) - corner) * 16).astype(np.int32)
             cv2.polylines(cover, [points], False, 255, wide, cv2.LINE_AA, shift=4)
-        lines[...] += np.float32(value / 255) * blur(cover.astype(np.float32), sigma * half.scale)
+        tile += np.float32(value / 255) * blur(cover.astype(np.float32), sigma * half.scale)
 
     outline, border = mandible(plan)
     stroke([smooth(border - (0, 6))], rng.uniform(6, 28), 9, 3.5)

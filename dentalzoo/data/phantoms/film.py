@@ -162,7 +162,7 @@ def panoramic(
         else:
             window = _draw_tooth(density, teeth, frame, tooth, look)
             if window is not None:
-                found += draw_work(mouth, density, teeth, frame, tooth, window, rates)
+                found += draw_work(mouth, density, frame, tooth, window, rates)
     density += veil(body, frame, plan)
     _smear(device, density, frame)
     image = _expose(device, density, frame)
@@ -282,11 +282,14 @@ def _draw_implant(rng, density, frame, tooth):
         return []
     body = frame.cover([screw], window)
     _paint(density[window], body, rng.uniform(215, 255), 0.6 * frame.scale)
-    found = [("implant", tooth.fdi, window, body >= 0.5)]
+    screw_mask = body >= 0.5
+    found = [("implant", tooth.fdi, window, screw_mask)]
     if rng.random() < 0.75:
         cap = frame.cover([tooth.crown], window)
         _paint(density[window], cap, rng.uniform(215, 290), 0.6 * frame.scale)
-        found.append(("crown", tooth.fdi, window, cap >= 0.5))
+        crown_mask = cap >= 0.5
+        screw_mask &= ~crown_mask
+        found.append(("crown", tooth.fdi, window, crown_mask))
     return found
 
 

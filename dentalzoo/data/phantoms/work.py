@@ -6,13 +6,12 @@ from dentalzoo.data.phantoms.canvas import blur
 from dentalzoo.data.phantoms.shapes import ribbon, rounded
 
 
-def draw_work(rng, density, teeth, frame, tooth, window, rates):
-    """Draws the findings of one tooth.
+def draw_work(rng, density, frame, tooth, window, rates):
+    """Draws the findings of one tooth; what a filling or a crown covers is no finding any more.
 
     Args:
         rng: a numpy Generator.
         density: float32 (H, W) film, drawn upon.
-        teeth: uint8 (H, W) labels, extended where a crown is wider than the tooth.
         frame: the film's Frame.
         tooth: the tooth, drawn already.
         window: rows and columns of its tile.
@@ -21,47 +20,41 @@ def draw_work(rng, density, teeth, frame, tooth, window, rates):
     Returns:
         A list of (class, FDI number, window, bool mask of the window's shape).
     """
-    found = []
+    found = {}
     kind = tooth.fdi % 10
     often = 1.6 if kind in (4, 5, 6, 7) else 0.5
-    tile, whole = density[window], frame.cover(tooth.outline, window)
-    sharp = 0.55 * frame.scale
+    tile, whole = density[window], frame.cover(tooth.outline, window) >= 0.5
 
-    def add(name, outlines, grey, inside=True, solid=1.0):
-        cover = frame.cover(outlines, window)
-        if inside:
-            cover = cover * (whole >= 0.5)
-        mask = cover >= 0.5
-        if mask.sum() < 3:
-            return
-        soft = blur(cover, sharp)
-        tile[...] += solid * soft * (grey - tile)
-        found.append((name, tooth.fdi, window, mask))
+    def add(name, cover, grey, solid=1.0):
+        mask = whole & (cover >= 0.5)
+        for covered in found.values():
+            covered &= ~mask
+        found[name] = mask
+        tile[...] += solid * blur(cover * whole, 0.55 * frame.scale) * (grey - tile)
 
     rotten = rng.random() < rates["carious"] * often
     canals = rng.random() < rates["endodontic"] * often
     crowned = rng.random() < rates["crowned"] * often * (5 if canals else 1)
     restored = not crowned and rng.random() < rates["restored"] * often * (3 if canals else 1)
     if rotten and not crowned:
-        add("caries", [_caries(rng, tooth)], rng.uniform(35, 65), solid=rng.uniform(0.6, 0.9))
+        cover = frame.cover([_caries(rng, tooth)], window)
+        add("caries", cover, rng.uniform(35, 65), solid=rng.uniform(0.6, 0.9))
     if canals:
         half = tooth.width * rng.uniform(0.022, 0.04) * (1.5 if kind < 6 else 1)
         lines = []
         for canal in tooth.canals:
             reach = max(3, round(len(canal) * rng.uniform(0.85, 1.0)))
             lines.append(ribbon(canal[:reach], np.linspace(1.2 * half, 0.7 * half, reach)))
-        add("endodontic", lines, rng.uniform(205, 250))
+        add("endodontic", frame.cover(lines, window), rng.uniform(205, 250))
     if crowned:
         grey = rng.uniform(205, 235) if rng.random() < 0.3 else rng.uniform(260, 330)
         margin = rng.uniform(0.8, 1.0)
-        cut = [(-0.7, -0.3), (0.7, -0.3), (0.7, 0.95), (0, margin), (-0.7, 0.95)]
-        cap = frame.cover([tooth.crown], window) * frame.cover([tooth.place(cut)], window)
-        tile += blur(cap, sharp) * (grey - tile)
-        found.append(("crown", tooth.fdi, window, cap >= 0.5))
+        cut = tooth.place([(-0.7, -0.3), (0.7, -0.3), (0.7, 0.95), (0, margin), (-0.7, 0.95)])
+        add("crown", frame.cover([tooth.crown], window) * frame.cover([cut], window), grey)
     if restored:
         grey = rng.uniform(195, 230) if kind < 4 or rng.random() < 0.35 else rng.uniform(260, 330)
-        add("restoration", _restoration(rng, tooth), grey)
-    return found
+        add("restoration", frame.cover(_restoration(rng, tooth), window), grey)
+    return [(name, tooth.fdi, window, mask) for name, mask in found.items()]
 
 
 def _caries(rng, tooth):
