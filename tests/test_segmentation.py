@@ -525,7 +525,7 @@ def test_fit_fills_the_box_and_keeps_the_shape(size):
     height, width = made.shape
     assert height <= drawing.PANEL[1] and width <= drawing.PANEL[0]
     assert height == drawing.PANEL[1] or width == drawing.PANEL[0]
-    ids = drawing.fit(np.uint8([[0, 9]]), ids=True)
+    ids = drawing.fit(np.tile(np.uint8([[0, 9, 9]]), (500, 500)), ids=True)
     assert set(np.unique(ids)) == {0, 9}
 
 

@@ -145,7 +145,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 def _outline(canvas: np.ndarray, area: np.ndarray, colour: tuple[int, int, int]) -> None:
     contours, _ = cv2.findContours(area.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    thickness = max(1, round(min(area.shape) / 350))  # ours: 2 pixels on a film 1280 wide
+    thickness = max(1, round(min(area.shape) / 250))  # ours: 2 pixels on a film 1280 wide
     cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
 
 

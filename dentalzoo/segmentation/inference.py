@@ -57,16 +57,12 @@ def read_ahead(
     """
     with ThreadPoolExecutor(ahead) as pool:
         waiting = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(read, item)))
-                if len(waiting) > ahead:
-                    yield _result(*waiting.popleft())
-            while waiting:
+        for item in items:
+            waiting.append((item, pool.submit(read, item)))
+            if len(waiting) > ahead:
                 yield _result(*waiting.popleft())
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        while waiting:
+            yield _result(*waiting.popleft())
 
 
 def _result(item, future) -> tuple[Any, Any]:
