@@ -157,7 +157,7 @@ def panoramic(
             else:
                 found += _mark(frame, "missing", tooth.fdi, tooth.outline)
         elif mouth.random() < remnants * burden:
-            window = _draw_tooth(density, teeth, frame, tooth, look, root_only=True)
+            _draw_tooth(density, teeth, frame, tooth, look, root_only=True)
             found += _mark(frame, "remnant", tooth.fdi, tooth.roots)
         else:
             window = _draw_tooth(density, teeth, frame, tooth, look)
