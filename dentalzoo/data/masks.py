@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,48 @@ def check(
         first = f"; the first: {bad[0][1]}" if bad else ". Received: no sample"
         raise DentalzooError(f"none of {len(dataset)} pictures can be used{first}")
     return replace(dataset, samples=good, skipped=[*dataset.skipped, *bad])
+
+
+def check_folder(
+    data_dir: str | Path, split: str | None = None, num_classes: int | None = None
+) -> dict:
+    """Reads a data set once and says what is wrong with it, for `dentalzoo check`.
+
+    Returns:
+        "data", "usable" (number of pictures), the number of pictures of each split; "skipped"
+        [name, reason] and "duplicates" [name, name, kind and splits] between splits, both empty
+        where nothing is wrong. All of it fits into JSON.
+
+    Raises:
+        DentalzooError: as `find_masks` and `check`.
+    """
+    from dentalzoo.data.duplicates import find_duplicates, fingerprint
+
+    prints = []
+    dataset = check(
+        find_masks(data_dir, split),
+        num_classes,
+        keep=lambda index, arrays: prints.append(fingerprint(arrays["image"])),
+    )
+    by_split = {name: {} for name in (*SPLITS, "")}
+    for sample, one in zip(dataset.samples, prints, strict=True):
+        by_split[sample.split][sample.name] = one
+    duplicates = [
+        [one, other, f"{kind}, in {a} and {b}"]
+        for a, b in combinations(SPLITS, 2)
+        for one, other, kind in find_duplicates(by_split[a], by_split[b])
+    ]
+    for one, other, kind in duplicates[:_MAX_LINES]:
+        _log.warning("%s and %s: %s", one, other, kind)
+    if len(duplicates) > _MAX_LINES:
+        _log.warning("%d pictures in two splits in all", len(duplicates))
+    return {
+        "data": str(data_dir),
+        "usable": len(dataset),
+        **{name or "no split": len(group) for name, group in by_split.items() if group},
+        "skipped": [list(pair) for pair in dataset.skipped],
+        "duplicates": duplicates,
+    }
 
 
 def _turn_to_fit(source: Path, sample: MaskSample, size, wanted, turn: int) -> int:

@@ -1,6 +1,7 @@
 import json
 import logging
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +10,7 @@ from dentalzoo.data import masks
 from dentalzoo.data.coco import _decompress
 from dentalzoo.data.duplicates import find_duplicates, fingerprint, fingerprints
 from dentalzoo.data.images import write_png
-from dentalzoo.data.masks import check, find_masks, load
+from dentalzoo.data.masks import check, check_folder, find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile
 
@@ -407,10 +408,9 @@ def test_binary_masks(tmp_path, caplog, value, num_classes):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_soft_masks_are_thresholded_with_one_notice(tmp_path, caplog, suffix):
-    large = np.roll(np.kron(truth(), np.ones((8, 8), np.uint8)), 3, axis=(0, 1))
-    soft = np.asarray(
-        Image.fromarray(large).resize((WIDTH * 5, HEIGHT * 5), Image.Resampling.BILINEAR)
-    )
+    large = np.kron(truth(), np.ones((8, 8), np.uint8))
+    soft = cv2.GaussianBlur(large, (9, 9), 0)
+    assert ((soft > 85) & (soft < 128)).any()
     put(tmp_path, "images/a.png", "images/b.png")
     (tmp_path / "masks").mkdir()
     for name in "ab":
@@ -549,6 +549,25 @@ def test_duplicates_of_roboflow_copies_on_disk(tmp_path):
         write_png(tmp_path / split / image, textured(seed))
     pairs = find_duplicates(find_masks(tmp_path, "train"), find_masks(tmp_path, "val"))
     assert pairs == [("x_jpg.rf.aa", "x_jpg.rf.bb", "same source")]
+
+
+def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
+    for split, names in (("train", "abc"), ("valid", "d"), ("test", "e")):
+        for name in names:
+            put(tmp_path, f"{split}/images/{name}.png", masks=[f"{split}/masks/{name}.png"])
+            write_png(tmp_path / split / "images" / f"{name}.png", textured(ord(name)))
+    write_png(tmp_path / "test" / "images" / "e.png", textured(ord("b")))
+    for mask in tmp_path.glob("*/masks/*.png"):
+        write_png(mask, np.zeros((80, 160), np.uint8))
+    (tmp_path / "train" / "images" / "c.png").write_bytes(b"")
+    report = check_folder(tmp_path)
+    assert report.pop("skipped")[0][0] == "c"
+    assert report.pop("duplicates") == [["b", "e", "same pixels, in train and test"]]
+    assert report == {"data": str(tmp_path), "usable": 4, "train": 2, "val": 1, "test": 1}
+    assert "b and e: same pixels, in train and test" in caplog.text
+    report = check_folder(tmp_path, "valid")
+    assert report["usable"] == 1 and report["duplicates"] == report["skipped"] == []
+    assert json.loads(json.dumps(report)) == report
 
 
 @pytest.mark.parametrize(("name", "count"), [("panoramic_teeth", 85), ("magnetic_tile", 172)])
