@@ -25,7 +25,7 @@ def demo():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.write_panoramic_dataset = functools.partial(
-        module.write_panoramic_dataset, height=128, width=256
+        module.write_panoramic_dataset, height=128, width=640
     )
     return module
 
@@ -47,11 +47,11 @@ class StandIn(dz.Bundle):
 
 @pytest.fixture(scope="module")
 def page(demo, tmp_path_factory):
-    """The folder of the demo, run twice: three films, then two."""
+    """The folder of the demo, run twice: four films, then three."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dz, "load", lambda name: StandIn())
-        for count in ("3", "2"):
+        for count in ("4", "3"):
             assert demo.main(["--out", str(folder), "--count", count]) == 0
     return folder
 
@@ -82,7 +82,7 @@ class Reader(HTMLParser):
 def test_the_page_shows_three_pictures_per_film_and_all_are_there(page):
     reader = Reader((page / "index.html").read_text())
     assert reader.open == []
-    assert len(reader.pictures) == 2 * 3  # the third film of the first run is not on it
+    assert len(reader.pictures) == 3 * 3  # the fourth film of the first run is not on it
     assert all(picture["alt"] for picture in reader.pictures)
     for link in reader.links:
         assert not re.match(r"\w+:|/", link), link
@@ -98,7 +98,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_tells_no_path(page):
 def test_the_table_is_the_evaluation(page):
     report = json.loads((page / "panoramic_unet" / "evaluation.json").read_text())
     words = Reader((page / "index.html").read_text()).words
-    assert report["images"] == 2
+    assert report["images"] == 3
     for row in report["per_image"]:
         place = words.index(row["name"])
         assert words[place + 1 : place + 3] == [f"{row['dice']:.3f}", f"{row['iou']:.3f}"]
@@ -112,17 +112,18 @@ def test_what_is_printed(demo, monkeypatch, tmp_path, capsys):
     section = demo.Section(
         "A <title>",
         ["1 < 2"],
-        [("film", "Dice"), ("a", "0.5")],
+        [("film", "Dice"), ("a<b", "0.5")],
         [("One & only", [demo.Picture(picture, 'a "caption"')])],
     )
     monkeypatch.setattr(demo, "SECTIONS", [lambda folder, count: section])
     assert demo.main(["--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "A <title>"
-    assert [line.split() for line in lines[2:4]] == [["film", "Dice"], ["a", "0.5"]]
+    assert [line.split() for line in lines[2:4]] == [["film", "Dice"], ["a<b", "0.5"]]
     assert lines[-1] == f"The page: {tmp_path / 'index.html'}"
     text = (tmp_path / "index.html").read_text()
-    assert "A &lt;title&gt;" in text and "One &amp; only" in text and "1 &lt; 2" in text
+    for words in ("A &lt;title&gt;", "<td>a&lt;b<", "One &amp; only", "1 &lt; 2"):
+        assert words in text
     assert Reader(text).pictures == [{"src": "a%20b.png", "alt": 'a "caption"'}]
 
 
@@ -159,4 +160,4 @@ def test_a_browser_shows_every_picture_within_the_width_of_the_window(page, tmp_
     assert found, shown.stderr
     window, content, *pictures = map(int, found[1].split())
     assert window == width and content <= width
-    assert pictures == [256] * 6
+    assert pictures == [640] * 9
