@@ -1,6 +1,7 @@
 """How folders of pictures and masks are laid out: what belongs together, and to which split."""
 
 import csv
+import logging
 import re
 import unicodedata
 from collections import defaultdict
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from dentalzoo.data.images import IMAGE_SUFFIXES, natural_key
 from dentalzoo.errors import BadFile, DentalzooError
+
+_log = logging.getLogger("dentalzoo")
 
 SPLITS = ("train", "val", "test")
 UNDERSTOOD = (
@@ -151,25 +154,27 @@ def pair_folders(tree: Tree) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
         (masks if folder.role == "masks" else images)[folder.path] = folder
     for mask_folder in masks.values():
         same_key = [f for f in images.values() if f.key == mask_folder.key]
-        if not same_key:
-            skips += [
-                Skip(tree.name(p), "mask without image", mask_folder.split)
-                for p in mask_folder.pictures
-            ]
-        for folder in same_key:
-            del images[folder.path]
-            split = folder.split or mask_folder.split
-            _pair(tree, folder.pictures, mask_folder.pictures, split, pairs, skips)
+        partners = [f for f in same_key if f.role] or same_key
+        split = next((f.split for f in partners if f.split), mask_folder.split)
+        pictures = [picture for f in partners for picture in images.pop(f.path).pictures]
+        _pair(tree, pictures, mask_folder.pictures, split, pairs, skips)
     for folder in images.values():
         beside = [p for p in folder.pictures if _MASK_STEM.fullmatch(p.stem)]
         rest = [p for p in folder.pictures if not _MASK_STEM.fullmatch(p.stem)]
         if beside and rest:
             _pair(tree, rest, beside, folder.split, pairs, skips)
         else:
-            skips += [
-                Skip(tree.name(p), "image without mask", folder.split) for p in folder.pictures
-            ]
+            skips += unused(tree, folder, folder.pictures, "image without mask")
     return pairs, skips
+
+
+def unused(tree: Tree, folder: Folder, pictures: list[Path], reason: str) -> list[Skip]:
+    """Skips for `pictures`; a folder that is called neither images nor after a split, and of which
+    nothing is used, holds something else: previews, results, other annotations."""
+    if not folder.role and not folder.split and len(pictures) == len(folder.pictures):
+        _log.info("%s/: %d pictures, not used", tree.name(folder.path), len(pictures))
+        return []
+    return [Skip(tree.name(picture), reason, folder.split) for picture in pictures]
 
 
 def _pair(tree, images, masks, split, pairs, skips) -> None:
@@ -218,7 +223,7 @@ def find_picture(tree: Tree, source: Path, file_name: str, split: str) -> list[t
         lambda picture, folder: not split or not folder.split,
     ):
         if best := [pair for pair in found if fits(*pair)]:
-            return best
+            return [pair for pair in best if pair[1].role] or best
     return []
 
 

@@ -324,11 +324,8 @@ def _from_coco(
                 )
     for folder in tree.folders:
         if folder.role != "masks":
-            skips += [
-                Skip(tree.name(p), "image without annotation", folder.split)
-                for p in folder.pictures
-                if p not in used
-            ]
+            rest = [picture for picture in folder.pictures if picture not in used]
+            skips += layouts.unused(tree, folder, rest, "image without annotation")
     return samples, skips
 
 

@@ -118,7 +118,7 @@ def test_splits_are_kept_apart_and_named_alike(tmp_path):
 
 def test_everything_left_out_is_listed(tmp_path, caplog):
     put(tmp_path, *(f"images/{n}.png" for n in "abc"), masks=["masks/a.png", "masks/z.png"])
-    put(tmp_path, "images/b.jpg", "previews/p.png", masks=["masks/b.png", "masks/a_mask.png"])
+    put(tmp_path, "images/b.jpg", "train/p.png", masks=["masks/b.png", "masks/a_mask.png"])
     put(tmp_path, "images/d.png", masks=["masks/d.png"])
     (tmp_path / "images" / "gone.png").symlink_to("nowhere")
     (tmp_path / "images" / "folder.png").mkdir()
@@ -127,7 +127,7 @@ def test_everything_left_out_is_listed(tmp_path, caplog):
     reasons = dict(dataset.skipped)
     assert reasons["images/a.png"] == "image with several masks: a.png and a_mask.png"
     assert reasons["masks/b.png"] == "mask of both b.jpg and b.png"
-    assert reasons["images/c.png"] == reasons["previews/p.png"] == "image without mask"
+    assert reasons["images/c.png"] == reasons["train/p.png"] == "image without mask"
     assert reasons["masks/z.png"] == "mask without image"
     assert reasons["images/gone.png"] == reasons["images/folder.png"]
     lines = [r.getMessage() for r in caplog.records]
@@ -139,6 +139,18 @@ def test_many_skipped_files_are_told_in_one_line(tmp_path, caplog):
     dataset = find_masks(tmp_path)
     assert len(dataset.skipped) == 22
     assert [r.getMessage() for r in caplog.records] == ["skipped 22 files: 22 x image without mask"]
+
+
+def test_folders_of_something_else_are_no_fault(tmp_path, caplog):
+    put(tmp_path, "images/a.png", "previews/a.png", "logo.png", masks=["masks/a.png"])
+    coco(tmp_path / "annotations.coco.json", [(0, 0, [BOX])])
+    caplog.set_level(logging.INFO)
+    for annotations in ("masks", "coco"):
+        dataset = find_masks(tmp_path, annotations=annotations)
+        assert [s.image.parent.name for s in dataset.samples] == ["images"]
+        assert dataset.skipped == []
+        assert "previews/: 1 pictures, not used" in caplog.text
+        caplog.clear()
 
 
 def test_nothing_there_says_what_is_understood_and_what_was_seen(tmp_path):
