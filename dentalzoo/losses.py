@@ -15,14 +15,15 @@ class Dice(keras.losses.Loss):
     """
 
     def __init__(self, smooth: float = 1.0, name: str = "dice_loss"):
-        super().__init__(name=name, reduction="sum")
+        super().__init__(name=name)
         self.smooth = smooth
 
     def call(self, y_true, y_pred):
         y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
         both = ops.sum(y_true * y_pred, axis=(0, 1, 2))
         total = ops.sum(y_true, axis=(0, 1, 2)) + ops.sum(y_pred, axis=(0, 1, 2))
-        return ops.mean(1.0 - (2.0 * both + self.smooth) / (total + self.smooth))
+        dice = ops.mean(1.0 - (2.0 * both + self.smooth) / (total + self.smooth))
+        return dice[None]  # Keras takes the mean over replicas of a vector, but not of a scalar
 
 
 class BCEDice(Dice):

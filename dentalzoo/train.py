@@ -118,6 +118,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
             epochs=config.epochs,
             steps_per_epoch=steps,
             callbacks=run.callbacks(),
+            shuffle=False,  # the dataset has its order
             verbose=1 if sys.stdout.isatty() else 0,
         )
     run.draw()

@@ -70,7 +70,7 @@ class Config:
     input_range: tuple[float, float] = (0.0, 1.0)  # preprocessing notebook: image / 255
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # segmentation-models 1.0.1
     bn_momentum: float = 0.99  # Keras' default
-    augmentation: str = "paper"  # preprocessing notebook; or film, none
+    augmentation: str | None = "paper"  # preprocessing notebook; or film, None
     loss: str = "dice"  # curves of the published run; article: bce_dice
     learning_rate: float = 1e-4  # article, third text
     schedule: str = "plateau"  # the author's VGG-19 notebook; or cosine
@@ -90,9 +90,8 @@ class Config:
         }
         for key, allowed in choices.items():
             if getattr(self, key) not in allowed:
-                raise DentalzooError(
-                    f"{key} is one of: {', '.join(allowed)}. Received: {getattr(self, key)!r}"
-                )
+                words = ", ".join(map(str, allowed))
+                raise DentalzooError(f"{key} is one of: {words}. Received: {getattr(self, key)!r}")
         for key in ("input_size", "input_range", "decoder_filters"):
             try:
                 object.__setattr__(self, key, tuple(getattr(self, key)))  # JSON brings lists
@@ -160,7 +159,7 @@ def _film_transforms() -> list:
     ]
 
 
-AUGMENTATIONS = {"paper": _paper_transforms, "film": _film_transforms, "none": None}
+AUGMENTATIONS = {"paper": _paper_transforms, "film": _film_transforms, None: None}
 
 _PAPER = Config()
 _LIGHT = dataclasses.replace(

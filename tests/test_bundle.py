@@ -1,0 +1,120 @@
+"""The on-disk format: what is written, and that nothing damaged or unsafe is ever loaded."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo import bundle as bundle_format
+from dentalzoo.data.phantoms import panoramic
+from tests.zoo_case import serve_alone
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    """A copy of the bundle that a test may spoil."""
+    return shutil.copytree(bundle.path, tmp_path / "copy")
+
+
+def test_coreutils_verify_the_files(bundle):
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=bundle.path, check=True)
+    assert dz.verify(bundle.path)["files"] == 5
+
+
+def test_the_metadata_describes_the_signatures(bundle):
+    metadata = json.loads((bundle.path / "metadata.json").read_text())
+    serve = metadata["signatures"]["serve"]
+    assert serve["inputs"] == {"images": {"shape": [None] * 4, "dtype": "uint8"}}
+    assert serve["outputs"]["mask"] == {"shape": [None, None, None, 1], "dtype": "uint8"}
+    assert metadata["task"] == "segmentation" and 0 <= metadata["metrics"]["dice"] <= 1
+    assert metadata["config"]["input_size"] == [32, 64]
+    assert "/" not in metadata["training"]["command"]
+    card = (bundle.path / "README.md").read_text()
+    assert "Not a medical device" in card and "| dice |" in card
+
+
+def _every_file(bundle):
+    return sorted(p.relative_to(bundle.path) for p in bundle.path.rglob("*") if p.is_file())
+
+
+def test_a_flipped_bit_in_any_file_is_refused_and_named(bundle, copy):
+    for name in _every_file(bundle):
+        content = bytearray((copy / name).read_bytes())
+        content[len(content) // 2] ^= 4
+        (copy / name).write_bytes(content)
+        with pytest.raises(dz.DentalzooError, match="Received: ") as caught:
+            dz.load(copy)
+        assert "\n" not in str(caught.value)
+        assert name.name in str(caught.value) or name.name == "SHA256SUMS"
+        shutil.copy(bundle.path / name, copy / name)
+    dz.load(copy)
+
+
+def test_a_missing_and_an_extra_file_are_refused_and_named(copy):
+    (copy / "README.md").rename(copy / "saved_model" / "notes.md")
+    with pytest.raises(dz.DentalzooError, match="missing. Received: no README.md"):
+        dz.load(copy)
+    (copy / "README.md").write_bytes((copy / "saved_model" / "notes.md").read_bytes())
+    with pytest.raises(dz.DentalzooError, match="not listed.*Received: saved_model/notes.md"):
+        dz.load(copy)
+    (copy / "saved_model" / "notes.md").unlink()
+    (copy / "saved_model" / "link").symlink_to("/etc/passwd")
+    with pytest.raises(dz.DentalzooError, match="not listed.*Received: saved_model/link"):
+        dz.load(copy)
+
+
+def _resign(path):
+    metadata = json.loads((path / "metadata.json").read_text())
+    bundle_format._write_description(path, metadata)
+
+
+@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "EagerPyFunc", "SaveV2"])
+def test_a_graph_that_reaches_outside_is_refused(copy, op):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = copy / "saved_model" / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    serving = next(f for f in functions if "serve" in f.signature.name)
+    serving.node_def.add(name="extra", op=op)
+    file.write_bytes(content.SerializeToString())
+    _resign(copy)
+    with pytest.raises(dz.DentalzooError, match=f"reaches outside.*Received: {op}"):
+        dz.load(copy)
+
+
+@pytest.mark.parametrize("storage", bundle_format.STORAGE)
+def test_storage(bundle, tmp_path, storage):
+    film = panoramic(3, 64, 128).image
+    made = bundle_format.reexport(bundle.path, tmp_path / storage, tag="test_v1", storage=storage)
+    alone = serve_alone(made.path, tmp_path, images=film[None, :, :, None])
+    tolerance = {"float32": 1e-6, "float16": 2e-3, "int8": 5e-2}[storage]
+    expected = bundle.serve(film)["probabilities"]
+    assert alone["probabilities"][0] == pytest.approx(expected, abs=tolerance)
+    size = {"float32": 4, "float16": 2, "int8": 1}[storage]
+    variables = sum(f.stat().st_size for f in made.path.glob("saved_model/variables/*.data*"))
+    vectors = sum(4 * w.size for w in bundle.to_keras().get_weights() if w.ndim == 1)
+    assert variables < 1.35 * (bundle.metadata["parameters"] * size + vectors)
+    assert made.name == "panoramic_unet.test_v1"
+
+
+def test_fine_tuning_starts_from_the_bundles_weights(bundle):
+    model = bundle.to_keras()
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
+    inside = bundle.serve(image)["probabilities"]
+    assert np.asarray(model(image / np.float32(255))) == pytest.approx(inside, abs=1e-5)
+
+
+def test_other_folders_are_not_replaced(bundle, tmp_path):
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    with pytest.raises(dz.DentalzooError, match="holds something else"):
+        bundle_format.reexport(bundle.path, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "ten years of work"
+
+
+def test_a_signature_that_does_not_exist(bundle):
+    with pytest.raises(AttributeError, match="has the signatures.*Received: 'segment'"):
+        bundle.segment(np.zeros((8, 8), np.uint8))
