@@ -55,6 +55,7 @@ class Stored:
 
 
 def decode(path: Path, max_pixels: int) -> Stored:
+    """Decodes a picture file that is no DICOM; raises BadFile where that cannot be done."""
     with _opened(path) as picture:
         _check_size(path, picture.size, max_pixels)
         raw_mode = _raw_mode(picture)
@@ -199,7 +200,7 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def is_dicom(path: Path) -> bool:
-    """By content; and by suffix where the content is no other picture, for a named refusal."""
+    """Whether to read it as DICOM: by content; and by suffix where the content is no other picture, for a named refusal."""
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
             head = stream.read(132) if stream else b""
