@@ -200,7 +200,7 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether to read it as DICOM: by content; and by suffix where the content is no other picture, for a named refusal."""
+    """By content; and by suffix where the content is no other picture, for a named refusal."""
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
             head = stream.read(132) if stream else b""
