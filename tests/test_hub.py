@@ -179,6 +179,7 @@ def test_starts_again_when_another_file_was_left(server, cache, size):
 def test_starts_again_when_the_server_ignores_ranges(server):
     server.plan = ["cut", "ignore range"]
     assert content(get(weights(server))) == FILES
+    assert len(server.asked) == 2
 
 
 def test_keeps_the_beginning_when_the_line_stays_bad(server, cache):
@@ -197,9 +198,18 @@ def test_truncated_on_the_server(server, cache, length):
     assert leftovers(cache) == []
 
 
+def test_shorter_on_the_server_than_what_was_left(server, cache):
+    cache.mkdir()
+    (cache / f"{BUNDLE}.tar.gz.part").write_bytes(ARCHIVE[:1000])
+    server.body = ARCHIVE[:500]
+    fails(f"got 500 of {len(ARCHIVE)} bytes", weights(server))
+    assert leftovers(cache) == []
+
+
 def test_longer_than_the_table_says(server, cache):
-    server.body = ARCHIVE + bytes(1 << 20)
-    fails(f"of {len(ARCHIVE)} bytes", weights(server))
+    server.body = ARCHIVE + bytes(1 << 23)
+    message = fails(f"of {len(ARCHIVE)} bytes", weights(server))
+    assert int(re.search(r"got (\d+) of", message)[1]) < len(ARCHIVE) + (1 << 20)
     assert leftovers(cache) == []
 
 
