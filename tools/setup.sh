@@ -44,4 +44,7 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     echo "setup: making .venv with $("$python" -V); the first time takes minutes" >&2
     "$python" -m venv --clear .venv
 fi
-.venv/bin/python -m pip install --quiet --editable '.[all,dev]' >&2
+.venv/bin/python -m pip install --editable '.[all,dev]' >.venv/pip.log 2>&1 || {
+    tail -n 20 .venv/pip.log >&2
+    fail "pip could not install dentalzoo; all it said is in .venv/pip.log"
+}
