@@ -8,7 +8,6 @@ float32. docs/bundle_format.md has the details.
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import os
 import platform
@@ -16,20 +15,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dentalzoo import hub, registry
+from dentalzoo import hub, integrity, registry
 from dentalzoo.card import model_card
 from dentalzoo.errors import DentalzooError
 from dentalzoo.files import write_atomically, write_json
 
 STORAGE = ("float32", "float16", "int8")
-SUMS = "SHA256SUMS"
-
-# Ops that reach outside the graph; no model needs them.
-_FORBIDDEN_OPS = {
-    *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
-    *("PrintV2", "Save", "SaveSlices", "DeleteFile", "RemoteCall", "LoadLibrary"),
-}
-_CHECKPOINT_OPS = {"SaveV2", "MergeV2Checkpoints", "RestoreV2"}
 
 
 class Bundle:
@@ -79,6 +70,11 @@ class Bundle:
             single = single or added
         try:
             results = self._loaded.signatures[name](**tensors)
+        except tf.errors.ResourceExhaustedError:
+            shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+            raise DentalzooError(
+                f"{name} ran out of memory; send smaller pictures or batches. Received: {shapes}"
+            ) from None
         except tf.errors.InvalidArgumentError as error:
             reason = next((line for line in error.message.splitlines() if line.strip()), "")
             shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -285,8 +281,7 @@ def _write_description(path: Path, metadata: dict) -> None:
     """metadata.json, the card, and last the sums of all files."""
     write_json(path / "metadata.json", metadata)
     write_atomically(path / "README.md", model_card(metadata))
-    lines = [f"{_sha256(file)}  {file.relative_to(path).as_posix()}" for file in _files(path)]
-    write_atomically(path / SUMS, "\n".join(lines) + "\n")
+    write_atomically(path / integrity.SUMS, integrity.sums(path))
 
 
 def _describe(function) -> dict:
@@ -364,11 +359,11 @@ def load(name_or_path: str | Path) -> Bundle:
         DentalzooError: no such bundle, or one that is damaged or unsafe; nothing is loaded then.
     """
     path = find(name_or_path)
-    verify(path)
+    integrity.verify(path)
     metadata = json.loads((path / "metadata.json").read_text())
     import tensorflow as tf
 
-    _refuse_unsafe_graph(path)
+    integrity.refuse_unsafe_graph(path)
     return Bundle(path, metadata, tf.saved_model.load(str(path / "saved_model")))
 
 
@@ -382,87 +377,12 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def verify(name_or_path: str | Path) -> dict:
-    """Compares every file of a bundle with its SHA-256.
+    """Compares every file of a bundle with its SHA-256, without loading it.
 
     Returns:
         {"bundle": path, "files": number of files, "bytes": their size}.
 
     Raises:
-        DentalzooError: a file differs, is missing or is not listed; the message names it.
+        DentalzooError: no such bundle, or a file differs, is missing or is not listed.
     """
-    path = find(name_or_path)
-    try:
-        lines = (path / SUMS).read_text().splitlines()
-        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
-        raise DentalzooError(f"{path / SUMS} cannot be read. Received: {error}") from None
-    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    for name in sorted(expected.keys() - found.keys()):
-        raise DentalzooError(f"{path}: a file is missing. Received: no {name}")
-    for name in sorted(found.keys() - expected.keys()):
-        raise DentalzooError(f"{path}: a file is not listed in {SUMS}. Received: {name}")
-    for name, file in sorted(found.items()):
-        digest = _sha256(file)
-        if digest != expected[name]:
-            raise DentalzooError(
-                f"{file} is damaged: sha256 {expected[name]} was expected; nothing was loaded. "
-                f"Fetch the bundle again. Received: {digest}"
-            )
-    size = sum(file.stat().st_size for file in found.values())
-    return {"bundle": str(path), "files": len(found), "bytes": size}
-
-
-def _files(path: Path) -> list[Path]:
-    """All files of a bundle but the sums; a link counts as a file and so is not followed."""
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if (file.is_symlink() or not file.is_dir()) and file != path / SUMS
-    )
-
-
-def _sha256(path: Path) -> str:
-    if path.is_symlink() or not path.is_file():
-        raise DentalzooError(f"a bundle holds plain files only. Received: {path}")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _refuse_unsafe_graph(path: Path) -> None:
-    """Refuses a SavedModel that could do anything but compute, before it is loaded."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    content = saved_model_pb2.SavedModel()
-    try:
-        content.ParseFromString((path / "saved_model" / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as error:
-        raise DentalzooError(f"{path} holds no readable SavedModel. Received: {error}") from None
-    for graph in content.meta_graphs:
-        functions = graph.graph_def.library.function
-        for function in functions:
-            saver = "traced_save" in function.signature.name
-            saver = saver or "traced_restore" in function.signature.name
-            for node in function.node_def:
-                called = node.attr["f"].func.name if "f" in node.attr else ""
-                if (
-                    node.op in _FORBIDDEN_OPS
-                    or (node.op in _CHECKPOINT_OPS and not saver)
-                    or "traced_save" in called
-                    or "traced_restore" in called
-                ):
-                    _refuse(path, node.op)
-        init = graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name
-        for node in graph.graph_def.node:
-            initial = node.name == init.partition(":")[0]
-            if node.op in _FORBIDDEN_OPS or (initial and (node.op != "NoOp" or node.input)):
-                _refuse(path, node.op)
-        for asset in graph.asset_file_def:
-            if Path(asset.filename).is_absolute() or ".." in Path(asset.filename).parts:
-                _refuse(path, f"asset {asset.filename}")
-
-
-def _refuse(path: Path, what: str):
-    raise DentalzooError(
-        f"{path}: the SavedModel reaches outside itself and is not loaded. Received: {what}"
-    )
+    return integrity.verify(find(name_or_path))

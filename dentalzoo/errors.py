@@ -18,7 +18,8 @@ class BadFile(DentalzooError):
 
     def __init__(self, path, reason: str):
         self.path, self.reason = path, reason
-        super().__init__(f"{path}: {reason}")
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
+        super().__init__(f"{shown}: {reason}")
 
 
 def require(module: str, extra: str) -> ModuleType:

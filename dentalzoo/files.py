@@ -1,5 +1,6 @@
 """Files that are whole or absent: written aside, flushed to the disk, then renamed."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -9,12 +10,15 @@ from typing import Any, BinaryIO
 from dentalzoo.errors import DentalzooError
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], None] | bytes | str) -> None:
+def write_atomically(
+    path: str | Path, write: Callable[[BinaryIO], None] | bytes | str, durable: bool = True
+) -> None:
     """Writes a file so that a kill at any moment leaves the old content or the new.
 
     Args:
         path: the file; its folder is made.
         write: the content, or a function that writes it to an open binary file.
+        durable: survive a power cut too, which costs a flush of the disk.
 
     Raises:
         DentalzooError: the disk is full or the folder cannot be written; the old file is intact.
@@ -28,12 +32,15 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None] | bytes
                 write(file)
             else:
                 file.write(write.encode() if isinstance(write, str) else write)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise DentalzooError(
             f"{path} could not be written; what was there is intact. Free or choose another disk "
             f"or folder. Received: {error}"

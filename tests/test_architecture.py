@@ -21,8 +21,19 @@ LINES = 450
 MEGABYTE = 1_000_000
 
 # A paper's file stands on these, and these stand on no paper.
-GROUND = ("data", "ops", "layers", "losses", "metrics", "hub", "archives", "errors")
-FOR_PAPERS = ("data", "ops", "layers", "losses", "metrics", "hub", "errors")
+GROUND = (
+    "data",
+    "ops",
+    "layers",
+    "losses",
+    "metrics",
+    "hub",
+    "archives",
+    "errors",
+    "config",
+    "files",
+)
+FOR_PAPERS = ("data", "ops", "layers", "losses", "metrics", "hub", "errors", "config", "files")
 
 
 def name_of(path):

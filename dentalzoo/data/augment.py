@@ -51,3 +51,21 @@ class Augment:
         )
         paired = {key: sample[key] for key in ("image", "mask") if key in sample}
         return {**sample, **self._local.compose(**paired)}
+
+
+def film_transforms() -> list:
+    """Transforms for radiographs: films differ in position, size, tilt, exposure and noise."""
+    A = albumentations()
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            translate_percent={"x": (-0.06, 0.06), "y": (-0.06, 0.06)},
+            scale=(0.85, 1.15),
+            rotate=(-6, 6),
+            shear=(-4, 4),
+            p=0.8,
+        ),
+        A.RandomBrightnessContrast(0.2, 0.25, p=0.6),
+        A.RandomGamma((70, 140), p=0.4),
+        A.GaussNoise(std_range=(0.01, 0.04), p=0.2),
+    ]

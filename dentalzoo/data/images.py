@@ -14,7 +14,6 @@ their first bytes. docs/data_formats.md has the rules as a table; in short, for 
 Masks keep the numbers they store; a palette keeps its indices.
 """
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from PIL import Image
 
 from dentalzoo.data.decode import Stored, decode, is_dicom
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.files import write_atomically
 
 MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a panoramic film
 
@@ -125,9 +125,9 @@ def write_png(
         palette: up to 256 (r, g, b), the colour of each value of a one-channel `array`.
 
     Raises:
-        BadFile: the folder cannot be written, or the disk is full.
+        DentalzooError: the folder cannot be written, or the disk is full.
     """
-    path, array = Path(path), np.asarray(array)
+    array = np.asarray(array)
     flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.dtype != np.uint8 or flat.shape[2:] not in ((), (3,)) or (palette and flat.ndim == 3):
         raise DentalzooError(
@@ -137,14 +137,18 @@ def write_png(
     image = Image.fromarray(flat)
     if palette:
         image.putpalette(bytes(np.asarray(palette, np.uint8).ravel()))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadFile(path, f"cannot be written. Received: {error.strerror or error}") from error
+    write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
+
+
+def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
+    """Resizes (H, W, C) uint8 to `size` (height, width) with Pillow's Lanczos filter.
+
+    Args:
+        nearest: take the nearest pixel instead, which class ids need.
+    """
+    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+    return np.asarray(picture.resize(size[::-1], method)).reshape(*size, image.shape[-1])
 
 
 def _colours(path: Path, stored: Stored) -> np.ndarray:

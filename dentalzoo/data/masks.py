@@ -55,6 +55,19 @@ class MaskDataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def check_names(self, num_classes: int) -> None:
+        """Refuses COCO data found without names where ids 0..num_classes - 1 are wanted.
+
+        Raises:
+            DentalzooError: the outlines would all have become one class.
+        """
+        drawn = any(sample.regions is not None for sample in self.samples)
+        if drawn and num_classes > 2 and len(self.classes) == 1:
+            raise DentalzooError(
+                f"COCO data of {num_classes - 1} classes needs their names in the order of the "
+                "ids: classes=('Caries', 'Crown'). Received: no classes"
+            )
+
 
 def find_masks(
     data_dir: str | Path,

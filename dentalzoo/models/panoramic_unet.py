@@ -37,7 +37,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dentalzoo.data.augment import Augment, albumentations
+from dentalzoo.config import check_choices, check_size, check_whole_numbers, make_tuples
+from dentalzoo.data.augment import Augment, albumentations, film_transforms
+from dentalzoo.data.images import resize
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.errors import DentalzooError, require
@@ -66,6 +68,7 @@ class Config:
     encoder_weights: str | None = "imagenet"  # article; or a file, or None
     freeze_encoder: bool = False  # not stated for VGG-16; ours
     num_classes: int = 1  # preprocessing notebook: one binary mask
+    classes: tuple[str, ...] = ()  # ours: names of the classes 1..K-1; COCO data needs them
     input_size: tuple[int, int] = (256, 256)  # preprocessing notebook: (height, width)
     input_range: tuple[float, float] = (0.0, 1.0)  # preprocessing notebook: image / 255
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # segmentation-models 1.0.1
@@ -81,41 +84,25 @@ class Config:
     monitor_mode: str = "max"  # VGG-19 notebook says nothing, hence min: a mistake
 
     def __post_init__(self):
-        choices = {
-            "decoder": (*DECODERS, "wide"),
-            "augmentation": tuple(AUGMENTATIONS),
-            "loss": ("dice", "bce_dice"),
-            "schedule": ("plateau", "cosine"),
-            "monitor_mode": ("max", "min"),
-        }
-        for key, allowed in choices.items():
-            if getattr(self, key) not in allowed:
-                words = ", ".join(map(str, allowed))
-                raise DentalzooError(f"{key} is one of: {words}. Received: {getattr(self, key)!r}")
-        for key in ("input_size", "input_range", "decoder_filters"):
-            try:
-                object.__setattr__(self, key, tuple(getattr(self, key)))  # JSON brings lists
-            except TypeError:
-                raise DentalzooError(
-                    f"{key} is a tuple of numbers. Received: {getattr(self, key)!r}"
-                ) from None
-        step = 48 if self.decoder == "pspnet" else 32
-        sizes = self.input_size
-        if len(sizes) != 2 or any(not isinstance(s, int) or s < step or s % step for s in sizes):
+        check_choices(
+            self,
+            decoder=(*DECODERS, "wide"),
+            augmentation=tuple(AUGMENTATIONS),
+            loss=("dice", "bce_dice"),
+            schedule=("plateau", "cosine"),
+            monitor_mode=("max", "min"),
+        )
+        check_whole_numbers(self, "epochs", "batch_size")
+        check_whole_numbers(self, "num_classes", most=255)
+        make_tuples(self, "input_range", "decoder_filters", "classes")
+        if self.classes and len(self.classes) != max(1, self.num_classes - 1):
             raise DentalzooError(
-                f"input_size is (height, width), multiples of {step}; pictures of other sizes are "
-                f"resized to it and the masks back. Received: {self.input_size}"
+                f"classes names every class but the background, {max(1, self.num_classes - 1)} "
+                f"here. Received: {self.classes}"
             )
-        if not isinstance(self.num_classes, int) or not 1 <= self.num_classes <= 255:
-            raise DentalzooError(
-                "num_classes is 1 (binary) or the number of classes with the background, up to "
-                f"255. Received: {self.num_classes!r}"
-            )
-        for key in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise DentalzooError(f"{key} is at least 1. Received: {getattr(self, key)!r}")
-        own = self.encoder in SLIM_ENCODERS
-        if own and self.decoder != "unet" or self.decoder == "wide" and self.encoder != "vgg16":
+        check_size(self, "input_size", multiple=48 if self.decoder == "pspnet" else 32)
+        slim = self.encoder in SLIM_ENCODERS
+        if slim and self.decoder != "unet" or self.decoder == "wide" and self.encoder != "vgg16":
             raise DentalzooError(
                 "wide goes with vgg16, and the slim MobileNets with unet. "
                 f"Received: decoder={self.decoder!r}, encoder={self.encoder!r}"
@@ -141,25 +128,7 @@ def _paper_transforms() -> list:
     ]
 
 
-def _film_transforms() -> list:
-    """Ours: what differs between films is position, size, tilt, exposure and noise."""
-    A = albumentations()
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.Affine(
-            translate_percent={"x": (-0.06, 0.06), "y": (-0.06, 0.06)},
-            scale=(0.85, 1.15),
-            rotate=(-6, 6),
-            shear=(-4, 4),
-            p=0.8,
-        ),
-        A.RandomBrightnessContrast(0.2, 0.25, p=0.6),
-        A.RandomGamma((70, 140), p=0.4),
-        A.GaussNoise(std_range=(0.01, 0.04), p=0.2),
-    ]
-
-
-AUGMENTATIONS = {"paper": _paper_transforms, "film": _film_transforms, None: None}
+AUGMENTATIONS = {"paper": _paper_transforms, "film": film_transforms, None: None}
 
 _PAPER = Config()
 _LIGHT = dataclasses.replace(
@@ -225,16 +194,17 @@ def make_dataset(
     """
     import tensorflow as tf
 
-    found = find_masks(data_dir, split)
+    found = find_masks(data_dir, split, config.classes or None)
     binary = config.num_classes == 1
+    found.check_names(config.num_classes)
 
     def read(index: int) -> dict[str, np.ndarray]:
         sample = load(found.samples[index], config.num_classes, channels=3)
         mask = sample["mask"] * np.uint8(255 if binary else 1)
         return {
-            "image": _resize(sample["image"], config.input_size),
+            "image": resize(sample["image"], config.input_size),
             # A binary mask stays soft until after augmentation, as in the paper's generator.
-            "mask": _resize(mask, config.input_size, nearest=not binary),
+            "mask": resize(mask, config.input_size, nearest=not binary),
         }
 
     def finish(batch):
@@ -262,16 +232,6 @@ def make_dataset(
         seed=seed,
         shard=shard,
     )
-
-
-def _resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
-    """(H, W, C) uint8 to `size`, with the paper's Lanczos filter."""
-    from PIL import Image
-
-    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
-    method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    resized = np.asarray(picture.resize((size[1], size[0]), method))
-    return resized.reshape(*size, image.shape[-1])
 
 
 # ------------------------------------------------------------------------------------ the network

@@ -62,6 +62,7 @@ def evaluate(
         DentalzooError: no picture can be used, or an argument is out of place.
     """
     check_threshold(bundle, threshold)
+    classes = classes or bundle.metadata.get("config", {}).get("classes") or None
     found = find_masks(data, split, classes)
     names = _class_names(bundle, found, classes)
     if out is not None:
@@ -184,11 +185,7 @@ def _class_names(bundle, found: MaskDataset, classes: Sequence[str] | None) -> t
         raise DentalzooError(
             f"{bundle.name} has {number} classes. Received: classes {', '.join(found.classes)}"
         )
-    if classes is None and number > 1 and any(s.regions is not None for s in found.samples):
-        raise DentalzooError(
-            f"COCO data for {number} classes needs their names in the order of the ids. "
-            "Received: classes=None"
-        )
+    found.check_names(num_channels(bundle))
     if classes is not None or number == 1:
         return found.classes
     return tuple(f"class_{i}" for i in range(1, number + 1))

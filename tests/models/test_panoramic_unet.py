@@ -9,6 +9,7 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import registry
+from dentalzoo.data.images import resize
 from dentalzoo.data.phantoms import panoramic
 from dentalzoo.models import panoramic_unet as paper
 from tests.zoo_case import ZooCase, serve_alone
@@ -204,7 +205,7 @@ def test_tensorflow_alone_serves_what_load_serves(bundle, tmp_path):
 
 def test_serve_is_the_model_with_pillows_resizing(bundle, run):
     film = panoramic(6, 300, 500).image
-    resized = paper._resize(film[..., None], (32, 64))
+    resized = resize(film[..., None], (32, 64))
     image = np.repeat(resized, 3, -1)[None] / np.float32(255)
     small = np.asarray(bundle.to_keras()(image))
     import tensorflow as tf

@@ -1,0 +1,43 @@
+"""Checks that the papers' configs share; each raises a DentalzooError that names the setting."""
+
+from collections.abc import Sequence
+
+from dentalzoo.errors import DentalzooError
+
+
+def check_choices(config, **allowed: Sequence) -> None:
+    """Each setting is one of its allowed values."""
+    for key, values in allowed.items():
+        if getattr(config, key) not in values:
+            words = ", ".join(map(str, values))
+            raise DentalzooError(f"{key} is one of: {words}. Received: {getattr(config, key)!r}")
+
+
+def check_whole_numbers(config, *keys: str, least: int = 1, most: int | None = None) -> None:
+    """Each setting is an int between `least` and `most`."""
+    for key in keys:
+        value = getattr(config, key)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            bound = f"at least {least}" if most is None else f"from {least} to {most}"
+            raise DentalzooError(f"{key} is a whole number, {bound}. Received: {value!r}")
+
+
+def make_tuples(config, *keys: str) -> None:
+    """Each setting is a tuple; lists, which JSON brings, become one."""
+    for key in keys:
+        value = getattr(config, key)
+        if not isinstance(value, list | tuple):
+            raise DentalzooError(f"{key} is a tuple of numbers. Received: {value!r}")
+        object.__setattr__(config, key, tuple(value))
+
+
+def check_size(config, key: str, multiple: int = 1) -> None:
+    """The setting is (height, width), both positive multiples of `multiple`."""
+    make_tuples(config, key)
+    size = getattr(config, key)
+    if len(size) != 2 or any(not isinstance(n, int) or n < 1 or n % multiple for n in size):
+        raise DentalzooError(
+            f"{key} is (height, width), multiples of {multiple}; pictures of other sizes are "
+            f"resized to it. Received: {size}"
+        )
