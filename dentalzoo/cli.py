@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--split", help="train, val or test; all pictures where not given")
     add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
     add.add_argument("--threshold", type=float)
+    add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
     add = command("predict", _predict, "apply a bundle to pictures")
     add.add_argument("bundle")
@@ -190,6 +191,8 @@ def _evaluate(options):
         out=options.out,
         threshold=options.threshold,
     )
+    if options.record:
+        tasks.record(bundle, report)
     lines = [f"{key:24} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
     _show(options, report, "\n".join(lines))
 

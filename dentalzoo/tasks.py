@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from dentalzoo.bundle import Bundle, load
+from dentalzoo.bundle import Bundle, add_metrics, load
 from dentalzoo.errors import DentalzooError
 
 TASKS = {"segmentation": "dentalzoo.segmentation"}
@@ -59,3 +59,9 @@ def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
 def headline(bundle: Bundle, report: dict) -> dict[str, float]:
     """The few numbers of a report of `evaluate` that stand for it."""
     return _task_of(bundle).headline(report)
+
+
+def record(bundle: Bundle, report: dict) -> Bundle:
+    """Writes the headline of a report of `evaluate`, with data, split and date, into the bundle."""
+    about = {key: report[key] for key in ("data", "split", "images", "date")}
+    return add_metrics(bundle, {**headline(bundle, report), **about})

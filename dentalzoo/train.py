@@ -147,7 +147,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
     )
     if validation is not None:
         report = tasks.evaluate(made, data, split="val", out=out / "evaluation")
-        made = bundle.add_metrics(made, tasks.headline(made, report))
+        made = tasks.record(made, report)
     return made
 
 
@@ -382,14 +382,19 @@ class _Run:
             for key in self.history[-1]
             if not key.startswith("val_") and key not in ("epoch", "seconds", "learning_rate")
         ]
-        figure = Figure(figsize=(4 * len(keys), 3.4), layout="constrained")
+        columns = min(3, len(keys))
+        rows = -(-len(keys) // columns)
+        figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
         epochs = [row["epoch"] for row in self.history]
-        for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes in panels[len(keys) :]:
+            axes.remove()
+        for axes, key in zip(panels, keys, strict=False):
             for label, column in (("training", key), ("validation", f"val_{key}")):
                 if column in self.history[-1]:
                     values = [row[column] for row in self.history]
                     axes.plot(epochs, values, label=label, marker="." if len(epochs) < 3 else "")
             axes.set(title=key, xlabel="epoch")
             axes.grid(alpha=0.3)
-        axes.legend()
+        panels[0].legend()
         write_atomically(self.out / "curves.png", lambda file: figure.savefig(file, dpi=110))

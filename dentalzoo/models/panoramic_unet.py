@@ -425,7 +425,8 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    def segment(images):
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "images")])
+    def serve(images):
         shape = tf.shape(images)
         tf.debugging.assert_equal(
             tf.logical_or(shape[3] == 1, shape[3] == 3),
@@ -445,13 +446,9 @@ def signatures(model, config: Config) -> dict:
             mask = tf.cast(tf.argmax(probabilities, axis=-1)[..., None], tf.uint8)
         return {"mask": mask, "probabilities": probabilities}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "images")])
-    def serve(images):
-        return segment(images)
-
     @tf.function(input_signature=[tf.TensorSpec((), tf.string, "encoded")])
     def serve_encoded(encoded):
-        return segment(tf.io.decode_image(encoded, channels=3, expand_animations=False)[None])
+        return serve(tf.io.decode_image(encoded, channels=3, expand_animations=False)[None])
 
     return {"serve": serve, "serve_encoded": serve_encoded}
 
