@@ -1,0 +1,247 @@
+"""The pages say what is true: links, commands, code, settings, tables."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dentalzoo import registry
+from dentalzoo.cli import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+FOLDERS = ("dentalzoo", "docs", "tests", "examples", "benchmarks", "tools", ".ci", ".github")
+BUNDLE = "panoramic_unet.panoramic_teeth_v1"
+
+
+def label(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page, language):
+    """The fenced blocks of a language, without the indentation of a list they stand in."""
+    pattern = rf"^( *)```{language}\n(.*?)^\1```$"
+    found = re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def prose(page):
+    """A page without its fenced blocks."""
+    return re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """Every command line of the shell blocks, as words without variables before the command."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words.pop(0)
+            if words:
+                yield words
+
+
+COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
+PYTHON = [(page, text) for page in PAGES for text in blocks(page, "python")]
+
+
+# ------------------------------------------------------------------------------------------- links
+
+
+def anchors(page):
+    """The names of a page's headings, as a link spells them."""
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"https?:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.is_file(), f"{label(page)} links to {target}"
+        assert not anchor or anchor in anchors(path), f"{label(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_files_that_are_named_exist(page):
+    for name in re.findall(r"`([\w./-]+/[\w./-]*)`", prose(page)):
+        if name.split("/")[0] in FOLDERS and not re.search(r"\b(test_)?N\.", name):
+            assert (ROOT / name).exists(), f"{label(page)} names {name}"
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    seen, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in seen:
+            seen.add(page)
+            targets = re.findall(r"\]\(([^)#\s]+\.md)[)#]", prose(page))
+            waiting += [(page.parent / t).resolve() for t in targets if not t.startswith("http")]
+    assert seen >= set(PAGES) - {ROOT / "CHANGELOG.md"}
+
+
+# ---------------------------------------------------------------------------------------- commands
+
+
+def test_there_are_commands_and_code_to_check():
+    used = {words[1] for _, words in COMMANDS if words[0] == "dentalzoo"}
+    assert used >= {"train", "evaluate", "predict", "export", "verify", "check", "list"}
+    assert len(PYTHON) > 5
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [pytest.param(page, words, id=f"{label(page)}: {' '.join(words)}") for page, words in COMMANDS],
+)
+def test_command_lines_are_understood(page, words):
+    if words[0] == "dentalzoo":
+        options = _parser().parse_args(words[1:])
+        if words[1] == "train":
+            given = dict(pair.split("=", 1) for pair in options.set)
+            registry.configure(options.name, options.variant, **given)
+    elif words[0] == "make":
+        known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(known)
+    else:
+        assert words[0] in ("pip", "sha256sum")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_make_words_exist(page):
+    known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)`", page.read_text())) <= set(known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_environment_variables_and_extras_exist(page):
+    text = page.read_text()
+    sources = [*(ROOT / "dentalzoo").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
+    code = "\n".join(path.read_text() for path in [*sources, ROOT / "tests" / "conftest.py"])
+    for name in set(re.findall(r"\bDENTALZOO_[A-Z]+", text)):
+        assert f'"{name}"' in code, name
+    extras = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2]
+    for name in re.findall(r"(?:dentalzoo|\.)\[(\w+)\]'", text):
+        assert f"\n{name} =\n" in extras, name
+
+
+# -------------------------------------------------------------------------------------------- code
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [pytest.param(page, text, id=f"{label(page)}-{i}") for i, (page, text) in enumerate(PYTHON)],
+)
+def test_python_blocks_compile(page, text):
+    compile(text, label(page), "exec")
+
+
+RUNNER = """
+import shlex, sys
+from dentalzoo.cli import main
+scope = {"__name__": "page"}
+for block in sys.stdin.read().split("\\0"):
+    language, _, text = block.partition("\\n")
+    print(">>>", text.strip(), file=sys.stderr)
+    if language == "python":
+        exec(text, scope)
+    else:
+        for line in text.splitlines():
+            status = main(shlex.split(line)[1:])
+            assert status == 0, (status, line)
+"""
+
+
+@pytest.fixture
+def released(run, tmp_path):
+    """The environment of a process that finds `tiny` under the released bundle's name."""
+    shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
+    return {**os.environ, "DENTALZOO_PRETRAINED": str(tmp_path / "released")}
+
+
+def run_blocks(found, folder, environment):
+    """Runs (language, text) blocks one after the other in one process, in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER],
+        input="\0".join(f"{language}\n{text}" for language, text in found),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_quickstart_runs(released, tmp_path):
+    page = ROOT / "docs" / "quickstart.md"
+    found = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    assert len(found) > 8
+    output = run_blocks(found, tmp_path, released)
+    assert "(256, 512, 1) (256, 512, 1) uint8 float32" in output
+    assert "10 written to out/masks2, 0 failed" in output
+    for name in ("out/masks/0000_overlay.png", "out/evaluation/evaluation.png", "bundles/tiny"):
+        assert (tmp_path / name).exists(), name
+    assert len((tmp_path / "runs" / "tiny" / "history.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.mark.slow
+def test_the_readme_runs(released, tmp_path):
+    found = [("python", text) for text in blocks(ROOT / "README.md", "python")]
+    run_blocks(found, tmp_path, released)
+    assert (tmp_path / "out" / "masks" / "0000_overlay.png").is_file()
+    assert (tmp_path / "runs" / "mine" / "bundle" / "metadata.json").is_file()
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def test_the_readme_has_the_zoo_as_it_is():
+    shown = (ROOT / "README.md").read_text().split("<!-- zoo -->")[1].split("<!-- /zoo -->")[0]
+    assert shown.strip() == registry.markdown_table(), "`make table` prints the table anew"
+
+
+@pytest.mark.parametrize("name", registry.ZOO)
+def test_the_card_has_every_variant_and_every_release(name):
+    card = (ROOT / "docs" / "models" / f"{name}.md").read_text()
+    for variant in registry.info(name)["variants"]:
+        assert f"| `{variant}` |" in card
+    for bundle in registry.info(name)["pretrained"]:
+        assert f"`{bundle}`" in card
+        assert "{{" not in card, "the numbers of a release are still to be filled in"
+    assert "not for diagnosis" in card.lower()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_only_a_card_waits_for_numbers(page):
+    if page.parent.name != "models":
+        assert "{{" not in page.read_text()
+
+
+def test_the_dice_of_the_questions():
+    from dentalzoo.segmentation import scores
+
+    found = scores([90, 1, 91], [10, 1, 11], [10, 1, 11], 0)["dice"]
+    text = (ROOT / "docs" / "faq.md").read_text()
+    for value in (found[0], found[1], found[:2].mean(), found[2]):
+        assert f"{value:.3f}" in text
+
+
+def test_the_page_on_bundles_names_every_refused_operation():
+    from dentalzoo import integrity
+
+    text = (ROOT / "docs" / "bundle_format.md").read_text()
+    for op in integrity._FORBIDDEN_OPS | integrity._CHECKPOINT_OPS:
+        assert f"`{op}`" in text, op

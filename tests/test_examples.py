@@ -1,0 +1,77 @@
+"""Every example runs, small, in a process and a folder of its own, and leaves what it says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+BUNDLE = "panoramic_unet.panoramic_teeth_v1"
+LEAVES = {
+    "demo": [
+        *("index.html", "panoramic_unet/evaluation.png", "panoramic_unet/0000_overlay.png"),
+        "phantoms/images/0001.png",
+    ],
+    "panoramic_unet": [
+        *("phantoms/split.csv", "tiny/curves.png", "tiny/history.csv"),
+        *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/evaluation.png"),
+        *("masks/0008.png", "masks/0009_overlay.png"),
+    ],
+}
+
+
+def test_every_example_is_known():
+    assert {path.stem for path in EXAMPLES} == set(LEAVES)
+
+
+@pytest.mark.parametrize("path", [p for p in EXAMPLES if p.stem != "demo"], ids=lambda p: p.stem)
+def test_a_guided_script_has_its_header_and_sections(path):
+    text = path.read_text()
+    header = re.search(r'^"""\n(.*?)^"""', text, re.MULTILINE | re.DOTALL)[1]
+    keys = [line.partition(":")[0] for line in header.splitlines()]
+    assert keys == ["Title", "Author", "Date created", "Last modified", "Description"]
+    assert "Author: The dentalzoo authors" in header
+    assert len(re.findall(r'^"""\n## ', text, re.MULTILINE)) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_it_runs(path, run, tmp_path):
+    # The tests need no released weights: `tiny` lies where the released bundle is looked for.
+    shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "DENTALZOO_QUICK": "1",
+            "DENTALZOO_PRETRAINED": str(tmp_path / "released"),
+            "DENTALZOO_OFFLINE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr and "nan" not in done.stdout
+    for name in LEAVES[path.stem]:
+        file = tmp_path / "out" / path.stem / name
+        assert file.is_file() and file.stat().st_size > 0, name
+
+
+@pytest.mark.slow
+def test_the_guided_script_learns_and_can_be_started_again(tmp_path):
+    command = [sys.executable, str(EXAMPLES[-1])]
+    environment = {**os.environ, "DENTALZOO_QUICK": "1"}
+    first, again = (
+        subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert first == again
+    assert float(re.search(r"^mean +dice ([\d.]+)", first, re.MULTILINE)[1]) > 0.6
