@@ -61,17 +61,5 @@ def test_it_runs(path, run, tmp_path):
     for name in LEAVES[path.stem]:
         file = tmp_path / "out" / path.stem / name
         assert file.is_file() and file.stat().st_size > 0, name
-
-
-@pytest.mark.slow
-def test_the_guided_script_learns_and_can_be_started_again(tmp_path):
-    command = [sys.executable, str(EXAMPLES[-1])]
-    environment = {**os.environ, "DENTALZOO_QUICK": "1"}
-    first, again = (
-        subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        ).stdout
-        for _ in range(2)
-    )
-    assert first == again
-    assert float(re.search(r"^mean +dice ([\d.]+)", first, re.MULTILINE)[1]) > 0.6
+    if path.stem == "panoramic_unet":
+        assert float(re.search(r"^mean +dice ([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.6
