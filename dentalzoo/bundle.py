@@ -176,7 +176,13 @@ def export(
     config = inference_config(config or registry.configure(name))
     if storage not in STORAGE:
         raise DentalzooError(f"storage is one of: {', '.join(STORAGE)}. Received: {storage!r}")
+    if tag is not None and not hub.TAG.fullmatch(tag):
+        raise DentalzooError(
+            "a tag is lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
+            f"Received: {tag!r}"
+        )
     path = Path(path)
+    integrity.check_outside(path.resolve().parent)
     if path.exists() and any(path.iterdir()) and not (path / "metadata.json").is_file():
         raise DentalzooError(
             f"a new folder or an older bundle was expected. Received: {path}, which holds "

@@ -4,8 +4,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 import dentalzoo as dz
 from dentalzoo import registry
@@ -15,28 +18,68 @@ from dentalzoo.errors import DentalzooError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns 0, 1 where some pictures failed, 2 for a user's error."""
+    """Runs the command.
+
+    Returns:
+        The exit status: 0; 1 where something is wrong with some pictures; 2 for a user's error,
+        told in one line; 130 after Ctrl-C or a request to end (SIGTERM).
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("dentalzoo").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
     try:
-        return options.run(options) or 0
-    except DentalzooError as error:
-        print(f"dentalzoo: {error}", file=sys.stderr)
+        with _each_line_once(), _ended_as_by_ctrl_c():
+            return options.run(options) or 0
+    except BrokenPipeError:  # the reader, `head` say, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (DentalzooError, OSError) as error:
+        print("dentalzoo:", *str(error).splitlines(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dentalzoo: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+
+
+@contextmanager
+def _each_line_once():
+    """What is wrong with a file is said once: a training reads its data to learn and to measure."""
+    log, seen = logging.getLogger("dentalzoo"), set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        return line not in seen and not seen.add(line)
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c():
+    """SIGTERM, which schedulers and containers send, ends the command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dentalzoo", description="Published models for dental imaging."
-    )
+    parser = _Parser(prog="dentalzoo", description="Published models for dental imaging.")
     parser.add_argument("--version", action="version", version=dz.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -124,7 +167,7 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 
 def _show(options, content, text: str | None = None) -> None:
     as_text = text is not None and not options.json
-    print(text if as_text else json.dumps(content, indent=2, ensure_ascii=False))
+    print(text if as_text else json.dumps(content, indent=2))
 
 
 def _list(options):

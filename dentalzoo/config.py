@@ -1,5 +1,6 @@
 """Checks that the papers' configs share; each raises a DentalzooError that names the setting."""
 
+import math
 from collections.abc import Sequence
 
 from dentalzoo.errors import DentalzooError
@@ -21,6 +22,16 @@ def check_whole_numbers(config, *keys: str, least: int = 1, most: int | None = N
         if not whole or value < least or (most is not None and value > most):
             bound = f"at least {least}" if most is None else f"from {least} to {most}"
             raise DentalzooError(f"{key} is a whole number, {bound}. Received: {value!r}")
+
+
+def check_numbers(config, **bounds: tuple[float, float]) -> None:
+    """Each setting is a number between its bounds, which may be infinite; it may not."""
+    for key, (least, most) in bounds.items():
+        value = getattr(config, key)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not least <= value <= most:
+            bound = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
+            raise DentalzooError(f"{key} is a number, {bound}. Received: {value!r}")
 
 
 def make_tuples(config, *keys: str) -> None:

@@ -49,7 +49,9 @@ def write_atomically(
 
 def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` as indented JSON, atomically."""
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # File names may hold bytes that are no text: a backslash and their number, as in JSON.
+    write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def sync_folder(folder: Path) -> None:

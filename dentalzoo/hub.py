@@ -34,7 +34,8 @@ PAUSE = 1.0  # seconds before the second attempt, doubled before each further on
 TIMEOUT = 30.0  # seconds without one byte
 CONTENT = "metadata.json, README.md, SHA256SUMS and saved_model/"
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9][a-z0-9_-]*)?")
+TAG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NAME = re.compile(rf"[a-z][a-z0-9_]*(\.{TAG.pattern})?")
 _log = logging.getLogger("dentalzoo")
 
 

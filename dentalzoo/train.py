@@ -75,9 +75,17 @@ def train(
         "strategy": strategy,
         "init": None if init is None else str(init),
     }
+    if not 0 <= seed < 2**32:
+        raise DentalzooError(f"seed is a whole number from 0 to 2**32 - 1. Received: {seed!r}")
     with _locked(out):
         _claim(out, settings, resume)
-        return _run(name, config, Path(data), out, settings, variant, storage, cache)
+        try:
+            return _run(name, config, Path(data), out, settings, variant, storage, cache)
+        except KeyboardInterrupt:
+            log.warning(
+                "stopped; resume=True (--resume) goes on from the last whole epoch: %s", out
+            )
+            raise
 
 
 def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.Bundle:
@@ -89,6 +97,14 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
     run = _Run(out, config)
     start = run.restored_epoch
     epochs = range(start, config.epochs)
+    # Before the data is read, which takes long: what is wrong with the settings shows here.
+    with _precision(settings["mixed_precision"]), scope():
+        build_config = config
+        if settings["init"] is not None or start:
+            build_config = bundle.inference_config(config)
+        model = module.build_model(build_config)
+        if settings["init"] is not None:
+            _start_from(model, settings["init"])
     training = module.make_dataset(
         data,
         "train",
@@ -99,14 +115,10 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
         cache=cache and Path(cache) / "train",
     )
     validation = _validation(module, data, config, cache and Path(cache) / "val")
+    if validation is not None:
+        _warn_of_copies(training.cache, validation.cache)
     steps = max(1, int(training.cardinality()) // max(1, len(epochs)))
     with _precision(settings["mixed_precision"]), scope():
-        build_config = config
-        if settings["init"] is not None or start:
-            build_config = bundle.inference_config(config)
-        model = module.build_model(build_config)
-        if settings["init"] is not None:
-            _start_from(model, settings["init"])
         module.compile_model(model, config, steps=steps * config.epochs)
         model.optimizer.build(model.trainable_variables)
     run.attach(model, module.callbacks(config), validation is not None)
@@ -176,6 +188,22 @@ def _validation(module, data, config, cache):
         return None
 
 
+def _warn_of_copies(training, validation) -> None:
+    """Names the pictures that both splits hold; on those a score says nothing."""
+    from dentalzoo.data.duplicates import find_duplicates, fingerprint
+
+    prints = [
+        dict(zip(cache.names, map(fingerprint, cache.arrays["image"]), strict=True))
+        for cache in (training, validation)
+        if "image" in cache.arrays
+    ]
+    pairs = find_duplicates(*prints) if len(prints) == 2 else []
+    for one, other, kind in pairs[:20]:
+        log.warning("%s of train and %s of val show the same (%s)", one, other, kind)
+    if len(pairs) > 20:
+        log.warning("train and val share %d pairs of pictures in all", len(pairs))
+
+
 def _pair(model):
     """Splits an element into what the model reads and what it is compared with, by their names."""
 
@@ -227,14 +255,18 @@ def _locked(out: Path):
 
 
 def _claim(out: Path, settings: dict, resume: bool) -> None:
-    """Writes run.json, or compares it with the settings of a run that is resumed."""
+    """Writes run.json, or compares it with the settings of a run that is resumed.
+
+    A run that failed before the end of its first epoch is none: its folder can be used anew.
+    """
     path = out / "run.json"
-    if path.exists() and not resume:
+    begun = path.exists() and any((out / "checkpoints").glob("epoch-*.npz"))
+    if begun and not resume:
         raise DentalzooError(
             "a new folder was expected; resume=True (--resume) goes on with the run that is there. "
             f"Received: {out}"
         )
-    if path.exists():
+    if begun:
         before = json.loads(path.read_text())
         changed = [
             f"{key} was {old!r} and is {new!r}"
@@ -324,6 +356,10 @@ class _Run:
             raise DentalzooError(
                 f"the loss is no number any more; a lower learning_rate may help. The checkpoint "
                 f"of epoch {self.epoch} is intact. Received: loss {logs['loss']} in epoch {epoch}"
+            )
+        if self.validated and self.config.monitor not in logs:
+            raise DentalzooError(
+                f"monitor is one of: {', '.join(logs)}. Received: {self.config.monitor!r}"
             )
         seconds = round(time.perf_counter() - self._started, 2)
         self.epoch = epoch

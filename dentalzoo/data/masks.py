@@ -180,6 +180,8 @@ def check(
         DentalzooError: no sample is left, or `num_classes` contradicts COCO classes.
     """
     num_classes = dataset.num_classes if num_classes is None else num_classes
+    if not 1 <= num_classes <= 255:
+        raise DentalzooError(f"num_classes lies in 1..255. Received: {num_classes}")
     if num_classes != dataset.num_classes and any(s.regions for s in dataset.samples):
         raise DentalzooError(
             f"expected num_classes {dataset.num_classes} for the classes {dataset.classes}. "

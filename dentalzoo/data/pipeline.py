@@ -181,7 +181,8 @@ def batches(
         workers: batches made at the same time; chosen by tf.data where None.
 
     Returns:
-        A dataset of dicts with known cardinality; a partial sample's shape is known but for B.
+        A dataset of dicts with known cardinality, whose attribute `cache` is the cache; every
+        shape is known but for B.
 
     Raises:
         DentalzooError: the batch size or the shard make no sense.
@@ -235,4 +236,7 @@ def batches(
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
     dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
     steps = -(-share // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps * len(epochs))).prefetch(2)
+    known = tf.data.experimental.assert_cardinality(steps * len(epochs))
+    dataset = dataset.apply(known).prefetch(2)
+    dataset.cache = cache
+    return dataset

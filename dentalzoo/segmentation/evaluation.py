@@ -201,7 +201,8 @@ def _predictions(bundle, found: MaskDataset, channels: int, threshold, skipped: 
                     raise arrays
                 mask = segment(bundle, arrays["image"], threshold)
             except DentalzooError as error:
-                _log.warning("skipped %s: %s", sample.name, error)
+                path = "" if isinstance(error, BadFile) else f"{sample.image}: "
+                _log.warning("skipped %s%s", path, error)
                 skipped.append(_skip(sample, error))
                 continue
             yield sample, arrays, mask

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dentalzoo.errors import DentalzooError
+from dentalzoo.integrity import check_outside
 
 THRESHOLD = 0.5  # of binary masks, inside every bundle's `serve`
 
@@ -76,9 +77,10 @@ def make_folder(out: Path, inputs: Iterable[Path]) -> None:
     """Makes the folder of the results.
 
     Raises:
-        DentalzooError: an input lies in it, or it cannot be made.
+        DentalzooError: an input lies in it, it lies in a bundle, or it cannot be made.
     """
     folder = out.resolve()
+    check_outside(folder)
     if any(path.parent.resolve() == folder for path in inputs):
         raise DentalzooError(
             f"out is a folder of its own, so that no input is overwritten. Received: {out}, "

@@ -1,0 +1,341 @@
+"""The command line from end to end: what it writes, what it says, and its exit status."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dentalzoo as dz
+from dentalzoo import checkpoint
+from dentalzoo.cli import main
+from dentalzoo.data.images import read_image
+from dentalzoo.segmentation import prediction
+from tests.hostile import make_hostile
+
+VAL = ("plain_4.png", "plain_5.png", "bitmap.bmp")
+TRAIN = ("train", "panoramic_unet", "--variant", "tiny")
+
+
+@pytest.fixture
+def command(capfd):
+    """Runs the command in this process: arguments -> (exit status, stdout, lines of stderr)."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], logging.getLogger("dentalzoo").level
+
+    def run(*arguments):
+        capfd.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        out, err = capfd.readouterr()
+        return status, out, err.splitlines()
+
+    yield run
+    root.handlers[:] = handlers
+    logging.getLogger("dentalzoo").setLevel(level)
+
+
+def fresh(*arguments):
+    """The same in a fresh process."""
+    words = [sys.executable, "-m", "dentalzoo", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A data set of good, odd and broken pictures; some good ones are for validation."""
+    folder = tmp_path_factory.mktemp("hostile") / "data"
+    expected = make_hostile(folder)
+    rows = [f"{name},{'val' if name in VAL else 'train'}" for name in expected]
+    (folder / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
+    return folder, expected
+
+
+@pytest.fixture(scope="module")
+def damaged(run, tmp_path_factory):
+    """A copy of the bundle with one bit of its weights flipped."""
+    folder = tmp_path_factory.mktemp("damaged") / "bundle"
+    shutil.copytree(run / "bundle", folder)
+    weights = next((folder / "saved_model" / "variables").glob("*.data-*"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    return folder
+
+
+def naming(name, lines):
+    """The lines that name a file, by its whole name."""
+    return [line for line in lines if Path(name).name in line.replace(":", "/").split("/")]
+
+
+# ---- hostile data --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_predict_on_hostile_pictures(run, hostile, tmp_path):
+    folder, expected = hostile
+    pictures = sorted((folder / "images").iterdir())
+    status, out, lines = fresh("predict", run, folder / "images", "--out", tmp_path / "masks")
+    assert status == 1
+    bad = [path for path in pictures if not expected[path.name].image]
+    assert len(bad) >= 12
+    for path in bad:
+        assert len(naming(path.name, lines)) == 1, (path.name, lines)
+    assert len(lines) == len(bad), lines
+    good = {path.name for path in pictures} - {path.name for path in bad}
+    assert out == f"{len(good)} written to {tmp_path / 'masks'}, {len(bad)} failed\n"
+    written = {path.stem: path for path in (tmp_path / "masks").iterdir()}
+    assert len(written) == len(good)
+    for name in good:
+        shape = read_image(folder / "images" / name).shape[:2]
+        assert (
+            np.asarray(Image.open(written.get(Path(name).stem, written.get(name)))).shape == shape
+        )
+
+
+def test_train_on_hostile_data(command, hostile, tmp_path):
+    folder, expected = hostile
+    out = tmp_path / "run"
+    status, text, lines = command(*TRAIN, "--data", folder, "--out", out, "--epochs", 1)
+    assert (status, text) == (0, f"{out / 'bundle'}\n"), lines
+    bad = [name for name, e in expected.items() if not e.pair and e.image is not None]
+    assert len(bad) >= 20
+    told = [line.partition(": ")[0] for line in lines if line.startswith("skipped ")]
+    assert len(told) == len(set(told))
+    told = {Path(line).name for line in told}
+    for name in bad:
+        assert told & {name, f"{Path(name).stem}.png", f"{name}_mask.png"}, (name, lines)
+    assert [line for line in lines if "and bitmap.bmp of val show the same" in line]
+    assert not [line for line in lines if "Traceback" in line]
+    metadata = dz.load(out).metadata
+    assert metadata["metrics"]["images"] == len(VAL)
+
+
+def test_a_name_that_is_no_text(command, run, tmp_path):
+    """Linux allows any bytes in a name."""
+    folder = tmp_path / "data"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+        name = os.fsdecode(b"r\xf6ntgen.png")
+        Image.new("L", (64, 32)).save(folder / kind / name)
+    report, out = tmp_path / "report", tmp_path / "masks"
+    status, text, _ = command("evaluate", run, "--data", folder, "--json", "--out", report)
+    assert status == 0 and json.loads(text)["images"] == 1
+    assert json.loads((report / "evaluation.json").read_text(errors="surrogateescape"))
+    assert command("predict", run, folder / "images", "--out", out)[0] == 0
+    assert [os.fsencode(path.name) for path in out.iterdir()] == [b"r\xf6ntgen.png"]
+
+
+# ---- errors of the user --------------------------------------------------------------------------
+
+# What comes -> what the line says. {} are the folders of `places`.
+MISTAKES = {
+    "": "required",
+    "nonsense": "invalid choice",
+    "list --task x": "task is one of",
+    "info panoramic_umet": "Did you mean panoramic_unet",
+    "train panoramic_umet --data {films} --out {new}": "Did you mean panoramic_unet",
+    "train panoramic_unet --data {films}": "--out",
+    "{train} --data {films} --out {new} --variant huge": "the variants of panoramic_unet are",
+    "{train} --data {films} --out {new} --set epoch=3": "Did you mean epochs",
+    "{train} --data {films} --out {new} --set epochs": "KEY=VALUE",
+    "{train} --data {films} --out {new} --set learning_rate=fast": "a value like 0.001",
+    "{train} --data {films} --out {new} --set learning_rate=(1,2)": "learning_rate is a number",
+    "{train} --data {films} --out {new} --set learning_rate=-1": "learning_rate is a number",
+    "{train} --data {films} --out {new} --set early_stopping=soon": "early_stopping is a whole",
+    "{train} --data {films} --out {new} --set decoder_filters=(8,8)": "five whole numbers",
+    "{train} --data {films} --out {new} --set input_range=(0,)": "(low, high)",
+    "{train} --data {films} --out {new} --set input_size=(33,64)": "multiples of 32",
+    "{train} --data {films} --out {new} --set encoder=resnet9": "resnet9",
+    "{train} --data {films} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
+    "{train} --data {films} --out {new} --epochs 0": "at least 1",
+    "{train} --data {films} --out {new} --seed -1": "seed is",
+    "{train} --data {films} --out {new} --strategy faster": "invalid choice: 'faster'",
+    "{train} --data {films} --out {new} --init {damaged}": "damaged",
+    "{train} --data {absent} --out {new}": "no such folder",
+    "{train} --data {empty} --out {new}": "no picture with a mask",
+    "{train} --data {films} --out {file}": "cannot be written",
+    "{train} --data {films} --out {run}": "--resume",
+    "{train} --data {films} --out {run} --resume --seed 5": "seed was 0 and is 5",
+    "evaluate panoramic_umet.x_v1 --data {films}": "panoramic_umet.x_v1",
+    "evaluate {damaged} --data {films}": "damaged",
+    "evaluate {run} --data {absent}": "no such folder",
+    "evaluate {run} --data {empty}": "no picture with a mask",
+    "evaluate {run} --data {films} --split winter": "split is one of",
+    "evaluate {run} --data {films} --threshold 2": "threshold lies in [0, 1]",
+    "evaluate {run} --data {films} --out {films}/images": "a folder of its own",
+    "predict {absent} {films}/images --out {new}": "no directory",
+    "predict {damaged} {films}/images --out {new}": "damaged",
+    "predict {run} {empty} --out {new}": "no picture in this folder",
+    "predict {run} {films}/images --out {films}/images": "a folder of its own",
+    "predict {run} {films}/images --out {file}": "cannot be made",
+    "export {absent} --out {new}": "no directory",
+    "export {run} --out {films}": "something else",
+    "export {run} --out {new} --data licence": "KEY=VALUE",
+    "export {run} --out {new} --tag V/1": "a tag is",
+    "export {run} --out {run}/bundle/new": "outside of bundles",
+    "evaluate {run} --data {films} --out {run}/bundle": "outside of bundles",
+    "verify {damaged}": "sha256",
+    "verify {empty}": "no bundle",
+    "check {absent}": "no such folder",
+    "check {empty}": "no picture with a mask",
+    "check {films} --num-classes 0": "num_classes lies in",
+    "phantoms --out {new} --count 0": "at least 1",
+    "phantoms --out {file} --count 1": "{file}",
+}
+
+
+@pytest.fixture(scope="module")
+def places(run, phantoms, damaged, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("places")
+    films, other = folder / "films", shutil.ignore_patterns("teeth", "*.json")
+    shutil.copytree(phantoms, films, ignore=other)
+    (folder / "empty").mkdir()
+    (folder / "file").write_text("a file")
+    new = {name: folder / name for name in ("absent", "empty", "file", "new")}
+    return {**new, "run": run, "films": films, "damaged": damaged, "train": " ".join(TRAIN)}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(command, places, mistake):
+    status, out, lines = command(*mistake.format(**places).split())
+    assert (status, out) == (2, "")
+    assert MISTAKES[mistake].format(**places) in lines[-1], lines
+    assert lines[-1].startswith("dentalzoo") and len(lines) == 1, lines
+    left = places["new"].rglob("*") if places["new"].exists() else ()
+    assert {path.name for path in left} <= {"run.json", ".lock"}
+
+
+# ---- one JSON object -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["list", "info panoramic_unet", "verify {run}", "check {films}"])
+def test_json_is_all_there_is_on_stdout(command, places, words):
+    status, out, _ = command(*words.format(**places).split(), "--json")
+    assert status == 0 and isinstance(json.loads(out), dict)
+
+
+def test_check_finds_what_is_wrong(command, hostile):
+    status, out, _ = command("check", hostile[0], "--json")
+    report = json.loads(out)
+    assert status == 1 and len(report["skipped"]) >= 20
+
+
+# ---- the whole road ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_train_evaluate_export_verify_predict(command, tmp_path):
+    films, out, small = tmp_path / "films", tmp_path / "run", tmp_path / "small"
+    size = ("--size", 128, 256)
+    assert command("phantoms", "--out", films, "--count", 6, *size)[:2] == (0, f"{films}\n")
+    status, text, lines = fresh(*TRAIN, "--data", films, "--out", out, "--epochs", 1)
+    assert (status, text) == (0, f"{out / 'bundle'}\n") and "epoch 1/1" in "\n".join(lines)
+
+    status, text, lines = fresh("evaluate", out, "--data", films, "--split", "val", "--json")
+    report = json.loads(text)
+    assert status == 0 and report["images"] == 1 and not [x for x in lines if "Traceback" in x]
+    assert report["mean"]["dice"] == dz.load(out).metadata["metrics"]["dice"]
+
+    tagged = ("--tag", "x_v1", "--storage", "float16")
+    assert command("export", out, "--out", small, *tagged)[:2] == (0, f"{small}\n")
+    status, text, _ = command("verify", small, "--json")
+    assert status == 0 and json.loads(text)["files"] >= 5
+    assert dz.load(small).name == "panoramic_unet.x_v1"
+
+    masks = tmp_path / "masks"
+    status, text, _ = command("predict", small, films / "images", "--out", masks, "--overlay")
+    assert (status, text) == (0, f"6 written to {masks}, 0 failed\n")
+    for film in (films / "images").iterdir():
+        mask = read_image(masks / film.name)
+        assert mask.shape == (128, 256, 1) and set(np.unique(mask)) <= {0, 255}
+        assert read_image(masks / f"{film.stem}_overlay.png").shape == (128, 256, 3)
+
+
+def test_a_second_evaluation_is_recorded_where_asked(command, run, phantoms, tmp_path):
+    copy = shutil.copytree(run / "bundle", tmp_path / "bundle")
+    before = (copy / "metadata.json").read_bytes()
+    words = ("evaluate", copy, "--data", phantoms, "--split", "train", "--json")
+    assert command(*words)[0] == 0 and (copy / "metadata.json").read_bytes() == before
+    assert json.loads(command(*words, "--record")[1])["split"] == "train"
+    assert dz.load(copy).metadata["metrics"]["split"] == "train"
+
+
+@pytest.mark.slow
+def test_a_training_that_is_asked_to_end(command, phantoms, tmp_path):
+    out = tmp_path / "run"
+    words = [*TRAIN, "--data", phantoms, "--out", out, "--resume", "--epochs"]
+    done = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "dentalzoo", *map(str, words), "100000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        deadline = time.monotonic() + 120
+        while _epochs(out) <= done and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(number)
+        text, errors = child.communicate(timeout=60)
+        lines = errors.splitlines()
+        assert (child.returncode, text) == (130, ""), lines
+        assert "--resume" in lines[-2] and lines[-1] == "dentalzoo: interrupted"
+        assert not [line for line in lines if "Traceback" in line]
+        assert _epochs(out) > done
+        done = _epochs(out)
+    status, _, lines = command(*words, done + 1)
+    assert status == 0 and f"resuming after epoch {done}" in lines
+    assert len(checkpoint.Checkpoints(out / "checkpoints").latest()[1]["history"]) == done + 1
+
+
+def _epochs(run):
+    return max((int(path.stem[-6:]) for path in run.glob("checkpoints/epoch-*.npz")), default=0)
+
+
+@pytest.mark.slow
+def test_pictures_in_train_and_val_are_named(command, phantoms, tmp_path):
+    films = shutil.copytree(phantoms, tmp_path / "films")
+    for kind in ("images", "masks"):
+        shutil.copy(films / kind / "0000.png", films / kind / "copy.png")
+    with open(films / "split.csv", "a") as table:
+        table.write("copy,val\n")
+    out = tmp_path / "run"
+    status, _, lines = command(*TRAIN, "--data", films, "--out", out, "--epochs", 1)
+    told = [line for line in lines if "same" in line]
+    assert status == 0
+    assert told == ["0000.png of train and copy.png of val show the same (same pixels)"]
+
+
+# ---- many pictures -------------------------------------------------------------------------------
+
+
+def test_memory_stays_the_same_over_300_pictures(command, run, tmp_path, monkeypatch):
+    (tmp_path / "films").mkdir()
+    film = Image.effect_noise((640, 320), 60)
+    film.save(tmp_path / "film.png")
+    for index in range(300):
+        os.link(tmp_path / "film.png", tmp_path / "films" / f"{index}.png")
+    resident, write = [], prediction.write_png
+
+    def write_and_look(*arguments, **options):
+        write(*arguments, **options)
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+
+    monkeypatch.setattr(prediction, "write_png", write_and_look)
+    masks = tmp_path / "masks"
+    assert command("predict", run, tmp_path / "films", "--out", masks)[0] == 0
+    # A mask, its probabilities and its picture take 1.2 MB; kept 250 times, 300 MB.
+    assert len(resident) == 300 and resident[-1] - resident[49] < 50e6
