@@ -30,14 +30,22 @@ Example:
     >>> mask = unet.serve(film)["mask"]             # film: uint8 (H, W)
 """
 
+import contextlib
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dentalzoo.config import check_choices, check_size, check_whole_numbers, make_tuples
+from dentalzoo.config import (
+    check_choices,
+    check_numbers,
+    check_size,
+    check_whole_numbers,
+    make_tuples,
+)
 from dentalzoo.data.augment import Augment, albumentations, film_transforms
 from dentalzoo.data.images import resize
 from dentalzoo.data.masks import find_masks, load
@@ -91,10 +99,22 @@ class Config:
             loss=("dice", "bce_dice"),
             schedule=("plateau", "cosine"),
             monitor_mode=("max", "min"),
+            freeze_encoder=(True, False),
         )
         check_whole_numbers(self, "epochs", "batch_size")
+        if self.early_stopping is not None:
+            check_whole_numbers(self, "early_stopping")
+        check_numbers(self, learning_rate=(0, math.inf), bn_momentum=(0, 1))
         check_whole_numbers(self, "num_classes", most=255)
         make_tuples(self, "input_range", "decoder_filters", "classes")
+        if len(self.input_range) != 2 or not self.input_range[0] < self.input_range[1]:
+            raise DentalzooError(f"input_range is (low, high). Received: {self.input_range}")
+        if len(self.decoder_filters) != 5 or not all(
+            isinstance(number, int) and number > 0 for number in self.decoder_filters
+        ):
+            raise DentalzooError(
+                f"decoder_filters are five whole numbers. Received: {self.decoder_filters}"
+            )
         if self.classes and len(self.classes) != max(1, self.num_classes - 1):
             raise DentalzooError(
                 f"classes names every class but the background, {max(1, self.num_classes - 1)} "
@@ -273,7 +293,8 @@ def build_model(config: Config):
 def _segmentation_models(config: Config):
     """A network of segmentation-models that ends in logits."""
     os.environ["SM_FRAMEWORK"] = "tf.keras"  # the one that works with Keras 3; read at its import
-    sm = require("segmentation_models", "panoramic_unet")
+    with contextlib.redirect_stdout(None):  # it greets
+        sm = require("segmentation_models", "panoramic_unet")
     filters = {"decoder_filters": config.decoder_filters}
     try:
         return getattr(sm, DECODERS[config.decoder])(
