@@ -10,10 +10,11 @@ from dentalzoo.bundle import verify as verify
 from dentalzoo.errors import BadFile as BadFile
 from dentalzoo.errors import DentalzooError as DentalzooError
 from dentalzoo.registry import build as build
+from dentalzoo.registry import configure as configure
 from dentalzoo.registry import info as info
 from dentalzoo.registry import list_models as list_models
 from dentalzoo.tasks import evaluate as evaluate
 from dentalzoo.tasks import predict as predict
-from dentalzoo.train import train as train
+from dentalzoo.training import train as train
 
 __version__ = "0.1.0"

@@ -20,6 +20,7 @@ from dentalzoo.card import model_card
 from dentalzoo.errors import DentalzooError
 from dentalzoo.files import write_atomically, write_json
 
+FORMAT = 1  # of metadata.json and the folder
 STORAGE = ("float32", "float16", "int8")
 
 
@@ -101,6 +102,7 @@ class Bundle:
             )
         for variable, value in zip(model.weights, values, strict=True):
             variable.assign(value)
+        model.zoo_config = module.Config(**self.metadata["config"])
         return model
 
 
@@ -158,7 +160,7 @@ def export(
         model: a `keras.Model` that `build(name)` made, trained or not.
         path: the folder to make; it must not exist or be an older bundle, which is replaced.
         name: the model's name in the zoo.
-        config: the config it was built from, the first variant's where None.
+        config: the config it was built from; None where `build` made the model, which remembers.
         tag: `<training data>_v<N>` of a release.
         storage: `float32`, `float16` (half the size) or `int8` (a quarter: matrices in 8 bits with
             a float32 scale per output channel). Vectors stay in float32.
@@ -173,7 +175,13 @@ def export(
         DentalzooError: unknown name or storage, a folder that is something else, a full disk.
     """
     module = registry.module_of(name)
-    config = inference_config(config or registry.configure(name))
+    config = config or getattr(model, "zoo_config", None)
+    if not isinstance(config, module.Config):
+        raise DentalzooError(
+            f"the config that the model was built from is needed: config=configure({name!r}, ...). "
+            f"Received: {config!r}"
+        )
+    config = inference_config(config)
     if storage not in STORAGE:
         raise DentalzooError(f"storage is one of: {', '.join(STORAGE)}. Received: {storage!r}")
     if tag is not None and not hub.TAG.fullmatch(tag):
@@ -183,9 +191,10 @@ def export(
         )
     path = Path(path)
     integrity.check_outside(path.resolve().parent)
-    if path.exists() and any(path.iterdir()) and not (path / "metadata.json").is_file():
+    older = all((path / part).exists() for part in (integrity.SUMS, "metadata.json", "saved_model"))
+    if path.exists() and not older and (not path.is_dir() or any(path.iterdir())):
         raise DentalzooError(
-            f"a new folder or an older bundle was expected. Received: {path}, which holds "
+            f"a new folder or an older bundle was expected. Received: {path}, which is "
             "something else"
         )
     import keras
@@ -201,7 +210,7 @@ def export(
         tf.saved_model.save(stored, str(aside / "saved_model"), signatures=functions)
         (aside / "saved_model" / "fingerprint.pb").unlink(missing_ok=True)
         metadata = {
-            "format": 1,
+            "format": FORMAT,
             "name": name,
             "tag": tag,
             "task": registry.ZOO[name].task,
@@ -321,8 +330,10 @@ def _store(model, storage: str):
                 if value.ndim > 1 and storage == "float16":
                     value = value.astype(np.float16)
                 elif value.ndim > 1 and storage == "int8":
-                    axes = range(value.ndim - 1) if value.shape[-1] > 1 else (0, 1, value.ndim - 1)
-                    scale = np.abs(value).max(axis=tuple(axes), keepdims=True) / np.float32(127)
+                    # Per output channel: the last axis, or the one before in depthwise kernels.
+                    channel = value.ndim - (2 if value.shape[-1] == 1 and value.ndim > 2 else 1)
+                    axes = tuple(axis for axis in range(value.ndim) if axis != channel)
+                    scale = np.abs(value).max(axis=axes, keepdims=True) / np.float32(127)
                     scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
                     value = np.round(value / scale).astype(np.int8)
                 self.stored.append(tf.Variable(value, trainable=False))
@@ -367,6 +378,11 @@ def load(name_or_path: str | Path) -> Bundle:
     path = find(name_or_path)
     integrity.verify(path)
     metadata = json.loads((path / "metadata.json").read_text())
+    if metadata["format"] != FORMAT:
+        raise DentalzooError(
+            f"this version of dentalzoo reads bundles of format {FORMAT}; the bundle was made by "
+            f"{metadata['dentalzoo']}. Received: format {metadata['format']}"
+        )
     import tensorflow as tf
 
     integrity.refuse_unsafe_graph(path)

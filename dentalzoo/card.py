@@ -21,7 +21,7 @@ _TEMPLATE = """# {title}
 ```python
 import tensorflow as tf
 
-model = tf.saved_model.load("saved_model")       # keep this object: signatures live in it
+model = tf.saved_model.load("saved_model")       # keep this object
 {use}
 ```
 

@@ -139,7 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--tag", help="<training data>_v<N>")
     add.add_argument("--storage", choices=STORAGE, default="float32")
     add.add_argument(
-        "--data", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="name, licence"
+        "--about-data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what the metadata say of the training data: name, licence",
     )
 
     add = command("verify", _verify, "compare a bundle's files with their SHA-256", as_json=True)
@@ -255,7 +260,7 @@ def _predict(options):
 def _export(options):
     from dentalzoo.bundle import reexport
 
-    data = _pairs(options.data)
+    data = _pairs(options.about_data)
     made = reexport(options.bundle, options.out, options.tag, options.storage, data)
     print(made.path)
 

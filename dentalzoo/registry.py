@@ -22,7 +22,7 @@ ZOO = {
     "panoramic_unet": Entry(
         "dentalzoo.models.panoramic_unet",
         "segmentation",
-        "U-Net with VGG-16 encoder: segmentation of panoramic X-rays",
+        "U-Net with VGG-16 or light encoder: segmentation of panoramic X-rays",
     ),
 }
 
@@ -147,7 +147,9 @@ def build(name: str, variant: str | None = None, **overrides):
     config = configure(name, variant, **overrides)
     if "encoder_weights" not in overrides and hasattr(config, "encoder_weights"):
         config = dataclasses.replace(config, encoder_weights=None)
-    return module.build_model(config)
+    model = module.build_model(config)
+    model.zoo_config = config  # what `export` has to write down
+    return model
 
 
 def markdown_table() -> str:

@@ -110,11 +110,34 @@ def test_fine_tuning_starts_from_the_bundles_weights(bundle):
 
 def test_other_folders_are_not_replaced(bundle, tmp_path):
     (tmp_path / "thesis.tex").write_text("ten years of work")
-    with pytest.raises(dz.DentalzooError, match="holds something else"):
-        bundle_format.reexport(bundle.path, tmp_path)
+    (tmp_path / "metadata.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(dz.DentalzooError, match="is something else"):
+            bundle_format.reexport(bundle.path, path)
     assert (tmp_path / "thesis.tex").read_text() == "ten years of work"
 
 
 def test_a_signature_that_does_not_exist(bundle):
     with pytest.raises(AttributeError, match="has the signatures.*Received: 'segment'"):
         bundle.segment(np.zeros((8, 8), np.uint8))
+
+
+def test_a_model_remembers_its_config_and_a_foreign_one_needs_it(tmp_path):
+    import keras
+
+    model = dz.build("panoramic_unet", "tiny", num_classes=3)
+    made = dz.export(model, tmp_path / "three", "panoramic_unet", storage="int8")
+    found = made.serve(np.zeros((40, 50), np.uint8))
+    assert found["probabilities"].shape == (40, 50, 3)
+    assert found["probabilities"].sum(-1) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(found["mask"][..., 0], found["probabilities"].argmax(-1))
+    foreign = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])
+    with pytest.raises(dz.DentalzooError, match="config that the model was built from"):
+        dz.export(foreign, tmp_path / "foreign", "panoramic_unet")
+
+
+def test_a_bundle_of_another_format_is_refused(copy):
+    metadata = json.loads((copy / "metadata.json").read_text())
+    bundle_format._write_description(copy, {**metadata, "format": 2})
+    with pytest.raises(dz.DentalzooError, match="reads bundles of format 1.*Received: format 2"):
+        dz.load(copy)

@@ -62,8 +62,9 @@ def evaluate(
         DentalzooError: no picture can be used, or an argument is out of place.
     """
     check_threshold(bundle, threshold)
-    classes = classes or bundle.metadata.get("config", {}).get("classes") or None
-    found = find_masks(data, split, classes)
+    config = bundle.metadata.get("config", {})
+    classes = classes or config.get("classes") or None
+    found = find_masks(data, split, classes, config.get("annotations", "auto"))
     names = _class_names(bundle, found, classes)
     if out is not None:
         out = Path(out)

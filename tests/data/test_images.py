@@ -283,7 +283,7 @@ def test_write_png_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(BadFile, match="No space left"):
+    with pytest.raises(DentalzooError, match="No space left"):
         write_png(tmp_path / "x.png", np.ones((9, 9), np.uint8))
     assert (tmp_path / "x.png").read_bytes() == before
     assert os.listdir(tmp_path) == ["x.png"]

@@ -144,3 +144,11 @@ def test_a_failing_augmentation_names_the_file(cache):
 def test_senseless_requests_are_refused(cache, options):
     with pytest.raises(DentalzooError, match="Received: "):
         batches(cache, **options)
+
+
+def test_a_last_batch_smaller_than_the_devices_is_left_out(cache):
+    sizes = [len(b["image"]) for b in read(batches(cache, 3, epochs=range(2), smallest_batch=2))]
+    assert sizes == [3, 3, 3] * 2
+    assert int(batches(cache, 4, smallest_batch=2).cardinality()) == 3
+    with pytest.raises(DentalzooError, match="each of 16 devices"):
+        batches(cache, 16, smallest_batch=16)

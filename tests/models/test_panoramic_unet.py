@@ -255,3 +255,17 @@ def test_what_is_no_picture_is_refused(bundle, images):
     with pytest.raises(dz.DentalzooError, match="Received: ") as caught:
         bundle.serve(images)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_several_classes_from_coco_all_the_way(phantoms, tmp_path):
+    classes = ("restoration", "endodontic", "implant")
+    settings = {"num_classes": 4, "classes": classes, "annotations": "coco", "loss": "bce_dice"}
+    made = dz.train("panoramic_unet", phantoms, tmp_path / "run", "tiny", epochs=1, **settings)
+    report = dz.evaluate(made, phantoms, split="val", out=tmp_path / "evaluation")
+    assert set(report["per_class"]) == set(classes)
+    dz.predict(made, phantoms / "images", tmp_path / "masks", overlay=True)
+    with Image.open(tmp_path / "masks" / "0000.png") as mask:
+        assert mask.mode == "P" and np.asarray(mask).max() <= 3
+    with pytest.raises(dz.DentalzooError, match="needs their names"):
+        dz.train("panoramic_unet", phantoms, tmp_path / "no", "tiny", **settings | {"classes": ()})

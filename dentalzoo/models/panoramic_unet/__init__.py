@@ -30,7 +30,6 @@ Example:
     >>> mask = unet.serve(film)["mask"]             # film: uint8 (H, W)
 """
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -50,8 +49,9 @@ from dentalzoo.data.augment import Augment, albumentations, film_transforms
 from dentalzoo.data.images import resize
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
-from dentalzoo.errors import DentalzooError, require
+from dentalzoo.errors import DentalzooError
 from dentalzoo.hub import Weights
+from dentalzoo.models.panoramic_unet.networks import DECODERS, SLIM_ENCODERS, build_network
 
 ABOUT = {
     "paper": "M. Ali, Dental Panoramic X-Ray Segmentation Using U-Net with VGG-16 Backbone, 2025",
@@ -61,10 +61,6 @@ ABOUT = {
     "intended_use": "Research on panoramic X-rays of adults. Not a medical device, not for "
     "diagnosis.",
 }
-
-# Encoders of our own beside those of segmentation-models: MobileNet v1 of a given width.
-SLIM_ENCODERS = {f"mobilenet_{alpha}": alpha for alpha in (0.25, 0.5, 0.75)}
-DECODERS = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +73,7 @@ class Config:
     freeze_encoder: bool = False  # not stated for VGG-16; ours
     num_classes: int = 1  # preprocessing notebook: one binary mask
     classes: tuple[str, ...] = ()  # ours: names of the classes 1..K-1; COCO data needs them
+    annotations: str = "auto"  # ours: masks, coco, or masks where there are any
     input_size: tuple[int, int] = (256, 256)  # preprocessing notebook: (height, width)
     input_range: tuple[float, float] = (0.0, 1.0)  # preprocessing notebook: image / 255
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # segmentation-models 1.0.1
@@ -100,6 +97,7 @@ class Config:
             schedule=("plateau", "cosine"),
             monitor_mode=("max", "min"),
             freeze_encoder=(True, False),
+            annotations=("auto", "masks", "coco"),
         )
         check_whole_numbers(self, "epochs", "batch_size")
         if self.early_stopping is not None:
@@ -191,7 +189,7 @@ def make_dataset(
     epochs: range = range(1),
     seed: int = 0,
     cache: str | Path | None = None,
-    shard: tuple[int, int] = (0, 1),
+    smallest_batch: int = 1,
 ):
     """Batches of films and masks.
 
@@ -203,7 +201,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized pictures; memory where None.
-        shard: (index, number of shards).
+        smallest_batch: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32
@@ -214,7 +212,7 @@ def make_dataset(
     """
     import tensorflow as tf
 
-    found = find_masks(data_dir, split, config.classes or None)
+    found = find_masks(data_dir, split, config.classes or None, config.annotations)
     binary = config.num_classes == 1
     found.check_names(config.num_classes)
 
@@ -250,7 +248,7 @@ def make_dataset(
         augment=Augment(transforms, seed) if transforms else None,
         finish=finish,
         seed=seed,
-        shard=shard,
+        smallest_batch=smallest_batch,
     )
 
 
@@ -274,12 +272,7 @@ def build_model(config: Config):
     x = image
     if (low, high) != (0.0, 1.0):
         x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(x)
-    if config.decoder == "wide":
-        network = _wide_unet(config)
-    elif config.encoder in SLIM_ENCODERS:
-        network = _slim_unet(config)
-    else:
-        network = _segmentation_models(config)
+    network = build_network(config)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = config.bn_momentum
@@ -288,110 +281,6 @@ def build_model(config: Config):
     # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
     x = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return keras.Model(image, x, name="panoramic_unet")
-
-
-def _segmentation_models(config: Config):
-    """A network of segmentation-models that ends in logits."""
-    os.environ["SM_FRAMEWORK"] = "tf.keras"  # the one that works with Keras 3; read at its import
-    with contextlib.redirect_stdout(None):  # it greets
-        sm = require("segmentation_models", "panoramic_unet")
-    filters = {"decoder_filters": config.decoder_filters}
-    try:
-        return getattr(sm, DECODERS[config.decoder])(
-            config.encoder,
-            input_shape=(*config.input_size, 3),
-            classes=config.num_classes,
-            activation="linear",
-            encoder_weights=config.encoder_weights,
-            encoder_freeze=config.freeze_encoder,
-            **(filters if config.decoder == "unet" else {}),
-        )
-    except Exception as error:
-        raise _refused(config, error) from error
-
-
-def _keras_encoder(config: Config):
-    """An encoder of keras.applications on pictures of the config's size."""
-    import keras
-
-    shape = (*config.input_size, 3)
-    try:
-        if config.encoder in SLIM_ENCODERS:
-            encoder = keras.applications.MobileNet(
-                shape,
-                alpha=SLIM_ENCODERS[config.encoder],
-                include_top=False,
-                weights=config.encoder_weights,
-            )
-        else:
-            encoder = keras.applications.VGG16(
-                input_shape=shape, include_top=False, weights=config.encoder_weights
-            )
-    except Exception as error:
-        raise _refused(config, error) from error
-    encoder.trainable = not config.freeze_encoder
-    return encoder
-
-
-def _refused(config: Config, error: Exception) -> DentalzooError:
-    reason = " ".join(str(error).split())[:300]
-    if config.encoder_weights is None:
-        return DentalzooError(
-            f"the network cannot be built: {reason}. "
-            f"Received: decoder={config.decoder!r}, encoder={config.encoder!r}"
-        )
-    return DentalzooError(
-        f"the encoder's weights cannot be had: {reason}. Give a file with encoder_weights=FILE "
-        "(--encoder-weights FILE; a Keras no-top .h5 of this encoder), or None (none) to start "
-        f"from random weights. Received: encoder={config.encoder!r}, "
-        f"encoder_weights={config.encoder_weights!r}"
-    )
-
-
-def _conv_bn_relu(x, filters: int, bias: bool = False):
-    from keras import layers
-
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=bias, kernel_initializer="he_uniform")(x)
-    return layers.Activation("relu")(layers.BatchNormalization()(x))
-
-
-def _slim_unet(config: Config):
-    """The U-Net of segmentation-models over a MobileNet v1 of a given width, shapes for 256x640."""
-    import keras
-    from keras import layers
-
-    encoder = _keras_encoder(config)
-    x = encoder.output  # (B, 8, 20, 256)
-    names = ("conv_pw_11_relu", "conv_pw_5_relu", "conv_pw_3_relu", "conv_pw_1_relu")
-    skips = [encoder.get_layer(name).output for name in names]  # strides 16, 8, 4, 2
-    for filters, skip in zip(config.decoder_filters, [*skips, None], strict=True):
-        x = layers.UpSampling2D(2)(x)
-        if skip is not None:
-            x = layers.Concatenate()([x, skip])
-        x = _conv_bn_relu(_conv_bn_relu(x, filters), filters)
-    x = layers.Conv2D(config.num_classes, 3, padding="same", name="logits")(x)  # (B, 256, 640, K)
-    return keras.Model(encoder.input, x, name="slim_unet")
-
-
-def _wide_unet(config: Config):
-    """The decoder of the author's VGG-19 notebook over VGG-16, shapes for 256x256."""
-    import keras
-    from keras import layers
-
-    encoder = _keras_encoder(config)
-    names = ("block4_conv3", "block3_conv3", "block2_conv2", "block1_conv2")
-    skips = [encoder.get_layer(name).output for name in names]
-    x = encoder.get_layer("block5_conv3").output  # (B, 16, 16, 512)
-    x = _conv_bn_relu(_conv_bn_relu(x, 1024, bias=True), 1024, bias=True)  # (B, 16, 16, 1024)
-    x = layers.Dropout(0.5)(x)
-    for filters, skip, dropout in zip((512, 256, 128, 64), skips, (0.5, 0.3, 0.3, 0), strict=True):
-        x = layers.Conv2DTranspose(filters, 2, strides=2, padding="same")(x)
-        x = layers.Concatenate()([x, skip])
-        x = _conv_bn_relu(_conv_bn_relu(x, filters, bias=True), filters, bias=True)
-        if dropout:
-            x = layers.Dropout(dropout)(x)
-    x = layers.Conv2D(config.num_classes, 1, name="logits")(x)  # (B, 256, 256, K)
-    return keras.Model(encoder.input, x, name="wide_unet")
 
 
 def compile_model(model, config: Config, steps: int = 1) -> None:

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import math
+import shlex
 import sys
 import time
 from contextlib import contextmanager
@@ -92,13 +93,13 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
     module = registry.module_of(name)
     import keras
 
-    scope = find_strategy(settings["strategy"]).scope
+    strategy = find_strategy(settings["strategy"])
     keras.utils.set_random_seed(settings["seed"])
     run = _Run(out, config)
     start = run.restored_epoch
     epochs = range(start, config.epochs)
     # Before the data is read, which takes long: what is wrong with the settings shows here.
-    with _precision(settings["mixed_precision"]), scope():
+    with _precision(settings["mixed_precision"]), strategy.scope():
         build_config = config
         if settings["init"] is not None or start:
             build_config = bundle.inference_config(config)
@@ -113,12 +114,13 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
         epochs=epochs,
         seed=settings["seed"],
         cache=cache and Path(cache) / "train",
+        smallest_batch=strategy.num_replicas_in_sync,
     )
     validation = _validation(module, data, config, cache and Path(cache) / "val")
     if validation is not None:
         _warn_of_copies(training.cache, validation.cache)
     steps = max(1, int(training.cardinality()) // max(1, len(epochs)))
-    with _precision(settings["mixed_precision"]), scope():
+    with _precision(settings["mixed_precision"]), strategy.scope():
         module.compile_model(model, config, steps=steps * config.epochs)
         model.optimizer.build(model.trainable_variables)
     run.attach(model, module.callbacks(config), validation is not None)
@@ -169,13 +171,15 @@ def _command(name: str, variant: str | None, data: Path, config, settings: dict)
     words = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
     words += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
     words += ["--mixed-precision"] * settings["mixed_precision"]
+    if settings["strategy"] != "default":
+        words += ["--strategy", settings["strategy"]]
     if settings["init"]:
         words += ["--init", Path(settings["init"]).name]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != getattr(base, field.name):
             value = Path(value).name if field.name == "encoder_weights" and value else value
-            words.append(f"--set {field.name}={str(value).replace(' ', '')}")
+            words += ["--set", shlex.quote(f"{field.name}={value}")]
     return " ".join(words)
 
 
