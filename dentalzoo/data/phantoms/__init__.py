@@ -1,7 +1,19 @@
-"""Panoramic films drawn by a seed, with exact labels: for tests, demos and pre-training."""
+"""Pictures drawn by a seed, with exact labels: for tests, demos and pre-training.
+
+Panoramic films, photographs of single teeth, and grey surfaces with cracks and pores.
+"""
 
 from dentalzoo.data.phantoms.dataset import write_panoramic_dataset as write_panoramic_dataset
+from dentalzoo.data.phantoms.defects import DEFECTS as DEFECTS
+from dentalzoo.data.phantoms.defects import TEXTURES as TEXTURES
+from dentalzoo.data.phantoms.defects import Defect as Defect
+from dentalzoo.data.phantoms.defects import defect as defect
+from dentalzoo.data.phantoms.defects import write_defect_dataset as write_defect_dataset
 from dentalzoo.data.phantoms.film import FINDINGS as FINDINGS
 from dentalzoo.data.phantoms.film import Finding as Finding
 from dentalzoo.data.phantoms.film import Panoramic as Panoramic
 from dentalzoo.data.phantoms.film import panoramic as panoramic
+from dentalzoo.data.phantoms.mouth import SHADES as SHADES
+from dentalzoo.data.phantoms.photo import ToothPhoto as ToothPhoto
+from dentalzoo.data.phantoms.photo import tooth_photo as tooth_photo
+from dentalzoo.data.phantoms.photo import write_tooth_photos as write_tooth_photos
