@@ -101,6 +101,8 @@ def test_labels_are_the_drawn_crowns():
         frame = drawing.aim(body, mouth, 128)
         photo = tooth_photo(seed, 128)
         assert photo.fdi == mouth.target.fdi
+        for row in (mouth.upper, mouth.lower):
+            assert (np.diff([crown.origin[0] for crown in row]) > 0).all()
         whole = slice(0, 128), slice(0, 128)
         upper = frame.cover([crown.outline for crown in mouth.upper], whole)
         lower = frame.cover([crown.outline for crown in mouth.lower], whole)

@@ -29,7 +29,8 @@ class Defect:
 
     Attributes:
         image: uint8 (H, W).
-        mask: bool (H, W): the pixels that the defect covers by half or more.
+        mask: bool (H, W): the pixels that the defect covers by half or more; of one too small
+            for that, the pixel it covers most.
         box: the tight box of the mask, yxyx in [0, 1], lower ends exclusive.
         kind: one of DEFECTS.
     """
@@ -53,7 +54,7 @@ def defect(
 ) -> Defect:
     """Draws a surface with a defect; the same arguments draw the same picture everywhere.
 
-    A defect is never thinner than a pixel and never without one; what is None is drawn by lot.
+    A defect is at least about a pixel thick, whatever the size; what is None is drawn by lot.
 
     Args:
         seed: a non-negative integer.
@@ -78,7 +79,8 @@ def defect(
     contrast = depth if contrast is None else contrast
 
     size = int(size)
-    frame = Frame(size, size, np.array([[size, 0.0, 0.0], [0.0, size, 0.0]]))
+    fine = max(4, 512 // size)
+    frame = Frame(size, size, np.array([[size, 0.0, 0.0], [0.0, size, 0.0]]), fine)
     whole = slice(0, size), slice(0, size)
     image = np.float32(background) * _surface(surface, size, texture)
     if kind == "border":
@@ -94,7 +96,7 @@ def defect(
         rough -= np.float32(shape.uniform(0, 0.45)) * blur(cover, 0.03 * size)  # a lighter middle
         soft = np.clip(np.maximum(cover, 0.7 * blur(cover, 0.01 * size)) * rough, 0, 1)
         image -= soft * np.float32(contrast) * (image if contrast > 0 else 1 - image)
-    mask = cover >= 0.5
+    mask = cover >= min(0.5, cover.max())
     image = blur(image, device.uniform(0.0, 0.006) * size) * 255
     noise = device.standard_normal(image.shape, dtype=np.float32)
     image += np.float32(device.uniform(0.5, 3.0)) * noise
@@ -205,11 +207,11 @@ def _pore(rng, thin, centre=None, radius=None):
     waves = sum(
         rng.normal(0, 0.12 / k) * np.cos(k * angles + rng.uniform(0, 6)) for k in (2, 3, 4, 5)
     )
-    reach = max(radius, 2 * thin) * (1 + waves)
+    reach = max(radius, 2.5 * thin) * (1 + waves)
     points = reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
     turn = rng.uniform(0, np.pi)
     across = np.array([np.cos(turn), np.sin(turn)])
-    points -= (points @ across)[:, None] * across * rng.beta(1, 3)
+    points -= (points @ across)[:, None] * across * 0.6 * rng.beta(1, 2)
     return [centre + points]
 
 

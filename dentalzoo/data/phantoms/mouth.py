@@ -40,8 +40,8 @@ _OUTLINES = {
         (0.18, 1.05), (-0.20, 1.05), (-0.42, 0.86), (-0.49, 0.58), (-0.51, 0.30), (-0.51, 0.06),
     ),
     "lower incisor": (
-        (-0.44, -0.01), (0.42, -0.01), (0.51, 0.06), (0.50, 0.34), (0.38, 0.68), (0.22, 0.94),
-        (0.07, 1.07), (-0.07, 1.07), (-0.22, 0.94), (-0.38, 0.68), (-0.50, 0.34), (-0.51, 0.06),
+        (-0.44, -0.01), (0.42, -0.01), (0.51, 0.06), (0.50, 0.34), (0.41, 0.68), (0.30, 0.93),
+        (0.10, 1.06), (-0.10, 1.06), (-0.30, 0.93), (-0.41, 0.68), (-0.50, 0.34), (-0.51, 0.06),
     ),
     "canine": (
         (-0.10, -0.02), (0.08, -0.02), (0.36, 0.13), (0.52, 0.26), (0.51, 0.52), (0.42, 0.84),
@@ -208,7 +208,7 @@ def _make_crown(rng, fdi, origin, width, height, tilt, facing, patient) -> Crown
         name = "canine" if place == 3 else "premolar" if place < 6 else "molar"
     u, v = np.array(_OUTLINES[name]).T
     u = u * _side(fdi) + rng.normal(0.03, 0.05) * np.clip(v - 0.4, 0, 1)  # the neck leans
-    u *= 1 - rng.normal(0.08, 0.08) * np.clip(v - 0.35, 0, 1)
+    u *= 1 - rng.normal(0.06, 0.08) * np.clip(v - 0.35, 0, 1)
     v = np.maximum(v, patient.wear) - patient.wear * (v < 0.3)
     points = np.stack([u, v], 1)
     points = rounded(points + rng.normal(0, 0.018, points.shape), 3) * (width, height)
