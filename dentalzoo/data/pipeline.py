@@ -165,7 +165,7 @@ def batches(
     finish: Callable[[dict], dict] | None = None,
     seed: int = 0,
     shard: tuple[int, int] = (0, 1),
-    smallest_batch: int = 1,
+    devices: int = 1,
     workers: int | None = None,
 ):
     """A `tf.data.Dataset` of batches over the given epochs.
@@ -179,8 +179,8 @@ def batches(
         finish: maps a batch of tensors to what the model reads, for example float32 in [0, 1].
         seed: seed of the orders.
         shard: (index, number of shards): this worker's share of each epoch.
-        smallest_batch: leave out an epoch's last batch where it has fewer samples than this, the
-            number of devices: a device without a sample cannot normalise a batch.
+        devices: every batch is a multiple of this number, so that each device has the same
+            share; up to `devices` - 1 samples of an epoch are left out for it.
         workers: batches made at the same time; chosen by tf.data where None.
 
     Returns:
@@ -193,7 +193,7 @@ def batches(
     import tensorflow as tf
 
     index, shards = shard
-    share = len(range(index, len(cache), shards))
+    share = len(range(index, len(cache), shards)) // devices * devices
     if batch_size < 1 or not 0 <= index < shards or not share:
         raise DentalzooError(
             "a batch size of at least 1 and a shard (index, number) with index < number <= samples "
@@ -201,16 +201,13 @@ def batches(
             f"{len(cache)} samples"
         )
 
-    steps, rest = divmod(share, batch_size)
-    steps += rest >= max(1, smallest_batch)
-    if not steps:
+    if batch_size % devices:
         raise DentalzooError(
-            f"each of {smallest_batch} devices needs a sample of every batch. "
-            f"Received: batch_size={batch_size}, {share} samples"
+            f"a batch size that {devices} devices can share was expected. Received: {batch_size}"
         )
 
     def order(epoch):
-        return epoch_order(len(cache), seed, int(epoch), shuffle)[index::shards]
+        return epoch_order(len(cache), seed, int(epoch), shuffle)[index::shards][:share]
 
     def gather(epoch, chosen):
         rows = {key: array[chosen] for key, array in cache.arrays.items()}
@@ -241,11 +238,12 @@ def batches(
     def one_epoch(epoch):
         chosen = tf.numpy_function(order, [epoch], tf.int64)
         chosen.set_shape((None,))
-        parts = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
-        return parts.take(steps).map(lambda rows: (epoch, rows))
+        steps = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
+        return steps.map(lambda rows: (epoch, rows))
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
     dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
+    steps = -(-share // batch_size)
     known = tf.data.experimental.assert_cardinality(steps * len(epochs))
     dataset = dataset.apply(known).prefetch(2)
     dataset.cache = cache

@@ -146,9 +146,10 @@ def test_senseless_requests_are_refused(cache, options):
         batches(cache, **options)
 
 
-def test_a_last_batch_smaller_than_the_devices_is_left_out(cache):
-    sizes = [len(b["image"]) for b in read(batches(cache, 3, epochs=range(2), smallest_batch=2))]
-    assert sizes == [3, 3, 3] * 2
-    assert int(batches(cache, 4, smallest_batch=2).cardinality()) == 3
-    with pytest.raises(DentalzooError, match="each of 16 devices"):
-        batches(cache, 16, smallest_batch=16)
+def test_devices_get_equal_shares(cache):
+    found = read(batches(cache, 6, epochs=range(2), devices=3, shuffle=True))
+    assert [len(batch["image"]) for batch in found] == [6, 3] * 2  # one of ten is left out
+    with pytest.raises(DentalzooError, match="that 3 devices can share.*Received: 4"):
+        batches(cache, 4, devices=3)
+    with pytest.raises(DentalzooError, match="Received: batch_size=12"):
+        batches(cache, 12, devices=12)

@@ -189,7 +189,7 @@ def make_dataset(
     epochs: range = range(1),
     seed: int = 0,
     cache: str | Path | None = None,
-    smallest_batch: int = 1,
+    devices: int = 1,
 ):
     """Batches of films and masks.
 
@@ -201,7 +201,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized pictures; memory where None.
-        smallest_batch: see `dentalzoo.data.pipeline.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32
@@ -248,7 +248,7 @@ def make_dataset(
         augment=Augment(transforms, seed) if transforms else None,
         finish=finish,
         seed=seed,
-        smallest_batch=smallest_batch,
+        devices=devices,
     )
 
 
