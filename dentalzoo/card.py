@@ -51,7 +51,8 @@ def model_card(metadata: dict) -> str:
         **{key: metadata[key] for key in ("tensorflow", "keras", "date")},
         **metadata["about"],
         title=metadata["name"] + (f".{tag}" if tag else ""),
-        data=metadata["data"].get("name", "not recorded"),
+        data="; ".join(v for key, v in metadata["data"].items() if key != "licence")
+        or "not recorded",
         licence=metadata["data"].get("licence", "not recorded"),
         use=f'results = model.signatures["{first}"]({arguments})',
         signatures="\n".join(

@@ -363,7 +363,14 @@ def signatures(model, config: Config) -> dict:
     return {"serve": serve, "serve_encoded": serve_encoded}
 
 
-PRETRAINED: dict[str, Weights] = {}
+PRETRAINED = {
+    "panoramic_teeth_v1": Weights(  # ships with the repository
+        metrics={"dice": 0.9305, "iou": 0.8703},  # means over the 15 films of the val split
+        data="panoramic_teeth: 70 films of Abdi et al. 2015 with the masks of S. Helli",
+        licence="CC-BY-NC-3.0",
+        command="see docs/models/panoramic_unet.md",
+    ),
+}
 
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
