@@ -50,7 +50,9 @@ class Bundle:
         return self.metadata["name"] + (f".{tag}" if tag else "")
 
     def __getattr__(self, name: str):
-        if name.startswith("_") or name not in self.metadata["signatures"]:
+        if name.startswith("_") or name == "metadata" or name not in self.metadata["signatures"]:
+            if "metadata" not in vars(self):
+                raise AttributeError(name)
             raise AttributeError(
                 f"{self.name} has the signatures {sorted(self.metadata['signatures'])}. "
                 f"Received: {name!r}"
@@ -233,7 +235,12 @@ def export(
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.exists():
             os.replace(path, old)
-        os.replace(aside, path)
+        try:
+            os.replace(aside, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise DentalzooError(f"{path} could not be written. Received: {error}") from error
@@ -377,11 +384,16 @@ def load(name_or_path: str | Path) -> Bundle:
     """
     path = find(name_or_path)
     integrity.verify(path)
-    metadata = json.loads((path / "metadata.json").read_text())
-    if metadata["format"] != FORMAT:
+    try:
+        metadata = json.loads((path / "metadata.json").read_text())
+        form, _ = metadata["format"], (metadata["name"], metadata["tag"], metadata["signatures"])
+    except (ValueError, KeyError, TypeError) as error:
         raise DentalzooError(
-            f"this version of dentalzoo reads bundles of format {FORMAT}; the bundle was made by "
-            f"{metadata['dentalzoo']}. Received: format {metadata['format']}"
+            f"{path / 'metadata.json'} describes no bundle. Received: {error!r}"
+        ) from None
+    if form != FORMAT:
+        raise DentalzooError(
+            f"this version of dentalzoo reads bundles of format {FORMAT}. Received: format {form}"
         )
     import tensorflow as tf
 

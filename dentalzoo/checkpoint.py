@@ -2,7 +2,6 @@
 
 import json
 import logging
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ log = logging.getLogger("dentalzoo")
 def save(path: str | Path, arrays: list[np.ndarray], state: dict) -> None:
     """Writes arrays and a JSON state to one file, atomically; each array carries a CRC-32."""
     named = {f"{index:05}": array for index, array in enumerate(arrays)}
+    state = {**state, "arrays": len(arrays)}
     write_atomically(path, lambda file: np.savez(file, state=np.array(json.dumps(state)), **named))
 
 
@@ -28,8 +28,9 @@ def read(path: str | Path) -> tuple[list[np.ndarray], dict]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             state = json.loads(str(content["state"]))
-            return [content[key] for key in sorted(set(content.files) - {"state"})], state
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            arrays = [content[f"{index:05}"] for index in range(state.pop("arrays"))]
+            return arrays, state
+    except Exception as error:  # a flipped bit in a zip file's directory can raise anything
         raise DentalzooError(f"{path} is no whole checkpoint. Received: {error}") from error
 
 
@@ -55,10 +56,19 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def latest(self) -> tuple[list[np.ndarray], dict] | None:
-        """The newest whole checkpoint, or None; damaged ones are named in a warning."""
+        """The newest whole checkpoint; damaged ones are named in a warning. None where none is.
+
+        Raises:
+            DentalzooError: there are checkpoints, and each is damaged.
+        """
         for path in reversed(self.files()):
             try:
                 return read(path)
             except DentalzooError as error:
-                log.warning("%s The one before it is used.", error)
+                log.warning("%s", error)
+        if self.files():
+            raise DentalzooError(
+                f"no checkpoint of {self.folder} is whole; train anew in another folder. "
+                f"Received: {len(self.files())} damaged files"
+            )
         return None

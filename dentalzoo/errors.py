@@ -22,6 +22,10 @@ class BadFile(DentalzooError):
         super().__init__(f"{shown}: {reason}")
 
 
+class MissingSplit(DentalzooError):
+    """The data has no picture of the split that was asked for."""
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Imports the optional dependency `module`.
 

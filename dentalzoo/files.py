@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,9 +39,11 @@ def write_atomically(
         os.replace(temporary, path)
         if durable:
             sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise DentalzooError(
             f"{path} could not be written; what was there is intact. Free or choose another disk "
             f"or folder. Received: {error}"
@@ -52,6 +55,12 @@ def write_json(path: str | Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # File names may hold bytes that are no text: a backslash and their number, as in JSON.
     write_atomically(path, text.encode(errors="backslashreplace"))
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes what processes that were killed while writing to `folder` left aside."""
+    for path in Path(folder).glob(".*.tmp"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,18 +1,19 @@
 """Whether a bundle's files are whole, and whether its graph does nothing but compute."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from dentalzoo.errors import DentalzooError
 
 SUMS = "SHA256SUMS"
 
-# Ops that reach outside the graph; no model needs them.
-_FORBIDDEN_OPS = {
-    *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"),
-    *("PrintV2", "Save", "SaveSlices", "DeleteFile", "RemoteCall", "LoadLibrary"),
-}
-_CHECKPOINT_OPS = {"SaveV2", "MergeV2Checkpoints", "RestoreV2"}
+# Ops that reach files, the network, the process or state outside the graph: no model needs them.
+_OUTSIDE = re.compile(
+    "File|Dataset|Iterator|Summary|Debug|PyFunc|Print|Abort|Remote|Rpc|Reader|ImmutableConst|Save"
+    "|Restore|Checkpoint|HashTable|LookupTable|Library|Recv|Send"
+)
+_SAVERS = ("traced_save", "traced_restore")  # where TensorFlow's own checkpoint ops are
 
 
 def sums(path: Path) -> str:
@@ -86,28 +87,43 @@ def refuse_unsafe_graph(path: Path) -> None:
         content.ParseFromString((path / "saved_model" / "saved_model.pb").read_bytes())
     except (OSError, DecodeError) as error:
         raise DentalzooError(f"{path} holds no readable SavedModel. Received: {error}") from None
-    for graph in content.meta_graphs:
-        functions = graph.graph_def.library.function
-        for function in functions:
-            saver = "traced_save" in function.signature.name
-            saver = saver or "traced_restore" in function.signature.name
-            for node in function.node_def:
-                called = node.attr["f"].func.name if "f" in node.attr else ""
-                if (
-                    node.op in _FORBIDDEN_OPS
-                    or (node.op in _CHECKPOINT_OPS and not saver)
-                    or "traced_save" in called
-                    or "traced_restore" in called
-                ):
-                    _refuse(path, node.op)
-        init = graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name
-        for node in graph.graph_def.node:
-            initial = node.name == init.partition(":")[0]
-            if node.op in _FORBIDDEN_OPS or (initial and (node.op != "NoOp" or node.input)):
+    # TensorFlow's loader for version 1 runs operations that the loader for version 2 does not.
+    if len(content.meta_graphs) != 1 or not content.meta_graphs[0].HasField("object_graph_def"):
+        _refuse(path, f"{len(content.meta_graphs)} graphs, or one of TensorFlow 1")
+    graph = content.meta_graphs[0]
+    for node in graph.object_graph_def.nodes:
+        if node.WhichOneof("kind") in ("asset", "resource"):  # run something at loading
+            _refuse(path, node.WhichOneof("kind"))
+    if graph.asset_file_def:
+        _refuse(path, f"asset {graph.asset_file_def[0].filename}")
+    init = graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name
+    initial = {init}
+    for key in ("saved_model_main_op", "legacy_init_op"):
+        initial |= set(graph.collection_def[key].node_list.value)
+    initial = {name.partition(":")[0] for name in initial}
+    for node in graph.graph_def.node:
+        if node.name in initial and (node.op != "NoOp" or node.input):
+            _refuse(path, node.op)
+    savers = {
+        function.signature.name
+        for function in graph.graph_def.library.function
+        if any(word in function.signature.name for word in _SAVERS)
+    }
+    for function in graph.graph_def.library.function:
+        for node in function.node_def:
+            called = {node.op, *_functions(node)}
+            if called & savers:
+                _refuse(path, "a call of the function that saves")
+            if function.signature.name not in savers and _OUTSIDE.search(node.op):
                 _refuse(path, node.op)
-        for asset in graph.asset_file_def:
-            if Path(asset.filename).is_absolute() or ".." in Path(asset.filename).parts:
-                _refuse(path, f"asset {asset.filename}")
+
+
+def _functions(node):
+    """Names of all functions that a node refers to, whatever the attribute."""
+    for value in node.attr.values():
+        if value.func.name:
+            yield value.func.name
+        yield from (function.name for function in value.list.func)
 
 
 def _refuse(path: Path, what: str):

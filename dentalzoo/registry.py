@@ -118,11 +118,13 @@ def _literal(value, default):
         return value
     if value.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[value.lower()]
-    if isinstance(default, str) or default is None and not value[:1].isdigit():
+    if isinstance(default, str):
         return value
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):
+        if default is None:
+            return value
         raise DentalzooError(
             f"a value like {default!r} was expected. Received: {value!r}"
         ) from None

@@ -63,5 +63,6 @@ def headline(bundle: Bundle, report: dict) -> dict[str, float]:
 
 def record(bundle: Bundle, report: dict) -> Bundle:
     """Writes the headline of a report of `evaluate`, with data, split and date, into the bundle."""
-    about = {key: report[key] for key in ("data", "split", "threshold", "images", "date")}
+    words = ("data", "split", "threshold", "images", "date")
+    about = {key: report[key] for key in words if key in report}
     return add_metrics(bundle, {**headline(bundle, report), **about})

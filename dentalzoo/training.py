@@ -16,8 +16,8 @@ from pathlib import Path
 
 from dentalzoo import bundle, registry, tasks
 from dentalzoo.distribute import strategy as find_strategy
-from dentalzoo.errors import DentalzooError
-from dentalzoo.files import write_json
+from dentalzoo.errors import DentalzooError, MissingSplit
+from dentalzoo.files import remove_leftovers, write_json
 from dentalzoo.run_state import Run
 
 log = logging.getLogger("dentalzoo")
@@ -101,7 +101,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
         if settings["init"] is not None or start:
             build_config = bundle.inference_config(config)
         model = module.build_model(build_config)
-        if settings["init"] is not None:
+        if settings["init"] is not None and not start:
             _start_from(model, settings["init"])
     training = module.make_dataset(
         data,
@@ -212,7 +212,7 @@ def _validation(module, data, config, **options):
     """The val split, or None where there is none: said, since nothing then tells the best epoch."""
     try:
         return module.make_dataset(data, "val", config, **options)
-    except DentalzooError as error:
+    except MissingSplit as error:
         log.warning("no val split, so the last epoch is the result: %s", error)
         return None
 
@@ -289,6 +289,8 @@ def _claim(out: Path, settings: dict, resume: bool) -> None:
     A run that failed before the end of its first epoch is none: its folder can be used anew.
     """
     path = out / "run.json"
+    for folder in (out, out / "checkpoints"):
+        remove_leftovers(folder)  # the lock is ours
     begun = path.exists() and any((out / "checkpoints").glob("epoch-*.npz"))
     if begun and not resume:
         raise DentalzooError(

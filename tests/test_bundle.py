@@ -71,19 +71,82 @@ def _resign(path):
     bundle_format._write_description(path, metadata)
 
 
-@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "EagerPyFunc", "SaveV2"])
-def test_a_graph_that_reaches_outside_is_refused(copy, op):
+def _op_in_serve(model, op):
+    functions = model.meta_graphs[0].graph_def.library.function
+    return next(f for f in functions if "serve" in f.signature.name).node_def.add(name="x", op=op)
+
+
+def _call_of_the_saver(model):
+    functions = model.meta_graphs[0].graph_def.library.function
+    saver = next(f for f in functions if "traced_save" in f.signature.name)
+    _op_in_serve(model, "If").attr["then_branch"].func.name = saver.signature.name
+
+
+def _work_at_loading(model):
+    graph = model.meta_graphs[0]
+    name = graph.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name
+    next(n for n in graph.graph_def.node if n.name == name.partition(":")[0]).op = "WriteFile"
+
+
+def _legacy_work_at_loading(model):
+    graph = model.meta_graphs[0]
+    graph.graph_def.node.add(name="x", op="MatchingFiles")
+    graph.collection_def["legacy_init_op"].node_list.value.append("x")
+
+
+ATTACKS = {
+    "ReadFile": lambda model: _op_in_serve(model, "ReadFile"),
+    "EagerPyFunc": lambda model: _op_in_serve(model, "EagerPyFunc"),
+    "SaveV2": lambda model: _op_in_serve(model, "SaveV2"),
+    "TextLineDataset": lambda model: _op_in_serve(model, "TextLineDataset"),
+    "function that saves": _call_of_the_saver,
+    "WriteFile": _work_at_loading,
+    "TensorFlow 1": lambda model: model.meta_graphs[0].ClearField("object_graph_def"),
+    "2 graphs": lambda model: model.meta_graphs.add(),
+    "MatchingFiles": _legacy_work_at_loading,
+    "resource": lambda model: (
+        model.meta_graphs[0].object_graph_def.nodes.add().resource.SetInParent()
+    ),
+    "asset": lambda model: model.meta_graphs[0].asset_file_def.add(filename="../../x"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_graph_that_does_more_than_compute_is_refused(copy, attack):
     from tensorflow.core.protobuf import saved_model_pb2
 
     file = copy / "saved_model" / "saved_model.pb"
     content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    functions = content.meta_graphs[0].graph_def.library.function
-    serving = next(f for f in functions if "serve" in f.signature.name)
-    serving.node_def.add(name="extra", op=op)
+    ATTACKS[attack](content)
     file.write_bytes(content.SerializeToString())
     _resign(copy)
-    with pytest.raises(dz.DentalzooError, match=f"reaches outside.*Received: {op}"):
+    with pytest.raises(dz.DentalzooError, match=f"reaches outside.*Received: .*{attack}"):
         dz.load(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_metadata_that_describe_no_bundle_are_refused(copy, content):
+    from dentalzoo import integrity
+
+    (copy / "metadata.json").write_text(content)
+    (copy / integrity.SUMS).write_text(integrity.sums(copy))
+    with pytest.raises(dz.DentalzooError, match="metadata.json describes no bundle"):
+        dz.load(copy)
+
+
+def test_what_is_released_is_whole_and_complete():
+    root = bundle_format.Path(__file__).resolve().parents[1] / "pretrained"
+    names = [
+        f"{name}.{tag}"
+        for name in dz.list_models()
+        for tag, weights in dz.registry.module_of(name).PRETRAINED.items()
+        if weights.url is None
+    ]
+    assert sorted(path.name for path in root.iterdir()) == sorted(names)
+    for name in names:
+        released = dz.load(name)
+        assert released.name == name and released.path == root / name
+        assert released.metadata["metrics"] and released.metadata["data"]["licence"]
 
 
 @pytest.mark.parametrize("storage", bundle_format.STORAGE)

@@ -237,11 +237,3 @@ def test_the_dice_of_the_questions():
     text = (ROOT / "docs" / "faq.md").read_text()
     for value in (found[0], found[1], found[:2].mean(), found[2]):
         assert f"{value:.3f}" in text
-
-
-def test_the_page_on_bundles_names_every_refused_operation():
-    from dentalzoo import integrity
-
-    text = (ROOT / "docs" / "bundle_format.md").read_text()
-    for op in integrity._FORBIDDEN_OPS | integrity._CHECKPOINT_OPS:
-        assert f"`{op}`" in text, op

@@ -16,7 +16,7 @@ from dentalzoo.data.coco import Regions, rasterise, read_coco
 from dentalzoo.data.decode import orientation, upright
 from dentalzoo.data.images import read_image, read_mask
 from dentalzoo.data.layouts import SPLITS, UNDERSTOOD, Skip
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")
 _MAX_LINES = 20  # of skipped files; beyond it they are counted by reason
@@ -116,7 +116,7 @@ def find_masks(
         samples = [sample for sample in samples if sample.split == wanted]
         skips = [skip for skip in skips if skip.split in (wanted, "")]
         if not samples:
-            raise DentalzooError(
+            raise MissingSplit(
                 f"{data_dir}: expected pictures of the split {wanted!r}, from the folders' names "
                 f"or from split.csv (id,split). Received: {dict(present)}"
             )

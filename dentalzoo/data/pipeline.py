@@ -91,7 +91,13 @@ class Cache:
 
     def _allocate(self, key: str, shape: tuple, dtype) -> np.ndarray:
         if self._folder is None:
-            return np.empty(shape, dtype)
+            try:
+                return np.empty(shape, dtype)
+            except MemoryError:
+                raise DentalzooError(
+                    "the decoded pictures do not fit into memory; keep them in a folder "
+                    f"(cache=DIR, --cache DIR). Received: {shape[0]} of shape {shape[1:]}"
+                ) from None
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "cache.json").unlink(missing_ok=True)
         return np.lib.format.open_memmap(self._folder / f"{key}.npy", "w+", dtype, shape)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import registry
-from dentalzoo.data.images import resize
+from dentalzoo.data.images import resize, write_png
 from dentalzoo.data.phantoms import panoramic
 from dentalzoo.models import panoramic_unet as paper
 from tests.zoo_case import ZooCase, serve_alone
@@ -140,7 +141,7 @@ def test_encoder_weights_from_a_file_and_a_clear_word_without(tmp_path):
 
 @pytest.mark.slow
 def test_imagenet_weights_of_the_slim_encoder(shared_data):
-    file = shared_data.parent / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    file = shared_data / "mobilenet_2_5_224_tf_no_top.h5"
     if not file.is_file():
         pytest.skip("the ImageNet weights of MobileNet 0.25 are not there")
     assert dz.build("panoramic_unet", "light", encoder_weights=str(file))
@@ -190,6 +191,39 @@ def test_the_dataset_is_as_documented(phantoms):
         [b["image"].numpy() for b in paper.make_dataset(phantoms, "val", config)] for _ in "12"
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
+    """Left would become right: with 33 classes the film's own side is kept in every epoch."""
+    shutil.copytree(phantoms / "images", tmp_path / "images")
+    (tmp_path / "masks").mkdir()
+    for path in (phantoms / "teeth").iterdir():  # FDI 11..48 -> 1..32
+        with Image.open(path) as picture:
+            fdi = np.asarray(picture).astype(int)
+        ids = np.where(fdi, (fdi // 10 - 1) * 8 + fdi % 10, 0).astype(np.uint8)
+        Image.fromarray(ids).save(tmp_path / "masks" / path.name)
+    config = registry.configure("panoramic_unet", "tiny", num_classes=33, batch_size=10)
+    dataset = paper.make_dataset(tmp_path, None, config, training=True, epochs=range(3))
+    for batch in dataset:
+        quadrant = (batch["mask"].numpy()[..., 0] - 1) // 8
+        for mask in quadrant:
+            patients_right = np.nonzero(np.isin(mask, (0, 3)))[1]  # the left of the film
+            patients_left = np.nonzero(np.isin(mask, (1, 2)))[1]
+            assert patients_right.mean() < patients_left.mean()
+
+
+def test_a_corrected_mask_is_read_anew(phantoms, tmp_path):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    config = registry.configure("panoramic_unet", "tiny")
+
+    def first():
+        dataset = paper.make_dataset(data, "train", config, cache=tmp_path / "cache")
+        return next(iter(dataset))["mask"].numpy()
+
+    assert first().any()
+    for path in (data / "masks").iterdir():
+        write_png(path, np.zeros((128, 256), np.uint8))
+    assert not first().any()
 
 
 # ---------------------------------------------------------------------------------------- serving

@@ -31,6 +31,7 @@ Example:
 """
 
 import dataclasses
+import logging
 import math
 import os
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.errors import DentalzooError
 from dentalzoo.hub import Weights
 from dentalzoo.models.panoramic_unet.networks import DECODERS, SLIM_ENCODERS, build_network
+
+log = logging.getLogger("dentalzoo")
 
 ABOUT = {
     "paper": "M. Ali, Dental Panoramic X-Ray Segmentation Using U-Net with VGG-16 Backbone, 2025",
@@ -232,14 +235,26 @@ def make_dataset(
             "mask": tf.cast(mask > 127.5, tf.float32) if binary else mask,
         }
 
-    files = [(str(sample.image), os.stat(sample.image).st_mtime_ns) for sample in found.samples]
+    files = [
+        (str(file), os.stat(file).st_mtime_ns, repr(sample.regions))
+        for sample in found.samples
+        for file in (sample.image, sample.mask)
+        if file is not None
+    ]
     samples = Cache(
         [sample.image.name for sample in found.samples],
         read,
         folder=cache,
-        fingerprint=(files, config.input_size, config.num_classes),
+        fingerprint=(files, config.input_size, config.num_classes, config.classes),
     )
     transforms = AUGMENTATIONS[config.augmentation] if training else None
+    if transforms and (config.num_classes > 32 or any(name.isdigit() for name in config.classes)):
+        log.info("classes are tooth numbers: pictures are not flipped, left would become right")
+        flipped = transforms
+
+        def transforms():
+            return [t for t in flipped() if type(t).__name__ != "HorizontalFlip"]
+
     return batches(
         samples,
         config.batch_size,
