@@ -49,7 +49,8 @@ def train(
         seed: of the weights, the order and the augmentation.
         mixed_precision: compute in bfloat16, with weights and output in float32.
         resume: go on with a run that stopped, from the end of its last whole epoch; without one,
-            start. The settings must be those of the run; more epochs may be given.
+            start. The settings must be those of the run; more epochs may be given, over which a
+            cosine schedule is then stretched; a run that early stopping ended stays ended.
         init: a bundle of the same network to start from.
         storage: how the bundle stores weights, see `export`.
         cache: folder for the decoded pictures, for data that does not fit into memory.
