@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import read_image, read_mask, write_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.segmentation import drawing, evaluate, headline, overlay, predict, scores, sheet
 from dentalzoo.segmentation.evaluation import count, picture_scores
-from dentalzoo.segmentation.inference import read_ahead
 from dentalzoo.segmentation.prediction import output_names
 
 

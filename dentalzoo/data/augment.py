@@ -17,12 +17,14 @@ from dentalzoo.errors import require
 def albumentations():
     """The Albumentations package, kept from asking the network for updates.
 
+    OpenCV gets no threads of its own in this process: tf.data brings them.
+
     Raises:
         DentalzooError: it is not installed.
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     module = require("albumentations", "panoramic_unet")
-    require("cv2", "panoramic_unet").setNumThreads(0)  # tf.data brings the threads
+    require("cv2", "panoramic_unet").setNumThreads(0)
     return module
 
 

@@ -14,12 +14,12 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from dentalzoo.data.ahead import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 
 log = logging.getLogger("dentalzoo")
@@ -59,24 +59,23 @@ class Cache:
         if self._folder is not None and self._reopen(key):
             return
         self.names, self.arrays, kept = [], {}, 0
-        with ThreadPoolExecutor(2) as pool:
-            samples = _ahead(pool, lambda index: _try(load, names, index), len(names), 8)
-            for index, sample in enumerate(tqdm(samples, "reading", len(names), disable=None)):
-                if isinstance(sample, BadFile):
-                    if strict:
-                        raise sample
-                    self.skipped.append((names[index], sample.reason))
-                    log.warning("skipped %s", sample)
-                    continue
-                if not self.arrays:
-                    self.arrays = {
-                        key_: self._allocate(key_, (len(names), *value.shape), value.dtype)
-                        for key_, value in sample.items()
-                    }
-                for key_, value in sample.items():
-                    self.arrays[key_][kept] = value
-                self.names.append(names[index])
-                kept += 1
+        samples = read_ahead(lambda index: _read(load, names, index), range(len(names)))
+        for index, sample in tqdm(samples, "reading", len(names), disable=None):
+            if isinstance(sample, DentalzooError):
+                if strict or not isinstance(sample, BadFile):
+                    raise sample
+                self.skipped.append((names[index], sample.reason))
+                log.warning("skipped %s", sample)
+                continue
+            if not self.arrays:
+                self.arrays = {
+                    key_: self._allocate(key_, (len(names), *value.shape), value.dtype)
+                    for key_, value in sample.items()
+                }
+            for key_, value in sample.items():
+                self.arrays[key_][kept] = value
+            self.names.append(names[index])
+            kept += 1
         if not kept:
             raise DentalzooError(
                 f"no sample could be read; at least 1 is needed. Received: {len(names)} samples, "
@@ -134,24 +133,11 @@ class Cache:
         return True
 
 
-def _try(load, names, index):
+def _read(load, names, index):
     try:
         return load(index)
-    except BadFile as error:
-        return error
     except OSError as error:
-        return BadFile(names[index], f"it cannot be read. Received: {error}")
-
-
-def _ahead(pool, work, count: int, depth: int):
-    """Results of work(0), work(1), ... in order, at most `depth` of them under way."""
-    pending = []
-    for index in range(count):
-        pending.append(pool.submit(work, index))
-        if len(pending) == depth:
-            yield pending.pop(0).result()
-    for future in pending:
-        yield future.result()
+        raise BadFile(names[index], f"it cannot be read. Received: {error}") from error
 
 
 def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import write_png
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
@@ -24,7 +25,6 @@ from dentalzoo.segmentation.inference import (
     check_threshold,
     make_folder,
     num_channels,
-    read_ahead,
     segment,
 )
 

@@ -1,10 +1,7 @@
 """What measuring and applying a bundle share: masks from pictures, and reading ahead."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,30 +44,6 @@ def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.nda
     if threshold is None:
         return results["mask"]
     return (results["probabilities"] > threshold).astype(np.uint8)
-
-
-def read_ahead(
-    read: Callable[[Any], Any], items: Iterable[Any], ahead: int = 2
-) -> Iterator[tuple[Any, Any]]:
-    """Yields each item with `read(item)`, or with the DentalzooError it raised, in order.
-
-    While one is being used, the next `ahead` are read in the background, and no more than that.
-    """
-    with ThreadPoolExecutor(ahead) as pool:
-        waiting = deque()
-        for item in items:
-            waiting.append((item, pool.submit(read, item)))
-            if len(waiting) > ahead:
-                yield _result(*waiting.popleft())
-        while waiting:
-            yield _result(*waiting.popleft())
-
-
-def _result(item, future) -> tuple[Any, Any]:
-    try:
-        return item, future.result()
-    except DentalzooError as error:
-        return item, error
 
 
 def make_folder(out: Path, inputs: Iterable[Path]) -> None:

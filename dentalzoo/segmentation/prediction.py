@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import list_images, read_image, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.segmentation.drawing import overlay as draw_overlay
@@ -18,7 +19,6 @@ from dentalzoo.segmentation.inference import (
     check_threshold,
     make_folder,
     num_channels,
-    read_ahead,
     segment,
 )
 
