@@ -87,8 +87,8 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
     return Section(
         title="Teeth on panoramic films",
         text=[
-            f"{bundle.metadata['summary']}, as the bundle {bundle.name}. It was trained on real "
-            "films. These films are drawn, and where the teeth are is known exactly.",
+            f"{bundle.metadata['summary']}, as the bundle {bundle.name}. It was trained on drawn "
+            "films, then on real ones. These are new and drawn, so where the teeth are is known.",
             "The scores below say that it works, not how well it does on real films; "
             "docs/models/panoramic_unet.md says that.",
         ],
