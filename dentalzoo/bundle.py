@@ -17,7 +17,7 @@ from typing import Any
 
 from dentalzoo import hub, integrity, registry
 from dentalzoo.card import model_card
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.files import write_atomically, write_json
 
 FORMAT = 1  # of metadata.json and the folder
@@ -79,10 +79,9 @@ class Bundle:
                 f"{name} ran out of memory; send smaller pictures or batches. Received: {shapes}"
             ) from None
         except tf.errors.InvalidArgumentError as error:
-            reason = next((line for line in error.message.splitlines() if line.strip()), "")
             shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
             raise DentalzooError(
-                f"{name} refused its input: {reason}. Received: {shapes}"
+                f"{name} refused its input: {reason_of(error)}. Received: {shapes}"
             ) from None
         return {
             key: value.numpy()[0] if single else value.numpy() for key, value in results.items()
@@ -121,6 +120,8 @@ def _as_input(key: str, spec: dict, array) -> tuple[Any, bool]:
         raise DentalzooError(
             f"{key} is {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
         )
+    if not array.size:
+        raise DentalzooError(f"{key} holds nothing. Received: shape {array.shape}")
     rank = len(spec["shape"])
     if rank == 4 and array.ndim == 2:
         array = array[..., None]

@@ -39,3 +39,15 @@ def require(module: str, extra: str) -> ModuleType:
             f"{module} is needed for this and cannot be imported ({error}). "
             f"Install it with: pip install 'dentalzoo[{extra}]'. Received: no module {module!r}"
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The line of a TensorFlow error that says what was wrong, without the trace around it."""
+    lines = [line.strip() for line in str(getattr(error, "message", error)).splitlines()]
+    frames = ("Graph execution error", "Detected at", "File ", "<stack traces", "[[")
+    lines = [line for line in lines if line and not line.startswith(frames)] or [repr(error)]
+    line = next((line for line in lines if "BadFile: " in line), lines[0])
+    line = line.rpartition("BadFile: ")[2]
+    if line.startswith("assertion failed: ["):
+        line = line.removeprefix("assertion failed: [").partition("]")[0]
+    return line

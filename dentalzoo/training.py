@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dentalzoo import bundle, registry, tasks
 from dentalzoo.distribute import strategy as find_strategy
-from dentalzoo.errors import DentalzooError, MissingSplit
+from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.files import remove_leftovers, write_json
 from dentalzoo.run_state import Run
 
@@ -139,7 +139,8 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
             steps_per_epoch=steps,
             callbacks=run.callbacks(),
             shuffle=False,  # the dataset has its order
-            verbose=1 if sys.stdout.isatty() else 0,
+            # A bar in a terminal, else a line per epoch: of the log where it is shown.
+            verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
         )
     run.draw()
     final = module.build_model(bundle.inference_config(config))
@@ -181,13 +182,9 @@ def _fit(model, run, dataset, **options) -> None:
         hint = ""
         if isinstance(error, tf.errors.ResourceExhaustedError):
             hint = "A smaller batch_size or input_size needs less memory. "
-        lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-        named = [line.partition("BadFile: ")[2] for line in lines if "BadFile: " in line]
-        frame = ("Graph execution error", "Detected at node", "File ")
-        reason = next(iter([*named, *(line for line in lines if not line.startswith(frame))]), "")
         raise DentalzooError(
             f"training stopped in epoch {run.epoch + 1}; what was saved before is intact. {hint}"
-            f"Received: {reason}"
+            f"Received: {reason_of(error)}"
         ) from error
 
 
