@@ -139,14 +139,6 @@ def test_encoder_weights_from_a_file_and_a_clear_word_without(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
-def test_imagenet_weights_of_the_slim_encoder(shared_data):
-    file = shared_data / "mobilenet_2_5_224_tf_no_top.h5"
-    if not file.is_file():
-        pytest.skip("the ImageNet weights of MobileNet 0.25 are not there")
-    assert dz.build("panoramic_unet", "light", encoder_weights=str(file))
-
-
 # ----------------------------------------------------------------------------------------- recipe
 
 
