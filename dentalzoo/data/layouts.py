@@ -64,7 +64,7 @@ class Tree:
         found = defaultdict(list)
         for folder in self.folders:
             for picture in folder.pictures if folder.role != "masks" else ():
-                found[_normal(picture.name)].append((picture, folder))
+                found[normal(picture.name)].append((picture, folder))
         return found
 
     def name(self, path: Path) -> str:
@@ -180,11 +180,11 @@ def unused(tree: Tree, folder: Folder, pictures: list[Path], reason: str) -> lis
 def _pair(tree, images, masks, split, pairs, skips) -> None:
     by_name, by_stem = {}, defaultdict(list)
     for image in images:
-        by_name[_normal(image.name)] = image
-        by_stem[_normal(image.stem)].append(image)
+        by_name[normal(image.name)] = image
+        by_stem[normal(image.stem)].append(image)
     claims = defaultdict(list)
     for mask in masks:
-        stem = _normal(mask.stem)
+        stem = normal(mask.stem)
         match = _MASK_STEM.fullmatch(stem)
         for text in (stem, match[1] if match else ""):
             owners = [by_name[text]] if text in by_name else by_stem.get(text, [])
@@ -207,7 +207,7 @@ def _pair(tree, images, masks, split, pairs, skips) -> None:
             skips.append(Skip(tree.name(image), "image without mask", split))
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
     """One spelling for names that look alike: some file systems decompose accents."""
     return unicodedata.normalize("NFC", name)
 
@@ -215,7 +215,7 @@ def _normal(name: str) -> str:
 def find_picture(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
     """The files an annotation file may mean by `file_name`; never one outside the data folder."""
     file_name = file_name.replace("\\", "/")
-    found = tree.pictures_by_name.get(_normal(file_name.rsplit("/", 1)[-1]), [])
+    found = tree.pictures_by_name.get(normal(file_name.rsplit("/", 1)[-1]), [])
     for fits in (
         lambda picture, folder: picture == source.parent / file_name,
         lambda picture, folder: folder.path == source.parent,
@@ -255,7 +255,7 @@ def read_splits(path: Path) -> dict[str, str]:
         split = split_word(word)
         if not split:
             raise BadFile(path, f"line {number}: a split is one of {SPLITS}. Received: {word!r}")
-        if splits.setdefault(_normal(name), split) != split:
+        if splits.setdefault(normal(name), split) != split:
             raise BadFile(
                 path,
                 f"line {number}: {name!r} may be in one split. Received: {splits[name]}, {split}",
@@ -265,4 +265,4 @@ def read_splits(path: Path) -> dict[str, str]:
 
 def split_row(image: Path, rows: Iterable[str]) -> str | None:
     """The row of `split.csv` that means `image`: by its name, or by its stem."""
-    return next((n for n in (_normal(image.name), _normal(image.stem)) if n in rows), None)
+    return next((n for n in (normal(image.name), normal(image.stem)) if n in rows), None)

@@ -121,7 +121,7 @@ def find_masks(
                 f"or from split.csv (id,split). Received: {dict(present)}"
             )
     skipped = [(skip.name, skip.reason) for skip in skips]
-    _report(skipped)
+    report_skipped(skipped)
     return MaskDataset(_with_unique_names(tree, samples), names or ("foreground",), skipped)
 
 
@@ -200,7 +200,7 @@ def check(
         if keep:
             keep(len(good), arrays)
         good.append(sample)
-    _report(bad)
+    report_skipped(bad)
     if not good:
         first = f"; the first: {bad[0][1]}" if bad else ". Received: no sample"
         raise DentalzooError(f"none of {len(dataset)} pictures can be used{first}")
@@ -375,7 +375,7 @@ def _with_unique_names(tree: layouts.Tree, samples: list[MaskSample]) -> list[Ma
     ]
 
 
-def _report(skipped: list[tuple[str, str]]) -> None:
+def report_skipped(skipped: list[tuple[str, str]]) -> None:
     if len(skipped) <= _MAX_LINES:
         for name, reason in skipped:
             _log.warning("skipped %s: %s", name, reason)
