@@ -147,12 +147,34 @@ def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> np.n
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def balanced_order(count: int, copies: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """An order that visits each of `count` samples `copies` times, in balanced batches.
+
+    Where a batch has room for all samples, each batch holds each of them, and as often as another
+    but for one visit, which falls to them in turn: of 3 samples, 4, 3 and 3 in a batch of 10. What
+    does not fill a last batch is left out then. Otherwise the visits are shuffled.
+
+    Returns:
+        (M,) int64, M at most count * copies.
+    """
+    random = np.random.default_rng([seed, epoch])
+    visits = np.arange(count * copies) % count
+    if count > batch_size:
+        return random.permutation(visits)
+    whole = len(visits) // batch_size * batch_size or len(visits)
+    order = random.permutation(count)[visits[:whole]]
+    for start in range(0, whole, batch_size):
+        random.shuffle(order[start : start + batch_size])
+    return order
+
+
 def batches(
     cache: Cache,
     batch_size: int,
     *,
     epochs: range = range(1),
     shuffle: bool = False,
+    order: Callable[[int], np.ndarray] | None = None,
     augment: Callable[[dict, int, int], dict] | None = None,
     finish: Callable[[dict], dict] | None = None,
     seed: int = 0,
@@ -167,6 +189,8 @@ def batches(
         batch_size: samples per batch; the last batch of an epoch holds the rest.
         epochs: which epochs to deliver, one after the other.
         shuffle: whether each epoch has an order of its own.
+        order: the order of an epoch instead: epoch -> (M,) indices of samples, each as often as
+            it is to be visited; M is the same in each epoch.
         augment: called as augment(sample, epoch, index) on NumPy arrays; keeps the dtypes.
         finish: maps a batch of tensors to what the model reads, for example float32 in [0, 1].
         seed: seed of the orders.
@@ -184,8 +208,10 @@ def batches(
     """
     import tensorflow as tf
 
+    order = order or (lambda epoch: epoch_order(len(cache), seed, epoch, shuffle))
     index, shards = shard
-    share = len(range(index, len(cache), shards)) // devices * devices
+    visits = len(order(epochs.start))
+    share = len(range(index, visits, shards)) // devices * devices
     if batch_size < 1 or not 0 <= index < shards or not share:
         raise DentalzooError(
             "a batch size of at least 1 and a shard (index, number) with index < number <= samples "
@@ -198,8 +224,8 @@ def batches(
             f"a batch size that {devices} devices can share was expected. Received: {batch_size}"
         )
 
-    def order(epoch):
-        return epoch_order(len(cache), seed, int(epoch), shuffle)[index::shards][:share]
+    def visited(epoch):
+        return order(int(epoch))[index::shards][:share]
 
     def gather(epoch, chosen):
         rows = {key: array[chosen] for key, array in cache.arrays.items()}
@@ -228,7 +254,7 @@ def batches(
         return batch if finish is None else finish(batch)
 
     def one_epoch(epoch):
-        chosen = tf.numpy_function(order, [epoch], tf.int64)
+        chosen = tf.numpy_function(visited, [epoch], tf.int64)
         chosen.set_shape((None,))
         steps = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
         return steps.map(lambda rows: (epoch, rows))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.augment import Augment, albumentations
-from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.data.pipeline import Cache, balanced_order, batches
 from dentalzoo.errors import BadFile, DentalzooError
 
 
@@ -153,3 +153,26 @@ def test_devices_get_equal_shares(cache):
         batches(cache, 4, devices=3)
     with pytest.raises(DentalzooError, match="Received: batch_size=12"):
         batches(cache, 12, devices=12)
+
+
+def test_an_order_of_its_own_visits_samples_as_often_as_it_says(cache):
+    dataset = batches(cache, 4, epochs=range(2), order=lambda epoch: np.array([epoch, 5, 5, 7, 1]))
+    found = [batch["image"] for batch in read(dataset)]
+    image = cache.arrays["image"]
+    assert len(found) == int(dataset.cardinality()) == 4
+    assert np.array_equal(found[0], image[[0, 5, 5, 7]]) and np.array_equal(found[1], image[[1]])
+    assert np.array_equal(found[2], image[[1, 5, 5, 7]])
+
+
+def test_balanced_batches_hold_every_sample_as_often_as_another():
+    order = balanced_order(3, 500, 10, seed=1, epoch=0)
+    counts = [np.bincount(batch, minlength=3) for batch in order.reshape(150, 10)]
+    assert all(sorted(count) == [3, 3, 4] for count in counts)
+    assert np.array_equal(np.bincount(order), [500, 500, 500])
+    assert np.array_equal(order, balanced_order(3, 500, 10, seed=1, epoch=0))
+    assert not np.array_equal(order, balanced_order(3, 500, 10, seed=1, epoch=1))
+    assert all(
+        set(batch) == set(range(7)) for batch in balanced_order(7, 9, 10, 0, 0).reshape(6, 10)
+    )
+    assert np.array_equal(np.bincount(balanced_order(12, 5, 10, 0, 0)), np.full(12, 5))
+    assert sorted(balanced_order(3, 2, 10, 0, 0)) == [0, 0, 1, 1, 2, 2]

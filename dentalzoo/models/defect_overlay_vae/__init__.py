@@ -1,0 +1,430 @@
+"""A variational autoencoder that overlays several defects by summing latent vectors.
+
+Malyshev et al., GraphiCon 2021: a variational autoencoder for pictures of surface defects. Network:
+the example "Variational AutoEncoder" of keras.io (F. Chollet, 2020).
+
+An encoder turns a grey picture of a defect into mean and variance of a normal distribution over a
+plane, a sample of it goes through a decoder, and the picture comes back. A grid of points of the
+plane, decoded, shows what lies between the pictures. The sum of the vectors of several pictures,
+decoded, is meant to show all their defects in one: an overlay.
+
+Inputs: image (B, H, W, C) float32 in [0, 1], H and W as in the config, C = 1 or 3.
+Outputs: z_mean, z_log_var, z (B, D) and reconstruction (B, H, W, C) float32 in [0, 1]. The
+SavedModel takes uint8 pictures of any size, see `signatures`.
+
+Differences from the paper:
+- It does not state the size of its pictures; here 64x64. Its 80 pictures of cracks are private.
+- Two forms of the loss were in use in its year. `paper` sums the KL divergence over the latent
+  units; `kl_reduction="mean"` is the older form.
+- `few` is section 4, a few pictures copied 500 times: copies are visits of the same picture, and
+  every minibatch holds every picture.
+- Run literally, the recipe often ends with dead ReLU units and one picture for every point, and a
+  sum of latent vectors seldom shows more than one defect. `robust` and `robust_few` are ours:
+  latent units have a place in the picture, and sums of latent vectors are trained to decode to
+  what an overlay of their pictures should be.
+
+Example:
+    >>> import dentalzoo as dz
+    >>> vae = dz.train("defect_overlay_vae", data="surfaces", out="runs/vae", variant="robust")
+    >>> both = vae.overlay(np.stack([crack, pore]), np.ones(2, "float32"))["image"]
+"""
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dentalzoo.config import (
+    check_choices,
+    check_filters,
+    check_numbers,
+    check_size,
+    check_whole_numbers,
+    make_tuples,
+)
+from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
+from dentalzoo.data.pipeline import Cache, balanced_order, batches, epoch_order
+from dentalzoo.errors import DentalzooError
+from dentalzoo.hub import Weights
+
+log = logging.getLogger("dentalzoo")
+
+ABOUT = {
+    "paper": "Malyshev et al., variational autoencoder for pictures of defects, GraphiCon 2021",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size; pictures of a surface with a defect",
+    "outputs": "z_mean, z_log_var, z: float32 (B, D) or (D,); image: float32 (B, H, W, C) or "
+    "(H, W, C) in [0, 1]",
+    "intended_use": "Research and training pictures for the inspection of surfaces. An overlay is "
+    "no evidence of how real defects meet.",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network and of its training; the defaults are the paper's."""
+
+    network: str = "conv"  # the Keras example; or map, ours: units with a place in the picture
+    input_size: tuple[int, int] = (64, 64)  # not stated; ours: (height, width)
+    channels: int = 1  # section 3: black and white
+    latent_dim: int = 2  # section 3
+    filters: tuple[int, ...] = (32, 64)  # the Keras example
+    hidden: int = 16  # the Keras example; of conv
+    hidden_activation: str = "relu"  # the Keras example; of conv
+    activation: str = "relu"  # the Keras example
+    likelihood: str = "bernoulli"  # the Keras example; or gaussian
+    sigma: float = 0.1  # ours: deviation of the gaussian likelihood
+    beta: float = 1.0  # the Keras example has none
+    kl_reduction: str = "sum"  # the Keras example; its first form of 2020: mean
+    free_bits: float = 0.0  # ours: nats per latent unit without a price
+    warmup_epochs: int = 0  # ours: epochs over which beta rises from 0
+    mixture: float = 0.0  # ours: weight of the loss of overlays
+    averaged: int = 0  # ours: the first latent units are of the background, which is averaged
+    defects: str = "dark"  # ours: or bright, or both; which is seen where they meet
+    overlay: str = "sum"  # section 4; ours: mean, or maximum: of the decoded pictures
+    invert: bool = False  # ours: the network works on 1 - image
+    copies: int = 1  # section 3; section 4: 500
+    stratified: bool = False  # section 4: every minibatch holds every picture
+    crops: str | None = None  # ours: masks or boxes cut single defects out
+    margin: float = 1.3  # ours: side of a crop in sides of its box
+    window: int | None = None  # ours: side of a crop in pixels instead
+    holdout: float = 0.0  # the paper keeps no pictures for validation
+    scan: tuple[float, ...] = (-15.0, 15.0, -10.0, 10.0)  # section 3: ranges of the two units
+    scan_step: float = 0.1  # section 3
+    optimizer: str = "rmsprop"  # section 3; or adam
+    learning_rate: float = 2e-3  # section 3
+    schedule: str = "constant"  # section 3; or cosine
+    batch_size: int = 10  # section 3
+    epochs: int = 100  # section 3; section 4: 20
+    monitor: str = "val_loss"  # ours
+    monitor_mode: str = "min"  # ours
+
+    def __post_init__(self):
+        check_choices(
+            self,
+            network=("conv", "map"),
+            channels=(1, 3),
+            hidden_activation=ACTIVATIONS,
+            activation=ACTIVATIONS,
+            likelihood=("bernoulli", "gaussian"),
+            kl_reduction=("sum", "mean"),
+            overlay=("sum", "mean", "maximum"),
+            defects=tuple(_POLARITY),
+            invert=(True, False),
+            stratified=(True, False),
+            crops=CROPS,
+            optimizer=("rmsprop", "adam"),
+            schedule=("constant", "cosine"),
+            monitor_mode=("max", "min"),
+        )
+        check_whole_numbers(self, "latent_dim", "hidden", "copies", "batch_size", "epochs")
+        check_whole_numbers(self, "warmup_epochs", least=0)
+        check_whole_numbers(self, "averaged", least=0, most=self.latent_dim - 1)
+        if self.window is not None:
+            check_whole_numbers(self, "window")
+        check_filters(self)
+        check_numbers(
+            self,
+            sigma=(1e-3, 1),
+            beta=(0, math.inf),
+            free_bits=(0, math.inf),
+            mixture=(0, math.inf),
+            margin=(1, 100),
+            holdout=(0, 0.9),
+            scan_step=(1e-3, math.inf),
+            learning_rate=(0, math.inf),
+        )
+        check_size(self, "input_size", multiple=2 ** len(self.filters))
+        make_tuples(self, "scan")
+        if len(self.scan) != 4:
+            raise DentalzooError(
+                f"scan is (from, to) of the first unit and of the second. Received: {self.scan}"
+            )
+        places = math.prod(side // 2 ** len(self.filters) for side in self.input_size)
+        if self.network == "map" and self.latent_dim % places:
+            raise DentalzooError(
+                f"the map network has latent_dim = {places} times the number of maps. "
+                f"Received: {self.latent_dim}"
+            )
+
+
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "silu", "gelu", "tanh", "sigmoid", "linear")
+_POLARITY = {"dark": -1, "bright": 1, "both": 0}
+
+_PAPER = Config()
+_FEW = dataclasses.replace(_PAPER, copies=500, stratified=True, epochs=20)
+_ROBUST = dataclasses.replace(
+    _PAPER,
+    network="map",
+    latent_dim=1024,
+    averaged=256,
+    activation="leaky_relu",
+    likelihood="gaussian",
+    sigma=0.03,
+    mixture=1.0,
+    copies=10,
+    optimizer="adam",
+    schedule="cosine",
+    epochs=20,
+)
+VARIANTS = {
+    "paper": _PAPER,
+    "few": _FEW,
+    "robust": _ROBUST,
+    "robust_few": dataclasses.replace(_ROBUST, copies=500, stratified=True, epochs=10),
+    "tiny": dataclasses.replace(
+        _PAPER, input_size=(16, 16), filters=(8, 8), epochs=2, batch_size=4
+    ),
+}
+
+
+def make_dataset(
+    data_dir: str | Path,
+    split: str | None,
+    config: Config,
+    *,
+    training: bool = False,
+    epochs: range = range(1),
+    seed: int = 0,
+    cache: str | Path | None = None,
+    devices: int = 1,
+):
+    """Batches of pictures of defects.
+
+    Args:
+        data_dir: a folder of pictures, see docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all pictures.
+        config: size, channels, polarity, crops, hold-out, copies and batch size.
+        training: shuffle, and visit every picture `copies` times an epoch.
+        epochs: the epochs to deliver, one after the other.
+        seed: seed of the order.
+        cache: folder for the resized pictures; memory where None.
+        devices: see `dentalzoo.data.pipeline.batches`.
+
+    Returns:
+        A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}, inverted where the config
+        says so. Bad files are logged and left out.
+
+    Raises:
+        DentalzooError: no picture of the split can be used, or `stratified` and more pictures than
+            a batch holds.
+    """
+    import tensorflow as tf
+
+    found = find_pictures(
+        data_dir,
+        split,
+        crops=config.crops,
+        margin=config.margin,
+        window=config.window,
+        holdout=config.holdout,
+    )
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load_picture(found.samples[index], config.input_size, config.channels)
+        return {"image": sample["image"]}
+
+    samples = Cache(
+        [sample.name for sample in found.samples],
+        read,
+        folder=cache,
+        fingerprint=(found.fingerprint, config.input_size, config.channels),
+    )
+    if training and config.stratified and len(samples) > config.batch_size:
+        raise DentalzooError(
+            f"stratified: every minibatch holds every picture. At most {config.batch_size} "
+            f"pictures were expected (batch_size), or stratified=False. Received: {len(samples)}"
+        )
+
+    def order(epoch):
+        if config.stratified:
+            return balanced_order(len(samples), config.copies, config.batch_size, seed, epoch)
+        return epoch_order(len(samples) * config.copies, seed, epoch) % len(samples)
+
+    def finish(batch):
+        image = tf.cast(batch["image"], tf.float32) / 255.0
+        return {"image": 1.0 - image if config.invert else image}
+
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=epochs,
+        order=order if training else None,
+        finish=finish,
+        seed=seed,
+        devices=devices,
+    )
+
+
+# ------------------------------------------------------------------------------------ the network
+
+
+def build_model(config: Config):
+    """Builds the autoencoder.
+
+    Returns:
+        A `dentalzoo.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
+        z_log_var, z.
+    """
+    from dentalzoo.models.defect_overlay_vae.networks import map_decoder, map_encoder
+    from dentalzoo.models.defect_overlay_vae.overlays import OverlayVAE
+    from dentalzoo.vae import conv_decoder, conv_encoder
+
+    if config.network == "map":
+        encoder, decoder = map_encoder(config), map_decoder(config)
+    else:
+        shape = config.input_size, config.channels, config.latent_dim
+        encoder = conv_encoder(
+            *shape,
+            filters=config.filters,
+            hidden=config.hidden,
+            hidden_activation=config.hidden_activation,
+            activation=config.activation,
+        )
+        decoder = conv_decoder(*shape, filters=config.filters[::-1], activation=config.activation)
+    return OverlayVAE(
+        encoder,
+        decoder,
+        likelihood=config.likelihood,
+        sigma=config.sigma,
+        beta=config.beta,
+        kl_reduction=config.kl_reduction,
+        free_bits=config.free_bits,
+        averaged=config.averaged,
+        polarity=_polarity(config),
+        mixture=config.mixture,
+        separated=config.stratified,
+        name="defect_overlay_vae",
+    )
+
+
+def _polarity(config: Config) -> int:
+    """Of the defects as the network sees them."""
+    return -_POLARITY[config.defects] if config.invert else _POLARITY[config.defects]
+
+
+def compile_model(model, config: Config, steps: int = 1) -> None:
+    """Compiles the model with the config's optimizer; it carries its own loss.
+
+    Args:
+        steps: number of training steps, over which a cosine schedule falls to zero.
+    """
+    import keras
+
+    model.warmup_steps = steps * config.warmup_epochs // config.epochs
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    optimizer = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
+    model.compile(optimizer=optimizer[config.optimizer](rate))
+
+
+LEAST_KL = 0.1  # nats a picture: with less, every picture is encoded as the same distribution
+LEAST_SEPARATION = 3.0  # deviations: with less, samples of one picture are taken for another's
+
+
+def callbacks(config: Config) -> list:
+    """A check of every epoch that says once, in the log, that the latent space has collapsed."""
+    import keras
+
+    class TellCollapse(keras.callbacks.Callback):
+        said = False
+
+        def on_epoch_end(self, epoch, logs=None):
+            reason = collapse(logs or {})
+            if reason and not self.said:
+                self.said = True
+                log.warning(
+                    "epoch %d: %s. If this stays so: another seed, hidden_activation=leaky_relu, "
+                    "invert=True (dark surfaces), or the variant robust",
+                    epoch + 1,
+                    reason,
+                )
+
+    return [TellCollapse()]
+
+
+def collapse(logs: dict[str, float]) -> str:
+    """What is wrong with the latent space by the measures of an epoch; empty where nothing is."""
+    kl, apart = logs.get("kl_loss", math.inf), logs.get("separation", math.inf)
+    if kl < LEAST_KL:
+        return f"the latent space has collapsed, every picture is encoded alike (KL {kl:.2g} nats)"
+    if apart < LEAST_SEPARATION:
+        return f"two pictures share a place in the latent space ({apart:.2g} deviations apart)"
+    return ""
+
+
+# ------------------------------------------------------------------------------------- in service
+
+
+def scan_points(config: Config) -> np.ndarray:
+    """The grid of the latent plane that section 3 decodes, (rows, columns, 2) float32.
+
+    The first unit changes along the first axis: 301 x 201 points with the paper's ranges.
+
+    Raises:
+        DentalzooError: the latent space is no plane.
+    """
+    if config.latent_dim != 2:
+        raise DentalzooError(f"a scan needs latent_dim=2. Received: {config.latent_dim}")
+    units = (
+        start + config.scan_step * np.arange(round((stop - start) / config.scan_step) + 1)
+        for start, stop in (config.scan[:2], config.scan[2:])
+    )
+    return np.stack(np.meshgrid(*units, indexing="ij"), axis=-1).astype(np.float32)
+
+
+def signatures(model, config: Config) -> dict:
+    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+
+    - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
+      image as the network reads it, float32 (B, H, W, C) in [0, 1], not inverted.
+    - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1], not inverted.
+    - `overlay`: images uint8 (K, h, w, 1 or 3) and weights float32 (K,) -> image float32 (H, W, C)
+      in [0, 1] and z (D,): the overlay of the config's method, with the weighted sum of the means.
+
+    Args:
+        model: has the callables `encoder` and `decoder`.
+    """
+    import tensorflow as tf
+
+    from dentalzoo.data.graph import picture_spec
+    from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite
+    from dentalzoo.vae import latent_signatures
+
+    functions = latent_signatures(model, config, config.invert)
+
+    @tf.function(input_signature=[picture_spec(), tf.TensorSpec((None,), tf.float32, "weights")])
+    def overlay(images, weights):
+        tf.debugging.assert_equal(
+            tf.shape(images)[0], tf.shape(weights)[0], "one weight for each picture was expected"
+        )
+        tf.debugging.assert_positive(tf.reduce_sum(weights), "the weights' sum is positive")
+        means = functions["encode"](images)["z_mean"]
+        z = combine(means, weights, config.averaged)
+        if config.overlay == "maximum":
+            decoded = functions["decode"](means)["image"]
+            polarity = _POLARITY[config.defects]
+            image = composite(decoded, background(decoded), weights, polarity)
+            return {"image": image, "z": z}
+        if config.overlay == "mean":
+            z = combine(means, weights, config.latent_dim)
+        return {"image": functions["decode"](z[None])["image"][0], "z": z}
+
+    return {**functions, "overlay": overlay}
+
+
+PRETRAINED: dict[str, Weights] = {}
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Two phantoms as `make_dataset` would deliver them."""
+    from dentalzoo.data.images import resize
+    from dentalzoo.data.phantoms import defect
+
+    drawn = [defect(seed, kind).image[..., None] for seed, kind in enumerate(("crack", "pore"))]
+    drawn = [np.repeat(resize(image, config.input_size), config.channels, -1) for image in drawn]
+    images = np.stack(drawn).astype(np.float32) / 255
+    return {"image": 1 - images if config.invert else images}

@@ -1,0 +1,161 @@
+"""Sums of the latent vectors of defect_overlay_vae, and the pictures that they should decode to."""
+
+import numpy as np
+from keras import metrics, ops
+
+from dentalzoo.vae import VAE, log_likelihood
+
+_TAPS = 13  # pixels of a row or column whose median is the background, every second of 64
+_FAINT, _POWER = (
+    0.02,
+    6,
+)  # below a fortieth of the grey range grain is averaged, above one defect wins
+_OTHER = 0.25  # what counts of a stain that is bright where defects are dark
+
+
+def combine(z, weights, averaged: int = 0):
+    """The sum of latent vectors, of which the first `averaged` units are averaged instead.
+
+    Args:
+        z: (K, ..., D).
+        weights: (K, ...), one or more of them positive.
+        averaged: units that say what is behind the defects; two such do not add up.
+
+    Returns:
+        (..., D).
+    """
+    weights = ops.cast(weights, z.dtype)[..., None]
+    total = ops.sum(weights * z, axis=0)
+    if not averaged:
+        return total
+    mean = total[..., :averaged] / ops.sum(weights, axis=0)
+    return ops.concatenate([mean, total[..., averaged:]], axis=-1)
+
+
+def background(images):
+    """Pictures without what is narrow: medians along the rows, then along the columns.
+
+    Args:
+        images: (..., H, W, C) float32.
+    """
+    for axis in (-2, -3):
+        side = images.shape[axis]
+        taps = (np.arange(_TAPS) - _TAPS // 2) * max(1, side // 32)
+        places = np.clip(np.arange(side)[:, None] + taps, 0, side - 1)
+        # (..., H, W, taps, C) or (..., H, taps, W, C), with the taps last for sorting.
+        found = ops.moveaxis(ops.take(images, places, axis=axis), axis, -1)
+        images = ops.sort(found, axis=-1)[..., _TAPS // 2]
+    return images
+
+
+def composite(images, behind, weights, polarity: int = -1):
+    """What an overlay should be: the mean of the backgrounds and, on it, every defect.
+
+    Where defects meet the strongest is seen. The grain of the surfaces is averaged.
+
+    Args:
+        images: (K, ..., H, W, C) float32 in [0, 1].
+        behind: their `background`.
+        weights: (K, ...), not negative: contrasts of the defects and shares of the backgrounds.
+        polarity: -1 where defects are darker than the surface, 1 where they are brighter, 0 for
+            either.
+
+    Returns:
+        (..., H, W, C) float32 in [0, 1].
+    """
+    weights = ops.cast(weights, images.dtype)[..., None, None, None]
+    defects = weights * (images - behind)
+    seen = _smooth(defects)
+    strength = ops.abs(seen)
+    if polarity:
+        strength = strength * ops.where(polarity * seen < 0, _OTHER, 1.0)
+    shares = ops.sign(weights) * (strength**_POWER + _FAINT**_POWER)
+    defects = ops.sum(shares * defects, axis=0) / ops.sum(shares, axis=0)
+    behind = ops.sum(weights * behind, axis=0) / ops.sum(weights, axis=0)
+    return ops.clip(behind + defects, 0.0, 1.0)
+
+
+def _smooth(images):
+    """A Gaussian mean over a pixel of 64; products of matrices, the same on each backend."""
+
+    def gaussian(side):
+        distance = np.subtract.outer(np.arange(side), np.arange(side)) * (64 / side)
+        rows = np.exp(-0.5 * distance**2)
+        return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    rows, columns = (gaussian(side) for side in images.shape[-3:-1])
+    return ops.einsum("ih,...hwc,jw->...ijc", rows, images, columns)
+
+
+class OverlayVAE(VAE):
+    """A variational autoencoder that can learn that sums of its latent vectors are overlays.
+
+    Args:
+        encoder, decoder, options: of `dentalzoo.vae.VAE`.
+        averaged: see `combine`.
+        polarity: see `composite`.
+        mixture: factor on the negative log-likelihood of `composite` under the sum of the latent
+            vectors of two or three pictures of the batch.
+        separated: report `separation`.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        *,
+        averaged: int = 0,
+        polarity: int = -1,
+        mixture: float = 0.0,
+        separated: bool = False,
+        **options,
+    ):
+        super().__init__(encoder, decoder, **options)
+        self.averaged, self.polarity = averaged, polarity
+        self.mixture, self.separated = mixture, separated
+        if mixture:
+            self.mixture_tracker = metrics.Mean(name="mixture_loss")
+        if separated:
+            self.separation_tracker = metrics.Mean(name="separation")
+
+    def losses_of(self, image, outputs: dict, training: bool = False):
+        loss, reconstruction, kl = super().losses_of(image, outputs, training)
+        if self.separated:
+            found = separation(image, outputs["z_mean"], outputs["z_log_var"])
+            self.separation_tracker.update_state(found)
+        if self.mixture:
+            missed = self._missed_overlays(ops.cast(image, "float32"), outputs["z"])
+            self.mixture_tracker.update_state(missed)
+            loss = loss + self.mixture * missed
+        return loss, reconstruction, kl
+
+    def _missed_overlays(self, image, z):
+        """Every picture with the one before it in the batch, every second with two."""
+        third = ops.cast(ops.arange(ops.shape(z)[0]) % 2, "float32")
+        weights = ops.stack([ops.ones_like(third), ops.ones_like(third), third])
+        overlays = self.decoder(combine(_rolled(z), weights, self.averaged))
+        behind = _rolled(background(image))
+        wanted = composite(_rolled(image), behind, weights, self.polarity)
+        overlays = ops.cast(overlays, "float32")
+        return -log_likelihood(wanted, overlays, self.likelihood, self.sigma)
+
+    def get_config(self):
+        keys = ("averaged", "polarity", "mixture", "separated")
+        return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
+
+
+def _rolled(batch):
+    """(B, ...) -> (3, B, ...): every sample with the two before it."""
+    return ops.stack([ops.roll(batch, shift, axis=0) for shift in range(3)])
+
+
+def separation(image, z_mean, z_log_var):
+    """The least distance between the means of two pictures in units of the largest deviation.
+
+    Copies of a picture count as one; where all are copies of one the result is infinite.
+    """
+    image = ops.reshape(ops.cast(image, "float32"), (ops.shape(image)[0], -1))
+    differ = ops.max(ops.abs(image[:, None] - image[None]), axis=-1) > 1e-6
+    distances = ops.sqrt(ops.sum(ops.square(z_mean[:, None] - z_mean[None]), axis=-1))
+    nearest = ops.min(ops.where(differ, distances, np.float32(np.inf)))
+    return nearest / ops.exp(0.5 * ops.max(z_log_var))
