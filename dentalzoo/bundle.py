@@ -19,9 +19,9 @@ from dentalzoo import hub, integrity, registry
 from dentalzoo.card import model_card
 from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.files import write_atomically, write_json
+from dentalzoo.storage import STORAGE, store
 
 FORMAT = 1  # of metadata.json and the folder
-STORAGE = ("float32", "float16", "int8")
 
 
 class Bundle:
@@ -206,7 +206,7 @@ def export(
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        stored = _store(model, storage)
+        stored = store(model, storage)
         functions = module.signatures(stored, config)
         for key, function in functions.items():
             setattr(stored, key, function)
@@ -319,55 +319,6 @@ def _describe(function) -> dict:
     concrete = function.get_concrete_function()
     inputs = {spec.name: spec for spec in function.input_signature}
     return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}
-
-
-def _store(model, storage: str):
-    """A tf.Module that holds the model's weights in `storage` and computes in float32.
-
-    Called like the model. `read_weights()` returns the weights in the order of `model.weights`.
-    """
-    import numpy as np
-    import tensorflow as tf
-
-    class Stored(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.stored, self.scales = [], []
-            for weight in model.weights:
-                value, scale = np.asarray(weight), None
-                if value.ndim > 1 and storage == "float16":
-                    value = value.astype(np.float16)
-                elif value.ndim > 1 and storage == "int8":
-                    # Per output channel: the last axis, or the one before in depthwise kernels.
-                    channel = value.ndim - (2 if value.shape[-1] == 1 and value.ndim > 2 else 1)
-                    axes = tuple(axis for axis in range(value.ndim) if axis != channel)
-                    scale = np.abs(value).max(axis=axes, keepdims=True) / np.float32(127)
-                    scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
-                    value = np.round(value / scale).astype(np.int8)
-                self.stored.append(tf.Variable(value, trainable=False))
-                self.scales.append(tf.Variable(np.float32(1) if scale is None else scale))
-
-        @tf.function(input_signature=[])
-        def read_weights(self):
-            return [
-                tf.cast(value, tf.float32) * scale
-                if value.dtype == tf.int8
-                else tf.cast(value, tf.float32)
-                for value, scale in zip(self.stored, self.scales, strict=True)
-            ]
-
-        def __call__(self, inputs):
-            values = dict(zip(map(id, model.weights), self.read_weights(), strict=True))
-            outputs, _ = model.stateless_call(
-                [values[id(v)] for v in model.trainable_variables],
-                # Seeds of dropout are no weights and are not used here.
-                [values.get(id(v), v.value) for v in model.non_trainable_variables],
-                inputs,
-                training=False,
-            )
-            return outputs
-
-    return Stored()
 
 
 # ---------------------------------------------------------------------------------------- reading

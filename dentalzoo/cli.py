@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import dentalzoo as dz
 from dentalzoo import registry
-from dentalzoo.bundle import STORAGE
 from dentalzoo.distribute import STRATEGIES
 from dentalzoo.errors import DentalzooError
+from dentalzoo.storage import STORAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--data", required=True)
     add.add_argument("--split", help="train, val or test; all pictures where not given")
     add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
-    add.add_argument("--threshold", type=float)
+    add.add_argument("--threshold", type=float, help="of binary masks")
+    add.add_argument("--count", type=int, help="how many samples or overlays are judged")
+    add.add_argument("--seed", type=int, help="of samples and overlays")
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
     add = command("predict", _predict, "apply a bundle to pictures")
@@ -132,6 +134,26 @@ def _parser() -> argparse.ArgumentParser:
         "--overlay", action="store_true", help="also the picture with the result on it"
     )
     add.add_argument("--threshold", type=float)
+
+    add = command("generate", _generate, "write new pictures that a bundle draws")
+    add.add_argument("bundle")
+    add.add_argument("--out", required=True)
+    add.add_argument("--count", type=int)
+    add.add_argument("--seed", type=int)
+
+    add = command("overlay", _overlay, "put the defects of several pictures onto one")
+    add.add_argument("bundle")
+    add.add_argument("inputs", nargs="+", metavar="FILE")
+    add.add_argument("--out", required=True)
+    add.add_argument("--weights", type=float, nargs="+", help="a number for each picture")
+
+    add = command("enlarge", _enlarge, "make a data set of overlays of a data set's pictures")
+    add.add_argument("bundle")
+    add.add_argument("--data", required=True, help="folder of pictures with masks")
+    add.add_argument("--out", required=True)
+    add.add_argument("--count", type=int, help="how many overlays")
+    add.add_argument("--split", help="whose pictures are combined")
+    add.add_argument("--seed", type=int)
 
     add = command("export", _export, "write a run or a bundle as a bundle, anew")
     add.add_argument("bundle")
@@ -155,11 +177,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--split")
     add.add_argument("--num-classes", type=int, default=1)
 
-    add = command("phantoms", _phantoms, "draw panoramic phantoms with exact labels")
+    add = command("phantoms", _phantoms, "draw pictures with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
+    add.add_argument("--kind", choices=("films", "teeth", "defects"), default="films")
     add.add_argument("--count", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
-    add.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("HEIGHT", "WIDTH"))
+    add.add_argument(
+        "--size", type=int, nargs="+", help="height and width of films (512 1024), else a side (64)"
+    )
     return parser
 
 
@@ -238,6 +263,8 @@ def _evaluate(options):
         split=options.split,
         out=options.out,
         threshold=options.threshold,
+        count=options.count,
+        seed=options.seed,
     )
     if options.record:
         tasks.record(bundle, report)
@@ -253,7 +280,33 @@ def _predict(options):
         overlay=options.overlay,
         threshold=options.threshold,
     )
-    print(f"{report.written} written to {options.out}, {len(report.failed)} failed")
+    return _told(report, options.out)
+
+
+def _generate(options):
+    report = dz.generate(options.bundle, options.out, count=options.count, seed=options.seed)
+    return _told(report, options.out)
+
+
+def _overlay(options):
+    report = dz.overlay(options.bundle, options.inputs, options.out, weights=options.weights)
+    return _told(report, options.out)
+
+
+def _enlarge(options):
+    report = dz.enlarge(
+        options.bundle,
+        options.data,
+        options.out,
+        count=options.count,
+        split=options.split,
+        seed=options.seed,
+    )
+    return _told(report, options.out)
+
+
+def _told(report, out: str) -> int:
+    print(f"{report.written} written to {out}, {len(report.failed)} failed")
     return 1 if report.failed else 0
 
 
@@ -281,7 +334,14 @@ def _check(options):
 
 
 def _phantoms(options):
-    from dentalzoo.data.phantoms import write_panoramic_dataset
+    from dentalzoo.data import phantoms
 
-    height, width = options.size
-    print(write_panoramic_dataset(options.out, options.count, options.seed, height, width))
+    write, size = {
+        "films": (phantoms.write_panoramic_dataset, (512, 1024)),
+        "teeth": (phantoms.write_tooth_photos, (64,)),
+        "defects": (phantoms.write_defect_dataset, (64,)),
+    }[options.kind]
+    if options.size and len(options.size) != len(size):
+        words = "height and width" if len(size) == 2 else "one number, the side"
+        raise DentalzooError(f"--size of {options.kind} is {words}. Received: {options.size}")
+    print(write(options.out, options.count, options.seed, *(options.size or size)))

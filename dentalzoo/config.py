@@ -52,3 +52,14 @@ def check_size(config, key: str, multiple: int = 1) -> None:
             f"{key} is (height, width), multiples of {multiple}; pictures of other sizes are "
             f"resized to it. Received: {size}"
         )
+
+
+def check_filters(config, key: str = "filters", count: int | None = None) -> None:
+    """The setting is a tuple of positive whole numbers, `count` of them where it is given."""
+    make_tuples(config, key)
+    filters = getattr(config, key)
+    if len(filters) != (count or max(1, len(filters))) or any(
+        not isinstance(number, int) or number < 1 for number in filters
+    ):
+        words = "whole numbers" if count is None else f"{count} whole numbers"
+        raise DentalzooError(f"{key} are {words}, at least 1. Received: {filters}")

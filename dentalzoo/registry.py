@@ -19,6 +19,16 @@ class Entry(NamedTuple):
 
 
 ZOO = {
+    "tooth_vae": Entry(
+        "dentalzoo.models.tooth_vae",
+        "generation",
+        "variational autoencoder: pictures of teeth from samples of a latent space",
+    ),
+    "defect_overlay_vae": Entry(
+        "dentalzoo.models.defect_overlay_vae",
+        "overlay",
+        "variational autoencoder: several defects on one picture by summing latent vectors",
+    ),
     "panoramic_unet": Entry(
         "dentalzoo.models.panoramic_unet",
         "segmentation",

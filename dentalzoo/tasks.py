@@ -1,12 +1,17 @@
 """What can be done with a bundle, by its task; each task is one module."""
 
 import importlib
+import inspect
 from pathlib import Path
 
 from dentalzoo.bundle import Bundle, add_metrics, load
 from dentalzoo.errors import DentalzooError
 
-TASKS = {"segmentation": "dentalzoo.segmentation"}
+TASKS = {
+    "segmentation": "dentalzoo.segmentation",
+    "generation": "dentalzoo.generation",
+    "overlay": "dentalzoo.overlay",
+}
 
 
 def _task_of(bundle: Bundle):
@@ -19,22 +24,41 @@ def _task_of(bundle: Bundle):
     return importlib.import_module(TASKS[task])
 
 
+def _call(verb: str, bundle: Bundle | str | Path, *arguments, **options):
+    """Calls the function `verb` of a bundle's task, with the options that are not None."""
+    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
+    task, module = bundle.metadata["task"], _task_of(bundle)
+    if not hasattr(module, verb):
+        raise DentalzooError(
+            f"{verb} is for bundles of another task. Received: {bundle.name} for {task}"
+        )
+    function = getattr(module, verb)
+    options = {key: value for key, value in options.items() if value is not None}
+    known = list(inspect.signature(function).parameters)[1 + len(arguments) :]
+    for key in options:
+        if key not in known:
+            raise DentalzooError(
+                f"{verb} has these options for {task}: {', '.join(known)}. Received: {key}"
+            )
+    return function(bundle, *arguments, **options)
+
+
 def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
-    """Measures a bundle on annotated data at the pictures' own size.
+    """Measures a bundle on data, annotated where its task needs it.
 
     Args:
         bundle: a loaded bundle, a name such as `panoramic_unet.panoramic_teeth_v1` or a folder.
         data: a folder in a layout of docs/data_formats.md.
-        options: of the task's `evaluate`; for segmentation `split`, `out`, `threshold`.
+        options: of the task's `evaluate`: `split`, `out`, and for segmentation `threshold`, for
+            generation and overlay `count` and `seed`.
 
     Returns:
         The metrics, as written to `out`/evaluation.json.
 
     Raises:
-        DentalzooError: no such bundle, no readable data.
+        DentalzooError: no such bundle, no readable data, an option of another task.
     """
-    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-    return _task_of(bundle).evaluate(bundle, data, **options)
+    return _call("evaluate", bundle, data, **options)
 
 
 def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
@@ -44,16 +68,69 @@ def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
         bundle: a loaded bundle, a name or a folder.
         inputs: paths of pictures and of folders of pictures.
         out: the folder to write to.
-        options: of the task's `predict`; for segmentation `overlay`, `threshold`.
+        options: of the task's `predict`: `overlay`, and for segmentation `threshold`.
 
     Returns:
         The task's report: what was written and what failed.
 
     Raises:
-        DentalzooError: no such bundle, no picture, or `out` is a folder of the inputs.
+        DentalzooError: no such bundle, no picture, `out` is a folder of the inputs, an option of
+            another task.
     """
-    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-    return _task_of(bundle).predict(bundle, inputs, out, **options)
+    return _call("predict", bundle, inputs, out, **options)
+
+
+def generate(bundle: Bundle | str | Path, out: str | Path, **options):
+    """Writes new pictures that a generative bundle draws.
+
+    Args:
+        bundle: a loaded bundle, a name such as `tooth_vae` or a folder.
+        out: the folder to write to.
+        options: `count` and `seed`.
+
+    Returns:
+        The task's report: what was written.
+
+    Raises:
+        DentalzooError: no such bundle, or one that does not generate.
+    """
+    return _call("generate", bundle, out, **options)
+
+
+def overlay(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
+    """Puts the defects of two or more pictures onto one.
+
+    Args:
+        bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
+        inputs: the pictures' paths.
+        out: the folder to write to.
+        options: `weights`, a number for each picture.
+
+    Returns:
+        The task's report: what was written.
+
+    Raises:
+        DentalzooError: no such bundle, fewer than two pictures, one that cannot be read.
+    """
+    return _call("overlay", bundle, inputs, out, **options)
+
+
+def enlarge(bundle: Bundle | str | Path, data: str | Path, out: str | Path, **options):
+    """Makes a data set of overlays of random pairs and triples of a data set's pictures.
+
+    Args:
+        bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
+        data: a folder of pictures with masks.
+        out: the new data set's folder.
+        options: `count`, `split`, `seed` and others of `dentalzoo.overlay.enlarge`.
+
+    Returns:
+        The task's report: what was written.
+
+    Raises:
+        DentalzooError: no such bundle, no pictures with masks.
+    """
+    return _call("enlarge", bundle, data, out, **options)
 
 
 def headline(bundle: Bundle, report: dict) -> dict[str, float]:

@@ -232,13 +232,22 @@ def _warn_of_copies(training, validation) -> None:
 
 
 def _pair(model):
-    """Splits an element into what the model reads and what it is compared with, by their names."""
+    """Splits an element into what the model reads and what it is compared with, by their names.
+
+    A model none of whose outputs is in the element carries its own loss.
+    """
 
     def pick(element, names):
         return element[names[0]] if len(names) == 1 else {key: element[key] for key in names}
 
     inputs, outputs = [tensor.name for tensor in model.inputs], list(model.output_names)
-    return lambda element: (pick(element, inputs), pick(element, outputs))
+
+    def split(element):
+        if not set(outputs) & set(element):
+            return (pick(element, inputs),)
+        return pick(element, inputs), pick(element, outputs)
+
+    return split
 
 
 def _start_from(model, init: str) -> None:

@@ -1,6 +1,6 @@
-"""Variational autoencoders: the losses, the model and the convolutional networks that papers share.
+"""Variational autoencoders: losses, the model, and the convolutional networks that papers share.
 
-Kingma and Welling 2013, arXiv:1312.6114; the importance-weighted bound is that of Burda et al. 2015,
+Kingma and Welling 2013, arXiv:1312.6114; the importance-weighted bound: Burda et al. 2015,
 arXiv:1509.00519. Everything here runs on each backend of Keras.
 """
 
@@ -138,11 +138,10 @@ class VAE(keras.Model):
         return self.mean_over_batch(loss, loss)
 
     def losses_of(self, image, outputs: dict, training: bool = False):
-        """The loss, the negative log-likelihood and the KL divergence of each picture, (B,) each."""
+        """Loss, negative log-likelihood and KL divergence of each picture, (B,) each."""
         image = ops.cast(image, "float32")
         outputs = {key: ops.cast(value, "float32") for key, value in outputs.items()}
         z_mean, z_log_var, z = (outputs[key] for key in ("z_mean", "z_log_var", "z"))
-        kl = kl_divergence(z_mean, z_log_var)
         log_p_x = log_likelihood(
             ops.tile(image, (self.samples, 1, 1, 1)),
             outputs["reconstruction"],
@@ -151,22 +150,20 @@ class VAE(keras.Model):
         )
         log_p_x = ops.reshape(log_p_x, (self.samples, -1))
         reconstruction = -ops.mean(log_p_x, axis=0)
+        over_units = ops.sum if self.kl_reduction == "sum" else ops.mean
+        units = kl_divergence(z_mean, z_log_var)
+        kl = over_units(units, axis=-1)
         if self.samples > 1:
             z = ops.reshape(z, (self.samples, -1, z.shape[-1]))
-            loss = -importance_bound(log_p_x, z, z_mean, z_log_var)
-            return loss, reconstruction, ops.sum(kl, axis=-1)
-        beta = self.beta
+            return -importance_bound(log_p_x, z, z_mean, z_log_var), reconstruction, kl
+        beta, priced = self.beta, kl
         if training and self.warmup_steps:
             step = ops.cast(self.optimizer.iterations, "float32")
             beta = beta * ops.minimum(1.0, step / self.warmup_steps)
-        priced = kl
         if self.free_bits:
-            priced = ops.maximum(ops.mean(kl, axis=0, keepdims=True), self.free_bits) + 0 * kl
-        if self.kl_reduction == "mean":
-            return reconstruction + beta * ops.mean(priced, axis=-1), reconstruction, ops.mean(
-                kl, axis=-1
-            )
-        return reconstruction + beta * ops.sum(priced, axis=-1), reconstruction, ops.sum(kl, axis=-1)
+            in_batch = ops.maximum(ops.mean(units, axis=0, keepdims=True), self.free_bits)
+            priced = over_units(in_batch, axis=-1)
+        return reconstruction + beta * priced, reconstruction, kl
 
     def get_config(self):
         keys = ("likelihood", "sigma", "beta", "kl_reduction", "free_bits", "warmup_steps", "name")
@@ -238,3 +235,33 @@ def conv_decoder(
     # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
     options = {"padding": "same", "activation": "sigmoid", "dtype": "float32"}
     return keras.Model(z, layers.Conv2DTranspose(channels, 3, **options)(x), name="decoder")
+
+
+def latent_signatures(model, config, invert: bool = False) -> dict:
+    """The functions `encode` and `decode` of a SavedModel, pre- and post-processing inside.
+
+    - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
+      image as the network read it, float32 (B, H, W, C) in [0, 1].
+    - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1].
+
+    Args:
+        model: has the callables `encoder` and `decoder`.
+        config: has `input_size`, `channels` and `latent_dim`.
+        invert: the network works on 1 - image.
+    """
+    import tensorflow as tf
+
+    from dentalzoo.data.graph import picture_spec, to_network
+
+    @tf.function(input_signature=[picture_spec()])
+    def encode(images):
+        image = to_network(images, config.input_size, config.channels)
+        z_mean, z_log_var, _ = model.encoder(1.0 - image if invert else image)
+        return {"z_mean": z_mean, "z_log_var": z_log_var, "image": image}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, config.latent_dim), tf.float32, "z")])
+    def decode(z):
+        image = model.decoder(z)
+        return {"image": 1.0 - image if invert else image}
+
+    return {"encode": encode, "decode": decode}

@@ -27,13 +27,14 @@ GROUND = (
     "layers",
     "losses",
     "metrics",
+    "vae",
     "hub",
     "archives",
     "errors",
     "config",
     "files",
 )
-FOR_PAPERS = ("data", "ops", "layers", "losses", "metrics", "hub", "errors", "config", "files")
+FOR_PAPERS = tuple(name for name in GROUND if name != "archives")
 
 
 def name_of(path):

@@ -41,12 +41,14 @@ import numpy as np
 
 from dentalzoo.config import (
     check_choices,
+    check_filters,
     check_numbers,
     check_size,
     check_whole_numbers,
     make_tuples,
 )
 from dentalzoo.data.augment import Augment, albumentations, film_transforms
+from dentalzoo.data.graph import picture_spec, to_network
 from dentalzoo.data.images import resize
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
@@ -107,15 +109,10 @@ class Config:
             check_whole_numbers(self, "early_stopping")
         check_numbers(self, learning_rate=(0, math.inf), bn_momentum=(0, 1))
         check_whole_numbers(self, "num_classes", most=255)
-        make_tuples(self, "input_range", "decoder_filters", "classes")
+        make_tuples(self, "input_range", "classes")
         if len(self.input_range) != 2 or not self.input_range[0] < self.input_range[1]:
             raise DentalzooError(f"input_range is (low, high). Received: {self.input_range}")
-        if len(self.decoder_filters) != 5 or not all(
-            isinstance(number, int) and number > 0 for number in self.decoder_filters
-        ):
-            raise DentalzooError(
-                f"decoder_filters are five whole numbers. Received: {self.decoder_filters}"
-            )
+        check_filters(self, "decoder_filters", count=5)
         if self.classes and len(self.classes) != max(1, self.num_classes - 1):
             raise DentalzooError(
                 f"classes names every class but the background, {max(1, self.num_classes - 1)} "
@@ -350,21 +347,10 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, None), tf.uint8, "images")])
+    @tf.function(input_signature=[picture_spec()])
     def serve(images):
-        shape = tf.shape(images)
-        tf.debugging.assert_equal(
-            tf.logical_or(shape[3] == 1, shape[3] == 3),
-            True,
-            "images (B, H, W, C) with C = 1 or 3 were expected",
-        )
-        tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel")
-        images = tf.tile(tf.cast(images, tf.float32), [1, 1, 1, 3 // shape[3]])
-        images.set_shape((None, None, None, 3))
-        # The filter of training; with antialias it is Pillow's.
-        images = tf.image.resize(images, config.input_size, "lanczos3", antialias=True)
-        probabilities = model(tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0)
-        probabilities = tf.image.resize(probabilities, shape[1:3], antialias=True)
+        probabilities = model(to_network(images, config.input_size, channels=3))
+        probabilities = tf.image.resize(probabilities, tf.shape(images)[1:3], antialias=True)
         if config.num_classes == 1:
             mask = tf.cast(probabilities > 0.5, tf.uint8)
         else:

@@ -1,0 +1,42 @@
+"""Pictures inside a TensorFlow graph: what a SavedModel does as `images` does it with files."""
+
+from collections.abc import Sequence
+
+
+def picture_spec(name: str = "images"):
+    """The `tf.TensorSpec` of pictures of any size: uint8 (B, H, W, 1 or 3)."""
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, None, None, None), tf.uint8, name)
+
+
+def to_network(images, size: Sequence[int], channels: int):
+    """Brings pictures to a network's size as `images.read_image` and `images.resize` do.
+
+    Args:
+        images: uint8 (B, h, w, 1 or 3), any size.
+        size: (H, W).
+        channels: 1 (luma of ITU-R 601) or 3 (grey repeated).
+
+    Returns:
+        float32 (B, H, W, channels) in [0, 1].
+    """
+    import tensorflow as tf
+
+    shape = tf.shape(images)
+    tf.debugging.assert_equal(
+        tf.logical_or(shape[3] == 1, shape[3] == 3),
+        True,
+        "images (B, H, W, C) with C = 1 or 3 were expected",
+    )
+    tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel")
+    images = tf.cast(images, tf.float32)
+    if channels == 3:
+        images = tf.tile(images, [1, 1, 1, 3 // shape[3]])
+    else:
+        luma = tf.where(shape[3] == 3, [0.299, 0.587, 0.114], [1.0, 0.0, 0.0])
+        images = tf.round(tf.reduce_sum(images * luma[: shape[3]], axis=-1, keepdims=True))
+    images.set_shape((None, None, None, channels))
+    # The filter of training; with antialias it is Pillow's.
+    images = tf.image.resize(images, size, "lanczos3", antialias=True)
+    return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0

@@ -1,0 +1,298 @@
+"""A variational autoencoder that generates pictures of teeth.
+
+"Variational Autoencoder in tooth image generation": known by its title and text; authors, journal
+and DOI could not be found. Background: Kingma and Welling 2013, arXiv:1312.6114; the
+importance-weighted bound, Burda et al. 2015, arXiv:1509.00519.
+
+An encoder turns a picture of a tooth into mean and variance of a normal distribution, a sample of
+it goes through a decoder, and the picture comes back. Both are trained to a bound of the
+likelihood of the pictures. Samples of the standard normal distribution then decode to new teeth.
+
+Inputs: image (B, H, W, C) float32 in [0, 1], H and W as in the config, C = 1 or 3.
+Outputs: z_mean, z_log_var, z (B, D) and reconstruction (B, H, W, C) float32 in [0, 1]. The
+SavedModel takes uint8 pictures of any size, see `signatures`.
+
+Differences from the paper:
+- It states neither network, picture size, latent size, loss, optimizer nor epochs. `paper` is the
+  convolutional network that the Keras example "Variational AutoEncoder" made common, in colour.
+- Its 451 photographs of a hospital are private. Any folder of pictures will do, and teeth can be
+  cut from photographs and radiographs (`crops`).
+- `residual` is ours: a deeper network and a likelihood that prices blur higher.
+
+Example:
+    >>> import dentalzoo as dz
+    >>> vae = dz.load("tooth_vae")
+    >>> teeth = vae.generate(7, 16)["image"]        # float32 (16, 64, 64, 3)
+    >>> z = vae.encode(photo)["z_mean"]             # photo: uint8 (H, W, 3)
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dentalzoo.config import (
+    check_choices,
+    check_filters,
+    check_numbers,
+    check_size,
+    check_whole_numbers,
+)
+from dentalzoo.data.augment import Augment, albumentations
+from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
+from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.hub import Weights
+
+ABOUT = {
+    "paper": "Variational Autoencoder in tooth image generation (known by its title)",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size; a photograph or radiograph of a tooth",
+    "outputs": "z_mean, z_log_var: float32 (B, D); image: float32 (B, H, W, C) in [0, 1]",
+    "intended_use": "Research, teaching and test pictures. Not a medical device, not for "
+    "diagnosis; a generated tooth is nobody's.",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network and of its training. The paper states none of them."""
+
+    network: str = "conv"  # the Keras example's two levels; or residual, ours
+    input_size: tuple[int, int] = (64, 64)  # not stated; ours: (height, width)
+    channels: int = 3  # not stated; the paper has photographs
+    latent_dim: int = 64  # not stated; ours
+    filters: tuple[int, ...] = (32, 64)  # the Keras example
+    hidden: int = 16  # the Keras example; of conv
+    likelihood: str = "bernoulli"  # the Keras example; or gaussian
+    sigma: float = 0.1  # ours: deviation of the gaussian likelihood
+    beta: float = 1.0  # the bound itself
+    free_bits: float = 0.0  # ours: nats per latent unit without a price
+    warmup_epochs: int = 0  # ours: epochs over which beta rises from 0
+    importance_samples: int = 1  # k of the importance-weighted bound the paper cites; 1 is the ELBO
+    temperature: float = 1.0  # of `generate`: deviation of its samples
+    crops: str | None = None  # ours: boundaries, boxes or masks cut single teeth out
+    margin: float = 1.3  # ours: side of a crop in sides of its box
+    holdout: float = 0.1  # ours: part kept for validation where the data name no split
+    augmentation: str | None = "flip"  # ours: left and right are alike; or None
+    learning_rate: float = 1e-3  # the Keras example: Adam's default
+    schedule: str = "constant"  # the Keras example; or cosine
+    batch_size: int = 32  # not stated; ours
+    epochs: int = 100  # not stated; ours
+    monitor: str = "val_loss"  # ours
+    monitor_mode: str = "min"  # ours
+
+    def __post_init__(self):
+        check_choices(
+            self,
+            network=("conv", "residual"),
+            channels=(1, 3),
+            likelihood=("bernoulli", "gaussian"),
+            crops=CROPS,
+            augmentation=("flip", None),
+            schedule=("constant", "cosine"),
+            monitor_mode=("max", "min"),
+        )
+        check_whole_numbers(
+            self, "latent_dim", "hidden", "importance_samples", "batch_size", "epochs"
+        )
+        check_whole_numbers(self, "warmup_epochs", least=0)
+        check_filters(self)
+        check_numbers(
+            self,
+            sigma=(1e-3, 1),
+            beta=(0, math.inf),
+            free_bits=(0, math.inf),
+            temperature=(0, math.inf),
+            margin=(1, math.inf),
+            holdout=(0, 0.9),
+            learning_rate=(0, math.inf),
+        )
+        check_size(self, "input_size", multiple=2 ** len(self.filters))
+
+
+_PAPER = Config()
+_RESIDUAL = dataclasses.replace(
+    _PAPER,
+    network="residual",
+    filters=(32, 64, 128, 192),
+    likelihood="gaussian",
+    schedule="cosine",
+    epochs=40,
+    batch_size=64,
+)
+VARIANTS = {
+    "paper": _PAPER,
+    "residual": _RESIDUAL,
+    "tiny": dataclasses.replace(
+        _PAPER, input_size=(16, 16), latent_dim=4, filters=(8, 8), epochs=2, batch_size=8
+    ),
+}
+LEAST = 10  # pictures to learn from: with fewer, every sample is one of them
+
+
+def make_dataset(
+    data_dir: str | Path,
+    split: str | None,
+    config: Config,
+    *,
+    training: bool = False,
+    epochs: range = range(1),
+    seed: int = 0,
+    cache: str | Path | None = None,
+    devices: int = 1,
+):
+    """Batches of pictures of teeth.
+
+    Args:
+        data_dir: a folder of pictures, see docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all pictures.
+        config: size, channels, crops, hold-out, batch size and augmentation.
+        training: shuffle and augment.
+        epochs: the epochs to deliver, one after the other.
+        seed: seed of order and augmentation.
+        cache: folder for the resized pictures; memory where None.
+        devices: see `dentalzoo.data.pipeline.batches`.
+
+    Returns:
+        A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}. Bad files are logged and
+        left out.
+
+    Raises:
+        DentalzooError: no picture of the split can be used, or fewer than 10 are there to train.
+    """
+    import tensorflow as tf
+
+    found = find_pictures(
+        data_dir,
+        split,
+        crops=config.crops,
+        margin=config.margin,
+        holdout=config.holdout,
+        least=LEAST if training else 1,
+    )
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load_picture(found.samples[index], config.input_size, config.channels)
+        return {"image": sample["image"]}
+
+    samples = Cache(
+        [sample.name for sample in found.samples],
+        read,
+        folder=cache,
+        fingerprint=(found.fingerprint, config.input_size, config.channels),
+    )
+    flip = training and config.augmentation == "flip"
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=epochs,
+        shuffle=training,
+        augment=Augment(lambda: [albumentations().HorizontalFlip(p=0.5)], seed) if flip else None,
+        finish=lambda batch: {"image": tf.cast(batch["image"], tf.float32) / 255.0},
+        seed=seed,
+        devices=devices,
+    )
+
+
+# ------------------------------------------------------------------------------------ the network
+
+
+def build_model(config: Config):
+    """Builds the autoencoder.
+
+    Returns:
+        A `dentalzoo.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
+        z_log_var, z.
+    """
+    from dentalzoo.vae import VAE, conv_decoder, conv_encoder
+
+    if config.network == "residual":
+        from dentalzoo.models.tooth_vae.networks import residual_decoder, residual_encoder
+
+        encoder, decoder = residual_encoder(config), residual_decoder(config)
+    else:
+        shape = config.input_size, config.channels, config.latent_dim
+        encoder = conv_encoder(
+            *shape,
+            filters=config.filters,
+            hidden=config.hidden,
+            samples=config.importance_samples,
+        )
+        decoder = conv_decoder(*shape, filters=config.filters[::-1])
+    return VAE(
+        encoder,
+        decoder,
+        likelihood=config.likelihood,
+        sigma=config.sigma,
+        beta=config.beta,
+        free_bits=config.free_bits,
+        name="tooth_vae",
+    )
+
+
+def compile_model(model, config: Config, steps: int = 1) -> None:
+    """Compiles the model with the config's optimizer; it carries its own loss.
+
+    Args:
+        steps: number of training steps; a cosine schedule rises for a twentieth of them, then
+            falls to zero.
+    """
+    import keras
+
+    model.warmup_steps = steps * config.warmup_epochs // config.epochs
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        # A short rise first: the large gradients of the first steps would throw log_var far off.
+        rise = steps // 20
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - rise, warmup_target=rate, warmup_steps=rise
+        )
+    model.compile(optimizer=keras.optimizers.Adam(rate))
+
+
+def callbacks(config: Config) -> list:
+    """None: the recipe is a number of epochs."""
+    return []
+
+
+# ------------------------------------------------------------------------------------- in service
+
+
+def signatures(model, config: Config) -> dict:
+    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+
+    - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
+      image as the network read it, float32 (B, H, W, C) in [0, 1].
+    - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1].
+    - `generate`: seed and n, int64 -> image float32 (n, H, W, C): decoded samples of
+      N(0, temperature^2). The same seed gives the same pictures, everywhere.
+
+    Args:
+        model: has the callables `encoder` and `decoder`.
+    """
+    import tensorflow as tf
+
+    from dentalzoo.vae import latent_signatures
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64, name) for name in ("seed", "n")])
+    def generate(seed, n):
+        tf.debugging.assert_positive(n, "n, the number of pictures, is at least 1")
+        z = tf.random.stateless_normal([n, config.latent_dim], tf.stack([seed, 0]))
+        return {"image": model.decoder(config.temperature * z)}
+
+    return {**latent_signatures(model, config), "generate": generate}
+
+
+PRETRAINED: dict[str, Weights] = {}
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Two phantoms as `make_dataset` would deliver them."""
+    from dentalzoo.data.images import resize
+    from dentalzoo.data.phantoms import tooth_photo
+
+    photos = [resize(tooth_photo(seed).image, config.input_size) for seed in range(2)]
+    if config.channels == 1:
+        photos = [photo.mean(axis=-1, keepdims=True) for photo in photos]
+    return {"image": np.stack(photos).astype(np.float32) / 255}

@@ -1,0 +1,171 @@
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.data.phantoms import tooth_photo, write_tooth_photos
+from dentalzoo.models import tooth_vae
+from tests.zoo_case import ZooCase, serve_alone, with_known_weights
+
+TINY = tooth_vae.VARIANTS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A flat folder of 40 drawn photographs and a file that is none."""
+    folder = write_tooth_photos(tmp_path_factory.mktemp("teeth") / "photos", 40, size=32)
+    (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    return with_known_weights(tooth_vae.build_model(TINY))
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
+    return dz.export(model, tmp_path_factory.mktemp("vae") / "bundle", "tooth_vae", TINY)
+
+
+class TestToothVAE(ZooCase):
+    name = "tooth_vae"
+
+    def outputs(self, model, inputs):
+        z_mean, z_log_var, _ = (np.asarray(part) for part in model.encoder(inputs))
+        decoded = np.asarray(model.decoder(z_mean))
+        return np.concatenate([part.ravel() for part in (z_mean, z_log_var, decoded)])
+
+
+@pytest.mark.parametrize(
+    "size, channels, encoder, decoder",
+    [(28, 1, 69_076, 65_089), (64, 3, 281_620, 105_411), (128, 3, 1_068_052, 252_867)],
+)
+def test_the_network_is_that_of_the_keras_example(size, channels, encoder, decoder):
+    model = dz.build("tooth_vae", input_size=(size, size), channels=channels, latent_dim=2)
+    assert model.encoder.count_params() == encoder
+    assert model.decoder.count_params() == decoder
+
+
+def test_residual_halves_a_picture_four_times_at_64_and_128():
+    for side in (64, 128):
+        model = dz.build("tooth_vae", "residual", input_size=(side, side))
+        flat = next(layer for layer in model.encoder.layers if layer.name.startswith("flatten"))
+        assert flat.output.shape == (None, 192 * (side // 16) ** 2)
+        assert model.decoder.output.shape == (None, side, side, 3)
+
+
+def test_a_size_that_does_not_halve_is_refused():
+    with pytest.raises(dz.DentalzooError, match=r"multiples of 4; .* Received: \(30, 30\)"):
+        dz.configure("tooth_vae", input_size=(30, 30))
+    with pytest.raises(dz.DentalzooError, match=r"multiples of 16; .* Received: \(40, 40\)"):
+        dz.configure("tooth_vae", "residual", input_size=(40, 40))
+
+
+# ---- in service ----------------------------------------------------------------------------------
+
+
+def test_signatures_are_the_keras_model(model, bundle):
+    images = np.stack([tooth_photo(seed, 16).image for seed in range(3)])
+    z_mean, z_log_var, _ = model.encoder(images / np.float32(255))
+    encoded = bundle.encode(images)
+    assert encoded["z_mean"] == pytest.approx(np.asarray(z_mean), abs=1e-5)
+    assert encoded["z_log_var"] == pytest.approx(np.asarray(z_log_var), abs=1e-5)
+    assert encoded["image"] == pytest.approx(images / np.float32(255), abs=1e-6)
+    decoded = bundle.decode(encoded["z_mean"])["image"]
+    assert decoded == pytest.approx(np.asarray(model.decoder(z_mean)), abs=1e-5)
+
+
+def test_tensorflow_alone_generates_the_same_teeth(bundle, tmp_path):
+    here = bundle.generate(5, 4)["image"]
+    alone = serve_alone(bundle.path, tmp_path, "generate", seed=np.int64(5), n=np.int64(4))["image"]
+    assert np.array_equal(here, alone)
+    assert here.shape == (4, 16, 16, 3)
+    assert here.min() >= 0 and here.max() <= 1
+    assert np.abs(here[0] - here[1]).max() > 1e-3
+    assert np.array_equal(here, bundle.generate(5, 4)["image"])
+    assert not np.array_equal(here, bundle.generate(6, 4)["image"])
+
+
+def test_the_temperature_narrows_what_is_generated(model, tmp_path):
+    cold = dz.export(
+        model, tmp_path / "cold", "tooth_vae", dataclasses.replace(TINY, temperature=0.0)
+    )
+    teeth = cold.generate(1, 3)["image"]
+    middle = cold.decode(np.zeros((1, 4), "f"))["image"]
+    assert teeth == pytest.approx(np.repeat(middle, 3, axis=0), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 30, 3), (40, 30, 1), (40, 30), (16, 16, 3), (1, 500, 3)])
+def test_a_picture_of_any_size_goes_in(bundle, shape):
+    picture = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
+    encoded = bundle.encode(picture)
+    assert encoded["z_mean"].shape == (4,)
+    assert encoded["image"].shape == (16, 16, 3)
+
+
+def test_what_is_no_picture_is_refused(bundle):
+    with pytest.raises(dz.DentalzooError, match="grey values 0..255.*Received: float64"):
+        bundle.encode(np.zeros((8, 8, 3)))
+    with pytest.raises(dz.DentalzooError, match="C = 1 or 3"):
+        bundle.encode(np.zeros((1, 8, 8, 4), np.uint8))
+    with pytest.raises(dz.DentalzooError, match="at least 1"):
+        bundle.generate(1, 0)
+
+
+def test_a_grey_bundle_reads_colours_as_luma(tmp_path):
+    grey = dz.export(dz.build("tooth_vae", "tiny", channels=1), tmp_path / "grey", "tooth_vae")
+    photo = tooth_photo(0, 16).image
+    expected = photo @ np.array([0.299, 0.587, 0.114]) / 255
+    assert grey.encode(photo)["image"][..., 0] == pytest.approx(expected, abs=0.6 / 255)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"importance_samples": 3}, {"likelihood": "gaussian", "warmup_epochs": 1}]
+)
+def test_training_ends_in_a_bundle_that_generates(photos, tmp_path, options, caplog):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    made = dz.train("tooth_vae", photos, tmp_path / "run", "tiny", **options)
+    assert made.generate(0, 2)["image"].shape == (2, 16, 16, 3)
+    assert made.metadata["task"] == "generation"
+    assert np.isfinite(made.metadata["metrics"]["elbo"])
+    assert sum("damaged.png" in line for line in caplog.messages) >= 1
+    history = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert len(history) == 3 and "val_reconstruction_loss" in history[0]
+
+
+def test_a_killed_training_goes_on_where_it_was(photos, tmp_path):
+    """The noise of sampling too: its seed is part of the checkpoint."""
+    whole = dz.train("tooth_vae", photos, tmp_path / "whole", "tiny", epochs=2)
+    dz.train("tooth_vae", photos, tmp_path / "run", "tiny", epochs=1)
+    again = dz.train("tooth_vae", photos, tmp_path / "run", "tiny", resume=True, epochs=2)
+    for one, other in zip(
+        whole.to_keras().get_weights(), again.to_keras().get_weights(), strict=True
+    ):
+        assert np.array_equal(one, other)
+
+
+def test_fewer_than_ten_pictures_are_refused(tmp_path):
+    folder = write_tooth_photos(tmp_path / "few", 8, size=32)
+    with pytest.raises(dz.DentalzooError, match="10.* Received: "):
+        dz.train("tooth_vae", folder, tmp_path / "run", "tiny")
+
+
+def test_the_same_pictures_are_held_out_in_each_process(photos):
+    config = dataclasses.replace(TINY, augmentation=None)
+    parts = [
+        tooth_vae.make_dataset(photos, split, config).cache.names for split in ("train", "val")
+    ]
+    assert len(parts[0]) + len(parts[1]) == 40 and len(parts[1]) == 4
+    assert not set(parts[0]) & set(parts[1])
+
+
+def test_single_teeth_are_cut_from_real_photographs(shared_data):
+    config = dataclasses.replace(TINY, crops="boundaries", holdout=0.0)
+    dataset = tooth_vae.make_dataset(shared_data / "intraoral_photos", None, config)
+    assert 200 < len(dataset.cache) < 300
