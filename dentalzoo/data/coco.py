@@ -35,26 +35,7 @@ def read_coco(path: Path, classes: tuple[str, ...] | None) -> list[tuple[str, Re
         BadFile: the file is no COCO JSON, or refers to what it does not define.
         DentalzooError: `classes` names no category of the file.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        images = {
-            image["id"]: (str(image["file_name"]), image.get("height"), image.get("width"))
-            for image in content["images"]
-        }
-        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        names = [name for name, _, _ in images.values()]
-        annotations = [
-            (entry["id"], entry["image_id"], entry["category_id"], entry.get("segmentation"))
-            for entry in content["annotations"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFile(
-            path,
-            "expected COCO JSON with images, categories and annotations. "
-            f"Received: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
-        ) from error
-    if len(set(names)) < len(content["images"]):
-        raise BadFile(path, "expected one entry per picture. Received: an image id or name twice")
+    images, categories, annotations = _read(path)
     unknown = [name for name in classes or () if name not in categories.values()]
     if unknown:
         raise DentalzooError(
@@ -67,18 +48,74 @@ def read_coco(path: Path, classes: tuple[str, ...] | None) -> list[tuple[str, Re
         if classes is None or name in classes
     }
     shapes = defaultdict(list)
-    for annotation, image, category, segmentation in annotations:
-        if image not in images or category not in categories:
-            what = f"image_id {image!r}, category_id {category!r}"
-            raise BadFile(
-                path, f"annotation {annotation!r} refers to nothing here. Received: {what}"
-            )
-        if category in ids:
-            shapes[image].append((ids[category], segmentation))
+    for entry in annotations:
+        if entry["category_id"] in ids:
+            outline = ids[entry["category_id"]], entry.get("segmentation")
+            shapes[entry["image_id"]].append(outline)
     return [
         (name, Regions(path, height, width, tuple(shapes[key])))
         for key, (name, height, width) in images.items()
     ]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes of one picture, as listed: (category, COCO bbox, whether it is a crowd)."""
+
+    source: Path
+    height: int | None
+    width: int | None
+    boxes: tuple[tuple[str, object, bool], ...]
+
+
+def read_boxes(path: Path) -> list[tuple[str, Boxes]]:
+    """Reads the boxes of an annotation file: (file name, boxes) of every picture listed.
+
+    Raises:
+        BadFile: the file is no COCO JSON, or refers to what it does not define.
+    """
+    images, categories, annotations = _read(path)
+    boxes = defaultdict(list)
+    for entry in annotations:
+        crowd = bool(entry.get("iscrowd"))
+        boxes[entry["image_id"]].append(
+            (categories[entry["category_id"]], entry.get("bbox"), crowd)
+        )
+    return [
+        (name, Boxes(path, height, width, tuple(boxes[key])))
+        for key, (name, height, width) in images.items()
+    ]
+
+
+def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
+    """Pictures by id as (file name, height, width), categories by id, and annotations."""
+    try:
+        content = json.loads(path.read_bytes())
+        images = {
+            image["id"]: (str(image["file_name"]), image.get("height"), image.get("width"))
+            for image in content["images"]
+        }
+        categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        names = [name for name, _, _ in images.values()]
+        annotations = list(content["annotations"])
+        ids = [(entry["id"], entry["image_id"], entry["category_id"]) for entry in annotations]
+        lost = [ids_ for ids_ in ids if ids_[1] not in images or ids_[2] not in categories]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadFile(
+            path,
+            "expected COCO JSON with images, categories and annotations. "
+            f"Received: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
+        ) from error
+    if len(set(names)) < len(content["images"]):
+        raise BadFile(path, "expected one entry per picture. Received: an image id or name twice")
+    if lost:
+        annotation, image, category = lost[0]
+        raise BadFile(
+            path,
+            f"annotation {annotation!r} refers to nothing here. "
+            f"Received: image_id {image!r}, category_id {category!r}",
+        )
+    return images, categories, annotations
 
 
 def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
     if sample.regions is not None:
         source = sample.regions.source
         drawn = (sample.regions.height or height, sample.regions.width or width)
-        turn = _turn_to_fit(source, sample, drawn, (height, width), turn)
+        turn = turn_to_fit(source, sample.image, drawn, (height, width), turn)
         mask = rasterise(sample.regions, *drawn)
         if mask.max() >= max(num_classes, 2):
             raise DentalzooError(
@@ -154,8 +154,8 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
         source = sample.mask
         mask = read_mask(source)
         if turn > 1 and mask.shape == (height, width):
-            _notice_once("masks of turned pictures are taken as drawn upright", source.parent)
-        turn = _turn_to_fit(source, sample, mask.shape, (height, width), turn)
+            notice_once("masks of turned pictures are taken as drawn upright", source.parent)
+        turn = turn_to_fit(source, sample.image, mask.shape, (height, width), turn)
         mask = _class_ids(source, mask, num_classes)
     mask = np.ascontiguousarray(upright(mask, turn))[..., None]
     return {"image": image, "mask": mask, "name": sample.name}
@@ -249,14 +249,23 @@ def check_folder(
     }
 
 
-def _turn_to_fit(source: Path, sample: MaskSample, size, wanted, turn: int) -> int:
+def turn_to_fit(source: Path, image: Path, size, wanted, turn: int) -> int:
+    """The orientation that takes a drawing of `size` (height, width) to the upright picture's.
+
+    Args:
+        source: the file of the drawing.
+        image: its picture, of size `wanted` once `turn`, its EXIF orientation, is undone.
+
+    Raises:
+        BadFile: the drawing fits neither the upright picture nor the stored one.
+    """
     if tuple(size) == tuple(wanted):
         return 1
     if turn >= 5 and tuple(size) == tuple(wanted[::-1]):
         return turn
     raise BadFile(
         source,
-        f"expected the size of {sample.image.name}, {wanted[1]} x {wanted[0]} (width x height). "
+        f"expected the size of {image.name}, {wanted[1]} x {wanted[0]} (width x height). "
         f"Received: {size[1]} x {size[0]}",
     )
 
@@ -293,12 +302,12 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
             "expected a binary mask (0 and 1, or 0 and 255); for several classes name them "
             f"(classes=...) and store ids 0..n. Received: {_few(values.tolist())}",
         )
-    _notice_once("soft or lossy masks are thresholded at > 0.5", path.parent)
+    notice_once("soft or lossy masks are thresholded at > 0.5", path.parent)
     return (mask > full // 2).astype(np.uint8)
 
 
 @cache
-def _notice_once(notice: str, folder: Path) -> None:
+def notice_once(notice: str, folder: Path) -> None:
     """One line for a folder of thousands of files."""
     _log.warning("%s: %s", folder, notice)
 

@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 12, 16
 
 @pytest.fixture(autouse=True)
 def _notices_anew():
-    masks._notice_once.cache_clear()
+    masks.notice_once.cache_clear()
 
 
 def film(seed=0):
