@@ -263,7 +263,7 @@ def class_names(folder: Path) -> list[str] | None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".txt":
-            return [line.strip() for line in text.splitlines() if line.strip()]
+            return [line.strip() for line in text.rstrip().splitlines()]
         content = json.loads(text)
         if isinstance(content, dict):  # {"0": "Cavity", ...}
             content = [content[str(i)] for i in range(len(content))]

@@ -121,21 +121,25 @@ def _with_drawings(tree, files, folders) -> tuple[list[PictureFile], list[Skip]]
 
 def _with_boxes(tree, files) -> tuple[list[PictureFile], list[Skip]]:
     """Label files of the same stem, else COCO."""
-    folders = {file.folder.path: _label_folder(tree, file.folder) for file in files}
-    labelled, skips = [], []
+    folder_of = {file.folder.path: _label_folder(tree, file.folder) for file in files}
+    texts = {
+        (folder, layouts.normal(path.stem)): path
+        for folder in dict.fromkeys(folder_of.values())
+        for path in sorted(folder.glob("*.txt"))
+        if path.is_file() and path.name != "classes.txt"
+    }
+    labelled = []
     for file in files:
-        labels = folders[file.folder.path] / f"{file.image.stem}.txt"
-        labelled.append(replace(file, partner=labels) if labels.is_file() else file)
+        key = folder_of[file.folder.path], layouts.normal(file.image.stem)
+        labelled.append(replace(file, partner=texts.get(key)))
     used = {file.partner for file in labelled if file.partner}
     if not used:
         return _with_coco(tree, files)
-    for folder in dict.fromkeys(folders.values()):
-        if folder not in folders:  # beside pictures there may be other texts
-            skips += [
-                Skip(tree.name(path), "labels without image")
-                for path in sorted(folder.glob("*.txt"))
-                if path not in used and path.name != "classes.txt"
-            ]
+    skips = [
+        Skip(tree.name(path), "labels without image")
+        for (folder, _), path in texts.items()
+        if path not in used and folder not in folder_of  # beside pictures: some other text
+    ]
     return labelled, skips
 
 

@@ -372,16 +372,15 @@ def _stamp(path: Path) -> tuple:
 
 def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(h, w) of 0 and 1 -> `size`: covered by half or more; of every blob at least one pixel."""
-    small = (_cover(mask, size) >= 0.5).astype(np.uint8)
-    count, blobs = cv2.connectedComponents(mask, connectivity=8)
-    for blob in range(1, count):
-        cover = _cover((blobs == blob).astype(np.uint8), size)
-        if not small[cover > 0].any():
-            small.flat[int(cover.argmax())] = 1
-    return small
-
-
-def _cover(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The part of each pixel of `size` that a mask of 0 and 1 covers, float32."""
     picture = Image.fromarray(mask.astype(np.float32))
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
+    cover = np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
+    small = (cover >= 0.5).astype(np.uint8)
+    count, blobs = cv2.connectedComponents(mask, connectivity=8)
+    rows, columns = np.nonzero(mask)
+    blob = blobs[rows, columns]
+    (height, width), (tall, wide) = mask.shape, size
+    pixel = (2 * rows + 1) * tall // (2 * height) * wide + (2 * columns + 1) * wide // (2 * width)
+    kept = np.bincount(blob, small.flat[pixel], minlength=count)
+    for lost in np.flatnonzero(kept == 0)[1:]:
+        small.flat[np.bincount(pixel[blob == lost]).argmax()] = 1
+    return small
