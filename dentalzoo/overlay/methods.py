@@ -1,0 +1,107 @@
+"""Ways to make one picture of several: the bundle's own, and plainer ones to compare it with."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from dentalzoo.errors import DentalzooError
+
+METHODS = {
+    "bundle": "the bundle's own overlay",
+    "sum": "the decoded sum of the means, as in the paper",
+    "mean": "the decoded mean of the means",
+    "decoded": "each mean decoded; of every pixel what differs most from its background",
+}
+_REACH = 4  # ours: a background is the median over windows of a side / _REACH to each side
+
+
+def overlays(bundle, images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Overlays of K pictures by each of METHODS.
+
+    Args:
+        images: (K, H, W, C) uint8.
+        z_mean: (K, D) float32, of the same pictures.
+
+    Returns:
+        (H, W, C) float32 in [0, 1] each.
+    """
+    sums = np.stack([z_mean.sum(0), z_mean.mean(0)])
+    decoded = bundle.decode(np.concatenate([sums, z_mean]).astype(np.float32))["image"]
+    own = bundle.overlay(images, np.ones(len(images), np.float32))["image"]
+    return {
+        "bundle": own,
+        "sum": decoded[0],
+        "mean": decoded[1],
+        "decoded": extremes(decoded[2:]),
+    }
+
+
+def extremes(pictures: np.ndarray) -> np.ndarray:
+    """The mean of the backgrounds and, on it, of every pixel what differs most from its own.
+
+    Args:
+        pictures: (K, H, W, C) float32 in [0, 1].
+
+    Returns:
+        (H, W, C) float32 in [0, 1].
+    """
+    behind = np.stack([_background(picture) for picture in pictures])
+    defects = pictures - behind
+    strongest = np.abs(defects).argmax(0)[None]
+    return np.clip(behind.mean(0) + np.take_along_axis(defects, strongest, 0)[0], 0, 1)
+
+
+def _background(picture: np.ndarray) -> np.ndarray:
+    """(H, W, C) in [0, 1] without what is smaller than half a window."""
+    side = 2 * (max(picture.shape[:2]) // _REACH) + 1
+    levels = np.rint(picture * 255).astype(np.uint8)  # medians of large windows need 8 bits
+    smooth = cv2.medianBlur(levels, min(side, 255))
+    return np.float32(smooth.reshape(picture.shape)) / 255
+
+
+def check_sampling(bundle) -> None:
+    """Raises DentalzooError unless the bundle overlays by a sum or a mean of latent vectors."""
+    method = bundle.metadata["config"].get("overlay", "sum")
+    if method not in ("sum", "mean"):
+        raise DentalzooError(
+            "noise is for bundles that overlay by the sum or mean of latent vectors. "
+            f"Received: {bundle.name}, which overlays by {method!r}"
+        )
+
+
+def sampled(bundle, z_mean: np.ndarray, z_log_var: np.ndarray, noise: float, rng) -> np.ndarray:
+    """The bundle's own overlay of samples around the means, z = mean + noise * deviation * eps.
+
+    Args:
+        z_mean, z_log_var: (K, D).
+        noise: factor on the deviations.
+        rng: a NumPy generator.
+
+    Returns:
+        (H, W, C) float32 in [0, 1].
+    """
+    eps = rng.standard_normal(z_mean.shape, dtype=np.float32)
+    z = z_mean + np.float32(noise) * np.exp(z_log_var / 2) * eps
+    config = bundle.metadata["config"]
+    averaged = config.get("averaged", 0)
+    if config.get("overlay", "sum") == "mean":
+        averaged = z.shape[1]
+    together = np.concatenate([z[:, :averaged].mean(0), z[:, averaged:].sum(0)])
+    return bundle.decode(together[None].astype(np.float32))["image"][0]
+
+
+def check_weights(weights: Sequence[float] | None, count: int) -> np.ndarray:
+    """Weights (count,) float32, ones where there are none.
+
+    Raises:
+        DentalzooError: not one positive number for each picture.
+    """
+    if weights is None:
+        return np.ones(count, np.float32)
+    found = np.asarray(weights, np.float32)
+    if found.shape != (count,) or not np.isfinite(found).all() or (found <= 0).any():
+        raise DentalzooError(
+            f"weights are {count} positive numbers, one for each picture. Received: {weights!r}"
+        )
+    return found
