@@ -154,10 +154,10 @@ def find_pictures(
     skipped = [(skip.name, skip.reason) for skip in skips]
     masks.report_skipped(skipped)
     if len(samples) < least:
-        what = f"of the split {wanted!r} " if wanted else ""
+        what = f" of the split {wanted!r}" if wanted else ""
         first = f"; the first skipped: {': '.join(skipped[0])}" if skipped else ""
         raise DentalzooError(
-            f"{data_dir}: at least {least} pictures {what}are needed. "
+            f"{data_dir}: expected {least} or more usable pictures{what}. "
             f"Received: {len(samples)} ({len(skipped)} skipped{first})"
         )
     return PictureDataset(samples, skipped)
@@ -271,11 +271,11 @@ def _cut(
     names, samples, skips = {}, [], []
     for file in tqdm(files, "cutting", leave=False, disable=None):
         listed = tree.name(file.partner) + (f": {file.image.name}" if file.boxes else "")
+        folder = file.partner.parent
+        if crops == "boxes" and not file.boxes and folder not in names:
+            names[folder] = _class_names(tree, folder)
         try:
             if crops == "boxes":
-                folder = file.partner.parent
-                if not file.boxes and folder not in names:
-                    names[folder] = _class_names(tree, folder)
                 (height, width), regions, bad = _boxes(file, names.get(folder))
                 skips += [Skip(f"{listed}, {at}", reason, file.split) for at, reason in bad]
             else:
@@ -375,12 +375,15 @@ def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     picture = Image.fromarray(mask.astype(np.float32))
     cover = np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
     small = (cover >= 0.5).astype(np.uint8)
-    count, blobs = cv2.connectedComponents(mask, connectivity=8)
-    rows, columns = np.nonzero(mask)
-    blob = blobs[rows, columns]
     (height, width), (tall, wide) = mask.shape, size
-    pixel = (2 * rows + 1) * tall // (2 * height) * wide + (2 * columns + 1) * wide // (2 * width)
-    kept = np.bincount(blob, small.flat[pixel], minlength=count)
-    for lost in np.flatnonzero(kept == 0)[1:]:
-        small.flat[np.bincount(pixel[blob == lost]).argmax()] = 1
+    row_of = (2 * np.arange(height) + 1) * tall // (2 * height)
+    column_of = (2 * np.arange(width) + 1) * wide // (2 * width)
+    count, blobs, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    kept = np.bincount(blobs[small[row_of][:, column_of] > 0], minlength=count)
+    for lost in np.flatnonzero(kept[1:] == 0) + 1:
+        left, top, columns, rows, _ = stats[lost]
+        blob = blobs[top : top + rows, left : left + columns] == lost
+        y, x = np.nonzero(blob)
+        covered = np.bincount(row_of[top + y] * wide + column_of[left + x])
+        small.flat[covered.argmax()] = 1
     return small
