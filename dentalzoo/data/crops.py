@@ -18,7 +18,7 @@ from dentalzoo.errors import BadFile
 
 Box = tuple[int, int, int, int]
 
-# Ours, over 10 photographs of 960 x 720 with 138 teeth outlined whole: 3 pixels on either side close
+# Ours, over 10 photographs of 960 x 720 with 138 teeth outlined whole: 3 pixels on both sides close
 # every gap in their lines; the dark between teeth has up to 0.12 of the median area, teeth that are
 # hardly seen up to 0.22 and others 0.4 and more; an arch of teeth encloses 10 and more.
 _LINE_GAP = 1 / 240  # of the shorter side, on either side of a line
