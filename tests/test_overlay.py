@@ -15,7 +15,7 @@ from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.phantoms import write_defect_dataset
 from dentalzoo.data.pictures import find_pictures, load_picture
 from dentalzoo.errors import DentalzooError, MissingSplit
-from dentalzoo.overlay import enlarge, evaluate, headline, overlay, scan
+from dentalzoo.overlay import enlarge, evaluate, headline, overlay, predict, scan
 from dentalzoo.overlay.latents import collapse, main_plane, scan_plane, separation
 from dentalzoo.overlay.methods import extremes, sampled
 from dentalzoo.overlay.scores import (
@@ -122,6 +122,7 @@ def test_a_mask_inside_another_is_measured_whole():
     weights = contrast_weights(masks[1], masks[:1])
     assert np.array_equal(weights < 0, masks[1])
     assert not (weights[masks[0]] > 0).any()  # its ring is outside both
+    assert Scorer(np.zeros((2, 64, 64)), masks).covered.tolist() == [False, True]
 
 
 def test_masks_at_the_border_use_what_lies_inside():
@@ -232,7 +233,9 @@ class StandIn:
         pictures = [load_picture(s, size, 1)["image"] for s in find_pictures(data).samples]
         values = np.stack(pictures).reshape(len(pictures), -1) / 255
         self.size, self.background = size, np.median(values, axis=0)
-        self.axes = np.linalg.svd(values - self.background, full_matrices=False)[2][:units]
+        variances, rows = np.linalg.eigh((away := values - self.background) @ away.T)
+        kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:units]
+        self.axes = (rows[:, kept] / np.sqrt(variances[kept])).T @ away
         defaults = {"input_size": list(size), "channels": 1, "latent_dim": len(self.axes)}
         self.metadata = {"task": "overlay", "config": defaults | config}
 
@@ -665,10 +668,25 @@ def test_overlays_that_fail_are_left_out_unless_asked_for(flat, tmp_path, caplog
     assert len(failed) >= 10  # of the 11 with it; one that covers it shows it
     assert all("p00" in pair for pair in failed)
     strict = enlarge(bundle, flat, tmp_path / "strict", count=60, sizes=(2,))
-    assert (strict.written, strict.rejected) == (66 - len(failed), len(failed))
-    assert f"{66 - len(failed)} of 60 overlays written; {len(failed)} were made" in caplog.text
+    assert strict.written + strict.rejected == 66
+    assert strict.rejected >= len(failed)  # and those in which one defect covers another
+    assert f"{strict.written} of 60 overlays written; {strict.rejected} were made" in caplog.text
     with open(tmp_path / "strict" / "overlays.csv", newline="") as stream:
-        assert not failed & {row["sources"] for row in csv.DictReader(stream)}
+        kept = [row["sources"] for row in csv.DictReader(stream)]
+    assert len(kept) == strict.written and not failed & set(kept)
+
+
+def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
+    data = write_flat(tmp_path / "data", 5)
+    for name in ("images", "masks"):
+        shutil.copy(data / name / "p00.png", data / name / "p02.png")
+    bundle = StandIn(data)
+    found = evaluate(bundle, data, count=20)["overlay"]
+    assert found["sets"] == 20  # all pairs and triples of five pictures
+    assert found["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
+    enlarge(bundle, data, tmp_path / "out", count=20)
+    rows = (tmp_path / "out" / "overlays.csv").read_text().splitlines()[1:]
+    assert rows and not any("p00" in row and "p02" in row for row in rows)
 
 
 def test_nothing_is_left_where_no_overlay_succeeds(flat, tmp_path):
@@ -741,3 +759,16 @@ def test_real_pores_and_cracks_are_overlaid(shared_data, tmp_path):
     assert report["overlay"]["sets"] == 20
     made = enlarge(bundle, data, tmp_path / "out", count=3, split="val", keep="all")
     assert made.written == 3
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+def test_predict_writes_what_the_decoder_makes_of_each_picture(flat, bundle, tmp_path):
+    report = predict(bundle, flat / "images", tmp_path / "out", overlay=True)
+    assert (report.written, report.failed) == (12, [])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"p00.png", "p00_overlay.png", "latents.csv"} < names
+    made = read_image(tmp_path / "out" / "p03.png") / 255
+    seen = bundle.encode(read_image(flat / "images" / "p03.png"))["image"]
+    np.testing.assert_allclose(made, seen, atol=0.02)

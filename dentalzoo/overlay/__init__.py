@@ -1,5 +1,6 @@
 """What can be done with a bundle of the task "overlay": measure it and apply it."""
 
+from dentalzoo.generation.prediction import predict as predict
 from dentalzoo.overlay.evaluation import evaluate as evaluate
 from dentalzoo.overlay.evaluation import headline as headline
 from dentalzoo.overlay.latents import Plane as Plane

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dentalzoo.files import write_atomically
+from dentalzoo.generation.drawing import as_pixels
 from dentalzoo.overlay.latents import Plane
 from dentalzoo.overlay.scores import BACKGROUND, OverlayScore
 from dentalzoo.segmentation.drawing import fit, sheet
@@ -70,7 +71,7 @@ def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
         blank = np.full_like(row[0], 255)
         row += [blank] * (most - len(row))
         for picture, score in case.overlays.values():
-            levels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+            levels = as_pixels(picture)
             if score is None:
                 row.append(_tagged(fit(levels, (_SIDE, _SIDE)), "", None))
             else:
@@ -202,8 +203,7 @@ class ScanSheet:
             if row % self.every == 0 and column % self.every == 0:
                 top, left = row // self.every * height, column // self.every * width
                 size = width - 1, height - 1  # a white line between two
-                small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-                levels = np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+                levels = as_pixels(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
                 tile = self.pixels[top : top + height - 1, left : left + width - 1]
                 tile[...] = levels.reshape(*levels.shape[:2], -1)
 

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from dentalzoo.data.images import write_png
 from dentalzoo.files import write_json
+from dentalzoo.generation.scores import ACTIVE, kl_divergence
 from dentalzoo.overlay import drawing
 from dentalzoo.overlay.latents import (
     collapse,
-    kl_divergence,
     main_plane,
     scan,
     scan_plane,
@@ -32,7 +32,6 @@ from dentalzoo.overlay.sources import Sources, find_sources, grey, stacked
 from dentalzoo.segmentation.inference import make_folder
 
 _log = logging.getLogger("dentalzoo")
-_ACTIVE = 0.01  # nats from which on a latent unit counts as used
 _SIZES = {2: "pairs", 3: "triples"}
 
 
@@ -42,6 +41,7 @@ class _Judged:
 
     chosen: tuple[int, ...]
     scores: dict[str, OverlayScore]
+    covered: bool  # a source lies under the others
 
 
 def evaluate(
@@ -78,8 +78,10 @@ def evaluate(
         overlay and the others of `dentalzoo.overlay.METHODS`, over all sets, pairs and triples,
         "success" (the part of the sets in which every source is visible and the background kept),
         "visible" (the part of the sources), and the medians of the recovered contrast and of the
-        background error. "faint" pictures cannot be judged and are not drawn; "unjudged_sets" hide
-        a source under another. "collapse" says what is wrong with the latent space, or is None.
+        background error. "faint" pictures cannot be judged and are not drawn, nor "unjudged_sets",
+        where the others' masks leave too little around a source; in "covered_sets" a source lies
+        three quarters under the others and is seen where they are. "collapse" says what is wrong
+        with the latent space, or is None.
         "skipped" lists (file, reason) of what took no part.
 
     Raises:
@@ -105,7 +107,7 @@ def evaluate(
         "reconstruction": {"mae": _rounded(mae), "mse": _rounded(mse)},
         "latent": {
             "units": len(kl),
-            "active_units": int((kl > _ACTIVE).sum()),
+            "active_units": int((kl > ACTIVE).sum()),
             "kl": _rounded(kl.sum()),
             "kl_per_unit": [_rounded(value) for value in kl],
             "separation": _rounded(separation(sources.z_mean, sources.z_log_var)),
@@ -155,13 +157,12 @@ def _judge(bundle, sources: Sources, count: int, seed: int) -> tuple[list[_Judge
     if len(pool) < min(_SIZES):
         return [], 0
     labels = [sources.samples[i].label for i in pool]
-    wanted = {size: (count + i) // 2 for i, size in enumerate(reversed(_SIZES))}
     judged, hidden = [], 0
     bar = tqdm(total=count, desc="overlaying", disable=None, unit="overlay")
     for drawn in draw_sets(labels, 2 * count, tuple(_SIZES), seed):  # some cannot be judged
+        if len(judged) == count:
+            break
         chosen = tuple(pool[i] for i in drawn)
-        if not wanted[len(chosen)]:
-            continue
         loaded = [sources.load(i) for i in chosen]
         scorer = Scorer(*stacked(loaded))
         if not scorer.judgeable.all():
@@ -170,8 +171,7 @@ def _judge(bundle, sources: Sources, count: int, seed: int) -> tuple[list[_Judge
         images, z_mean = np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)]
         made = overlays(bundle, images, z_mean)
         scores = {name: scorer.score(grey(picture)) for name, picture in made.items()}
-        judged.append(_Judged(chosen, scores))
-        wanted[len(chosen)] -= 1
+        judged.append(_Judged(chosen, scores, bool(scorer.covered.any())))
         bar.update()
     bar.close()
     return judged, hidden
@@ -188,6 +188,7 @@ def _overlay_report(sources: Sources, judged: list[_Judged], hidden: int) -> dic
         "without_mask": without,
         "faint": len(sources) - without - len(sources.judgeable()),
         "unjudged_sets": hidden,
+        "covered_sets": sum(one.covered for one in judged),
         "methods": {
             method: {
                 name: _summary([one.scores[method] for one in group])

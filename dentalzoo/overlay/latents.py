@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-COLLAPSED = 0.1
-"""Nats of a whole code. Runs of the paper's recipe with dead units stay below 0.01, and those that
-tell pictures apart have 2 and more."""
+from dentalzoo.generation.scores import COLLAPSED, kl_divergence
 
 APART = 3.0
 """The least distance of two pictures' means in standard deviations. Below it their samples mix, and
@@ -18,12 +16,6 @@ SCAN, STEP = (-15.0, 15.0, -10.0, 10.0), 0.1
 
 FEW = 10  # ours: more pictures cannot all lie apart, and need not
 _BLOCK = 512  # points decoded at a time
-
-
-def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
-    """KL(N(mean, exp(log_var)) || N(0, 1)) of each unit, (N, D) -> (N, D) float64, in nats."""
-    z_mean, z_log_var = np.float64(z_mean), np.float64(z_log_var)
-    return -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var))
 
 
 def separation(z_mean: np.ndarray, z_log_var: np.ndarray) -> float | None:

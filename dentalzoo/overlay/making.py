@@ -17,6 +17,7 @@ from dentalzoo.data.pictures import Picture
 from dentalzoo.data.writers import DatasetWriter
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_atomically, write_json
+from dentalzoo.generation.drawing import as_pixels
 from dentalzoo.integrity import check_outside
 from dentalzoo.overlay import drawing
 from dentalzoo.overlay.methods import check_sampling, check_weights, sampled
@@ -87,7 +88,7 @@ def overlay(
     sources = _load(bundle, pictures, masks)
     make_folder(out, [*pictures, *masks.values()])
     made = bundle.overlay(np.stack([source.image for source in sources]), factors)["image"]
-    levels = _levels(made)
+    levels = as_pixels(made)
     about = {
         "bundle": bundle.name,
         "sources": [
@@ -152,8 +153,8 @@ def enlarge(
         split: "train", "val" or "test", whose pictures are overlaid.
         sizes: how many pictures make an overlay, in turn.
         seed: of the sets and of the noise.
-        keep: "successful", only overlays in which every source is visible and the background is
-            kept; or "all".
+        keep: "successful", only overlays in which every source is visible, none lies three
+            quarters under the others and the background is kept; or "all".
         noise: factor on the deviations with which latent vectors are drawn around their means;
             with it a set may come again. For bundles that overlay by a sum or a mean.
         crops, margin, window: see `dentalzoo.data.pictures.find_pictures`; None for the bundle's
@@ -225,9 +226,10 @@ def _write_overlays(
             else:
                 images = np.stack([source.image for source in loaded])
                 made = bundle.overlay(images, np.ones(len(chosen), np.float32))["image"]
-            levels = _levels(made)
-            score = Scorer(*stacked(loaded)).score(grey(levels / np.float32(255)))
-            if keep == "successful" and not score.success:
+            levels = as_pixels(made)
+            scorer = Scorer(*stacked(loaded))
+            score = scorer.score(grey(levels / np.float32(255)))
+            if keep == "successful" and (scorer.covered.any() or not score.success):
                 report.rejected += 1
                 continue
             report.written += 1
@@ -293,10 +295,6 @@ def _load(bundle, pictures: Sequence[Path], masks: dict[Path, Path]) -> list[Sou
             _log.warning("left out %s", error)
             sources.append(load_source(Picture(path.name, path), size, channels))
     return sources
-
-
-def _levels(picture: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _box(mask: np.ndarray) -> list[float] | None:

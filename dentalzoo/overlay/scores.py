@@ -71,6 +71,8 @@ class Scorer:
             those who want its gradient.
         own: (K,) contrasts of the sources.
         judgeable: (K,) bool: |own| >= FAINT.
+        covered: (K,) bool: less than a quarter of the mask is free of the other masks, so that
+            they are seen where it is; it is measured whole.
         expected: (H, W) the mean of the sources.
         background: (H, W) bool: outside all masks and their edges.
     """
@@ -87,6 +89,8 @@ class Scorer:
         )
         self.own = np.einsum("khw,khw->k", self.contrast_weights, sources)
         self.judgeable = np.abs(self.own) >= FAINT
+        alone = masks & (masks.sum(0) == 1)
+        self.covered = alone.sum((1, 2)) < _LEAST * masks.sum((1, 2))
         self.expected = sources.mean(0)
         self.background = ~grown(masks.any(0), _EDGE)
 
