@@ -108,7 +108,8 @@ def compare(real: np.ndarray, made: np.ndarray, seed: int = 0) -> dict | None:
         "kid" with the mean and the deviation "kid_std" over subsets, "frechet", and the same of
         halves of the real pictures: "kid_floor", "kid_floor_std", "frechet_floor". The Frechet
         distance falls with the number of pictures, so it and its floor are of "pictures" each,
-        the mean over draws. None of fewer than 4 real pictures or 2 made ones.
+        the mean over draws. "real" and "made" count the pictures, "subset" those of a subset.
+        None of fewer than 4 real pictures or 2 made ones.
     """
     most = min(len(real) // 2, len(made))
     if most < 2:
@@ -133,7 +134,8 @@ def compare(real: np.ndarray, made: np.ndarray, seed: int = 0) -> dict | None:
         "frechet_floor": np.mean(frechets, 0)[1],
     }
     values = {key: round(float(value), 6) for key, value in values.items()}
-    return {**values, "pictures": most, "subset": size, "features": FEATURES}
+    numbers = {"real": len(real), "made": len(made), "pictures": most, "subset": size}
+    return {**values, **numbers, "features": FEATURES}
 
 
 def _draws(rng, times: int, real: int, made: int, size: int):
