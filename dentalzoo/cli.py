@@ -175,7 +175,13 @@ def _parser() -> argparse.ArgumentParser:
     add = command("check", _check, "read annotated data and say what is wrong", as_json=True)
     add.add_argument("data")
     add.add_argument("--split")
-    add.add_argument("--num-classes", type=int, default=1)
+    add.add_argument("--num-classes", type=int, default=1, help="of the masks")
+    add.add_argument(
+        "--pictures", action="store_true", help="pictures with or without masks, for autoencoders"
+    )
+    add.add_argument(
+        "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
+    )
 
     add = command("phantoms", _phantoms, "draw pictures with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
@@ -326,8 +332,12 @@ def _verify(options):
 
 def _check(options):
     from dentalzoo.data.masks import check_folder
+    from dentalzoo.data.pictures import check_pictures
 
-    report = check_folder(options.data, options.split, options.num_classes)
+    if options.pictures or options.crops:
+        report = check_pictures(options.data, options.split, crops=options.crops)
+    else:
+        report = check_folder(options.data, options.split, options.num_classes)
     lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
     _show(options, report, "\n".join(lines))
     return 1 if report["skipped"] or report["duplicates"] else 0

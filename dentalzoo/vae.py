@@ -77,6 +77,46 @@ class Sampling(layers.Layer):
         return {**super().get_config(), "samples": self.samples, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable("dentalzoo")
+class FittedPrior(layers.Layer):
+    """The normal distribution that the samples of the encoder have, kept as moving moments.
+
+    The posteriors of all pictures together are N(0, I) in theory only. Called with noise (B, D),
+    returns samples (B, D): mean + noise @ L^T, L L^T the covariance. Sampling from such a fit is
+    that of Ghosh et al. 2020, arXiv:1903.12436, section 4.
+
+    Args:
+        momentum: of the moments, over batches.
+    """
+
+    def __init__(self, momentum: float = 0.99, **options):
+        super().__init__(trainable=False, **options)
+        self.momentum = momentum
+
+    def build(self, shape):
+        size = shape[-1]
+        options = {"trainable": False, "aggregation": "mean"}
+        self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
+        self.moments = self.add_weight(
+            shape=(size, size), initializer="identity", name="moments", **options
+        )
+
+    def update(self, z):
+        """Moves the moments towards those of a batch of samples (B, D)."""
+        z = ops.stop_gradient(z)
+        products = ops.matmul(ops.transpose(z), z) / ops.cast(ops.shape(z)[0], z.dtype)
+        for moment, found in ((self.mean, ops.mean(z, axis=0)), (self.moments, products)):
+            moment.assign(self.momentum * moment + (1 - self.momentum) * found)
+
+    def call(self, noise):
+        covariance = self.moments - ops.outer(self.mean, self.mean)
+        covariance = covariance + 1e-6 * ops.eye(covariance.shape[0])
+        return self.mean + ops.matmul(noise, ops.transpose(ops.cholesky(covariance)))
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}
+
+
 class _MeanOverBatch(keras.losses.Loss):
     """The mean of a (B,) loss; Keras knows how to divide it among replicas."""
 
@@ -99,6 +139,7 @@ class VAE(keras.Model):
         kl_reduction: over the latent units, "sum", the bound, or "mean".
         free_bits: nats of each latent unit that cost nothing (arXiv:1606.04934, C.8).
         warmup_steps: steps over which beta rises from 0; while training only.
+        fitted_prior: keep a `FittedPrior` of the samples, as the model `prior`.
 
     The reported losses are `reconstruction_loss` (negative log-likelihood) and `kl_loss`, both in
     nats a picture. With more than one sample the loss is the negative importance-weighted bound,
@@ -116,23 +157,33 @@ class VAE(keras.Model):
         kl_reduction: str = "sum",
         free_bits: float = 0.0,
         warmup_steps: int = 0,
+        fitted_prior: bool = False,
         name: str = "vae",
     ):
         image = keras.Input(encoder.input_shape[1:], name="image")
         z_mean, z_log_var, z = encoder(image)
         outputs = {"reconstruction": decoder(z), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
+        if fitted_prior:
+            noise = keras.Input(z_mean.shape[1:])
+            moments = FittedPrior(name="moments", dtype="float32")
+            prior = keras.Model(noise, moments(noise), name="prior")
+            # An output, so that its weights are the model's: the mean of the prior, where noise is 0.
+            outputs["prior"] = prior(0.0 * z_mean)
         super().__init__(inputs=image, outputs=outputs, name=name)
         self.encoder, self.decoder = encoder, decoder
         self.likelihood, self.sigma, self.beta = likelihood, sigma, beta
         self.kl_reduction, self.free_bits = kl_reduction, free_bits
         self.warmup_steps = warmup_steps
         self.samples = encoder.get_layer("z").samples
+        self.fitted_prior = fitted_prior
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self.mean_over_batch = _MeanOverBatch(name="mean_over_batch")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss, reconstruction, kl = self.losses_of(x, y_pred, training)
+        if training and self.fitted_prior:
+            self.get_layer("prior").get_layer("moments").update(y_pred["z"])
         self.reconstruction_tracker.update_state(reconstruction)
         self.kl_tracker.update_state(kl)
         return self.mean_over_batch(loss, loss)
@@ -166,9 +217,8 @@ class VAE(keras.Model):
         return reconstruction + beta * priced, reconstruction, kl
 
     def get_config(self):
-        keys = ("likelihood", "sigma", "beta", "kl_reduction", "free_bits", "warmup_steps", "name")
         parts = {key: keras.saving.serialize_keras_object(getattr(self, key)) for key in _PARTS}
-        return {**parts, **{key: getattr(self, key) for key in keys}}
+        return {**parts, **{key: getattr(self, key) for key in _OPTIONS}}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -177,6 +227,8 @@ class VAE(keras.Model):
 
 
 _PARTS = ("encoder", "decoder")
+_OPTIONS = ("likelihood", "sigma", "beta", "kl_reduction", "free_bits", "warmup_steps")
+_OPTIONS += ("fitted_prior", "name")
 
 
 def conv_encoder(

@@ -11,6 +11,7 @@ from keras import ops
 
 from dentalzoo.vae import (
     VAE,
+    FittedPrior,
     Sampling,
     conv_decoder,
     conv_encoder,
@@ -146,6 +147,29 @@ def test_training_raises_the_bound():
     assert history["loss"][-1] < history["loss"][0] - 1
     found = model.evaluate(PICTURES, verbose=0, return_dict=True)
     assert set(found) == {"loss", "reconstruction_loss", "kl_loss"}
+
+
+def test_the_fitted_prior_has_the_moments_of_the_samples():
+    layer = FittedPrior(momentum=0.9)
+    layer.build((None, 2))
+    slope = np.array([[2.0, 0.0], [1.5, 0.5]])
+    for _ in range(300):
+        layer.update((STREAM.standard_normal((64, 2)) @ slope.T + [3, -1]).astype("f"))
+    z = np.asarray(layer(STREAM.standard_normal((20_000, 2)).astype("f")))
+    assert z.mean(0) == pytest.approx([3, -1], abs=0.3)
+    assert np.cov(z.T) == pytest.approx(slope @ slope.T, abs=0.6)
+
+
+def test_training_fits_the_prior_and_measuring_leaves_it():
+    model = tiny(fitted_prior=True)
+    model.compile(keras.optimizers.Adam(1e-2))
+    prior = model.get_layer("prior")
+    assert [w.path for w in prior.weights] == [w.path for w in model.weights if "moments" in w.path]
+    before = [np.array(weight) for weight in prior.get_weights()]
+    model.evaluate(PICTURES, verbose=0)
+    assert all(map(np.array_equal, before, prior.get_weights()))
+    model.fit(PICTURES, batch_size=3, epochs=2, verbose=0)
+    assert not any(map(np.array_equal, before, prior.get_weights()))
 
 
 def test_a_saved_model_comes_back_as_one(tmp_path):
