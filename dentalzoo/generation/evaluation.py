@@ -122,7 +122,8 @@ def evaluate(
         thumbnails.append(copying.thumbnails(pictures))
     made = np.concatenate(thumbnails)
     compared = distance.compare(np.concatenate(measured.features), np.concatenate(described), seed)
-    copies, neighbours = _copying(bundle, data, split, crops, made, seed)
+    everything = found if split is None else _find(bundle, data, None, crops)
+    copies, neighbours = _copying(bundle, everything, split, made, seed)
 
     report = {
         "bundle": bundle.name,
@@ -299,27 +300,27 @@ def _summary(bundle, measured: Measured) -> dict:
 # ---- copies --------------------------------------------------------------------------------------
 
 
-def _copying(bundle, data, split, crops, made: np.ndarray, seed: int):
-    """The findings on copies, and what is drawn of them: (training samples, nearest, distances)."""
-    held_split = split_word(split) if split else "val"
-    held_split = "val" if held_split == "train" else held_split
+def _copying(bundle, everything: PictureDataset, split: str | None, made: np.ndarray, seed: int):
+    """The findings on copies, and what is drawn of them: (training samples, nearest, distances).
+
+    None and None where there are too few training or held-out pictures.
+    """
+    word = split_word(split) if split else "val"
+    word = "val" if word == "train" else word
     parts = []
-    for word, key in (("train", "training"), (held_split, "held_out")):
-        try:
-            found = _find(bundle, data, word, crops)
-        except DentalzooError as error:
-            _log.info("whether samples are copies cannot be told: %s", error)
-            return None, None
-        rng, limit = np.random.default_rng(seed), LIMITS[key]
-        chosen = sorted(rng.permutation(len(found))[:limit].tolist())
-        some = PictureDataset([found.samples[number] for number in chosen])
+    for key, wanted in (("training", "train"), ("held_out", word)):
+        samples = [sample for sample in everything.samples if sample.split == wanted]
+        chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
+        some = PictureDataset([samples[number] for number in sorted(chosen.tolist())])
         kept, thumbnails = [], []
-        for numbers, images in _batches(bundle, some, f"reading {key.replace('_', '-')}"):
+        for numbers, images in _batches(bundle, some, f"reading the split {wanted}"):
             kept += [some.samples[number] for number in numbers]
             thumbnails.append(copying.thumbnails(np.float32(images) / 255))
-        parts.append((kept, thumbnails, len(found)))
+        parts.append((kept, thumbnails, len(samples)))
     (training, train_thumbnails, of_training), (held_out, held_thumbnails, of_held_out) = parts
     if len(training) < 2 or not held_out:
+        numbers = f"{len(training)} training and {len(held_out)} held-out pictures ({word})"
+        _log.info("too few to tell whether samples are copies: %s", numbers)
         return None, None
     findings, numbers, distances = copying.copying(
         made, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
@@ -327,7 +328,7 @@ def _copying(bundle, data, split, crops, made: np.ndarray, seed: int):
     about = {
         "training_pictures": [len(training), of_training],
         "held_out_pictures": [len(held_out), of_held_out],
-        "held_out_split": held_split,
+        "held_out_split": word,
         "space": copying.SPACE,
     }
     return findings | about, (training, numbers, distances)
