@@ -147,8 +147,11 @@ def coco_split(tree: Tree, path: Path) -> str:
     return split_word(path.name) or _split_of(tree.root, path.parent)
 
 
-def pair_folders(tree: Tree) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
-    """Pairs images with masks as (image, mask, split); whatever finds no partner is a skip."""
+def pair_folders(
+    tree: Tree, masks_needed: bool = True
+) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
+    """Pairs images with masks as (image, mask, split); whatever finds no partner is a skip, images
+    only where masks are needed."""
     images, masks, pairs, skips = {}, {}, [], []
     for folder in tree.folders:
         (masks if folder.role == "masks" else images)[folder.path] = folder
@@ -163,7 +166,7 @@ def pair_folders(tree: Tree) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
         rest = [p for p in folder.pictures if not _MASK_STEM.fullmatch(p.stem)]
         if beside and rest:
             _pair(tree, rest, beside, folder.split, pairs, skips)
-        else:
+        elif masks_needed:
             skips += unused(tree, folder, folder.pictures, "image without mask")
     return pairs, skips
 

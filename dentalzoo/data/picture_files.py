@@ -47,7 +47,7 @@ def find_files(tree: Tree, crops: str | None) -> tuple[list[PictureFile], list[S
     of boundaries or boxes. What finds no partner is a skip."""
     drawings = [folder for folder in tree.folders if _boundary_key(tree, folder)]
     tree = replace(tree, folders=[f for f in tree.folders if f not in drawings])
-    pairs, pair_skips = layouts.pair_folders(tree)
+    pairs, pair_skips = layouts.pair_folders(tree, masks_needed=False)
     skips = [skip for skip in pair_skips if skip.reason != "image without mask"]
     no_pictures = {tree.root / skip.name for skip in skips} | {mask for _, mask, _ in pairs}
     named = any(folder.role == "images" for folder in tree.folders)

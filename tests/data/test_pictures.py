@@ -672,3 +672,9 @@ def test_real_tiles_have_groups_labels_and_thin_masks(shared_data):
         assert load_picture(sample, (64, 64), 1)["mask"].any()
     crops = find_pictures(real(shared_data, "magnetic_tile"), crops="masks", window=64)
     assert len(crops) == 188 and {s.window[2] - s.window[0] for s in crops.samples} == {64}
+
+
+def test_a_flat_folder_is_used_without_a_word(tmp_path, caplog):
+    caplog.set_level("INFO", "dentalzoo")
+    assert len(find_pictures(write_tooth_photos(tmp_path / "flat", 3, size=16))) == 3
+    assert caplog.messages == []
