@@ -119,13 +119,13 @@ _PAPER = Config()
 _DEEP = dataclasses.replace(
     _PAPER,
     network="deep",
-    latent_dim=32,
+    latent_dim=48,
     filters=(32, 64, 128, 256),
     likelihood="gaussian",
-    sigma=0.2,
+    sigma=0.15,
     prior="fitted",
     schedule="cosine",
-    epochs=60,
+    epochs=50,
     batch_size=64,
 )
 VARIANTS = {
