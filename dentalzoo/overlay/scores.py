@@ -24,9 +24,9 @@ import numpy as np
 
 from dentalzoo.errors import DentalzooError
 
-VISIBLE = 0.5
-"""The least part of its contrast that a visible defect keeps. The mean of two sources keeps half of
-each at best, and less once the decoder has blurred it, so averaging is no overlay by this bound."""
+VISIBLE = 0.6
+"""The least part of its contrast that a visible defect keeps. The mean of two well decoded sources
+keeps half of each; averaging is no overlay, so the bound lies clearly above it."""
 
 BACKGROUND = 0.05
 """The largest background error: 13 of 255 grey levels. A change of shade of that size lies within
