@@ -164,8 +164,13 @@ for block in sys.stdin.read().split("\\0"):
 
 @pytest.fixture
 def released(run, tmp_path):
-    """The environment of a process that finds `tiny` under the released bundle's name."""
+    """The environment of a process that finds `tiny` under the released bundles' names."""
+    import dentalzoo as dz
+
     shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
+    tag = next(iter(registry.module_of("tooth_vae").PRETRAINED))
+    drawing = dz.build("tooth_vae", "tiny", input_size=(64, 64))
+    dz.export(drawing, tmp_path / "released" / f"tooth_vae.{tag}", "tooth_vae", tag=tag)
     return {**os.environ, "DENTALZOO_PRETRAINED": str(tmp_path / "released")}
 
 
@@ -192,7 +197,10 @@ def test_the_quickstart_runs(released, tmp_path):
     output = run_blocks(found, tmp_path, released)
     assert "(256, 512, 1) (256, 512, 1) uint8 float32" in output
     assert "10 written to out/masks2, 0 failed" in output
-    for name in ("out/masks/0000_overlay.png", "out/evaluation/evaluation.png", "bundles/tiny"):
+    for name in (
+        *("out/masks/0000_overlay.png", "out/evaluation/evaluation.png", "bundles/tiny"),
+        *("out/teeth/samples.png", "out/overlay/overlay.png"),
+    ):
         assert (tmp_path / name).exists(), name
     assert len((tmp_path / "runs" / "tiny" / "history.csv").read_text().splitlines()) == 1 + 4
 

@@ -42,7 +42,6 @@ from dentalzoo.config import (
     check_size,
     check_whole_numbers,
 )
-from dentalzoo.data.augment import Augment, albumentations
 from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.hub import Weights
@@ -190,13 +189,16 @@ def make_dataset(
         folder=cache,
         fingerprint=(found.fingerprint, config.input_size, config.channels),
     )
-    flip = training and config.augmentation == "flip"
+    def flip(sample, epoch, index):
+        turned = np.random.default_rng((seed, epoch, index)).random() < 0.5
+        return {"image": sample["image"][:, ::-1] if turned else sample["image"]}
+
     return batches(
         samples,
         config.batch_size,
         epochs=epochs,
         shuffle=training,
-        augment=Augment(lambda: [albumentations().HorizontalFlip(p=0.5)], seed) if flip else None,
+        augment=flip if training and config.augmentation else None,
         finish=lambda batch: {"image": tf.cast(batch["image"], tf.float32) / 255.0},
         seed=seed,
         devices=devices,
