@@ -38,9 +38,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
-from dentalzoo.data.images import list_images, read_image
 from dentalzoo.data.phantoms import write_tooth_photos
-from dentalzoo.data.pictures import check_pictures, find_pictures
+from dentalzoo.data.pictures import check_pictures, find_pictures, load_picture
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows tooth_vae.")
@@ -70,7 +69,7 @@ if data is None:
 
 try:
     found = check_pictures(data, crops=options.crops)
-    held_out = find_pictures(data, "val", crops=options.crops).samples
+    held_out = find_pictures(data, "val", crops=options.crops, least=2).samples
 except dz.DentalzooError as error:
     sys.exit(f"tooth_vae: {error}")
 print({key: value for key, value in found.items() if not isinstance(value, list)})
@@ -136,9 +135,11 @@ print(f"{teeth.shape}, {teeth.dtype}, from {teeth.min():.2f} to {teeth.max():.2f
 `decode` draws. Half-way between two teeth is a tooth too:
 """
 
-first, second = (read_image(path) for path in list_images([s.image for s in held_out[:2]]))
-z = [vae.encode(picture)["z_mean"] for picture in (first, second)]
-between = vae.decode((z[0] + z[1]) / 2)["image"]
+config = vae.metadata["config"]
+size, channels = config["input_size"], config["channels"]
+pictures = [load_picture(sample, size, channels)["image"] for sample in held_out[:2]]
+first, second = (vae.encode(picture)["z_mean"] for picture in pictures)
+between = vae.decode((first + second) / 2)["image"]
 print(f"between {held_out[0].name} and {held_out[1].name}: {between.shape}")
 
 """
