@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,7 @@ def reexport(
     tag: str | None = None,
     storage: str = "float32",
     data: dict | None = None,
+    pictures: Sequence[str | Path] = (),
 ) -> Bundle:
     """Writes a bundle or the bundle of a run anew: under a tag, in another storage.
 
@@ -265,16 +267,21 @@ def reexport(
         tag: `<training data>_v<N>` of a release.
         storage: see `export`.
         data: entries that replace those of the metadata, such as `name` and `licence`.
+        pictures: PNG or JPEG files, such as sheets of an evaluation, that the card shows.
 
     Returns:
         The new bundle; metrics are not carried over where the storage is another.
 
     Raises:
-        DentalzooError: as `load` and `export`.
+        DentalzooError: as `load` and `export`; or a picture that cannot be read.
     """
+    from dentalzoo.data.images import read_image
+
+    for picture in pictures:
+        read_image(picture)
     source = load(name_or_path)
     old = source.metadata
-    return export(
+    made = export(
         source.to_keras(),
         path,
         old["name"],
@@ -285,6 +292,12 @@ def reexport(
         data={**old["data"], **(data or {})},
         metrics=old["metrics"] if storage == old["storage"] else None,
     )
+    if pictures:
+        for picture in map(Path, pictures):
+            shutil.copyfile(picture, made.path / picture.name)
+        made.metadata["pictures"] = [Path(picture).name for picture in pictures]
+        _write_description(made.path, made.metadata)
+    return made
 
 
 def add_metrics(bundle: Bundle, metrics: dict) -> Bundle:

@@ -168,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="what the metadata say of the training data: name, licence",
     )
+    add.add_argument("--pictures", nargs="+", default=[], help="sheets that the card shows")
 
     add = command("verify", _verify, "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle")
@@ -320,7 +321,9 @@ def _export(options):
     from dentalzoo.bundle import reexport
 
     data = _pairs(options.about_data)
-    made = reexport(options.bundle, options.out, options.tag, options.storage, data)
+    made = reexport(
+        options.bundle, options.out, options.tag, options.storage, data, options.pictures
+    )
     print(made.path)
 
 

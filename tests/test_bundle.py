@@ -204,3 +204,18 @@ def test_a_bundle_of_another_format_is_refused(copy):
     bundle_format._write_description(copy, {**metadata, "format": 2})
     with pytest.raises(dz.DentalzooError, match="reads bundles of format 1.*Received: format 2"):
         dz.load(copy)
+
+
+def test_pictures_go_into_the_card_and_are_verified(bundle, tmp_path):
+    from dentalzoo.data.images import write_png
+
+    sheet = tmp_path / "samples.png"
+    write_png(sheet, np.zeros((4, 4, 3), np.uint8))
+    made = bundle_format.reexport(bundle.path, tmp_path / "shown", pictures=[sheet])
+    assert "![samples](samples.png)" in (made.path / "README.md").read_text()
+    assert dz.verify(made.path)["files"] == dz.verify(bundle.path)["files"] + 1
+    assert dz.load(made.path).metadata["pictures"] == ["samples.png"]
+    (tmp_path / "no.png").write_text("text")
+    with pytest.raises(dz.BadFile, match=r"no\.png"):
+        bundle_format.reexport(bundle.path, tmp_path / "other", pictures=[tmp_path / "no.png"])
+    assert not (tmp_path / "other").exists()
