@@ -143,10 +143,11 @@ class Config:
                 f"scan is (from, to) of the first unit and of the second. Received: {self.scan}"
             )
         places = math.prod(side // 2 ** len(self.filters) for side in self.input_size)
-        if self.network == "map" and self.latent_dim % places:
+        units = self.averaged, self.latent_dim
+        if self.network == "map" and (any(n % places for n in units) or not self.averaged):
             raise DentalzooError(
-                f"the map network has latent_dim = {places} times the number of maps. "
-                f"Received: {self.latent_dim}"
+                f"the map network has averaged and latent_dim = {places} times a number of maps. "
+                f"Received: averaged={self.averaged}, latent_dim={self.latent_dim}"
             )
 
 
@@ -158,22 +159,23 @@ _FEW = dataclasses.replace(_PAPER, copies=500, stratified=True, epochs=20)
 _ROBUST = dataclasses.replace(
     _PAPER,
     network="map",
-    latent_dim=1024,
+    filters=(32, 32),
+    latent_dim=1536,
     averaged=256,
-    activation="leaky_relu",
+    activation="silu",
     likelihood="gaussian",
     sigma=0.03,
-    mixture=1.0,
+    mixture=3.0,
     copies=10,
     optimizer="adam",
     schedule="cosine",
-    epochs=20,
+    epochs=12,
 )
 VARIANTS = {
     "paper": _PAPER,
     "few": _FEW,
     "robust": _ROBUST,
-    "robust_few": dataclasses.replace(_ROBUST, copies=500, stratified=True, epochs=10),
+    "robust_few": dataclasses.replace(_ROBUST, copies=500, stratified=True, epochs=4),
     "tiny": dataclasses.replace(
         _PAPER, input_size=(16, 16), filters=(8, 8), epochs=2, batch_size=4
     ),

@@ -5,7 +5,7 @@ from keras import metrics, ops
 
 from dentalzoo.vae import VAE, log_likelihood
 
-_TAPS = 13  # pixels of a row or column whose median is the background, every second of 64
+_TAPS = 11  # pixels of a row or column whose median is the background, every third of 64
 _FAINT, _POWER = (
     0.02,
     6,
@@ -40,7 +40,7 @@ def background(images):
     """
     for axis in (-2, -3):
         side = images.shape[axis]
-        taps = (np.arange(_TAPS) - _TAPS // 2) * max(1, side // 32)
+        taps = (np.arange(_TAPS) - _TAPS // 2) * max(1, 3 * side // 64)
         places = np.clip(np.arange(side)[:, None] + taps, 0, side - 1)
         # (..., H, W, taps, C) or (..., H, taps, W, C), with the taps last for sorting.
         found = ops.moveaxis(ops.take(images, places, axis=axis), axis, -1)
