@@ -1,4 +1,4 @@
-"""What `make demo` shows, with a stand-in for the released bundle and small films."""
+"""What `make demo` shows, with stand-ins for the released bundles and small films."""
 
 import functools
 import importlib.util
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.data.images import read_image, resize
 
 SOURCE = Path(__file__).resolve().parents[1] / "examples" / "demo.py"
 VOID = {"meta", "img", "br"}
@@ -31,18 +32,67 @@ def demo():
 
 
 class StandIn(dz.Bundle):
-    """What is bright is a tooth."""
+    """A bundle without a network."""
 
-    def __init__(self):
-        outputs = {"probabilities": {"shape": [None, None, None, 1]}}
+    def __init__(self, name, tag, task, config=(), outputs=()):
         metadata = {
-            **{"name": "panoramic_unet", "tag": "panoramic_teeth_v1", "task": "segmentation"},
-            **{"summary": "U-Net & more", "signatures": {"serve": {"outputs": outputs}}},
+            **{"name": name, "tag": tag, "task": task, "config": dict(config)},
+            **{"summary": f"{name} & more", "signatures": {"serve": {"outputs": dict(outputs)}}},
         }
         super().__init__(Path("nowhere"), metadata, None)
 
+
+class BrightIsTooth(StandIn):
+    def __init__(self):
+        outputs = {"probabilities": {"shape": [None, None, None, 1]}}
+        super().__init__("panoramic_unet", "panoramic_teeth_v1", "segmentation", (), outputs)
+
     def serve(self, image):
         return {"mask": (image > 120).astype(np.uint8), "probabilities": np.float32(image / 255)}
+
+
+class Coarse(StandIn):
+    """An autoencoder whose code is the picture at a quarter of its size."""
+
+    def __init__(self, name, tag, task, side, channels):
+        self.shape, self.code = (side, side, channels), (side // 4, side // 4, channels)
+        sizes = {"input_size": [side, side], "latent_dim": int(np.prod(self.code))}
+        likelihood = {"channels": channels, "likelihood": "gaussian", "sigma": 0.1}
+        super().__init__(name, tag, task, sizes | likelihood)
+
+    def encode(self, image):
+        one = image.ndim == 3
+        images = [resize(picture, self.shape[:2]) for picture in (image[None] if one else image)]
+        seen = np.float32(images).reshape(-1, *self.shape) / 255
+        high, wide, channels = self.code
+        z = seen.reshape(-1, high, 4, wide, 4, channels).mean((2, 4)).reshape(len(seen), -1)
+        code = {"z_mean": 4 * z - 2, "z_log_var": np.full_like(z, -4), "image": seen}
+        return {key: values[0] for key, values in code.items()} if one else code
+
+    def decode(self, z):
+        small = np.clip(z.reshape(-1, *self.code) / 4 + 0.5, 0, 1)
+        image = small.repeat(4, 1).repeat(4, 2)
+        return {"image": image if z.ndim == 2 else image[0]}
+
+    def generate(self, seed, n):
+        rng = np.random.default_rng(int(seed))
+        return self.decode(rng.standard_normal((n, np.prod(self.code)), dtype=np.float32))
+
+    def overlay(self, images, weights):
+        """Keeps the background and loses every third source."""
+        greys = np.float32(images) / 255
+        defects = greys - np.median(greys, axis=(1, 2), keepdims=True)
+        image = np.median(greys, axis=(1, 2)).mean() + defects[:2].min(0)
+        return {"image": np.clip(image, 0, 1)}
+
+
+STAND_INS = {
+    "panoramic_unet.panoramic_teeth_v1": BrightIsTooth(),
+    "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
+    "defect_overlay_vae.drawn_defects_v1": Coarse(
+        "defect_overlay_vae", "drawn_defects_v1", "overlay", 32, 1
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +100,7 @@ def page(demo, tmp_path_factory):
     """The folder of the demo, run twice: four films, then three."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dz, "load", lambda name: StandIn())
+        patch.setattr(dz, "load", STAND_INS.__getitem__)
         for count in ("4", "3"):
             assert demo.main(["--out", str(folder), "--count", count]) == 0
     return folder
@@ -79,14 +129,15 @@ class Reader(HTMLParser):
         self.words.append(data.strip())
 
 
-def test_the_page_shows_three_pictures_per_film_and_all_are_there(page):
+def test_all_pictures_of_the_page_are_there(page):
     reader = Reader((page / "index.html").read_text())
     assert reader.open == []
-    assert len(reader.pictures) == 3 * 3  # the fourth film of the first run is not on it
+    assert len(reader.pictures) == 3 * 3 + 4 + 3  # the first run's fourth film is not on it
     assert all(picture["alt"] for picture in reader.pictures)
     for link in reader.links:
         assert not re.match(r"\w+:|/", link), link
         assert (page / unquote(link)).is_file(), link
+    assert sum(file.stat().st_size for file in page.rglob("*") if file.is_file()) < 10e6
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_tells_no_path(page):
@@ -107,7 +158,54 @@ def test_the_table_is_the_evaluation(page):
     assert words[place + 1] == f"{report['mean']['dice']:.3f}"
 
 
-def test_what_is_printed(demo, monkeypatch, tmp_path, capsys):
+def test_the_numbers_of_new_teeth_are_the_evaluation(page):
+    report = json.loads((page / "tooth_vae" / "evaluation.json").read_text())
+    words = Reader((page / "index.html").read_text()).words
+    assert report["images"] == 30 and report["generated"] == 30 and report["copying"] is None
+    psnr, kid = f"{report['reconstruction']['psnr']:.1f}", f"{report['distance']['kid']:.3f}"
+    assert words[words.index("PSNR of the reconstructions") + 1] == psnr
+    assert words[words.index("new teeth to photographs, KID") + 1] == kid
+    assert len(list((page / "tooth_vae" / "teeth").glob("00*.png"))) == 8 * 4
+
+
+def test_the_table_of_overlays_is_the_evaluation(page):
+    report = json.loads((page / "defect_overlay_vae" / "evaluation.json").read_text())
+    words = Reader((page / "index.html").read_text()).words
+    sets = report["overlay"]["per_set"]
+    assert [len(row["sources"]) for row in sets] == [2, 3] * 3
+    for row in sets:
+        own = row["bundle"]
+        place = words.index(" + ".join(row["sources"]))
+        assert words[place + 1] == ", ".join(f"{part:.2f}" for part in own["recovered"])
+        assert words[place + 2] == f"{own['background_error']:.3f}"
+        assert words[place + 3] == ("yes" if own["success"] else "no")
+    assert words.count("yes") >= 1 and words.count("no") >= 1
+    success = report["overlay"]["methods"]["bundle"]["all"]["success"]
+    assert words[words.index("medians") + 3] == f"{success:.0%}"
+
+
+def test_an_overlay_is_shown_beside_its_outlined_sources(page):
+    pair, triple = (
+        read_image(page / "defect_overlay_vae" / f"overlay_{number:02d}.png") for number in (0, 1)
+    )
+    assert (pair.shape[1] + 4) * 4 == (triple.shape[1] + 4) * 3  # panels of one size, and seams
+    side = pair.shape[0]
+    for start, coloured in ((0, True), (side + 4, True), (2 * (side + 4), False)):
+        panel = np.int16(pair[:, start : start + side])
+        assert panel.shape[1] == side
+        assert (np.ptp(panel, axis=-1).max() > 60) == coloured
+
+
+def test_the_photographs_and_surfaces_are_none_of_those_to_train_on(demo, page):
+    from dentalzoo.data.phantoms import tooth_photo
+
+    first = tooth_photo(900_000).image
+    np.testing.assert_array_equal(read_image(page / "photos" / "0000.png"), first)
+    rows = (page / "photos" / "split.csv").read_text().splitlines()
+    assert rows[1] == "0000,test" and len(rows) == 1 + 30
+
+
+def test_what_is_printed_and_escaped(demo, monkeypatch, tmp_path, capsys):
     picture = tmp_path / "a b.png"
     section = demo.Section(
         "A <title>",
@@ -160,4 +258,4 @@ def test_a_browser_shows_every_picture_within_the_width_of_the_window(page, tmp_
     assert found, shown.stderr
     window, content, *pictures = map(int, found[1].split())
     assert window == width and content <= width
-    assert pictures == [640] * 9
+    assert pictures[:9] == [640] * 9 and min(pictures) > 0
