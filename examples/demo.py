@@ -33,7 +33,7 @@ from dentalzoo.data.phantoms import (
 from dentalzoo.data.pictures import find_pictures, load_picture
 from dentalzoo.files import write_atomically
 from dentalzoo.generation.drawing import as_pixels, side_by_side
-from dentalzoo.overlay.scores import BACKGROUND, VISIBLE
+from dentalzoo.overlay.scores import BACKGROUND, VISIBLE, grown
 from dentalzoo.segmentation import drawing
 
 UNSEEN = 900_000  # the first seed of the photographs and surfaces; no bundle was trained on these
@@ -101,8 +101,8 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
     return Section(
         title="Teeth on panoramic films",
         text=[
-            f"{bundle.metadata['summary']}, as the bundle {bundle.name}. It was trained on drawn "
-            "films, then on real ones. These are new and drawn, so where the teeth are is known.",
+            f"{_about(bundle)} It was trained on drawn films, then on real ones. These are new "
+            "and drawn, so where the teeth are is known.",
             "The scores below say that it works, not how well it does on real films; "
             "docs/models/panoramic_unet.md says that.",
         ],
@@ -144,8 +144,8 @@ def tooth_generation(folder: Path, count: int) -> Section:
     return Section(
         title="New teeth",
         text=[
-            f"{bundle.metadata['summary']}, as the bundle {bundle.name}. It was trained on drawn "
-            "photographs of teeth. The new teeth are decoded from random codes: nobody has them.",
+            f"{_about(bundle)} It was trained on drawn photographs of teeth. The new teeth are "
+            "decoded from random codes: nobody has them.",
             f"The numbers are of {report['images']} drawn photographs that it has not seen. KID "
             "and the Fréchet distance compare hand-made features of new teeth with those of the "
             "photographs, and in halves the photographs with each other; of so few they are "
@@ -154,22 +154,22 @@ def tooth_generation(folder: Path, count: int) -> Section:
         table=table,
         pictures=[
             (
-                f"Teeth from random codes: the first {min(64, 8 * count)} of seed 1",
+                "Teeth from codes alone",
                 [
-                    Picture(out / "teeth" / "samples.png", "new teeth, not chosen"),
-                    Picture(out / "manifold.png", "two latent units from low to high"),
+                    Picture(out / "teeth" / "samples.png", "of random codes, none left out"),
+                    Picture(out / "interpolation.png", "of codes between those of photographs"),
                 ],
             ),
             (
-                "Photographs that were not trained on",
+                "Photographs that it was not trained on",
                 [
                     Picture(out / "reconstructions.png", "above as drawn, below as decoded"),
-                    Picture(out / "interpolation.png", "from one to another; at the ends as drawn"),
+                    Picture(out / "latent.png", "placed by their codes"),
                 ],
             ),
         ],
         files=[
-            Picture(out / "latent.png", "the codes of the photographs"),
+            Picture(out / "manifold.png", "two latent units from low to high"),
             Picture(out / "kl_per_unit.png", "what each latent unit carries"),
             Picture(out / "evaluation.json", "all scores"),
         ],
@@ -204,13 +204,13 @@ def defect_overlays(folder: Path, count: int) -> Section:
             shown[len(chosen)][1].append(Picture(path, words))
     own, plain = (report["overlay"]["methods"][key]["all"] for key in ("bundle", "sum"))
     medians = (f"{own[key + '_median']:.{n}f}" for key, n in _MEDIANS.items())
-    table.append(("medians", *medians, f"{own['success']:.0%}"))
+    table.append(("median", *medians, f"{own['success'] * own['sets']:.0f} of {own['sets']}"))
     return Section(
         title="Several defects in one picture",
         text=[
-            f"{bundle.metadata['summary']}, as the bundle {bundle.name}. It was trained on drawn "
-            "surfaces with cracks and pores. Random pairs and triples of surfaces that it has not "
-            "seen are overlaid; the pictures show the first of them.",
+            f"{_about(bundle)} It was trained on drawn surfaces with cracks and pores. Random "
+            "pairs and triples of surfaces that it has not seen are overlaid; the pictures show "
+            "the first of them.",
             f"A defect is visible where {VISIBLE:.0%} of its contrast is there, and all are where "
             f"the background is kept too, with an error of at most {BACKGROUND:g} of the grey "
             "range. The sum of the codes alone, as in the paper, shows all defects in "
@@ -236,8 +236,13 @@ _MEDIANS = {"recovered": 2, "background_error": 3}  # digits
 _TILE = (224, 224)  # pixels of a source and of an overlay
 
 
+def _about(bundle) -> str:
+    summary = bundle.metadata["summary"]
+    return f"{summary[0].upper()}{summary[1:]}, as the bundle {bundle.name}."
+
+
 def _beside_its_sources(bundle, samples) -> np.ndarray:
-    """Sources with their masks outlined in colours of their own, and their overlay."""
+    """Sources, outlined a pixel away from their masks in colours of their own, and the overlay."""
     config = bundle.metadata["config"]
     size, channels = config["input_size"], config["channels"]
     sources = [load_picture(sample, size, channels) for sample in samples]
@@ -245,7 +250,8 @@ def _beside_its_sources(bundle, samples) -> np.ndarray:
     made = bundle.overlay(images, np.ones(len(images), np.float32))["image"]
     tiles = []
     for colour, source in enumerate(sources, 1):
-        mask = drawing.fit(colour * source["mask"], _TILE, ids=True)
+        around = grown(source["mask"][..., 0], 1)  # so that the outline hides no thin crack
+        mask = drawing.fit(np.uint8(colour * around), _TILE, ids=True)
         tiles.append(drawing.overlay(drawing.fit(source["image"], _TILE), mask, opacity=0))
     tiles.append(drawing.overlay(drawing.fit(as_pixels(made), _TILE), np.zeros_like(mask)))
     return side_by_side(*tiles)

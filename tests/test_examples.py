@@ -9,17 +9,35 @@ from pathlib import Path
 
 import pytest
 
+import dentalzoo as dz
+
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 BUNDLE = "panoramic_unet.panoramic_teeth_v1"
+AUTOENCODERS = ("tooth_vae.drawn_teeth_v1", "defect_overlay_vae.drawn_defects_v1")
 LEAVES = {
+    "defect_overlay_vae": [
+        *("surfaces/masks/0049.png", "robust/curves.png", "robust/bundle/SHA256SUMS"),
+        *("evaluation/evaluation.json", "evaluation/overlays.png", "evaluation/latent.png"),
+        *("evaluation/scan.png", "overlay/overlay.png", "overlay/overlay_mask.png"),
+        *("enlarged/images/overlay_0001.png", "enlarged/masks/overlay_0001.png"),
+        *("enlarged/voc/overlay_0001.xml", "enlarged/annotations.coco.json"),
+    ],
     "demo": [
         *("index.html", "panoramic_unet/evaluation.png", "panoramic_unet/0000_overlay.png"),
-        "phantoms/images/0001.png",
+        *("phantoms/images/0001.png", "photos/0019.png", "tooth_vae/teeth/samples.png"),
+        *("tooth_vae/interpolation.png", "tooth_vae/reconstructions.png", "tooth_vae/latent.png"),
+        *("surfaces/masks/0007.png", "defect_overlay_vae/overlay_00.png"),
+        *("defect_overlay_vae/overlays.png", "defect_overlay_vae/scan.png"),
     ],
     "panoramic_unet": [
         *("phantoms/split.csv", "tiny/curves.png", "tiny/history.csv"),
         *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/evaluation.png"),
         *("masks/0008.png", "masks/0009_overlay.png"),
+    ],
+    "tooth_vae": [
+        *("photos/0059.png", "tiny/curves.png", "tiny/history.csv", "tiny/bundle/SHA256SUMS"),
+        *("evaluation/evaluation.json", "evaluation/samples.png", "evaluation/interpolation.png"),
+        *("evaluation/reconstructions.png", "teeth/0023.png", "teeth/samples.png"),
     ],
 }
 
@@ -41,8 +59,11 @@ def test_a_guided_script_has_its_header_and_sections(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(path, run, tmp_path):
-    # The tests need no released weights: `tiny` lies where the released bundle is looked for.
+    # The tests need no released weights: `tiny` lies where the released bundles are looked for.
     shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
+    for bundle in AUTOENCODERS if path.stem == "demo" else ():
+        name, _, tag = bundle.partition(".")
+        dz.export(dz.build(name, "tiny"), tmp_path / "released" / bundle, name, tag=tag)
     done = subprocess.run(
         [sys.executable, str(path)],
         cwd=tmp_path,
@@ -63,3 +84,6 @@ def test_it_runs(path, run, tmp_path):
         assert file.is_file() and file.stat().st_size > 0, name
     if path.stem == "panoramic_unet":
         assert float(re.search(r"^mean +dice ([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.6
+    if path.stem == "defect_overlay_vae":
+        found = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))
+        assert float(found["success"]) > float(found["success_of_the_plain_sum"])
