@@ -1,6 +1,6 @@
 """Shows what the zoo does, on pictures it draws itself: no data, no network.
 
-    python examples/demo.py                # or `make demo`; a minute on two CPU cores
+    python examples/demo.py                # or `make demo`; under a minute on two CPU cores
     python examples/demo.py --count 12 --out out/demo
 
 Each paper is one function that works in a folder and returns a `Section`; the page
