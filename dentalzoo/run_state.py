@@ -68,7 +68,8 @@ class Run:
             def on_epoch_end(self, epoch, logs=None):
                 run.end_epoch(epoch + 1, logs)
 
-        recipe = self.recipe if self.validated else []
+        # Without a val split there is nothing to watch.
+        recipe = [c for c in self.recipe if self.validated or not hasattr(c, "monitor")]
         board = keras.callbacks.TensorBoard(self.out / "logs", write_graph=False)
         return [*recipe, board, Keep()]
 

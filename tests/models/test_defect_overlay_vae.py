@@ -268,7 +268,7 @@ def test_the_mixture_teaches_sums(three):
         model = paper.build_model(config)
         paper.compile_model(model, config)
         image = floats(surfaces(8, background=0.7, contrast=0.8))
-        for _ in range(150):
+        for _ in range(60):
             model.train_on_batch(image)
         pairs = np.stack([image, np.roll(image, 1, 0)])
         weights = np.ones((2, 8), "f")
@@ -353,6 +353,25 @@ def test_pictures_without_a_val_split_are_trained_on(three, tmp_path):
     assert {"reconstruction_loss", "kl_loss", "separation"} <= set(first.split(","))
     assert made.overlay(surfaces(2), np.ones(2, "f"))["image"].shape == (16, 16, 1)
     json.dumps(made.metadata)
+
+
+def test_a_collapse_is_said_without_a_val_split(three, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(paper, "LEAST_KL", 1e9)
+    with caplog.at_level(logging.WARNING, "dentalzoo"):
+        dz.train(NAME, three, tmp_path / "run", "tiny")
+    assert caplog.text.count("the latent space has collapsed") == 1
+
+
+def test_flips_are_of_each_picture_and_epoch(three):
+    config = dataclasses.replace(TINY, augmentation="flips")
+    dataset = paper.make_dataset(three, "train", config, training=True, epochs=range(6))
+    once = dataset.cache.arrays["image"] / np.float32(255)
+    ways = [once, once[:, ::-1], once[:, :, ::-1], once[:, ::-1, ::-1]]
+    known = {way.tobytes(): number for number, way in enumerate(np.concatenate(ways))}
+    found = {known[image.tobytes()] for batch in dataset for image in batch["image"].numpy()}
+    assert len(found) > 6
+    plain = paper.make_dataset(three, "train", config)
+    assert {known[x.tobytes()] for b in plain for x in b["image"].numpy()} == {0, 1, 2}
 
 
 def test_a_collapse_is_said_once_with_what_to_change(caplog):

@@ -45,6 +45,7 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
+from dentalzoo.data.augment import Augment, albumentations
 from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
 from dentalzoo.data.pipeline import Cache, balanced_order, batches, epoch_order
 from dentalzoo.errors import DentalzooError
@@ -93,6 +94,7 @@ class Config:
     holdout: float = 0.0  # the paper keeps no pictures for validation
     scan: tuple[float, ...] = (-15.0, 15.0, -10.0, 10.0)  # section 3: ranges of the two units
     scan_step: float = 0.1  # section 3
+    augmentation: str | None = None  # ours: flips, a draw for each picture and epoch
     optimizer: str = "rmsprop"  # section 3; or adam
     learning_rate: float = 2e-3  # section 3
     schedule: str = "constant"  # section 3; or cosine
@@ -115,6 +117,7 @@ class Config:
             invert=(True, False),
             stratified=(True, False),
             crops=CROPS,
+            augmentation=("flips", None),
             optimizer=("rmsprop", "adam"),
             schedule=("constant", "cosine"),
             monitor_mode=("max", "min"),
@@ -164,18 +167,19 @@ _ROBUST = dataclasses.replace(
     averaged=256,
     activation="silu",
     likelihood="gaussian",
-    sigma=0.03,
-    mixture=3.0,
-    copies=10,
+    sigma=0.01,
+    mixture=2.0,
+    augmentation="flips",
     optimizer="adam",
     schedule="cosine",
-    epochs=12,
 )
 VARIANTS = {
     "paper": _PAPER,
     "few": _FEW,
     "robust": _ROBUST,
-    "robust_few": dataclasses.replace(_ROBUST, copies=500, stratified=True, epochs=4),
+    "robust_few": dataclasses.replace(
+        _ROBUST, augmentation=None, copies=500, stratified=True, epochs=4
+    ),
     "tiny": dataclasses.replace(
         _PAPER, input_size=(16, 16), filters=(8, 8), epochs=2, batch_size=4
     ),
@@ -199,9 +203,9 @@ def make_dataset(
         data_dir: a folder of pictures, see docs/data_formats.md.
         split: `train`, `val`, `test` or None for all pictures.
         config: size, channels, polarity, crops, hold-out, copies and batch size.
-        training: shuffle, and visit every picture `copies` times an epoch.
+        training: shuffle, augment, and visit every picture `copies` times an epoch.
         epochs: the epochs to deliver, one after the other.
-        seed: seed of the order.
+        seed: seed of the order and the augmentation.
         cache: folder for the resized pictures; memory where None.
         devices: see `dentalzoo.data.pipeline.batches`.
 
@@ -249,15 +253,22 @@ def make_dataset(
         image = tf.cast(batch["image"], tf.float32) / 255.0
         return {"image": 1.0 - image if config.invert else image}
 
+    flips = training and config.augmentation == "flips"
     return batches(
         samples,
         config.batch_size,
         epochs=epochs,
         order=order if training else None,
+        augment=Augment(_flips, seed) if flips else None,
         finish=finish,
         seed=seed,
         devices=devices,
     )
+
+
+def _flips() -> list:
+    A = albumentations()
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
 
 
 # ------------------------------------------------------------------------------------ the network

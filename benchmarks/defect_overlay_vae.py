@@ -1,0 +1,464 @@
+"""Does defect_overlay_vae tell its pictures apart, and are its overlays overlays, and of use?
+
+    python benchmarks/defect_overlay_vae.py collapse|overlays|classifier [--data DIR] [--out DIR]
+
+Each prints one table. What is measured is kept in OUT, so that a run goes on where it was stopped.
+benchmarks/README.md says what each row is.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cv2
+import numpy as np
+
+import dentalzoo as dz
+from dentalzoo import registry
+from dentalzoo.data.images import read_image, read_mask, write_png
+from dentalzoo.data.phantoms import write_defect_dataset
+from dentalzoo.data.pictures import find_pictures
+from dentalzoo.files import write_json
+from dentalzoo.models import defect_overlay_vae as paper
+from dentalzoo.overlay.latents import kl_divergence, separation
+from dentalzoo.overlay.scores import VISIBLE
+
+NAME = "defect_overlay_vae"
+
+
+class Measurements:
+    """What is measured, key -> plain values, in a file that is written after each."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.values = json.loads(path.read_text()) if path.is_file() else {}
+
+    def get(self, key: str, measure):
+        if key not in self.values:
+            self.values[key] = measure()
+            write_json(self.path, self.values)
+        return self.values[key]
+
+
+# ---- collapse ------------------------------------------------------------------------------------
+
+SURFACES = {  # section 4's two cracks and a pore, on three kinds of surface
+    "white": {"background": 0.75, "border": 0},
+    "grey": {"background": 0.5, "border": 0, "texture": "grainy"},
+    "dark, inverted": {"background": 0.95, "border": 0, "invert": True},
+}
+RECIPES = {"few": "paper (section 4)", "robust_few": "robust"}
+
+
+def collapse(options) -> None:
+    """Runs that end with pictures that cannot be told apart by their codes."""
+    measured = Measurements(options.out / "collapse.json")
+    rows = []
+    for variant, about in RECIPES.items():
+        epochs = options.epochs if variant == "few" else options.robust_epochs
+        trainer = None
+        for surface, look in SURFACES.items():
+            runs = []
+            for seed in range(options.seeds):
+                key = f"{variant}, {surface}, {epochs} epochs, seed {seed}"
+                if key not in measured.values:
+                    trainer = trainer or Trainer(variant, epochs)
+                    folder = options.out / "three" / surface.partition(",")[0]
+                    write_defect_dataset(
+                        folder,
+                        3,
+                        40,
+                        val_fraction=0,
+                        kinds=("crack", "double_crack", "pore"),
+                        **look,
+                    )
+                runs.append(measured.get(key, lambda: trainer.run(folder, seed)))  # noqa: B023
+            alike = sum(run["kl"] < paper.LEAST_KL for run in runs)
+            mixed = sum(
+                run["separation"] < paper.LEAST_SEPARATION and run["kl"] >= paper.LEAST_KL
+                for run in runs
+            )
+            kl, apart = (np.median([run[key] for run in runs]) for key in ("kl", "separation"))
+            rows.append(
+                [f"{about}, {epochs * 150} steps", surface, len(runs), alike, mixed, f"{kl:.3g}",
+                 f"{apart:.3g}"]
+            )  # fmt: skip
+    heads = ["recipe", "surface", "runs", "KL < 0.1", "else d < 3", "median KL", "median d"]
+    show("Collapse: two cracks and a pore, 500 copies each, minibatches of ten", heads, rows)
+
+
+class Trainer:
+    """Trains one network from many seeds; it is traced once."""
+
+    def __init__(self, variant: str, epochs: int):
+        self.config = dataclasses.replace(registry.configure(NAME, variant), epochs=epochs)
+        self.model = paper.build_model(self.config)
+        paper.compile_model(self.model, self.config, 150 * epochs)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.start = [np.asarray(v) for v in self.model.optimizer.variables]
+
+    def run(self, folder: Path, seed: int) -> dict:
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        fresh = paper.build_model(self.config)
+        for variable, value in zip(self.model.weights, fresh.weights, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.model.optimizer.variables, self.start, strict=True):
+            variable.assign(value)
+        noise = [model.encoder.get_layer("z").seed_generator.state for model in (self.model, fresh)]
+        noise[0].assign(noise[1])
+        epochs = range(self.config.epochs)
+        dataset = paper.make_dataset(
+            folder, "train", self.config, training=True, epochs=epochs, seed=seed
+        )
+        self.model.fit(
+            dataset.map(lambda batch: (batch["image"],)),
+            epochs=self.config.epochs,
+            steps_per_epoch=150,
+            shuffle=False,
+            verbose=0,
+        )
+        image = dataset.cache.arrays["image"] / np.float32(255)
+        mean, log_var, _ = (np.asarray(part) for part in self.model.encoder(image))
+        return {
+            "kl": float(kl_divergence(mean, log_var).sum(1).mean()),
+            "separation": separation(mean, log_var),
+        }
+
+
+# ---- overlays ------------------------------------------------------------------------------------
+
+RECIPES_OF_MANY = {  # name -> variant and settings
+    "paper": ("paper", {}),
+    "paper, leaky_relu": ("paper", {"hidden_activation": "leaky_relu"}),
+    "robust": ("robust", {}),
+}
+KINDS = ("crack", "double_crack", "branched_crack", "pore", "pores")
+WINDOW = 64  # pixels of a magnetic tile: a third of its width
+
+
+def overlays(options) -> None:
+    """Successes of pairs and triples, by recipe and by the way to combine them."""
+    measured = Measurements(options.out / "overlays.json")
+    rows = []
+    for surface, folder in surfaces(options).items():
+        for recipe, (variant, settings) in RECIPES_OF_MANY.items():
+            bundle = trained(options, f"{surface} {recipe}", folder / "train", variant, **settings)
+            for part, about in (("train", "the pictures it learnt"), ("val", "unseen pictures")):
+                key = f"{surface}, {recipe}, {part}, {options.count}"
+                found = measured.get(
+                    key, lambda b=bundle, p=folder / part: judged(b, p, options.count)
+                )
+                for method in METHODS if part == "train" else ("bundle",):
+                    rows.append(
+                        [surface, recipe, about, METHODS[method], *figures([found], method)]
+                    )
+        for variant in ("few", "robust_few"):
+            found = []
+            for number in range(options.sets):
+                three = options.out / "sets" / f"{surface} {number}"
+                choose_three(folder / "train", three, number)
+                bundle = trained(options, f"{surface} {number} {variant}", three, variant)
+                key = f"{surface}, {variant}, set {number}"
+                found.append(measured.get(key, lambda b=bundle, p=three: judged(b, p, 4)))
+            for method in METHODS if found else ():
+                about = f"{options.sets} sets of 3 pictures"
+                rows.append([surface, variant, about, METHODS[method], *figures(found, method)])
+    heads = ["surfaces", "recipe", "overlays of", "combined by", "overlays", "success: pairs",
+             "triples", "all", "sources visible", "background error"]  # fmt: skip
+    show("Overlays: every source visible, and the background kept", heads, rows)
+
+
+METHODS = {
+    "bundle": "its own overlay",
+    "sum": "plain sum",
+    "mean": "mean",
+    "decoded": "maximum of the decoded",
+}
+
+
+def surfaces(options) -> dict[str, Path]:
+    """Name -> folder with train/ and val/, written where it is not there yet."""
+    found = {"phantoms": options.out / "phantoms"}
+    if not found["phantoms"].is_dir():
+        for part, count, seed in (("train", 80, 0), ("val", 40, 1000)):
+            folder = found["phantoms"] / part
+            write_defect_dataset(folder, count, seed, WINDOW, val_fraction=0, kinds=KINDS)
+    if options.data:
+        found["magnetic tiles"] = options.out / "tiles"
+        if not found["magnetic tiles"].is_dir():
+            for part in ("train", "val"):
+                samples = find_pictures(options.data, part, holdout=0.2).samples
+                write_windows(found["magnetic tiles"] / part, samples)
+    return found
+
+
+def write_windows(folder: Path, samples, clear: bool = False) -> None:
+    """Writes a window of each picture: one that holds its defect at any place, or one clear of it.
+
+    A defect that is longer than the window is cut. `defects.csv` holds the kinds and `index.csv`
+    the groups of near duplicates.
+    """
+    kinds, groups = ["id,kind"], ["id,group"]
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        random = np.random.default_rng(zlib.crc32(sample.name.encode()))
+        image, mask = read_image(sample.image, 1)[..., 0], read_mask(sample.mask) > 0
+        window = clear_window(mask, random) if clear else defect_window(mask, random)
+        if window is None:
+            continue
+        name = sample.name.replace("/", "_") + "_clear" * clear
+        write_png(folder / "images" / f"{name}.png", image[window])
+        write_png(folder / "masks" / f"{name}.png", np.uint8(255) * mask[window])
+        kinds.append(f"{name},{'clear' if clear else sample.label}")
+        groups.append(f"{name},{sample.group}")
+    (folder / "defects.csv").write_text("\n".join(kinds) + "\n")
+    (folder / "index.csv").write_text("\n".join(groups) + "\n")
+
+
+def defect_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
+    """A window that holds the largest blob, or a part of it, at a random place."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(mask))
+    if count < 2 or min(mask.shape) < WINDOW:
+        return None
+    largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    pixel = random.permutation(np.argwhere(labels == largest))[0]
+    box = stats[largest][[1, 0]], stats[largest][[3, 2]]
+    window = []
+    for place, start, length, side in zip(pixel, *box, mask.shape, strict=True):
+        if length <= 0.8 * WINDOW:
+            edge = WINDOW // 12  # as far from the window's border, where the picture lets it
+            first = random.integers(start + length - WINDOW + edge, start - edge + 1)
+        else:
+            first = place - random.integers(WINDOW // 4, 3 * WINDOW // 4)
+        first = int(np.clip(first, 0, side - WINDOW))
+        window.append(slice(first, first + WINDOW))
+    return tuple(window)
+
+
+def clear_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
+    """A window without a defect."""
+    if min(mask.shape) < WINDOW:
+        return None
+    for _ in range(100):
+        starts = [int(random.integers(side - WINDOW + 1)) for side in mask.shape]
+        window = tuple(slice(first, first + WINDOW) for first in starts)
+        if not mask[window].any():
+            return window
+    return None
+
+
+def choose_three(source: Path, folder: Path, number: int) -> None:
+    """Copies two cracks and a pore of a data set."""
+    if folder.is_dir():
+        return
+    random = np.random.default_rng(number)
+    samples = find_pictures(source).samples
+    cracks, pores = ([s for s in samples if word in s.label.lower()] for word in ("crack", "pore"))
+    pores = pores or [s for s in samples if "blowhole" in s.label.lower()]
+    chosen = [cracks[i] for i in random.choice(len(cracks), 2, replace=False)]
+    for sample in [*chosen, pores[random.integers(len(pores))]]:
+        for path in (sample.image, sample.mask):
+            target = folder / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+
+
+def trained(options, name: str, data: Path, variant: str, **settings):
+    """The bundle of a run, trained where it is not there yet."""
+    out = options.out / "runs" / name
+    if not (out / "bundle").is_dir():
+        shutil.rmtree(out, ignore_errors=True)
+        return dz.train(NAME, data, out, variant, holdout=0.0, **settings)
+    return dz.load(out)
+
+
+def judged(bundle, data: Path, count: int) -> dict:
+    """What `dentalzoo evaluate` says of every overlay."""
+    report = dz.evaluate(bundle, data, count=count)
+    kept = "sets", "faint", "unjudged_sets", "per_set", "methods"
+    return {**{key: report["overlay"][key] for key in kept}, "mae": report["reconstruction"]["mae"]}
+
+
+def figures(reports: list[dict], method: str) -> list[str]:
+    sets = [one for report in reports for one in report["per_set"]]
+    scores = [(len(one["sources"]), one[method]) for one in sets]
+
+    def percent(values):
+        return f"{100 * np.mean(values):.1f} %" if values else ""
+
+    return [
+        len(scores),
+        *(percent([s["success"] for size, s in scores if size == n]) for n in (2, 3)),
+        percent([s["success"] for _, s in scores]),
+        percent([part >= VISIBLE for _, s in scores for part in s["recovered"]]),
+        f"{np.median([s['background_error'] for _, s in scores]):.3f}",
+    ]
+
+
+# ---- classifier ----------------------------------------------------------------------------------
+
+LABELS = "crack", "blowhole"
+ARMS = {  # name -> enlarged with overlays, flipped and shifted and dimmed
+    "original": (False, False),
+    "+ overlays": (True, False),
+    "+ flips, shifts, brightness": (False, True),
+    "+ both": (True, True),
+}
+
+
+def classifier(options) -> None:
+    """The paper's open question: is a classifier better for having seen overlays?"""
+    if not options.data:
+        raise SystemExit("classifier needs --data DIR with MT_Crack/ and MT_Blowhole/")
+    measured = Measurements(options.out / "classifier.json")
+    runs = {}
+    for seed in range(options.classifier_seeds):
+        key = f"seed {seed}, {options.each} of each, {options.overlaid} overlays, {options.steps}"
+        runs[seed] = measured.get(key, lambda s=seed: compare(options, s))
+    rows = []
+    for arm in ARMS:
+        scores = {k: [run[arm][k] for run in runs.values()] for k in next(iter(runs.values()))[arm]}
+        gain = [run[arm]["auc"] - run["original"]["auc"] for run in runs.values()]
+        spread = [f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for v in (*scores.values(), gain)]
+        rows.append([arm, *spread, f"{sum(g > 0 for g in gain)} of {len(gain)}"])
+    heads = [
+        "training set",
+        "AUC, mean of both labels",
+        "both labels right",
+        "AUC gained",
+        "better",
+    ]
+    show(f"Classifier of magnetic tiles: {len(runs)} seeds, mean ± deviation", heads, rows)
+
+
+def compare(options, seed: int) -> dict:
+    """One split by groups, one VAE of its training pictures, one classifier for each arm."""
+    learn = options.out / "classifier" / f"{seed}" / "learn"
+    by_label = {}
+    for sample in find_pictures(options.data).samples:
+        by_label.setdefault(sample.label, {}).setdefault(sample.group, []).append(sample)
+    random, chosen, kept = np.random.default_rng(seed), [], []
+    for _, groups in sorted(by_label.items()):
+        names = [sorted(groups)[i] for i in random.permutation(len(groups))]
+        number = 0
+        for name in names:
+            here = groups[name] if number >= options.each else []
+            chosen += [] if here else groups[name][: options.each - number]
+            number += 0 if here else len(groups[name])
+            kept += here
+    shutil.rmtree(learn.parent, ignore_errors=True)
+    for part, samples in (("learn", chosen), ("test", kept)):
+        write_windows(learn.parent / part / "defect", samples)
+        write_windows(learn.parent / part / "clear", samples[::2], clear=True)
+    pictures, labels = read_windows(learn)
+    test = read_windows(learn.parent / "test")
+    bundle = dz.train(
+        NAME, learn, learn.parent / "vae", "robust", holdout=0.0, seed=seed
+    )
+    added = [], []
+    for _ in range(options.overlaid):
+        sources = random.choice(len(pictures), random.integers(2, 4), replace=False)
+        made = bundle.overlay(pictures[sources], np.ones(len(sources), np.float32))["image"]
+        added[0].append(np.uint8(np.rint(made * 255)))
+        added[1].append(labels[sources].max(0))
+    found = {}
+    for arm, (overlaid, augmented) in ARMS.items():
+        x, y = (pictures, labels)
+        if overlaid:
+            x, y = np.concatenate([x, added[0]]), np.concatenate([y, added[1]])
+        found[arm] = classify(x, y, *test, augmented, seed, options.steps)
+    return found
+
+
+def read_windows(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 64, 64, 1) uint8 and whether each LABELS is seen (N, 2) float32."""
+    samples = find_pictures(folder).samples
+    labels = [[word in sample.label.lower() for word in LABELS] for sample in samples]
+    return np.stack([read_image(s.image, 1) for s in samples]), np.float32(labels)
+
+
+def classify(x, y, x_test, y_test, augmented: bool, seed: int, steps: int) -> dict:
+    """Trains a small network for a number of steps and tests it."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    random = np.random.default_rng((seed, 1))
+    blocks = [layers.Rescaling(1 / 255)]
+    for filters in (16, 32, 64):
+        blocks += [
+            layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+        ]
+    blocks += [layers.GlobalMaxPooling2D(), layers.Dense(len(LABELS), activation="sigmoid")]
+    model = keras.Sequential([keras.Input((WINDOW, WINDOW, 1)), *blocks])
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
+    model.compile(keras.optimizers.Adam(rate), "binary_crossentropy")
+    for _ in range(steps):
+        rows = random.integers(len(x), size=16)
+        model.train_on_batch(augment(x[rows], random) if augmented else x[rows], y[rows])
+    scores = model.predict(x_test, batch_size=64, verbose=0)
+    right = ((scores > 0.5) == (y_test > 0.5)).all(1).mean()
+    return {"auc": float(np.mean([area(*pair) for pair in zip(scores.T, y_test.T, strict=True)])),
+            "right": float(right)}  # fmt: skip
+
+
+def augment(x: np.ndarray, random) -> np.ndarray:
+    """Flips, turns by right angles, shifts by up to 8 pixels, and brightness by up to a fifth."""
+    out = []
+    for picture in x:
+        picture = np.rot90(picture, random.integers(4))[:: random.choice((-1, 1))]
+        picture = np.pad(picture, ((8, 8), (8, 8), (0, 0)), "reflect")
+        top, left = random.integers(17, size=2)
+        picture = picture[top : top + WINDOW, left : left + WINDOW] * random.uniform(0.8, 1.2)
+        out.append(np.uint8(np.clip(picture, 0, 255)))
+    return np.stack(out)
+
+
+def area(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Area under the ROC curve: how often a picture with the label scores above one without."""
+    yes, no = scores[truth > 0.5, None], scores[None, truth <= 0.5]
+    return float((yes > no).mean() + 0.5 * (yes == no).mean())
+
+
+def show(title: str, heads: list[str], rows: list[list]) -> None:
+    lines = [heads, ["---"] * len(heads), *rows]
+    print(f"{title}\n", *(f"| {' | '.join(map(str, line))} |" for line in lines), sep="\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=("collapse", "overlays", "classifier"))
+    parser.add_argument("--data", type=Path, help="MT_Crack/ and MT_Blowhole/ of magnetic tiles")
+    parser.add_argument("--out", type=Path, default=Path("out/defect_overlay_vae"))
+    parser.add_argument("--seeds", type=int, default=2, help="of collapse: seeds per surface")
+    parser.add_argument("--epochs", type=int, default=2, help="of collapse: of the paper's recipe")
+    parser.add_argument("--robust-epochs", type=int, default=1, help="of collapse: of robust")
+    parser.add_argument("--count", type=int, default=100, help="of overlays: overlays a row")
+    parser.add_argument("--sets", type=int, default=1, help="of overlays: sets of three pictures")
+    parser.add_argument("--classifier-seeds", type=int, default=2, help="of classifier")
+    parser.add_argument("--each", type=int, default=12, help="of classifier: pictures of a label")
+    parser.add_argument("--overlaid", type=int, default=100, help="of classifier: overlays made")
+    parser.add_argument("--steps", type=int, default=300, help="of classifier: training steps")
+    options = parser.parse_args()
+    log = logging.getLogger("dentalzoo")
+    log.setLevel(logging.INFO)  # and shown nowhere: what is left on the screen is the table
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    options.out.mkdir(parents=True, exist_ok=True)
+    {"collapse": collapse, "overlays": overlays, "classifier": classifier}[options.table](options)
+
+
+if __name__ == "__main__":
+    main()
