@@ -27,8 +27,8 @@ from dentalzoo.data.phantoms import write_defect_dataset
 from dentalzoo.data.pictures import find_pictures
 from dentalzoo.files import write_json
 from dentalzoo.models import defect_overlay_vae as paper
-from dentalzoo.overlay.latents import kl_divergence, separation
-from dentalzoo.overlay.scores import VISIBLE
+from dentalzoo.overlays.latents import kl_divergence, separation
+from dentalzoo.overlays.scores import VISIBLE
 
 NAME = "defect_overlay_vae"
 
@@ -362,9 +362,7 @@ def compare(options, seed: int) -> dict:
         write_windows(learn.parent / part / "clear", samples[::2], clear=True)
     pictures, labels = read_windows(learn)
     test = read_windows(learn.parent / "test")
-    bundle = dz.train(
-        NAME, learn, learn.parent / "vae", "robust", holdout=0.0, seed=seed
-    )
+    bundle = dz.train(NAME, learn, learn.parent / "vae", "robust", holdout=0.0, seed=seed)
     added = [], []
     for _ in range(options.overlaid):
         sources = random.choice(len(pictures), random.integers(2, 4), replace=False)

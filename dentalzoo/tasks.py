@@ -10,7 +10,7 @@ from dentalzoo.errors import DentalzooError
 TASKS = {
     "segmentation": "dentalzoo.segmentation",
     "generation": "dentalzoo.generation",
-    "overlay": "dentalzoo.overlay",
+    "overlay": "dentalzoo.overlays",
 }
 
 
@@ -122,7 +122,7 @@ def enlarge(bundle: Bundle | str | Path, data: str | Path, out: str | Path, **op
         bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
         data: a folder of pictures with masks.
         out: the new data set's folder.
-        options: `count`, `split`, `seed` and others of `dentalzoo.overlay.enlarge`.
+        options: `count`, `split`, `seed` and others of `dentalzoo.overlays.enlarge`.
 
     Returns:
         The task's report: what was written.

@@ -167,7 +167,7 @@ class VAE(keras.Model):
             noise = keras.Input(z_mean.shape[1:])
             moments = FittedPrior(name="moments", dtype="float32")
             prior = keras.Model(noise, moments(noise), name="prior")
-            # An output, so that its weights are the model's: the mean of the prior, where noise is 0.
+            # An output, the prior's mean, so that its weights are the model's.
             outputs["prior"] = prior(0.0 * z_mean)
         super().__init__(inputs=image, outputs=outputs, name=name)
         self.encoder, self.decoder = encoder, decoder

@@ -46,7 +46,7 @@ import dentalzoo as dz
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.phantoms import DEFECTS, write_defect_dataset
 from dentalzoo.data.pictures import check_pictures, find_pictures
-from dentalzoo.overlay.scores import BACKGROUND, VISIBLE
+from dentalzoo.overlays.scores import BACKGROUND, VISIBLE
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows defect_overlay_vae.")
@@ -150,7 +150,7 @@ is visible. `weights` makes one defect fainter than another.
 
 files = list(dict.fromkeys(sample.image for sample in held_out))[:2]
 if len(files) == 2:
-    dz.tasks.overlay(vae, files, options.out / "overlay")
+    dz.overlay(vae, files, options.out / "overlay")
     made = json.loads((options.out / "overlay" / "overlay.json").read_text())
     for source in made["sources"]:
         print(source["name"], "box", source.get("box"), "recovered", source.get("recovered"))

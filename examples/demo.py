@@ -33,7 +33,7 @@ from dentalzoo.data.phantoms import (
 from dentalzoo.data.pictures import find_pictures, load_picture
 from dentalzoo.files import write_atomically
 from dentalzoo.generation.drawing import as_pixels, side_by_side
-from dentalzoo.overlay.scores import BACKGROUND, VISIBLE, grown
+from dentalzoo.overlays.scores import BACKGROUND, VISIBLE, grown
 from dentalzoo.segmentation import drawing
 
 UNSEEN = 900_000  # the first seed of the photographs and surfaces; no bundle was trained on these

@@ -215,3 +215,10 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
         assert (done.returncode, done.stderr) == (0, "[]\n")
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.3
+
+
+def test_no_public_name_hides_behind_a_module():
+    """Importing `dentalzoo.x` would replace the function `dz.x`."""
+    public = {name for name in vars(dentalzoo) if not name.startswith("_")}
+    functions = {name for name in public if not isinstance(getattr(dentalzoo, name), type(sys))}
+    assert not functions & {path.stem for path in PACKAGE.iterdir()}

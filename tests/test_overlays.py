@@ -15,10 +15,10 @@ from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.phantoms import write_defect_dataset
 from dentalzoo.data.pictures import find_pictures, load_picture
 from dentalzoo.errors import DentalzooError, MissingSplit
-from dentalzoo.overlay import enlarge, evaluate, headline, overlay, predict, scan
-from dentalzoo.overlay.latents import collapse, main_plane, scan_plane, separation
-from dentalzoo.overlay.methods import extremes, sampled
-from dentalzoo.overlay.scores import (
+from dentalzoo.overlays import enlarge, evaluate, headline, overlay, predict, scan
+from dentalzoo.overlays.latents import collapse, main_plane, scan_plane, separation
+from dentalzoo.overlays.methods import extremes, sampled
+from dentalzoo.overlays.scores import (
     BACKGROUND,
     FAINT,
     VISIBLE,

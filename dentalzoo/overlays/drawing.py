@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dentalzoo.files import write_atomically
 from dentalzoo.generation.drawing import as_pixels
-from dentalzoo.overlay.latents import Plane
-from dentalzoo.overlay.scores import BACKGROUND, OverlayScore
+from dentalzoo.overlays.latents import Plane
+from dentalzoo.overlays.scores import BACKGROUND, OverlayScore
 from dentalzoo.segmentation.drawing import fit, sheet
 
 # Okabe & Ito, Color Universal Design, 2008

@@ -11,16 +11,16 @@ from tqdm import tqdm
 from dentalzoo.data.images import write_png
 from dentalzoo.files import write_json
 from dentalzoo.generation.scores import ACTIVE, kl_divergence
-from dentalzoo.overlay import drawing
-from dentalzoo.overlay.latents import (
+from dentalzoo.overlays import drawing
+from dentalzoo.overlays.latents import (
     collapse,
     main_plane,
     scan,
     scan_plane,
     separation,
 )
-from dentalzoo.overlay.methods import METHODS, overlays
-from dentalzoo.overlay.scores import (
+from dentalzoo.overlays.methods import METHODS, overlays
+from dentalzoo.overlays.scores import (
     BACKGROUND,
     FAINT,
     VISIBLE,
@@ -28,7 +28,7 @@ from dentalzoo.overlay.scores import (
     Scorer,
     draw_sets,
 )
-from dentalzoo.overlay.sources import Sources, find_sources, grey, stacked
+from dentalzoo.overlays.sources import Sources, find_sources, grey, stacked
 from dentalzoo.segmentation.inference import make_folder
 
 _log = logging.getLogger("dentalzoo")
@@ -75,7 +75,7 @@ def evaluate(
 
     Returns:
         Plain values. "overlay" is None without masks; else its "methods" hold for the bundle's own
-        overlay and the others of `dentalzoo.overlay.METHODS`, over all sets, pairs and triples,
+        overlay and the others of `dentalzoo.overlays.METHODS`, over all sets, pairs and triples,
         "success" (the part of the sets in which every source is visible and the background kept),
         "visible" (the part of the sources), and the medians of the recovered contrast and of the
         background error. "faint" pictures cannot be judged and are not drawn, nor "unjudged_sets",

@@ -19,10 +19,10 @@ from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_atomically, write_json
 from dentalzoo.generation.drawing import as_pixels
 from dentalzoo.integrity import check_outside
-from dentalzoo.overlay import drawing
-from dentalzoo.overlay.methods import check_sampling, check_weights, sampled
-from dentalzoo.overlay.scores import OverlayScore, Scorer, draw_sets
-from dentalzoo.overlay.sources import (
+from dentalzoo.overlays import drawing
+from dentalzoo.overlays.methods import check_sampling, check_weights, sampled
+from dentalzoo.overlays.scores import OverlayScore, Scorer, draw_sets
+from dentalzoo.overlays.sources import (
     Source,
     Sources,
     find_sources,

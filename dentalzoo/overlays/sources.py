@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.pictures import Picture, PictureDataset, find_pictures, load_picture
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.overlay.scores import FAINT, contrast
+from dentalzoo.overlays.scores import FAINT, contrast
 
 _log = logging.getLogger("dentalzoo")
 _BATCH = 32  # pictures that go through the network at a time
