@@ -189,6 +189,7 @@ def make_dataset(
         folder=cache,
         fingerprint=(found.fingerprint, config.input_size, config.channels),
     )
+
     def flip(sample, epoch, index):
         turned = np.random.default_rng((seed, epoch, index)).random() < 0.5
         return {"image": sample["image"][:, ::-1] if turned else sample["image"]}
