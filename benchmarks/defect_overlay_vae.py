@@ -136,11 +136,14 @@ class Trainer:
 
 # ---- overlays ------------------------------------------------------------------------------------
 
-RECIPES_OF_MANY = {  # name -> variant and settings
-    "paper": ("paper", {}),
-    "paper, leaky_relu": ("paper", {"hidden_activation": "leaky_relu"}),
-    "robust": ("robust", {}),
-}
+RECIPES_OF_MANY = {  # name -> variant, settings, methods shown
+    "paper": ("paper", {}, ("bundle", "mean", "decoded")),
+    "paper, leaky_relu": (
+        "paper", {"hidden_activation": "leaky_relu"}, ("bundle", "mean", "decoded")
+    ),
+    "robust": ("robust", {}, ("bundle", "mean")),
+    "robust, overlay=sum": ("robust", {"overlay": "sum"}, ("bundle",)),
+}  # fmt: skip
 KINDS = ("crack", "double_crack", "branched_crack", "pore", "pores")
 WINDOW = 64  # pixels of a magnetic tile: a third of its width
 
@@ -150,17 +153,17 @@ def overlays(options) -> None:
     measured = Measurements(options.out / "overlays.json")
     rows = []
     for surface, folder in surfaces(options).items():
-        for recipe, (variant, settings) in RECIPES_OF_MANY.items():
-            bundle = trained(options, f"{surface} {recipe}", folder / "train", variant, **settings)
+        for recipe, (variant, settings, methods) in RECIPES_OF_MANY.items():
+            name = f"{surface} {recipe}"
+            bundle = trained(options, name, folder / "train", variant, **settings)
             for part, about in (("train", "the pictures it learnt"), ("val", "unseen pictures")):
                 key = f"{surface}, {recipe}, {part}, {options.count}"
-                found = measured.get(
-                    key, lambda b=bundle, p=folder / part: judged(b, p, options.count)
-                )
-                for method in METHODS if part == "train" else ("bundle",):
-                    rows.append(
-                        [surface, recipe, about, METHODS[method], *figures([found], method)]
-                    )
+                found = measured.get(key, lambda: judged(bundle, folder / part, options.count))  # noqa: B023
+                for method in methods:
+                    words = METHODS[method]
+                    if method == "bundle":
+                        words = f"{bundle.metadata['config']['overlay']}, its own"
+                    rows.append([surface, recipe, about, words, *figures([found], method)])
         for variant in ("few", "robust_few"):
             found = []
             for number in range(options.sets):
@@ -168,10 +171,13 @@ def overlays(options) -> None:
                 choose_three(folder / "train", three, number)
                 bundle = trained(options, f"{surface} {number} {variant}", three, variant)
                 key = f"{surface}, {variant}, set {number}"
-                found.append(measured.get(key, lambda b=bundle, p=three: judged(b, p, 4)))
-            for method in METHODS if found else ():
+                found.append(measured.get(key, lambda: judged(bundle, three, 4)))  # noqa: B023
+            for method in ("bundle", "mean", "decoded") if found else ():
                 about = f"{options.sets} sets of 3 pictures"
-                rows.append([surface, variant, about, METHODS[method], *figures(found, method)])
+                words = METHODS[method]
+                if method == "bundle":
+                    words = f"{bundle.metadata['config']['overlay']}, its own"
+                rows.append([surface, variant, about, words, *figures(found, method)])
     heads = ["surfaces", "recipe", "overlays of", "combined by", "overlays", "success: pairs",
              "triples", "all", "sources visible", "background error"]  # fmt: skip
     show("Overlays: every source visible, and the background kept", heads, rows)
@@ -276,6 +282,11 @@ def choose_three(source: Path, folder: Path, number: int) -> None:
 def trained(options, name: str, data: Path, variant: str, **settings):
     """The bundle of a run, trained where it is not there yet."""
     out = options.out / "runs" / name
+    same = options.out / "runs" / name.removesuffix(", overlay=sum")
+    if same != out and (same / "bundle").is_dir():  # the same weights
+        bundle = dz.load(same)
+        config = dataclasses.replace(paper.Config(**bundle.metadata["config"]), **settings)
+        return dz.export(bundle.to_keras(), out / "bundle", NAME, config)
     if not (out / "bundle").is_dir():
         shutil.rmtree(out, ignore_errors=True)
         return dz.train(NAME, data, out, variant, holdout=0.0, **settings)

@@ -19,9 +19,11 @@ Differences from the paper:
 - `few` is section 4, a few pictures copied 500 times: copies are visits of the same picture, and
   every minibatch holds every picture.
 - Run literally, the recipe often ends with dead ReLU units and one picture for every point, and a
-  sum of latent vectors seldom shows more than one defect. `robust` and `robust_few` are ours:
-  latent units have a place in the picture, and sums of latent vectors are trained to decode to
-  what an overlay of their pictures should be.
+  sum of latent vectors does not show its sources. `robust` and `robust_few` are ours. Their latent
+  units have a place in the picture and start as a cosine transform, so nothing can collapse; sums
+  of latent vectors are trained to decode to what an overlay should be; and their own overlay
+  decodes each picture and puts the defects together (`overlay="maximum"`), which never loses one
+  to another's grain. `overlay="sum"` is the trained sum.
 
 Example:
     >>> import dentalzoo as dz
@@ -167,8 +169,9 @@ _ROBUST = dataclasses.replace(
     averaged=256,
     activation="silu",
     likelihood="gaussian",
-    sigma=0.01,
-    mixture=2.0,
+    sigma=0.03,
+    mixture=1.0,
+    overlay="maximum",
     augmentation="flips",
     optimizer="adam",
     schedule="cosine",

@@ -15,7 +15,6 @@ from dentalzoo.vae import Sampling
 
 _BLOCKS = 2
 _LITTLE_NOISE = keras.initializers.Constant(-4.0)  # log-variance of units that are not trained yet
-_STEEPEST = 4.0  # grey levels are 1 / _STEEPEST of the logits around 0
 
 
 @keras.saving.register_keras_serializable("dentalzoo")
@@ -69,7 +68,7 @@ def map_decoder(config):
     """Cosines weighted by the units of their patch, and what convolutions add to that.
 
     Returns:
-        A `keras.Model` "decoder": z (B, D) -> image (B, H, W, C) in (0, 1).
+        A `keras.Model` "decoder": z (B, D) -> image (B, H, W, C) in [0, 1].
     """
     side, filters = 2 ** len(config.filters), config.filters[-1]
     height, width = (length // side for length in config.input_size)
@@ -85,14 +84,14 @@ def map_decoder(config):
         side,
         strides=side,
         padding="same",
-        activation="sigmoid",
-        dtype="float32",  # even under mixed precision: bfloat16 rounds sigmoid(6) to 1
+        activation="hard_sigmoid",  # (x + 3) / 6 within [0, 1]: grey levels stay as they are
+        dtype="float32",  # even under mixed precision: an eighth of a grey level is seen
     )
     image = patches(x)
     kinds = [np.eye(number, filters) for number in (averaged, maps - averaged)]
     _start(frequencies, np.concatenate(kinds)[None, None])
-    _start(patches, _STEEPEST * _cosines(patches.kernel.shape))
-    patches.bias.assign(np.full(config.channels, -_STEEPEST / 2, np.float32))
+    _start(patches, 6 * _cosines(patches.kernel.shape))
+    patches.bias.assign(np.full(config.channels, -3, np.float32))
     return keras.Model(z, image, name="decoder")
 
 
