@@ -10,7 +10,9 @@ import argparse
 import dataclasses
 import json
 import logging
+import math
 import os
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -141,6 +143,7 @@ RECIPES_OF_MANY = {  # name -> variant, settings, methods shown
     "paper, leaky_relu": (
         "paper", {"hidden_activation": "leaky_relu"}, ("bundle", "mean", "decoded")
     ),
+    "robust, untrained": ("robust", {"epochs": 0}, ("bundle",)),
     "robust": ("robust", {}, ("bundle", "mean")),
     "robust, overlay=sum": ("robust", {"overlay": "sum"}, ("bundle",)),
 }  # fmt: skip
@@ -201,10 +204,33 @@ def surfaces(options) -> dict[str, Path]:
     if options.data:
         found["magnetic tiles"] = options.out / "tiles"
         if not found["magnetic tiles"].is_dir():
-            for part in ("train", "val"):
-                samples = find_pictures(options.data, part, holdout=0.2).samples
+            for part, samples in zip(
+                ("val", "train"), split_pieces(options.data, 0.2, 0), strict=True
+            ):
                 write_windows(found["magnetic tiles"] / part, samples)
     return found
+
+
+def split_pieces(data: Path, part: float, seed: int) -> tuple[list, list]:
+    """The pictures of magnetic tiles in two lists, `part` of the pieces and the others.
+
+    Every piece was photographed several times, with different light and numbers that lie close
+    together; groups of near duplicates join only some of these.
+    """
+    samples = find_pictures(data).samples
+    number_of = {s.name: int(re.search(r"(\d+)$", s.image.stem)[1]) for s in samples}
+    pieces, last = [], -math.inf
+    for sample in sorted(samples, key=lambda s: number_of[s.name]):
+        if number_of[sample.name] - last > 100:
+            pieces.append([])
+        pieces[-1].append(dataclasses.replace(sample, group=f"piece {len(pieces)}"))
+        last = number_of[sample.name]
+    random, parts = np.random.default_rng(seed), ([], [])
+    for label in sorted({piece[0].label for piece in pieces}):
+        here = [piece for piece in pieces if piece[0].label == label]
+        for place, index in enumerate(random.permutation(len(here))):
+            parts[place >= round(part * len(here))].append(here[index])
+    return tuple([sample for piece in pieces for sample in piece] for pieces in parts)
 
 
 def write_windows(folder: Path, samples, clear: bool = False) -> None:
@@ -268,7 +294,7 @@ def choose_three(source: Path, folder: Path, number: int) -> None:
     if folder.is_dir():
         return
     random = np.random.default_rng(number)
-    samples = find_pictures(source).samples
+    samples = list({sample.group: sample for sample in find_pictures(source).samples}.values())
     cracks, pores = ([s for s in samples if word in s.label.lower()] for word in ("crack", "pore"))
     pores = pores or [s for s in samples if "blowhole" in s.label.lower()]
     chosen = [cracks[i] for i in random.choice(len(cracks), 2, replace=False)]
@@ -289,6 +315,8 @@ def trained(options, name: str, data: Path, variant: str, **settings):
         return dz.export(bundle.to_keras(), out / "bundle", NAME, config)
     if not (out / "bundle").is_dir():
         shutil.rmtree(out, ignore_errors=True)
+        if not settings.get("epochs", 1):
+            return dz.export(dz.build(NAME, variant), out / "bundle", NAME)
         return dz.train(NAME, data, out, variant, holdout=0.0, **settings)
     return dz.load(out)
 
@@ -353,20 +381,14 @@ def classifier(options) -> None:
 
 
 def compare(options, seed: int) -> dict:
-    """One split by groups, one VAE of its training pictures, one classifier for each arm."""
+    """One split by pieces, one VAE of its training pictures, one classifier for each arm."""
     learn = options.out / "classifier" / f"{seed}" / "learn"
-    by_label = {}
-    for sample in find_pictures(options.data).samples:
-        by_label.setdefault(sample.label, {}).setdefault(sample.group, []).append(sample)
-    random, chosen, kept = np.random.default_rng(seed), [], []
-    for _, groups in sorted(by_label.items()):
-        names = [sorted(groups)[i] for i in random.permutation(len(groups))]
-        number = 0
-        for name in names:
-            here = groups[name] if number >= options.each else []
-            chosen += [] if here else groups[name][: options.each - number]
-            number += 0 if here else len(groups[name])
-            kept += here
+    random, chosen = np.random.default_rng(seed), []
+    learnt, kept = split_pieces(options.data, 0.5, seed)
+    for label in sorted({sample.label for sample in learnt}):
+        here = [sample for sample in learnt if sample.label == label]
+        rows = random.permutation(len(here))[: options.each]
+        chosen += [here[i] for i in sorted(rows)]
     shutil.rmtree(learn.parent, ignore_errors=True)
     for part, samples in (("learn", chosen), ("test", kept)):
         write_windows(learn.parent / part / "defect", samples)

@@ -20,10 +20,10 @@ Differences from the paper:
   every minibatch holds every picture.
 - Run literally, the recipe often ends with dead ReLU units and one picture for every point, and a
   sum of latent vectors does not show its sources. `robust` and `robust_few` are ours. Their latent
-  units have a place in the picture and start as a cosine transform, so nothing can collapse; sums
-  of latent vectors are trained to decode to what an overlay should be; and their own overlay
-  decodes each picture and puts the defects together (`overlay="maximum"`), which never loses one
-  to another's grain. `overlay="sum"` is the trained sum.
+  units have a place in the picture and start as a cosine transform, which keeps pictures apart
+  from the first step; sums of latent vectors are trained to decode to what an overlay should be;
+  and their own overlay decodes each picture and puts the defects together (`overlay="maximum"`),
+  so that none is lost in another's grain. `overlay="sum"` is the trained sum.
 
 Example:
     >>> import dentalzoo as dz
