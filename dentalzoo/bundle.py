@@ -20,6 +20,7 @@ from dentalzoo import hub, integrity, registry
 from dentalzoo.card import model_card
 from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.files import write_atomically, write_json
+from dentalzoo.folders import check_outside
 from dentalzoo.storage import STORAGE, store
 
 FORMAT = 1  # of metadata.json and the folder
@@ -157,6 +158,7 @@ def export(
     training: dict | None = None,
     data: dict | None = None,
     metrics: dict | None = None,
+    pictures: Sequence[str | Path] = (),
 ) -> Bundle:
     """Writes a model as a bundle and loads it.
 
@@ -171,12 +173,14 @@ def export(
         training: how it was trained, plain values.
         data: what it was trained on: `name`, `licence`, ...
         metrics: what it reaches.
+        pictures: PNG or JPEG files, such as sheets of an evaluation, that the card shows.
 
     Returns:
         The bundle, loaded from the disk.
 
     Raises:
-        DentalzooError: unknown name or storage, a folder that is something else, a full disk.
+        DentalzooError: unknown name or storage, a folder that is something else, a full disk, a
+            picture that cannot be read.
     """
     module = registry.module_of(name)
     config = config or getattr(model, "zoo_config", None)
@@ -194,7 +198,7 @@ def export(
             f"Received: {tag!r}"
         )
     path = Path(path)
-    integrity.check_outside(path.resolve().parent)
+    check_outside(path.resolve().parent)
     older = all((path / part).exists() for part in (integrity.SUMS, "metadata.json", "saved_model"))
     if path.exists() and not older and (not path.is_dir() or any(path.iterdir())):
         raise DentalzooError(
@@ -204,6 +208,7 @@ def export(
     import keras
     import tensorflow as tf
 
+    shown = _read_pictures(pictures)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -227,12 +232,15 @@ def export(
             "data": data or {},
             "training": training or {},
             "metrics": metrics or {},
+            "pictures": list(shown),
             "dentalzoo": _version(),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "python": platform.python_version(),
             "date": datetime.date.today().isoformat(),
         }
+        for picture, content in shown.items():
+            (aside / picture).write_bytes(content)
         _write_description(aside, metadata)
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.exists():
@@ -257,7 +265,7 @@ def reexport(
     tag: str | None = None,
     storage: str = "float32",
     data: dict | None = None,
-    pictures: Sequence[str | Path] = (),
+    pictures: Sequence[str | Path] | None = None,
 ) -> Bundle:
     """Writes a bundle or the bundle of a run anew: under a tag, in another storage.
 
@@ -267,21 +275,19 @@ def reexport(
         tag: `<training data>_v<N>` of a release.
         storage: see `export`.
         data: entries that replace those of the metadata, such as `name` and `licence`.
-        pictures: PNG or JPEG files, such as sheets of an evaluation, that the card shows.
+        pictures: see `export`; None for those that the bundle has.
 
     Returns:
         The new bundle; metrics are not carried over where the storage is another.
 
     Raises:
-        DentalzooError: as `load` and `export`; or a picture that cannot be read.
+        DentalzooError: as `load` and `export`.
     """
-    from dentalzoo.data.images import read_image
-
-    for picture in pictures:
-        read_image(picture)
     source = load(name_or_path)
     old = source.metadata
-    made = export(
+    if pictures is None:
+        pictures = [source.path / picture for picture in old.get("pictures", ())]
+    return export(
         source.to_keras(),
         path,
         old["name"],
@@ -291,13 +297,21 @@ def reexport(
         training=old["training"],
         data={**old["data"], **(data or {})},
         metrics=old["metrics"] if storage == old["storage"] else None,
+        pictures=pictures,
     )
-    if pictures:
-        for picture in map(Path, pictures):
-            shutil.copyfile(picture, made.path / picture.name)
-        made.metadata["pictures"] = [Path(picture).name for picture in pictures]
-        _write_description(made.path, made.metadata)
-    return made
+
+
+def _read_pictures(files: Sequence[str | Path]) -> dict[str, bytes]:
+    """Name -> content of picture files, whose names differ."""
+    from dentalzoo.data.images import read_image
+
+    content = {}
+    for file in map(Path, files):
+        read_image(file)
+        if file.name in content:
+            raise DentalzooError(f"pictures have different names. Received: {file.name} twice")
+        content[file.name] = file.read_bytes()
+    return content
 
 
 def add_metrics(bundle: Bundle, metrics: dict) -> Bundle:

@@ -61,7 +61,7 @@ def model_card(metadata: dict) -> str:
         ),
         metrics=_table(metadata["metrics"]) or "Not measured.",
         pictures="".join(
-            f"\n![{name.partition('.')[0]}]({name})\n" for name in metadata.get("pictures", ())
+            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata.get("pictures", ())
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )

@@ -124,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--threshold", type=float, help="of binary masks")
     add.add_argument("--count", type=int, help="how many samples or overlays are judged")
     add.add_argument("--seed", type=int, help="of samples and overlays")
+    add.add_argument("--samples", type=int, help="of the importance-weighted bound")
+    add.add_argument(
+        "--crops", choices=("boundaries", "boxes", "masks"), help="cut to single teeth or defects"
+    )
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
     add = command("predict", _predict, "apply a bundle to pictures")
@@ -153,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True)
     add.add_argument("--count", type=int, help="how many overlays")
     add.add_argument("--split", help="whose pictures are combined")
+    add.add_argument("--sizes", type=int, nargs="+", help="how many pictures make one (2 3)")
+    add.add_argument("--keep", choices=("successful", "all"))
+    add.add_argument("--noise", type=float, help="on the latent vectors, of sums and means alone")
     add.add_argument("--seed", type=int)
 
     add = command("export", _export, "write a run or a bundle as a bundle, anew")
@@ -272,6 +279,8 @@ def _evaluate(options):
         threshold=options.threshold,
         count=options.count,
         seed=options.seed,
+        samples=options.samples,
+        crops=options.crops,
     )
     if options.record:
         tasks.record(bundle, report)
@@ -307,6 +316,9 @@ def _enlarge(options):
         options.out,
         count=options.count,
         split=options.split,
+        sizes=options.sizes,
+        keep=options.keep,
+        noise=options.noise,
         seed=options.seed,
     )
     return _told(report, options.out)

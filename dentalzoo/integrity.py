@@ -52,15 +52,6 @@ def verify(path: Path) -> dict:
     return {"bundle": str(path), "files": len(found), "bytes": size}
 
 
-def check_outside(path: Path) -> None:
-    """Raises DentalzooError if `path` lies in a bundle, which one more file would make unusable."""
-    for folder in (path, *path.parents):
-        if (folder / SUMS).is_file() and (folder / "metadata.json").is_file():
-            raise DentalzooError(
-                f"a folder outside of bundles was expected; {folder} is one. Received: {path}"
-            )
-
-
 def _files(path: Path) -> list[Path]:
     """All files of a bundle but the sums; a link counts as a file and so is not followed."""
     return sorted(

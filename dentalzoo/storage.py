@@ -28,9 +28,11 @@ def store(model, storage: str):
             self.stored, self.scales = [], []
             for weight in model.weights:
                 value, scale = np.asarray(weight), None
-                if value.ndim > 1 and storage == "float16":
+                # The moments of a prior are no kernel: rounded, they may be no covariance.
+                rounded = value.ndim > 1 and weight.name != "moments"
+                if rounded and storage == "float16":
                     value = value.astype(np.float16)
-                elif value.ndim > 1 and storage == "int8":
+                elif rounded and storage == "int8":
                     # Per output channel: the last axis, or the one before in depthwise kernels.
                     channel = value.ndim - (2 if value.shape[-1] == 1 and value.ndim > 2 else 1)
                     axes = tuple(axis for axis in range(value.ndim) if axis != channel)

@@ -72,7 +72,7 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
     """The teeth on panoramic films: `panoramic_unet`."""
     bundle = dz.load("panoramic_unet.panoramic_teeth_v1")
     phantoms = write_panoramic_dataset(folder / "phantoms", count, val_fraction=0)
-    films = find_masks(phantoms).samples  # of split.csv: not what an earlier run left there
+    films = find_masks(phantoms).samples
     out = folder / "panoramic_unet"
     dz.predict(bundle, [film.image for film in films], out, overlay=True)
     report = dz.evaluate(bundle, phantoms, out=out)
@@ -119,9 +119,7 @@ def tooth_generation(folder: Path, count: int) -> Section:
     """New teeth, and drawn photographs encoded and decoded: `tooth_vae`."""
     bundle = dz.load("tooth_vae.drawn_teeth_v1")
     photos, number = folder / "photos", 10 * count
-    write_tooth_photos(photos, number, seed=UNSEEN)
-    rows = ["id,split", *(f"{index:04d},test" for index in range(number))]
-    write_atomically(photos / "split.csv", "\n".join(rows) + "\n")
+    write_tooth_photos(photos, number, seed=UNSEEN, split="test")
     out = folder / "tooth_vae"
     dz.generate(bundle, out / "teeth", count=8 * count, seed=1)
     report = dz.evaluate(bundle, photos, split="test", out=out, samples=5, count=number)

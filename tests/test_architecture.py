@@ -33,6 +33,7 @@ GROUND = (
     "errors",
     "config",
     "files",
+    "folders",
 )
 FOR_PAPERS = tuple(name for name in GROUND if name != "archives")
 

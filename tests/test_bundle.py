@@ -212,9 +212,13 @@ def test_pictures_go_into_the_card_and_are_verified(bundle, tmp_path):
     sheet = tmp_path / "samples.png"
     write_png(sheet, np.zeros((4, 4, 3), np.uint8))
     made = bundle_format.reexport(bundle.path, tmp_path / "shown", pictures=[sheet])
-    assert "![samples](samples.png)" in (made.path / "README.md").read_text()
+    assert "![samples](<samples.png>)" in (made.path / "README.md").read_text()
     assert dz.verify(made.path)["files"] == dz.verify(bundle.path)["files"] + 1
     assert dz.load(made.path).metadata["pictures"] == ["samples.png"]
+    again = bundle_format.reexport(made.path, made.path)  # in its own place, with its pictures
+    assert again.metadata["pictures"] == ["samples.png"] and dz.verify(made.path)
+    with pytest.raises(dz.DentalzooError, match=r"different names. Received: samples\.png twice"):
+        bundle_format.reexport(bundle.path, tmp_path / "other", pictures=[sheet, sheet])
     (tmp_path / "no.png").write_text("text")
     with pytest.raises(dz.BadFile, match=r"no\.png"):
         bundle_format.reexport(bundle.path, tmp_path / "other", pictures=[tmp_path / "no.png"])

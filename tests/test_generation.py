@@ -128,7 +128,7 @@ def teeth(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pictures(teeth):
     """The same, (N, H, W, 3) float32 in [0, 1]."""
-    return np.float32([read_image(path) for path in sorted(teeth.iterdir())]) / 255
+    return np.float32([read_image(path) for path in sorted(teeth.glob("*.png"))]) / 255
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def linear(pictures):
 def some(teeth, folder, number):
     """A copy of the first pictures, to be changed."""
     folder.mkdir()
-    for path in sorted(teeth.iterdir())[:number]:
+    for path in sorted(teeth.glob("*.png"))[:number]:
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
@@ -588,7 +588,7 @@ def test_crops_are_those_of_the_bundle_or_those_asked_for(pictures, tmp_path):
 
 
 def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
-    report = predict(linear, sorted(teeth.iterdir())[:3], tmp_path / "out", overlay=True)
+    report = predict(linear, sorted(teeth.glob("*.png"))[:3], tmp_path / "out", overlay=True)
     assert (report.written, report.failed) == (3, [])
     names = [f"{i:04d}" for i in range(3)]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -639,14 +639,25 @@ def test_generate_is_determined_by_the_seed_alone(linear, tmp_path):
     for name, count, seed in (("a", 70, 3), ("b", 10, 3), ("c", 10, 4)):
         report = generate(linear, tmp_path / name, count, seed)
         assert report.written == count
-        files[name] = {p.name: p.read_bytes() for p in (tmp_path / name).iterdir()}
+        files[name] = {p.name: p.read_bytes() for p in (tmp_path / name).rglob("*.png")}
         assert set(files[name]) == {"samples.png", *(f"{i:04d}.png" for i in range(count))}
+        assert len(list((tmp_path / name / "images").iterdir())) == count
     for number in range(10):
         name = f"{number:04d}.png"
         assert files["a"][name] == files["b"][name] != files["c"][name]
     assert len(set(files["a"].values())) == 71
     sheet = read_image(tmp_path / "a" / "samples.png")
     assert sheet.shape == (8 * 100 - 4, 8 * 100 - 4, 3)  # 96 pixels and gaps of 4
+
+
+def test_generate_replaces_its_own_pictures_and_no_others(linear, tmp_path):
+    for count in (5, 3):
+        generate(linear, tmp_path / "out", count)
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 3
+    write_png(tmp_path / "out" / "mine.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(DentalzooError, match="something else: mine.png"):
+        generate(linear, tmp_path / "out", 2)
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 3
 
 
 @pytest.mark.parametrize("options", [{"count": 0}, {"count": 1.5}, {"seed": -1}])

@@ -561,6 +561,25 @@ def test_pictures_of_any_size_without_masks_are_overlaid(bundle, tmp_path):
     assert "success" not in about
 
 
+def test_an_overlay_is_judged_by_its_weights(flat, bundle, tmp_path):
+    paths = [flat / "images" / name for name in ("p00.png", "p03.png")]
+    found = []
+    for weights in (None, [1, 0.5]):
+        overlay(bundle, paths, tmp_path / "out", weights=weights)
+        found.append(json.loads((tmp_path / "out" / "overlay.json").read_text())["sources"])
+    assert found[0][0]["recovered"] == pytest.approx(found[1][0]["recovered"], abs=0.2)
+    assert found[0][1]["recovered"] == pytest.approx(found[1][1]["recovered"], abs=0.2)
+
+
+def test_a_mask_of_an_earlier_overlay_is_gone(flat, bundle, tmp_path):
+    paths = [flat / "images" / name for name in ("p00.png", "p03.png")]
+    overlay(bundle, paths, tmp_path / "out")
+    for path in paths:
+        shutil.copy(path, tmp_path / path.name)
+    overlay(bundle, [tmp_path / path.name for path in paths], tmp_path / "out")
+    assert not (tmp_path / "out" / "overlay_mask.png").exists()
+
+
 def test_no_mask_is_written_where_one_is_missing_or_broken(tmp_path, caplog):
     data = write_flat(tmp_path / "data", 4)
     bundle = StandIn(data)
@@ -716,6 +735,8 @@ def test_noise_makes_new_overlays_of_the_same_pictures(tmp_path):
         ({"keep": "good"}, "Received: 'good'"),
         ({"noise": -1}, "Received: -1"),
         ({"count": 0}, "at least 1"),
+        ({"count": 2.5}, "Received: 2.5"),
+        ({"seed": -1}, "at least 0. Received: -1"),
         ({"sizes": (13,)}, "at least 13 pictures"),
         ({"split": "val"}, "expected pictures of the split 'val'"),
     ],

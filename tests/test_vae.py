@@ -141,10 +141,10 @@ def test_beta_warms_up_while_training_only():
 
 def test_training_raises_the_bound():
     model = tiny()
-    model.compile(keras.optimizers.Adam(1e-2))
-    history = model.fit(PICTURES, batch_size=6, epochs=60, verbose=0).history
+    model.compile(keras.optimizers.Adam(2e-2))
+    history = model.fit(PICTURES, batch_size=6, epochs=25, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    assert history["loss"][-1] < history["loss"][0] - 1
+    assert history["loss"][-1] < history["loss"][0] - 0.5
     found = model.evaluate(PICTURES, verbose=0, return_dict=True)
     assert set(found) == {"loss", "reconstruction_loss", "kl_loss"}
 

@@ -109,10 +109,10 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def natural_key(path: str | Path) -> list:
+def natural_key(path: str | Path) -> tuple[list, str]:
     """A sort key that orders x2 before x10 and is total: equal keys mean equal paths."""
     parts = re.split(r"(\d+)", str(path))
-    return [int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)] + [str(path)]
+    return [int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)], str(path)
 
 
 def write_png(

@@ -94,14 +94,14 @@ def split_word(text: str) -> str:
     return words.pop() if len(words) == 1 else ""
 
 
-def scan(root: Path) -> Tree:
-    """Walks `root`, without hidden folders, and sorts what it holds."""
+def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
+    """Walks `root`, `depth` folders deep and without hidden ones, and sorts what it holds."""
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: expected a data folder with {UNDERSTOOD}. Received: {what}")
-    folders, coco, unreadable, waiting, visited = [], [], [], [(root, 0)], set()
+    folders, coco, unreadable, waiting, visited = [], [], [], [(root, depth)], set()
     while waiting:
-        path, depth = waiting.pop(0)
+        path, deeper = waiting.pop(0)
         real = path.resolve()
         if real in visited:  # a link back up
             continue
@@ -118,8 +118,8 @@ def scan(root: Path) -> Tree:
             if entry.suffix.lower() in IMAGE_SUFFIXES:
                 (pictures if entry.is_file() else unreadable).append(entry)
             elif entry.is_dir():
-                if depth < _MAX_DEPTH:
-                    waiting.append((entry, depth + 1))
+                if deeper:
+                    waiting.append((entry, deeper - 1))
             elif entry.name.lower().endswith("annotations.coco.json"):
                 coco.append(entry)
         if pictures:

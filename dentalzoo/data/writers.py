@@ -10,9 +10,9 @@
     split.csv                id,split; only where splits are given
 """
 
+import contextlib
 import csv
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ import numpy as np
 from dentalzoo.data.images import write_png
 from dentalzoo.data.layouts import SPLITS
 from dentalzoo.errors import DentalzooError
+from dentalzoo.folders import whole_folder
 
 _ABOUT = "written by dentalzoo"
 _ANNOTATIONS = "annotations.coco.json"
@@ -32,8 +33,7 @@ _ANNOTATIONS = "annotations.coco.json"
 class DatasetWriter:
     """Writes a data set picture by picture, in constant memory; a context manager.
 
-    The files lie in a hidden folder beside `out_dir` and take its place at the end, so that the
-    data set is complete or absent. After an error inside the `with`, nothing is left of it.
+    The data set is complete or absent: after an error inside the `with`, nothing is left of it.
 
         with DatasetWriter("enlarged", ["crack", "pore"]) as writer:
             writer.add("0001", image, mask, [("crack", one), ("pore", other)], split="train")
@@ -58,36 +58,25 @@ class DatasetWriter:
             raise DentalzooError(f"classes is a list of names. Received: {classes!r}")
         if len(set(self.classes)) < len(self.classes):
             raise DentalzooError(f"classes have different names. Received: {classes!r}")
-        self._place = self.out.resolve()
-        _check_place(self._place)
-        self.folder = self._place.with_name(f".{self._place.name}.{os.getpid()}.tmp")
+        self.folder = None
         self.count = 0
         self._images, self._names, self._splits = [], set(), {}
         self._num_objects = 0
 
     def __enter__(self) -> "DatasetWriter":
-        shutil.rmtree(self.folder, ignore_errors=True)
-        try:
+        with contextlib.ExitStack() as stack:
+            self.folder = stack.enter_context(whole_folder(self.out, "DatasetWriter"))
             for name in ("images", "masks", "voc"):
-                (self.folder / name).mkdir(parents=True)
-            self._annotations = tempfile.TemporaryFile("w+", dir=self.folder, encoding="utf-8")
-        except OSError as error:
-            raise DentalzooError(
-                f"{self.out}: the folder cannot be made. Received: {error.strerror}"
-            ) from error
+                (self.folder / name).mkdir()
+            self._annotations = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        except OSError as problem:
-            raise DentalzooError(
-                f"{self.out} could not be written. Received: {problem}"
-            ) from problem
-        finally:
-            self._annotations.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+    def __exit__(self, kind, error, trace) -> bool | None:
+        if kind is not None:
+            return self._open.__exit__(kind, error, trace)
+        with self._open:
+            self._finish()
 
     def add(
         self,
@@ -194,19 +183,14 @@ class DatasetWriter:
             for number, name in enumerate(self.classes, start=1)
         ]
         with open(self.folder / _ANNOTATIONS, "w", encoding="utf-8") as stream:
-            info = {"description": _ABOUT, "files": _num_files(self.folder)}
-            stream.write(f'{{"info": {json.dumps(info)},\n"licenses": [],\n"categories": ')
+            stream.write(
+                f'{{"info": {{"description": "{_ABOUT}"}},\n"licenses": [],\n"categories": '
+            )
             stream.write(_lines(categories) + ',\n"images": ' + _lines(self._images))
             stream.write(',\n"annotations": [\n')
             self._annotations.seek(0)
             shutil.copyfileobj(self._annotations, stream)
             stream.write("\n]}\n")
-        _check_place(self._place)
-        old = self.folder.with_suffix(".old")
-        if self._place.exists():
-            os.replace(self._place, old)
-        os.replace(self.folder, self._place)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def segmentation(inside: np.ndarray) -> list[list[int]] | dict:
@@ -307,23 +291,3 @@ def _box(inside: np.ndarray) -> tuple[int, int, int, int]:
 def _lines(entries: list[dict]) -> str:
     """A JSON list, one entry per line."""
     return "[\n" + ",\n".join(json.dumps(e, ensure_ascii=False) for e in entries) + "\n]"
-
-
-def _num_files(folder: Path) -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
-
-
-def _check_place(out: Path) -> None:
-    """Raises DentalzooError unless `out` may be made or replaced."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        info = json.loads((out / _ANNOTATIONS).read_bytes())["info"]
-        ours = info["description"] == _ABOUT and info["files"] == _num_files(out)
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise DentalzooError(
-            "out is a new or empty folder, or an older data set of this writer as it was written. "
-            f"Received: {out}, which is something else"
-        )

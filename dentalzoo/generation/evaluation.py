@@ -24,9 +24,9 @@ from dentalzoo.data.layouts import split_word
 from dentalzoo.data.pictures import Picture, PictureDataset, find_pictures, load_picture
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_json
+from dentalzoo.folders import make_folder
 from dentalzoo.generation import copying, distance, scores, sheets
 from dentalzoo.generation.inference import BLOCK, decode, picture_shape, sample_blocks
-from dentalzoo.segmentation.inference import make_folder
 
 _log = logging.getLogger("dentalzoo")
 _BATCH = 32  # pictures encoded at once

@@ -13,9 +13,9 @@ from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import list_images, read_image, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_atomically
+from dentalzoo.folders import make_folder, whole_folder
 from dentalzoo.generation.drawing import as_pixels, grid, side_by_side
 from dentalzoo.generation.inference import BLOCK, sample_blocks
-from dentalzoo.segmentation.inference import make_folder
 from dentalzoo.segmentation.prediction import PredictionReport, output_names
 
 _log = logging.getLogger("dentalzoo")
@@ -91,13 +91,14 @@ def _rows(bundle, pictures: list[Path], out: Path, overlay: bool, report) -> Ite
 
 
 def generate(bundle, out: str | Path, count: int = 64, seed: int = 0) -> PredictionReport:
-    """Writes generated pictures 0000.png, 0001.png, ... and a sheet of the first 64, samples.png.
+    """Writes generated pictures, `out`/images/0000.png, 0001.png, ..., and a sheet of the first
+    64, `out`/samples.png.
 
-    The same seed gives the same pictures, whatever the count.
+    The same seed gives the same pictures, whatever the count. The folder is complete or as it was.
 
     Args:
         bundle: a `Bundle` with the signature `generate`.
-        out: a folder, made where it is absent; files of the same names are replaced.
+        out: a folder that is absent, empty, or of an earlier call, whose pictures are replaced.
         count: how many, at least 1.
         seed: a whole number, at least 0.
 
@@ -105,16 +106,18 @@ def generate(bundle, out: str | Path, count: int = 64, seed: int = 0) -> Predict
         How many pictures were written, the sheet not counted.
 
     Raises:
-        DentalzooError: an argument is out of place, or `out` cannot be written.
+        DentalzooError: an argument is out of place, or `out` holds something else or cannot be
+            written.
     """
-    out, report, first = Path(out), PredictionReport(), []
+    report, first = PredictionReport(), []
     blocks = sample_blocks(bundle, count, seed)
-    make_folder(out, ())
     digits = max(4, len(str(count - 1)))
-    for block in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
-        for image in map(as_pixels, block):
-            write_png(out / f"{report.written:0{digits}d}.png", image)
-            report.written += 1
-        first = first or list(block)
-    write_png(out / "samples.png", grid(first, _COLUMNS))
+    with whole_folder(out, "generate") as folder:
+        (folder / "images").mkdir()
+        for block in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
+            for image in map(as_pixels, block):
+                write_png(folder / "images" / f"{report.written:0{digits}d}.png", image)
+                report.written += 1
+            first = first or list(block)
+        write_png(folder / "samples.png", grid(first, _COLUMNS))
     return report

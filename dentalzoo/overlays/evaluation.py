@@ -9,7 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.data.images import write_png
+from dentalzoo.errors import DentalzooError
 from dentalzoo.files import write_json
+from dentalzoo.folders import make_folder
 from dentalzoo.generation.scores import ACTIVE, kl_divergence
 from dentalzoo.overlays import drawing
 from dentalzoo.overlays.latents import (
@@ -29,7 +31,6 @@ from dentalzoo.overlays.scores import (
     draw_sets,
 )
 from dentalzoo.overlays.sources import Sources, find_sources, grey, stacked
-from dentalzoo.segmentation.inference import make_folder
 
 _log = logging.getLogger("dentalzoo")
 _SIZES = {2: "pairs", 3: "triples"}
@@ -87,6 +88,8 @@ def evaluate(
     Raises:
         DentalzooError: no picture can be used, or an argument is out of place.
     """
+    if step is not None and not step > 0:
+        raise DentalzooError(f"step is a positive number. Received: {step!r}")
     found = find_sources(bundle, data, split, crops=crops, margin=margin, window=window)
     if out is not None:
         out = Path(out)

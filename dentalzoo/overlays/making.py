@@ -17,8 +17,8 @@ from dentalzoo.data.pictures import Picture
 from dentalzoo.data.writers import DatasetWriter
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_atomically, write_json
+from dentalzoo.folders import make_folder, whole_folder
 from dentalzoo.generation.drawing import as_pixels
-from dentalzoo.integrity import check_outside
 from dentalzoo.overlays import drawing
 from dentalzoo.overlays.methods import check_sampling, check_weights, sampled
 from dentalzoo.overlays.scores import OverlayScore, Scorer, draw_sets
@@ -31,7 +31,6 @@ from dentalzoo.overlays.sources import (
     network_size,
     stacked,
 )
-from dentalzoo.segmentation.inference import make_folder
 
 _log = logging.getLogger("dentalzoo")
 _TRIES = 10  # overlays tried for each one wanted, before a bundle that rarely succeeds is given up
@@ -71,12 +70,14 @@ def overlay(
     Args:
         bundle: a `Bundle` of the task "overlay".
         inputs: two or more pictures of any size, or folders of pictures.
-        out: a folder, made where it is absent; no input may lie in it.
-        weights: a positive number for each picture; ones where there are none.
+        out: a folder that is absent, empty, or of an earlier call, which is replaced; no input may
+            lie in it.
+        weights: a positive number for each picture, the wanted part of its contrast; ones where
+            there are none.
 
     Raises:
         DentalzooError: there are fewer than two pictures, one cannot be read, `out` holds inputs
-            or cannot be written, or the weights are out of place.
+            or anything else or cannot be written, or the weights are out of place.
     """
     pictures, out = list_images(inputs), Path(out)
     if len(pictures) < 2:
@@ -98,27 +99,28 @@ def overlay(
     }
     score = None
     if all(source.mask is not None for source in sources):
-        scorer = Scorer(*stacked(sources))
-        score = scorer.score(grey(levels / np.float32(255)))
+        score = Scorer(*stacked(sources), factors).score(grey(levels / np.float32(255)))
         for entry, source, recovered, seen in zip(
             about["sources"], sources, score.recovered, score.visible, strict=True
         ):
             entry |= {"box": _box(source.mask), "recovered": _plain(recovered), "visible": seen}
         about |= {"background_error": _plain(score.background_error), "success": score.success}
-        union = np.any([source.mask for source in sources], axis=0)
-        write_png(out / "overlay_mask.png", union.astype(np.uint8) * np.uint8(255))
     elif masks:
         missing = [p.name for p, s in zip(pictures, sources, strict=True) if s.mask is None]
         _log.warning("no mask is written, because these have none: %s", ", ".join(missing))
-    write_png(out / "overlay.png", levels)
     case = drawing.Case(
         "  +  ".join(path.name for path in pictures),
         [source.image for source in sources],
         [source.mask for source in sources],
         {"overlay": (made, score)},
     )
-    write_png(out / "overlay_sheet.png", drawing.overlay_sheet([case]))
-    write_json(out / "overlay.json", about)
+    with whole_folder(out, "overlay") as folder:
+        write_png(folder / "overlay.png", levels)
+        if score:
+            union = np.any([source.mask for source in sources], axis=0)
+            write_png(folder / "overlay_mask.png", union.astype(np.uint8) * np.uint8(255))
+        write_png(folder / "overlay_sheet.png", drawing.overlay_sheet([case]))
+        write_json(folder / "overlay.json", about)
     return OverlayReport(written=1)
 
 
@@ -166,12 +168,13 @@ def enlarge(
     """
     if keep not in ("successful", "all"):
         raise DentalzooError(f"keep is successful or all. Received: {keep!r}")
+    if not isinstance(count, int) or count < 1:
+        raise DentalzooError(f"count is a whole number, at least 1. Received: {count!r}")
     if not 0 <= noise < 100:
         raise DentalzooError(f"noise is a number from 0. Received: {noise!r}")
     if noise:
         check_sampling(bundle)
     out = Path(out)
-    check_outside(out.resolve())
     if Path(data).resolve() in (out.resolve(), *out.resolve().parents):
         raise DentalzooError(f"out lies outside of data, {data}. Received: {out}")
     found = find_sources(bundle, data, split, crops=crops, margin=margin, window=window)
@@ -261,12 +264,12 @@ def _masks_beside(pictures: Sequence[Path]) -> dict[Path, Path]:
     """The masks that lie beside pictures in one of the usual layouts; picture -> mask."""
     found = {}
     for folder in dict.fromkeys(path.parent for path in pictures):
-        roots = [folder]
+        roots = [(folder, 0)]
         if _IMAGES.fullmatch(folder.name) and _has_masks(folder.parent):
-            roots.append(folder.parent)
-        for root in roots:
+            roots.append((folder.parent, 1))
+        for root, depth in roots:
             try:
-                pairs, _ = layouts.pair_folders(layouts.scan(root))
+                pairs, _ = layouts.pair_folders(layouts.scan(root, depth), masks_needed=False)
             except (DentalzooError, OSError):
                 continue
             found |= {image.resolve(): mask for image, mask, _ in pairs}

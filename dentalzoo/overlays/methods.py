@@ -9,7 +9,7 @@ from dentalzoo.errors import DentalzooError
 
 METHODS = {
     "bundle": "the bundle's own overlay",
-    "sum": "the decoded sum of the means, as in the paper",
+    "sum": "the decoded sum of the means, all units, as in the paper",
     "mean": "the decoded mean of the means",
     "decoded": "each mean decoded; of every pixel what differs most from its background",
 }

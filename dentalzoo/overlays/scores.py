@@ -65,19 +65,21 @@ class Scorer:
     Args:
         sources: (K, H, W) in [0, 1], as the network sees them.
         masks: (K, H, W) bool.
+        weights: (K,), the part of its contrast that each source should have, and its share of the
+            background; ones where there are none.
 
     Attributes:
         contrast_weights: (K, H, W) float32; c_i(picture) = sum(contrast_weights[i] * picture), for
             those who want its gradient.
-        own: (K,) contrasts of the sources.
+        own: (K,) contrasts of the sources, weighted.
         judgeable: (K,) bool: |own| >= FAINT.
         covered: (K,) bool: less than a quarter of the mask is free of the other masks, so that
             they are seen where it is; it is measured whole.
-        expected: (H, W) the mean of the sources.
+        expected: (H, W) the weighted mean of the sources.
         background: (H, W) bool: outside all masks and their edges.
     """
 
-    def __init__(self, sources: np.ndarray, masks: np.ndarray):
+    def __init__(self, sources: np.ndarray, masks: np.ndarray, weights: np.ndarray | None = None):
         sources, masks = np.asarray(sources, np.float32), np.asarray(masks, bool)
         if sources.ndim != 3 or sources.shape != masks.shape or not len(sources):
             raise DentalzooError(
@@ -87,11 +89,12 @@ class Scorer:
         self.contrast_weights = np.stack(
             [contrast_weights(mask, np.delete(masks, i, 0)) for i, mask in enumerate(masks)]
         )
-        self.own = np.einsum("khw,khw->k", self.contrast_weights, sources)
+        weights = np.ones(len(sources)) if weights is None else np.asarray(weights, np.float64)
+        self.own = weights * np.einsum("khw,khw->k", self.contrast_weights, sources)
         self.judgeable = np.abs(self.own) >= FAINT
         alone = masks & (masks.sum(0) == 1)
         self.covered = alone.sum((1, 2)) < _LEAST * masks.sum((1, 2))
-        self.expected = sources.mean(0)
+        self.expected = np.average(sources, axis=0, weights=weights).astype(np.float32)
         self.background = ~grown(masks.any(0), _EDGE)
 
     @cached_property
@@ -201,6 +204,8 @@ def draw_sets(
         raise DentalzooError(
             f"count and sizes are at least 1. Received: count {count!r}, sizes {tuple(sizes)!r}"
         )
+    if not isinstance(seed, int) or seed < 0:
+        raise DentalzooError(f"seed is a whole number, at least 0. Received: {seed!r}")
     if len(labels) < min(sizes):
         raise DentalzooError(
             f"at least {min(sizes)} pictures are overlaid. Received: {len(labels)} that can be"

@@ -19,11 +19,11 @@ from dentalzoo.data.images import write_png
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_json
+from dentalzoo.folders import make_folder
 from dentalzoo.segmentation import drawing
 from dentalzoo.segmentation.inference import (
     THRESHOLD,
     check_threshold,
-    make_folder,
     num_channels,
     segment,
 )

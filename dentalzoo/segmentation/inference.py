@@ -1,12 +1,8 @@
-"""What measuring and applying a bundle share: masks from pictures, and reading ahead."""
-
-from collections.abc import Iterable
-from pathlib import Path
+"""What measuring and applying a bundle share: masks from pictures."""
 
 import numpy as np
 
 from dentalzoo.errors import DentalzooError
-from dentalzoo.integrity import check_outside
 
 THRESHOLD = 0.5  # of binary masks, inside every bundle's `serve`
 
@@ -44,24 +40,3 @@ def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.nda
     if threshold is None:
         return results["mask"]
     return (results["probabilities"] > threshold).astype(np.uint8)
-
-
-def make_folder(out: Path, inputs: Iterable[Path]) -> None:
-    """Makes the folder of the results.
-
-    Raises:
-        DentalzooError: an input lies in it, it lies in a bundle, or it cannot be made.
-    """
-    folder = out.resolve()
-    check_outside(folder)
-    if any(path.parent.resolve() == folder for path in inputs):
-        raise DentalzooError(
-            f"out is a folder of its own, so that no input is overwritten. Received: {out}, "
-            "which holds inputs"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DentalzooError(
-            f"{out}: the folder cannot be made. Received: {error.strerror}"
-        ) from error

@@ -13,11 +13,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import list_images, read_image, write_png
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.folders import make_folder
 from dentalzoo.segmentation.drawing import overlay as draw_overlay
 from dentalzoo.segmentation.drawing import palette
 from dentalzoo.segmentation.inference import (
     check_threshold,
-    make_folder,
     num_channels,
     segment,
 )

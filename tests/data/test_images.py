@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from dentalzoo.data.decode import upright
-from dentalzoo.data.images import list_images, read_image, read_mask, write_png
+from dentalzoo.data.images import list_images, natural_key, read_image, read_mask, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile
 
@@ -253,6 +253,12 @@ def test_list_images_sorts_naturally_and_keeps_named_files(tmp_path):
         tmp_path / "notes.txt",
         tmp_path / "gone.png",
     ]
+
+
+def test_folders_whose_names_begin_alike_are_ordered():
+    names = ["crack2/1.png", "crack/1.png", "2/a.png", "a/2.png", "A/2.png", "crack/10.png"]
+    for order in (names, names[::-1]):
+        assert sorted(order, key=natural_key) == sorted(names, key=natural_key)
 
 
 def test_list_images_of_a_folder_without_any(tmp_path):

@@ -184,7 +184,7 @@ def test_written_photos(tmp_path):
     folder = write_tooth_photos(tmp_path / "photos", 3, seed=5, size=48)
     paths = list_images(folder)
     assert [path.name for path in paths] == ["0000.png", "0001.png", "0002.png"]
-    assert set(folder.iterdir()) == set(paths)
+    assert set(folder.glob("[!.]*")) == set(paths)
     for seed, path in enumerate(paths, 5):
         with Image.open(path) as image:
             assert image.mode == "RGB"

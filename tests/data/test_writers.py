@@ -163,7 +163,7 @@ def test_nothing_is_left_after_an_error(tmp_path, problem):
 def test_nothing_is_there_before_the_end(tmp_path):
     with DatasetWriter(tmp_path / "deep" / "set", CLASSES) as writer:
         writer.add("one", *drawn(0))
-        assert not (tmp_path / "deep" / "set").exists()
+        assert not list((tmp_path / "deep" / "set").glob("[!.]*"))
         (writer.folder / "more.csv").write_text("a\n")
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["set"]
     assert (tmp_path / "deep" / "set" / "more.csv").is_file()
@@ -181,12 +181,15 @@ def test_an_older_data_set_is_replaced_and_anything_else_is_refused(tmp_path):
     written(tmp_path / "set", 1)
     assert len(find_masks(tmp_path / "set")) == 1
     write_png(tmp_path / "set" / "images" / "mine.png", drawn(0)[0])
-    with pytest.raises(DentalzooError, match="as it was written. Received: .*set, which is"):
-        DatasetWriter(tmp_path / "set", CLASSES)
+    with pytest.raises(
+        DentalzooError,
+        match="as it was written. Received: .*set, which holds something else: images/mine.png",
+    ):
+        written(tmp_path / "set", 1)
     (tmp_path / "file").write_text("text")
     for other in ("file", "set/images", "set/annotations.coco.json"):
         with pytest.raises(DentalzooError, match="something else"):
-            DatasetWriter(tmp_path / other, CLASSES)
+            written(tmp_path / other, 1)
     (tmp_path / "empty").mkdir()
     written(tmp_path / "empty", 1)
 

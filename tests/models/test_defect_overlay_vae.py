@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ import dentalzoo as dz
 from dentalzoo.data.phantoms import defect, write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
 from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite, separation
+from dentalzoo.overlays.latents import scan_plane
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 NAME = "defect_overlay_vae"
@@ -119,12 +121,22 @@ def test_the_recipe_is_the_paper_s():
 
 
 def test_the_scan_has_301_by_201_points():
-    points = paper.scan_points(dz.configure(NAME))
-    assert points.shape == (301, 201, 2)
-    assert points[0, 0] == pytest.approx([-15, -10]) and points[-1, -1] == pytest.approx([15, 10])
-    assert points[1, 0] - points[0, 0] == pytest.approx([0.1, 0], abs=1e-6)
-    with pytest.raises(dz.DentalzooError, match="latent_dim=2. Received: 3"):
-        paper.scan_points(dz.configure(NAME, latent_dim=3))
+    plane = scan_plane(np.zeros((3, 2)), dataclasses.asdict(dz.configure(NAME)))
+    xs, ys = plane.grid()
+    assert (len(xs), len(ys)) == (301, 201)
+    assert (xs[0], xs[-1], ys[-1], ys[0]) == (-15, 15, -10, 10)
+    with pytest.raises(dz.DentalzooError, match=r"scan is \(from, to\)"):
+        dz.configure(NAME, scan=(15, -15, -10, 10))
+
+
+def test_an_overlay_model_saved_by_keras_comes_back(tmp_path):
+    model = paper.build_model(dz.configure(NAME, "tiny"))
+    model.save(tmp_path / "model.keras")
+    image = paper.example_batch(dz.configure(NAME, "tiny"))["image"]
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(again) is type(model) and again.get_config()["polarity"] == -1
+    for here, there in zip(model.encoder(image)[:2], again.encoder(image)[:2], strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-6)
 
 
 def test_untrained_the_map_network_is_a_cosine_transform_of_patches():

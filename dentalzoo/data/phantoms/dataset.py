@@ -11,6 +11,7 @@ from dentalzoo.data.images import write_png
 from dentalzoo.data.phantoms.film import FINDINGS, Finding, panoramic
 from dentalzoo.data.phantoms.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
+from dentalzoo.folders import whole_folder
 
 
 def write_panoramic_dataset(
@@ -29,7 +30,7 @@ def write_panoramic_dataset(
     val, and `annotations.coco.json` holds the findings as COCO boxes and polygons.
 
     Args:
-        out_dir: the folder, made where it is absent; files of the same name are replaced.
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
         count: how many films, at least 1.
         seed: the first film's seed.
         height, width: pixels of each film.
@@ -40,27 +41,30 @@ def write_panoramic_dataset(
         The folder.
 
     Raises:
-        DentalzooError: count or val_fraction is out of range, or what `panoramic` refuses.
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
+            what `panoramic` refuses.
     """
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
     if not 0 <= val_fraction < 1:
         raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")
-    out_dir = Path(out_dir)
-    for name in ("images", "masks", "teeth"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
     categories = [{"id": i, "name": name} for i, name in enumerate(FINDINGS, 1)]
     coco = {"images": [], "annotations": [], "categories": categories}
     num_train = count - round(count * val_fraction)
-    with open(out_dir / "split.csv", "w", newline="") as stream:
+    with (
+        whole_folder(out_dir, "write_panoramic_dataset") as folder,
+        open(folder / "split.csv", "w", newline="") as stream,
+    ):
+        for name in ("images", "masks", "teeth"):
+            (folder / name).mkdir()
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("id", "split"))
         for index in range(count):
             film = panoramic(seed + index, height, width, **rates)
             name = f"{index:04d}"
-            write_png(out_dir / "images" / f"{name}.png", film.image)
-            write_png(out_dir / "masks" / f"{name}.png", film.tooth_mask.astype(np.uint8) * 255)
-            write_png(out_dir / "teeth" / f"{name}.png", film.teeth, palette=fdi_palette())
+            write_png(folder / "images" / f"{name}.png", film.image)
+            write_png(folder / "masks" / f"{name}.png", film.tooth_mask.astype(np.uint8) * 255)
+            write_png(folder / "teeth" / f"{name}.png", film.teeth, palette=fdi_palette())
             table.writerow((name, "train" if index < num_train else "val"))
             coco["images"].append(
                 {"id": index + 1, "file_name": f"{name}.png", "height": height, "width": width}
@@ -68,8 +72,8 @@ def write_panoramic_dataset(
             for finding in film.findings:
                 entry = {"id": len(coco["annotations"]) + 1, "image_id": index + 1}
                 coco["annotations"].append(entry | _coco(finding))
-    (out_dir / "annotations.coco.json").write_text(json.dumps(coco))
-    return out_dir
+        (folder / "annotations.coco.json").write_text(json.dumps(coco))
+    return Path(out_dir)
 
 
 def fdi_palette() -> list[tuple[int, int, int]]:

@@ -14,6 +14,7 @@ from dentalzoo.data.images import write_png
 from dentalzoo.data.phantoms.canvas import Frame, blur, field
 from dentalzoo.data.phantoms.shapes import ribbon
 from dentalzoo.errors import DentalzooError
+from dentalzoo.folders import whole_folder
 
 DEFECTS = ("crack", "double_crack", "branched_crack", "pore", "pores", "border")
 """The kinds of defects. `pores` is a cluster, `border` the edge of the product without a defect:
@@ -120,7 +121,7 @@ def write_defect_dataset(
     the kind and the box in [0, 1].
 
     Args:
-        out_dir: the folder, made where it is absent; files of the same name are replaced.
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
         count: how many pictures, at least 1.
         seed: the first picture's seed.
         size: pixels a side.
@@ -132,7 +133,8 @@ def write_defect_dataset(
         The folder.
 
     Raises:
-        DentalzooError: count, val_fraction or kinds is out of range, or what `defect` refuses.
+        DentalzooError: count, val_fraction or kinds is out of range, `out_dir` holds something
+            else, or what `defect` refuses.
     """
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
@@ -140,22 +142,22 @@ def write_defect_dataset(
         raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")
     if isinstance(kinds, str) or not kinds:
         raise DentalzooError(f"kinds is a list of at least one kind. Received: {kinds!r}")
-    out_dir = Path(out_dir)
-    for name in ("images", "masks"):
-        (out_dir / name).mkdir(parents=True, exist_ok=True)
     num_train = count - round(count * val_fraction)
     splits, labels = [("id", "split")], [("id", "kind", "top", "left", "bottom", "right")]
-    for index in range(count):
-        drawn = defect(seed + index, kinds[index % len(kinds)], size, **look)
-        name = f"{index:04d}"
-        write_png(out_dir / "images" / f"{name}.png", drawn.image)
-        write_png(out_dir / "masks" / f"{name}.png", drawn.mask.astype(np.uint8) * 255)
-        splits.append((name, "train" if index < num_train else "val"))
-        labels.append((name, drawn.kind, *drawn.box))
-    for name, rows in (("split.csv", splits), ("defects.csv", labels)):
-        with open(out_dir / name, "w", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
-    return out_dir
+    with whole_folder(out_dir, "write_defect_dataset") as folder:
+        for name in ("images", "masks"):
+            (folder / name).mkdir()
+        for index in range(count):
+            drawn = defect(seed + index, kinds[index % len(kinds)], size, **look)
+            name = f"{index:04d}"
+            write_png(folder / "images" / f"{name}.png", drawn.image)
+            write_png(folder / "masks" / f"{name}.png", drawn.mask.astype(np.uint8) * 255)
+            splits.append((name, "train" if index < num_train else "val"))
+            labels.append((name, drawn.kind, *drawn.box))
+        for name, rows in (("split.csv", splits), ("defects.csv", labels)):
+            with open(folder / name, "w", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows(rows)
+    return Path(out_dir)
 
 
 # ---- outlines ------------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 
 from dentalzoo.data.images import write_png
+from dentalzoo.data.layouts import SPLITS
 from dentalzoo.data.phantoms.canvas import blur, field
 from dentalzoo.data.phantoms.mouth import SHADES, aim, make_mouth
 from dentalzoo.data.phantoms.shapes import rounded
 from dentalzoo.errors import DentalzooError
+from dentalzoo.folders import whole_folder
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,36 @@ def tooth_photo(seed: int, size: int = 64) -> ToothPhoto:
     return ToothPhoto(_expose(camera, image), teeth, mouth.target.fdi, mouth.shade)
 
 
-def write_tooth_photos(out_dir, count: int, seed: int = 0, size: int = 64) -> Path:
+def write_tooth_photos(out_dir, count: int, seed: int = 0, size: int = 64, split: str = "") -> Path:
     """Draws photographs `seed`, `seed + 1`, ... and writes them as `NNNN.png` into one folder.
 
     Args:
-        out_dir: the folder, made where it is absent; files of the same name are replaced.
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
         count: how many photographs, at least 1.
         seed: the first photograph's seed.
         size: pixels a side.
+        split: "train", "val" or "test", of all photographs, in `split.csv` (id,split); "" where
+            there is none.
 
     Returns:
         The folder.
 
     Raises:
-        DentalzooError: count is out of range, or what `tooth_photo` refuses.
+        DentalzooError: count or split is out of range, `out_dir` holds something else, or what
+            `tooth_photo` refuses.
     """
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
-        write_png(out_dir / f"{index:04d}.png", tooth_photo(seed + index, size).image)
-    return out_dir
+    if split and split not in SPLITS:
+        raise DentalzooError(f"split is one of {SPLITS} or ''. Received: {split!r}")
+    names = [f"{index:04d}" for index in range(count)]
+    with whole_folder(out_dir, "write_tooth_photos") as folder:
+        for index, name in enumerate(names):
+            write_png(folder / f"{name}.png", tooth_photo(seed + index, size).image)
+        if split:
+            rows = ["id,split", *(f"{name},{split}" for name in names)]
+            (folder / "split.csv").write_text("\n".join(rows) + "\n")
+    return Path(out_dir)
 
 
 def _rgb(lab) -> np.ndarray:

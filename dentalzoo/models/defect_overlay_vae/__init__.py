@@ -143,7 +143,7 @@ class Config:
         )
         check_size(self, "input_size", multiple=2 ** len(self.filters))
         make_tuples(self, "scan")
-        if len(self.scan) != 4:
+        if len(self.scan) != 4 or self.scan[0] >= self.scan[1] or self.scan[2] >= self.scan[3]:
             raise DentalzooError(
                 f"scan is (from, to) of the first unit and of the second. Received: {self.scan}"
             )
@@ -353,8 +353,8 @@ def callbacks(config: Config) -> list:
             if reason and not self.said:
                 self.said = True
                 log.warning(
-                    "epoch %d: %s. If this stays so: another seed, hidden_activation=leaky_relu, "
-                    "invert=True (dark surfaces), or the variant robust",
+                    "epoch %d: %s. If this stays so: hidden_activation=leaky_relu, invert=True "
+                    "where defects are dark, a larger latent_dim, or the variant robust",
                     epoch + 1,
                     reason,
                 )
@@ -373,23 +373,6 @@ def collapse(logs: dict[str, float]) -> str:
 
 
 # ------------------------------------------------------------------------------------- in service
-
-
-def scan_points(config: Config) -> np.ndarray:
-    """The grid of the latent plane that section 3 decodes, (rows, columns, 2) float32.
-
-    The first unit changes along the first axis: 301 x 201 points with the paper's ranges.
-
-    Raises:
-        DentalzooError: the latent space is no plane.
-    """
-    if config.latent_dim != 2:
-        raise DentalzooError(f"a scan needs latent_dim=2. Received: {config.latent_dim}")
-    units = (
-        start + config.scan_step * np.arange(round((stop - start) / config.scan_step) + 1)
-        for start, stop in (config.scan[:2], config.scan[2:])
-    )
-    return np.stack(np.meshgrid(*units, indexing="ij"), axis=-1).astype(np.float32)
 
 
 def signatures(model, config: Config) -> dict:

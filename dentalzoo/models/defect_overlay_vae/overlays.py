@@ -1,7 +1,7 @@
 """Sums of the latent vectors of defect_overlay_vae, and the pictures that they should decode to."""
 
 import numpy as np
-from keras import metrics, ops
+from keras import metrics, ops, saving
 
 from dentalzoo.vae import VAE
 
@@ -93,6 +93,7 @@ def _smooth(images):
     return ops.einsum("ih,...hwc,jw->...ijc", rows, images, columns)
 
 
+@saving.register_keras_serializable("dentalzoo")
 class OverlayVAE(VAE):
     """A variational autoencoder that can learn that sums of its latent vectors are overlays.
 
