@@ -1,8 +1,9 @@
 """Does defect_overlay_vae tell its pictures apart, and are its overlays overlays, and of use?
 
-    python benchmarks/defect_overlay_vae.py collapse|overlays|classifier [--data DIR] [--out DIR]
+    python benchmarks/defect_overlay_vae.py [collapse|overlays|classifier] [--data DIR] [--out DIR]
 
-Each prints one table. What is measured is kept in OUT, so that a run goes on where it was stopped.
+Each prints one table; without a word, all for which there are data. What is measured is kept in
+OUT, so that a run goes on where it was stopped.
 benchmarks/README.md says what each row is.
 """
 
@@ -463,6 +464,9 @@ def area(scores: np.ndarray, truth: np.ndarray) -> float:
     return float((yes > no).mean() + 0.5 * (yes == no).mean())
 
 
+TABLES = {"collapse": collapse, "overlays": overlays, "classifier": classifier}
+
+
 def show(title: str, heads: list[str], rows: list[list]) -> None:
     lines = [heads, ["---"] * len(heads), *rows]
     print(f"{title}\n", *(f"| {' | '.join(map(str, line))} |" for line in lines), sep="\n")
@@ -470,7 +474,7 @@ def show(title: str, heads: list[str], rows: list[list]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("collapse", "overlays", "classifier"))
+    parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
     parser.add_argument("--data", type=Path, help="MT_Crack/ and MT_Blowhole/ of magnetic tiles")
     parser.add_argument("--out", type=Path, default=Path("out/defect_overlay_vae"))
     parser.add_argument("--seeds", type=int, default=2, help="of collapse: seeds per surface")
@@ -488,7 +492,11 @@ def main() -> None:
     log.addHandler(logging.NullHandler())
     log.propagate = False
     options.out.mkdir(parents=True, exist_ok=True)
-    {"collapse": collapse, "overlays": overlays, "classifier": classifier}[options.table](options)
+    names = [options.table] if options.table else list(TABLES)
+    if not options.table and not options.data:
+        names.remove("classifier")
+    for name in names:
+        TABLES[name](options)
 
 
 if __name__ == "__main__":

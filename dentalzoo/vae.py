@@ -109,9 +109,12 @@ class FittedPrior(layers.Layer):
             moment.assign(self.momentum * moment + (1 - self.momentum) * found)
 
     def call(self, noise):
-        covariance = self.moments - ops.outer(self.mean, self.mean)
-        covariance = covariance + 1e-6 * ops.eye(covariance.shape[0])
-        return self.mean + ops.matmul(noise, ops.transpose(ops.cholesky(covariance)))
+        mean, moments = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.moments)
+        covariance = moments - ops.outer(mean, mean) + 1e-6 * ops.eye(mean.shape[0])
+        return mean + ops.matmul(noise, ops.transpose(ops.cholesky(covariance)))
+
+    def compute_output_shape(self, shape):
+        return shape
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum}

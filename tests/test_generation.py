@@ -562,7 +562,8 @@ def test_evaluate_does_not_write_among_its_data(linear, teeth):
 
 
 @pytest.mark.parametrize(
-    "options", [{"samples": 0}, {"count": 0}, {"seed": -1}, {"count": 2.5}, {"crops": "teeth"}]
+    "options",
+    [{"samples": 0}, {"count": 0}, {"count": 1}, {"seed": -1}, {"count": 2.5}, {"crops": "teeth"}],
 )
 def test_evaluate_refuses_what_is_out_of_place(linear, teeth, options):
     with pytest.raises(DentalzooError, match="Received"):

@@ -89,7 +89,8 @@ def evaluate(
         Plain values:
 
         - "elbo", the mean bound in nats, "bits_per_dim", and "bounds", the importance-weighted
-          bound of k = 1 (the ELBO), 5 and `samples`;
+          bound of k = 1 (the ELBO), 5 and `samples`; the prior is N(0, I), whatever `generate`
+          samples;
         - "reconstruction": "log_likelihood" in nats, of samples of the code, and "mse", "psnr" in
           dB and "ssim" of what the code's mean decodes to, means over pictures;
         - "kl" in nats, "kl_per_unit", "active_units" by two definitions (`scores.active_units`),
@@ -104,6 +105,8 @@ def evaluate(
     """
     if not isinstance(samples, int) or samples < 1:
         raise DentalzooError(f"samples is a whole number, at least 1. Received: {samples!r}")
+    if count == 1:
+        raise DentalzooError(f"count is at least 2: one picture has no spread. Received: {count!r}")
     blocks = sample_blocks(bundle, count, seed)
     found = _find(bundle, data, split, crops)
     if out is not None:
