@@ -1,5 +1,7 @@
 """A word -> a tf.distribute strategy."""
 
+from functools import cache
+
 from dentalzoo.errors import DentalzooError
 
 STRATEGIES = ("default", "mirrored")
@@ -22,7 +24,12 @@ def strategy(word: str = "default"):
         raise DentalzooError(f"the strategies are: {', '.join(STRATEGIES)}. Received: {word!r}")
     import tensorflow as tf
 
-    if word == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.get_strategy()
+    return _mirrored() if word == "mirrored" else tf.distribute.get_strategy()
+
+
+@cache  # the replicas of a second one in a process would wait for those of the first
+def _mirrored():
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])

@@ -49,9 +49,11 @@ def _two_logical_cpus(request):
 @pytest.fixture(scope="session")
 def mirrored(_two_logical_cpus):
     """The one MirroredStrategy of the process, over two logical CPUs; a second one would fail."""
-    import tensorflow as tf
+    from dentalzoo.distribute import strategy
 
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    found = strategy("mirrored")
+    assert found.num_replicas_in_sync == 2
+    return found
 
 
 @pytest.fixture(scope="session")

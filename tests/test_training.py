@@ -195,6 +195,12 @@ def test_mirrored_equals_one_device(mirrored, phantoms):
     assert np.linalg.norm(one - two) < 0.01 * np.linalg.norm(one)
 
 
+def test_a_process_has_one_mirrored_strategy(mirrored):
+    from dentalzoo.distribute import strategy
+
+    assert strategy("mirrored") is mirrored
+
+
 @pytest.mark.slow
 def test_strategy_mirrored_trains_and_resumes(phantoms, tmp_path):
     code = (
