@@ -37,7 +37,7 @@ LEAVES = {
     "tooth_vae": [
         *("photos/0059.png", "tiny/curves.png", "tiny/history.csv", "tiny/bundle/SHA256SUMS"),
         *("evaluation/evaluation.json", "evaluation/samples.png", "evaluation/interpolation.png"),
-        *("evaluation/reconstructions.png", "teeth/0023.png", "teeth/samples.png"),
+        *("evaluation/reconstructions.png", "teeth/images/0023.png", "teeth/samples.png"),
     ],
 }
 
