@@ -30,6 +30,8 @@ from dentalzoo.data.phantoms import write_defect_dataset
 from dentalzoo.data.pictures import find_pictures
 from dentalzoo.files import write_json
 from dentalzoo.models import defect_overlay_vae as paper
+from dentalzoo.models.defect_overlay_vae.overlays import background, composite
+from dentalzoo.overlays import evaluate
 from dentalzoo.overlays.latents import kl_divergence, separation
 from dentalzoo.overlays.scores import VISIBLE
 
@@ -145,6 +147,7 @@ RECIPES_OF_MANY = {  # name -> variant, settings, methods shown
         "paper", {"hidden_activation": "leaky_relu"}, ("bundle", "mean", "decoded")
     ),
     "robust, untrained": ("robust", {"epochs": 0}, ("bundle",)),
+    "robust, untrained, overlay=sum": ("robust", {"overlay": "sum"}, ("bundle",)),
     "robust": ("robust", {}, ("bundle", "mean")),
     "robust, overlay=sum": ("robust", {"overlay": "sum"}, ("bundle",)),
 }  # fmt: skip
@@ -168,6 +171,11 @@ def overlays(options) -> None:
                     if method == "bundle":
                         words = f"{bundle.metadata['config']['overlay']}, its own"
                     rows.append([surface, recipe, about, words, *figures([found], method)])
+        for part, about in (("train", "the pictures it learnt"), ("val", "unseen pictures")):
+            key = f"{surface}, no network, {part}, {options.count}"
+            found = measured.get(key, lambda: judged(Pictures(), folder / part, options.count))  # noqa: B023
+            words = "maximum of the pictures"
+            rows.append([surface, "no network", about, words, *figures([found], "bundle")])
         for variant in ("few", "robust_few"):
             found = []
             for number in range(options.sets):
@@ -322,9 +330,33 @@ def trained(options, name: str, data: Path, variant: str, **settings):
     return dz.load(out)
 
 
+class Pictures:
+    """Overlays without a network: a picture is its own code and its own decoded picture."""
+
+    name = "no network"
+
+    def __init__(self):
+        config = registry.configure(NAME, "robust")
+        self.shape = *config.input_size, config.channels
+        self.metadata = {"config": dataclasses.asdict(config) | {"averaged": 0}}
+
+    def encode(self, images: np.ndarray) -> dict:
+        images = images / np.float32(255)
+        codes = images.reshape(len(images), -1)
+        return {"z_mean": codes, "z_log_var": np.zeros_like(codes), "image": images}
+
+    def decode(self, z: np.ndarray) -> dict:
+        return {"image": np.clip(z, 0, 1).reshape(-1, *self.shape)}
+
+    def overlay(self, images: np.ndarray, weights: np.ndarray) -> dict:
+        images = images / np.float32(255)
+        made = composite(images, background(images), weights, polarity=-1)
+        return {"image": np.asarray(made)}
+
+
 def judged(bundle, data: Path, count: int) -> dict:
     """What `dentalzoo evaluate` says of every overlay."""
-    report = dz.evaluate(bundle, data, count=count)
+    report = evaluate(bundle, data, count=count)
     kept = "sets", "faint", "unjudged_sets", "per_set", "methods"
     return {**{key: report["overlay"][key] for key in kept}, "mae": report["reconstruction"]["mae"]}
 
