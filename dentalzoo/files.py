@@ -57,6 +57,15 @@ def write_json(path: str | Path, content: Any) -> None:
     write_atomically(path, text.encode(errors="backslashreplace"))
 
 
+def stamp(path: Path) -> tuple[str, int | None, int | None]:
+    """Name, size and time of a file, which change with it; None twice where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:  # told when it is read
+        return str(path), None, None
+    return str(path), status.st_size, status.st_mtime_ns
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Removes what processes that were killed while writing to `folder` left aside."""
     for path in Path(folder).glob(".*.tmp"):

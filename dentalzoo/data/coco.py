@@ -87,6 +87,26 @@ def read_boxes(path: Path) -> list[tuple[str, Boxes]]:
     ]
 
 
+def category_names(path: Path) -> list[str]:
+    """The categories of an annotation file in the order of their ids.
+
+    A category that others name as theirs and that no annotation has is a heading, as Roboflow
+    writes one, and left out.
+
+    Raises:
+        BadFile: as `read_boxes`.
+    """
+    _, categories, annotations = _read(path)
+    used = {categories[entry["category_id"]] for entry in annotations}
+    headings = {
+        str(entry.get("supercategory"))
+        for entry in json.loads(path.read_bytes())["categories"]
+        if entry.get("supercategory") != entry["name"]
+    }
+    names = [categories[key] for key in sorted(categories, key=lambda k: (isinstance(k, str), k))]
+    return list(dict.fromkeys(name for name in names if name in used or name not in headings))
+
+
 def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
     """Pictures by id as (file name, height, width), categories by id, and annotations."""
     try:

@@ -128,16 +128,24 @@ def yolo_regions(
     Raises:
         BadFile: the file is no text.
     """
+    found = [
+        (at, lambda line=line: _yolo_region(line, names, height, width))
+        for at, line in yolo_lines(path)
+    ]
+    return _usable(found)
+
+
+def yolo_lines(path: Path) -> list[tuple[str, str]]:
+    """("line 1", its text) of each line of a label file that is not blank.
+
+    Raises:
+        BadFile: the file is no text.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BadFile(path, f"expected lines `class cx cy w h`. Received: {error}") from error
-    found = [
-        (f"line {number}", lambda line=line: _yolo_region(line, names, height, width))
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    return _usable(found)
+    return [(f"line {i}", line) for i, line in enumerate(lines, start=1) if line.strip()]
 
 
 def coco_regions(
@@ -173,7 +181,12 @@ def _usable(found) -> tuple[list[Region], list[tuple[str, str]]]:
     return list(regions.values()), bad
 
 
-def _yolo_region(line: str, names, height: int, width: int) -> Region:
+def yolo_edges(line: str, names: Sequence[str] | None) -> tuple[str, tuple[float, ...]]:
+    """(class, (top, left, bottom, right)) of a line, in parts of the picture.
+
+    Raises:
+        ValueError: the line is none, or its class has no name.
+    """
     try:
         values = [float(word) for word in line.split()]
     except ValueError:
@@ -192,20 +205,28 @@ def _yolo_region(line: str, names, height: int, width: int) -> Region:
     else:
         xs, ys = values[1::2], values[2::2]
         edges = (min(ys), min(xs), max(ys), max(xs))
+    return str(int(number)) if names is None else names[int(number)], edges
+
+
+def _yolo_region(line: str, names, height: int, width: int) -> Region:
+    label, edges = yolo_edges(line, names)
     edges = [edge * side for edge, side in zip(edges, (height, width) * 2, strict=True)]
-    return _box_region(
-        edges, height, width, str(int(number)) if names is None else names[int(number)]
-    )
+    return _box_region(edges, height, width, label)
+
+
+def coco_edges(box) -> tuple[float, float, float, float]:
+    """Top, left, bottom, right of a COCO bbox; ValueError where it is none."""
+    try:
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected [x, y, width, height]. Received: {box!r}") from None
+    return y, x, y + h, x + w
 
 
 def _coco_region(label: str, box, crowd: bool, height: int, width: int) -> Region:
     if crowd:
         raise ValueError("a crowd, not one object")
-    try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected [x, y, width, height]. Received: {box!r}") from None
-    return _box_region((y, x, y + h, x + w), height, width, label)
+    return _box_region(coco_edges(box), height, width, label)
 
 
 def _box_region(edges: Sequence[float], height: int, width: int, label: str) -> Region:
@@ -232,19 +253,27 @@ def _box_region(edges: Sequence[float], height: int, width: int, label: str) -> 
     return Region(box, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), tall * wide, label)
 
 
-def _turned(region: Region, height: int, width: int, turn: int) -> Region:
-    """A region of the stored picture, of `height` x `width`, in the upright one."""
-    if turn == 1:
-        return region
+def turned(points: np.ndarray, height: float, width: float, turn: int) -> np.ndarray:
+    """Points (N, 2) y, x of a stored picture of `height` x `width`, in the upright one.
+
+    Args:
+        turn: the EXIF orientation.
+    """
     stored = np.array([[[0, 0], [0, width]], [[height, 0], [height, width]]])  # its corners y, x
     came = upright(stored, turn)  # at each upright corner the stored one that came there
     size = (width, height) if turn >= 5 else (height, width)
     place = {tuple(came[i, j].tolist()): np.multiply((i, j), size) for i in (0, 1) for j in (0, 1)}
     origin = place[0, 0]
-    down, right = (place[height, 0] - origin) / height, (place[0, width] - origin) / width
-    one, other, centre = (
-        origin + y * down + x * right for y, x in (region.box[:2], region.box[2:], region.centre)
-    )
+    axes = np.stack([(place[height, 0] - origin) / height, (place[0, width] - origin) / width])
+    return origin + points @ axes
+
+
+def _turned(region: Region, height: int, width: int, turn: int) -> Region:
+    """A region of the stored picture, of `height` x `width`, in the upright one."""
+    if turn == 1:
+        return region
+    points = np.array([region.box[:2], region.box[2:], region.centre])
+    one, other, centre = turned(points, height, width, turn)
     box = np.rint((*np.minimum(one, other), *np.maximum(one, other))).astype(int)
     return Region(tuple(box.tolist()), tuple(centre.tolist()), region.area, region.label)
 

@@ -185,6 +185,20 @@ def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
     raise BadFile(path, "16-bit colour that cannot be read; save it with 8 bits. Received: 16 bits")
 
 
+def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
+    """((height, width) of the upright picture, EXIF or TIFF orientation) from a file's header.
+
+    Raises:
+        BadFile: the file is no picture, or too large; what lies behind the header is not read.
+    """
+    with _opened(path) as picture:
+        _check_size(path, picture.size, max_pixels)
+        turn = _orientation(picture)
+        # A TIFF's header is turned already.
+        width, height = picture.size[:: -1 if turn >= 5 and picture.format != "TIFF" else 1]
+    return (height, width), turn
+
+
 def orientation(path: str | Path) -> int:
     """The EXIF or TIFF orientation, 1..8, that `read_image` undoes; 1 where there is none."""
     path = Path(path)

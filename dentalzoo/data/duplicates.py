@@ -1,15 +1,21 @@
 """Pictures that are there twice: the same pixels, the same source, or nearly alike."""
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
 
 from dentalzoo.data.images import read_image
+from dentalzoo.data.layouts import SPLITS
 from dentalzoo.errors import BadFile
+
+_log = logging.getLogger("dentalzoo")
+_MAX_LINES = 20  # of pairs in the log
 
 # Signs of 256 differences: over 85 panoramic films another JPEG quality, size, brightness or 8
 # pixels of border cut change up to 20, two different films differ in 32 and more. Smooth surfaces
@@ -104,6 +110,37 @@ def find_duplicates(a, b=None) -> list[tuple[str, str, str]]:
             if not within or order[name] < order[other]
         ]
     return pairs
+
+
+def report_duplicates(
+    prints: Mapping[str, Mapping[str, Fingerprint]], group: Mapping[str, str]
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Pairs between splits, and pairs within one split of different groups or the same pixels.
+
+    Args:
+        prints: split -> name -> fingerprint.
+        group: name -> what a picture must not be parted from.
+
+    Returns:
+        Both as lists of [name, name, kind and split]; logged, up to 20 lines each.
+    """
+    across = [
+        [one, other, f"{kind}, in {a} and {b}"]
+        for a, b in combinations(SPLITS, 2)
+        for one, other, kind in find_duplicates(prints.get(a, {}), prints.get(b, {}))
+    ]
+    within = [
+        [one, other, f"{kind}, in {a}"]
+        for a in SPLITS
+        for one, other, kind in find_duplicates(prints.get(a, {}))
+        if group[one] != group[other] or kind == "same pixels"
+    ]
+    for pairs in (across, within):
+        for one, other, kind in pairs[:_MAX_LINES]:
+            _log.warning("%s and %s: %s", one, other, kind)
+        if len(pairs) > _MAX_LINES:
+            _log.warning("%d pairs in all", len(pairs))
+    return across, within
 
 
 def _nearly_alike(

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +33,7 @@ _SPLIT_WORDS = {
 _IMAGES = re.compile(r"(.*?)[ _-]?(images?|imgs?)", re.IGNORECASE)
 _MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
+_NOTES = frozenset((".xml", ".json", ".vott", ".pbtxt"))
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
 
@@ -57,6 +58,7 @@ class Tree:
     coco: list[Path]  # *annotations.coco.json
     split_csv: Path | None
     unreadable: list[Path]  # named like pictures: broken links and folders
+    notes: list[Path] = field(default_factory=list)  # other files that may hold annotations
 
     @cached_property
     def pictures_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
@@ -99,7 +101,8 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: expected a data folder with {UNDERSTOOD}. Received: {what}")
-    folders, coco, unreadable, waiting, visited = [], [], [], [(root, depth)], set()
+    folders, coco, unreadable, notes = [], [], [], []
+    waiting, visited = [(root, depth)], set()
     while waiting:
         path, deeper = waiting.pop(0)
         real = path.resolve()
@@ -122,11 +125,14 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                     waiting.append((entry, deeper - 1))
             elif entry.name.lower().endswith("annotations.coco.json"):
                 coco.append(entry)
+            elif entry.suffix.lower() in _NOTES:
+                notes.append(entry)
         if pictures:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, _split_of(root, path), pictures))
     split_csv = root / "split.csv"
-    return Tree(root, folders, coco, split_csv if split_csv.is_file() else None, unreadable)
+    split_csv = split_csv if split_csv.is_file() else None
+    return Tree(root, folders, coco, split_csv, unreadable, notes)
 
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -384,14 +384,15 @@ def _with_unique_names(tree: layouts.Tree, samples: list[MaskSample]) -> list[Ma
     ]
 
 
-def report_skipped(skipped: list[tuple[str, str]]) -> None:
+def report_skipped(skipped: list[tuple[str, str]], word: str = "skipped") -> None:
+    """A line for each file; of many, one line with the counts by reason."""
     if len(skipped) <= _MAX_LINES:
         for name, reason in skipped:
-            _log.warning("skipped %s: %s", name, reason)
+            _log.warning("%s %s: %s", word, name, reason)
         return
     reasons = Counter(reason.split(". Received")[0] for _, reason in skipped).most_common(5)
     listed = ", ".join(f"{count} x {reason[:60]}" for reason, count in reasons)
-    _log.warning("skipped %d files: %s", len(skipped), listed)
+    _log.warning("%s %d files: %s", word, len(skipped), listed)
 
 
 def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -255,13 +255,18 @@ def _read_table(path: Path, columns: Iterable[str]) -> dict[str, list[str]] | No
 
 
 def split_files(
-    tree: Tree, files: list[PictureFile], skips: list[Skip], holdout: float
+    tree: Tree,
+    files: list[PictureFile],
+    skips: list[Skip],
+    holdout: float,
+    where: str = "the folders' names",
 ) -> tuple[list[PictureFile], list[Skip]]:
     """Gives splits from split.csv, else from folders, else held out by group.
 
     Args:
         skips: what is left out already.
         holdout: the part of the groups that becomes "val" where nothing tells a split.
+        where: what told the splits that the files have.
 
     Returns:
         The files of some split, and `skips` with what is left out here.
@@ -285,7 +290,6 @@ def split_files(
     elif any(file.split for file in files):
         lost = [file.image for file in files if not file.split]
         files = [file for file in files if file.split]
-        where = "the folders' names"
     else:
         aside = _held_out({file.group for file in files}, holdout)
         return [replace(f, split="val" if f.group in aside else "train") for f in files], skips

@@ -4,11 +4,9 @@ docs/data_formats.md has the layouts and rules. Pictures of one group (copies, v
 defect, crops of one photograph) never lie in two splits.
 """
 
-import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -28,13 +26,12 @@ from dentalzoo.data.crops import (
     yolo_regions,
 )
 from dentalzoo.data.decode import orientation
-from dentalzoo.data.duplicates import find_duplicates, fingerprint
+from dentalzoo.data.duplicates import fingerprint, report_duplicates
 from dentalzoo.data.images import read_image, resize
 from dentalzoo.data.layouts import SPLITS, Skip, Tree
 from dentalzoo.data.picture_files import PictureFile, describe, find_files, split_files
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
-
-_log = logging.getLogger("dentalzoo")
+from dentalzoo.files import stamp
 
 CROPS = (None, "boundaries", "boxes", "masks")
 _UNDERSTOOD = {
@@ -80,7 +77,7 @@ class PictureDataset:
     def fingerprint(self) -> tuple:
         """What decoded pictures depend on: names, windows, and size and time of every file."""
         return tuple(
-            (s.name, s.window, *(_stamp(path) for path in (s.image, s.mask) if path))
+            (s.name, s.window, *(stamp(path) for path in (s.image, s.mask) if path))
             for s in self.samples
         )
 
@@ -219,22 +216,7 @@ def check_pictures(data_dir: str | Path, split: str | None = None, **options) ->
             f"{data_dir}: none of {len(found)} pictures can be used; the first: {bad[0][1]}"
         )
     group = {sample.name: sample.group for sample in good}
-    across = [
-        [one, other, f"{kind}, in {a} and {b}"]
-        for a, b in combinations(SPLITS, 2)
-        for one, other, kind in find_duplicates(prints[a], prints[b])
-    ]
-    within = [
-        [one, other, f"{kind}, in {a}"]
-        for a in SPLITS
-        for one, other, kind in find_duplicates(prints[a])
-        if group[one] != group[other] or kind == "same pixels"
-    ]
-    for pairs in (across, within):
-        for one, other, kind in pairs[:20]:
-            _log.warning("%s and %s: %s", one, other, kind)
-        if len(pairs) > 20:
-            _log.warning("%d pairs in all", len(pairs))
+    across, within = report_duplicates(prints, group)
     labels = Counter(sample.label for sample in good if sample.label)
     return {
         "data": str(data_dir),
@@ -339,7 +321,7 @@ def _class_names(tree: Tree, folder: Path) -> list[str] | None:
 
 def _native(sample: Picture, channels: int | None) -> dict[str, np.ndarray]:
     """The window of a sample at its own resolution: "image" and, where it has one, "mask"."""
-    stamps = tuple(_stamp(path) for path in (sample.image, sample.mask) if path)
+    stamps = tuple(stamp(path) for path in (sample.image, sample.mask) if path)
     arrays = _source(sample.image, sample.mask, channels, stamps)
     if sample.window is None:
         return arrays
@@ -360,14 +342,6 @@ def _source(image: Path, mask: Path | None, channels: int | None, stamps) -> dic
         return {"image": read_image(image, channels)}
     loaded = masks.load(masks.MaskSample(image.stem, image, mask), channels=channels)
     return {"image": loaded["image"], "mask": loaded["mask"]}
-
-
-def _stamp(path: Path) -> tuple:
-    try:
-        status = path.stat()
-    except OSError:  # told when it is read
-        return str(path), None, None
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
