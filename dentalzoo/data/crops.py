@@ -278,6 +278,15 @@ def _turned(region: Region, height: int, width: int, turn: int) -> Region:
     return Region(tuple(box.tolist()), tuple(centre.tolist()), region.area, region.label)
 
 
+def class_names_above(folder: Path, root: Path) -> list[str] | None:
+    """From the nearest list of names at or above a folder, no higher than `root`."""
+    for place in (folder, *folder.parents):
+        names = class_names(place)
+        if names is not None or place == root:
+            return names
+    return None
+
+
 def class_names(folder: Path) -> list[str] | None:
     """The names of the classes 0, 1, ... from `classes.json` or `classes.txt` in a folder.
 

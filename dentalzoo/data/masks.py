@@ -92,7 +92,7 @@ def find_masks(
     wanted = split and layouts.split_word(split)
     if split is not None and not wanted:
         raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    names = _checked_classes(classes)
+    names = checked_classes(classes)
     tree = layouts.scan(Path(data_dir))
 
     pairs, skips = layouts.pair_folders(tree) if annotations != "coco" else ([], [])
@@ -395,7 +395,8 @@ def report_skipped(skipped: list[tuple[str, str]], word: str = "skipped") -> Non
     _log.warning("%s %d files: %s", word, len(skipped), listed)
 
 
-def _checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of the ids 1..n as given; DentalzooError where they are no such list."""
     if classes is None:
         return None
     names = tuple(classes)

@@ -19,7 +19,7 @@ from dentalzoo.data.crops import (
     Box,
     Region,
     blob_regions,
-    class_names,
+    class_names_above,
     coco_regions,
     drawn_regions,
     square,
@@ -255,7 +255,7 @@ def _cut(
         listed = tree.name(file.partner) + (f": {file.image.name}" if file.boxes else "")
         folder = file.partner.parent
         if crops == "boxes" and not file.boxes and folder not in names:
-            names[folder] = _class_names(tree, folder)
+            names[folder] = class_names_above(folder, tree.root)
         try:
             if crops == "boxes":
                 (height, width), regions, bad = _boxes(file, names.get(folder))
@@ -305,15 +305,6 @@ def _boxes(
     drawn = (file.boxes.height or size[0], file.boxes.width or size[1])
     turn = masks.turn_to_fit(file.partner, file.image, drawn, size, turn)
     return size, *coco_regions(file.boxes, drawn, turn)
-
-
-def _class_names(tree: Tree, folder: Path) -> list[str] | None:
-    """From the nearest list of names at or above a folder of labels."""
-    for place in (folder, *folder.parents):
-        names = class_names(place)
-        if names is not None or place == tree.root:
-            return names
-    return None
 
 
 # ---- pixels --------------------------------------------------------------------------------------
