@@ -128,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="cut to single teeth or defects"
     )
+    _add_box_options(add)
+    add.add_argument(
+        "--sweep", action="store_true", default=None, help="try other suppression and thresholds"
+    )
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
     add = command("predict", _predict, "apply a bundle to pictures")
@@ -138,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
         "--overlay", action="store_true", help="also the picture with the result on it"
     )
     add.add_argument("--threshold", type=float)
+    _add_box_options(add)
+    add.add_argument(
+        "--vott", type=int, nargs="+", choices=(1, 2), help="also a project of VoTT 1 or 2"
+    )
 
     add = command("generate", _generate, "write new pictures that a bundle draws")
     add.add_argument("bundle")
@@ -200,6 +208,24 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=int, nargs="+", help="height and width of films (512 1024), else a side (64)"
     )
     return parser
+
+
+def _add_box_options(add) -> None:
+    add.add_argument("--score-threshold", type=float, help="from which on boxes count")
+    add.add_argument("--nms-iou", type=float, help="boxes that overlap by more are one")
+    add.add_argument("--max-per-class", type=int, help="boxes of a class in a picture")
+    add.add_argument(
+        "--teeth",
+        choices=("single", "ordered"),
+        help="one box for each tooth number",
+    )
+
+
+def _box_options(options) -> dict:
+    return {
+        key: getattr(options, key)
+        for key in ("score_threshold", "nms_iou", "max_per_class", "teeth")
+    }
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
@@ -281,6 +307,8 @@ def _evaluate(options):
         seed=options.seed,
         samples=options.samples,
         crops=options.crops,
+        sweep=options.sweep,
+        **_box_options(options),
     )
     if options.record:
         tasks.record(bundle, report)
@@ -295,6 +323,8 @@ def _predict(options):
         options.out,
         overlay=options.overlay,
         threshold=options.threshold,
+        vott=options.vott,
+        **_box_options(options),
     )
     return _told(report, options.out)
 

@@ -11,6 +11,7 @@ TASKS = {
     "segmentation": "dentalzoo.segmentation",
     "generation": "dentalzoo.generation",
     "overlay": "dentalzoo.overlays",
+    "detection": "dentalzoo.detection",
 }
 
 
@@ -50,7 +51,8 @@ def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
         bundle: a loaded bundle, a name such as `panoramic_unet.panoramic_teeth_v1` or a folder.
         data: a folder in a layout of docs/data_formats.md.
         options: of the task's `evaluate`: `split`, `out`, and for segmentation `threshold`, for
-            generation and overlay `count` and `seed`.
+            generation and overlay `count` and `seed`, for detection `score_threshold`, `sweep` and
+            others of `dentalzoo.detection.evaluate`.
 
     Returns:
         The metrics, as written to `out`/evaluation.json.
@@ -68,7 +70,8 @@ def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
         bundle: a loaded bundle, a name or a folder.
         inputs: paths of pictures and of folders of pictures.
         out: the folder to write to.
-        options: of the task's `predict`: `overlay`, and for segmentation `threshold`.
+        options: of the task's `predict`: `overlay`, and for segmentation `threshold`, for
+            detection `score_threshold` and others of `dentalzoo.detection.predict`.
 
     Returns:
         The task's report: what was written and what failed.
@@ -140,6 +143,6 @@ def headline(bundle: Bundle, report: dict) -> dict[str, float]:
 
 def record(bundle: Bundle, report: dict) -> Bundle:
     """Writes the headline of a report of `evaluate`, with data, split and date, into the bundle."""
-    words = ("data", "split", "threshold", "images", "date")
+    words = ("data", "split", "threshold", "score_threshold", "images", "date")
     about = {key: report[key] for key in words if key in report}
     return add_metrics(bundle, {**headline(bundle, report), **about})

@@ -80,7 +80,7 @@ def scatter(
         thumbnails: pictures of the first points.
         axes: names of x and y.
     """
-    figure, plot = _figure(900, 820)
+    figure, plot = plot_figure(900, 820)
     colours = _colours(labels)
     names = [label if label in colours else "" for label in labels] or [""] * len(points)
     many = len(set(names)) > 1
@@ -97,7 +97,7 @@ def scatter(
         figure.legend(loc="outside right upper", frameon=False, markerscale=2)
     figure.canvas.draw()
     _put_thumbnails(plot, points, thumbnails, [colours.get(name, _FAINT) for name in names], many)
-    return _pixels(figure)
+    return figure_pixels(figure)
 
 
 def plane(
@@ -121,7 +121,7 @@ def plane(
     height, width = pixels.shape[:2]
     left, top, right, bottom = 76, 40, 20, 60  # pixels around the pictures
     size = (width + left + right, height + top + bottom)
-    figure, plot = _figure(*size, layout=None)
+    figure, plot = plot_figure(*size, layout=None)
     plot.set_position((left / size[0], bottom / size[1], width / size[0], height / size[1]))
     plot.imshow(pixels, extent=(0, width, 0, height), interpolation="nearest", aspect="auto")
     for axis, values, length in ((plot.xaxis, xs, width), (plot.yaxis, ys, height)):
@@ -132,7 +132,7 @@ def plane(
     plot.tick_params(length=0)
     plot.spines[:].set_visible(False)
     plot.set(xlabel=axes[0], ylabel=axes[1], title=title)
-    return _pixels(figure)
+    return figure_pixels(figure)
 
 
 def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str) -> np.ndarray:
@@ -142,10 +142,10 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
         values: (N,), at least 0.
         axes: names of x and y.
     """
-    figure, plot = _figure(900, 420)
+    figure, plot = plot_figure(900, 420)
     values = np.sort(np.asarray(values, np.float64))[::-1]
     floor = threshold / 30
-    colours = [_hex(palette()[5]) if value > threshold else _FAINT for value in values]
+    colours = [hex_colour(palette()[5]) if value > threshold else _FAINT for value in values]
     places = np.arange(1, len(values) + 1)
     plot.bar(places, np.maximum(values, floor) - floor, 0.8, bottom=floor, color=colours)
     plot.axhline(threshold, color=_INK, linewidth=1, linestyle="--")
@@ -155,7 +155,7 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
     plot.set_ylim(floor, max(1.0, 2 * values[0]))
     plot.grid(alpha=0.25, axis="y")
     plot.xaxis.get_major_locator().set_params(integer=True)
-    return _pixels(figure)
+    return figure_pixels(figure)
 
 
 def as_pixels(image: np.ndarray) -> np.ndarray:
@@ -175,7 +175,8 @@ def _tile(image: np.ndarray, tile: int | None) -> np.ndarray:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def _figure(width: int, height: int, layout: str | None = "constrained"):
+def plot_figure(width: int, height: int, layout: str | None = "constrained"):
+    """A figure of so many pixels and its one plot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -187,19 +188,21 @@ def _figure(width: int, height: int, layout: str | None = "constrained"):
     return figure, plot
 
 
-def _pixels(figure) -> np.ndarray:
+def figure_pixels(figure) -> np.ndarray:
+    """What a figure shows, (H, W, 3) uint8."""
     figure.canvas.draw()
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """A colour (r, g, b) as matplotlib takes it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
     """A colour for each of the commonest labels, in the order of their names."""
     common = [label for label, _ in Counter(filter(None, labels)).most_common(_NAMED)]
-    return {label: _hex(palette()[1 + i]) for i, label in enumerate(sorted(common))}
+    return {label: hex_colour(palette()[1 + i]) for i, label in enumerate(sorted(common))}
 
 
 def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int = 44) -> None:

@@ -3,20 +3,18 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from dentalzoo.files import write_atomically
 from dentalzoo.generation.drawing import as_pixels
 from dentalzoo.overlays.latents import Plane
 from dentalzoo.overlays.scores import BACKGROUND, OverlayScore
-from dentalzoo.segmentation.drawing import fit, sheet
+from dentalzoo.segmentation.drawing import fit, font, sheet
 
 # Okabe & Ito, Color Universal Design, 2008
 ORANGE, SKY_BLUE, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
@@ -121,18 +119,12 @@ def _tagged(picture: np.ndarray, text: str, colour) -> np.ndarray:
     if colour:
         draw.rectangle((0, 0, width + 7, height + 7), colour)
     canvas.paste(Image.fromarray(picture), (4, 4))
-    draw.text((4, height + 10), text, _darker(colour) if colour else _INK, _font(15))
+    draw.text((4, height + 10), text, _darker(colour) if colour else _INK, font(15))
     return np.asarray(canvas)
 
 
 def _darker(colour):
     return tuple(round(0.75 * part) for part in colour)
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(fonts / "DejaVuSans.ttf", size)
 
 
 # ---- latent space --------------------------------------------------------------------------------

@@ -117,10 +117,10 @@ def sheet(
     draw = ImageDraw.Draw(canvas)
     top = _MARGIN // 2
     for left, heading in zip(lefts, headings, strict=False):
-        draw.text((left, top), heading, _INK, _font(bold=True))
+        draw.text((left, top), heading, _INK, font(bold=True))
     top += line * bool(headings)
     for row, caption, tallest in zip(rows, captions, heights, strict=True):
-        draw.text((_MARGIN, top), _shortened(caption, width - 2 * _MARGIN), _INK, _font())
+        draw.text((_MARGIN, top), _shortened(caption, width - 2 * _MARGIN), _INK, font())
         top += _TEXT + _MARGIN // 2
         for left, picture in zip(lefts, row, strict=True):
             canvas.paste(Image.fromarray(_rgb(picture)), (left, top))
@@ -128,8 +128,8 @@ def sheet(
     left = _MARGIN
     for word, colour in legend:
         draw.rectangle((left, top + 3, left + _TEXT, top + _TEXT + 3), colour, _INK)
-        draw.text((left + _TEXT + 8, top), word, _INK, _font())
-        left += _TEXT + 8 + round(_font().getlength(word)) + 2 * _MARGIN
+        draw.text((left + _TEXT + 8, top), word, _INK, font())
+        left += _TEXT + 8 + round(font().getlength(word)) + 2 * _MARGIN
     return np.asarray(canvas)
 
 
@@ -150,16 +150,16 @@ def _outline(canvas: np.ndarray, area: np.ndarray, colour: tuple[int, int, int])
 
 
 @cache
-def _font(bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int = _TEXT, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib brings: it has more than Latin letters, for file names."""
     fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(fonts / f"DejaVuSans{'-Bold' * bold}.ttf", _TEXT)
+    return ImageFont.truetype(fonts / f"DejaVuSans{'-Bold' * bold}.ttf", size)
 
 
 def _shortened(text: str, width: int) -> str:
     """The text, its middle left out where it is wider than `width` pixels."""
     keep, whole = len(text) // 2, text
-    while _font().getlength(text) > width:
+    while font().getlength(text) > width:
         keep -= 1
         text = f"{whole[:keep]} … {whole[-keep:]}"
     return text
