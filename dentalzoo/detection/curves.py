@@ -28,7 +28,8 @@ def precision_recall(curves: Mapping[str, Curve], title: str) -> np.ndarray:
         points, style = curves[name], {"color": _FAINT, "linewidth": 0.8}
         if name in named:
             text = f"{name}  AP {areas[name]:.3f}  ({points.wanted})"
-            style = _style(list(curves).index(name)) | {"label": text}
+            place = list(curves) if len(order) <= _NAMED else named
+            style = _style(place.index(name)) | {"label": text}
         plot.plot(_RECALLS, precision_at(points, _RECALLS), **style)
     plot.set(xlabel="recall", ylabel="precision", xlim=(0, 1.005), ylim=(0, 1.02))
     return _finished(figure, plot, title, areas)
@@ -38,7 +39,7 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
     """Recall over false positives per picture.
 
     Args:
-        curves: name -> curve; the first is drawn thick.
+        curves: name -> curve; the first is drawn thick. Beyond 12 others they are all grey.
     """
     figure, plot = plot_figure(900, 620)
     low, high = RATES[0] / 2, RATES[-1] * 2
@@ -49,7 +50,7 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
             continue
         rates = points.wrong / max(points.pictures, 1)
         style = _style(index - 1) if index else {"color": _INK, "linewidth": 2.5}
-        if index >= _NAMED:
+        if index and len(curves) > _NAMED + 1:
             style = {"color": _FAINT, "linewidth": 0.8}
         else:
             style["label"] = f"{name}  ({points.wanted})"

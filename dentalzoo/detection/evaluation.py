@@ -96,7 +96,7 @@ def evaluate(
     if out is not None:
         out = Path(out)
         make_folder(out, [sample.image for sample in found.samples])
-    tried = Sweep(Detector(bundle, teeth=None), _most(found)) if sweep else None
+    tried = Sweep(Detector(bundle), _most(found)) if sweep else None
     measured = measure(detector, found, tried.add if tried else None)
     report = make_report(detector, measured, threshold)
     report |= {"data": Path(data).resolve().name, "split": split}

@@ -58,7 +58,7 @@ class Sweep:
         """The settings and what each reaches.
 
         Args:
-            own: the matches of the bundle's own detections.
+            own: the matches of the detections that were measured without other settings.
 
         Returns:
             Plain values. "settings": each with "nms_iou" (None: as the bundle kept them),
@@ -66,7 +66,7 @@ class Sweep:
             best) and there "f1", "precision", "recall" and "false_positives_per_picture".
             "best": of these the one of the highest F1, and of the highest "ap50"; of equal ones
             (to 4 digits) that with fewer boxes, then that with the lower overlap. "own": the same
-            numbers of the bundle as it is. "source": "raw", or "kept" where the bundle has no
+            numbers of what was measured. "source": "raw", or "kept" where the bundle has no
             `raw`. "per_class_score_threshold": those of the best by F1.
         """
         rows = []
