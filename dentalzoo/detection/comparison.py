@@ -7,7 +7,7 @@ import numpy as np
 from dentalzoo.data.images import write_png
 from dentalzoo.detection import curves, drawing
 from dentalzoo.detection import scores as measures
-from dentalzoo.detection.evaluation import find, headline, make_report, measure, read
+from dentalzoo.detection.evaluation import described, find, headline, make_report, measure, read
 from dentalzoo.detection.inference import Detector, threshold_of
 from dentalzoo.detection.matching import FOUND, IGNORED, Matches
 from dentalzoo.errors import DentalzooError
@@ -89,9 +89,7 @@ def compare(
     }
     if out is not None:
         write_json(out / "comparison.json", report)
-        where = (
-            f"{report['data']}" + (f", {split}" if split else "") + f", {report['images']} pictures"
-        )
+        where = described(reports[0])
         mean_row = {"mean": [r["voc"]["map"] for r in reports]}
         bars = curves.side_by_side(labels, mean_row | report["per_class"], where)
         write_png(out / "comparison.png", bars)
