@@ -325,6 +325,8 @@ def _frame(image: Path, drawing: Drawing, size: tuple[int, int], turn: int):
     upright, and what had to be put right."""
     height, width = size
     notes = list(drawing.repaired)
+    if not drawing.boxes:  # and so nothing that a size would place
+        return size, 1, notes
     if turn > 1 and (drawing.unit == "parts" or drawing.size == size):
         masks.notice_once("boxes of turned pictures are taken as drawn upright", image.parent)
     if drawing.unit == "parts":
