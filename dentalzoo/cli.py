@@ -196,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", action="store_true", help="pictures with or without masks, for autoencoders"
     )
     add.add_argument(
+        "--boxes", action="store_true", help="pictures with boxes: YOLO, COCO, PASCAL VOC, VoTT"
+    )
+    add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
     )
 
@@ -376,10 +379,15 @@ def _verify(options):
 
 
 def _check(options):
+    from dentalzoo.data.boxes import check_boxes
     from dentalzoo.data.masks import check_folder
     from dentalzoo.data.pictures import check_pictures
 
-    if options.pictures or options.crops:
+    if options.boxes and (options.pictures or options.crops):
+        raise DentalzooError("--boxes goes without --pictures and --crops. Received: both")
+    if options.boxes:
+        report = check_boxes(options.data, options.split)
+    elif options.pictures or options.crops:
         report = check_pictures(options.data, options.split, crops=options.crops)
     else:
         report = check_folder(options.data, options.split, options.num_classes)

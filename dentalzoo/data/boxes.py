@@ -107,7 +107,7 @@ def find_boxes(
         alone = [f.image for f in files if f.folder is folder and f.image not in told]
         skips += layouts.unused(tree, folder, alone, "image without boxes")
     if found.splits:
-        drawn = [replace(file, split=found.splits.get(file.image, "")) for file in drawn]
+        drawn = [replace(file, split=found.splits.get(file.image, file.split)) for file in drawn]
     drawn = describe(tree, drawn)
     drawn, skips = split_files(
         tree, drawn, skips, holdout, found.split_source or "the folders' names"

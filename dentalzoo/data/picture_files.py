@@ -79,6 +79,8 @@ def find_files(tree: Tree, crops: str | None) -> tuple[list[PictureFile], list[S
     skips += more
     if crops is None:
         return files, skips
+    if not any(file.partner for file in files):  # none alone: they are no such data
+        return [], skips
     what = {"boundaries": "drawing of boundaries", "boxes": "boxes", "masks": "mask"}[crops]
     for folder in {file.folder.path: file.folder for file in files}.values():
         alone = [f.image for f in files if f.folder is folder and f.partner is None]
