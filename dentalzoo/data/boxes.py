@@ -20,10 +20,10 @@ from dentalzoo.data.box_files import Classes, Found, read_labels, upright_boxes
 from dentalzoo.data.duplicates import fingerprint, report_duplicates
 from dentalzoo.data.images import read_image
 from dentalzoo.data.layouts import SPLITS, Skip, Tree
-from dentalzoo.data.picture_files import PictureFile, describe, find_files, split_files
+from dentalzoo.data.picture_files import PictureFile, describe, find_files, of_split, split_files
 from dentalzoo.data.voc import read_voc
 from dentalzoo.data.vott import read_vott
-from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
+from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import stamp
 
 _log = logging.getLogger("dentalzoo")
@@ -113,15 +113,7 @@ def find_boxes(
         tree, drawn, skips, holdout, found.split_source or "the folders' names"
     )
     if wanted:
-        present = Counter(file.split for file in drawn)
-        drawn = [file for file in drawn if file.split == wanted]
-        skips = [skip for skip in skips if skip.split in (wanted, "")]
-        if not drawn:
-            raise MissingSplit(
-                f"{data_dir}: expected pictures of the split {wanted!r}, from split.csv "
-                "(id,split), ImageSets, the folders' names or held out. "
-                f"Received: {dict(present)}, holdout={holdout:g}"
-            )
+        drawn, skips = of_split(tree, drawn, skips, wanted, holdout)
     chosen = Classes(found.names, names, found.drawings.values())
     _check_names(data_dir, chosen)
     dataset = BoxDataset([], chosen.names, [(s.name, s.reason) for s in skips], [], form)

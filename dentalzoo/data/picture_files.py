@@ -12,7 +12,7 @@ from pathlib import Path
 from dentalzoo.data import layouts
 from dentalzoo.data.coco import Boxes, read_boxes
 from dentalzoo.data.layouts import Folder, Skip, Tree
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")
 
@@ -305,6 +305,27 @@ def split_files(
                 f"{file.split}"
             )
     return files, skips
+
+
+def of_split(
+    tree: Tree, files: list[PictureFile], skips: list[Skip], wanted: str, holdout: float
+) -> tuple[list[PictureFile], list[Skip]]:
+    """The files of a split, and what is left out of it or of no known split.
+
+    Raises:
+        MissingSplit: there are none.
+    """
+    present = Counter(file.split for file in files)
+    if wanted not in present:
+        raise MissingSplit(
+            f"{tree.root}: expected pictures of the split {wanted!r}, from split.csv (id,split), "
+            "the folders' names, ImageSets of PASCAL VOC or held out. "
+            f"Received: {dict(present)}, holdout={holdout:g}"
+        )
+    return (
+        [file for file in files if file.split == wanted],
+        [skip for skip in skips if skip.split in (wanted, "")],
+    )
 
 
 def _held_out(groups: Iterable[str], part: float) -> set[str]:

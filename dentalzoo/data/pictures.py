@@ -29,8 +29,8 @@ from dentalzoo.data.decode import orientation
 from dentalzoo.data.duplicates import fingerprint, report_duplicates
 from dentalzoo.data.images import read_image, resize
 from dentalzoo.data.layouts import SPLITS, Skip, Tree
-from dentalzoo.data.picture_files import PictureFile, describe, find_files, split_files
-from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
+from dentalzoo.data.picture_files import PictureFile, describe, find_files, of_split, split_files
+from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import stamp
 
 CROPS = (None, "boundaries", "boxes", "masks")
@@ -130,15 +130,7 @@ def find_pictures(
         )
     files, skips = split_files(tree, describe(tree, files), skips, holdout)
     if wanted:
-        present = Counter(file.split for file in files)
-        files = [file for file in files if file.split == wanted]
-        skips = [skip for skip in skips if skip.split in (wanted, "")]
-        if not files:
-            raise MissingSplit(
-                f"{data_dir}: expected pictures of the split {wanted!r}, from the folders' names, "
-                f"from split.csv (id,split) or held out. Received: {dict(present)}, "
-                f"holdout={holdout:g}"
-            )
+        files, skips = of_split(tree, files, skips, wanted, holdout)
     if crops is None:
         samples = [
             Picture(f.name, f.image, None, f.partner, f.group, f.label, f.split) for f in files
