@@ -1,4 +1,4 @@
-"""Losses that several papers use. Predictions are probabilities in [0, 1]."""
+"""Losses that several papers use. Predicted masks are probabilities in [0, 1]."""
 
 import keras
 from keras import ops
@@ -45,3 +45,10 @@ def one_hot(mask, num_channels: int, dtype):
     if num_channels == 1:
         return ops.cast(mask, dtype)
     return ops.one_hot(ops.cast(mask[..., 0], "int32"), num_channels, dtype=dtype)
+
+
+class MeanOverBatch(keras.losses.Loss):
+    """The mean of a (B,) loss that a model computes itself; it is divided among replicas."""
+
+    def call(self, y_true, y_pred):
+        return y_pred

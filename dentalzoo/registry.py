@@ -29,6 +29,11 @@ ZOO = {
         "overlay",
         "variational autoencoder: several defects on one picture by summing latent vectors",
     ),
+    "panoramic_detection": Entry(
+        "dentalzoo.models.panoramic_detection",
+        "detection",
+        "SSD with MobileNet v1: boxes of restorations, endodontic treatments and implants",
+    ),
     "panoramic_unet": Entry(
         "dentalzoo.models.panoramic_unet",
         "segmentation",

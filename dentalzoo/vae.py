@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from dentalzoo.losses import MeanOverBatch
+
 LIKELIHOODS = ("bernoulli", "gaussian")
 KL_REDUCTIONS = ("sum", "mean")
 
@@ -120,13 +122,6 @@ class FittedPrior(layers.Layer):
         return {**super().get_config(), "momentum": self.momentum}
 
 
-class _MeanOverBatch(keras.losses.Loss):
-    """The mean of a (B,) loss; Keras knows how to divide it among replicas."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
 @keras.saving.register_keras_serializable("dentalzoo")
 class VAE(keras.Model):
     """A variational autoencoder that carries its own loss: compile it with an optimizer alone.
@@ -181,7 +176,7 @@ class VAE(keras.Model):
         self.fitted_prior = fitted_prior
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
-        self.mean_over_batch = _MeanOverBatch(name="mean_over_batch")
+        self.mean_over_batch = MeanOverBatch(name="mean_over_batch")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss, reconstruction, kl = self.losses_of(x, y_pred, training)

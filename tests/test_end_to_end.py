@@ -182,6 +182,7 @@ MISTAKES = {
     "predict {run} {films}/images --out {file}": "cannot be made",
     "export {absent} --out {new}": "no directory",
     "export {run} --out {films}": "something else",
+    "overlay {run} a.png b.png --out {new}": "for bundles of another task",
     "export {run} --out {new} --about-data licence": "KEY=VALUE",
     "export {run} --out {new} --tag V/1": "a tag is",
     "export {run} --out {run}/bundle/new": "outside of bundles",

@@ -29,6 +29,12 @@ LEAVES = {
         *("surfaces/masks/0007.png", "defect_overlay_vae/overlay_00.png"),
         *("defect_overlay_vae/overlays.png", "defect_overlay_vae/scan.png"),
     ],
+    "panoramic_detection": [
+        *("phantoms/annotations.coco.json", "tiny/curves.png", "tiny/history.csv"),
+        *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/froc.png"),
+        *("evaluation/precision_recall.png", "evaluation/worst.png", "sweep/sweep.png"),
+        *("boxes/detections.json", "boxes/detections.csv", "boxes/0019_overlay.png"),
+    ],
     "panoramic_unet": [
         *("phantoms/split.csv", "tiny/curves.png", "tiny/history.csv"),
         *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/evaluation.png"),
@@ -84,6 +90,11 @@ def test_it_runs(path, run, tmp_path):
         assert file.is_file() and file.stat().st_size > 0, name
     if path.stem == "panoramic_unet":
         assert float(re.search(r"^mean +dice ([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.6
+    if path.stem == "panoramic_detection":
+        losses = re.findall(r"^ +\d+ +([\d.]+) ", done.stdout, re.MULTILINE)
+        assert len(losses) == 40 and float(losses[-1]) < 0.6 * float(losses[0])
+        classes = re.findall(r"^(\w+): \d+ boxes", done.stdout, re.MULTILINE)
+        assert classes == ["restoration", "endodontic", "implant"]
     if path.stem == "defect_overlay_vae":
         found = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))
         assert float(found["success"]) > float(found["success_of_the_plain_sum"])

@@ -7,6 +7,7 @@ on which thread came first. Here each draw is seeded by (seed, epoch, index of t
 import os
 import random
 import threading
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -36,8 +37,10 @@ class Augment:
             transforms carry state.
         seed: draws are a function of (seed, epoch, index) alone.
 
-    Called with a sample (`image` uint8 (H, W, C), optional `mask` uint8 (H, W, 1)), the epoch and
-    the sample's index; returns a new sample of the same dtypes.
+    Called with a sample, the epoch and the sample's index; returns a new sample of the same shapes
+    and dtypes. A sample has an `image` uint8 (H, W, C) and may have a `mask` uint8 (H, W, 1), or
+    `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are none.
+    Of a box that a transform cuts, what is left counts, where that is a third or more.
     """
 
     def __init__(self, transforms: Callable[[], list], seed: int = 0):
@@ -45,14 +48,35 @@ class Augment:
 
     def __call__(self, sample: dict, epoch: int, index: int) -> dict:
         if not hasattr(self._local, "compose"):
-            self._local.compose = albumentations().Compose(self._transforms())
+            A = albumentations()
+            boxes = A.BboxParams("albumentations", ["classes"], min_visibility=1 / 3, clip=True)
+            options = {"bbox_params": boxes} if "boxes" in sample else {}
+            with warnings.catch_warnings():
+                # Boxes may go along with transforms none of which moves them.
+                warnings.filterwarnings("ignore", "Got processor for bboxes")
+                self._local.compose = A.Compose(self._transforms(), **options)
         sequence = np.random.SeedSequence([self._seed, epoch, index])
         self._local.compose.set_random_state(
             np.random.default_rng(sequence),
             random.Random(int(sequence.generate_state(1, np.uint64)[0])),
         )
+        if "boxes" in sample:
+            return {**sample, **self._with_boxes(sample)}
         paired = {key: sample[key] for key in ("image", "mask") if key in sample}
         return {**sample, **self._local.compose(**paired)}
+
+    def _with_boxes(self, sample: dict) -> dict:
+        rows = sample["classes"] > 0
+        made = self._local.compose(
+            image=sample["image"],
+            bboxes=sample["boxes"][rows][:, [1, 0, 3, 2]],
+            classes=sample["classes"][rows],
+        )
+        boxes, classes = np.zeros_like(sample["boxes"]), np.zeros_like(sample["classes"])
+        left = np.float32(made["bboxes"]).reshape(-1, 4)
+        boxes[: len(left)] = left[:, [1, 0, 3, 2]]
+        classes[: len(left)] = made["classes"]
+        return {"image": made["image"], "boxes": boxes, "classes": classes}
 
 
 def film_transforms() -> list:
@@ -71,3 +95,35 @@ def film_transforms() -> list:
         A.RandomGamma((70, 140), p=0.4),
         A.GaussNoise(std_range=(0.01, 0.04), p=0.2),
     ]
+
+
+def black_patches(count: int = 10, probability: float = 0.5, size: float = 0.1):
+    """A transform that blackens squares and leaves boxes as they are, as `random_black_patches` of
+    the Object Detection API.
+
+    Args:
+        count: how many squares there may be.
+        probability: of each one.
+        size: side of a square in shorter sides of the picture.
+    """
+    A = albumentations()
+
+    class BlackPatches(A.ImageOnlyTransform):
+        def get_params_dependent_on_data(self, params, data):
+            height, width = params["shape"][:2]
+            side = int(size * min(height, width))
+            starts = [
+                (int(self.py_random.uniform(0, 1 - size) * height),
+                 int(self.py_random.uniform(0, 1 - size) * width))
+                for _ in range(count)
+                if self.py_random.random() < probability
+            ]  # fmt: skip
+            return {"patches": [(top, left, side) for top, left in starts]}
+
+        def apply(self, image, patches=(), **params):
+            image = image.copy()
+            for top, left, side in patches:
+                image[top : top + side, left : left + side] = 0
+            return image
+
+    return BlackPatches(p=1.0)

@@ -43,7 +43,7 @@ def evaluated(cases: Sequence[Case], num_classes: int, **params):
     Args:
         params: attributes of its `params`, such as `iouThrs` and `recThrs`.
     """
-    cocoeval = require("pycocotools.cocoeval", "panoramic_unet")
+    cocoeval = require("pycocotools.cocoeval", "panoramic_detection")
     images = [
         {"id": number, "height": case.size[0], "width": case.size[1]}
         for number, case in enumerate(cases, 1)
@@ -83,7 +83,7 @@ def to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _coco(images: list[dict], annotations: list[dict], num_classes: int):
-    coco = require("pycocotools.coco", "panoramic_unet").COCO()
+    coco = require("pycocotools.coco", "panoramic_detection").COCO()
     categories = [{"id": label} for label in range(1, num_classes + 1)]
     coco.dataset = {"images": images, "annotations": annotations, "categories": categories}
     coco.createIndex()

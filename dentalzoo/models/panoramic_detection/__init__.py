@@ -1,0 +1,406 @@
+"""SSD with MobileNet v1: restorations, endodontic treatments and implants on panoramic X-rays.
+
+L. Joudet, P.-A. Fourcade, "Detection of dental treatments on panoramic X-rays", 2018-06-10; code:
+clemkoa/tooth-detection at 4dc6010. SSD: Liu et al. 2016, arXiv:1512.02325. MobileNet: Howard et al.
+2017, arXiv:1704.04861. RetinaNet: Lin et al. 2018, arXiv:1708.02002.
+
+A film goes through a small convolutional network, whose maps predict for each of many anchors which
+finding it holds and how its box differs from the anchor. Overlapping boxes of one class are dropped
+for the most likely one. Backbone, pyramid, head, anchor matching and box codes are those of
+TensorFlow's model garden, which succeeded the Object Detection API that the authors used.
+
+Inputs: image (B, H, W, 3) float32 in [0, 1], H and W as in the config.
+Outputs: for each of A anchors `classes` (B, A, C) logits and `boxes` (B, A, 4) codes. The
+SavedModel takes uint8 pictures of any size and returns boxes, see `signatures`.
+
+Differences from the paper:
+- The classes are those of the data. The paper's code has `root` as a fourth, before the three.
+- Hard-negative mining takes the negatives of the highest loss without first dropping those that
+  overlap each other by 0.99.
+- Predictors and extra maps have the Object Detection API's layout; its backbone was the same
+  network in another code, so that no weights of it can be loaded.
+- `ssd_mobilenet_v1_fpn` is ours: a feature pyramid with the focal loss.
+
+Example:
+    >>> import dentalzoo as dz
+    >>> bundle = dz.train("panoramic_detection", data="films", out="runs/findings")
+    >>> found = bundle.detect(film)  # boxes (K, 4) yxyx in [0, 1], scores, classes, num
+"""
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dentalzoo.config import (
+    check_choices,
+    check_numbers,
+    check_size,
+    check_whole_numbers,
+    make_tuples,
+)
+from dentalzoo.data.augment import Augment, albumentations
+from dentalzoo.data.boxes import find_boxes, load_boxes
+from dentalzoo.data.images import resize
+from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.errors import DentalzooError
+from dentalzoo.hub import Weights
+
+log = logging.getLogger("dentalzoo")
+
+ABOUT = {
+    "paper": "Joudet, Fourcade, Detection of dental treatments on panoramic X-rays, 2018",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size",
+    "outputs": "boxes: float32 (B, K, 4) yxyx in [0, 1]; scores: float32 (B, K), falling; classes: "
+    "int32 (B, K) from 1; num: int32 (B,), the rows that count",
+    "intended_use": "Research. Not a medical device, not for diagnosis.",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the network and of its training; the defaults are the paper's."""
+
+    network: str = "ssd"  # the paper's final choice; ours: fpn
+    classes: tuple[str, ...] = ("root", "implant", "restoration", "endodontic")  # its label map
+    input_size: tuple[int, int] = (300, 300)  # its ssd.config
+    input_range: tuple[float, float] = (-1.0, 1.0)  # its feature extractor
+    backbone_alpha: float = 1.0  # its ssd.config: depth multiplier
+    encoder_weights: str | None = None  # its own were of COCO; a file, imagenet or None
+    bn_momentum: float = 0.9997  # its ssd.config
+    weight_decay: float = 4e-5  # its ssd.config
+    levels: tuple[int, int] = (3, 6)  # ours; of fpn
+    pyramid_filters: int = 96  # ours; of fpn
+    head_convs: int = 2  # ours; of fpn
+    num_scales: int = 2  # ours; of fpn
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # arXiv:1708.02002; of fpn
+    anchor_size: float = 3.0  # ours; of fpn: sides of an anchor in strides
+    loss: str = "hard_negatives"  # its ssd.config; or focal
+    negatives: float = 3.0  # its ssd.config: for each positive; of hard_negatives
+    focal_alpha: float = 0.25  # arXiv:1708.02002
+    focal_gamma: float = 2.0  # arXiv:1708.02002
+    box_weight: float = 1.0  # its ssd.config
+    box_delta: float = 1.0  # smooth L1; smaller is nearer to L1
+    match: tuple[float, float] = (0.5, 0.5)  # its ssd.config: background below, finding above
+    nms_iou: float = 0.5  # its ssd.config in the cloud; 0.3 in the local one
+    score_threshold: float = 0.01  # ours; its ssd.config 1e-8, which writes a hundred boxes a film
+    max_per_class: int = 64  # its ssd.config
+    max_detections: int = 100  # its ssd.config
+    operating_threshold: float = 0.3  # ours: scores from which boxes are drawn and counted
+    max_boxes: int = 100  # ours: findings of a film that are learned from
+    augmentation: str | None = "paper"  # its ssd.config; ours: radiograph
+    holdout: float = 0.1  # not stated; ours: part for validation where the data name none
+    optimizer: str = "rmsprop"  # its ssd.config; or adam
+    learning_rate: float = 0.008  # its ssd.config
+    schedule: str = "constant"  # its decay starts after 800,720 steps; or cosine
+    clip_norm: float | None = None  # ours
+    batch_size: int = 10  # its ssd.config
+    epochs: int = 60  # not stated: 60,000 steps
+    monitor: str = "val_loss"  # ours
+    monitor_mode: str = "min"  # ours
+
+    def __post_init__(self):
+        make_tuples(self, "classes", "input_range", "levels", "aspect_ratios", "match")
+        check_choices(
+            self,
+            network=("ssd", "fpn"),
+            loss=("hard_negatives", "focal"),
+            augmentation=tuple(AUGMENTATIONS),
+            optimizer=("rmsprop", "adam"),
+            schedule=("constant", "cosine"),
+            monitor_mode=("max", "min"),
+        )
+        check_whole_numbers(self, "pyramid_filters", "num_scales", "max_per_class", "max_boxes")
+        check_whole_numbers(self, "max_detections", "batch_size", "epochs")
+        check_whole_numbers(self, "head_convs", least=0)
+        check_numbers(
+            self,
+            backbone_alpha=(0.01, 4),
+            bn_momentum=(0, 1),
+            weight_decay=(0, 1),
+            anchor_size=(0.1, 100),
+            negatives=(0, math.inf),
+            focal_alpha=(0, 1),
+            focal_gamma=(0, 10),
+            box_weight=(0, math.inf),
+            box_delta=(1e-3, 10),
+            nms_iou=(0, 1),
+            score_threshold=(0, 1),
+            operating_threshold=(0, 1),
+            holdout=(0, 0.9),
+            learning_rate=(0, math.inf),
+        )
+        if not self.classes or not all(self.classes) or len(set(self.classes)) < len(self.classes):
+            raise DentalzooError(f"classes are different names. Received: {self.classes}")
+        low, high = self.levels if len(self.levels) == 2 else (0, 0)
+        if not 2 <= low <= high <= 8:
+            raise DentalzooError(
+                f"levels is (first, last) of a pyramid, from 2 to 8. Received: {self.levels}"
+            )
+        check_size(self, "input_size", multiple=2**high if self.network == "fpn" else 1)
+
+
+def _paper_transforms() -> list:
+    """Its ssd.config, with the API's parameters: flips, contrast, black patches."""
+    from dentalzoo.data.augment import black_patches
+
+    A = albumentations()
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.RandomBrightnessContrast(0.0, (-0.2, 0.25), p=1.0),
+        black_patches(count=10, probability=0.5, size=0.1),
+    ]
+
+
+def _radiograph_transforms() -> list:
+    """Ours: flips, a part of the film enlarged, exposure."""
+    A = albumentations()
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.5),
+        A.Affine(
+            scale=(0.9, 1.6),
+            translate_percent={"x": (-0.15, 0.15), "y": (-0.15, 0.15)},
+            rotate=(-5, 5),
+            p=0.8,
+        ),
+        A.RandomBrightnessContrast(0.15, 0.25, p=0.8),
+        A.RandomGamma((80, 125), p=0.3),
+    ]
+
+
+AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": _radiograph_transforms, None: None}
+
+_PAPER = Config()
+_FPN = dataclasses.replace(
+    _PAPER,
+    network="fpn",
+    input_size=(384, 384),
+    backbone_alpha=0.25,
+    bn_momentum=0.95,
+    loss="focal",
+    box_weight=50.0,
+    box_delta=0.1,
+    match=(0.4, 0.5),
+    augmentation="radiograph",
+    optimizer="adam",
+    learning_rate=2e-3,
+    schedule="cosine",
+    clip_norm=10.0,
+    batch_size=16,
+    epochs=80,
+)
+VARIANTS = {
+    "ssd_mobilenet_v1": _PAPER,
+    "ssd_mobilenet_v1_fpn": _FPN,
+    "tiny": dataclasses.replace(
+        _FPN,
+        input_size=(64, 128),
+        levels=(3, 5),
+        pyramid_filters=16,
+        head_convs=0,
+        epochs=2,
+        batch_size=2,
+    ),
+}
+
+
+def make_dataset(
+    data_dir: str | Path,
+    split: str | None,
+    config: Config,
+    *,
+    training: bool = False,
+    epochs: range = range(1),
+    seed: int = 0,
+    cache: str | Path | None = None,
+    devices: int = 1,
+):
+    """Batches of films and boxes.
+
+    Args:
+        data_dir: a folder in a layout of docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all pictures.
+        config: sizes, classes, batch size and augmentation.
+        training: shuffle and augment.
+        epochs: the epochs to deliver, one after the other.
+        seed: seed of order and augmentation.
+        cache: folder for the resized pictures; memory where None.
+        devices: see `dentalzoo.data.pipeline.batches`.
+
+    Returns:
+        A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4)
+        yxyx in [0, 1], "classes": int32 (B, M), from 1 and 0 where there is none}. Bad files are
+        logged and left out.
+
+    Raises:
+        DentalzooError: no layout is recognised, or no picture of the split can be used.
+    """
+    import tensorflow as tf
+
+    found = find_boxes(data_dir, split, classes=config.classes, holdout=config.holdout)
+    if not any(sample.boxes for sample in found.samples):
+        raise DentalzooError(
+            f"{data_dir}: no box of the classes {config.classes}. Name the data's: --set "
+            f'\'classes=("one","other")\'. Received: {len(found)} pictures without a box'
+        )
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load_boxes(found.samples[index], config.classes, channels=3)
+        boxes, labels = sample["boxes"], sample["labels"]
+        if len(boxes) > config.max_boxes:
+            name = found.samples[index].name
+            log.warning("%s: the first %d of %d boxes", name, config.max_boxes, len(boxes))
+        rows = min(len(boxes), config.max_boxes)
+        empty = config.max_boxes - rows
+        return {
+            "image": resize(sample["image"], config.input_size),
+            "boxes": np.pad(np.float32(boxes[:rows]), ((0, empty), (0, 0))),
+            "classes": np.pad(np.int32(labels[:rows]), (0, empty)),
+        }
+
+    samples = Cache(
+        [sample.name for sample in found.samples],
+        read,
+        folder=cache,
+        fingerprint=(found.fingerprint, config.input_size, config.classes, config.max_boxes),
+    )
+    transforms = AUGMENTATIONS[config.augmentation] if training else None
+    if transforms and any(name.isdigit() for name in config.classes):
+        log.info("classes are tooth numbers: pictures are not flipped, left would become right")
+        flipped = transforms
+
+        def transforms():
+            return [t for t in flipped() if not type(t).__name__.endswith("Flip")]
+
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=epochs,
+        shuffle=training,
+        augment=Augment(transforms, seed) if transforms else None,
+        finish=lambda batch: {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0},
+        seed=seed,
+        devices=devices,
+    )
+
+
+# ------------------------------------------------------------------------------------ the network
+
+
+def build_model(config: Config):
+    """Builds the network.
+
+    Returns:
+        A `Detector`: image (B, H, W, 3) float32 in [0, 1] -> {"classes": (B, A, C) logits, "boxes":
+        (B, A, 4) codes}, float32.
+
+    Raises:
+        DentalzooError: the encoder's weights cannot be loaded, or the model garden is missing.
+    """
+    import keras
+
+    from dentalzoo.models.panoramic_detection.detector import Detector
+    from dentalzoo.models.panoramic_detection.networks import NETWORKS
+
+    image = keras.Input((*config.input_size, 3), name="image")
+    low, high = config.input_range
+    x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(image)
+    found = dict(zip(("classes", "boxes"), NETWORKS[config.network](config, x), strict=True))
+    outputs = {key: keras.layers.Identity(name=key)(tensor) for key, tensor in found.items()}
+    return Detector(image, outputs, config)
+
+
+def compile_model(model, config: Config, steps: int = 1) -> None:
+    """Compiles the model with the config's optimizer; it carries its own loss.
+
+    Args:
+        steps: number of training steps, over which a cosine schedule falls to zero.
+    """
+    import keras
+
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warm = min(200, steps // 10)
+        options = {"warmup_target": rate, "warmup_steps": warm} if warm else {}
+        start = 0.0 if warm else rate
+        rate = keras.optimizers.schedules.CosineDecay(start, max(1, steps - warm), **options)
+    if config.optimizer == "rmsprop":  # its ssd.config
+        optimizer = keras.optimizers.RMSprop(
+            rate, rho=0.9, momentum=0.9, epsilon=1.0, global_clipnorm=config.clip_norm
+        )
+    else:
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+    model.compile(optimizer=optimizer, jit_compile=False)
+
+
+def callbacks(config: Config) -> list:
+    """The recipe has none."""
+    return []
+
+
+# ------------------------------------------------------------------------------------- in service
+
+
+def signatures(model, config: Config) -> dict:
+    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+
+    - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
+      of the picture, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
+      (B,): rows from num on are zeros. Of overlapping boxes of a class the likeliest is kept.
+    - `raw`: the same images -> boxes (B, A, 4) and scores (B, A, C) of all anchors before that.
+
+    Args:
+        model: maps images in [0, 1] to class logits and box codes.
+    """
+    import tensorflow as tf
+
+    from dentalzoo.data.graph import picture_spec, to_network
+    from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
+
+    anchors = tf.constant(make_anchors(config))
+
+    @tf.function(input_signature=[picture_spec()])
+    def raw(images):
+        outputs = model(to_network(images, config.input_size, 3))
+        return {
+            "boxes": decode(outputs["boxes"], anchors),
+            "scores": tf.sigmoid(outputs["classes"]),
+        }
+
+    @tf.function(input_signature=[picture_spec()])
+    def detect(images):
+        found = raw(images)
+        boxes, scores, classes, num = tf.image.combined_non_max_suppression(
+            found["boxes"][:, :, None],
+            found["scores"],
+            config.max_per_class,
+            config.max_detections,
+            config.nms_iou,
+            config.score_threshold,
+        )
+        counts = tf.range(config.max_detections)[None] < num[:, None]
+        classes = tf.where(counts, tf.cast(classes, tf.int32) + 1, 0)
+        return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
+
+    return {"detect": detect, "raw": raw}
+
+
+PRETRAINED: dict[str, Weights] = {}
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Two phantoms as `make_dataset` would deliver them."""
+    from dentalzoo.data.phantoms import panoramic
+
+    height, width = config.input_size
+    films = [panoramic(seed, 128, 256) for seed in range(2)]
+    images = [np.repeat(resize(film.image[..., None], (height, width)), 3, -1) for film in films]
+    boxes = np.zeros((2, config.max_boxes, 4), np.float32)
+    classes = np.zeros((2, config.max_boxes), np.int32)
+    boxes[:, 0], classes[:, 0] = (0.2, 0.3, 0.6, 0.5), 1
+    return {"image": np.stack(images).astype(np.float32) / 255, "boxes": boxes, "classes": classes}

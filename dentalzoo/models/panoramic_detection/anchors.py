@@ -1,0 +1,110 @@
+"""Anchors and what they should find: boxes yxyx in [0, 1], codes as in Faster R-CNN."""
+
+import math
+
+import numpy as np
+
+from dentalzoo.models.panoramic_detection.official import vision
+
+CODER = (10.0, 10.0, 5.0, 5.0)  # the paper's box coder: of y, x, height and width
+SSD_SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # the paper's config: 0.2 to 0.95
+SSD_RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)  # the paper's config
+SSD_COUNTS = (3, 6, 6, 6, 6, 6)  # anchors at each place of the six maps
+
+
+def ssd_anchors(size: tuple[int, int]) -> np.ndarray:
+    """The anchors of SSD, as the Object Detection API makes them: (A, 4) float32; 1,917 at 300x300.
+
+    A map has the boxes of its scale in each ratio, and one of ratio 1 between its scale and the
+    next; the first map has three alone.
+    """
+    maps = [tuple(-(-side // 2**level) for side in size) for level in (4, 5)]
+    for _ in range(4):
+        maps.append(tuple(-(-side // 2) for side in maps[-1]))
+    found = []
+    for index, (rows, columns) in enumerate(maps):
+        scale, following = SSD_SCALES[index : index + 2]
+        if index:
+            shapes = [(scale, ratio) for ratio in SSD_RATIOS]
+            shapes.append((math.sqrt(scale * following), 1.0))
+        else:
+            shapes = [(0.1, 1.0), (scale, 2.0), (scale, 0.5)]
+        sides = np.array([(s / math.sqrt(ratio), s * math.sqrt(ratio)) for s, ratio in shapes])
+        y, x = np.meshgrid(
+            (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
+        )
+        centres = np.stack([y, x], -1)[:, :, None]
+        found.append(np.concatenate([centres - sides / 2, centres + sides / 2], -1).reshape(-1, 4))
+    return np.concatenate(found).astype(np.float32)
+
+
+def per_place(config) -> int:
+    """Anchors at each place of a pyramid's map."""
+    return config.num_scales * len(config.aspect_ratios)
+
+
+def pyramid_anchors(config) -> np.ndarray:
+    """The anchors of a feature pyramid, by the model garden, (A, 4) float32."""
+    make = vision("ops.anchor").build_anchor_generator(
+        *config.levels, config.num_scales, list(config.aspect_ratios), config.anchor_size
+    )
+    found = make(list(config.input_size)).values()
+    found = np.concatenate([np.asarray(level).reshape(-1, 4) for level in found])
+    return (found / np.tile(config.input_size, 2)).astype(np.float32)
+
+
+def make_anchors(config) -> np.ndarray:
+    """The anchors of a config's network, in the order of its outputs, (A, 4) float32."""
+    return ssd_anchors(config.input_size) if config.network == "ssd" else pyramid_anchors(config)
+
+
+def labeler(thresholds: tuple[float, float]):
+    """The model garden's way to give findings to anchors.
+
+    Args:
+        thresholds: of IoU. Below the first an anchor is background, above the second the finding's;
+            between both it does not count. The best anchor of each finding is the finding's.
+    """
+    low, high = thresholds
+    return vision("ops.anchor").AnchorLabeler(high, low, box_coder_weights=list(CODER))
+
+
+def label(labeler, anchors, boxes, classes):
+    """What each anchor should find.
+
+    Args:
+        labeler: see `labeler`.
+        anchors: (A, 4).
+        boxes, classes: (B, M, 4) and (B, M) int, 0 where there is none.
+
+    Returns:
+        classes (B, A) int32, 0 for background and -1 for what does not count, and codes (B, A, 4).
+    """
+    import tensorflow as tf
+
+    shaped = {"0": tf.reshape(anchors, (-1, 1, 4))}
+
+    @tf.autograph.experimental.do_not_convert
+    def one(sample):
+        box, number = sample
+        box, number = box[number > 0], number[number > 0]
+        found = labeler.label_anchors(shaped, box, tf.cast(number, tf.float32)[:, None])
+        numbers, codes, _, counted, matched = found
+        numbers = tf.reshape(numbers["0"], (-1,)) * matched
+        numbers = tf.where(counted > 0, numbers, -tf.ones_like(numbers))
+        return tf.cast(numbers, tf.int32), tf.reshape(codes["0"], (-1, 4))
+
+    specs = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, 4), tf.float32)
+    return tf.map_fn(one, (boxes, classes), fn_output_signature=specs)
+
+
+def decode(codes, anchors):
+    """Codes (B, A, 4) of anchors (A, 4) -> boxes (B, A, 4) yxyx, cut to [0, 1]."""
+    import tensorflow as tf
+
+    low, high = tf.split(anchors, 2, axis=-1)
+    centre, size = (low + high) / 2, high - low
+    move, grow = tf.split(codes / CODER, 2, axis=-1)
+    # A size that grows a thousandfold is none: the exponential stays finite, as in Faster R-CNN.
+    centre, size = centre + move * size, size * tf.exp(tf.minimum(grow, math.log(1000 / 16)))
+    return tf.clip_by_value(tf.concat([centre - size / 2, centre + size / 2], -1), 0.0, 1.0)

@@ -1,0 +1,102 @@
+"""Networks of TensorFlow's model garden, `official.vision`, as a layer of Keras 3.
+
+The model garden is written in Keras 2 (`tf_keras`), which Keras 3 neither trains nor saves. Here
+both share the variables, so that the rest of the package sees one Keras.
+"""
+
+import logging
+import os
+import random
+import warnings
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from dentalzoo.errors import require
+
+
+def vision(path: str):
+    """The module `official.vision.<path>`.
+
+    Raises:
+        DentalzooError: the model garden is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says of its own imports
+        return require(f"official.vision.{path}", "panoramic_detection")
+
+
+class Network(keras.layers.Layer):
+    """A network of the model garden: a tensor -> a dict of tensors.
+
+    Args:
+        parts: makes its parts, Keras 2 models and layers that hold all weights; called once.
+        run: run(parts, x, training) -> {name: tensor}.
+        shapes: {name: shape} of these, without the batch.
+    """
+
+    def __init__(self, parts: Callable, run: Callable, shapes: dict[str, tuple], **options):
+        super().__init__(**options)
+        self._run, self._shapes = run, shapes
+        made = _seeded(parts)
+        variables = {id(v): v for part in made for v in part.weights}
+        trainable = {id(v) for part in made for v in part.trainable_weights}
+        self.shared = [  # Keras 3 takes over the very variables
+            keras.Variable(v, trainable=key in trainable, name=_plain(v.name), autocast=False)
+            for key, v in variables.items()
+        ]
+        order = {key: index for index, key in enumerate(variables)}
+        places = [
+            (vars(module), name, order[id(value)])
+            for part in made
+            for module in part.submodules
+            for name, value in vars(module).items()
+            if id(value) in order
+        ]
+        self._hidden = lambda: (made, list(variables.values()), places)  # not tracked by Keras
+
+    def call(self, x, training=False):
+        parts, variables, places = self._hidden()
+        values = [variable.value for variable in self.shared]
+        if all(value is variable for value, variable in zip(values, variables, strict=True)):
+            return self._run(parts, x, bool(training))
+        # A stateless call: the layers of Keras 2 read its values in place of their variables.
+        for attributes, name, index in places:
+            attributes[name] = values[index]
+        try:
+            return self._run(parts, x, False)
+        finally:
+            for attributes, name, index in places:
+                attributes[name] = variables[index]
+
+    def compute_output_spec(self, x, training=False):
+        return {
+            key: keras.KerasTensor((x.shape[0], *shape), dtype="float32")
+            for key, shape in self._shapes.items()
+        }
+
+
+def _seeded(make: Callable):
+    """Calls `make` with Keras 2 drawing from the seed of Keras 3; silences what it says."""
+    import tf_keras
+
+    python, numbers = random.getstate(), np.random.get_state()
+    tf_keras.utils.set_random_seed(random.randrange(2**31))
+    random.setstate(python)
+    random.random()  # so that the next network is another
+    np.random.set_state(numbers)
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make()
+    finally:
+        logger.setLevel(level)
+
+
+def _plain(name: str) -> str:
+    return name.partition(":")[0].rpartition("/")[2]

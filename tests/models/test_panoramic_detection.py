@@ -1,0 +1,352 @@
+"""panoramic_detection: SSD's anchors, codes and losses, and the networks of the model garden."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
+from dentalzoo.models import panoramic_detection as paper
+from dentalzoo.models.panoramic_detection import anchors as anchor_ops
+from tests.zoo_case import ZooCase, serve_alone, with_known_weights
+
+NAME = "panoramic_detection"
+TINY = paper.VARIANTS["tiny"]
+SSD = dataclasses.replace(paper.VARIANTS["ssd_mobilenet_v1"], backbone_alpha=0.25, bn_momentum=0.9)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return with_known_weights(paper.build_model(TINY))
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
+    return dz.export(model, tmp_path_factory.mktemp("detection") / "bundle", NAME, TINY)
+
+
+def film(seed=0, size=(128, 256)):
+    return panoramic(seed, *size).image[..., None]
+
+
+class TestPanoramicDetection(ZooCase):
+    name = NAME
+
+    def outputs(self, model, inputs):
+        found = model(inputs)
+        return np.concatenate([np.asarray(found[key]).ravel() for key in ("classes", "boxes")])
+
+
+# ---- the paper's figures -------------------------------------------------------------------------
+
+
+def test_the_config_is_that_of_the_paper():
+    config = dz.configure(NAME)
+    assert config.classes == ("root", "implant", "restoration", "endodontic")
+    assert (config.input_size, config.backbone_alpha) == ((300, 300), 1.0)
+    assert (config.nms_iou, config.max_per_class, config.max_detections) == (0.5, 64, 100)
+    assert (config.negatives, config.match) == (3, (0.5, 0.5))
+    assert (config.batch_size, config.learning_rate) == (10, 0.008)
+    model = keras.Sequential([keras.layers.Dense(1)])
+    paper.compile_model(model, config)
+    optimizer = model.optimizer
+    assert (optimizer.rho, optimizer.momentum, optimizer.epsilon) == (0.9, 0.9, 1.0)
+
+
+def test_ssd_has_1917_anchors_of_its_scales():
+    found = anchor_ops.ssd_anchors((300, 300))
+    assert found.shape == (1917, 4)
+    sides = found[:, 2:] - found[:, :2]
+    first, second = sides[: 3 * 19 * 19], sides[3 * 19 * 19 :][: 6 * 10 * 10]
+    assert first[0] == pytest.approx([0.1, 0.1], abs=1e-6)
+    assert first[1] == pytest.approx([0.2 / 2**0.5, 0.2 * 2**0.5], abs=1e-6)
+    assert second[0] == pytest.approx([0.35, 0.35], abs=1e-6)
+    assert second[5] == pytest.approx([(0.35 * 0.5) ** 0.5] * 2, abs=1e-6)
+    assert sides[-1] == pytest.approx([(0.95 * 1.0) ** 0.5] * 2, abs=1e-6)
+    centres = (found[:, 2:] + found[:, :2]) / 2
+    assert centres[0] == pytest.approx([0.5 / 19, 0.5 / 19], abs=1e-6)
+    assert centres[-1] == pytest.approx([0.5, 0.5], abs=1e-6)
+
+
+def test_every_anchor_has_an_output():
+    for config in (TINY, SSD, dataclasses.replace(SSD, input_size=(200, 332))):
+        model = paper.build_model(config)
+        number = len(anchor_ops.make_anchors(config))
+        assert model.output_shape == {
+            "classes": (None, number, len(config.classes)),
+            "boxes": (None, number, 4),
+        } or model.output_shape == [(None, number, len(config.classes)), (None, number, 4)]
+
+
+# ---- anchors and losses --------------------------------------------------------------------------
+
+
+def test_a_decoded_code_is_the_box_it_was_made_of():
+    anchors = anchor_ops.ssd_anchors((96, 160))
+    boxes = np.zeros((2, 5, 4), np.float32)
+    boxes[0, :2] = (0.1, 0.2, 0.35, 0.3), (0.5, 0.4, 0.9, 0.95)
+    classes = np.int32([[2, 1, 0, 0, 0], [0] * 5])
+    wanted, codes = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, classes)
+    wanted, decoded = np.asarray(wanted), np.asarray(anchor_ops.decode(codes, anchors))
+    assert set(wanted[0]) == {0, 1, 2} and not wanted[1].any()
+    for number, box in ((2, boxes[0, 0]), (1, boxes[0, 1])):
+        rows = decoded[0, wanted[0] == number]
+        assert rows == pytest.approx(np.tile(box, (len(rows), 1)), abs=1e-5)
+
+
+def test_a_code_is_divided_by_10_10_5_5():
+    anchor = np.float32([[0.4, 0.4, 0.6, 0.6]])
+    code = np.float32([[[10 * 0.02 / 0.2, 10 * -0.01 / 0.2, 5 * np.log(1.5), 0]]])
+    box = np.asarray(anchor_ops.decode(code, anchor))[0, 0]
+    assert box == pytest.approx([0.37, 0.39, 0.67, 0.59], abs=1e-6)
+
+
+def test_the_best_anchor_of_a_finding_is_the_findings_however_small_it_is():
+    anchors = anchor_ops.ssd_anchors((96, 96))
+    boxes = np.float32([[[0.5, 0.5, 0.51, 0.51]]])
+    wanted, _ = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, np.int32([[3]]))
+    assert (np.asarray(wanted) == 3).sum() == 1
+
+
+def test_between_the_thresholds_an_anchor_does_not_count():
+    anchors = np.float32([[0, 0, 1, 1], [0, 0, 0.45, 1], [0, 0, 0.1, 1]])
+    boxes = np.float32([[[0, 0, 1, 1]]])
+    wanted, _ = anchor_ops.label(anchor_ops.labeler((0.4, 0.5)), anchors, boxes, np.int32([[1]]))
+    assert np.asarray(wanted).tolist() == [[1, -1, 0]]
+
+
+def test_three_negatives_of_the_highest_loss_count_for_each_positive():
+    from dentalzoo.models.panoramic_detection.detector import hard_negatives
+
+    losses = np.float32([[9, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8]])
+    wanted = np.int32([[1, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 0]])
+    kept = np.asarray(hard_negatives(losses, wanted, 3.0))
+    assert kept.tolist() == [[9, 0, 0, 0, 4, 5, 6, 0], [0, 0, 0, 0, 0, 6, 7, 8]]
+
+
+def test_the_losses_have_their_closed_form():
+    from dentalzoo.models.panoramic_detection.detector import huber
+
+    assert np.asarray(huber(np.float32([0.5, -2.0]), 1.0)).tolist() == [0.125, 1.5]
+    assert np.asarray(huber(np.float32([0.1, 1.0]), 0.1)) == pytest.approx([0.005, 0.095])
+    config = dataclasses.replace(TINY, weight_decay=0.0)
+    model = paper.build_model(config)
+    batch = paper.example_batch(config)
+    number = len(model.anchors)
+    logits = np.zeros((2, number, len(config.classes)), np.float32)
+    y = {key: batch[key] for key in ("boxes", "classes")}
+    wanted, codes = anchor_ops.label(model.labeler, model.anchors, y["boxes"], y["classes"])
+    wanted = np.asarray(wanted)
+    loss = model.compute_loss(y=y, y_pred={"classes": logits, "boxes": codes})
+    # Where all is even, an anchor's focal loss is a quarter of log 2 for each class, by its share.
+    share = np.where(wanted == 0, 0.75 * 4, np.where(wanted > 0, 0.75 * 3 + 0.25, 0))
+    expected = 0.25 * np.log(2) * share.sum(1).mean() / np.maximum((wanted > 0).sum(1), 1).mean()
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+# ---- the model garden in Keras 3 -----------------------------------------------------------------
+
+
+def test_keras_3_trains_the_variables_of_the_model_garden(model):
+    copy = paper.build_model(TINY)
+    copy.set_weights(model.get_weights())
+    kernel = next(w for w in copy.trainable_weights if w.name == "kernel")
+    moving = next(w for w in copy.non_trainable_weights if w.name == "moving_mean")
+    before = np.array(kernel), np.array(moving)
+    paper.compile_model(copy, TINY, steps=2)
+    batch = paper.example_batch(TINY)
+    copy.fit(batch.pop("image"), batch, batch_size=2, epochs=2, verbose=0)
+    assert not np.allclose(before[0], kernel) and not np.allclose(before[1], moving)
+
+
+def test_a_stateless_call_computes_with_other_weights_and_leaves_its_own(model):
+    image = paper.example_batch(TINY)["image"]
+    before = model(image)
+    zeros = [[np.zeros(v.shape, np.float32) for v in group] for group in (
+        model.trainable_variables, model.non_trainable_variables)]  # fmt: skip
+    found, _ = model.stateless_call(*zeros, image, training=False)
+    assert not np.asarray(found["boxes"]).any()
+    after = model(image)
+    for key in before:
+        np.testing.assert_array_equal(before[key], after[key])
+
+
+def test_weights_of_keras_mobilenet_become_the_backbones(tmp_path):
+    source = keras.applications.MobileNet((224, 224, 3), 0.25, include_top=False, weights=None)
+    source.save_weights(tmp_path / "encoder.weights.h5")
+    config = dataclasses.replace(
+        TINY, encoder_weights=str(tmp_path / "encoder.weights.h5"), input_size=(64, 64)
+    )
+    model = paper.build_model(config)
+    network = model.get_layer("network")
+    first = [w for w in model.weights if w.shape == (3, 3, 3, 8)][0]
+    np.testing.assert_array_equal(first, source.get_layer("conv1").get_weights()[0])
+    total = sum(np.abs(w).sum() for w in source.get_weights())
+    here = sum(np.abs(np.asarray(v)).sum() for v in network.shared[: len(source.weights)])
+    assert here == pytest.approx(total, rel=1e-5)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    with pytest.raises(dz.DentalzooError, match="cannot be loaded.*Received: encoder_weights="):
+        dz.build(NAME, "tiny", encoder_weights="no_such_file.h5")
+
+
+@pytest.mark.slow
+def test_replicas_take_the_step_of_one_device(mirrored):
+    import tensorflow as tf
+
+    config = dataclasses.replace(TINY, weight_decay=0.0)
+    batch = paper.example_batch(config)
+    batch = {key: np.concatenate([value, value]) for key, value in batch.items()}  # a half each
+    image = batch.pop("image")
+
+    def step(strategy):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            model = paper.build_model(config)
+            model.compile(keras.optimizers.SGD(1e-2), jit_compile=False)
+        before = [np.array(w) for w in model.trainable_weights]
+        data = tf.data.Dataset.from_tensor_slices((image, batch)).batch(4)
+        history = model.fit(data, shuffle=False, verbose=0).history
+        moved = [np.array(w) - old for w, old in zip(model.trainable_weights, before, strict=True)]
+        return np.concatenate([part.ravel() for part in moved]), history
+
+    one, alone = step(tf.distribute.get_strategy())
+    two, shared = step(mirrored)
+    assert {k: v[0] for k, v in alone.items()} == pytest.approx(
+        {k: v[0] for k, v in shared.items()}, rel=1e-3
+    )
+    # The deepest batch statistics are of sixteen pixels: rounding is a few per cent there.
+    assert np.linalg.norm(one - two) < 0.1 * np.linalg.norm(one)
+
+
+# ---- in service ----------------------------------------------------------------------------------
+
+
+def test_detect_keeps_the_likeliest_of_raw(bundle):
+    picture = film()
+    raw, found = bundle.raw(picture), bundle.detect(picture)
+    num = int(found["num"])
+    assert found["boxes"].shape == (100, 4) and found["classes"].dtype == np.int32
+    assert (np.diff(found["scores"][:num]) <= 0).all()
+    assert not found["boxes"][num:].any() and not found["classes"][num:].any()
+    assert set(found["classes"][:num]) <= {1, 2, 3, 4}
+    assert found["scores"][0] == pytest.approx(raw["scores"].max(), abs=1e-6)
+    assert raw["boxes"].min() >= 0 and raw["boxes"].max() <= 1
+    grey, colour = bundle.raw(picture), bundle.raw(np.repeat(picture, 3, -1))
+    np.testing.assert_allclose(grey["scores"], colour["scores"], atol=1e-5)
+
+
+def test_signatures_are_the_keras_model(model, bundle):
+    import tensorflow as tf
+
+    from dentalzoo.data.graph import to_network
+
+    picture = film(1, (200, 300))
+    image = to_network(tf.constant(picture[None]), TINY.input_size, 3)
+    outputs = model(image, training=False)
+    raw = bundle.raw(picture)
+    assert raw["scores"] == pytest.approx(np.asarray(tf.sigmoid(outputs["classes"]))[0], abs=1e-5)
+    decoded = anchor_ops.decode(outputs["boxes"], anchor_ops.make_anchors(TINY))
+    assert raw["boxes"] == pytest.approx(np.asarray(decoded)[0], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_tensorflow_alone_finds_the_same(bundle, tmp_path):
+    picture = film()
+    alone = serve_alone(bundle.path, tmp_path, "detect", images=picture[None])
+    here = bundle.detect(picture)
+    for key, value in here.items():
+        np.testing.assert_allclose(alone[key][0], value, atol=1e-4)
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_weights_are_stored_small(model, storage, tmp_path):
+    small = dz.export(model, tmp_path / storage, NAME, TINY, storage=storage)
+    picture = film()
+    full = np.asarray(dz.export(model, tmp_path / "full", NAME, TINY).raw(picture)["scores"])
+    assert np.abs(small.raw(picture)["scores"] - full).mean() < 0.05
+    size = [sum(f.stat().st_size for f in (tmp_path / name).rglob("variables.data*"))
+            for name in (storage, "full")]  # fmt: skip
+    assert size[0] < 0.7 * size[1]
+
+
+# ---- data ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films") / "phantoms"
+    return write_panoramic_dataset(folder, 6, 3, 128, 256, val_fraction=0.34, restored=0.5)
+
+
+def found_names(folder):
+    from dentalzoo.data.boxes import find_boxes
+
+    return find_boxes(folder).classes
+
+
+def test_elements_are_films_and_boxes(films):
+    config = dataclasses.replace(TINY, classes=found_names(films))
+    dataset = paper.make_dataset(films, "train", config, training=True, seed=1)
+    batch = next(iter(dataset))
+    assert batch["image"].shape == (2, 64, 128, 3) and batch["image"].dtype == "float32"
+    boxes, classes = batch["boxes"].numpy(), batch["classes"].numpy()
+    assert boxes.shape == (2, 100, 4) and classes.shape == (2, 100)
+    inside = boxes[classes > 0]
+    assert len(inside) and (inside[:, 2:] > inside[:, :2]).all()
+    assert inside.min() >= 0 and inside.max() <= 1 and not boxes[classes == 0].any()
+
+
+def test_a_flip_moves_boxes_with_the_picture(films):
+    config = dataclasses.replace(TINY, classes=found_names(films), augmentation="paper")
+    plain = paper.make_dataset(films, "train", config)
+    flipped = paper.make_dataset(films, "train", config, training=True, epochs=range(8))
+    images, boxes = plain.cache.arrays["image"], plain.cache.arrays["boxes"]
+    seen = set()
+    for batch in flipped:
+        for image, box, number in zip(*(batch[k].numpy() for k in ("image", "boxes", "classes")),
+                                      strict=True):  # fmt: skip
+            box = box[number > 0]
+            for index, original in enumerate(images):
+                own = boxes[index][plain.cache.arrays["classes"][index] > 0]
+                if len(own) != len(box):
+                    continue
+                for across in (False, True):
+                    for down in (False, True):
+                        turned = original[:: -1 if down else 1, :: -1 if across else 1] / 255
+                        close = np.corrcoef(turned.ravel(), image.ravel())[0, 1]
+                        if close < 0.9:
+                            continue
+                        wanted = own.copy()
+                        if across:
+                            wanted[:, [1, 3]] = 1 - own[:, [3, 1]]
+                        if down:
+                            wanted[:, [0, 2]] = 1 - own[:, [2, 0]]
+                        np.testing.assert_allclose(box, wanted, atol=1e-5)
+                        seen.add((across, down))
+    # Each flip comes without the other: their draws are not one and the same.
+    assert seen == {(a, b) for a in (False, True) for b in (False, True)}
+
+
+def test_data_without_the_classes_is_refused(films):
+    config = dataclasses.replace(TINY, classes=("nothing", "of it"))
+    with pytest.raises(dz.DentalzooError, match="Received"):
+        paper.make_dataset(films, "train", config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["fpn", "ssd"])
+def test_eight_films_are_learnt_by_heart(network, tmp_path):
+    films = write_panoramic_dataset(
+        tmp_path / "films", 8, 3, 160, 320, val_fraction=0, restored=0.4
+    )
+    settings = {"input_size": (160, 320), "classes": ("restoration", "endodontic", "implant")}
+    if network == "fpn":
+        settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5, "epochs": 180}
+    settings = {"epochs": 120, **settings, "augmentation": None, "batch_size": 4, "holdout": 0.0}
+    settings |= {"learning_rate": 4e-3, "bn_momentum": 0.9, "network": network}
+    bundle = dz.train(NAME, films, tmp_path / "run", "tiny", **settings)
+    assert dz.evaluate(bundle, films)["coco"]["ap50"] > 0.9
