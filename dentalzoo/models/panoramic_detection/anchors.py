@@ -102,6 +102,7 @@ def decode(codes, anchors):
     """Codes (B, A, 4) of anchors (A, 4) -> boxes (B, A, 4) yxyx, cut to [0, 1]."""
     import tensorflow as tf
 
+    codes, anchors = (tf.convert_to_tensor(part, tf.float32) for part in (codes, anchors))
     low, high = tf.split(anchors, 2, axis=-1)
     centre, size = (low + high) / 2, high - low
     move, grow = tf.split(codes / CODER, 2, axis=-1)
