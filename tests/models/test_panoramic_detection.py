@@ -262,6 +262,7 @@ def test_tensorflow_alone_finds_the_same(bundle, tmp_path):
         np.testing.assert_allclose(alone[key][0], value, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float16", "int8"])
 def test_weights_are_stored_small(model, storage, tmp_path):
     small = dz.export(model, tmp_path / storage, NAME, TINY, storage=storage)
