@@ -59,7 +59,7 @@ overrides = {}
 if quick:
     overrides = {"epochs": 40, "learning_rate": 0.01, "augmentation": None}
     overrides |= {"input_size": (160, 320), "anchor_size": 1.5}  # drawn findings are small
-    overrides |= {"bn_momentum": 0.9, "box_weight": 2.0}
+    overrides |= {"bn_momentum": 0.9}
 if options.encoder_weights:
     overrides["encoder_weights"] = options.encoder_weights
 if options.epochs:
