@@ -196,11 +196,22 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures", action="store_true", help="pictures with or without masks, for autoencoders"
     )
     add.add_argument(
-        "--boxes", action="store_true", help="pictures with boxes: YOLO, COCO, PASCAL VOC, VoTT"
+        "--boxes",
+        action="store_true",
+        help="pictures with boxes: YOLO, COCO, PASCAL VOC, VoTT, TFRecord",
     )
     add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
     )
+
+    add = command("records", _records, "write pictures with boxes as TFRecord files")
+    add.add_argument("data", help="folder of pictures with boxes")
+    add.add_argument("out", help="folder of the records; a part of them is gone on with")
+    add.add_argument("--classes", nargs="+", help="only these, numbered from 1 in this order")
+    add.add_argument("--clahe", action="store_true", help="grey, with the contrast equalised")
+    add.add_argument("--skip-empty", action="store_true", help="leave out pictures without boxes")
+    add.add_argument("--shards", type=int, default=8, help="files of each split")
+    add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
 
     add = command("phantoms", _phantoms, "draw pictures with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
@@ -394,6 +405,21 @@ def _check(options):
     lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
     _show(options, report, "\n".join(lines))
     return 1 if report["skipped"] or report["duplicates"] else 0
+
+
+def _records(options):
+    from dentalzoo.data.record_writer import write_records
+
+    report = write_records(
+        options.data,
+        options.out,
+        classes=options.classes,
+        clahe=options.clahe,
+        skip_empty=options.skip_empty,
+        shards=options.shards,
+        quality=options.quality,
+    )
+    return _told(report, options.out)
 
 
 def _phantoms(options):

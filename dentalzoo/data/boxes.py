@@ -1,4 +1,5 @@
-"""Pictures with boxes: finds them as YOLO, COCO, PASCAL VOC or VoTT keep them, and loads them.
+"""Pictures with boxes: finds them as YOLO, COCO, PASCAL VOC, VoTT or TFRecord keep them, and loads
+them.
 
 docs/data_formats.md has the layouts and rules. What is wrong with a box is put right by a rule and
 listed in `repaired`, or the box is left out and listed in `skipped`.
@@ -21,6 +22,7 @@ from dentalzoo.data.duplicates import fingerprint, report_duplicates
 from dentalzoo.data.images import read_image
 from dentalzoo.data.layouts import SPLITS, Skip, Tree
 from dentalzoo.data.picture_files import PictureFile, describe, find_files, of_split, split_files
+from dentalzoo.data.records import read_records
 from dentalzoo.data.voc import read_voc
 from dentalzoo.data.vott import read_vott
 from dentalzoo.errors import BadFile, DentalzooError
@@ -30,7 +32,7 @@ _log = logging.getLogger("dentalzoo")
 
 _UNDERSTOOD = (
     "images/ beside labels/*.txt (YOLO), *annotations.coco.json, Annotations/*.xml beside "
-    "JPEGImages/ (PASCAL VOC), or VoTT's JSON files, with the pictures"
+    "JPEGImages/ (PASCAL VOC), or VoTT's JSON files, with the pictures; or *.tfrecord"
 )
 
 
@@ -41,7 +43,7 @@ class BoxDataset:
     Attributes:
         skipped: (file, row or box, reason) of all that takes no part.
         repaired: (file, row or box, what) of all that was put right.
-        form: "YOLO", "COCO", "VOC" or "VoTT".
+        form: "YOLO", "COCO", "VOC", "VoTT" or "TFRecord".
     """
 
     samples: list[BoxSample]
@@ -223,6 +225,11 @@ def _read(tree: Tree) -> tuple[str, Found, list[PictureFile]]:
         found = read(tree, files)
         if found.drawings:
             return form, found, files
+        lost = lost + found.skips
+    if tree.records:
+        found, files = read_records(tree)
+        if found.drawings:
+            return "TFRecord", found, files
         lost = lost + found.skips
     return "", Found(skips=lost), files
 

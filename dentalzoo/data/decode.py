@@ -174,7 +174,9 @@ def _orientation(picture) -> int:
 
 def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
     """All 16 bits, where PIL keeps the upper 8: OpenCV's reading, checked against PIL's."""
-    deep = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    with path.open("rb") as stream:
+        content = np.frombuffer(stream.read(), np.uint8)
+    deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if deep is not None and deep.ndim == 3 and deep.shape[2] >= 3:
         deep = deep[..., [2, 1, 0]]
         bands = high_bytes[..., :1] if high_bytes.shape[2] == 2 else high_bytes[..., :3]
@@ -197,6 +199,24 @@ def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
         # A TIFF's header is turned already.
         width, height = picture.size[:: -1 if turn >= 5 and picture.format != "TIFF" else 1]
     return (height, width), turn
+
+
+def plain_jpeg(path: Path) -> bytes | None:
+    """The content of a JPEG that shows without any rule what `read_image` makes of it: one upright
+    picture, grey or RGB, 8 bits; None for every other file.
+
+    Raises:
+        BadFile: the file is no picture.
+    """
+    if is_dicom(path):
+        return None
+    with _opened(path) as picture:
+        if picture.format != "JPEG" or picture.mode not in ("L", "RGB"):
+            return None
+        if _orientation(picture) != 1:
+            return None
+    with path.open("rb") as stream:
+        return stream.read()
 
 
 def orientation(path: str | Path) -> int:

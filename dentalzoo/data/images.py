@@ -49,7 +49,7 @@ def read_image(
     """
     if channels not in (None, 1, 3):
         raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # there are paths into other files
     if is_dicom(path):
         from dentalzoo.data.dicom import read_dicom
 

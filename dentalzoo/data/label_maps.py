@@ -1,6 +1,8 @@
 """Label maps: which number a class has, as the TF Object Detection API and VoTT write them."""
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from dentalzoo.errors import BadFile
@@ -13,7 +15,12 @@ _FIELD = re.compile(rf"(\w+)\s*:\s*({_STRING}|[-+.\w]+)[\s,;]*")
 
 
 def read_label_map(path: Path) -> list[str]:
-    """The names of a label map `item { id: 1 name: 'root' }` in the order of their ids.
+    """The names of a label map in the order of their ids, see `read_label_items`."""
+    return list(read_label_items(path).values())
+
+
+def read_label_items(path: Path) -> dict[int, str]:
+    """id -> name of a label map `item { id: 1 name: 'root' }`, in the order of the ids.
 
     Ids may have gaps or start at 0; an item of id 0 called background is left out.
 
@@ -38,7 +45,16 @@ def read_label_map(path: Path) -> list[str]:
         del items[0]
     if not items:
         raise BadFile(path, f"{_FORM} Received: none")
-    return [items[number] for number in sorted(items)]
+    return dict(sorted(items.items()))
+
+
+def label_map(names: Sequence[str]) -> str:
+    """The text of the label map that gives `names` the ids 1..n."""
+    items = (
+        f"item {{\n  id: {number}\n  name: {json.dumps(name, ensure_ascii=False)}\n}}\n"
+        for number, name in enumerate(names, start=1)
+    )
+    return "".join(items)
 
 
 def _item(path: Path, body: str) -> tuple[int, str]:

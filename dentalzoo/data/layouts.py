@@ -33,6 +33,7 @@ _SPLIT_WORDS = {
 _IMAGES = re.compile(r"(.*?)[ _-]?(images?|imgs?)", re.IGNORECASE)
 _MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
+_RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
 _NOTES = frozenset((".xml", ".json", ".vott", ".pbtxt"))
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
@@ -59,6 +60,7 @@ class Tree:
     split_csv: Path | None
     unreadable: list[Path]  # named like pictures: broken links and folders
     notes: list[Path] = field(default_factory=list)  # other files that may hold annotations
+    records: list[Path] = field(default_factory=list)  # TFRecord files
 
     @cached_property
     def pictures_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
@@ -75,7 +77,7 @@ class Tree:
     def seen(self) -> str:
         """One phrase for error messages."""
         folders = [f"{self.name(f.path)}/ ({len(f.pictures)} pictures)" for f in self.folders]
-        files = [self.name(path) for path in self.coco]
+        files = [self.name(path) for path in (*self.coco, *self.records)]
         listed = folders[:6] + files[:3]
         more = len(folders) + len(files) - len(listed)
         return (", ".join(listed) or "no picture at all") + (f" and {more} more" if more else "")
@@ -101,7 +103,7 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: expected a data folder with {UNDERSTOOD}. Received: {what}")
-    folders, coco, unreadable, notes = [], [], [], []
+    folders, coco, unreadable, notes, records = [], [], [], [], []
     waiting, visited = [(root, depth)], set()
     while waiting:
         path, deeper = waiting.pop(0)
@@ -127,12 +129,14 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                 coco.append(entry)
             elif entry.suffix.lower() in _NOTES:
                 notes.append(entry)
+            elif _RECORDS.fullmatch(entry.name):
+                records.append(entry)
         if pictures:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, _split_of(root, path), pictures))
     split_csv = root / "split.csv"
     split_csv = split_csv if split_csv.is_file() else None
-    return Tree(root, folders, coco, split_csv, unreadable, notes)
+    return Tree(root, folders, coco, split_csv, unreadable, notes, records)
 
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -15,6 +15,9 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
+from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.errors import BadFile, require
 
@@ -50,11 +53,7 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        manual = Path(dl_manager.manual_dir)
-        own = manual / self.name
-        samples = defaultdict(list)
-        for sample in find_masks(own if own.is_dir() else manual).samples:
-            samples[sample.split or "train"].append(sample)
+        samples = _by_split(find_masks(_folder(self, dl_manager)))
         return {split: self._generate_examples(group) for split, group in samples.items()}
 
     def _generate_examples(self, samples):
@@ -63,3 +62,78 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
                 yield sample.name, load(sample, num_classes=1, channels=1)
             except BadFile as error:
                 _log.warning("skipped %s", error)
+
+
+class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
+    """Panoramic X-rays with boxes, from a folder of your own in any layout that
+    `dentalzoo.data.boxes.find_boxes` understands. Bad files are logged and left out.
+
+    Splits: those of the data, else held out by `find_boxes`. A label is the place of its class
+    from 0, one less than in a label map; the names are the data's.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put the pictures and boxes, in a layout of docs/data_formats.md, into manual_dir or into "
+        "its subfolder panoramic_detection."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        box = {
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(),
+            "is_difficult": np.bool_,
+            "is_crowd": np.bool_,
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Panoramic X-rays with boxes of findings, read from local files.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3)),
+                    "objects": tfds.features.Sequence(box),
+                    "name": tfds.features.Text(),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        found = find_boxes(_folder(self, dl_manager))
+        self.info.features["objects"]["label"].names = list(found.classes)
+        return {
+            split: self._generate_examples(group, found.classes)
+            for split, group in _by_split(found).items()
+        }
+
+    def _generate_examples(self, samples, classes):
+        for sample in samples:
+            try:
+                loaded = load_boxes(sample, classes)
+            except BadFile as error:
+                _log.warning("skipped %s", error)
+                continue
+            keys = ("boxes", "labels", "difficult", "crowd")
+            objects = [
+                {
+                    "bbox": tfds.features.BBox(*map(float, box)),
+                    "label": int(label) - 1,
+                    "is_difficult": difficult,
+                    "is_crowd": crowd,
+                }
+                for box, label, difficult, crowd in zip(*(loaded[k] for k in keys), strict=True)
+            ]
+            example = {"image": loaded["image"], "objects": objects, "name": sample.name}
+            yield sample.name, example
+
+
+def _folder(builder, dl_manager: tfds.download.DownloadManager) -> Path:
+    manual = Path(dl_manager.manual_dir)
+    own = manual / builder.name
+    return own if own.is_dir() else manual
+
+
+def _by_split(dataset) -> dict[str, list]:
+    samples = defaultdict(list)
+    for sample in dataset.samples:
+        samples[sample.split or "train"].append(sample)
+    return samples

@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from dentalzoo.data.images import write_png
+from dentalzoo.data.label_maps import label_map
 from dentalzoo.data.layouts import SPLITS
 from dentalzoo.errors import DentalzooError
 from dentalzoo.folders import whole_folder
@@ -173,11 +174,7 @@ class DatasetWriter:
                 csv.writer(stream, lineterminator="\n").writerows(
                     [("id", "split"), *self._splits.items()]
                 )
-        items = [
-            f"item {{\n  id: {number}\n  name: {json.dumps(name, ensure_ascii=False)}\n}}\n"
-            for number, name in enumerate(self.classes, start=1)
-        ]
-        (self.folder / "label_map.pbtxt").write_text("".join(items), encoding="utf-8")
+        (self.folder / "label_map.pbtxt").write_text(label_map(self.classes), encoding="utf-8")
         categories = [
             {"id": number, "name": name, "supercategory": "object"}
             for number, name in enumerate(self.classes, start=1)
