@@ -1,6 +1,7 @@
 """The errors a user can cause, each told in one line."""
 
 import importlib
+import re
 from types import ModuleType
 
 
@@ -48,6 +49,7 @@ def reason_of(error: Exception) -> str:
     lines = [line for line in lines if line and not line.startswith(frames)] or [repr(error)]
     line = next((line for line in lines if "BadFile: " in line), lines[0])
     line = line.rpartition("BadFile: ")[2]
+    line = re.sub(r"^\{\{[^{}]*\}\} | \[Op:\w+\].*", "", line)
     if line.startswith("assertion failed: ["):
         line = line.removeprefix("assertion failed: [").partition("]")[0]
     return line

@@ -60,8 +60,8 @@ def write_records(
     is not there.
 
     An 8-bit upright grey or RGB JPEG is taken as it is, under whatever suffix and with whatever it
-    tells of itself; any other picture is turned upright and encoded as JPEG. Picture i of a split
-    goes to its file i modulo their number. In memory there are a few pictures at a time.
+    tells of itself; any other picture is turned upright and encoded as JPEG. The pictures of a
+    split keep their order from file to file. In memory there are a few at a time.
 
     Args:
         data: a folder in a layout of docs/data_formats.md.
@@ -126,7 +126,8 @@ def _shards(samples: Sequence[BoxSample], shards: int) -> dict[str, list[tuple[i
         own = [pair for pair in numbered if pair[1].split == split]
         count = min(shards, len(own))
         for shard in range(count):
-            files[f"{split}-{shard:05d}-of-{count:05d}.tfrecord"] = own[shard::count]
+            name = f"{split}-{shard:05d}-of-{count:05d}.tfrecord"
+            files[name] = own[shard * len(own) // count : (shard + 1) * len(own) // count]
     return files
 
 

@@ -159,10 +159,7 @@ def _drawn(
     labels = texts or [names.get(i, str(i)) for i in ids]
     if len(labels) != counts[0]:
         raise ValueError(f"expected a class for each of {counts[0]} boxes. Received: {len(labels)}")
-    flags = [values.get(f"image/object/{key}", []) for key in ("difficult", "is_crowd")]
-    flags = [
-        [f == 1 for f in told] if len(told) == counts[0] else [False] * counts[0] for told in flags
-    ]
+    flags = [_flags(values, key, counts[0]) for key in ("difficult", "is_crowd")]
     scale = (size or (1, 1)) * 2
     for row, (label, difficult, crowd, *edges) in enumerate(
         zip(labels, *flags, *columns, strict=True), start=1
@@ -188,6 +185,11 @@ def _values(record: bytes) -> dict[str, list]:
     kinds = {key: feature.WhichOneof("kind") for key, feature in features.items()}
     values = {key: list(getattr(features[key], kind).value) for key, kind in kinds.items() if kind}
     return {key: found for key, found in values.items() if found}
+
+
+def _flags(values: dict[str, list], key: str, count: int) -> list[bool]:
+    found = values.get(f"image/object/{key}", [])
+    return [flag == 1 for flag in found] if len(found) == count else [False] * count
 
 
 def _one(values: dict[str, list], key: str, default):

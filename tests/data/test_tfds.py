@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.test_pictures import put, text
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
@@ -22,10 +24,23 @@ for split, data in sorted(sets.items()):
     for row in sorted(tfds.as_numpy(data), key=lambda row: row["name"]):
         print(split, row["name"].decode(), row["image"].shape, row["mask"].shape,
               row["image"].dtype, int(row["image"].max()), int(row["mask"].sum()))
+
+manual = tfds.download.DownloadConfig(manual_dir=sys.argv[3])
+sets, info = tfds.load(
+    "panoramic_detection", data_dir=sys.argv[2], with_info=True,
+    download_and_prepare_kwargs={"download_config": manual},
+)
+names = tfds.builder("panoramic_detection", data_dir=sys.argv[2]).info.features["objects"]["label"]
+print(names.names)
+for split, data in sorted(sets.items()):
+    for row in sorted(tfds.as_numpy(data), key=lambda row: row["name"]):
+        found = row["objects"]
+        print(split, row["name"].decode(), row["image"].shape, found["bbox"].tolist(),
+              found["label"].tolist(), found["is_difficult"].tolist(), found["is_crowd"].tolist())
 """
 
 
-def test_builder_serves_the_splits_of_a_folder(tmp_path):
+def test_builders_serve_the_splits_of_a_folder(tmp_path):
     for split, name in (("train", "a"), ("train", "b"), ("valid", "c")):
         for part, value in (("images", 200), ("mask", 255)):
             folder = tmp_path / "manual" / split / f"{split}_{part}"
@@ -34,9 +49,17 @@ def test_builder_serves_the_splits_of_a_folder(tmp_path):
             array[2:4, 3:9] = value
             Image.fromarray(array).save(folder / f"{name}.png")
     (tmp_path / "manual" / "train" / "train_images" / "b.png").write_bytes(b"broken")
+    boxes = tmp_path / "boxes" / "panoramic_detection"
+    put(boxes, "images/train/1.png", "images/val/2.png", "images/train/3.png")
+    text(boxes / "labels" / "train" / "1.txt", "1 0.5 0.5 0.5 0.25", "0 0.25 0.25 0.5 0.5")
+    text(boxes / "labels" / "val" / "2.txt")
+    text(boxes / "labels" / "train" / "3.txt", "0 0.5 0.5 0.5 0.5")
+    text(boxes / "classes.txt", "root", "implant")
+    content = (boxes / "images" / "train" / "3.png").read_bytes()
+    (boxes / "images" / "train" / "3.png").write_bytes(content[: len(content) // 2])
 
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tmp_path / "manual", tmp_path / "prepared"],
+        [sys.executable, "-c", SCRIPT, tmp_path / "manual", tmp_path / "prepared", boxes.parent],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -44,8 +67,14 @@ def test_builder_serves_the_splits_of_a_folder(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == [  # after what TensorFlow Datasets tells
+    told = [line for line in done.stdout.splitlines() if line.startswith(("train ", "val ", "["))]
+    assert told == [  # between what TensorFlow Datasets tells
         "train a (8, 12, 1) (8, 12, 1) uint8 200 12",
         "val c (8, 12, 1) (8, 12, 1) uint8 200 12",
+        "['root', 'implant']",
+        "train 1 (90, 120, 3) [[0.375, 0.25, 0.625, 0.75], [0.0, 0.0, 0.5, 0.5]] [1, 0] "
+        "[False, False] [False, False]",
+        "val 2 (90, 120, 3) [] [] [] []",
     ]
-    assert "skipped" in done.stderr and "b.png" in done.stderr
+    for name in ("b.png", "3.png"):
+        assert f"{name}: " in done.stderr
