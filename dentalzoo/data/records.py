@@ -130,9 +130,11 @@ def _missing(tree: Tree) -> Iterator[tuple[str, str]]:
             before, after = file.name[: match.start()], file.name[match.end() :]
             there[file.parent, before, match[2], after].add(int(match[1]))
     for (folder, before, count, after), numbers in there.items():
-        for number in sorted(set(range(int(count))) - numbers):
-            name = f"{before}{number:0{len(count)}d}-of-{count}{after}"
-            yield tree.name(folder / name), f"missing; it is one of {int(count)} shards"
+        first = next((n for n in range(int(count)) if n not in numbers), None)
+        if first is not None:
+            name = f"{before}{first:0{len(count)}d}-of-{count}{after}"
+            lost = int(count) - len(numbers)
+            yield tree.name(folder / name), f"{lost} of {int(count)} shards missing, this one first"
 
 
 def _drawn(

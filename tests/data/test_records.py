@@ -328,7 +328,7 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
     stamp = (out / SHARDS[0]).stat().st_mtime_ns
     (out / f".{SHARDS[1]}.123.tmp").write_bytes(b"what a killed process leaves")
     found = check_boxes(out)
-    missing = ["train-00001-of-00002.tfrecord", "missing; it is one of 2 shards"]
+    missing = ["train-00001-of-00002.tfrecord", "1 of 2 shards missing, this one first"]
     assert found["usable"] == 3 and found["skipped"] == [missing]
 
     made.clear()
@@ -424,8 +424,33 @@ def test_files_without_records_and_lost_files_are_named(recorded, tmp_path, caps
     reasons = dict(report["skipped"])
     assert reasons[f"{SHARDS[0]}, record 1"] == "expected records. Received: an empty file"
     assert reasons[f"{SHARDS[1]}, record 1"].startswith("damaged, cut off or compressed")
-    assert reasons[SHARDS[2]] == "missing; it is one of 2 shards"
+    assert reasons[SHARDS[2]] == "1 of 2 shards missing, this one first"
     assert (report["form"], report["usable"], len(reasons)) == ("TFRecord", 2, 3)
+
+
+def test_lost_files_of_many_are_one_line(tmp_path, jpeg):
+    record = drawn(jpeg, *BOXES, object__class__label=[1, 2])
+    put_records(tmp_path / "x.record-000000001-of-999999999", record)
+    shutil.rmtree(jpeg.parent)
+    name = "x.record-000000000-of-999999999"
+    assert find_boxes(tmp_path).skipped == [
+        (name, "999999998 of 999999999 shards missing, this one first")
+    ]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half(films, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def write(self, record):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.TFRecordWriter, "write", write)
+    with pytest.raises(DentalzooError, match="Received: No space left on device$"):
+        write_records(films, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "records.json",
+        "label_map.pbtxt",
+    }
 
 
 def test_a_file_that_is_cut_after_it_was_found(recorded, tmp_path):
