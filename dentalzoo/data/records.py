@@ -76,8 +76,7 @@ def read_records(tree: Tree) -> tuple[Found, list[PictureFile]]:
     items = [read_label_items(path) for path in tree.notes if path.suffix.lower() == ".pbtxt"]
     found.names = merged(names.values() for names in items) if items else None
     names_of = {number: name for names in reversed(items) for number, name in names.items()}
-    bar = tqdm(tree.records, "reading records", leave=False, disable=None)
-    for file in bar:
+    for file in tqdm(tree.records, "reading records", leave=False, disable=None):
         folder = Folder(file.parent, "images", (), coco_split(tree, file), [])
         number = 0
         try:

@@ -432,10 +432,9 @@ def test_lost_files_of_many_are_one_line(tmp_path, jpeg):
     record = drawn(jpeg, *BOXES, object__class__label=[1, 2])
     put_records(tmp_path / "x.record-000000001-of-999999999", record)
     shutil.rmtree(jpeg.parent)
-    name = "x.record-000000000-of-999999999"
-    assert find_boxes(tmp_path).skipped == [
-        (name, "999999998 of 999999999 shards missing, this one first")
-    ]
+    ((name, reason),) = find_boxes(tmp_path).skipped
+    assert name == "x.record-000000000-of-999999999"
+    assert reason.startswith("999999998 of 999999999 shards missing")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half(films, tmp_path, monkeypatch):
