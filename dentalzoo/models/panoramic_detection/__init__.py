@@ -64,20 +64,26 @@ ABOUT = {
 class Config:
     """Settings of the network and of its training; the defaults are the paper's."""
 
-    network: str = "ssd"  # the paper's final choice; ours: fpn
+    network: str = "ssd"  # the paper's final choice; faster_rcnn, its other; ours: fpn
     classes: tuple[str, ...] = ("root", "implant", "restoration", "endodontic")  # its label map
     input_size: tuple[int, int] = (300, 300)  # its ssd.config
     input_range: tuple[float, float] = (-1.0, 1.0)  # its feature extractor
-    backbone_alpha: float = 1.0  # its ssd.config: depth multiplier
+    backbone: str = "mobilenet_v1"  # its ssd.config; resnet50: its later configs
+    backbone_alpha: float = 1.0  # its ssd.config: depth multiplier; of mobilenet_v1
     encoder_weights: str | None = None  # its own were of COCO; a file, imagenet or None
     bn_momentum: float = 0.9997  # its ssd.config
     weight_decay: float = 4e-5  # its ssd.config
-    levels: tuple[int, int] = (3, 6)  # ours; of fpn
-    pyramid_filters: int = 96  # ours; of fpn
+    levels: tuple[int, int] = (3, 6)  # ours; of fpn and faster_rcnn, as the next five
+    pyramid_filters: int = 96  # ours
     head_convs: int = 2  # ours; of fpn
-    num_scales: int = 2  # ours; of fpn
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # arXiv:1708.02002; of fpn
-    anchor_size: float = 3.0  # ours; of fpn: sides of an anchor in strides
+    num_scales: int = 2  # ours
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # arXiv:1708.02002
+    anchor_size: float = 3.0  # ours: sides of an anchor in strides
+    num_proposals: int = 300  # its fastercnn.config; of faster_rcnn, as the next four
+    proposal_iou: float = 0.7  # its fastercnn.config: of two proposals
+    anchor_samples: int = 256  # the API's: anchors of a film that the first stage learns from
+    region_samples: int = 64  # the API's: regions of a film that the second stage learns from
+    hidden_units: int = 1024  # arXiv:1612.03144: of the two layers of the second stage
     loss: str = "hard_negatives"  # its ssd.config; or focal
     negatives: float = 3.0  # its ssd.config: for each positive; of hard_negatives
     focal_alpha: float = 0.25  # arXiv:1708.02002
@@ -93,7 +99,7 @@ class Config:
     max_boxes: int = 100  # ours: findings of a film that are learned from
     augmentation: str | None = "paper"  # its ssd.config; ours: radiograph
     holdout: float = 0.1  # not stated; ours: part for validation where the data name none
-    optimizer: str = "rmsprop"  # its ssd.config; or adam
+    optimizer: str = "rmsprop"  # its ssd.config; momentum: its fastercnn.config; or adam
     learning_rate: float = 0.008  # its ssd.config
     schedule: str = "constant"  # its decay starts after 800,720 steps; or cosine
     clip_norm: float | None = None  # ours
@@ -106,15 +112,17 @@ class Config:
         make_tuples(self, "classes", "input_range", "levels", "aspect_ratios", "match")
         check_choices(
             self,
-            network=("ssd", "fpn"),
+            network=("ssd", "fpn", "faster_rcnn"),
+            backbone=("mobilenet_v1", "resnet50"),
             loss=("hard_negatives", "focal"),
             augmentation=tuple(AUGMENTATIONS),
-            optimizer=("rmsprop", "adam"),
+            optimizer=("rmsprop", "momentum", "adam"),
             schedule=("constant", "cosine"),
             monitor_mode=("max", "min"),
         )
         check_whole_numbers(self, "pyramid_filters", "num_scales", "max_per_class", "max_boxes")
-        check_whole_numbers(self, "max_detections", "batch_size", "epochs")
+        check_whole_numbers(self, "max_detections", "batch_size", "epochs", "num_proposals")
+        check_whole_numbers(self, "anchor_samples", "region_samples", "hidden_units")
         check_whole_numbers(self, "head_convs", least=0)
         check_numbers(
             self,
@@ -128,6 +136,7 @@ class Config:
             box_weight=(0, math.inf),
             box_delta=(1e-3, 10),
             nms_iou=(0, 1),
+            proposal_iou=(0, 1),
             score_threshold=(0, 1),
             operating_threshold=(0, 1),
             holdout=(0, 0.9),
@@ -140,7 +149,17 @@ class Config:
             raise DentalzooError(
                 f"levels is (first, last) of a pyramid, from 2 to 8. Received: {self.levels}"
             )
-        check_size(self, "input_size", multiple=2**high if self.network == "fpn" else 1)
+        check_size(self, "input_size", multiple=1 if self.network == "ssd" else 2**high)
+        if self.backbone == "resnet50" and self.encoder_weights is not None:
+            raise DentalzooError(
+                "an encoder's weights are those of Keras' MobileNet v1, for the backbone "
+                f"mobilenet_v1. Received: backbone='resnet50' with {self.encoder_weights!r}"
+            )
+        if self.backbone == "resnet50" and self.network == "ssd":
+            raise DentalzooError(
+                "the network ssd has the backbone mobilenet_v1; resnet50 is for fpn and "
+                "faster_rcnn. Received: backbone='resnet50'"
+            )
 
 
 def _paper_transforms() -> list:
@@ -193,9 +212,41 @@ _FPN = dataclasses.replace(
     batch_size=16,
     epochs=50,
 )
+_FASTER = dataclasses.replace(
+    _PAPER,
+    network="faster_rcnn",
+    input_size=(256, 512),  # its fastercnn.config: sides of 300 to 512
+    backbone="resnet50",  # its later configs; inception_v2 in 2018
+    weight_decay=0.0,  # its fastercnn.config
+    levels=(2, 6),  # arXiv:1612.03144
+    pyramid_filters=256,  # arXiv:1612.03144
+    num_scales=1,  # arXiv:1612.03144
+    anchor_size=8.0,  # arXiv:1612.03144
+    box_weight=2.0,  # its fastercnn.config
+    match=(0.3, 0.7),  # its fastercnn.config: the API's
+    nms_iou=0.2,  # its fastercnn.config
+    max_per_class=32,  # its fastercnn.config: a mouth has so many teeth
+    max_detections=90,  # its fastercnn.config
+    optimizer="momentum",
+    learning_rate=2e-4,  # its fastercnn.config
+    clip_norm=10.0,  # its fastercnn.config
+    batch_size=1,  # its fastercnn.config
+    epochs=400,  # not stated: 200,000 steps
+)
+_FASTER_SMALL = dataclasses.replace(
+    _FPN,
+    network="faster_rcnn",
+    weight_decay=4e-5,
+    num_proposals=100,
+    hidden_units=128,
+    box_weight=2.0,
+    match=(0.3, 0.7),
+)
 VARIANTS = {
     "ssd_mobilenet_v1": _PAPER,
     "ssd_mobilenet_v1_fpn": _FPN,
+    "faster_rcnn": _FASTER,
+    "faster_rcnn_mobilenet_v1": _FASTER_SMALL,
     "tiny": dataclasses.replace(
         _FPN,
         input_size=(64, 128),
@@ -296,7 +347,8 @@ def build_model(config: Config):
 
     Returns:
         A `Detector`: image (B, H, W, 3) float32 in [0, 1] -> {"classes": (B, A, C) logits, "boxes":
-        (B, A, 4) codes}, float32.
+        (B, A, 4) codes}, float32; of `faster_rcnn` a `FasterRCNN`: {"classes": (B, P, 1 + C)
+        logits, "boxes": (B, P, C, 4) yxyx in [0, 1]}.
 
     Raises:
         DentalzooError: the encoder's weights cannot be loaded, or the model garden is missing.
@@ -304,13 +356,20 @@ def build_model(config: Config):
     import keras
 
     from dentalzoo.models.panoramic_detection.detector import Detector
-    from dentalzoo.models.panoramic_detection.networks import NETWORKS
+    from dentalzoo.models.panoramic_detection.networks import NETWORKS, regions
+    from dentalzoo.models.panoramic_detection.two_stages import FasterRCNN, SecondStage
 
     image = keras.Input((*config.input_size, 3), name="image")
     low, high = config.input_range
     x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(image)
-    found = dict(zip(("classes", "boxes"), NETWORKS[config.network](config, x), strict=True))
+    if config.network == "faster_rcnn":
+        first = regions(config, x)
+        found = SecondStage(config, name="second")(*first)
+    else:
+        found = dict(zip(("classes", "boxes"), NETWORKS[config.network](config, x), strict=True))
     outputs = {key: keras.layers.Identity(name=key)(tensor) for key, tensor in found.items()}
+    if config.network == "faster_rcnn":
+        return FasterRCNN(image, outputs, config, first)
     return Detector(image, outputs, config)
 
 
@@ -332,6 +391,8 @@ def compile_model(model, config: Config, steps: int = 1) -> None:
         optimizer = keras.optimizers.RMSprop(
             rate, rho=0.9, momentum=0.9, epsilon=1.0, global_clipnorm=config.clip_norm
         )
+    elif config.optimizer == "momentum":  # its fastercnn.config
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=config.clip_norm)
     else:
         optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
     model.compile(optimizer=optimizer, jit_compile=False)
@@ -366,6 +427,11 @@ def signatures(model, config: Config) -> dict:
     @tf.function(input_signature=[picture_spec()])
     def raw(images):
         outputs = model(to_network(images, config.input_size, 3))
+        if config.network == "faster_rcnn":
+            return {
+                "boxes": outputs["boxes"],
+                "scores": tf.nn.softmax(outputs["classes"])[..., 1:],
+            }
         return {
             "boxes": decode(outputs["boxes"], anchors),
             "scores": tf.sigmoid(outputs["classes"]),
@@ -374,8 +440,9 @@ def signatures(model, config: Config) -> dict:
     @tf.function(input_signature=[picture_spec()])
     def detect(images):
         found = raw(images)
+        boxes = found["boxes"]  # Faster R-CNN has a box for each class
         boxes, scores, classes, num = tf.image.combined_non_max_suppression(
-            found["boxes"][:, :, None],
+            boxes if boxes.shape.rank == 4 else boxes[:, :, None],
             found["scores"],
             config.max_per_class,
             config.max_detections,

@@ -58,15 +58,19 @@ def make_anchors(config) -> np.ndarray:
     return ssd_anchors(config.input_size) if config.network == "ssd" else pyramid_anchors(config)
 
 
-def labeler(thresholds: tuple[float, float]):
+def labeler(thresholds: tuple[float, float], samples: int | None = None):
     """The model garden's way to give findings to anchors.
 
     Args:
         thresholds: of IoU. Below the first an anchor is background, above the second the finding's;
             between both it does not count. The best anchor of each finding is the finding's.
+        samples: of each film so many anchors are drawn anew at each call, at most half of them of
+            findings, and the others do not count; None takes all.
     """
     low, high = thresholds
-    return vision("ops.anchor").AnchorLabeler(high, low, box_coder_weights=list(CODER))
+    if samples is None:
+        return vision("ops.anchor").AnchorLabeler(high, low)
+    return vision("ops.anchor").RpnAnchorLabeler(high, low, samples)
 
 
 def label(labeler, anchors, boxes, classes):
@@ -79,6 +83,7 @@ def label(labeler, anchors, boxes, classes):
 
     Returns:
         classes (B, A) int32, 0 for background and -1 for what does not count, and codes (B, A, 4).
+        Where anchors are drawn, the class of all findings is 1.
     """
     import tensorflow as tf
 
@@ -89,10 +94,11 @@ def label(labeler, anchors, boxes, classes):
         box, number = sample
         box, number = box[number > 0], number[number > 0]
         found = labeler.label_anchors(shaped, box, tf.cast(number, tf.float32)[:, None])
-        numbers, codes, _, counted, matched = found
-        numbers = tf.reshape(numbers["0"], (-1,)) * matched
-        numbers = tf.where(counted > 0, numbers, -tf.ones_like(numbers))
-        return tf.cast(numbers, tf.int32), tf.reshape(codes["0"], (-1, 4))
+        numbers, codes = tf.reshape(found[0]["0"], (-1,)), tf.reshape(found[1]["0"], (-1, 4))
+        if len(found) > 2:  # without drawing: which anchors count, and are matched
+            counted, matched = found[3:]
+            numbers = tf.where(counted > 0, numbers * matched, -tf.ones_like(numbers))
+        return tf.cast(numbers, tf.int32), codes * CODER
 
     specs = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, 4), tf.float32)
     return tf.map_fn(one, (boxes, classes), fn_output_signature=specs)

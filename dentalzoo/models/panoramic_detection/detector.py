@@ -21,12 +21,28 @@ class Detector(keras.Model):
     def __init__(self, image, outputs: dict, config):
         super().__init__(inputs=image, outputs=outputs, name="panoramic_detection")
         self.config = config
-        self.anchors, self.labeler = make_anchors(config), labeler(config.match)
+        self.anchors, self.labeler = make_anchors(config), self.make_labeler()
         self.class_tracker = keras.metrics.Mean(name="class_loss")
         self.box_tracker = keras.metrics.Mean(name="box_loss")
         self.mean_over_batch = MeanOverBatch(name="mean_over_batch")
 
+    def make_labeler(self):
+        """What gives findings to anchors, see `anchors.labeler`."""
+        return labeler(self.config.match)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        config = self.config
+        missed, off = self.sample_losses(x, y, y_pred, training)
+        self.class_tracker.update_state(missed)
+        self.box_tracker.update_state(off)
+        loss = missed + config.box_weight * off
+        if training and config.weight_decay:
+            kernels = [v for v in self.trainable_variables if len(v.shape) > 1]
+            loss = loss + config.weight_decay * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
+        return self.mean_over_batch(loss, loss)
+
+    def sample_losses(self, x, y, y_pred, training: bool):
+        """Of classes and of boxes, each (B,)."""
         config = self.config
         wanted, codes = label(self.labeler, self.anchors, y["boxes"], y["classes"])
         positive = wanted > 0
@@ -35,15 +51,7 @@ class Detector(keras.Model):
             # Over the batch, as in the model garden: a film without findings weighs less.
             count = tf.zeros_like(count) + tf.reduce_mean(count)
         missed = tf.reduce_sum(self._class_losses(wanted, y_pred["classes"]), axis=1) / count
-        off = huber(codes - y_pred["boxes"], config.box_delta)
-        off = tf.reduce_sum(tf.where(positive, tf.reduce_sum(off, -1), 0.0), axis=1) / count
-        self.class_tracker.update_state(missed)
-        self.box_tracker.update_state(off)
-        loss = missed + config.box_weight * off
-        if training and config.weight_decay:
-            kernels = [v for v in self.trainable_variables if len(v.shape) > 1]
-            loss = loss + config.weight_decay * tf.add_n([tf.nn.l2_loss(v.value) for v in kernels])
-        return self.mean_over_batch(loss, loss)
+        return missed, box_losses(codes, y_pred["boxes"], positive, config.box_delta) / count
 
     def _class_losses(self, wanted, logits):
         """Of each anchor, (B, A)."""
@@ -56,6 +64,12 @@ class Detector(keras.Model):
             loss = share * (1 - right) ** config.focal_gamma * loss
             return tf.where(wanted < 0, 0.0, tf.reduce_sum(loss, -1))
         return hard_negatives(tf.reduce_sum(loss, -1), wanted, config.negatives)
+
+
+def box_losses(codes, found, positive, delta: float):
+    """Smooth L1 of the codes (B, A, 4) of findings, summed for each film: (B,)."""
+    off = tf.reduce_sum(huber(codes - found, delta), -1)
+    return tf.reduce_sum(tf.where(positive, off, 0.0), axis=1)
 
 
 def huber(difference, delta: float):

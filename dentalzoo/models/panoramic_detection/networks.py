@@ -1,7 +1,7 @@
 """The networks of panoramic_detection: backbones and pyramids of the model garden, SSD's own maps.
 
-Every network maps pictures (B, H, W, 3) in the range of its encoder to the class logits (B, A, C)
-and the box codes (B, A, 4) of its A anchors.
+A network maps pictures (B, H, W, 3) in the range of its encoder to the class logits (B, A, C) and
+the box codes (B, A, 4) of its A anchors.
 """
 
 import keras
@@ -54,74 +54,95 @@ def ssd(config, x):
 
 
 def fpn(config, x):
-    """RetinaNet's pyramid and head (arXiv:1708.02002) on MobileNet v1, separable convolutions."""
+    """RetinaNet's pyramid and head (arXiv:1708.02002), separable convolutions."""
+    channels = 1 + len(config.classes)  # the model garden keeps one for the background
+
+    def head(options):
+        return vision("modeling.heads.dense_prediction_heads").RetinaNetHead(
+            num_classes=channels,
+            num_convs=config.head_convs,
+            use_separable_conv=True,
+            activation="relu6",
+            **options,
+        )
+
+    logits, codes, _ = _pyramid(config, x, head, channels, separable=True)
+    return logits[..., 1:], codes
+
+
+def regions(config, x):
+    """Faster R-CNN's first stage on a pyramid (arXiv:1612.03144): objectness (B, A), codes and the
+    maps of its levels."""
+
+    def head(options):
+        return vision("modeling.heads.dense_prediction_heads").RPNHead(**options)
+
+    scores, codes, maps = _pyramid(config, x, head, 1, separable=False)
+    return scores[..., 0], codes, maps
+
+
+def _pyramid(config, x, make_head, channels: int, separable: bool):
+    """Logits (B, A, channels) and codes (B, A, 4) of a head of the model garden, and its maps."""
     height, width = config.input_size
     low, high = config.levels
     filters, per_place = config.pyramid_filters, anchors.per_place(config)
-    channels = 1 + len(config.classes)  # the model garden keeps one for the background
+    levels = range(low, high + 1)
+    options = {**_NORM, "norm_momentum": config.bn_momentum}
+    common = {"min_level": low, "max_level": high, "num_filters": filters, **options}
 
     def parts():
         import tf_keras
 
         base = backbone(config)
-        options = {**_NORM, "norm_momentum": config.bn_momentum, "activation": "relu6"}
         pyramid = vision("modeling.decoders.fpn").FPN(
             input_specs=base.output_specs,
-            min_level=low,
-            max_level=high,
-            num_filters=filters,
-            use_separable_conv=True,
-            **options,
+            use_separable_conv=separable,
+            activation="relu6" if separable else "relu",
+            **common,
         )
-        head = vision("modeling.heads.dense_prediction_heads").RetinaNetHead(
-            min_level=low,
-            max_level=high,
-            num_classes=channels,
-            num_anchors_per_location=per_place,
-            num_convs=config.head_convs,
-            num_filters=filters,
-            use_separable_conv=True,
-            **options,
-        )
+        head = make_head({"num_anchors_per_location": per_place, **common})
         head(pyramid(base(tf_keras.Input((height, width, 3)))))
         return [base, pyramid, head]
 
     def run(parts, x, training):
         base, pyramid, head = parts
         found = base(x, training=training)
-        found = pyramid({key: found[key] for key in base.output_specs}, training=training)
-        scores, boxes, _ = head(found, training=training)
-        return {f"{word}_{key}": value for word, group in (("classes", scores), ("boxes", boxes))
+        maps = pyramid({key: found[key] for key in base.output_specs}, training=training)
+        scores, boxes, *_ = head(maps, training=training)
+        return {f"{word}_{key}": value
+                for word, group in (("scores", scores), ("boxes", boxes), ("map", maps))
                 for key, value in group.items()}  # fmt: skip
 
+    depths = {"scores": per_place * channels, "boxes": per_place * 4, "map": filters}
     shapes = {
-        f"{word}_{level}": (-(-height // 2**level), -(-width // 2**level), per_place * depth)
-        for word, depth in (("classes", channels), ("boxes", 4))
-        for level in range(low, high + 1)
+        f"{word}_{level}": (-(-height // 2**level), -(-width // 2**level), depth)
+        for word, depth in depths.items()
+        for level in levels
     }
     found = Network(parts, run, shapes, name="network")(x)
     logits, codes = (
         layers.Concatenate(axis=1)(
-            [layers.Reshape((-1, depth))(found[f"{word}_{n}"]) for n in range(low, high + 1)]
+            [layers.Reshape((-1, depth))(found[f"{word}_{level}"]) for level in levels]
         )
-        for word, depth in (("classes", channels), ("boxes", 4))
+        for word, depth in (("scores", channels), ("boxes", 4))
     )
-    return logits[..., 1:], codes
+    return logits, codes, [found[f"map_{level}"] for level in levels]
 
 
 NETWORKS = {"ssd": ssd, "fpn": fpn}
 
 
 def backbone(config):
-    """MobileNet v1 of the model garden, with the encoder's weights where the config names some."""
+    """A backbone of the model garden, with the encoder's weights where the config names some."""
     import tf_keras
 
+    specs = tf_keras.layers.InputSpec(shape=(None, *config.input_size, 3))
+    options = {"input_specs": specs, "norm_momentum": config.bn_momentum}
+    options["norm_epsilon"] = _NORM["norm_epsilon"]
+    if config.backbone == "resnet50":
+        return vision("modeling.backbones.resnet").ResNet(50, **options)
     network = vision("modeling.backbones.mobilenet").MobileNet(
-        "MobileNetV1",
-        filter_size_scale=config.backbone_alpha,
-        input_specs=tf_keras.layers.InputSpec(shape=(None, *config.input_size, 3)),
-        norm_momentum=config.bn_momentum,
-        norm_epsilon=_NORM["norm_epsilon"],
+        "MobileNetV1", filter_size_scale=config.backbone_alpha, **options
     )
     if config.encoder_weights is not None:
         _take_encoder(network, config)

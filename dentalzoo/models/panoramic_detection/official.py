@@ -29,7 +29,7 @@ def vision(path: str):
 
 
 class Network(keras.layers.Layer):
-    """A network of the model garden: a tensor -> a dict of tensors.
+    """A network of the model garden: a tensor, or a structure of some -> a dict of tensors.
 
     Args:
         parts: makes its parts, Keras 2 models and layers that hold all weights; called once.
@@ -72,8 +72,9 @@ class Network(keras.layers.Layer):
                 attributes[name] = variables[index]
 
     def compute_output_spec(self, x, training=False):
+        batch = keras.tree.flatten(x)[0].shape[0]
         return {
-            key: keras.KerasTensor((x.shape[0], *shape), dtype="float32")
+            key: keras.KerasTensor((batch, *shape), dtype="float32")
             for key, shape in self._shapes.items()
         }
 
