@@ -339,7 +339,7 @@ def test_data_without_the_classes_is_refused(films):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["fpn", "ssd"])
+@pytest.mark.parametrize("network", ["fpn", "ssd", "faster_rcnn"])
 def test_eight_films_are_learnt_by_heart(network, tmp_path):
     films = write_panoramic_dataset(
         tmp_path / "films", 8, 3, 160, 320, val_fraction=0, restored=0.4
@@ -347,6 +347,9 @@ def test_eight_films_are_learnt_by_heart(network, tmp_path):
     settings = {"input_size": (160, 320), "classes": ("restoration", "endodontic", "implant")}
     if network == "fpn":
         settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5, "epochs": 180}
+    if network == "faster_rcnn":
+        settings |= {"pyramid_filters": 64, "hidden_units": 128, "anchor_size": 3.0}
+        settings |= {"levels": (2, 5), "match": (0.3, 0.7), "box_weight": 2.0, "epochs": 160}
     settings = {"epochs": 120, **settings, "augmentation": None, "batch_size": 4, "holdout": 0.0}
     settings |= {"learning_rate": 4e-3, "bn_momentum": 0.9, "network": network}
     bundle = dz.train(NAME, films, tmp_path / "run", "tiny", **settings)
