@@ -21,6 +21,7 @@ from dentalzoo.card import model_card
 from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.files import write_atomically, write_json
 from dentalzoo.folders import check_outside
+from dentalzoo.inputs import as_tensor
 from dentalzoo.storage import STORAGE, store
 
 FORMAT = 1  # of metadata.json and the folder
@@ -30,8 +31,8 @@ class Bundle:
     """A loaded bundle: every signature of its SavedModel is a method.
 
     A method takes arrays in the order of `metadata["signatures"]` and returns a dict of arrays. A
-    picture may come without its batch axis, a grey one without its channel axis too; the results
-    then have no batch axis either.
+    picture, or the bytes of its file, may come without its batch axis, a grey one without its
+    channel axis too; the results then have no batch axis either.
 
     Attributes:
         path: the bundle's folder.
@@ -71,7 +72,7 @@ class Bundle:
             )
         tensors, single = {}, False
         for (key, spec), array in zip(inputs.items(), arrays, strict=True):
-            tensors[key], added = _as_input(key, spec, array)
+            tensors[key], added = as_tensor(key, spec, array)
             single = single or added
         try:
             results = self._loaded.signatures[name](**tensors)
@@ -107,34 +108,6 @@ class Bundle:
             variable.assign(value)
         model.zoo_config = module.Config(**self.metadata["config"])
         return model
-
-
-def _as_input(key: str, spec: dict, array) -> tuple[Any, bool]:
-    """An array as the tensor that a signature takes, and whether a batch axis was added."""
-    import numpy as np
-    import tensorflow as tf
-
-    if spec["dtype"] == "string":
-        return tf.constant(array), False
-    array = np.asarray(array)
-    if array.dtype != spec["dtype"]:
-        hint = " (grey values 0..255)" if spec["dtype"] == "uint8" else ""
-        raise DentalzooError(
-            f"{key} is {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
-        )
-    if not array.size:
-        raise DentalzooError(f"{key} holds nothing. Received: shape {array.shape}")
-    rank = len(spec["shape"])
-    if rank == 4 and array.ndim == 2:
-        array = array[..., None]
-    single = array.ndim == rank - 1
-    if single:
-        array = array[None]
-    if array.ndim != rank:
-        raise DentalzooError(
-            f"{key} has the shape {tuple(spec['shape'])}. Received: shape {array.shape}"
-        )
-    return tf.constant(array), single
 
 
 def inference_config(config):

@@ -40,3 +40,24 @@ def to_network(images, size: Sequence[int], channels: int):
     # The filter of training; with antialias it is Pillow's.
     images = tf.image.resize(images, size, "lanczos3", antialias=True)
     return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
+
+
+def files_to_network(encoded, size: Sequence[int], channels: int):
+    """`to_network` of pictures that are decoded in the graph, each of a size of its own.
+
+    Args:
+        encoded: string (B,), each the bytes of one PNG, JPEG, BMP or GIF (its first frame). 16 bits
+            are cut to 8, alpha is dropped, EXIF orientation is not applied.
+        size, channels: as for `to_network`.
+
+    Returns:
+        float32 (B, H, W, channels) in [0, 1].
+    """
+    import tensorflow as tf
+
+    def one(content):
+        # Three channels, of grey three alike: so alpha goes.
+        image = tf.io.decode_image(content, channels=3, expand_animations=False)
+        return to_network(image[None], size, channels)[0]
+
+    return tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((*size, channels), tf.float32))

@@ -1,12 +1,15 @@
 """panoramic_detection: SSD's anchors, codes and losses, and the networks of the model garden."""
 
 import dataclasses
+import io
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import dentalzoo as dz
+from dentalzoo.data.images import read_image
 from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
@@ -253,12 +256,80 @@ def test_signatures_are_the_keras_model(model, bundle):
     assert raw["boxes"] == pytest.approx(np.asarray(decoded)[0], abs=1e-5)
 
 
+def encoded(picture, kind="PNG"):
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, kind)
+    return content.getvalue()
+
+
+def example(content, key="image/encoded"):
+    import tensorflow as tf
+
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
+    features = tf.train.Features(feature={key: feature})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys() and len(found["boxes"]) == 100
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, atol=1e-5)
+
+
+@pytest.mark.parametrize(  # grey, with alpha, colour, with alpha
+    ("kind", "depth"), [("PNG", 1), ("PNG", 2), ("PNG", 3), ("PNG", 4), ("JPEG", 1), ("JPEG", 3)]
+)
+def test_files_and_examples_give_the_boxes_of_the_picture(bundle, tmp_path, kind, depth):
+    shades = (1.0, 0.8, 0.9, 0.5)
+    picture = (film(2, (90, 150)) * shades[:depth]).astype(np.uint8)
+    content = encoded(picture[..., 0] if depth == 1 else picture, kind)
+    (tmp_path / "film").write_bytes(content)
+    expected = bundle.detect(read_image(tmp_path / "film"))
+    assert expected["num"] > 0
+    same(bundle.detect_encoded(content), expected)
+    same(bundle.detect_example(example(content)), expected)
+
+
+def test_files_of_a_batch_differ_in_size_and_kind(bundle):
+    pictures = [film(0), np.repeat(film(1, (70, 300)), 3, -1), film(2, (33, 32))]
+    contents = [encoded(np.squeeze(p), kind) for p, kind in zip(pictures, ("PNG", "BMP", "PNG"),
+                                                                strict=True)]  # fmt: skip
+    files = bundle.detect_encoded(contents)
+    examples = bundle.detect_example([example(content) for content in contents])
+    for index, picture in enumerate(pictures):
+        for found in (files, examples):
+            same({key: value[index] for key, value in found.items()}, bundle.detect(picture))
+
+
+@pytest.mark.parametrize(
+    ("signature", "content", "says"),
+    [
+        ("detect_encoded", b"no picture", "refused its input"),
+        ("detect_encoded", "film.png", "bytes or a list of them.*Received: str"),
+        ("detect_encoded", [], "Received: NoneType"),
+        ("detect_encoded", [b"", None], "Received: NoneType"),
+        ("detect_example", b"no example", "refused its input"),
+        ("detect_example", example(b"", "image"), "image/encoded"),
+    ],
+)
+def test_what_is_no_file_is_refused(bundle, signature, content, says):
+    with pytest.raises(dz.DentalzooError, match=f"{says}") as caught:
+        getattr(bundle, signature)(content)
+    assert "\n" not in str(caught.value) and "Received: " in str(caught.value)
+
+
 @pytest.mark.slow
-def test_tensorflow_alone_finds_the_same(bundle, tmp_path):
+@pytest.mark.parametrize("signature", ["detect", "detect_encoded", "detect_example"])
+def test_tensorflow_alone_finds_the_same(bundle, tmp_path, signature):
     picture = film()
-    alone = serve_alone(bundle.path, tmp_path, "detect", images=picture[None])
-    here = bundle.detect(picture)
-    for key, value in here.items():
+    content = encoded(picture[..., 0])
+    inputs = {
+        "detect": {"images": picture[None]},
+        "detect_encoded": {"encoded": np.array([content])},
+        "detect_example": {"examples": np.array([example(content)])},
+    }[signature]
+    alone = serve_alone(bundle.path, tmp_path, signature, **inputs)
+    for key, value in bundle.detect(picture).items():
         np.testing.assert_allclose(alone[key][0], value, atol=1e-4)
 
 

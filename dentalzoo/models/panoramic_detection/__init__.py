@@ -48,6 +48,7 @@ from dentalzoo.data.images import resize
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.errors import DentalzooError
 from dentalzoo.hub import Weights
+from dentalzoo.models.panoramic_detection.serving import signatures as signatures
 
 log = logging.getLogger("dentalzoo")
 
@@ -401,59 +402,6 @@ def compile_model(model, config: Config, steps: int = 1) -> None:
 def callbacks(config: Config) -> list:
     """The recipe has none."""
     return []
-
-
-# ------------------------------------------------------------------------------------- in service
-
-
-def signatures(model, config: Config) -> dict:
-    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
-
-    - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
-      of the picture, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
-      (B,): rows from num on are zeros. Of overlapping boxes of a class the likeliest is kept.
-    - `raw`: the same images -> boxes (B, A, 4) and scores (B, A, C) of all anchors before that.
-
-    Args:
-        model: maps images in [0, 1] to class logits and box codes.
-    """
-    import tensorflow as tf
-
-    from dentalzoo.data.graph import picture_spec, to_network
-    from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
-
-    anchors = tf.constant(make_anchors(config))
-
-    @tf.function(input_signature=[picture_spec()])
-    def raw(images):
-        outputs = model(to_network(images, config.input_size, 3))
-        if config.network == "faster_rcnn":
-            return {
-                "boxes": outputs["boxes"],
-                "scores": tf.nn.softmax(outputs["classes"])[..., 1:],
-            }
-        return {
-            "boxes": decode(outputs["boxes"], anchors),
-            "scores": tf.sigmoid(outputs["classes"]),
-        }
-
-    @tf.function(input_signature=[picture_spec()])
-    def detect(images):
-        found = raw(images)
-        boxes = found["boxes"]  # Faster R-CNN has a box for each class
-        boxes, scores, classes, num = tf.image.combined_non_max_suppression(
-            boxes if boxes.shape.rank == 4 else boxes[:, :, None],
-            found["scores"],
-            config.max_per_class,
-            config.max_detections,
-            config.nms_iou,
-            config.score_threshold,
-        )
-        counts = tf.range(config.max_detections)[None] < num[:, None]
-        classes = tf.where(counts, tf.cast(classes, tf.int32) + 1, 0)
-        return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
-
-    return {"detect": detect, "raw": raw}
 
 
 PRETRAINED: dict[str, Weights] = {}

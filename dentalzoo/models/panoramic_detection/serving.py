@@ -1,0 +1,75 @@
+"""The functions of the SavedModel: pictures or files of pictures in, boxes out."""
+
+
+def signatures(model, config) -> dict:
+    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+
+    - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
+      of the picture, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
+      (B,): rows from num on are zeros. Of overlapping boxes of a class the likeliest is kept.
+    - `detect_encoded`: encoded, string (B,), each the bytes of one PNG, JPEG, BMP or GIF, of any
+      size -> the same, in [0, 1] of each picture as stored: EXIF orientation is not applied.
+    - `detect_example`: examples, string (B,), each a serialised `tf.train.Example` whose feature
+      `image/encoded` holds such bytes -> the same.
+    - `raw`: images as for `detect` -> boxes (B, A, 4) and scores (B, A, C) of all anchors before
+      that; of Faster R-CNN boxes (B, P, C, 4) and scores (B, P, C) of all proposals.
+
+    Args:
+        model: maps images in [0, 1] to class logits and box codes.
+        config: the paper's.
+    """
+    import tensorflow as tf
+
+    from dentalzoo.data.graph import files_to_network, picture_spec, to_network
+    from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
+
+    anchors, size = tf.constant(make_anchors(config)), config.input_size
+
+    # The network is in the graph once: the signatures call these two.
+    @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
+    def predict(images):
+        found = model(images)
+        if config.network == "faster_rcnn":
+            return {"boxes": found["boxes"], "scores": tf.nn.softmax(found["classes"])[..., 1:]}
+        return {"boxes": decode(found["boxes"], anchors), "scores": tf.sigmoid(found["classes"])}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
+    def find(images):
+        found = predict(images)
+        boxes = found["boxes"]
+        boxes, scores, classes, num = tf.image.combined_non_max_suppression(
+            boxes if boxes.shape.rank == 4 else boxes[:, :, None],  # a box for each class, or one
+            found["scores"],
+            config.max_per_class,
+            config.max_detections,
+            config.nms_iou,
+            config.score_threshold,
+        )
+        counts = tf.range(config.max_detections)[None] < num[:, None]
+        classes = tf.where(counts, tf.cast(classes, tf.int32) + 1, 0)
+        return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
+
+    @tf.function(input_signature=[picture_spec()])
+    def raw(images):
+        return predict(to_network(images, size, 3))
+
+    @tf.function(input_signature=[picture_spec()])
+    def detect(images):
+        return find(to_network(images, size, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "encoded")])
+    def detect_encoded(encoded):
+        return find(files_to_network(encoded, size, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "examples")])
+    def detect_example(examples):
+        features = {"image/encoded": tf.io.FixedLenFeature((), tf.string)}
+        encoded = tf.io.parse_example(examples, features)["image/encoded"]
+        return find(files_to_network(encoded, size, 3))
+
+    return {
+        "detect": detect,
+        "detect_encoded": detect_encoded,
+        "detect_example": detect_example,
+        "raw": raw,
+    }
