@@ -28,7 +28,6 @@ from dentalzoo.detection.postprocessing import (
     suppress,
     suppress_at,
     suppress_per_class,
-    tooth_numbers,
 )
 from dentalzoo.detection.sweep import Sweep
 from dentalzoo.errors import DentalzooError
@@ -202,22 +201,6 @@ def test_classes_do_not_suppress_each_other():
 
 
 # ---- teeth ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("names", "numbers"),
-    [
-        (("11", "48"), (11, 48)),
-        (("tooth 18", "Tooth_55", "fdi-31"), (18, 55, 31)),
-        (("11", "implant"), None),
-        (("19",), None),
-        (("56",), None),
-        (("11", "tooth 11"), None),
-        ((), None),
-    ],
-)
-def test_tooth_numbers_are_those_of_iso_3950(names, numbers):
-    assert tooth_numbers(names) == numbers
 
 
 def test_each_tooth_keeps_its_best_box_in_the_order_of_quadrants():

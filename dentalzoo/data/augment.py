@@ -4,15 +4,20 @@ A shared `Compose` draws from one stream, so with two workers the draw that a sa
 on which thread came first. Here each draw is seeded by (seed, epoch, index of the sample).
 """
 
+import logging
 import os
 import random
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dentalzoo.errors import require
+from dentalzoo.data.teeth import mirrored
+from dentalzoo.errors import DentalzooError, require
+
+log = logging.getLogger("dentalzoo")
+_MIRRORING = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")
 
 
 def albumentations():
@@ -36,25 +41,44 @@ class Augment:
         transforms: returns the list of Albumentations transforms; called once per thread, since
             transforms carry state.
         seed: draws are a function of (seed, epoch, index) alone.
+        classes: names of the classes 1..n of boxes.
 
     Called with a sample, the epoch and the sample's index; returns a new sample of the same shapes
     and dtypes. A sample has an `image` uint8 (H, W, C) and may have a `mask` uint8 (H, W, 1), or
     `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are none.
     Of a box that a transform cuts, what is left counts, where that is a third or more.
+
+    Where classes are tooth numbers, 11 is 21 on a mirrored film. A film turned by 180 degrees is
+    the same mouth upside down, so a flip up to down, which is that turn and a flip left to right,
+    mirrors the mouth as well: numbers change sides under one of both flips and stay under both.
+    Where a mirror image is no class, films are not mirrored, which is logged.
     """
 
-    def __init__(self, transforms: Callable[[], list], seed: int = 0):
+    def __init__(self, transforms: Callable[[], list], seed: int = 0, classes: Sequence[str] = ()):
         self._transforms, self._seed, self._local = transforms, seed, threading.local()
+        try:
+            self._mirrored = np.int32([0, *mirrored(classes)])
+        except DentalzooError as error:
+            log.info("pictures are not flipped, left would become right: %s", error)
+            self._transforms = lambda: [
+                transform
+                for transform in transforms()
+                if type(transform).__name__ not in _MIRRORING
+            ]
+            self._mirrored = np.arange(1 + len(classes))
 
     def __call__(self, sample: dict, epoch: int, index: int) -> dict:
         if not hasattr(self._local, "compose"):
             A = albumentations()
             boxes = A.BboxParams("albumentations", ["classes"], min_visibility=1 / 3, clip=True)
-            options = {"bbox_params": boxes} if "boxes" in sample else {}
+            corners = A.KeypointParams("xy", remove_invisible=False)
+            options = {"bbox_params": boxes, "keypoint_params": corners}
             with warnings.catch_warnings():
                 # Boxes may go along with transforms none of which moves them.
-                warnings.filterwarnings("ignore", "Got processor for bboxes")
-                self._local.compose = A.Compose(self._transforms(), **options)
+                warnings.filterwarnings("ignore", "Got processor for")
+                self._local.compose = A.Compose(
+                    self._transforms(), **(options if "boxes" in sample else {})
+                )
         sequence = np.random.SeedSequence([self._seed, epoch, index])
         self._local.compose.set_random_state(
             np.random.default_rng(sequence),
@@ -67,15 +91,21 @@ class Augment:
 
     def _with_boxes(self, sample: dict) -> dict:
         rows = sample["classes"] > 0
+        height, width = sample["image"].shape[:2]
         made = self._local.compose(
             image=sample["image"],
             bboxes=sample["boxes"][rows][:, [1, 0, 3, 2]],
             classes=sample["classes"][rows],
+            keypoints=np.float32([(0, 0), (width, 0), (0, height)]),
         )
         boxes, classes = np.zeros_like(sample["boxes"]), np.zeros_like(sample["classes"])
         left = np.float32(made["bboxes"]).reshape(-1, 4)
         boxes[: len(left)] = left[:, [1, 0, 3, 2]]
         classes[: len(left)] = made["classes"]
+        corner, right, down = np.float64(made["keypoints"])
+        turned = np.linalg.det([right - corner, down - corner]) < 0  # they run the other way round
+        if turned and len(self._mirrored) > 1:
+            classes = self._mirrored[classes]
         return {"image": made["image"], "boxes": boxes, "classes": classes}
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.detection import postprocessing
 from dentalzoo.errors import DentalzooError
 
@@ -69,7 +70,7 @@ class Detector:
         if teeth is not None:
             if teeth not in RULES:
                 raise DentalzooError(f"teeth is one of: {', '.join(RULES)}. Received: {teeth!r}")
-            self.numbers = postprocessing.tooth_numbers(self.classes)
+            self.numbers = tooth_numbers(self.classes)
             if self.numbers is None:
                 raise DentalzooError(
                     "teeth is for bundles whose classes are FDI numbers, 11 to 48. "

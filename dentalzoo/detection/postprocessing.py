@@ -3,13 +3,9 @@
 Boxes are (N, 4) as top, left, bottom, right; the lower ends are exclusive.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
-
-TEETH = 32  # in a mouth
-_FDI = re.compile(r"([1-4][1-8]|[5-8][1-5])")  # ISO 3950: permanent and deciduous teeth
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray, of_first: bool = False) -> np.ndarray:
@@ -121,17 +117,6 @@ def candidates(
 
 
 # ---- tooth numbers -------------------------------------------------------------------------------
-
-
-def tooth_numbers(classes: Sequence[str]) -> tuple[int, ...] | None:
-    """The FDI numbers (ISO 3950) that all classes are named after ("11" or "tooth 11"), or None."""
-    found = []
-    for name in classes:
-        match = re.fullmatch(r"(?:tooth|fdi)?[ _-]*" + _FDI.pattern, name.strip().lower())
-        if not match:
-            return None
-        found.append(int(match[1]))
-    return tuple(found) if found and len(set(found)) == len(found) else None
 
 
 def one_per_tooth(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:

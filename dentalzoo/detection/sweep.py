@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from dentalzoo.data.teeth import TEETH, tooth_numbers
 from dentalzoo.detection import scores as measures
 from dentalzoo.detection.inference import Detector, has_raw
 from dentalzoo.detection.matching import Case, Matches
-from dentalzoo.detection.postprocessing import TEETH, suppress_at, tooth_numbers
+from dentalzoo.detection.postprocessing import suppress_at
 
 NMS_IOUS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # those of the article's configurations, and one more
 LIMITS = (1, 2, 4, 8, 16, TEETH)  # boxes of a class in a picture: ours

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.augment import Augment, albumentations, black_patches
+from dentalzoo.data.phantoms import panoramic
 
 
 def sample(boxes):
@@ -55,3 +56,86 @@ def test_black_patches_leave_boxes_alone():
     assert 3 < np.mean(shares) <= 5.5 and max(shares) <= 10
     np.testing.assert_array_equal(dark(ONE, 0, 7)["image"], dark(ONE, 0, 7)["image"])
     assert ONE["image"].min() == pytest.approx(10)
+
+
+# ---- tooth numbers -------------------------------------------------------------------------------
+
+
+def film_of_teeth(seed=5):
+    """A drawn film, with a box for each tooth, and the numbers that occur with their mirrors."""
+    film = panoramic(seed, 128, 256)
+    numbers = [number for number in np.unique(film.teeth).tolist() if number]
+    names = sorted({*numbers, *(n + 10 if n // 10 % 2 else n - 10 for n in numbers)})
+    boxes, classes = np.zeros((40, 4), np.float32), np.zeros(40, np.int32)
+    for row, number in enumerate(numbers):
+        places = np.argwhere(film.teeth == number)
+        boxes[row] = np.concatenate([places.min(0), places.max(0) + 1]) / (128, 256, 128, 256)
+        classes[row] = 1 + names.index(number)
+    image = np.repeat(film.image[..., None], 3, -1)
+    return {"image": image, "boxes": boxes, "classes": classes}, tuple(map(str, names))
+
+
+def numbers_of(made, names):
+    """Number of each tooth -> centre (y, x) of its box."""
+    boxes, classes = made["boxes"], made["classes"]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return {int(names[c - 1]): p for c, p in zip(classes, centres, strict=True) if c}
+
+
+def mirror_image(number):
+    return number + 10 if number // 10 % 2 else number - 10
+
+
+@pytest.mark.parametrize(
+    ("flips", "swapped", "place"),
+    [
+        (["HorizontalFlip"], True, lambda y, x: (y, 1 - x)),
+        (["VerticalFlip"], True, lambda y, x: (1 - y, x)),
+        (["HorizontalFlip", "VerticalFlip"], False, lambda y, x: (1 - y, 1 - x)),
+        ([], False, lambda y, x: (y, x)),
+    ],
+)
+def test_tooth_numbers_change_sides_in_a_mirror_alone(flips, swapped, place):
+    sample, names = film_of_teeth()
+    patches = black_patches(count=3)  # neither moves nor mirrors anything
+    flip = Augment(lambda: [*(getattr(albumentations(), f)(p=1.0) for f in flips), patches],
+                   classes=names)  # fmt: skip
+    before, after = numbers_of(sample, names), numbers_of(flip(sample, 0, 0), names)
+    assert len(before) > 20
+    expected = {(mirror_image(n) if swapped else n): place(*p) for n, p in before.items()}
+    assert after.keys() == expected.keys()
+    for number, point in expected.items():
+        np.testing.assert_allclose(after[number], point, atol=1e-5)
+
+
+def test_a_film_flipped_left_to_right_is_that_of_a_mouth():
+    """Where the patient's right is on the left, the midline divides 11..18 from 21..28."""
+    sample, names = film_of_teeth()
+    flip = Augment(lambda: [albumentations().HorizontalFlip(p=1.0)], classes=names)
+    for made in (sample, flip(sample, 0, 0)):
+        found = numbers_of(made, names)
+        right = [x for number, (_, x) in found.items() if number // 10 in (1, 4)]
+        left = [x for number, (_, x) in found.items() if number // 10 in (2, 3)]
+        assert max(right) < min(left) + 0.03
+
+
+def test_turning_and_enlarging_mirrors_nothing():
+    sample, names = film_of_teeth()
+    move = Augment(lambda: [albumentations().Affine(scale=(1.5, 2), rotate=(-180, 180), p=1.0)],
+                   classes=names)  # fmt: skip
+    for index in range(10):
+        made = numbers_of(move(sample, 0, index), names)
+        assert made.keys() <= numbers_of(sample, names).keys()
+
+
+@pytest.mark.parametrize("names", [("11", "12", "22"), ("0", "11", "21")])
+def test_numbers_without_their_mirror_image_are_not_flipped(names, caplog):
+    caplog.set_level("INFO")
+    A = albumentations()
+    flip = Augment(lambda: [A.HorizontalFlip(p=1.0), A.VerticalFlip(p=1.0)], classes=names)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("pictures are not flipped")
+    assert repr(names[0]) in caplog.messages[0]
+    made = flip(ONE, 0, 0)
+    for key, value in ONE.items():
+        np.testing.assert_array_equal(made[key], value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import dentalzoo as dz
-from dentalzoo.data.images import read_image
+from dentalzoo.data.images import read_image, write_png
 from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
@@ -401,6 +402,25 @@ def test_a_flip_moves_boxes_with_the_picture(films):
                         seen.add((across, down))
     # Each flip comes without the other: their draws are not one and the same.
     assert seen == {(a, b) for a in (False, True) for b in (False, True)}
+
+
+def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
+    """Two teeth of the patient's right: on a flipped film they are on the other side."""
+    names = ("11", "16", "21", "26")
+    write_png(tmp_path / "images" / "film.png", film())
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "film.txt").write_text("1 0.15 0.35 0.1 0.3\n0 0.40 0.35 0.1 0.3\n")
+    (tmp_path / "classes.json").write_text(json.dumps(names))
+    config = dataclasses.replace(TINY, classes=names, augmentation="paper", batch_size=1)
+    data = paper.make_dataset(tmp_path, None, config, training=True, epochs=range(12))
+    seen = set()
+    for batch in data:
+        (first, second), found = batch["boxes"].numpy()[0, :2, 1], batch["classes"].numpy()[0, :2]
+        across = first > second
+        down = batch["boxes"].numpy()[0, 0, 0] > 0.4
+        assert found.tolist() == ([4, 3] if across != down else [2, 1])
+        seen.add((bool(across), bool(down)))
+    assert len(seen) == 4
 
 
 def test_data_without_the_classes_is_refused(films):

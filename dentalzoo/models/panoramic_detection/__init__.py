@@ -321,19 +321,12 @@ def make_dataset(
         fingerprint=(found.fingerprint, config.input_size, config.classes, config.max_boxes),
     )
     transforms = AUGMENTATIONS[config.augmentation] if training else None
-    if transforms and any(name.isdigit() for name in config.classes):
-        log.info("classes are tooth numbers: pictures are not flipped, left would become right")
-        flipped = transforms
-
-        def transforms():
-            return [t for t in flipped() if not type(t).__name__.endswith("Flip")]
-
     return batches(
         samples,
         config.batch_size,
         epochs=epochs,
         shuffle=training,
-        augment=Augment(transforms, seed) if transforms else None,
+        augment=Augment(transforms, seed, config.classes) if transforms else None,
         finish=lambda batch: {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0},
         seed=seed,
         devices=devices,
