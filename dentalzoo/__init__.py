@@ -13,6 +13,7 @@ from dentalzoo.registry import build as build
 from dentalzoo.registry import configure as configure
 from dentalzoo.registry import info as info
 from dentalzoo.registry import list_models as list_models
+from dentalzoo.tasks import compare as compare
 from dentalzoo.tasks import enlarge as enlarge
 from dentalzoo.tasks import evaluate as evaluate
 from dentalzoo.tasks import generate as generate

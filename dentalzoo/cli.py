@@ -134,6 +134,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
+    add = command("compare", _compare, "measure two bundles on the same data", as_json=True)
+    add.add_argument("bundle")
+    add.add_argument("other")
+    add.add_argument("--data", required=True)
+    add.add_argument("--split", help="train, val or test; all pictures where not given")
+    add.add_argument("--out", required=True, help="folder for comparison.json and the charts")
+    add.add_argument("--score-threshold", type=float, help="of both, from which on boxes count")
+    add.add_argument("--seed", type=int, help="of the interval")
+
     add = command("predict", _predict, "apply a bundle to pictures")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
@@ -327,6 +336,28 @@ def _evaluate(options):
     if options.record:
         tasks.record(bundle, report)
     lines = [f"{key:24} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
+    _show(options, report, "\n".join(lines))
+
+
+def _compare(options):
+    report = dz.compare(
+        options.bundle,
+        options.other,
+        options.data,
+        split=options.split,
+        out=options.out,
+        score_threshold=options.score_threshold,
+        seed=options.seed,
+    )
+    rows = {"": report["bundles"]} | {
+        key: ["none" if value is None else f"{value:.4f}" for value in both]
+        for key, both in report["headline"].items()
+    }
+    width = max(map(len, report["bundles"]))
+    lines = [f"{key:24} {'  '.join(w.rjust(width) for w in row)}" for key, row in rows.items()]
+    if report["difference"]:
+        shown = ", ".join(f"{key} {value:.4f}" for key, value in report["difference"].items())
+        lines.append(f"{'difference':24} {shown}")
     _show(options, report, "\n".join(lines))
 
 

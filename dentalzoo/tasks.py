@@ -64,6 +64,31 @@ def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
     return _call("evaluate", bundle, data, **options)
 
 
+def compare(
+    bundle: Bundle | str | Path, other: Bundle | str | Path, data: str | Path, **options
+) -> dict:
+    """Measures two bundles of one task on the same data, side by side.
+
+    Args:
+        bundle, other: loaded bundles, names or folders.
+        data: a folder in a layout of docs/data_formats.md.
+        options: `split`, `out`, `score_threshold` and `seed` of `dentalzoo.detection.compare`.
+
+    Returns:
+        The task's report, as written to `out`/comparison.json.
+
+    Raises:
+        DentalzooError: no such bundle, two that do not compare, no readable data.
+    """
+    bundles = [b if isinstance(b, Bundle) else load(b) for b in (bundle, other)]
+    tasks = [b.metadata["task"] for b in bundles]
+    if tasks[0] != tasks[1]:
+        raise DentalzooError(
+            f"two bundles of one task were expected. Received: {tasks[0]} and {tasks[1]}"
+        )
+    return _call("compare", *bundles, data, **options)
+
+
 def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
     """Applies a bundle to files and folders and writes one result per picture.
 

@@ -924,6 +924,35 @@ def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
     )
 
 
+def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
+    from dentalzoo import tasks
+
+    class Of(StandIn):
+        def __init__(self, task):
+            super().__init__()
+            self.metadata["task"] = task
+
+    bundles = {"one": StandIn(), "other": StandIn(CLASSES[::-1])}
+    bundles |= {"masks": Of("segmentation"), "more_masks": Of("segmentation")}
+    monkeypatch.setattr(tasks, "load", bundles.get)
+    monkeypatch.setattr(tasks, "Bundle", StandIn)
+    words = ["--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(["compare", "one", "other", *words, "--score-threshold", "0.65", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [r["score_threshold"] for r in report["reports"]] == [0.65, 0.65]
+    assert main(["compare", "one", "other", *words]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)"]
+    both = [f"{value:.4f}" for value in report["headline"]["voc_map"]]
+    assert ["voc_map", *both] in [line.split() for line in shown]
+    assert shown[-1].startswith("difference ")
+    assert main(["compare", "one", "masks", *words]) == 2
+    assert "of one task were expected. Received: detection and segm" in capsys.readouterr().err
+    assert main(["compare", "masks", "more_masks", *words]) == 2
+    assert "compare is for bundles of another task" in capsys.readouterr().err
+
+
 # ---- real films ----------------------------------------------------------------------------------
 
 
