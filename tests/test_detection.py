@@ -893,6 +893,29 @@ def test_boxes_beyond_the_border_and_crowds_of_them_are_drawn(size):
     assert drawn.shape == (*size, 3) and drawn.any()
 
 
+@pytest.mark.parametrize("size", [(128, 256), (300, 620), (1400, 2900)])
+def test_names_hide_no_box_on_small_pictures_either(size):
+    boxes = np.array(
+        [(r / 5, c / 8, r / 5 + 0.1, c / 8 + 0.06) for r in range(5) for c in range(8)]
+    )
+    classes, scores = np.arange(40) % 3 + 1, np.linspace(1, 0.5, 40)
+    picture = np.full(size, 100, np.uint8)
+    plain = overlay(picture, boxes, classes, ("", "", ""))
+    named = (overlay(picture, boxes, classes, CLASSES, scores) != plain).any(-1)
+    assert named.any()
+    edges = np.rint(boxes * [*size, *size]).astype(int)
+    hidden = [named[top:bottom, left:right].mean() for top, left, bottom, right in edges]
+    assert max(hidden) < 0.25 and np.mean(hidden) < 0.1
+
+
+def test_a_name_that_does_not_fit_gives_way_to_the_score():
+    picture, box = np.full((40, 60), 100, np.uint8), np.float32([[0.4, 0.4, 0.6, 0.6]])
+    alone = overlay(picture, box, np.array([1]), [""], np.array([0.9]))
+    named = overlay(picture, box, np.array([1]), ["a long name"], np.array([0.9]))
+    np.testing.assert_array_equal(named, alone)
+    assert (alone != 100).any(-1).sum() > 100
+
+
 # ---- the command ---------------------------------------------------------------------------------
 
 

@@ -16,7 +16,8 @@ from dentalzoo.segmentation.drawing import PANEL, fit, font, palette, sheet
 _GREY, _DARK, _LIGHT = (190, 190, 190), (20, 20, 20), (255, 255, 255)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _LINE, _TEXT = 250, 45  # parts of a picture's shorter side; ours
-_LEAST_TEXT = 11  # pixels
+_LEAST_TEXT = 9  # pixels
+_HIDDEN = 0.25  # part of a box that a text may cover; ours
 _LEGEND = 8  # classes that a line of the sheets holds
 
 
@@ -29,7 +30,9 @@ def overlay(
 ) -> np.ndarray:
     """A picture with boxes in the colours of their classes, and beside them names and scores.
 
-    The best boxes are named first; a name that would cover another is left out, its box is not.
+    The best boxes are named first. A text lies outside of its box where it can, covers no other
+    text and little of any box. On a small picture it is the score alone where the name does not
+    fit, and is left out where that does not either; its box is not.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8.
@@ -41,13 +44,11 @@ def overlay(
     Returns:
         (H, W, 3) uint8.
     """
-    texts = [names[label - 1] for label in classes]
-    if scores is not None:
-        texts = [f"{text} {score:.2f}".strip() for text, score in zip(texts, scores, strict=True)]
+    texts = [""] * len(classes) if scores is None else [f"{score:.2f}" for score in scores]
     return _drawn(
         image,
         [
-            _Mark(box, palette()[label], text)
+            _Mark(box, palette()[label], f"{names[label - 1]} {text}".strip(), text)
             for box, label, text in zip(boxes, classes, texts, strict=True)
         ],
     )
@@ -150,11 +151,12 @@ def _errors(film, case: Case, outcome: Outcome, names: Sequence[str]) -> np.ndar
 
 @dataclass(frozen=True)
 class _Mark:
-    """A box (4,) in [0, 1] with its colour and text."""
+    """A box (4,) in [0, 1] with its colour, its text, and a shorter one for where that is long."""
 
     box: np.ndarray
     colour: tuple[int, int, int]
     text: str = ""
+    short: str = ""
     dashed: bool = False
     thin: bool = False
 
@@ -168,21 +170,21 @@ def _drawn(image: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
     width, height = canvas.size
     line = max(1, round(min(width, height) / _LINE))
     letters = font(max(_LEAST_TEXT, round(min(width, height) / _TEXT)))
-    for mark in reversed(marks):
-        place = _pixels(mark.box, width, height)
+    places = [_pixels(mark.box, width, height) for mark in marks]
+    for mark, place in reversed(list(zip(marks, places, strict=True))):
         if mark.dashed:
             _dash(draw, place, mark.colour, line)
         else:
             draw.rectangle(place, outline=mark.colour, width=1 if mark.thin else line)
     taken = []
-    for mark in marks:
-        place = _pixels(mark.box, width, height)
-        label = _free(place, mark.text, letters, canvas.size, taken) if mark.text else None
+    for mark, place in zip(marks, places, strict=True):
+        texts = [text for text in dict.fromkeys((mark.text, mark.short)) if text]
+        label, text = _free(place, texts, letters, canvas.size, taken, places)
         if label:
             taken.append(label)
             draw.rectangle(label, fill=mark.colour)
             ink = _DARK if np.dot(mark.colour, _LUMA) > 110 else _LIGHT
-            draw.text((label[0] + 2, label[1] + 1), mark.text, ink, letters)
+            draw.text((label[0] + 2, label[1] + 1), text, ink, letters)
     return np.asarray(canvas)
 
 
@@ -208,30 +210,41 @@ def _pixels(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, in
     return left, top, max(left, right), max(top, bottom)
 
 
-def _free(place, text: str, letters, size: tuple[int, int], taken: Sequence[tuple]):
-    """Where a text hides no other and lies in the picture: above its box, below, or inside it."""
+def _free(place, texts: Sequence[str], letters, size: tuple[int, int], taken, boxes):
+    """Where a text hides no other and the least of the boxes, and which one of the texts.
+
+    Above its box, below, beside or inside it; (None, "") where it would hide too much.
+    """
     left, top, right, bottom = place
-    wide = round(letters.getlength(text)) + 4
     high = sum(letters.getmetrics()) + 2
-    start = max(0, min(left, size[0] - wide))
-    end = max(0, min(right - wide + 1, size[0] - wide))
-    for x, y in (
-        (start, top - high),
-        (start, bottom + 1),
-        (end, top - high),
-        (end, bottom + 1),
-        (start, top),
-        (start, bottom - high),
-    ):
-        label = (x, y, x + wide, y + high - 1)
-        if y < 0 or label[3] >= size[1]:
-            continue
-        if not any(
-            label[0] <= other[2]
-            and other[0] <= label[2]
-            and label[1] <= other[3]
-            and other[1] <= label[3]
-            for other in taken
+    best, least = (None, ""), _HIDDEN
+    for text in texts:
+        wide = round(letters.getlength(text)) + 4
+        start = max(0, min(left, size[0] - wide))
+        end = max(0, min(right - wide + 1, size[0] - wide))
+        for x, y in (
+            (start, top - high),
+            (start, bottom + 1),
+            (end, top - high),
+            (end, bottom + 1),
+            (right + 1, top),
+            (left - wide, top),
+            (start, top),
+            (start, bottom - high),
         ):
-            return label
-    return None
+            label = (x, y, x + wide - 1, y + high - 1)
+            inside = min(x, y) >= 0 and label[2] < size[0] and label[3] < size[1]
+            if not inside or (taken and _covered(label, taken).any()):
+                continue
+            hidden = _covered(label, boxes).max()
+            if hidden < least:
+                best, least = (label, text), hidden
+    return best
+
+
+def _covered(label, boxes) -> np.ndarray:
+    """The part of each box (N, 4) that a label covers, (N,) in [0, 1]; ends are inclusive."""
+    boxes = np.array(boxes)
+    low, high = np.maximum(boxes[:, :2], label[:2]), np.minimum(boxes[:, 2:], label[2:])
+    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
+    return np.maximum(high - low + 1, 0).prod(1) / areas
