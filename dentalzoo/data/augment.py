@@ -90,7 +90,8 @@ class Augment:
         return {**sample, **self._local.compose(**paired)}
 
     def _with_boxes(self, sample: dict) -> dict:
-        rows = sample["classes"] > 0
+        sides = sample["boxes"][:, 2:] - sample["boxes"][:, :2]
+        rows = (sample["classes"] > 0) & (sides > 0).all(1)  # Albumentations refuses an empty box
         height, width = sample["image"].shape[:2]
         made = self._local.compose(
             image=sample["image"],

@@ -44,6 +44,16 @@ def test_a_picture_without_boxes_stays_one():
     assert not made["classes"].any() and not made["boxes"].any()
 
 
+def test_a_box_beyond_the_border_is_cut_and_one_without_an_area_is_none():
+    made = Augment(lambda: [albumentations().VerticalFlip(p=1.0)])(
+        sample([(0.5, 0.5, 1.001, 1.0000002, 2), (0.3, 0.2, 0.3, 0.4, 1), (0.1, 0.1, 0.2, 0.2, 3)]),
+        0,
+        0,
+    )
+    assert made["classes"].tolist() == [2, 3, 0, 0, 0, 0]
+    np.testing.assert_allclose(made["boxes"][0], [0, 0.5, 0.5, 1], atol=1e-6)
+
+
 def test_black_patches_leave_boxes_alone():
     dark = Augment(lambda: [black_patches(count=10, probability=0.5, size=0.1)], seed=1)
     shares = []

@@ -84,6 +84,13 @@ def test_every_anchor_has_an_output():
         } or model.output_shape == [(None, number, len(config.classes)), (None, number, 4)]
 
 
+def test_a_pyramid_wants_sizes_that_its_last_level_divides():
+    assert dz.configure(NAME, "tiny", input_size=(96, 160)).input_size == (96, 160)
+    with pytest.raises(dz.DentalzooError, match="input_size.*Received"):
+        dz.configure(NAME, "tiny", input_size=(80, 160))
+    assert dz.configure(NAME, input_size=(301, 299)).input_size == (301, 299)
+
+
 # ---- anchors and losses --------------------------------------------------------------------------
 
 
@@ -148,6 +155,42 @@ def test_the_losses_have_their_closed_form():
     share = np.where(wanted == 0, 0.75 * 4, np.where(wanted > 0, 0.75 * 3 + 0.25, 0))
     expected = 0.25 * np.log(2) * share.sum(1).mean() / np.maximum((wanted > 0).sum(1), 1).mean()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["focal", "hard_negatives"])
+@pytest.mark.parametrize("found", [0, 1], ids=["no film has a finding", "one film has one"])
+def test_films_without_findings_have_a_finite_loss(loss, found):
+    import tensorflow as tf
+
+    config = dataclasses.replace(TINY, loss=loss)
+    detector = paper.build_model(config)
+    batch = paper.example_batch(config)
+    batch["classes"][found:] = 0
+    batch["boxes"][found:] = 0
+    with tf.GradientTape() as tape:
+        loss = detector.compute_loss(y=batch, y_pred=detector(batch["image"], training=True))
+    kernels = [variable.value for variable in detector.trainable_variables]
+    gradients = tape.gradient(loss, kernels)
+    assert np.isfinite(loss) and loss > 0
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_class_is_the_output_below_its_number():
+    """0 is no class of ours and the background of the model garden's."""
+    config = dataclasses.replace(TINY, weight_decay=0.0)
+    detector = paper.build_model(config)
+    batch = paper.example_batch(config)
+    for number in (1, 4):
+        batch["classes"][:, 0] = number
+        y = {key: batch[key] for key in ("boxes", "classes")}
+        wanted, codes = anchor_ops.label(detector.labeler, detector.anchors, *y.values())
+        losses = []
+        for output in range(4):
+            logits = np.full((*wanted.shape, 4), -6, np.float32)
+            logits[np.asarray(wanted) > 0, output] = 6
+            y_pred = {"classes": logits, "boxes": codes}
+            losses.append(float(detector.compute_loss(y=y, y_pred=y_pred)))
+        assert np.argmin(losses) == number - 1
 
 
 # ---- the model garden in Keras 3 -----------------------------------------------------------------
@@ -275,6 +318,26 @@ def same(found, expected):
     assert found.keys() == expected.keys() and len(found["boxes"]) == 100
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, atol=1e-5)
+
+
+def test_outputs_become_classes_from_1_and_rows_that_count():
+    """Of a network that finds the last class at one anchor and the first at another."""
+    import tensorflow as tf
+
+    number = len(anchor_ops.make_anchors(TINY))
+    logits = np.full((1, number, 4), -20, np.float32)
+    logits[0, 0, 3], logits[0, number - 1, 0] = 3, 2
+
+    def network(images):
+        one = tf.ones([tf.shape(images)[0], 1, 1])
+        return {"classes": one * logits, "boxes": one * np.zeros((1, number, 4), np.float32)}
+
+    detect = paper.signatures(network, TINY)["detect"]
+    found = detect(tf.zeros((2, 20, 30, 1), tf.uint8))
+    assert found["num"].shape == (2,) and found["num"].numpy().tolist() == [2, 2]
+    assert found["classes"].numpy()[1, :3].tolist() == [4, 1, 0]
+    anchors = np.clip(anchor_ops.make_anchors(TINY), 0, 1)
+    np.testing.assert_allclose(found["boxes"][0, :2], anchors[[0, -1]], atol=1e-6)
 
 
 @pytest.mark.parametrize(  # grey, with alpha, colour, with alpha
