@@ -1,7 +1,6 @@
-"""The `dentalzoo` command: one sub-command per public function, no logic."""
+"""The `dentalzoo` command: one sub-command per public function, see `commands`."""
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 
 import dentalzoo as dz
-from dentalzoo import registry
+from dentalzoo import commands
 from dentalzoo.distribute import STRATEGIES
 from dentalzoo.errors import DentalzooError
 from dentalzoo.storage import STORAGE
@@ -81,23 +80,23 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dentalzoo", description="Published models for dental imaging.")
     parser.add_argument("--version", action="version", version=dz.__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    words = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name, run, text, *, as_json=False):
-        made = commands.add_parser(name, help=text, description=text)
-        made.set_defaults(run=run)
+    def command(name, text, *, as_json=False):
+        made = words.add_parser(name, help=text, description=text)
+        made.set_defaults(run=getattr(commands, f"do_{name}"))
         if as_json:
             made.add_argument("--json", action="store_true", help="one JSON object on stdout")
         return made
 
-    add = command("list", _list, "the models of the zoo", as_json=True)
+    add = command("list", "the models of the zoo", as_json=True)
     add.add_argument("--task", help="only those of this task")
     add.add_argument("--markdown", action="store_true", help="the table of the README")
 
-    add = command("info", _info, "what is known about a model", as_json=True)
+    add = command("info", "what is known about a model", as_json=True)
     add.add_argument("name")
 
-    add = command("train", _train, "train a model and write a bundle")
+    add = command("train", "train a model and write a bundle")
     add.add_argument("name")
     add.add_argument("--data", required=True, help="folder of annotated pictures")
     add.add_argument("--out", required=True, help="folder of the run")
@@ -116,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
     add.add_argument("--storage", choices=STORAGE, default="float32")
 
-    add = command("evaluate", _evaluate, "measure a bundle on annotated data", as_json=True)
+    add = command("evaluate", "measure a bundle on annotated data", as_json=True)
     add.add_argument("bundle")
     add.add_argument("--data", required=True)
     add.add_argument("--split", help="train, val or test; all pictures where not given")
@@ -134,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
 
-    add = command("compare", _compare, "measure two bundles on the same data", as_json=True)
+    add = command("compare", "measure two bundles on the same data", as_json=True)
     add.add_argument("bundle")
     add.add_argument("other")
     add.add_argument("--data", required=True)
@@ -143,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--score-threshold", type=float, help="of both, from which on boxes count")
     add.add_argument("--seed", type=int, help="of the interval")
 
-    add = command("predict", _predict, "apply a bundle to pictures")
+    add = command("predict", "apply a bundle to pictures")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
     add.add_argument("--out", required=True)
@@ -156,19 +155,19 @@ def _parser() -> argparse.ArgumentParser:
         "--vott", type=int, nargs="+", choices=(1, 2), help="also a project of VoTT 1 or 2"
     )
 
-    add = command("generate", _generate, "write new pictures that a bundle draws")
+    add = command("generate", "write new pictures that a bundle draws")
     add.add_argument("bundle")
     add.add_argument("--out", required=True)
     add.add_argument("--count", type=int)
     add.add_argument("--seed", type=int)
 
-    add = command("overlay", _overlay, "put the defects of several pictures onto one")
+    add = command("overlay", "put the defects of several pictures onto one")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE")
     add.add_argument("--out", required=True)
     add.add_argument("--weights", type=float, nargs="+", help="a number for each picture")
 
-    add = command("enlarge", _enlarge, "make a data set of overlays of a data set's pictures")
+    add = command("enlarge", "make a data set of overlays of a data set's pictures")
     add.add_argument("bundle")
     add.add_argument("--data", required=True, help="folder of pictures with masks")
     add.add_argument("--out", required=True)
@@ -179,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--noise", type=float, help="on the latent vectors, of sums and means alone")
     add.add_argument("--seed", type=int)
 
-    add = command("export", _export, "write a run or a bundle as a bundle, anew")
+    add = command("export", "write a run or a bundle as a bundle, anew")
     add.add_argument("bundle")
     add.add_argument("--out", required=True)
     add.add_argument("--tag", help="<training data>_v<N>")
@@ -194,10 +193,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.add_argument("--pictures", nargs="+", default=[], help="sheets that the card shows")
 
-    add = command("verify", _verify, "compare a bundle's files with their SHA-256", as_json=True)
+    add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle")
 
-    add = command("check", _check, "read annotated data and say what is wrong", as_json=True)
+    add = command("check", "read annotated data and say what is wrong", as_json=True)
     add.add_argument("data")
     add.add_argument("--split")
     add.add_argument("--num-classes", type=int, default=1, help="of the masks")
@@ -213,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
     )
 
-    add = command("records", _records, "write pictures with boxes as TFRecord files")
+    add = command("records", "write pictures with boxes as TFRecord files")
     add.add_argument("data", help="folder of pictures with boxes")
     add.add_argument("out", help="folder of the records; a part of them is gone on with")
     add.add_argument("--classes", nargs="+", help="only these, numbered from 1 in this order")
@@ -222,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--shards", type=int, default=8, help="files of each split")
     add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
 
-    add = command("phantoms", _phantoms, "draw pictures with exact labels, for trials and tests")
+    add = command("phantoms", "draw pictures with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
     add.add_argument("--kind", choices=("films", "teeth", "defects"), default="films")
     add.add_argument("--count", type=int, default=20)
@@ -242,226 +241,3 @@ def _add_box_options(add) -> None:
         choices=("single", "ordered"),
         help="one box for each tooth number",
     )
-
-
-def _box_options(options) -> dict:
-    return {
-        key: getattr(options, key)
-        for key in ("score_threshold", "nms_iou", "max_per_class", "teeth")
-    }
-
-
-def _pairs(words: Sequence[str]) -> dict[str, str]:
-    for word in words:
-        if "=" not in word:
-            raise DentalzooError(f"settings are given as KEY=VALUE. Received: {word!r}")
-    return dict(word.split("=", 1) for word in words)
-
-
-def _show(options, content, text: str | None = None) -> None:
-    as_text = text is not None and not options.json
-    print(text if as_text else json.dumps(content, indent=2))
-
-
-def _list(options):
-    entries = {name: registry.ZOO[name] for name in dz.list_models(options.task)}
-    rows = [{"name": name, **entry._asdict()} for name, entry in entries.items()]
-    if options.markdown:
-        print(registry.markdown_table())
-        return
-    width = max(map(len, entries))
-    lines = [f"{name:{width}}  {entry.task:13} {entry.summary}" for name, entry in entries.items()]
-    _show(options, {"models": rows}, "\n".join(lines))
-
-
-def _info(options):
-    content = dz.info(options.name)
-    text = "\n".join(
-        [
-            f"{content['name']}: {content['summary']}",
-            *(f"{key:13} {content[key]}" for key in ("paper", "inputs", "outputs")),
-            f"{'use':13} {content['intended_use']}",
-            *(
-                f"{'variant':13} {name}: {', '.join(f'{k}={v!r}' for k, v in config.items())}"
-                for name, config in content["variants"].items()
-            ),
-            *(
-                f"{'pretrained':13} {name}: {weights['data']}"
-                for name, weights in content["pretrained"].items()
-            ),
-        ]
-    )
-    _show(options, content, text)
-
-
-def _train(options):
-    overrides = _pairs(options.set)
-    for key in ("epochs", "batch_size", "encoder_weights"):
-        if getattr(options, key) is not None:
-            overrides[key] = getattr(options, key)
-    bundle = dz.train(
-        options.name,
-        options.data,
-        options.out,
-        options.variant,
-        strategy=options.strategy,
-        seed=options.seed,
-        mixed_precision=options.mixed_precision,
-        resume=options.resume,
-        init=options.init,
-        storage=options.storage,
-        cache=options.cache,
-        **overrides,
-    )
-    print(bundle.path)
-
-
-def _evaluate(options):
-    from dentalzoo import tasks
-
-    bundle = dz.load(options.bundle)
-    report = dz.evaluate(
-        bundle,
-        options.data,
-        split=options.split,
-        out=options.out,
-        threshold=options.threshold,
-        count=options.count,
-        seed=options.seed,
-        samples=options.samples,
-        crops=options.crops,
-        sweep=options.sweep,
-        **_box_options(options),
-    )
-    if options.record:
-        tasks.record(bundle, report)
-    lines = [f"{key:24} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
-    _show(options, report, "\n".join(lines))
-
-
-def _compare(options):
-    report = dz.compare(
-        options.bundle,
-        options.other,
-        options.data,
-        split=options.split,
-        out=options.out,
-        score_threshold=options.score_threshold,
-        seed=options.seed,
-    )
-    rows = {"": report["bundles"]} | {
-        key: ["none" if value is None else f"{value:.4f}" for value in both]
-        for key, both in report["headline"].items()
-    }
-    width = max(map(len, report["bundles"]))
-    lines = [f"{key:24} {'  '.join(w.rjust(width) for w in row)}" for key, row in rows.items()]
-    if report["difference"]:
-        shown = ", ".join(f"{key} {value:.4f}" for key, value in report["difference"].items())
-        lines.append(f"{'difference':24} {shown}")
-    _show(options, report, "\n".join(lines))
-
-
-def _predict(options):
-    report = dz.predict(
-        options.bundle,
-        options.inputs,
-        options.out,
-        overlay=options.overlay,
-        threshold=options.threshold,
-        vott=options.vott,
-        **_box_options(options),
-    )
-    return _told(report, options.out)
-
-
-def _generate(options):
-    report = dz.generate(options.bundle, options.out, count=options.count, seed=options.seed)
-    return _told(report, options.out)
-
-
-def _overlay(options):
-    report = dz.overlay(options.bundle, options.inputs, options.out, weights=options.weights)
-    return _told(report, options.out)
-
-
-def _enlarge(options):
-    report = dz.enlarge(
-        options.bundle,
-        options.data,
-        options.out,
-        count=options.count,
-        split=options.split,
-        sizes=options.sizes,
-        keep=options.keep,
-        noise=options.noise,
-        seed=options.seed,
-    )
-    return _told(report, options.out)
-
-
-def _told(report, out: str) -> int:
-    print(f"{report.written} written to {out}, {len(report.failed)} failed")
-    return 1 if report.failed else 0
-
-
-def _export(options):
-    from dentalzoo.bundle import reexport
-
-    data = _pairs(options.about_data)
-    made = reexport(
-        options.bundle, options.out, options.tag, options.storage, data, options.pictures
-    )
-    print(made.path)
-
-
-def _verify(options):
-    report = dz.verify(options.bundle)
-    text = f"{report['bundle']}: {report['files']} files, {report['bytes']} bytes, all as listed"
-    _show(options, report, text)
-
-
-def _check(options):
-    from dentalzoo.data.boxes import check_boxes
-    from dentalzoo.data.masks import check_folder
-    from dentalzoo.data.pictures import check_pictures
-
-    if options.boxes and (options.pictures or options.crops):
-        raise DentalzooError("--boxes goes without --pictures and --crops. Received: both")
-    if options.boxes:
-        report = check_boxes(options.data, options.split)
-    elif options.pictures or options.crops:
-        report = check_pictures(options.data, options.split, crops=options.crops)
-    else:
-        report = check_folder(options.data, options.split, options.num_classes)
-    lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
-    _show(options, report, "\n".join(lines))
-    return 1 if report["skipped"] or report["duplicates"] else 0
-
-
-def _records(options):
-    from dentalzoo.data.record_writer import write_records
-
-    report = write_records(
-        options.data,
-        options.out,
-        classes=options.classes,
-        clahe=options.clahe,
-        skip_empty=options.skip_empty,
-        shards=options.shards,
-        quality=options.quality,
-    )
-    return _told(report, options.out)
-
-
-def _phantoms(options):
-    from dentalzoo.data import phantoms
-
-    write, size = {
-        "films": (phantoms.write_panoramic_dataset, (512, 1024)),
-        "teeth": (phantoms.write_tooth_photos, (64,)),
-        "defects": (phantoms.write_defect_dataset, (64,)),
-    }[options.kind]
-    if options.size and len(options.size) != len(size):
-        words = "height and width" if len(size) == 2 else "one number, the side"
-        raise DentalzooError(f"--size of {options.kind} is {words}. Received: {options.size}")
-    print(write(options.out, options.count, options.seed, *(options.size or size)))
