@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,6 +52,24 @@ class BrightIsTooth(StandIn):
         return {"mask": (image > 120).astype(np.uint8), "probabilities": np.float32(image / 255)}
 
 
+class BrightIsMetal(StandIn):
+    """Each bright spot is a restoration, of a score that grows with its size."""
+
+    def __init__(self):
+        config = {"classes": ["restoration", "endodontic", "implant"], "operating_threshold": 0.1}
+        super().__init__("panoramic_detection", "drawn_films_v1", "detection", config)
+
+    def detect(self, image):
+        _, _, spots, _ = cv2.connectedComponentsWithStats(np.uint8(image[..., 0] > 220))
+        left, top, width, height, area = spots[1:].T
+        boxes = np.stack([top, left, top + height, left + width], 1) / (2 * image.shape[:2])
+        scores = np.float32(area / (50 + area))
+        order = np.argsort(-scores, kind="stable")
+        classes = np.ones(len(area), np.int32)
+        return {"boxes": boxes[order], "scores": scores[order], "classes": classes,
+                "num": len(area)}  # fmt: skip
+
+
 class Coarse(StandIn):
     """An autoencoder whose code is the picture at a quarter of its size."""
 
@@ -88,6 +107,7 @@ class Coarse(StandIn):
 
 STAND_INS = {
     "panoramic_unet.panoramic_teeth_v1": BrightIsTooth(),
+    "panoramic_detection.drawn_films_v1": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
     "defect_overlay_vae.drawn_defects_v1": Coarse(
         "defect_overlay_vae", "drawn_defects_v1", "overlay", 32, 1
@@ -132,7 +152,7 @@ class Reader(HTMLParser):
 def test_all_pictures_of_the_page_are_there(page):
     reader = Reader((page / "index.html").read_text())
     assert reader.open == []
-    assert len(reader.pictures) == 3 * 3 + 4 + 3  # the first run's fourth film is not on it
+    assert len(reader.pictures) == 3 * 3 + 3 * 2 + 4 + 3  # the first run's fourth film is not on it
     assert all(picture["alt"] for picture in reader.pictures)
     for link in reader.links:
         assert not re.match(r"\w+:|/", link), link
@@ -156,6 +176,22 @@ def test_the_table_is_the_evaluation(page):
         assert int(words[place + 3]) >= 0  # ms
     place = words.index("mean")
     assert words[place + 1] == f"{report['mean']['dice']:.3f}"
+
+
+def test_the_table_of_findings_is_the_evaluation(page):
+    report = json.loads((page / "panoramic_detection" / "evaluation.json").read_text())
+    words = Reader((page / "index.html").read_text()).words
+    rows = report["per_picture"]
+    assert len(rows) == 3 and report["score_threshold"] == 0.1
+    totals = np.zeros(4, int)
+    for row in rows:
+        counts = [row[key] for key in ("objects", "found", "wrong", "missed")]
+        place = words.index(row["name"], words.index("findings"))
+        assert words[place + 1 : place + 5] == list(map(str, counts))
+        totals += counts
+    assert totals[0] > 0
+    place = words.index("all")
+    assert words[place + 1 : place + 5] == list(map(str, totals))
 
 
 def test_the_numbers_of_new_teeth_are_the_evaluation(page):
