@@ -32,7 +32,7 @@ ZOO = {
     "panoramic_detection": Entry(
         "dentalzoo.models.panoramic_detection",
         "detection",
-        "SSD with MobileNet v1: boxes of restorations, endodontic treatments and implants",
+        "SSD and Faster R-CNN: boxes of restorations, endodontic treatments and implants",
     ),
     "panoramic_unet": Entry(
         "dentalzoo.models.panoramic_unet",

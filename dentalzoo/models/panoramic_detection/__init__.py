@@ -1,17 +1,20 @@
-"""SSD with MobileNet v1: restorations, endodontic treatments and implants on panoramic X-rays.
+"""SSD and Faster R-CNN: restorations, endodontic treatments and implants on panoramic X-rays.
 
 L. Joudet, P.-A. Fourcade, "Detection of dental treatments on panoramic X-rays", 2018-06-10; code:
 clemkoa/tooth-detection at 4dc6010. SSD: Liu et al. 2016, arXiv:1512.02325. MobileNet: Howard et al.
-2017, arXiv:1704.04861. RetinaNet: Lin et al. 2018, arXiv:1708.02002.
+2017, arXiv:1704.04861. RetinaNet: Lin et al. 2018, arXiv:1708.02002. Faster R-CNN: Ren et al. 2015,
+arXiv:1506.01497.
 
-A film goes through a small convolutional network, whose maps predict for each of many anchors which
-finding it holds and how its box differs from the anchor. Overlapping boxes of one class are dropped
-for the most likely one. Backbone, pyramid, head, anchor matching and box codes are those of
-TensorFlow's model garden, which succeeded the Object Detection API that the authors used.
+A film goes through a convolutional network, whose maps predict for each of many anchors which
+finding it holds and how its box differs from the anchor; Faster R-CNN looks at the likeliest of
+these boxes once more. Overlapping boxes of one class are dropped for the most likely one. Backbone,
+pyramid, head, anchor matching and box codes are those of TensorFlow's model garden, which succeeded
+the Object Detection API that the authors used.
 
 Inputs: image (B, H, W, 3) float32 in [0, 1], H and W as in the config.
-Outputs: for each of A anchors `classes` (B, A, C) logits and `boxes` (B, A, 4) codes. The
-SavedModel takes uint8 pictures of any size and returns boxes, see `signatures`.
+Outputs: for each of A anchors `classes` (B, A, C) logits and `boxes` (B, A, 4) codes; `build_model`
+tells those of Faster R-CNN. The SavedModel takes uint8 pictures of any size and returns boxes, see
+`signatures`.
 
 Differences from the paper:
 - The classes are those of the data. The paper's code has `root` as a fourth, before the three.
@@ -19,7 +22,9 @@ Differences from the paper:
   overlap each other by 0.99.
 - Predictors and extra maps have the Object Detection API's layout; its backbone was the same
   network in another code, so that no weights of it can be loaded.
-- `ssd_mobilenet_v1_fpn` is ours: a feature pyramid with the focal loss.
+- Its Faster R-CNN stood on Inception v2 and one map, later on ResNet-50; `faster_rcnn` has
+  ResNet-50 and a feature pyramid.
+- `ssd_mobilenet_v1_fpn`, with the focal loss, and `faster_rcnn_mobilenet_v1` are ours, for CPUs.
 
 Example:
     >>> import dentalzoo as dz
@@ -28,10 +33,8 @@ Example:
 """
 
 import dataclasses
-import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -42,15 +45,12 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.augment import Augment, albumentations
-from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.images import resize
-from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.errors import DentalzooError
 from dentalzoo.hub import Weights
+from dentalzoo.models.panoramic_detection.films import AUGMENTATIONS
+from dentalzoo.models.panoramic_detection.films import make_dataset as make_dataset
 from dentalzoo.models.panoramic_detection.serving import signatures as signatures
-
-log = logging.getLogger("dentalzoo")
 
 ABOUT = {
     "paper": "Joudet, Fourcade, Detection of dental treatments on panoramic X-rays, 2018",
@@ -163,38 +163,6 @@ class Config:
             )
 
 
-def _paper_transforms() -> list:
-    """Its ssd.config, with the API's parameters: flips, contrast, black patches."""
-    from dentalzoo.data.augment import black_patches
-
-    A = albumentations()
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.5),
-        A.RandomBrightnessContrast(0.0, (-0.2, 0.25), p=1.0),
-        black_patches(count=10, probability=0.5, size=0.1),
-    ]
-
-
-def _radiograph_transforms() -> list:
-    """Ours: flips, a part of the film enlarged, exposure."""
-    A = albumentations()
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.5),
-        A.Affine(
-            scale=(0.9, 1.6),
-            translate_percent={"x": (-0.15, 0.15), "y": (-0.15, 0.15)},
-            rotate=(-5, 5),
-            p=0.8,
-        ),
-        A.RandomBrightnessContrast(0.15, 0.25, p=0.8),
-        A.RandomGamma((80, 125), p=0.3),
-    ]
-
-
-AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": _radiograph_transforms, None: None}
-
 _PAPER = Config()
 _FPN = dataclasses.replace(
     _PAPER,
@@ -258,79 +226,6 @@ VARIANTS = {
         batch_size=2,
     ),
 }
-
-
-def make_dataset(
-    data_dir: str | Path,
-    split: str | None,
-    config: Config,
-    *,
-    training: bool = False,
-    epochs: range = range(1),
-    seed: int = 0,
-    cache: str | Path | None = None,
-    devices: int = 1,
-):
-    """Batches of films and boxes.
-
-    Args:
-        data_dir: a folder in a layout of docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all pictures.
-        config: sizes, classes, batch size and augmentation.
-        training: shuffle and augment.
-        epochs: the epochs to deliver, one after the other.
-        seed: seed of order and augmentation.
-        cache: folder for the resized pictures; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
-
-    Returns:
-        A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4)
-        yxyx in [0, 1], "classes": int32 (B, M), from 1 and 0 where there is none}. Bad files are
-        logged and left out.
-
-    Raises:
-        DentalzooError: no layout is recognised, or no picture of the split can be used.
-    """
-    import tensorflow as tf
-
-    found = find_boxes(data_dir, split, classes=config.classes, holdout=config.holdout)
-    if not any(sample.boxes for sample in found.samples):
-        raise DentalzooError(
-            f"{data_dir}: no box of the classes {config.classes}. Name the data's: --set "
-            f'\'classes=("one","other")\'. Received: {len(found)} pictures without a box'
-        )
-
-    def read(index: int) -> dict[str, np.ndarray]:
-        sample = load_boxes(found.samples[index], config.classes, channels=3)
-        boxes, labels = sample["boxes"], sample["labels"]
-        if len(boxes) > config.max_boxes:
-            name = found.samples[index].name
-            log.warning("%s: the first %d of %d boxes", name, config.max_boxes, len(boxes))
-        rows = min(len(boxes), config.max_boxes)
-        empty = config.max_boxes - rows
-        return {
-            "image": resize(sample["image"], config.input_size),
-            "boxes": np.pad(np.float32(boxes[:rows]), ((0, empty), (0, 0))),
-            "classes": np.pad(np.int32(labels[:rows]), (0, empty)),
-        }
-
-    samples = Cache(
-        [sample.name for sample in found.samples],
-        read,
-        folder=cache,
-        fingerprint=(found.fingerprint, config.input_size, config.classes, config.max_boxes),
-    )
-    transforms = AUGMENTATIONS[config.augmentation] if training else None
-    return batches(
-        samples,
-        config.batch_size,
-        epochs=epochs,
-        shuffle=training,
-        augment=Augment(transforms, seed, config.classes) if transforms else None,
-        finish=lambda batch: {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0},
-        seed=seed,
-        devices=devices,
-    )
 
 
 # ------------------------------------------------------------------------------------ the network
