@@ -65,7 +65,7 @@ class Augment:
                 for transform in transforms()
                 if type(transform).__name__ not in _MIRRORING
             ]
-            self._mirrored = np.arange(1 + len(classes))
+            self._mirrored = np.arange(1 + len(classes), dtype=np.int32)
 
     def __call__(self, sample: dict, epoch: int, index: int) -> dict:
         if not hasattr(self._local, "compose"):
@@ -104,8 +104,8 @@ class Augment:
         boxes[: len(left)] = left[:, [1, 0, 3, 2]]
         classes[: len(left)] = made["classes"]
         corner, right, down = np.float64(made["keypoints"])
-        turned = np.linalg.det([right - corner, down - corner]) < 0  # they run the other way round
-        if turned and len(self._mirrored) > 1:
+        in_mirror = np.linalg.det([right - corner, down - corner]) < 0
+        if in_mirror and len(self._mirrored) > 1:
             classes = self._mirrored[classes]
         return {"image": made["image"], "boxes": boxes, "classes": classes}
 
