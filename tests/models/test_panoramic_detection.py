@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 import dentalzoo as dz
-from dentalzoo.data.images import read_image, write_png
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.images import read_image, resize, write_png
 from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
+from dentalzoo.detection import evaluate
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
@@ -419,8 +421,6 @@ def films(tmp_path_factory):
 
 
 def found_names(folder):
-    from dentalzoo.data.boxes import find_boxes
-
     return find_boxes(folder).classes
 
 
@@ -492,19 +492,61 @@ def test_data_without_the_classes_is_refused(films):
         paper.make_dataset(films, "train", config)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("network", ["fpn", "ssd", "faster_rcnn"])
-def test_eight_films_are_learnt_by_heart(network, tmp_path):
-    films = write_panoramic_dataset(
-        tmp_path / "films", 8, 3, 160, 320, val_fraction=0, restored=0.4
-    )
+# ---- learnt --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["fpn", "ssd", "faster_rcnn"])
+def learnt(request, tmp_path_factory):
+    """Eight films, and a bundle that was trained on them."""
+    folder = tmp_path_factory.mktemp(request.param)
+    films = write_panoramic_dataset(folder / "films", 8, 3, 160, 320, val_fraction=0, restored=0.4)
     settings = {"input_size": (160, 320), "classes": ("restoration", "endodontic", "implant")}
-    if network == "fpn":
+    if request.param == "fpn":
         settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5, "epochs": 180}
-    if network == "faster_rcnn":
+    if request.param == "faster_rcnn":
         settings |= {"pyramid_filters": 64, "hidden_units": 128, "anchor_size": 3.0}
         settings |= {"levels": (2, 5), "match": (0.3, 0.7), "box_weight": 2.0, "epochs": 160}
     settings = {"epochs": 120, **settings, "augmentation": None, "batch_size": 4, "holdout": 0.0}
-    settings |= {"learning_rate": 4e-3, "bn_momentum": 0.9, "network": network}
-    bundle = dz.train(NAME, films, tmp_path / "run", "tiny", **settings)
+    settings |= {"learning_rate": 4e-3, "bn_momentum": 0.9, "network": request.param}
+    return films, dz.train(NAME, films, folder / "run", "tiny", **settings)
+
+
+@pytest.mark.slow
+def test_eight_films_are_learnt_by_heart(learnt):
+    films, bundle = learnt
     assert dz.evaluate(bundle, films)["coco"]["ap50"] > 0.9
+
+
+class Answers:
+    """Stands in for a bundle: a signature is a function of a picture."""
+
+    def __init__(self, bundle, **signatures):
+        self.name, self.metadata = bundle.name, bundle.metadata
+        vars(self).update(signatures)
+
+
+@pytest.mark.slow
+def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path):
+    """On one side files and the graph's suppression, on the other the pictures of training, the
+    network as it was trained and our suppression."""
+    films, bundle = learnt
+    model, config = bundle.to_keras(), dz.configure(NAME, **bundle.metadata["config"])
+    anchors = anchor_ops.make_anchors(config)
+
+    def raw(picture):
+        image = resize(picture, config.input_size)[None] / np.float32(255)
+        found = model(image, training=False)
+        if config.network == "faster_rcnn":
+            scores = keras.ops.softmax(found["classes"])[0, :, 1:]
+            return {"boxes": found["boxes"][0], "scores": scores}
+        boxes = anchor_ops.decode(found["boxes"], anchors)
+        return {"boxes": boxes[0], "scores": keras.ops.sigmoid(found["classes"])[0]}
+
+    contents = [sample.image.read_bytes() for sample in find_boxes(films).samples]
+    alone = serve_alone(bundle.path, tmp_path, "detect_encoded", encoded=np.array(contents))
+    rows = iter({key: value[index] for key, value in alone.items()} for index in range(8))
+    served = evaluate(Answers(bundle, detect=lambda picture: next(rows)), films)
+    trained = evaluate(Answers(bundle, raw=raw), films, nms_iou=config.nms_iou)
+    for kind in ("coco", "voc"):
+        assert served[kind] == pytest.approx(trained[kind], abs=1e-4)
+    assert served["coco"]["ap"] > 0.3
