@@ -1,0 +1,370 @@
+"""Speed of panoramic_detection: a bundle beside a YOLO nano, its input, its suppression.
+
+    python benchmarks/panoramic_detection.py [latency|input|nms] [--bundle NAME_OR_DIR] [--data DIR]
+                                             [--threads N] [--quick]
+
+Each word prints one table; without a word, all. What is compared runs in turn, round after round,
+so that a busy machine slows all of it alike: read the ratios. The YOLO gets an environment of its
+own, made once. benchmarks/README.md says what each row is.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from yolo import nano
+
+import dentalzoo as dz
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.images import read_image, resize
+from dentalzoo.data.phantoms import write_panoramic_dataset
+from dentalzoo.hub import cache_dir
+from dentalzoo.models import panoramic_detection as paper
+
+NAME, RELEASED = "panoramic_detection", "panoramic_detection.dental_radiography_v1"
+VARIANT = "ssd_mobilenet_v1_fpn"  # in place of a bundle that is not there
+SIDE = 640
+CANDIDATES = 300  # boxes that go into suppression where the weights are random
+
+
+# ---- latency -------------------------------------------------------------------------------------
+
+
+def latency(options, folder: Path) -> None:
+    """One picture a call: a process for each row, the calls of all in turn."""
+    picture, image = folder / "picture.npy", resize(films(options, folder, 1)[0], (SIDE, SIDE))
+    np.save(picture, image)
+    rows = {}
+    yolo = nano.folder_of(cache_dir() / "bench" / "yolo")
+    if yolo:
+        about = json.loads((yolo / "yolo11n.json").read_text())
+        command = [nano.python_of(yolo), nano.__file__, "serve", yolo, picture, options.threads]
+        rows["YOLO11n 640x640, ONNX Runtime"] = (
+            Worker([*command, CANDIDATES]),
+            about["parameters"],
+            (yolo / "yolo11n.onnx").stat().st_size,
+        )
+    for name, bundle in bundles(options, folder, [image]).items():
+        command = [sys.executable, __file__, "--threads", options.threads, "--serve", bundle.path]
+        rows[name] = (
+            Worker([*command, picture]),
+            bundle.to_keras().count_params(),
+            sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()),
+        )
+    facts = {name: worker.read() for name, (worker, *_) in rows.items()}  # all are warm
+    seconds = {name: [] for name in rows}
+    for _ in range(3 if options.quick else 20):
+        for name, (worker, *_) in rows.items():
+            seconds[name] += worker.turn(5)
+    first, table = next(iter(seconds.values())), []
+    for name, (worker, parameters, size) in rows.items():
+        here = seconds[name]
+        ratios = [mine / other for mine, other in zip(here, first, strict=True)]
+        table.append(
+            [name, facts[name]["candidates"], *figures(median(here) * 1e3, p90(here) * 1e3),
+             f"{median(ratios):.2f}", *figures(parameters / 1e6, size / 1e6, worker.end() / 1e6)]
+        )  # fmt: skip
+    heads = ["picture 640x640", "candidates", "median ms", "p90 ms", f"x {next(iter(rows))}",
+             "million parameters", "MB on disk", "peak MB"]  # fmt: skip
+    show(f"Latency of one picture, {options.threads} threads", heads, table)
+
+
+class Worker:
+    """A process that calls something when it is told to."""
+
+    def __init__(self, command: list):
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            list(map(str, command)), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a process ended early: {' '.join(self._process.args)}")
+        return json.loads(line)
+
+    def turn(self, calls: int) -> list[float]:
+        """The seconds of some calls."""
+        self._process.stdin.write(f"{calls}\n")
+        self._process.stdin.flush()
+        return self.read()
+
+    def end(self) -> float:
+        """Ends it; its peak memory in bytes."""
+        self._process.stdin.close()
+        peak = self.read()
+        self._process.wait()
+        return peak
+
+
+def serve(path: str, picture: str, threads: int) -> None:
+    """What a worker of a bundle does."""
+    use_threads(threads)
+    bundle, image = dz.load(path), np.load(picture)
+    least = bundle.metadata["config"]["score_threshold"]
+    found = int((bundle.raw(image)["scores"] > least).sum())
+    nano.answer(lambda: bundle.detect(image), {"candidates": found})
+
+
+# ---- input ---------------------------------------------------------------------------------------
+
+
+def inputs(options, folder: Path) -> None:
+    """Images per second of the ways to make batches, and of the training step that takes them."""
+    use_threads(options.threads)
+    data = options.data or drawn(options, folder)
+    classes = find_boxes(data).classes
+    rounds, count = (2, 32) if options.quick else (5, 320)
+    table = []
+    for variant in ("ssd_mobilenet_v1", VARIANT):
+        config = dataclasses.replace(paper.VARIANTS[variant], classes=classes)
+        ways = ways_to_batch(data, config, folder / variant)
+        step = training_step(data, config, 1 if options.quick else 3)
+        rates = {name: [] for name in [*ways, "step"]}
+        for _ in range(rounds):
+            for name, rate in [*ways.items(), ("step", step)]:
+                rates[name].append(rate(count))
+        medians = {name: median(values) for name, values in rates.items()}
+        for name in ways:
+            ratios = medians[name] / medians["plain tf.data"], medians[name] / medians["step"]
+            table.append([variant, name, *figures(medians[name], *ratios)])
+        table.append([variant, "training step", *figures(medians["step"]), "", "1"])
+    heads = ["variant", "", "images/s", "x plain tf.data", "x training step"]
+    show(f"Input and training step, {options.threads} threads", heads, table)
+
+
+def ways_to_batch(data, config, folder: Path) -> dict:
+    """Name -> function of a number of pictures that gives pictures per second."""
+    files = [str(sample.image) for sample in find_boxes(data, "train").samples]
+
+    def ours(chosen, cache=None):
+        return paper.make_dataset(
+            data, "train", chosen, training=True, epochs=range(10**4), cache=cache
+        )
+
+    def steady(dataset):
+        batches = iter(dataset)
+
+        def rate(count):
+            for _ in islice(batches, 4):  # so that no filled buffer is measured
+                pass
+            start, seen = time.perf_counter(), 0
+            while seen < count:
+                seen += len(next(batches)["image"])
+            return seen / (time.perf_counter() - start)
+
+        return rate
+
+    def cold(count):
+        start, seen = time.perf_counter(), 0
+        for batch in paper.make_dataset(data, "train", config, training=True):
+            seen += len(batch["image"])
+        return seen / (time.perf_counter() - start)
+
+    ours(config, folder)  # writes its cache
+    return {
+        "plain tf.data": steady(plain(files, config)),
+        "dentalzoo, first epoch": cold,
+        "dentalzoo, memory cache": steady(ours(config)),
+        "dentalzoo, folder cache": steady(ours(config, folder)),
+        "dentalzoo, no augmentation": steady(ours(dataclasses.replace(config, augmentation=None))),
+    }
+
+
+def plain(files: list[str], config):
+    """Decodes and resizes the files in each epoch anew; nothing is augmented, no box is read."""
+    import tensorflow as tf
+
+    def read(file):
+        image = tf.io.decode_image(tf.io.read_file(file), 3, expand_animations=False)
+        return tf.image.resize(image, config.input_size, antialias=True) / 255.0
+
+    dataset = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files)).repeat()
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(config.batch_size)
+    return dataset.map(lambda images: {"image": images}).prefetch(2)
+
+
+def training_step(data, config, steps: int):
+    """A function that gives the pictures per second of the step on a batch that lies ready."""
+    model = paper.build_model(config)
+    paper.compile_model(model, config, 1000)
+    batch = next(iter(paper.make_dataset(data, "train", config)))
+    pair = batch["image"], {key: batch[key] for key in ("boxes", "classes")}
+    model.train_on_batch(*pair)  # traces
+
+    def rate(count):
+        start = time.perf_counter()
+        for _ in range(steps):
+            model.train_on_batch(*pair)
+        return steps * len(batch["image"]) / (time.perf_counter() - start)
+
+    return rate
+
+
+# ---- nms -----------------------------------------------------------------------------------------
+
+
+def nms(options, folder: Path) -> None:
+    """`detect` beside `raw`, at the bundle's threshold and with all its anchors as candidates."""
+    use_threads(options.threads)
+    images = films(options, folder, 8)
+    calls, found = {}, {}
+    for name, bundle in bundles(options, folder, images).items():
+        config = paper.Config(**bundle.metadata["config"])
+        scores = [bundle.raw(image)["scores"] for image in images]
+        every = dataclasses.replace(config, score_threshold=0.0)
+        every = paper.signatures(bundle.to_keras(), every)["detect"]
+        key = f"{name}, own threshold {config.score_threshold:.3g}"
+        calls[key] = bundle.raw, bundle.detect
+        found[key] = median([int((s > config.score_threshold).sum()) for s in scores])
+        key = f"{name}, every anchor"
+        calls[key] = bundle.raw, lambda image, call=every: call(image[None])["num"].numpy()
+        found[key] = scores[0].size
+    seconds = {name: ([], []) for name in calls}
+    for number in range(3 if options.quick else 12):
+        for name, pair in calls.items():
+            for image in images:
+                for call, values in zip(pair, seconds[name], strict=True):
+                    start = time.perf_counter()
+                    call(image)
+                    if number:  # the first round traces
+                        values.append(time.perf_counter() - start)
+    table = []
+    for name, (raw, both) in seconds.items():
+        shares = [1 - one / other for one, other in zip(raw, both, strict=True)]
+        row = figures(found[name], median(raw) * 1e3, median(both) * 1e3)
+        table.append([name, *row, f"{100 * median(shares):.1f} %"])
+    heads = ["", "candidates", "raw ms", "detect ms", "share of suppression"]
+    show(f"Suppression of overlapping boxes, {options.threads} threads", heads, table)
+
+
+# ---- what the tables share -----------------------------------------------------------------------
+
+TABLES = {"latency": latency, "input": inputs, "nms": nms}
+
+
+def bundles(options, folder: Path, images: list) -> dict:
+    """Name -> bundle: the one to measure, and its network for pictures of 640x640."""
+    try:
+        own = dz.load(options.bundle or RELEASED)
+        random, name = False, own.name
+    except dz.DentalzooError as error:
+        if options.bundle:
+            raise SystemExit(f"{error}") from None
+        if not options.told:
+            print(f"{RELEASED} is not there: {VARIANT} with random weights in its place\n")
+            options.told = True
+        random, name = True, f"{VARIANT}, random weights"
+        config = paper.VARIANTS[VARIANT]
+        own = export(drawn_weights(paper.build_model(config)), config, images, folder / "own")
+    config = paper.Config(**own.metadata["config"])
+    found = {f"{name}, {words(config.input_size)}": own}
+    if config.input_size != (SIDE, SIDE):
+        config = dataclasses.replace(config, input_size=(SIDE, SIDE))
+        model = paper.build_model(config)
+        for here, there in zip(model.weights, own.to_keras().weights, strict=True):
+            here.assign(there)
+        if random:
+            large = export(model, config, images, folder / "large")
+        else:
+            large = dz.export(model, folder / "large", NAME, config)
+        found[f"its network at {words(config.input_size)}"] = large
+    return found
+
+
+def export(model, config, images: list, path: Path):
+    """A bundle of random weights, with a threshold that `CANDIDATES` boxes of a picture pass."""
+    raw = paper.signatures(model, config)["raw"]
+    scores = np.concatenate([np.ravel(raw(image[None])["scores"]) for image in images])
+    least = float(np.sort(scores)[-CANDIDATES * len(images) - 1])
+    return dz.export(model, path, NAME, dataclasses.replace(config, score_threshold=least))
+
+
+def drawn_weights(model):
+    """A model with weights as He draws them: scores that differ, which its own do not at first."""
+    random = np.random.default_rng(0)
+    for variable in model.trainable_weights:
+        shape = tuple(variable.shape)
+        if len(shape) > 1:
+            depthwise = shape[-1] == 1
+            inputs = np.prod(shape[:2] if depthwise else shape[:-1])
+            variable.assign(random.normal(0, (2 / inputs) ** 0.5, shape))
+    return model
+
+
+def films(options, folder: Path, count: int) -> list[np.ndarray]:
+    """Films (H, W, 3) uint8."""
+    found = find_boxes(options.data or drawn(options, folder)).samples[:count]
+    return [read_image(sample.image, 3) for sample in found]
+
+
+def drawn(options, folder: Path) -> Path:
+    """A data set of phantoms, as large as films are."""
+    data = folder / "films"
+    if not data.is_dir():
+        write_panoramic_dataset(data, 24 if options.quick else 120, 0, 540, 1280)
+    return data
+
+
+def use_threads(count: int) -> None:
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # it runs already, as a table before wanted
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
+def words(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def p90(values: list[float]) -> float:
+    return float(np.quantile(values, 0.9))
+
+
+def figures(*values: float) -> list[str]:
+    return [f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in values]
+
+
+def show(title: str, heads: list[str], rows: list[list]) -> None:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    print(f"{title}\n", *(f"| {' | '.join(map(str, line))} |" for line in lines), "", sep="\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
+    parser.add_argument("--bundle", help=f"{RELEASED}; random weights where it is not there")
+    parser.add_argument("--data", help="folder of films with boxes; drawn ones where not given")
+    parser.add_argument("--threads", type=int, default=2, help="and cores, of everything")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # in a fresh process
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    if options.serve:
+        serve(*options.serve, options.threads)
+        return
+    if hasattr(os, "sched_setaffinity"):  # for the processes it starts, too
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    options.told = False
+    for name in [options.table] if options.table else TABLES:
+        with tempfile.TemporaryDirectory() as folder:
+            TABLES[name](options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
