@@ -128,12 +128,12 @@ def inputs(options, folder: Path) -> None:
     use_threads(options.threads)
     data = options.data or drawn(options, folder)
     classes = find_boxes(data).classes
-    rounds, count = (2, 32) if options.quick else (5, 320)
+    rounds, count = (2, 32) if options.quick else (5, 160)
     table = []
     for variant in ("ssd_mobilenet_v1", VARIANT):
         config = dataclasses.replace(paper.VARIANTS[variant], classes=classes)
         ways = ways_to_batch(data, config, folder / variant)
-        step = training_step(data, config, 1 if options.quick else 3)
+        step = training_step(data, config, 1 if options.quick else 2)
         rates = {name: [] for name in [*ways, "step"]}
         for _ in range(rounds):
             for name, rate in [*ways.items(), ("step", step)]:
@@ -219,37 +219,59 @@ def training_step(data, config, steps: int):
 
 
 def nms(options, folder: Path) -> None:
-    """`detect` beside `raw`, at the bundle's threshold and with all its anchors as candidates."""
+    """Suppression alone beside the whole of `detect`, at two numbers of candidates."""
+    import tensorflow as tf
+
     use_threads(options.threads)
-    images = films(options, folder, 8)
-    calls, found = {}, {}
+    images, calls, table = films(options, folder, 8), {}, []
     for name, bundle in bundles(options, folder, images).items():
         config = paper.Config(**bundle.metadata["config"])
-        scores = [bundle.raw(image)["scores"] for image in images]
+        functions = paper.signatures(bundle.to_keras(), config)
+        found = [functions["raw"](image[None]) for image in images]
         every = dataclasses.replace(config, score_threshold=0.0)
-        every = paper.signatures(bundle.to_keras(), every)["detect"]
-        key = f"{name}, own threshold {config.score_threshold:.3g}"
-        calls[key] = bundle.raw, bundle.detect
-        found[key] = median([int((s > config.score_threshold).sum()) for s in scores])
-        key = f"{name}, every anchor"
-        calls[key] = bundle.raw, lambda image, call=every: call(image[None])["num"].numpy()
-        found[key] = scores[0].size
-    seconds = {name: ([], []) for name in calls}
-    for number in range(3 if options.quick else 12):
-        for name, pair in calls.items():
-            for image in images:
-                for call, values in zip(pair, seconds[name], strict=True):
+        for about, here in (("as it is", config), ("every anchor", every)):
+            detect = paper.signatures(bundle.to_keras(), here)["detect"]
+            counts = [int(tf.math.count_nonzero(f["scores"] > here.score_threshold)) for f in found]
+            alone = suppression(here)
+            calls[f"{name}, {about}"] = (
+                median(counts),
+                lambda i, call=functions["raw"]: call(images[i][None])["scores"].numpy(),
+                lambda i, call=detect: call(images[i][None])["num"].numpy(),
+                lambda i, call=alone, found=found: call(**found[i])[3].numpy(),
+            )
+    seconds = {name: ([], [], []) for name in calls}
+    for number in range(3 if options.quick else 6):
+        for index in range(len(images)):
+            for name, (_, *ways) in calls.items():
+                for way, values in zip(ways, seconds[name], strict=True):
                     start = time.perf_counter()
-                    call(image)
+                    way(index)
                     if number:  # the first round traces
                         values.append(time.perf_counter() - start)
-    table = []
-    for name, (raw, both) in seconds.items():
-        shares = [1 - one / other for one, other in zip(raw, both, strict=True)]
-        row = figures(found[name], median(raw) * 1e3, median(both) * 1e3)
-        table.append([name, *row, f"{100 * median(shares):.1f} %"])
-    heads = ["", "candidates", "raw ms", "detect ms", "share of suppression"]
+    for name, (raw, detect, alone) in seconds.items():
+        shares = [part / whole for part, whole in zip(alone, detect, strict=True)]
+        row = (median(values) * 1e3 for values in (raw, detect, alone))
+        table.append([name, *figures(calls[name][0], *row), f"{100 * median(shares):.1f} %"])
+    heads = ["", "candidates", "raw ms", "detect ms", "suppression alone ms", "share of detect"]
     show(f"Suppression of overlapping boxes, {options.threads} threads", heads, table)
+
+
+def suppression(config):
+    """What `detect` does after `raw`."""
+    import tensorflow as tf
+
+    @tf.function
+    def suppress(boxes, scores):
+        return tf.image.combined_non_max_suppression(
+            boxes[:, :, None],
+            scores,
+            config.max_per_class,
+            config.max_detections,
+            config.nms_iou,
+            config.score_threshold,
+        )
+
+    return suppress
 
 
 # ---- what the tables share -----------------------------------------------------------------------
@@ -316,7 +338,7 @@ def drawn(options, folder: Path) -> Path:
     """A data set of phantoms, as large as films are."""
     data = folder / "films"
     if not data.is_dir():
-        write_panoramic_dataset(data, 24 if options.quick else 120, 0, 540, 1280)
+        write_panoramic_dataset(data, 24 if options.quick else 48, 0, 540, 1280)
     return data
 
 
@@ -361,8 +383,8 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):  # for the processes it starts, too
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     options.told = False
-    for name in [options.table] if options.table else TABLES:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [options.table] if options.table else TABLES:
             TABLES[name](options, Path(folder))
 
 

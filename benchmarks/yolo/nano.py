@@ -73,7 +73,9 @@ def export(folder: Path) -> None:
         elif isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None
     with torch.no_grad():
-        model.train()(torch.rand(2, 3, SIZE, SIZE))  # what the norms need
+        grey = [torch.rand(2, 1, side, side) for side in (5, 20, 80, SIZE)]
+        grey = [torch.nn.functional.interpolate(part, SIZE, mode="bilinear") for part in grey]
+        model.train()(torch.cat(grey).expand(-1, 3, -1, -1))  # what the norms need
     parameters = sum(p.numel() for p in model.parameters())
     made = yolo.export(format="onnx", imgsz=SIZE, opset=17, simplify=False)
     Path(made).replace(folder / "yolo11n.onnx")
