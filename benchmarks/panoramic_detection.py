@@ -69,15 +69,15 @@ def latency(options, folder: Path) -> None:
     for _ in range(3 if options.quick else 20):
         for name, (worker, *_) in rows.items():
             seconds[name] += worker.turn(5)
-    first, table = next(iter(seconds.values())), []
+    first, table = np.array(next(iter(seconds.values()))), []
     for name, (worker, parameters, size) in rows.items():
-        here = seconds[name]
-        ratios = [mine / other for mine, other in zip(here, first, strict=True)]
-        table.append(
-            [name, facts[name]["candidates"], *figures(median(here) * 1e3, p90(here) * 1e3),
-             f"{median(ratios):.2f}", *figures(parameters / 1e6, size / 1e6, worker.end() / 1e6)]
-        )  # fmt: skip
-    heads = ["picture 640x640", "candidates", "median ms", "p90 ms", f"x {next(iter(rows))}",
+        here = np.array(seconds[name])  # (calls, 2)
+        ratios = [f"{ratio:.2f}" for ratio in np.median(here / first, 0)]
+        here = figures(*np.median(here, 0) * 1e3)
+        rest = figures(parameters / 1e6, size / 1e6, worker.end() / 1e6)
+        pairs = [here[0], ratios[0], here[1], ratios[1]]
+        table.append([name, facts[name]["candidates"], *pairs, *rest])
+    heads = ["picture 640x640", "candidates", "ms", "x the first", "processor ms", "x the first",
              "million parameters", "MB on disk", "peak MB"]  # fmt: skip
     show(f"Latency of one picture, {options.threads} threads", heads, table)
 
@@ -97,8 +97,8 @@ class Worker:
             raise SystemExit(f"a process ended early: {' '.join(self._process.args)}")
         return json.loads(line)
 
-    def turn(self, calls: int) -> list[float]:
-        """The seconds of some calls."""
+    def turn(self, calls: int) -> list[tuple[float, float]]:
+        """The seconds of some calls, and those of processors."""
         self._process.stdin.write(f"{calls}\n")
         self._process.stdin.flush()
         return self.read()
@@ -244,15 +244,15 @@ def nms(options, folder: Path) -> None:
         for index in range(len(images)):
             for name, (_, *ways) in calls.items():
                 for way, values in zip(ways, seconds[name], strict=True):
-                    start = time.perf_counter()
+                    start = time.process_time()
                     way(index)
                     if number:  # the first round traces
-                        values.append(time.perf_counter() - start)
+                        values.append(time.process_time() - start)
     for name, (raw, detect, alone) in seconds.items():
         shares = [part / whole for part, whole in zip(alone, detect, strict=True)]
         row = (median(values) * 1e3 for values in (raw, detect, alone))
         table.append([name, *figures(calls[name][0], *row), f"{100 * median(shares):.1f} %"])
-    heads = ["", "candidates", "raw ms", "detect ms", "suppression alone ms", "share of detect"]
+    heads = ["processor ms", "candidates", "raw", "detect", "suppression alone", "share of detect"]
     show(f"Suppression of overlapping boxes, {options.threads} threads", heads, table)
 
 
@@ -352,10 +352,6 @@ def use_threads(count: int) -> None:
 
 def words(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
-
-
-def p90(values: list[float]) -> float:
-    return float(np.quantile(values, 0.9))
 
 
 def figures(*values: float) -> list[str]:

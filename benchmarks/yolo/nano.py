@@ -32,7 +32,7 @@ def folder_of(folder: Path) -> Path | None:
         return folder
     own = {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
     python, start = python_of(folder), time.perf_counter()
-    pip = [python, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "--quiet", "--no-input", "--retries", "1"]
     try:
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
@@ -90,6 +90,8 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
     cv2.setNumThreads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Threads that wait in a loop take the processors of others where machines are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
         folder / "yolo11n.onnx", options, providers=["CPUExecutionProvider"]
     )
@@ -128,16 +130,17 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
 def answer(call, facts: dict) -> None:
     """Prints `facts`; then at each line read the seconds of some calls, at the end the peak memory.
 
-    The first call of a turn is not counted: another process had the caches before it.
+    A call has the seconds that pass and those that processors work. The first call of a turn is
+    not counted: another process had the caches before it.
     """
     call()
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
         seconds = []
         for _ in range(1 + int(line)):
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             call()
-            seconds.append(time.perf_counter() - start)
+            seconds.append((time.perf_counter() - start, time.process_time() - used))
         print(json.dumps(seconds[1:]), flush=True)
     # Not ru_maxrss: a child process starts with its parent's.
     status = Path("/proc/self/status")
