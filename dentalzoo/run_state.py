@@ -84,15 +84,16 @@ class Run:
                 f"the loss is no number any more; a lower learning_rate may help. The checkpoint "
                 f"of epoch {self.epoch} is intact. Received: loss {logs['loss']} in epoch {epoch}"
             )
-        if self.validated and self.config.monitor not in logs:
+        monitor = self.config.monitor
+        if self.validated and monitor is not None and monitor not in logs:
             raise DentalzooError(
-                f"monitor is one of: {', '.join(logs)}. Received: {self.config.monitor!r}"
+                f"monitor is one of: {', '.join(logs)}. Received: {monitor!r}"
             )
         seconds = round(time.perf_counter() - self._started, 2)
         self.epoch = epoch
         self.history.append({"epoch": epoch, "seconds": seconds, **logs})
         self.stopped = bool(self.model.stop_training)
-        value = logs.get(self.config.monitor)
+        value = logs.get(monitor)  # of None the last epoch is the best
         sign = 1 if self.config.monitor_mode == "max" else -1
         better = value is None or self.best is None or sign * value > sign * self.best
         arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]

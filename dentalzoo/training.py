@@ -57,8 +57,8 @@ def train(
         overrides: settings of the variant's config, such as epochs=50 or batch_size=4.
 
     Returns:
-        The bundle of the best epoch by the config's monitor, or of the last one where there is no
-        val split, with its metrics on the val split.
+        The bundle of the best epoch by the config's monitor, or of the last one where it is None
+        or there is no val split, with its metrics on the val split.
 
     Raises:
         DentalzooError: settings, data or `out` that cannot be used, or a loss that became NaN; the

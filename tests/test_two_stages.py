@@ -9,6 +9,7 @@ import pytest
 import dentalzoo as dz
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
+from dentalzoo.run_state import Run
 from tests.zoo_case import serve_alone, with_known_weights
 
 NAME = "panoramic_detection"
@@ -129,6 +130,20 @@ def test_both_stages_learn(batch):
         if not np.allclose(old, w)
     }
     assert moved == {True: True, False: True}
+
+
+@pytest.mark.parametrize("monitor, best", [(None, 2), ("val_loss", 1)])
+def test_the_loss_of_two_stages_tells_no_best_epoch(monitor, best, tmp_path):
+    """It grows with the regions that the first stage finds: the last epoch is the result."""
+    plain = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    run = Run(tmp_path, dataclasses.replace(TINY, monitor=monitor))
+    run.attach(plain, [], validated=True)
+    run.callbacks()[-1].on_epoch_begin(0)
+    for epoch, loss in ((1, 0.5), (2, 0.9)):
+        run.end_epoch(epoch, {"loss": loss, "val_loss": loss})
+    assert run.best_epoch == best
+    assert dz.configure(NAME, "faster_rcnn").monitor is None
 
 
 def test_detect_keeps_the_likeliest_of_raw(model, bundle, batch):

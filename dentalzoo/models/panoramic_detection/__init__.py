@@ -106,7 +106,7 @@ class Config:
     clip_norm: float | None = None  # ours
     batch_size: int = 10  # its ssd.config
     epochs: int = 60  # not stated: 60,000 steps
-    monitor: str = "val_loss"  # ours
+    monitor: str | None = "val_loss"  # ours: what tells the best epoch; the last one where None
     monitor_mode: str = "min"  # ours
 
     def __post_init__(self):
@@ -201,6 +201,7 @@ _FASTER = dataclasses.replace(
     clip_norm=10.0,  # its fastercnn.config
     batch_size=1,  # its fastercnn.config
     epochs=400,  # not stated: 200,000 steps
+    monitor=None,  # the more regions the first stage finds, the more the second one is asked
 )
 _FASTER_SMALL = dataclasses.replace(
     _FPN,
@@ -210,6 +211,7 @@ _FASTER_SMALL = dataclasses.replace(
     hidden_units=128,
     box_weight=2.0,
     match=(0.3, 0.7),
+    monitor=None,
 )
 VARIANTS = {
     "ssd_mobilenet_v1": _PAPER,
