@@ -86,9 +86,7 @@ class Run:
             )
         monitor = self.config.monitor
         if self.validated and monitor is not None and monitor not in logs:
-            raise DentalzooError(
-                f"monitor is one of: {', '.join(logs)}. Received: {monitor!r}"
-            )
+            raise DentalzooError(f"monitor is one of: {', '.join(logs)}. Received: {monitor!r}")
         seconds = round(time.perf_counter() - self._started, 2)
         self.epoch = epoch
         self.history.append({"epoch": epoch, "seconds": seconds, **logs})

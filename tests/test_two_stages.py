@@ -107,6 +107,14 @@ def test_regions_are_drawn_around_findings_and_elsewhere(model, batch):
         np.testing.assert_allclose(decoded, np.tile(box, (len(decoded), 1)), atol=1e-5)
 
 
+def test_no_region_lies_outside_of_the_film(model, batch):
+    """Where all proposals lie on the finding there are fewer others than are to be drawn."""
+    proposals = np.repeat(batch["boxes"][:, :1], 20, axis=1)
+    regions, classes, codes = map(np.asarray, model._regions(proposals, batch))
+    assert regions.min() >= 0 and regions.max() <= 1 and (classes == 1).all()
+    np.testing.assert_allclose(codes, 0, atol=1e-4)
+
+
 def test_a_film_without_findings_has_a_loss(model, batch):
     empty = {key: np.zeros_like(batch[key]) for key in ("boxes", "classes")}
     first = model(batch["image"], training=True)

@@ -134,16 +134,18 @@ class FasterRCNN(Detector):
         """Regions (B, R, 4) of proposals and findings, their classes (B, R) and codes (B, R, 4)."""
         number = self.config.region_samples
         sampler = vision("modeling.layers.roi_sampler").ROISampler(
-            num_sampled_rois=number, foreground_fraction=0.25
+            mix_gt_boxes=False, num_sampled_rois=number, foreground_fraction=0.25
         )
-        ops = vision("ops.box_ops")
+        found = y["classes"] > 0
+        # The sampler would mix in the empty rows of the findings, too: regions outside of the film.
+        places = tf.range(found.shape[1]) % proposals.shape[1]
+        more = tf.where(found[..., None], y["boxes"], tf.gather(proposals, places, axis=1))
+        regions = tf.concat([proposals, more], axis=1)
+        boxes = tf.where(found[..., None], y["boxes"], -1.0)
 
         @tf.autograph.experimental.do_not_convert
         def one(sample):
-            regions, boxes, classes = (part[None] for part in sample)
-            found = classes > 0
-            boxes = tf.where(found[..., None], boxes, -1.0)
-            regions, boxes, classes, _ = sampler(regions, boxes, tf.where(found, classes, -1))
+            regions, boxes, classes, _ = sampler(*(part[None] for part in sample))
             return regions[0], tf.cast(classes[0], tf.int32), boxes[0]
 
         specs = (
@@ -151,7 +153,7 @@ class FasterRCNN(Detector):
             tf.TensorSpec((number,), tf.int32),
             tf.TensorSpec((number, 4), tf.float32),
         )
-        samples = proposals, y["boxes"], y["classes"]
+        samples = regions, boxes, tf.where(found, y["classes"], -1)
         regions, classes, boxes = tf.map_fn(one, samples, fn_output_signature=specs)
-        codes = ops.encode_boxes(boxes, regions, weights=list(CODER))
+        codes = vision("ops.box_ops").encode_boxes(boxes, regions, weights=list(CODER))
         return tf.stop_gradient(regions), classes, tf.stop_gradient(codes)
