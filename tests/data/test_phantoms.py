@@ -124,7 +124,7 @@ def test_places_are_teeth_or_implants_or_gaps(films, worn):
         empty = {f.fdi for f in film.findings if f.name in ("missing", "implant")}
         assert teeth | empty == set(film.positions)
         assert not teeth & empty
-        on_teeth = ("restoration", "endodontic", "caries", "remnant")
+        on_teeth = ("restoration", "endodontic", "caries", "root")
         assert {f.fdi for f in film.findings if f.name in on_teeth} <= teeth
 
 

@@ -347,7 +347,7 @@ def test_what_cannot_be_written_is_refused(films, tmp_path, version):
         return write_vott_v2(tmp_path / "x", samples, classes, "x")
 
     with pytest.raises(DentalzooError, match="a box has a class of .*Received: 'implant'"):
-        write(samples, ["crown", "restoration", "endodontic", "caries", "missing", "remnant"])
+        write(samples, ["crown", "restoration", "endodontic", "caries", "missing", "root"])
     for wrong in ("crown", [], ["crown", "crown"]):
         with pytest.raises(DentalzooError, match="classes is a list of different names"):
             write(samples, wrong)

@@ -18,13 +18,13 @@ FINDINGS = (
     "crown",
     "caries",
     "missing",
-    "remnant",
+    "root",
 )
 """The classes of findings; class ids count from 1 in this order.
 
 A restoration is a filling, metal or composite; `endodontic` a filling of the canals; `implant` the
 screw alone, whose crown is a `crown`; `missing` the outline of the tooth that would stand in the
-gap; `remnant` the roots of a tooth without its crown.
+gap; `root` the roots of a tooth without its crown.
 """
 
 
@@ -158,7 +158,7 @@ def panoramic(
                 found += _mark(frame, "missing", tooth.fdi, tooth.outline)
         elif mouth.random() < remnants * burden:
             _draw_tooth(density, teeth, frame, tooth, look, root_only=True)
-            found += _mark(frame, "remnant", tooth.fdi, tooth.roots)
+            found += _mark(frame, "root", tooth.fdi, tooth.roots)
         else:
             window = _draw_tooth(density, teeth, frame, tooth, look)
             if window is not None:
