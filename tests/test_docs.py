@@ -168,9 +168,14 @@ def released(run, tmp_path):
     import dentalzoo as dz
 
     shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
-    tag = next(iter(registry.module_of("tooth_vae").PRETRAINED))
-    drawing = dz.build("tooth_vae", "tiny", input_size=(64, 64))
-    dz.export(drawing, tmp_path / "released" / f"tooth_vae.{tag}", "tooth_vae", tag=tag)
+    others = {
+        "tooth_vae.drawn_teeth_v1": dz.build("tooth_vae", "tiny", input_size=(64, 64)),
+        "panoramic_detection.drawn_films_v1": dz.build("panoramic_detection", "tiny"),
+    }
+    for full, model in others.items():
+        name, tag = full.split(".")
+        assert tag in registry.module_of(name).PRETRAINED
+        dz.export(model, tmp_path / "released" / full, name, tag=tag)
     return {**os.environ, "DENTALZOO_PRETRAINED": str(tmp_path / "released")}
 
 
