@@ -1,0 +1,85 @@
+"""Meshes and nearest points against closed forms and brute force."""
+
+import numpy as np
+import pytest
+
+from dentalzoo.errors import DentalzooError
+from dentalzoo.ops import meshes
+
+# A unit square in two triangles of areas 1/2, a lone one of area 2, and one without an area
+VERTICES = np.array(
+    [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 5], [2, 0, 5], [0, 2, 5], [4, 0, 5]], float
+)
+FACES = np.array([[0, 1, 2], [4, 5, 7], [0, 2, 3], [4, 5, 6], [4, 5, 7]])
+
+
+def test_nearest_is_brute_force():
+    random = np.random.default_rng(0)
+    points, others = random.normal(size=(2, 300, 3))
+    table = np.linalg.norm(points[:, None] - others[None], axis=-1)
+    distance, index = meshes.nearest(points, others)
+    np.testing.assert_array_equal(index, table.argmin(1))
+    np.testing.assert_allclose(distance, table.min(1), rtol=1e-12)
+
+
+def test_normals_and_areas():
+    directions, areas = meshes.normals(VERTICES, FACES)
+    np.testing.assert_allclose(areas, [0.5, 0, 0.5, 2, 0])
+    np.testing.assert_allclose(directions, [[0, 0, float(area > 0)] for area in areas])
+
+
+def test_samples_lie_on_their_faces_by_area():
+    points, found = meshes.sample_surface(VERTICES, FACES, 3000, seed=1)
+    assert points.shape == (3000, 3) and points.dtype == np.float64
+    counts = np.bincount(found, minlength=len(FACES))
+    np.testing.assert_allclose(counts, [500, 0, 500, 2000, 0], atol=1)
+    x, y, z = points.T
+    inside = {
+        0: (z == 0) & (y <= x) & (x <= 1) & (y >= 0),
+        2: (z == 0) & (x <= y) & (y <= 1) & (x >= 0),
+        3: np.isclose(z, 5) & (x >= 0) & (y >= 0) & (x + y <= 2 + 1e-12),
+    }
+    for face, where in inside.items():
+        assert where[found == face].all()
+    # Uniform: the centroid of each triangle, and the share of its quarter next to a corner
+    big = points[found == 3]
+    np.testing.assert_allclose(big.mean(0), [2 / 3, 2 / 3, 5], atol=0.05)
+    assert (big[:, :2].sum(1) < 1).mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_samples_are_the_seeds():
+    once, again, other = (meshes.sample_surface(VERTICES, FACES, 50, seed)[0] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(once, again)
+    assert (once != other).any()
+
+
+def test_the_last_share_of_many_faces_is_sampled():
+    """The sum of the areas rounds; no sample may lie past the last face or on one without area."""
+    faces = np.tile(FACES, (40_000, 1))
+    found = meshes.sample_surface(VERTICES * 1e-3, faces, 100_000)[1]
+    assert found.max() < len(faces)
+    assert not np.isin(found % 5, (1, 4)).any()
+
+
+def test_edges_are_listed_once():
+    assert meshes.edges(FACES[[0, 2]]).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("call", "received"),
+    [
+        (lambda: meshes.nearest(np.zeros((0, 3)), VERTICES), r"\(0, 3\)"),
+        (lambda: meshes.nearest(VERTICES, np.zeros((4, 2))), r"\(4, 2\)"),
+        (lambda: meshes.nearest(VERTICES, [[0, 0, 0], [0, np.nan, 0]]), "1 of 2 .* first is 1"),
+        (lambda: meshes.nearest([[0, np.inf, 0]], VERTICES), "1 of 1 points"),
+        (lambda: meshes.normals(VERTICES, FACES + 1), "1 to 8"),
+        (lambda: meshes.normals(VERTICES, FACES * 1.0), "float64"),
+        (lambda: meshes.sample_surface(VERTICES, FACES, 0), "0 points on 5 faces"),
+        (lambda: meshes.sample_surface(VERTICES, FACES[[1]], 9), "1 faces of area 0"),
+        (lambda: meshes.sample_surface(VERTICES, FACES[:0], 9), "0 faces"),
+    ],
+)
+def test_errors_say_what_came(call, received):
+    with pytest.raises(DentalzooError, match=f"Received: .*{received}") as caught:
+        call()
+    assert "\n" not in str(caught.value)

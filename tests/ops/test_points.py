@@ -1,0 +1,346 @@
+"""Points in TensorFlow against float64 brute force, with both backends."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.spatial import cKDTree
+
+from dentalzoo.errors import DentalzooError
+from dentalzoo.ops import meshes, points
+
+BACKENDS = ("tree", "chunked")
+both = pytest.mark.parametrize("backend", BACKENDS)
+N, M = 700, 530  # more than a chunk and no multiple of it
+
+
+def clouds(seed=0, batch=2, sizes=(N, M), dtype=np.float32):
+    random = np.random.default_rng(seed)
+    return [random.normal(size=(batch, size, 3)).astype(dtype) for size in sizes]
+
+
+def table(some, others):
+    """All distances (B, N, M), in float64."""
+    some, others = np.float64(some), np.float64(others)
+    return np.linalg.norm(some[:, :, None] - others[:, None], axis=-1)
+
+
+def brute_force(some, others, squared):
+    apart = table(some, others) ** (2 if squared else 1)
+    return (apart.min(2).mean(1) + apart.min(1).mean(1)) / 2
+
+
+# ---- values --------------------------------------------------------------------------------------
+
+
+@both
+def test_nearest_is_brute_force(backend):
+    some, others = clouds()
+    np.testing.assert_array_equal(
+        points.nearest(some, others, backend), table(some, others).argmin(2)
+    )
+    np.testing.assert_array_equal(
+        points.nearest(others, some, backend), table(some, others).argmin(1)
+    )
+
+
+@both
+@pytest.mark.parametrize("squared", [True, False])
+def test_chamfer_is_brute_force(backend, squared):
+    some, others = clouds()
+    found = points.chamfer(some, others, squared, backend)
+    assert found.shape == (2,) and found.dtype == tf.float32
+    np.testing.assert_allclose(found, brute_force(some, others, squared), rtol=1e-6)
+    np.testing.assert_allclose(found, points.chamfer(others, some, squared, backend), rtol=1e-6)
+    exact = points.chamfer(*(np.float64(cloud) for cloud in (some, others)), squared, backend)
+    np.testing.assert_allclose(exact, brute_force(some, others, squared), rtol=1e-14)
+
+
+@both
+def test_close_points_far_from_the_origin_keep_their_neighbours(backend):
+    """Spaced 0.3 mm at 90 mm, as scans come: |a|^2 + |b|^2 - 2ab takes wrong ones in float32."""
+    random = np.random.default_rng(1)
+    some, others = (random.uniform(0, 4, (2, 1, 600, 3)) + [0, 0, -90]).astype(np.float32)
+    tree = cKDTree(others[0])
+    np.testing.assert_array_equal(points.nearest(some, others, backend)[0], tree.query(some[0])[1])
+
+
+@both
+def test_a_far_away_blob_is_exact(backend):
+    some, others = clouds(batch=1)
+    some = some * 1e-3 + np.float32(20)
+    np.testing.assert_allclose(
+        points.distances(some, others, backend=backend), table(some, others).min(2), rtol=1e-6
+    )
+
+
+@both
+def test_one_point_and_halves(backend):
+    some, others = clouds(sizes=(1, M))
+    found = points.chamfer(some.astype(np.float16), others, True, backend)
+    assert found.dtype == tf.float32
+    expected = brute_force(some.astype(np.float16), others, True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_auto_is_the_tree_on_a_cpu():
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    some, others = clouds()
+
+    def names(backend):
+        graph = tf.function(lambda a, b: points.nearest(a, b, backend)).get_concrete_function(
+            some, others
+        )
+        return {operation.type for operation in graph.graph.get_operations()}
+
+    assert "PyFuncStateless" in names("auto")
+    assert "PyFuncStateless" not in names("chunked")
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+
+def gradients(some, others, **settings):
+    some, others = tf.constant(some), tf.constant(others)
+    with tf.GradientTape() as tape:
+        tape.watch([some, others])
+        loss = points.chamfer(some, others, **settings)
+    return tape.gradient(loss, [some, others])
+
+
+@both
+@pytest.mark.parametrize("squared", [True, False])
+def test_gradients_are_central_differences(backend, squared):
+    pair = clouds(3, sizes=(12, 9), dtype=np.float64)
+    found = gradients(*pair, squared=squared, backend=backend)
+    step = 1e-6
+    for which in range(2):
+        expected = np.zeros_like(pair[which])
+        for place in np.ndindex(*expected.shape):
+            values = []
+            for sign in (1, -1):
+                moved = [cloud.copy() for cloud in pair]
+                moved[which][place] += sign * step
+                values.append(brute_force(*moved, squared)[place[0]])
+            expected[place] = (values[0] - values[1]) / (2 * step)
+        np.testing.assert_allclose(found[which], expected, atol=1e-8)
+
+
+@both
+@pytest.mark.parametrize("squared", [True, False])
+def test_equal_clouds_have_no_distance_and_no_gradient(backend, squared):
+    some = clouds()[0]
+    assert not points.chamfer(some, some, squared, backend).numpy().any()
+    for gradient in gradients(some, some, squared=squared, backend=backend):
+        assert not np.asarray(gradient).any()
+
+
+# ---- what is not finite, empty or misshapen ------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_sample_that_is_not_finite_is_nan_and_no_other(backend, value, which):
+    pair = clouds()
+    pair[which][1, 7, 2] = value
+    assert np.isnan(points.chamfer(*pair, backend=backend)).tolist() == [False, True]
+    for squared in (True, False):
+        side = points.distances(*pair, squared=squared, backend=backend)
+        assert np.isnan(side).all(1).tolist() == [False, True]
+        assert not np.isnan(side[0]).any()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "backend", "received"),
+    [
+        (((1, 5, 3), (1, 0, 3)), "auto", r"\(1, 5, 3\) and \(1, 0, 3\)"),
+        (((1, 5, 3), (1, 5, 2)), "auto", r"\(1, 5, 2\)"),
+        (((5, 3), (1, 5, 3)), "auto", r"\(5, 3\)"),
+        (((2, 5, 3), (3, 5, 3)), "auto", r"\(3, 5, 3\)"),
+        (((1, 5, 3), (1, 5, 3)), "kd", "'kd'"),
+    ],
+)
+def test_errors_say_what_came(shapes, backend, received):
+    with pytest.raises(DentalzooError, match=f"Received: .*{received}"):
+        points.chamfer(*(np.zeros(shape, np.float32) for shape in shapes), backend=backend)
+
+
+# ---- graphs, fit, replicas -----------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("shape", [(None, None, 3), (2, None, 3)])
+def test_in_a_graph_of_unknown_sizes(backend, shape):
+    signature = [tf.TensorSpec(shape), tf.TensorSpec(shape)]
+    step = tf.function(lambda a, b: points.chamfer(a, b, backend=backend), signature)
+    pair = clouds()
+    np.testing.assert_allclose(step(*pair), brute_force(*pair, True), rtol=1e-6)
+
+
+def test_xla_compiles_a_step_with_chunks_and_none_with_a_tree():
+    pair = clouds()
+
+    def step(backend):
+        return tf.function(
+            lambda a, b: tf.gradients(points.chamfer(a, b, backend=backend, max_points=90), a),
+            jit_compile=True,
+        )
+
+    (gradient,) = step("chunked")(*pair)
+    assert np.count_nonzero(np.asarray(gradient).any(-1)) > 90
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
+        step("tree")(*pair)
+
+
+def still(start):
+    """A network whose output is its weights: as many points as `start`, for every input."""
+    inputs = keras.Input([1])
+    outputs = keras.layers.Dense(start.size, kernel_initializer="zeros")(inputs)
+    model = keras.Model(inputs, keras.layers.Reshape(start.shape)(outputs))
+    model.layers[1].bias.assign(start.ravel())
+    return model
+
+
+def fit(backend, start, target, strategy=None, epochs=3):
+    with (strategy or tf.distribute.get_strategy()).scope():
+        model = still(start)
+
+        def loss(y_true, y_pred):
+            return points.chamfer(y_true, y_pred, backend=backend)
+
+        model.compile(keras.optimizers.SGD(10.0), loss)
+    ones = np.ones([len(target), 1], np.float32)
+    data = tf.data.Dataset.from_tensor_slices((ones, target)).batch(len(target))
+    history = model.fit(data, epochs=epochs, verbose=0, shuffle=False).history["loss"]
+    return history, model.layers[1].bias.numpy()
+
+
+def test_both_backends_fit_alike():
+    target, start = clouds(sizes=(40, 30))
+    losses, weights = zip(*(fit(backend, start[0], target) for backend in BACKENDS), strict=True)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    np.testing.assert_allclose(weights[0], weights[1], atol=1e-5)
+    assert losses[0][-1] < 0.9 * losses[0][0]
+
+
+@pytest.mark.parametrize("backend", ["tree", pytest.param("chunked", marks=pytest.mark.slow)])
+def test_two_replicas_fit_like_one(backend, mirrored):
+    target, start = clouds(batch=4, sizes=(40, 30))
+    one, two = fit(backend, start[0], target), fit(backend, start[0], target, mirrored)
+    np.testing.assert_allclose(one[0], two[0], rtol=1e-5)
+    np.testing.assert_allclose(one[1], two[1], atol=1e-5)
+
+
+# ---- fewer points --------------------------------------------------------------------------------
+
+
+def test_a_subset_draws_each_point_at_most_once_and_anew():
+    some = clouds()[0]
+    drawn = [np.asarray(points.subset(tf.constant(some), 100)) for _ in range(2)]
+    assert (drawn[0] != drawn[1]).any()
+    index = cKDTree(some[0]).query(drawn[0][0])[1]
+    assert len(set(index)) == 100
+    np.testing.assert_array_equal(drawn[0], some[:, index])
+    for count in (None, N, N + 1):
+        assert points.subset(some, count) is some
+
+
+@both
+def test_fewer_points_estimate_the_same_distance(backend):
+    keras.utils.set_random_seed(0)
+    pair = clouds(batch=1)
+    estimate = tf.function(lambda: points.chamfer(*pair, True, backend, max_points=100))
+    found = np.float64([estimate()[0] for _ in range(100)])
+    whole = brute_force(*pair, True)[0]
+    assert found.mean() == pytest.approx(whole, abs=4 * found.std() / 10)
+    assert found.std() > 0.01 * whole
+
+
+# ---- a fixed topology ----------------------------------------------------------------------------
+
+
+def grid(rows=4, columns=5):
+    """Vertices (rows * columns, 3) spaced 1 and the faces between them."""
+    y, x = np.mgrid[:rows, :columns]
+    at = np.arange(rows * columns).reshape(rows, columns)
+    corners = at[:-1, :-1], at[:-1, 1:], at[1:, :-1]
+    lower = at[1:, 1:], at[1:, :-1], at[:-1, 1:]
+    faces = np.concatenate([np.stack([c.ravel() for c in t], 1) for t in (corners, lower)])
+    return np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1).astype(np.float32), faces
+
+
+def test_edge_variation_is_the_squared_coefficient_of_variation():
+    rest, faces = grid()
+    edges = meshes.edges(faces)
+    moved = np.stack([rest * [1, 3, 1], rest * 2]).astype(np.float32)
+    lengths = np.linalg.norm(moved[:, edges[:, 0]] - moved[:, edges[:, 1]], axis=-1)
+    expected = lengths.var(1) / lengths.mean(1) ** 2
+    np.testing.assert_allclose(points.edge_variation(moved, edges), expected, rtol=1e-5)
+    stretched = points.edge_variation(moved, edges, rest)
+    assert stretched[0] > 0.1 and stretched[1] < 1e-12
+
+
+def test_roughness_is_the_laplacian():
+    rest, faces = grid()
+    edges = meshes.edges(faces)
+    laplacian = np.zeros((len(rest) + 1,) * 2)
+    for one, other in edges:
+        laplacian[one, other] = laplacian[other, one] = 1
+    laplacian /= np.maximum(laplacian.sum(1, keepdims=True), 1)
+    laplacian -= np.diag(laplacian.any(1))  # the last point has no edge
+    moved = np.random.default_rng(0).normal(size=(2, len(rest) + 1, 3))
+    expected = np.square(laplacian @ moved).sum(-1).mean(-1)
+    np.testing.assert_allclose(points.roughness(moved, edges), expected, rtol=1e-12)
+    assert points.roughness(np.ones_like(moved), edges).numpy() == pytest.approx(0)
+
+
+def test_a_topology_has_finite_gradients_under_xla_even_where_points_coincide():
+    rest, faces = grid()
+    edges = meshes.edges(faces)
+
+    @tf.function(jit_compile=True)
+    def step(moved):
+        total = points.edge_variation(moved, edges, rest) + points.roughness(moved, edges)
+        return total, tf.gradients(total, moved)[0]
+
+    for moved in (rest[None], rest[None] * 0, clouds(batch=1)[0][:, : len(rest)]):
+        assert all(np.isfinite(part).all() for part in step(tf.constant(moved)))
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+PEAK = """
+import sys
+import numpy as np, tensorflow as tf
+from dentalzoo.ops import points
+
+def peak():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1e3
+
+@tf.function
+def step(some, others):
+    loss = points.chamfer(some, others, backend=sys.argv[1])
+    return loss, tf.gradients(loss, [some, others])
+
+def run(count):
+    random = np.random.default_rng(0)
+    step(*(random.normal(size=(1, count, 3)).astype("f4") for _ in range(2)))
+
+run(600)
+before = peak()
+run(50_000)
+print(peak() - before)
+"""
+
+
+@both
+@pytest.mark.slow
+def test_the_matrix_is_never_held(backend):
+    command = [sys.executable, "-c", PEAK, backend]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 300, "MB more for 50,000 points"
