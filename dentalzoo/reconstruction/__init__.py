@@ -1,0 +1,1 @@
+"""How good reconstructed surfaces are."""
