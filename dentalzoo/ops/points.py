@@ -8,9 +8,9 @@ all distances is never held: at 50,000 points it would be 10 GB. Two backends fi
 - "chunked": all differences, 512 points at a time, compiled by XLA whether the step is or not. For
   GPUs and TPUs; right on a CPU too, but a hundred times slower than the tree.
 
-"auto" is "chunked" where TensorFlow has a GPU or a TPU, else "tree". So a model that is compiled
-with `jit_compile=False`, or with Keras' own "auto", trains on either; only "tree" beside a GPU must
-have `jit_compile=False`, since Keras would compile there.
+"auto" is "chunked" where TensorFlow has a GPU or a TPU, else "tree". Models compiled with
+`jit_compile=False` train with every backend. Keras' own "auto" compiles beside a GPU, where "auto"
+here still works and "tree" does not.
 
 To the gradient the neighbours are constants, which is exact wherever they are unique. A sample with
 a coordinate that is NaN or infinite has distances of NaN, with both backends.
@@ -102,7 +102,7 @@ def chamfer(points, others, squared: bool = True, backend: str = "auto", max_poi
 def subset(points, count: int | None):
     """`count` of the points (B, N, 3), each at most once, the same ones in every sample.
 
-    All of them where `count` is None or not below N.
+    Drawn with TensorFlow's global seed. All of them where `count` is None or not below N.
     """
     if count is None or (points.shape[1] is not None and points.shape[1] <= count):
         return points

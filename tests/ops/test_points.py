@@ -174,9 +174,8 @@ def test_errors_say_what_came(shapes, backend, received):
 
 
 @both
-@pytest.mark.parametrize("shape", [(None, None, 3), (2, None, 3)])
-def test_in_a_graph_of_unknown_sizes(backend, shape):
-    signature = [tf.TensorSpec(shape), tf.TensorSpec(shape)]
+def test_in_a_graph_of_unknown_sizes(backend):
+    signature = [tf.TensorSpec([None, None, 3])] * 2
     step = tf.function(lambda a, b: points.chamfer(a, b, backend=backend), signature)
     pair = clouds()
     np.testing.assert_allclose(step(*pair), brute_force(*pair, True), rtol=1e-6)
