@@ -208,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="pictures with boxes: YOLO, COCO, PASCAL VOC, VoTT, TFRecord",
     )
+    add.add_argument("--meshes", action="store_true", help="upper jaws: OBJ, PLY, STL")
     add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
     )
@@ -221,13 +222,13 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--shards", type=int, default=8, help="files of each split")
     add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
 
-    add = command("phantoms", "draw pictures with exact labels, for trials and tests")
+    add = command("phantoms", "draw pictures or jaws with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
-    add.add_argument("--kind", choices=("films", "teeth", "defects"), default="films")
+    add.add_argument("--kind", choices=("films", "teeth", "defects", "jaws"), default="films")
     add.add_argument("--count", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument(
-        "--size", type=int, nargs="+", help="height and width of films (512 1024), else a side (64)"
+        "--size", type=int, nargs="+", help="height and width of films (512 1024), a side (64)"
     )
     return parser
 

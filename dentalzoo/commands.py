@@ -166,11 +166,18 @@ def do_verify(options):
 def do_check(options):
     from dentalzoo.data.boxes import check_boxes
     from dentalzoo.data.masks import check_folder
+    from dentalzoo.data.meshes import check_meshes
     from dentalzoo.data.pictures import check_pictures
 
-    if options.boxes and (options.pictures or options.crops):
-        raise DentalzooError("--boxes goes without --pictures and --crops. Received: both")
-    if options.boxes:
+    for word in ("boxes", "meshes"):
+        others = options.pictures, options.crops, options.boxes and options.meshes
+        if getattr(options, word) and any(others):
+            raise DentalzooError(
+                f"--{word} goes without --pictures, --crops and the like. Received: both"
+            )
+    if options.meshes:
+        report = check_meshes(options.data, options.split)
+    elif options.boxes:
         report = check_boxes(options.data, options.split)
     elif options.pictures or options.crops:
         report = check_pictures(options.data, options.split, crops=options.crops)
@@ -203,9 +210,11 @@ def do_phantoms(options):
         "films": (phantoms.write_panoramic_dataset, (512, 1024)),
         "teeth": (phantoms.write_tooth_photos, (64,)),
         "defects": (phantoms.write_defect_dataset, (64,)),
+        "jaws": (phantoms.write_jaw_dataset, ()),
     }[options.kind]
     if options.size and len(options.size) != len(size):
-        words = "height and width" if len(size) == 2 else "one number, the side"
+        words = ("nothing, for they are no pictures", "one number, the side", "height and width")
+        words = words[len(size)]
         raise DentalzooError(f"--size of {options.kind} is {words}. Received: {options.size}")
     print(write(options.out, options.count, options.seed, *(options.size or size)))
 

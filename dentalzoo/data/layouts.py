@@ -133,7 +133,7 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                 records.append(entry)
         if pictures:
             role, key = _role(path.relative_to(root).parts)
-            folders.append(Folder(path, role, key, _split_of(root, path), pictures))
+            folders.append(Folder(path, role, key, split_of(root, path), pictures))
     split_csv = root / "split.csv"
     split_csv = split_csv if split_csv.is_file() else None
     return Tree(root, folders, coco, split_csv, unreadable, notes, records)
@@ -147,14 +147,15 @@ def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return "", (*parts, "*")
 
 
-def _split_of(root: Path, path: Path) -> str:
+def split_of(root: Path, path: Path) -> str:
+    """The split that the folder `path` or the nearest one above it tells of, below `root`."""
     parts = path.relative_to(root).parts
     return next((word for part in reversed(parts) if (word := split_word(part))), "")
 
 
 def coco_split(tree: Tree, path: Path) -> str:
     """The split of an annotation file: of its own name, else of its folder."""
-    return split_word(path.name) or _split_of(tree.root, path.parent)
+    return split_word(path.name) or split_of(tree.root, path.parent)
 
 
 def pair_folders(

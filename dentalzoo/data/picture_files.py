@@ -262,6 +262,7 @@ def split_files(
     skips: list[Skip],
     holdout: float,
     where: str = "the folders' names",
+    what: str = "image",
 ) -> tuple[list[PictureFile], list[Skip]]:
     """Gives splits from split.csv, else from folders, else held out by group.
 
@@ -269,6 +270,7 @@ def split_files(
         skips: what is left out already.
         holdout: the part of the groups that becomes "val" where nothing tells a split.
         where: what told the splits that the files have.
+        what: what the files are, for messages.
 
     Returns:
         The files of some split, and `skips` with what is left out here.
@@ -295,7 +297,7 @@ def split_files(
     else:
         aside = _held_out({file.group for file in files}, holdout)
         return [replace(f, split="val" if f.group in aside else "train") for f in files], skips
-    skips = skips + [Skip(tree.name(image), f"image in no split of {where}") for image in lost]
+    skips = skips + [Skip(tree.name(image), f"{what} in no split of {where}") for image in lost]
     split_of = {}
     for file in files:
         if split_of.setdefault(file.group, file.split) != file.split:
@@ -308,7 +310,12 @@ def split_files(
 
 
 def of_split(
-    tree: Tree, files: list[PictureFile], skips: list[Skip], wanted: str, holdout: float
+    tree: Tree,
+    files: list[PictureFile],
+    skips: list[Skip],
+    wanted: str,
+    holdout: float,
+    what: str = "pictures",
 ) -> tuple[list[PictureFile], list[Skip]]:
     """The files of a split, and what is left out of it or of no known split.
 
@@ -318,7 +325,7 @@ def of_split(
     present = Counter(file.split for file in files)
     if wanted not in present:
         raise MissingSplit(
-            f"{tree.root}: expected pictures of the split {wanted!r}, from split.csv (id,split), "
+            f"{tree.root}: expected {what} of the split {wanted!r}, from split.csv (id,split), "
             "the folders' names, ImageSets of PASCAL VOC or held out. "
             f"Received: {dict(present)}, holdout={holdout:g}"
         )

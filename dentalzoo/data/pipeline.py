@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from dentalzoo.data.ahead import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 
 log = logging.getLogger("dentalzoo")
+_SAVE_SECONDS = 60
 
 
 class Cache:
@@ -32,7 +34,8 @@ class Cache:
         names: a name per sample, for messages.
         load: index -> dict of arrays; raises BadFile for a sample that cannot be used.
         folder: where to keep the arrays (one `.npy` per key, mapped into memory), or None for
-            memory. A folder that holds the same `fingerprint` is used as it is.
+            memory. A folder that holds the same `fingerprint` is used as it is; one whose
+            reading was killed is gone on with, from where it was a minute before.
         fingerprint: what the content depends on (files, sizes, times, settings).
         strict: raise for the first bad sample instead of skipping it.
 
@@ -53,14 +56,17 @@ class Cache:
         fingerprint: object = None,
         strict: bool = False,
     ):
+        self.names, self.arrays = [], {}
         self.skipped: list[tuple[str, str]] = []
         self._folder = None if folder is None else Path(folder)
         key = hashlib.sha256(repr((list(names), fingerprint)).encode()).hexdigest()
-        if self._folder is not None and self._reopen(key):
-            return
-        self.names, self.arrays, kept = [], {}, 0
-        samples = read_ahead(lambda index: _read(load, names, index), range(len(names)))
-        for index, sample in tqdm(samples, "reading", len(names), disable=None):
+        done = self._reopen(key, len(names)) if self._folder is not None else 0
+        kept, saved = len(self.names), time.monotonic()
+        samples = read_ahead(lambda index: _read(load, names, index), range(done, len(names)))
+        for index, sample in tqdm(samples, "reading", len(names), initial=done, disable=None):
+            if self._folder is not None and kept and time.monotonic() > saved + _SAVE_SECONDS:
+                self._publish(key, index)
+                saved = time.monotonic()
             if isinstance(sample, DentalzooError):
                 if strict or not isinstance(sample, BadFile):
                     raise sample
@@ -81,8 +87,8 @@ class Cache:
                 f"no sample could be read; at least 1 is needed. Received: {len(names)} samples, "
                 f"{len(self.skipped)} of them bad"
             )
-        if self._folder is not None:
-            self._publish(key)
+        if self._folder is not None and done < len(names):
+            self._publish(key, len(names))
         self.arrays = {key_: array[:kept] for key_, array in self.arrays.items()}
 
     def __len__(self) -> int:
@@ -101,12 +107,13 @@ class Cache:
         (self._folder / "cache.json").unlink(missing_ok=True)
         return np.lib.format.open_memmap(self._folder / f"{key}.npy", "w+", dtype, shape)
 
-    def _publish(self, key: str) -> None:
-        """Declares the arrays complete: cache.json is written last and replaces atomically."""
+    def _publish(self, key: str, done: int) -> None:
+        """Declares the first `done` samples read: cache.json replaces atomically, after them."""
         for array in self.arrays.values():
             array.flush()
         content = {
             "key": key,
+            "done": done,
             "names": self.names,
             "skipped": self.skipped,
             "arrays": list(self.arrays),
@@ -115,22 +122,24 @@ class Cache:
         temporary.write_text(json.dumps(content))
         os.replace(temporary, self._folder / "cache.json")
 
-    def _reopen(self, key: str) -> bool:
+    def _reopen(self, key: str, count: int) -> int:
+        """Takes what the folder holds of these `count` samples: how many of them were read."""
         try:
             content = json.loads((self._folder / "cache.json").read_text())
             if content["key"] != key:
-                return False
-            self.names = content["names"]
-            self.skipped = [tuple(pair) for pair in content["skipped"]]
+                return 0
+            names, skipped = content["names"], [tuple(pair) for pair in content["skipped"]]
+            mode = "r" if content["done"] == count else "r+"
             self.arrays = {
-                name: np.load(self._folder / f"{name}.npy", mmap_mode="r")[: len(self.names)]
+                name: np.load(self._folder / f"{name}.npy", mmap_mode=mode)
                 for name in content["arrays"]
             }
+            self.names, self.skipped = names, skipped
         except (OSError, ValueError, KeyError):
-            return False
+            return 0
         for name, reason in self.skipped:
             log.warning("skipped %s: %s", name, reason)
-        return True
+        return content["done"]
 
 
 def _read(load, names, index):

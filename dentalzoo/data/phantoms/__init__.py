@@ -1,8 +1,9 @@
 """Pictures drawn by a seed, with exact labels: for tests, demos and pre-training.
 
-Panoramic films, photographs of single teeth, and grey surfaces with cracks and pores.
+Panoramic films, photographs of single teeth, grey surfaces with cracks and pores, and upper jaws.
 """
 
+from dentalzoo.data.phantoms.dataset import write_jaw_dataset as write_jaw_dataset
 from dentalzoo.data.phantoms.dataset import write_panoramic_dataset as write_panoramic_dataset
 from dentalzoo.data.phantoms.defects import DEFECTS as DEFECTS
 from dentalzoo.data.phantoms.defects import TEXTURES as TEXTURES
@@ -13,6 +14,8 @@ from dentalzoo.data.phantoms.film import FINDINGS as FINDINGS
 from dentalzoo.data.phantoms.film import Finding as Finding
 from dentalzoo.data.phantoms.film import Panoramic as Panoramic
 from dentalzoo.data.phantoms.film import panoramic as panoramic
+from dentalzoo.data.phantoms.jaw import Jaw as Jaw
+from dentalzoo.data.phantoms.jaw import upper_jaw as upper_jaw
 from dentalzoo.data.phantoms.mouth import SHADES as SHADES
 from dentalzoo.data.phantoms.photo import ToothPhoto as ToothPhoto
 from dentalzoo.data.phantoms.photo import tooth_photo as tooth_photo

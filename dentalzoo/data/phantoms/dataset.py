@@ -1,4 +1,4 @@
-"""Writes drawn films as a data set for segmentation and detection."""
+"""Writes drawn films as a data set for segmentation and detection, and drawn jaws as Teeth3DS."""
 
 import csv
 import json
@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from dentalzoo.data.images import write_png
+from dentalzoo.data.mesh_files import write_obj
 from dentalzoo.data.phantoms.film import FINDINGS, Finding, panoramic
+from dentalzoo.data.phantoms.jaw import upper_jaw
 from dentalzoo.data.phantoms.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
 from dentalzoo.folders import whole_folder
@@ -44,10 +46,7 @@ def write_panoramic_dataset(
         DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
             what `panoramic` refuses.
     """
-    if count < 1:
-        raise DentalzooError(f"count must be at least 1. Received: {count!r}")
-    if not 0 <= val_fraction < 1:
-        raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")
+    _check(count, val_fraction)
     categories = [{"id": i, "name": name} for i, name in enumerate(FINDINGS, 1)]
     coco = {"images": [], "annotations": [], "categories": categories}
     num_train = count - round(count * val_fraction)
@@ -73,6 +72,49 @@ def write_panoramic_dataset(
                 entry = {"id": len(coco["annotations"]) + 1, "image_id": index + 1}
                 coco["annotations"].append(entry | _coco(finding))
         (folder / "annotations.coco.json").write_text(json.dumps(coco))
+    return Path(out_dir)
+
+
+def write_jaw_dataset(
+    out_dir, count: int, seed: int = 0, val_fraction: float = 0.2, **options: float
+) -> Path:
+    """Draws the jaws `seed`, `seed + 1`, ... and writes them in the layout of Teeth3DS.
+
+    `upper/NNNN/NNNN_upper.obj` are the meshes, `upper/NNNN/NNNN_upper.json` their FDI numbers;
+    the lists `split/training_upper.txt` and `split/validation_upper.txt` say train or val.
+
+    Args:
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
+        count: how many jaws, at least 1.
+        seed: the first jaw's seed.
+        val_fraction: the part for validation, in [0, 1): the last jaws.
+        options: passed on to `upper_jaw`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
+            what `upper_jaw` refuses.
+    """
+    _check(count, val_fraction)
+    num_train = count - round(count * val_fraction)
+    names = [f"{index:04d}" for index in range(count)]
+    with whole_folder(out_dir, "write_jaw_dataset") as folder:
+        for index, name in enumerate(names):
+            jaw = upper_jaw(seed + index, **options)
+            stem = folder / "upper" / name / f"{name}_upper"
+            stem.parent.mkdir(parents=True)
+            write_obj(stem.with_suffix(".obj"), jaw.vertices, jaw.faces)
+            number = {0: 0} | {fdi: i for i, fdi in enumerate(jaw.teeth, 1)}
+            labels = jaw.labels.tolist()
+            about = {"id_patient": name, "jaw": "upper", "labels": labels}
+            about["instances"] = [number[fdi] for fdi in labels]
+            stem.with_suffix(".json").write_text(json.dumps(about))
+        (folder / "split").mkdir()
+        for word, part in (("training", names[:num_train]), ("validation", names[num_train:])):
+            rows = "".join(f"{name}_upper\n" for name in part)
+            (folder / "split" / f"{word}_upper.txt").write_text(rows)
     return Path(out_dir)
 
 
@@ -104,3 +146,10 @@ def _coco(finding: Finding) -> dict:
         "iscrowd": 0,
         "fdi": finding.fdi,
     }
+
+
+def _check(count, val_fraction) -> None:
+    if count < 1:
+        raise DentalzooError(f"count must be at least 1. Received: {count!r}")
+    if not 0 <= val_fraction < 1:
+        raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")

@@ -1,0 +1,146 @@
+"""How an upper jaw stands in front of the cameras, and what cannot stand there.
+
+Axes: x to the patient's right, y to the back, z from the palate to the biting edges; 40 mm = 1; the
+middle of the jaw's box at 0. In a file z may point either way, as in scans of both jaws in one
+frame: a jaw whose crowns point to -z is turned about y.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dentalzoo.data.mesh_files import Mesh
+from dentalzoo.errors import DentalzooError
+
+SCALE = 40.0  # mm; ours: fixed, so that the cameras see how large a jaw is
+_LEAST = 1000  # ours: vertices; the scans of Teeth3DS have 16,282 and more
+_BOX = ((40, 100), (30, 90), (8, 60))  # ours: mm; 200 drawn jaws have 62-81, 55-74, 20-28
+_UNITS = (  # of the longest side
+    (0.03, 0.3, "metres: multiply by 1000"),
+    (1.5, 4, "inches, or of a normalised mesh: bring it back to millimetres"),
+    (4, 13, "centimetres: multiply by 10"),
+    (10_000, 130_000, "micrometres: divide by 1000"),
+)
+_CORNER = 0.55  # ours: of half the box
+_SIDES = {(0, 2): "y", (2, 0): "x", (-2, 0): "-x"}
+
+
+@dataclass(frozen=True)
+class Pose:
+    """From millimetres of a file to the frame of the cameras, and back.
+
+    Attributes:
+        centre: (x, y, z) mm in the file of what becomes 0.
+        turned: whether the jaw is turned by half a turn about y.
+        scale: mm that become 1.
+    """
+
+    centre: tuple[float, float, float]
+    turned: bool = False
+    scale: float = SCALE
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) mm -> (..., 3) float32 in the frame of the cameras."""
+        points = (np.asarray(points, np.float64) - self.centre) / self.scale * self._signs
+        return points.astype(np.float32)
+
+    def invert(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) in the frame of the cameras -> (..., 3) float32 mm in the file's."""
+        points = np.asarray(points, np.float64) * self._signs * self.scale + self.centre
+        return points.astype(np.float32)
+
+    @property
+    def _signs(self) -> np.ndarray:
+        return np.array((-1, 1, -1) if self.turned else (1, 1, 1))
+
+
+def find_pose(mesh: Mesh) -> Pose:
+    """The pose of an upper jaw.
+
+    Raises:
+        DentalzooError: it has few vertices, another unit, size or axes, or is a mirror image.
+    """
+    if len(mesh.vertices) < _LEAST:
+        raise DentalzooError(f"expected {_LEAST} vertices or more. Received: {len(mesh.vertices)}")
+    used = mesh.vertices[np.unique(mesh.faces)].astype(np.float64)
+    low, high = used.min(axis=0), used.max(axis=0)
+    _refuse_box(high - low)
+    centre = tuple(((low + high) / 2).tolist())
+    labels = mesh.labels if mesh.labels is not None and mesh.labels.any() else None
+    pose = Pose(centre, bool(_points_down(mesh, labels)))
+    if labels is None:
+        _refuse_turned(pose.apply(used))
+    else:
+        _refuse_labels(pose.apply(mesh.vertices), labels)
+    return pose
+
+
+def _refuse_box(box: np.ndarray) -> None:
+    shown = " x ".join(f"{side:.3g}" for side in box)
+    longest = box.max()
+    for least, most, unit in _UNITS:
+        if least <= longest < most:
+            raise DentalzooError(f"expected millimetres. Received: a box of {shown}, as of {unit}")
+    if box.argmin() != 2:
+        raise DentalzooError(
+            f"it lies on its side: turn it so that z is along the crowns. Received: {shown} mm"
+        )
+    if any(not least <= side <= most for side, (least, most) in zip(box, _BOX, strict=True)):
+        wanted = ", ".join(f"{least} to {most}" for least, most in _BOX)
+        raise DentalzooError(
+            f"expected the size of an upper jaw, {wanted} mm. Received: {shown} mm"
+        )
+
+
+def _points_down(mesh: Mesh, labels: np.ndarray | None) -> bool:
+    """Whether the crowns point to -z: by the labels, else by the open border of a scan, which is
+    far from the crowns, else by the larger flat end, the base of a plaster model."""
+    z = mesh.vertices[:, 2].astype(np.float64)
+    if labels is not None and not labels.all():
+        return z[labels > 0].mean() < z[labels == 0].mean()
+    middle = (z.min() + z.max()) / 2
+    ends = np.sort(mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1).astype(np.int64)
+    edges, count = np.unique(ends[:, 0] * len(z) + ends[:, 1], return_counts=True)
+    border = np.stack(np.divmod(edges[count == 1], len(z)), axis=1)
+    if len(border):
+        length = np.linalg.norm(mesh.vertices[border[:, 0]] - mesh.vertices[border[:, 1]], axis=1)
+        if length.sum() > 50:  # ours: mm; a hole is shorter
+            return np.average(z[border].mean(axis=1), weights=length) > middle
+    cross = normals(mesh)
+    height = z[mesh.faces].mean(axis=1)
+    flat = np.abs(cross[:, 2]) * (np.abs(height - middle) > 0.45 * np.ptp(z))
+    return flat[height > middle].sum() > flat[height < middle].sum()
+
+
+def _refuse_turned(points: np.ndarray) -> None:
+    """The box of an arch is empty in its two front corners."""
+    x, y = (points[:, k] / np.abs(points[:, k]).max() for k in (0, 1))
+    count = {
+        (i, j): np.mean((i * x > _CORNER) & (j * y > _CORNER)) for i in (-1, 1) for j in (-1, 1)
+    }
+    one, other = sorted(count, key=count.get)[:2]
+    front = one[0] + other[0], one[1] + other[1]
+    empty = count[one] + count[other]
+    if front in _SIDES and empty < 0.5 * (sum(count.values()) - empty):
+        raise DentalzooError(
+            f"expected its front teeth towards -y. Received: towards {_SIDES[front]}"
+        )
+
+
+def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
+    quadrant, kind = labels // 10, labels % 10
+    right, left = np.isin(quadrant, (1, 5)), np.isin(quadrant, (2, 6))
+    front, back = (labels > 0) & (kind <= 3), kind >= 4
+    if front.any() and back.any() and points[front, 1].mean() > points[back, 1].mean():
+        raise DentalzooError("expected its front teeth towards -y. Received: molars there")
+    if right.any() and left.any() and points[right, 0].mean() < points[left, 0].mean():
+        raise DentalzooError(
+            "expected the right teeth, 11 to 18, on the patient's right. "
+            "Received: a mirror image, or exchanged labels"
+        )
+
+
+def normals(mesh: Mesh) -> np.ndarray:
+    """(F, 3) float64: normals of the faces, twice their areas long."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]].astype(np.float64) for k in range(3))
+    return np.cross(b - a, c - a)
