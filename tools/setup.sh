@@ -48,3 +48,13 @@ fi
     tail -n 20 .venv/pip.log >&2
     fail "pip could not install dentalzoo; all it said is in .venv/pip.log"
 }
+
+# Open3D is linked against these even where it draws on no screen; only jaw_reconstruction needs it.
+if ! .venv/bin/python -c 'import open3d' 2>/dev/null; then
+    libraries="libegl1 libgl1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        packages $libraries
+    else
+        echo "setup: jaw_reconstruction needs $libraries (Debian, Ubuntu: sudo apt-get install $libraries); all else works" >&2
+    fi
+fi

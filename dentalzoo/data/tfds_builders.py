@@ -19,6 +19,8 @@ import numpy as np
 
 from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.masks import find_masks, load
+from dentalzoo.data.meshes import find_meshes
+from dentalzoo.data.views import VIEWS, load_views
 from dentalzoo.errors import BadFile, require
 
 tfds = require("tensorflow_datasets", "tfds")
@@ -124,6 +126,48 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
             ]
             example = {"image": loaded["image"], "objects": objects, "name": sample.name}
             yield sample.name, example
+
+
+class JawReconstruction(tfds.core.GeneratorBasedBuilder):
+    """Upper jaws as ten views and 50,000 points, from a folder of your own in any layout that
+    `dentalzoo.data.meshes.find_meshes` understands. Bad files are logged and left out.
+
+    Splits: those of the data, else held out by `find_meshes`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put the meshes, in a layout of docs/data_formats.md, into manual_dir or into its "
+        "subfolder jaw_reconstruction."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Views of upper jaws with points on them, made from local files.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "views": tfds.features.Tensor(shape=(VIEWS, 224, 224, 1), dtype=np.uint8),
+                    "points": tfds.features.Tensor(shape=(50_000, 3), dtype=np.float32),
+                    "name": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=("views", "points"),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+        samples = _by_split(find_meshes(_folder(self, dl_manager)))
+        return {split: self._generate_examples(group) for split, group in samples.items()}
+
+    def _generate_examples(self, samples):
+        for sample in samples:
+            try:
+                loaded = load_views(sample)
+            except BadFile as error:
+                _log.warning("skipped %s", error)
+                continue
+            example = {key: loaded[key] for key in ("views", "points")}
+            yield sample.name, example | {"name": sample.name}
 
 
 def _folder(builder, dl_manager: tfds.download.DownloadManager) -> Path:

@@ -26,7 +26,7 @@ FIELD_OF_VIEW = 40.0  # degrees; not stated; ours
 _RAYS = 2  # by 2 for each pixel, averaged
 _DARK, _BRIGHT = 40, 245  # of the surface; what no ray meets is 0
 _LIGHT = (-0.3, 0.4, 1.0)  # to the right, up and towards the camera
-_LIBRARIES = "libegl1 libgl1 libgomp1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
+_LIBRARIES = "libegl1 libgl1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
 
 
 def cameras() -> np.ndarray:
@@ -67,7 +67,7 @@ def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
             f"Received: size={size!r}, channels={channels!r}"
         )
     open3d = _open3d()
-    scene = open3d.t.geometry.RaycastingScene()
+    scene = open3d.t.geometry.RaycastingScene(1)  # threads: `Cache` reads several jaws at once
     scene.add_triangles(
         open3d.core.Tensor(mesh.vertices.astype(np.float32)),
         open3d.core.Tensor(mesh.faces.astype(np.uint32)),
@@ -84,7 +84,7 @@ def _view(scene, faces, smooth, eye, up, size) -> np.ndarray:
     rays = scene.create_rays_pinhole(
         FIELD_OF_VIEW, [0, 0, 0], eye.tolist(), (-up).tolist(), side, side
     )
-    seen = scene.cast_rays(rays)
+    seen = scene.cast_rays(rays, nthreads=1)
     hit = np.isfinite(seen["t_hit"].numpy())
     corners = faces[seen["primitive_ids"].numpy()[hit].astype(np.int64)]
     u, v = seen["primitive_uvs"].numpy()[hit].T[..., None]

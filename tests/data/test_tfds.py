@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dentalzoo.data.phantoms import write_jaw_dataset
 from tests.data.test_pictures import put, text
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,16 @@ for split, data in sorted(sets.items()):
         found = row["objects"]
         print(split, row["name"].decode(), row["image"].shape, found["bbox"].tolist(),
               found["label"].tolist(), found["is_difficult"].tolist(), found["is_crowd"].tolist())
+
+manual = tfds.download.DownloadConfig(manual_dir=sys.argv[4])
+sets = tfds.load(
+    "jaw_reconstruction", data_dir=sys.argv[2],
+    download_and_prepare_kwargs={"download_config": manual},
+)
+for split, data in sorted(sets.items()):
+    for row in tfds.as_numpy(data):
+        print(split, row["name"].decode(), row["views"].shape, row["views"].dtype,
+              row["points"].shape, row["points"].dtype)
 """
 
 
@@ -58,8 +69,17 @@ def test_builders_serve_the_splits_of_a_folder(tmp_path):
     content = (boxes / "images" / "train" / "3.png").read_bytes()
     (boxes / "images" / "train" / "3.png").write_bytes(content[: len(content) // 2])
 
+    jaws = write_jaw_dataset(tmp_path / "jaws", 3, val_fraction=0.3)
+    (jaws / "upper" / "0001" / "0001_upper.obj").write_text("v 1 2")
+
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tmp_path / "manual", tmp_path / "prepared", boxes.parent],
+        [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            *map(tmp_path.joinpath, ("manual", "prepared", "boxes")),
+            jaws,
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -75,6 +95,8 @@ def test_builders_serve_the_splits_of_a_folder(tmp_path):
         "train 1 (90, 120, 3) [[0.375, 0.25, 0.625, 0.75], [0.0, 0.0, 0.5, 0.5]] [1, 0] "
         "[False, False] [False, False]",
         "val 2 (90, 120, 3) [] [] [] []",
+        "train 0000_upper (10, 224, 224, 1) uint8 (50000, 3) float32",
+        "val 0002_upper (10, 224, 224, 1) uint8 (50000, 3) float32",
     ]
-    for name in ("b.png", "3.png"):
+    for name in ("b.png", "3.png", "0001_upper.obj"):
         assert f"{name}: " in done.stderr

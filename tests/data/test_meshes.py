@@ -1,0 +1,363 @@
+"""Readers of jaws: order of vertices, formats, layouts, splits, what is refused and how."""
+
+import json
+import shutil
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dentalzoo.cli import main
+from dentalzoo.data.jaw_pose import Pose, find_pose
+from dentalzoo.data.mesh_files import Mesh, read_labels, read_mesh, write_obj
+from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh, sample_points
+from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
+from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
+
+trimesh = pytest.importorskip("trimesh")
+
+SQUARE = "v 0 0 0\nv 9 9 9\nv 1 0 0\nv 0 1 0\nv 1 1 0\n"  # the second is in no face
+CORNERS = [[3, 0, 2], [2, 4, 3]]
+
+
+@pytest.fixture(scope="module")
+def jaw():
+    drawn = upper_jaw(3, missing=0)
+    return Mesh(drawn.vertices, drawn.faces, drawn.labels)
+
+
+@pytest.fixture(scope="module")
+def coarse(jaw):
+    """A jaw of 6,300 vertices, quick to write."""
+    rows, columns = np.r_[0:125:2], np.r_[0:400:4]
+    kept = (columns[:, None] * 125 + rows).ravel()
+    wide, tall = len(columns), len(rows)
+    a = (np.arange(wide - 1)[:, None] * tall + np.arange(tall - 1)).ravel()
+    faces = np.concatenate([[a, a + 1, a + tall], [a + 1, a + tall + 1, a + tall]], axis=1).T
+    return Mesh(jaw.vertices[kept], faces.astype(np.int32), jaw.labels[kept])
+
+
+def put(path, mesh, labels=False):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".obj":
+        write_obj(path, mesh.vertices, mesh.faces)
+    else:
+        trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(path)
+    if labels:
+        content = {"jaw": "upper", "labels": mesh.labels.tolist()}
+        path.with_suffix(".json").write_text(json.dumps(content))
+    return path
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SQUARE + "f 4 1 3\nf 3 5 4\n",
+        SQUARE.replace("\n", " 0.5 0.5 0.5\n") + "f 4 1 3\nf 3 5 4\n",
+        SQUARE + "vn 0 0 1\nvt 0 0\ng a\nusemtl x\nf 4/1/1 1/1/1 3/1/1\ng b\nf 3//1 5//1 4//1",
+        SQUARE.replace("\n", "\r\n") + "# f 1 2\r\nf -2 -5 -3\r\nf -3 -1 -2\r\n",
+    ],
+)
+def test_obj_keeps_every_vertex_in_order(tmp_path, text):
+    (tmp_path / "a.obj").write_text(text, newline="")
+    mesh = read_mesh(tmp_path / "a.obj")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [9, 9, 9], [1, 0, 0], [0, 1, 0], [1, 1, 0]]
+    assert mesh.faces.tolist() == CORNERS
+    assert (mesh.vertices.dtype, mesh.faces.dtype) == (np.float32, np.int32)
+
+
+def test_polygons_become_triangles(tmp_path):
+    (tmp_path / "a.obj").write_text(SQUARE + "f 1 3 5 4\nf 1 2 3\n")
+    assert read_mesh(tmp_path / "a.obj").faces.tolist() == [[0, 2, 4], [0, 4, 3], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_ply_keeps_the_order_and_stl_the_surface(tmp_path, coarse, encoding):
+    solid = trimesh.Trimesh(coarse.vertices, coarse.faces, process=False)
+    solid.export(tmp_path / "a.ply", encoding=encoding)
+    ply = read_mesh(tmp_path / "a.ply")
+    assert np.abs(ply.vertices - coarse.vertices).max() < 1e-4
+    assert (ply.faces == coarse.faces).all()
+    name = "stl_ascii" if encoding == "ascii" else "stl"
+    solid.export(tmp_path / "a.stl", file_type=name)
+    stl = read_mesh(tmp_path / "a.stl")
+    assert len(stl.vertices) <= len(coarse.vertices), "corners at one place are one vertex"
+    corners = coarse.vertices[coarse.faces]
+    assert np.abs(stl.vertices[stl.faces] - corners).max() < 1e-4
+
+
+HEADER = b"""ply
+format ascii 1.0
+element vertex 4
+property float x
+property float y
+property float z
+element face 1
+property list uchar int vertex_indices
+end_header
+0 0 0
+1 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.obj", b"", "Received: 0"),
+        ("a.obj", SQUARE.encode(), "5 vertices, 0 faces"),
+        ("a.obj", SQUARE.encode() + b"f 4 1 3\nf 3 5", "line 7: expected 3 numbers or more"),
+        ("a.obj", b"v 1 2\nf 1 2 3\n", "line 1: expected 3 numbers or more. Received: 'v 1 2'"),
+        ("a.obj", SQUARE.encode() + b"f 1 2 99\n", "name the vertices 0..4. Received: 98"),
+        ("a.obj", SQUARE.encode() + b"f 0 1 2\n", "Received: -1"),
+        ("a.obj", SQUARE.encode() + b"f a b c\n", "expected numbers"),
+        ("a.obj", SQUARE.replace("9 9 9", "nan 9 9").encode() + b"f 1 3 4", "NaN or infinite ones"),
+        ("a.obj", SQUARE.replace("9 9 9", "9,5 9 9").encode() + b"f 1 3 4", "expected numbers"),
+        ("a.obj", bytes(range(256)) * 4, "0 vertices, 0 faces"),
+        ("a.ply", b"junk", "expected a whole PLY file"),
+        ("a.ply", HEADER, "Received: "),
+        ("a.stl", b"\0" * 80 + struct.pack("<I", 9) + b"\0" * 100, "is it cut short?"),
+        ("a.stl", b"solid x\nfacet normal", "Received: "),
+        ("a.off", b"OFF", "a mesh is .obj, .ply or .stl. Received: .off"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadFile) as refused:
+        read_mesh(tmp_path / name)
+    assert reason in str(refused.value) and "\n" not in str(refused.value)
+    assert (
+        str(refused.value).startswith(str(tmp_path / name)) and "Received: " in refused.value.reason
+    )
+
+
+def test_missing_files_are_refused(tmp_path):
+    with pytest.raises(BadFile, match="it cannot be read. Received: No such file"):
+        read_mesh(tmp_path / "a.obj")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"labels": [0, 11]}, "expected 3 labels, one per vertex. Received: (2,)"),
+        ({"labels": [0, 11, 31]}, "a label is 0 or an upper tooth's FDI number. Received: 31"),
+        ({"labels": [0, 0.5, 11]}, "FDI number"),
+        ({"labels": [0, 0, 11], "jaw": "lower"}, "expected an upper jaw. Received: 'lower'"),
+        ({"instances": []}, 'expected JSON with "labels"'),
+        ([1], 'expected JSON with "labels"'),
+        ("{", 'expected JSON with "labels"'),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path, content, reason):
+    path = tmp_path / "a.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(BadFile) as refused:
+        read_labels(path, 3)
+    assert reason in str(refused.value)
+
+
+# ---- the pose ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_pose_goes_there_and_back(jaw, turned):
+    shifted = jaw.vertices * ((-1, 1, -1) if turned else (1, 1, 1)) + np.float32((2, 0, -90))
+    pose = find_pose(replace(jaw, vertices=shifted.astype(np.float32), labels=None))
+    assert pose.turned is turned and pose.scale == 40
+    points = pose.apply(shifted)
+    assert np.abs(pose.invert(points) - shifted).max() < 1e-4  # mm
+    assert np.abs(points - find_pose(jaw).apply(jaw.vertices)).max() < 1e-5
+    assert np.abs(points.max(0) + points.min(0)).max() < 1e-5
+    assert np.isclose(np.ptp(points[:, 0]) * 40, np.ptp(jaw.vertices[:, 0]))
+    assert Pose((0, 0, 0)).apply([[40, 0, -20]]).tolist() == [[1, 0, -0.5]]
+
+
+def rotated(mesh, axis, quarter, labels=True):
+    angle, i = quarter * np.pi / 2, [k for k in range(3) if k != axis]
+    turn = np.eye(3)
+    turn[np.ix_(i, i)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    vertices = (mesh.vertices @ turn.T).astype(np.float32)
+    return Mesh(vertices, mesh.faces, mesh.labels if labels else None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: replace(m, vertices=m.vertices / 1000), "as of metres: multiply by 1000"),
+        (lambda m: replace(m, vertices=m.vertices / 10), "as of centimetres"),
+        (lambda m: replace(m, vertices=m.vertices / 25.4), "as of inches, or of a normalised"),
+        (lambda m: replace(m, vertices=m.vertices * 1000), "as of micrometres"),
+        (lambda m: replace(m, vertices=m.vertices * 2), "expected the size of an upper jaw"),
+        (lambda m: replace(m, vertices=m.vertices * np.float32((0.5, 1, 1))), "expected the size"),
+        (lambda m: rotated(m, 0, 1), "it lies on its side"),
+        (lambda m: rotated(m, 1, 1), "it lies on its side"),
+        (lambda m: rotated(m, 2, 1, False), "front teeth towards -y. Received: towards x"),
+        (lambda m: rotated(m, 2, 2, False), "front teeth towards -y. Received: towards y"),
+        (lambda m: rotated(m, 2, 3, False), "front teeth towards -y. Received: towards -x"),
+        (lambda m: rotated(m, 2, 2), "front teeth towards -y. Received: molars there"),
+        (lambda m: replace(m, vertices=m.vertices * np.float32((-1, 1, 1))), "a mirror image"),
+        (lambda m: Mesh(m.vertices[:9], m.faces[:2] % 9), "expected 1000 vertices or more"),
+    ],
+)  # fmt: skip
+def test_what_is_no_upper_jaw_in_millimetres_is_refused(jaw, change, reason):
+    with pytest.raises(DentalzooError) as refused:
+        find_pose(change(jaw))
+    assert reason in str(refused.value) and "Received: " in str(refused.value)
+
+
+def test_a_closed_plaster_model_stands_on_its_base():
+    """No open border tells there what is up."""
+    block = trimesh.creation.box((60, 55, 20)).subdivide_to_size(2.0)
+    vertices = block.vertices.copy()
+    top = vertices[:, 2] > 9.9
+    vertices[top, 2] += 3 * np.sin(vertices[top, 0]) * np.sin(vertices[top, 1])
+    for sign in (1, -1):
+        mesh = Mesh((vertices * (1, 1, sign)).astype(np.float32), block.faces.astype(np.int32))
+        assert find_pose(mesh).turned == (sign < 0)
+
+
+# ---- folders -------------------------------------------------------------------------------------
+
+
+def names(found):
+    return {sample.name: sample.split for sample in found.samples}
+
+
+def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
+    for name in ("A", "B", "C"):
+        put(tmp_path / "data_part_1" / "upper" / name / f"{name}_upper.obj", coarse, labels=True)
+        put(tmp_path / "data_part_1" / "lower" / name / f"{name}_lower.obj", coarse)
+    put(tmp_path / "D" / "D_upper.obj", coarse)
+    put(tmp_path / "D" / "D_lower.obj", coarse)
+    lists = tmp_path / "Teeth3DS_train_test_split"
+    lists.mkdir()
+    (lists / "training_upper.txt").write_text("A_upper\nB_upper\nZ_upper\n")
+    (lists / "testing_upper.txt").write_text("C_upper\n\n")
+    (lists / "training_lower.txt").write_text("A_lower\n")
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "training.txt").write_text("C_upper")
+    (tmp_path / "license.txt").write_text("A_upper")
+    found = find_meshes(tmp_path)
+    assert names(found) == {"A_upper": "train", "B_upper": "train", "C_upper": "test"}
+    assert sorted(found.skipped) == [
+        ("D/D_upper.obj", "mesh in no split of Teeth3DS_train_test_split"),
+        ("Z_upper", "row of Teeth3DS_train_test_split without mesh"),
+    ]
+    assert all(sample.labels for sample in found.samples)
+    assert set(names(find_meshes(tmp_path, "testing"))) == {"C_upper"}
+    with pytest.raises(MissingSplit, match="expected meshes of the split 'val'"):
+        find_meshes(tmp_path, "val")
+    (lists / "testing_upper.txt").write_text("A_upper")
+    with pytest.raises(BadFile, match="a name is in one list. Received: 'A_upper'"):
+        find_meshes(tmp_path)
+
+
+def test_plain_folders_tables_and_a_hold_out(tmp_path, coarse):
+    put(tmp_path / "train" / "a.obj", coarse)
+    put(tmp_path / "valid" / "b.ply", coarse)
+    put(tmp_path / "test" / "c.stl", coarse)
+    assert names(find_meshes(tmp_path)) == {"a": "train", "b": "val", "c": "test"}
+    (tmp_path / "split.csv").write_text("id,split\na,test\nb,train\nc.stl,train\nd,train\n")
+    found = find_meshes(tmp_path)
+    assert names(found) == {"a": "test", "b": "train", "c": "train"}
+    assert found.skipped == [("d", "row of split.csv without files")]
+    plain = tmp_path / "plain"
+    for index in range(10):
+        plain.mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "train" / "a.obj", plain / f"{index}.obj")
+    splits = names(find_meshes(plain, holdout=0.2))
+    assert sorted(splits.values()) == ["train"] * 8 + ["val"] * 2
+    assert splits == names(find_meshes(plain, holdout=0.2))
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "reason"),
+    [
+        ((), {}, "no upper jaw; expected upper jaws as *.obj, *.ply or *.stl"),
+        (("lower/x/x_lower.obj",), {}, "1 of them meshes of lower jaws"),
+        ((), {"split": "some"}, "split is one of"),
+        ((), {"holdout": 1}, "holdout is at least 0"),
+    ],
+)
+def test_folders_without_jaws_are_refused(tmp_path, coarse, files, options, reason):
+    for name in files:
+        put(tmp_path / name, coarse)
+    with pytest.raises(DentalzooError) as refused:
+        find_meshes(tmp_path, **options)
+    assert reason in str(refused.value) and "Received: " in str(refused.value)
+
+
+def test_check_names_every_fault(tmp_path, coarse, capsys):
+    put(tmp_path / "train" / "good.obj", coarse, labels=True)
+    put(tmp_path / "val" / "same.ply", coarse)
+    half = Mesh(coarse.vertices * np.float32((-1, 1, -1)), coarse.faces)
+    put(tmp_path / "train" / "down.obj", half)
+    put(tmp_path / "train" / "metres.ply", Mesh(coarse.vertices / 1000, coarse.faces))
+    put(tmp_path / "train" / "labels.obj", coarse, labels=True)
+    (tmp_path / "train" / "labels.json").write_text('{"labels": [0]}')
+    (tmp_path / "train" / "empty.obj").write_bytes(b"")
+    report = check_meshes(tmp_path)
+    assert (report["usable"], report["train"], report["val"], report["labelled"]) == (3, 2, 1, 1)
+    assert {name: reason[:25] for name, reason in report["skipped"]} == {
+        "metres": "expected millimetres. Rec",
+        "labels": f"labels.json: expected {len(coarse.vertices)} "[:25],
+        "empty": "expected 1 to 1,000,000,0",
+    }
+    assert report["repaired"] == [["down", "the crowns point to -z: turned about y"]]
+    assert ["good", "same", "the same mesh, in train and val"] in report["duplicates"]
+    assert main(["check", str(tmp_path), "--meshes", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(report))
+    assert main(["check", str(tmp_path), "--meshes", "--boxes"]) == 2
+    assert main(["check", str(tmp_path / "train" / "good.obj"), "--meshes"]) == 2
+
+
+def test_a_good_data_set_passes(tmp_path, capsys):
+    write_jaw_dataset(tmp_path / "jaws", 2)
+    assert main(["check", str(tmp_path / "jaws"), "--meshes"]) == 0
+    assert "usable: 2" in capsys.readouterr().out
+    mesh, pose = load_mesh(find_meshes(tmp_path / "jaws").samples[0])
+    assert len(mesh.vertices) == 50_000 and not pose.turned
+
+
+# ---- points --------------------------------------------------------------------------------------
+
+
+def test_points_cover_the_surface_by_area(coarse):
+    points = sample_points(coarse, 20_000)
+    assert points.shape == (20_000, 3) and points.dtype == np.float32
+    assert (sample_points(coarse, 20_000) == points).all()
+    assert (sample_points(coarse, 20_000, seed=1) != points).any()
+    corners = coarse.vertices[coarse.faces].astype(float)
+    area = np.linalg.norm(np.cross(*np.diff(corners, axis=1).transpose(1, 0, 2)), axis=1)
+    mean = (corners.mean(1) * area[:, None]).sum(0) / area.sum()
+    assert np.abs(points.mean(0) - mean).max() < 0.1  # mm
+    left = corners.mean(1)[:, 0] < 0
+    assert abs((points[:, 0] < 0).mean() - area[left].sum() / area.sum()) < 0.005
+    flat = Mesh(
+        np.float32([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]), np.int32([(0, 1, 2), (0, 2, 3)])
+    )
+    square = sample_points(flat, 40_000)
+    counts = np.histogram2d(*square[:, :2].T, bins=8, range=[[0, 1]] * 2)[0]
+    assert np.abs(counts / 625 - 1).max() < 0.15 and not square[:, 2].any()
+
+
+def test_points_that_are_vertices(jaw):
+    assert (sample_points(jaw, 50_000, "vertices") == jaw.vertices).all(), "in order"
+    few = sample_points(jaw, 100, "vertices")
+    assert len(np.unique(few, axis=0)) == 100
+    many = sample_points(jaw, 120_000, "vertices")
+    assert many.shape == (120_000, 3) and (many[50_000:100_000] == jaw.vertices).all()
+
+
+@pytest.mark.parametrize("options", [{"count": 0}, {"count": 1.5}, {"method": "faces"}])
+def test_senseless_points_are_refused(jaw, options):
+    with pytest.raises(DentalzooError, match="Received: "):
+        sample_points(jaw, **options)
+
+
+def test_a_mesh_without_area_has_no_points():
+    with pytest.raises(DentalzooError, match="expected a mesh with an area"):
+        sample_points(Mesh(np.zeros((3, 3), np.float32), np.int32([(0, 1, 2)])), 5)
