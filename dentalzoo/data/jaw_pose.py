@@ -14,7 +14,7 @@ from dentalzoo.errors import DentalzooError
 
 SCALE = 40.0  # mm; ours: fixed, so that the cameras see how large a jaw is
 _LEAST = 1000  # ours: vertices; the scans of Teeth3DS have 16,282 and more
-_BOX = ((40, 100), (30, 90), (8, 60))  # ours: mm; 200 drawn jaws have 62-81, 55-74, 20-28
+_BOX = ((40, 100), (30, 90), (8, 60))  # ours: mm; 60 drawn jaws have 65-86, 56-73, 20-28
 _UNITS = (  # of the longest side
     (0.03, 0.3, "metres: multiply by 1000"),
     (1.5, 4, "inches, or of a normalised mesh: bring it back to millimetres"),

@@ -191,7 +191,7 @@ def rotated(mesh, axis, quarter, labels=True):
         (lambda m: replace(m, vertices=m.vertices / 25.4), "as of inches, or of a normalised"),
         (lambda m: replace(m, vertices=m.vertices * 1000), "as of micrometres"),
         (lambda m: replace(m, vertices=m.vertices * 2), "expected the size of an upper jaw"),
-        (lambda m: replace(m, vertices=m.vertices * np.float32((0.5, 1, 1))), "expected the size"),
+        (lambda m: replace(m, vertices=m.vertices * np.float32((0.4, 1, 1))), "expected the size"),
         (lambda m: rotated(m, 0, 1), "it lies on its side"),
         (lambda m: rotated(m, 1, 1), "it lies on its side"),
         (lambda m: rotated(m, 2, 1, False), "front teeth towards -y. Received: towards x"),
