@@ -131,8 +131,11 @@ def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
     quadrant, kind = labels // 10, labels % 10
     right, left = np.isin(quadrant, (1, 5)), np.isin(quadrant, (2, 6))
     front, back = (labels > 0) & (kind <= 3), kind >= 4
-    if front.any() and back.any() and points[front, 1].mean() > points[back, 1].mean():
-        raise DentalzooError("expected its front teeth towards -y. Received: molars there")
+    if front.any() and back.any():
+        x, y, _ = points[front].mean(0) - points[back].mean(0)
+        if y > -abs(x):
+            axis = "y" if y > abs(x) else "x" if x > 0 else "-x"
+            raise DentalzooError(f"expected its front teeth towards -y. Received: towards {axis}")
     if right.any() and left.any() and points[right, 0].mean() < points[left, 0].mean():
         raise DentalzooError(
             "expected the right teeth, 11 to 18, on the patient's right. "

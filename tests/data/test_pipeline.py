@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dentalzoo.data import pipeline
 from dentalzoo.data.augment import Augment, albumentations
 from dentalzoo.data.pipeline import Cache, balanced_order, batches
 from dentalzoo.errors import BadFile, DentalzooError
@@ -128,6 +129,24 @@ def test_a_half_written_file_cache_is_not_used(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Cache(names, dies, folder=tmp_path)
     assert len(Cache(names, load, folder=tmp_path)) == 10
+
+
+def test_a_killed_file_cache_goes_on(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(pipeline, "_SAVE_SECONDS", 0)
+    names, asked = [f"{index}.png" for index in range(11)], []
+
+    def dies(index):
+        if index == 7:
+            raise KeyboardInterrupt
+        return load(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        Cache(names, dies, folder=tmp_path)
+    again = Cache(names, lambda index: asked.append(index) or load(index), folder=tmp_path)
+    assert 7 in asked and 0 not in asked and 3 not in asked
+    assert again.names == cache.names and again.skipped == cache.skipped
+    for key, array in cache.arrays.items():
+        assert np.array_equal(again.arrays[key], array)
 
 
 def test_a_failing_augmentation_names_the_file(cache):
