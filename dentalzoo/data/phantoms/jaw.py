@@ -346,7 +346,7 @@ def _gum(plan: _Plan, paths: _Paths, mm, plane) -> np.ndarray:
     tooth = smoothed(np.repeat(plan.present.astype(float), _SLOT), 19)[:, None]
     front = np.repeat(np.array([fdi % 10 < 4 for fdi in TEETH], float), _SLOT)[:, None]
     scallop = tooth * (1.7 + 1.1 * front) * np.abs(paths.place) ** 2.2
-    bare = (1 - tooth) * (plan.lack + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) < paths.half))
+    bare = (1 - tooth) * (plan.lack + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) <= paths.half))
     ridge = seat + scallop - bare
     # towards the cheek
     out = np.clip((-mm - paths.half) / _SKIRT, 0, 1)
