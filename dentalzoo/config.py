@@ -34,6 +34,17 @@ def check_numbers(config, **bounds: tuple[float, float]) -> None:
             raise DentalzooError(f"{key} is a number, {bound}. Received: {value!r}")
 
 
+def check_rising(config, **bounds: tuple[float, float]) -> None:
+    """Each setting is a tuple of two numbers between its bounds, the second not the smaller."""
+    for key, (least, most) in bounds.items():
+        make_tuples(config, key)
+        pair = getattr(config, key)
+        numbers = all(isinstance(n, int | float) and math.isfinite(n) for n in pair)
+        if len(pair) != 2 or not numbers or not least <= pair[0] <= pair[1] <= most:
+            bound = "" if math.isinf(most) else f", from {least} to {most}"
+            raise DentalzooError(f"{key} is two rising numbers{bound}. Received: {pair}")
+
+
 def make_tuples(config, *keys: str) -> None:
     """Each setting is a tuple; lists, which JSON brings, become one."""
     for key in keys:

@@ -55,10 +55,9 @@ def _as_strings(key: str, spec: dict, content) -> tuple[Any, bool]:
     batch = bool(spec["shape"])
     several = batch and isinstance(content, list | tuple | np.ndarray)
     items = list(content) if several else [content]
-    for item in items or [None]:
-        if not isinstance(item, bytes):
-            words = "bytes or a list of them" if batch else "bytes"
-            raise DentalzooError(
-                f"{key} is {words}, as Path.read_bytes() gives. Received: {type(item).__name__}"
-            )
+    wrong = [type(item).__name__ for item in items if not isinstance(item, bytes)]
+    if wrong or not items:
+        words = "bytes or a list of them" if batch else "bytes"
+        told = wrong[0] if wrong else "an empty list"
+        raise DentalzooError(f"{key} is {words}, as Path.read_bytes() gives. Received: {told}")
     return tf.constant(items if batch else content), batch and not several

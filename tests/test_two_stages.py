@@ -80,6 +80,18 @@ def test_proposals_are_the_likeliest_that_overlap_little(model, batch):
         np.testing.assert_allclose(found[:10], all_boxes[kept[:10]], atol=1e-5)
 
 
+def test_few_proposals_come_again(model):
+    """An empty row would be a box of no size, which no suppression takes away."""
+    codes = np.zeros((1, len(model.anchors), 4), np.float32)
+    sizes = model.anchors[:, 2:] - model.anchors[:, :2]
+    codes[0, :, :2] = 10 * (0.5 - (model.anchors[:, :2] + sizes / 2)) / sizes
+    codes[0, :, 2:] = 5 * np.log(0.4 / sizes)  # all anchors on one box
+    objectness = np.zeros(codes.shape[:2], np.float32)
+    proposals = np.asarray(model.second.propose(objectness, codes))
+    np.testing.assert_allclose(proposals, np.tile(np.float32([0.3, 0.3, 0.7, 0.7]), (1, 20, 1)),
+                               atol=1e-4)  # fmt: skip
+
+
 def test_anchors_are_drawn_anew_at_each_step(model, batch):
     """A draw that is kept, in a cache say, teaches the first stage nothing."""
 

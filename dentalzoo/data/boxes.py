@@ -124,9 +124,9 @@ def find_boxes(
     masks.report_skipped(dataset.skipped)
     masks.report_skipped(dataset.repaired, "repaired")
     if not dataset.samples:
-        first = f"; the first: {': '.join(dataset.skipped[0])}" if dataset.skipped else ""
+        first = ": ".join(dataset.skipped[0]) if dataset.skipped else "pictures without a box file"
         raise DentalzooError(
-            f"{data_dir}: none of {len(drawn)} pictures with boxes can be used{first}"
+            f"{data_dir}: none of {len(drawn)} pictures with boxes can be used. Received: {first}"
         )
     return dataset
 
@@ -190,7 +190,7 @@ def check_boxes(
     masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} pictures can be used; the first: {bad[0][1]}"
+            f"{data_dir}: none of {len(found)} pictures can be used. Received: {bad[0][1]}"
         )
     across, within = report_duplicates(prints, {sample.name: sample.group for sample in good})
     count = Counter(box.label for sample in good for box in sample.boxes)

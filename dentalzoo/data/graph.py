@@ -47,7 +47,7 @@ def files_to_network(encoded, size: Sequence[int], channels: int):
 
     Args:
         encoded: string (B,), each the bytes of one PNG, JPEG, BMP or GIF (its first frame). 16 bits
-            are cut to 8, alpha is dropped, EXIF orientation is not applied.
+            become 8 as for `images.read_image`, alpha is dropped, EXIF orientation is not applied.
         size, channels: as for `to_network`.
 
     Returns:
@@ -55,9 +55,22 @@ def files_to_network(encoded, size: Sequence[int], channels: int):
     """
     import tensorflow as tf
 
+    def deep(content):
+        image = tf.cast(tf.io.decode_png(content, 3, tf.uint16), tf.int32)
+        high = tf.reduce_max(image)
+        top = tf.where(high < 256, 255, tf.where(high < 4096, 4095, 65535))
+        return tf.cast((image * 255 + top // 2) // top, tf.uint8)
+
     def one(content):
+        header = tf.strings.substr(content + b"\0" * 25, 0, 25)
+        bits = tf.strings.substr(header, 24, 1)
+        png = tf.equal(tf.strings.substr(header, 0, 4), b"\x89PNG")
         # Three channels, of grey three alike: so alpha goes.
-        image = tf.io.decode_image(content, channels=3, expand_animations=False)
+        image = tf.cond(
+            png & tf.equal(bits, b"\x10"),
+            lambda: deep(content),
+            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+        )
         return to_network(image[None], size, channels)[0]
 
     return tf.map_fn(one, encoded, fn_output_signature=tf.TensorSpec((*size, channels), tf.float32))

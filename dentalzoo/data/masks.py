@@ -202,8 +202,8 @@ def check(
         good.append(sample)
     report_skipped(bad)
     if not good:
-        first = f"; the first: {bad[0][1]}" if bad else ". Received: no sample"
-        raise DentalzooError(f"none of {len(dataset)} pictures can be used{first}")
+        first = bad[0][1] if bad else "no sample"
+        raise DentalzooError(f"none of {len(dataset)} pictures can be used. Received: {first}")
     return replace(dataset, samples=good, skipped=[*dataset.skipped, *bad])
 
 

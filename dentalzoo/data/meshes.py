@@ -220,7 +220,7 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict:
     masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} meshes can be used; the first: {bad[0][1]}"
+            f"{data_dir}: none of {len(found)} meshes can be used. Received: {bad[0][1]}"
         )
     number = Counter(sample.split for sample in good)
     same = [

@@ -205,7 +205,7 @@ def check_pictures(data_dir: str | Path, split: str | None = None, **options) ->
     masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} pictures can be used; the first: {bad[0][1]}"
+            f"{data_dir}: none of {len(found)} pictures can be used. Received: {bad[0][1]}"
         )
     group = {sample.name: sample.group for sample in good}
     across, within = report_duplicates(prints, group)

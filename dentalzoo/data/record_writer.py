@@ -112,7 +112,7 @@ def write_records(
     )
     if not report.written:
         raise DentalzooError(
-            f"{data}: none of {len(samples)} pictures can be used; the first: "
+            f"{data}: none of {len(samples)} pictures can be used. Received: "
             f"{': '.join(report.failed[0])}"
         )
     return report

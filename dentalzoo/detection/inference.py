@@ -42,9 +42,10 @@ class Detector:
     Args:
         bundle: a `Bundle` of the task "detection".
         nms_iou: of two boxes of a class that overlap by more, the better one stays; None for the
-            bundle's own. It works on the signature `raw` where the bundle has it; without it, on
-            what the bundle kept, and then a value above its own changes nothing.
-        max_per_class: at most so many boxes of a class; None for the bundle's own.
+            bundle's own.
+        max_per_class: at most so many boxes of a class; None for the bundle's own. Both work on the
+            signature `raw` where the bundle has it; without it, on what the bundle kept, and then a
+            value above its own changes nothing.
         teeth: where the classes are FDI numbers: "single" keeps the best box of each tooth,
             "ordered" also wants them to stand as teeth do, see `in_quadrant_order`.
 
@@ -93,10 +94,8 @@ class Detector:
         Raises:
             DentalzooError: the bundle refuses the picture or gives what is no number.
         """
-        if self.nms_iou is not None and has_raw(self.bundle):
-            found = self._from_raw(image)
-        else:
-            found = self._kept(image)
+        changed = self.nms_iou is not None or self.max_per_class is not None
+        found = self._from_raw(image) if changed and has_raw(self.bundle) else self._kept(image)
         if self.teeth:
             numbers = np.array(self.numbers)[found.classes - 1]
             if self.teeth == "single":
@@ -131,10 +130,11 @@ class Detector:
     def _from_raw(self, image: np.ndarray) -> Detections:
         config = self.bundle.metadata.get("config", {})
         limit = self.max_per_class or config.get("max_per_class")
+        iou = config.get("nms_iou", 1.0) if self.nms_iou is None else self.nms_iou
         least = max(_LEAST, config.get("score_threshold") or 0)
         parts = []
         for label, (boxes, scores) in enumerate(self.candidates(image, least), 1):
-            best = postprocessing.suppress(boxes, scores, self.nms_iou, limit)
+            best = postprocessing.suppress(boxes, scores, iou, limit)
             parts.append((boxes[best], scores[best], np.full(len(best), label, np.int32)))
         found = Detections(*map(np.concatenate, zip(*parts, strict=True)))
         order = np.argsort(-found.scores, kind="stable")

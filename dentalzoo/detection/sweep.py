@@ -24,6 +24,8 @@ _MORE = (64, 100)  # where pictures hold more objects of a class than a mouth ha
 class Sweep:
     """Gathers the pictures of a data set; in memory only what matching says of each box stays.
 
+    The bundle's `max_detections` is not applied: it would cut the least sure boxes of all classes.
+
     Args:
         detector: with the bundle's own settings.
         most: the most objects of a class that an annotated picture holds.

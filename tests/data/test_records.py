@@ -301,7 +301,7 @@ def test_bad_pictures_are_named_and_left_out(tmp_path, capsys):
     assert {s.name for s in find_boxes(tmp_path / "out").samples} == {"a", "c"}
     for name in "ac":
         shutil.copy(path, data / "images" / f"{name}.png")
-    with pytest.raises(DentalzooError, match="none of 3 pictures can be used; the first: "):
+    with pytest.raises(DentalzooError, match="none of 3 pictures can be used. Received: "):
         write_records(data, tmp_path / "none")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -84,6 +85,28 @@ def test_every_anchor_has_an_output():
             "classes": (None, number, len(config.classes)),
             "boxes": (None, number, 4),
         } or model.output_shape == [(None, number, len(config.classes)), (None, number, 4)]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"match": (0.5,)},
+        {"match": (0.7, 0.3)},
+        {"match": (2, 3)},
+        {"input_range": (1,)},
+        {"aspect_ratios": ()},
+        {"aspect_ratios": (-1.0,)},
+        {"levels": (6, 6)},
+        {"negatives": 0.2},
+        {"clip_norm": -1.0},
+        {"classes": (" ",)},
+        {"num_proposals": 0},
+    ],
+    ids=str,
+)
+def test_a_setting_that_makes_no_network_is_refused(setting):
+    with pytest.raises(dz.DentalzooError, match=f"{next(iter(setting))}.*Received"):
+        dz.configure(NAME, "tiny", **setting)
 
 
 def test_a_pyramid_wants_sizes_that_its_last_level_divides():
@@ -356,6 +379,18 @@ def test_files_and_examples_give_the_boxes_of_the_picture(bundle, tmp_path, kind
     same(bundle.detect_example(example(content)), expected)
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_deep_files_are_read_as_pictures_are(bundle, tmp_path, bits, depth):
+    picture = np.repeat(np.uint16(film(2, (90, 150))), depth, -1)
+    picture = picture * np.uint32((1 << bits) - 1) // picture.max()
+    content = cv2.imencode(".png", np.uint16(picture))[1].tobytes()
+    (tmp_path / "film").write_bytes(content)
+    expected = bundle.detect(read_image(tmp_path / "film"))
+    assert expected["num"] > 0
+    same(bundle.detect_encoded(content), expected)
+
+
 def test_files_of_a_batch_differ_in_size_and_kind(bundle):
     pictures = [film(0), np.repeat(film(1, (70, 300)), 3, -1), film(2, (33, 32))]
     contents = [encoded(np.squeeze(p), kind) for p, kind in zip(pictures, ("PNG", "BMP", "PNG"),
@@ -372,7 +407,7 @@ def test_files_of_a_batch_differ_in_size_and_kind(bundle):
     [
         ("detect_encoded", b"no picture", "refused its input"),
         ("detect_encoded", "film.png", "bytes or a list of them.*Received: str"),
-        ("detect_encoded", [], "Received: NoneType"),
+        ("detect_encoded", [], "Received: an empty list"),
         ("detect_encoded", [b"", None], "Received: NoneType"),
         ("detect_example", b"no example", "refused its input"),
         ("detect_example", example(b"", "image"), "image/encoded"),

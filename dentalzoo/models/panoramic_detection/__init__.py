@@ -41,6 +41,7 @@ import numpy as np
 from dentalzoo.config import (
     check_choices,
     check_numbers,
+    check_rising,
     check_size,
     check_whole_numbers,
     make_tuples,
@@ -110,7 +111,8 @@ class Config:
     monitor_mode: str = "min"  # ours
 
     def __post_init__(self):
-        make_tuples(self, "classes", "input_range", "levels", "aspect_ratios", "match")
+        make_tuples(self, "classes", "levels", "aspect_ratios")
+        check_rising(self, input_range=(-math.inf, math.inf), match=(0, 1))
         check_choices(
             self,
             network=("ssd", "fpn", "faster_rcnn"),
@@ -131,7 +133,7 @@ class Config:
             bn_momentum=(0, 1),
             weight_decay=(0, 1),
             anchor_size=(0.1, 100),
-            negatives=(0, math.inf),
+            negatives=(1, math.inf),
             focal_alpha=(0, 1),
             focal_gamma=(0, 10),
             box_weight=(0, math.inf),
@@ -143,12 +145,19 @@ class Config:
             holdout=(0, 0.9),
             learning_rate=(0, math.inf),
         )
-        if not self.classes or not all(self.classes) or len(set(self.classes)) < len(self.classes):
+        if self.clip_norm is not None:
+            check_numbers(self, clip_norm=(1e-6, math.inf))
+        names = [name.strip() for name in map(str, self.classes)]
+        if not all(names) or not 0 < len(names) == len(set(names)):
             raise DentalzooError(f"classes are different names. Received: {self.classes}")
+        ratios = self.aspect_ratios
+        if not ratios or any(not isinstance(r, int | float) or not 0 < r < 100 for r in ratios):
+            raise DentalzooError(f"aspect_ratios are numbers above 0. Received: {ratios}")
         low, high = self.levels if len(self.levels) == 2 else (0, 0)
-        if not 2 <= low <= high <= 8:
+        if not 2 <= low <= min(high, 5) <= high <= 8:
             raise DentalzooError(
-                f"levels is (first, last) of a pyramid, from 2 to 8. Received: {self.levels}"
+                "levels is (first, last) of a pyramid, the first from 2 to 5, the last up to 8. "
+                f"Received: {self.levels}"
             )
         check_size(self, "input_size", multiple=1 if self.network == "ssd" else 2**high)
         if self.backbone == "resnet50" and self.encoder_weights is not None:
@@ -206,7 +215,6 @@ _FASTER = dataclasses.replace(
 _FASTER_SMALL = dataclasses.replace(
     _FPN,
     network="faster_rcnn",
-    weight_decay=4e-5,
     num_proposals=100,
     hidden_units=128,
     box_weight=2.0,

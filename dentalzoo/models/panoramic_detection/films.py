@@ -70,8 +70,8 @@ def make_dataset(
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4)
-        yxyx in [0, 1], "classes": int32 (B, M), from 1 and 0 where there is none}. Bad files are
-        logged and left out.
+        yxyx in [0, 1], "classes": int32 (B, M), from 1 and 0 where there is none}. Crowds of COCO
+        are left out, difficult findings are not; bad files are logged and left out.
 
     Raises:
         DentalzooError: no layout is recognised, or no picture of the split can be used.
@@ -87,7 +87,8 @@ def make_dataset(
 
     def read(index: int) -> dict[str, np.ndarray]:
         sample = load_boxes(found.samples[index], config.classes, channels=3)
-        boxes, labels = sample["boxes"], sample["labels"]
+        single = ~sample["crowd"]  # a box around several of a kind is none to learn
+        boxes, labels = sample["boxes"][single], sample["labels"][single]
         if len(boxes) > config.max_boxes:
             name = found.samples[index].name
             log.warning("%s: the first %d of %d boxes", name, config.max_boxes, len(boxes))

@@ -53,9 +53,12 @@ class SecondStage(keras.layers.Layer):
         return dict(zip(("classes", "boxes"), found, strict=True))
 
     def propose(self, objectness, codes):
-        """The likeliest regions that overlap little: (B, P, 4) yxyx in [0, 1]."""
+        """The likeliest regions that overlap little: (B, P, 4) yxyx in [0, 1].
+
+        Where there are fewer than P, they come again, until suppression takes the copies.
+        """
         number = self.config.num_proposals
-        found, *_ = tf.image.combined_non_max_suppression(
+        found, _, _, count = tf.image.combined_non_max_suppression(
             decode(codes, self.anchors)[:, :, None],
             tf.sigmoid(objectness)[..., None],
             number,
@@ -63,6 +66,8 @@ class SecondStage(keras.layers.Layer):
             self.config.proposal_iou,
             score_threshold=0.0,
         )
+        places = tf.range(number)[None] % tf.maximum(count, 1)[:, None]
+        found = tf.gather(found, places, axis=1, batch_dims=1)
         return tf.ensure_shape(tf.stop_gradient(found), (None, number, 4))
 
     def look(self, maps, regions, training: bool):
@@ -124,7 +129,7 @@ class FasterRCNN(Detector):
 
         regions, wanted, wanted_codes = self._regions(self.second.propose(objectness, codes), y)
         classes, codes = self.second.look(y_pred["maps"], regions, training)
-        codes = tf.gather(codes, wanted, axis=2, batch_dims=2)
+        codes = tf.gather(codes, wanted, axis=2, batch_dims=2)  # those of 0 are the background's
         wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, classes)
         missed += tf.reduce_mean(wrong, axis=1)
         off += box_losses(wanted_codes, codes, wanted > 0, config.box_delta) / config.region_samples
