@@ -11,6 +11,7 @@ import numpy as np
 
 from dentalzoo.data.mesh_files import Mesh
 from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.meshes import normals
 
 SCALE = 40.0  # mm; ours: fixed, so that the cameras see how large a jaw is
 _LEAST = 1000  # ours: vertices; the scans of Teeth3DS have 16,282 and more
@@ -106,9 +107,9 @@ def _points_down(mesh: Mesh, labels: np.ndarray | None) -> bool:
         length = np.linalg.norm(mesh.vertices[border[:, 0]] - mesh.vertices[border[:, 1]], axis=1)
         if length.sum() > 50:  # ours: mm; a hole is shorter
             return np.average(z[border].mean(axis=1), weights=length) > middle
-    cross = normals(mesh)
+    directions, areas = normals(mesh.vertices, mesh.faces)
     height = z[mesh.faces].mean(axis=1)
-    flat = np.abs(cross[:, 2]) * (np.abs(height - middle) > 0.45 * np.ptp(z))
+    flat = areas * np.abs(directions[:, 2]) * (np.abs(height - middle) > 0.45 * np.ptp(z))
     return flat[height > middle].sum() > flat[height < middle].sum()
 
 
@@ -141,9 +142,3 @@ def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
             "expected the right teeth, 11 to 18, on the patient's right. "
             "Received: a mirror image, or exchanged labels"
         )
-
-
-def normals(mesh: Mesh) -> np.ndarray:
-    """(F, 3) float64: normals of the faces, twice their areas long."""
-    a, b, c = (mesh.vertices[mesh.faces[:, k]].astype(np.float64) for k in range(3))
-    return np.cross(b - a, c - a)

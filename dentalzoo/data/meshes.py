@@ -15,12 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.data import layouts, masks
-from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose, normals
+from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
 from dentalzoo.data.layouts import SPLITS, Skip, Tree
 from dentalzoo.data.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.picture_files import PictureFile, describe, of_split, split_files
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import stamp
+from dentalzoo.ops.meshes import sample_surface
 
 _log = logging.getLogger("dentalzoo")
 
@@ -276,12 +277,5 @@ def sample_points(
         whole, rest = divmod(count, have)
         some = np.sort(random.choice(have, rest, replace=False))
         return mesh.vertices[np.concatenate([np.tile(np.arange(have), whole), some])]
-    share = np.cumsum(np.linalg.norm(normals(mesh), axis=1))  # float64: 50,000 of 260,000 faces
-    if not share[-1] > 0:
-        raise DentalzooError(f"expected a mesh with an area. Received: {share[-1]}")
-    places = (np.arange(count) + random.random(count)) / count * share[-1]
-    faces = mesh.faces[np.minimum(np.searchsorted(share, places, side="right"), len(share) - 1)]
-    first, second = np.sqrt(random.random(count)), random.random(count)
-    weights = np.stack([1 - first, first * (1 - second), first * second], axis=1)
-    points = np.einsum("nk,nkc->nc", weights, mesh.vertices[faces].astype(np.float64))
+    points, _ = sample_surface(mesh.vertices, mesh.faces, count, seed)
     return random.permutation(points).astype(np.float32)

@@ -13,10 +13,11 @@ import numpy as np
 
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.mesh_files import Mesh
-from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, normals, sample_points
+from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
 from dentalzoo.data.pipeline import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.files import stamp
+from dentalzoo.ops.meshes import normals
 
 VIEWS = 10  # the paper
 AZIMUTHS = tuple(range(0, 360, 40))  # the paper: nine around it
@@ -104,7 +105,8 @@ def _view(scene, faces, smooth, eye, up, size) -> np.ndarray:
 
 def _vertex_normals(mesh: Mesh) -> np.ndarray:
     """(V, 3) float64, of any length: the faces around a vertex, each by its area."""
-    cross, sums = normals(mesh), np.empty(mesh.vertices.shape)
+    directions, areas = normals(mesh.vertices, mesh.faces)
+    cross, sums = directions * areas[:, None], np.empty(mesh.vertices.shape)
     for axis in range(3):
         sums[:, axis] = np.bincount(
             mesh.faces.ravel(), np.repeat(cross[:, axis], 3), len(mesh.vertices)

@@ -7,18 +7,19 @@ each, counted from 0.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from dentalzoo.errors import DentalzooError
 
 
-def tree(points: np.ndarray) -> cKDTree:
-    """The KD-tree of (N, 3) points, built so that queries from far away stay bearable.
+def tree(points: np.ndarray):
+    """The `scipy.spatial.cKDTree` of (N, 3) points, built so that queries from far away stay bearable.
 
     50,000 queries from a small blob far away, what an untrained network gives, took one core 0.5 s
     in this tree and 2.8 s in SciPy's default one; from close to the points 0.05 s in either. The
     worst are 50,000 equal points, which no tree divides: 4 s.
     """
+    from scipy.spatial import cKDTree
+
     return cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
 
 
