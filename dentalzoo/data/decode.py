@@ -195,10 +195,25 @@ def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
     """
     with _opened(path) as picture:
         _check_size(path, picture.size, max_pixels)
-        turn = _orientation(picture)
+        plain = picture.format == "PNG" and not _TOLD & _png_chunks(path)
+        turn = 1 if plain else _orientation(picture)  # PIL reads a whole PNG to tell
         # A TIFF's header is turned already.
         width, height = picture.size[:: -1 if turn >= 5 and picture.format != "TIFF" else 1]
     return (height, width), turn
+
+
+_TOLD = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
+
+
+def _png_chunks(path: Path) -> set[bytes]:
+    """The kinds of chunks of a PNG, without reading what they hold."""
+    found = set()
+    with path.open("rb") as stream:
+        stream.seek(8)
+        while len(head := stream.read(8)) == 8:
+            found.add(head[4:])
+            stream.seek(int.from_bytes(head[:4]) + 4, 1)
+    return found
 
 
 def plain_jpeg(path: Path) -> bytes | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from dentalzoo.data.decode import upright
+from dentalzoo.data.decode import upright, upright_size
 from dentalzoo.data.images import list_images, natural_key, read_image, read_mask, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile
@@ -107,6 +107,21 @@ def test_tiff_whose_white_is_zero(save):
     for dtype, scale, expected in ((np.uint8, 1, [0, 10, 255]), (np.uint16, 257, [255, 245, 0])):
         path = save((np.array([[0, 10, 255]]) * scale).astype(dtype), "x.tif", tiffinfo=tags)
         assert read_image(path).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("place", ["before", "after", "none"])
+def test_a_header_tells_the_size_of_a_turned_png(tmp_path, place):
+    path, exif = tmp_path / "a.png", Image.Exif()
+    exif[274] = 6
+    Image.new("L", (30, 20)).save(path, **({} if place == "none" else {"exif": exif}))
+    if place == "after":  # the chunk may stand behind the pixels
+        content = path.read_bytes()
+        start = content.index(b"eXIf") - 4
+        length = 12 + int.from_bytes(content[start : start + 4])
+        chunk, end = content[start : start + length], content.index(b"IEND") - 4
+        rest = content[:start] + content[start + length : end]
+        path.write_bytes(rest + chunk + content[end:])
+    assert upright_size(path, 10**6) == (((20, 30), 1) if place == "none" else ((30, 20), 6))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
