@@ -183,6 +183,19 @@ def test_detect_keeps_the_likeliest_of_raw(model, bundle, batch):
 
 
 @pytest.mark.slow
+def test_resnet_50_is_a_backbone_of_both_networks_with_a_pyramid(batch):
+    image = batch.pop("image")
+    for name in ("faster_rcnn", "fpn"):
+        config = dataclasses.replace(TINY, network=name, backbone="resnet50", backbone_alpha=1.0)
+        built = paper.build_model(config)
+        assert built.count_params() > 23e6
+        paper.compile_model(built, config, steps=2)
+        built.run_eagerly = True
+        losses = built.fit(image, batch, batch_size=2, epochs=2, verbose=0).history["loss"]
+        assert np.isfinite(losses).all()
+
+
+@pytest.mark.slow
 def test_tensorflow_alone_finds_the_same(bundle, batch, tmp_path):
     picture = np.uint8(255 * batch["image"][0])
     alone = serve_alone(bundle.path, tmp_path, "detect", images=picture[None])
