@@ -38,10 +38,11 @@ def compare(
         seed: of the interval.
 
     Returns:
-        Plain values: "bundles", two names; "headline", name of a number -> both; "per_class",
-        class -> AP of both at an overlap of 0.5; "difference", of the mean AP (PASCAL VOC), the
-        first less the second, with the 95 % interval "from" .. "to" that pictures drawn anew
-        give; "seconds_per_picture" of both; "reports", both in whole.
+        Plain values: "bundles", two names, of their variants where both are called the same;
+        "headline", name of a number -> both; "per_class", class -> AP of both at an overlap of 0.5;
+        "difference", of the mean AP (PASCAL VOC), the first less the second, with the 95 % interval
+        "from" .. "to" that pictures drawn anew give; "seconds_per_picture" of both; "reports", both
+        in whole.
 
     Raises:
         DentalzooError: as `evaluate`; the classes differ; or the bundles cannot use the same
@@ -55,7 +56,9 @@ def compare(
         )
     labels = [b.name for b in (bundle, other)]
     if labels[0] == labels[1]:
-        labels = [f"{name} ({number})" for number, name in enumerate(labels, 1)]
+        variants = [b.metadata.get("training", {}).get("variant") for b in (bundle, other)]
+        differ = None not in variants and variants[0] != variants[1]
+        labels = variants if differ else [f"{labels[0]} ({number})" for number in (1, 2)]
     thresholds = [threshold_of(b, score_threshold) for b in (bundle, other)]
     founds = [find(detector, data, split) for detector in detectors]
     if out is not None:
