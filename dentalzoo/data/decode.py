@@ -32,6 +32,7 @@ _PLUGINS = {
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
+_TOLD = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 _EXIF_TO_UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -200,9 +201,6 @@ def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
         # A TIFF's header is turned already.
         width, height = picture.size[:: -1 if turn >= 5 and picture.format != "TIFF" else 1]
     return (height, width), turn
-
-
-_TOLD = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 
 
 def _png_chunks(path: Path) -> set[bytes]:

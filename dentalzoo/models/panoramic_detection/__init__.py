@@ -75,12 +75,12 @@ class Config:
     encoder_weights: str | None = None  # its own were of COCO; a file, imagenet or None
     bn_momentum: float = 0.9997  # its ssd.config
     weight_decay: float = 4e-5  # its ssd.config
-    levels: tuple[int, int] = (3, 6)  # ours; of fpn and faster_rcnn, as the next five
-    pyramid_filters: int = 96  # ours
+    levels: tuple[int, int] = (3, 6)  # ours; of fpn and faster_rcnn
+    pyramid_filters: int = 96  # ours; of both
     head_convs: int = 2  # ours; of fpn
-    num_scales: int = 2  # ours
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # arXiv:1708.02002
-    anchor_size: float = 3.0  # ours: sides of an anchor in strides
+    num_scales: int = 2  # ours; of both
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # arXiv:1708.02002; of both
+    anchor_size: float = 3.0  # ours; of both: sides of an anchor in strides
     num_proposals: int = 300  # its fastercnn.config; of faster_rcnn, as the next four
     proposal_iou: float = 0.7  # its fastercnn.config: of two proposals
     anchor_samples: int = 256  # the API's: anchors of a film that the first stage learns from

@@ -1,4 +1,4 @@
-"""The model that carries SSD's loss: what anchors should find, and what it costs to miss it."""
+"""A model that carries its loss, SSD's here: what anchors should find, what it costs to miss it."""
 
 import keras
 import tensorflow as tf

@@ -96,7 +96,8 @@ class FasterRCNN(Detector):
     yxyx in [0, 1]} of P proposals.
 
     In training the second stage looks at regions drawn around the findings and elsewhere, in the
-    loss, and a call gives what the first stage gives.
+    loss, and a call gives what the first stage gives. `class_loss` and `box_loss` are sums of both
+    stages', for each anchor and each region that is drawn.
 
     Args:
         image, outputs: of the functional model.
