@@ -602,6 +602,8 @@ def test_raw_boxes_are_suppressed_as_asked(data):
     assert [len(Detector(bundle, nms_iou=iou)(image)) for iou in (0.3, 0.5, 0.7)] == [2, 4, 6]
     assert bundle.calls == ["raw"] * 3
     assert len(Detector(bundle, nms_iou=0.7, max_per_class=3)(image)) == 3
+    few = StandIn(raw=True, nms_iou=0.7, max_per_class=1)
+    assert len(Detector(few, max_per_class=3)(image)) == 3
     found = Detector(StandIn(raw=True, max_detections=5), nms_iou=0.7)(image)
     assert len(found) == 5 and (np.diff(found.scores) <= 0).all()
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 
 import cv2
 import keras
@@ -519,6 +520,18 @@ def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
         assert found.tolist() == ([4, 3] if across != down else [2, 1])
         seen.add((bool(across), bool(down)))
     assert len(seen) == 4
+
+
+def test_crowds_are_not_learnt(films, tmp_path):
+    folder = shutil.copytree(films, tmp_path / "films")
+    path = folder / "annotations.coco.json"
+    coco = json.loads(path.read_text())
+    for number, box in enumerate(coco["annotations"]):
+        box["iscrowd"] = number % 2
+    path.write_text(json.dumps(coco))
+    config = dataclasses.replace(TINY, classes=found_names(films))
+    classes = paper.make_dataset(folder, None, config).cache.arrays["classes"]
+    assert (classes > 0).sum() == -(-len(coco["annotations"]) // 2) > 0
 
 
 def test_data_without_the_classes_is_refused(films):
