@@ -150,8 +150,8 @@ def film_detection(folder: Path, count: int) -> Section:
         title="Restorations, endodontic treatments and implants",
         text=[
             f"{_about(bundle)} It was trained on drawn films. These are new, and drawn too, so "
-            "that what there is to find is known. A finding is found where a box of its class "
-            f"with a score of {report['score_threshold']:g} or more covers it by half.",
+            "that what there is to find is known. A finding is found where a box of its class, "
+            f"with a score of {report['score_threshold']:g} or more, overlaps it by 0.5 (IoU).",
             f"AP50 is {report['coco']['ap50']:.3f} here. It says that it works; "
             "panoramic_detection.dental_radiography_v1, trained on real films, has its measure in "
             "docs/models/panoramic_detection.md.",
