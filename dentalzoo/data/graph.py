@@ -24,13 +24,16 @@ def to_network(images, size: Sequence[int], channels: int):
     import tensorflow as tf
 
     shape = tf.shape(images)
-    tf.debugging.assert_equal(
-        tf.logical_or(shape[3] == 1, shape[3] == 3),
-        True,
-        "images (B, H, W, C) with C = 1 or 3 were expected",
-    )
-    tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel")
-    images = tf.cast(images, tf.float32)
+    checks = [
+        tf.debugging.assert_equal(
+            tf.logical_or(shape[3] == 1, shape[3] == 3),
+            True,
+            "images (B, H, W, C) with C = 1 or 3 were expected",
+        ),
+        tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel"),
+    ]
+    with tf.control_dependencies(checks):  # first, or another operation fails with other words
+        images = tf.cast(tf.identity(images), tf.float32)
     if channels == 3:
         images = tf.tile(images, [1, 1, 1, 3 // shape[3]])
     else:
