@@ -18,6 +18,7 @@ from typing import Any
 
 from dentalzoo import hub, integrity, registry
 from dentalzoo.card import model_card
+from dentalzoo.config import without_starts
 from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.files import write_atomically, write_json
 from dentalzoo.folders import check_outside
@@ -97,7 +98,7 @@ class Bundle:
             DentalzooError: this version of dentalzoo builds another network from the config.
         """
         module = registry.module_of(self.metadata["name"])
-        model = module.build_model(inference_config(module.Config(**self.metadata["config"])))
+        model = module.build_model(without_starts(module.Config(**self.metadata["config"])))
         values = self._loaded.read_weights()
         if [tuple(value.shape) for value in values] != [tuple(w.shape) for w in model.weights]:
             raise DentalzooError(
@@ -108,13 +109,6 @@ class Bundle:
             variable.assign(value)
         model.zoo_config = module.Config(**self.metadata["config"])
         return model
-
-
-def inference_config(config):
-    """The config of a network that gets its weights from elsewhere."""
-    if hasattr(config, "encoder_weights"):
-        return dataclasses.replace(config, encoder_weights=None)
-    return config
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -162,7 +156,7 @@ def export(
             f"the config that the model was built from is needed: config=configure({name!r}, ...). "
             f"Received: {config!r}"
         )
-    config = inference_config(config)
+    config = without_starts(config)
     if storage not in STORAGE:
         raise DentalzooError(f"storage is one of: {', '.join(STORAGE)}. Received: {storage!r}")
     if tag is not None and not hub.TAG.fullmatch(tag):

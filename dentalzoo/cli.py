@@ -222,6 +222,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--shards", type=int, default=8, help="files of each split")
     add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
 
+    add = command("morphable", "fit means and modes of shape to jaws of one topology", as_json=True)
+    add.add_argument("data", help="folder of upper jaws; those with the same faces are a family")
+    add.add_argument("--out", required=True, help="the .npz, for `train --set morphable_model=`")
+    add.add_argument("--components", type=int, default=64, help="modes of each family")
+    add.add_argument("--split", default="train", help="whose jaws")
+
     add = command("phantoms", "draw pictures or jaws with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
     add.add_argument("--kind", choices=("films", "teeth", "defects", "jaws"), default="films")

@@ -203,6 +203,19 @@ def do_records(options):
     return _told(report, options.out)
 
 
+def do_morphable(options):
+    from dentalzoo.data import morphable
+
+    report = morphable.fit(options.data, options.out, options.components, options.split)
+    lines = [
+        ", ".join(f"{key} {value}" for key, value in family.items())
+        for family in report["families"]
+    ]
+    settings = " ".join(f'"{key}={value}"' for key, value in report["settings"].items())
+    lines.append(f'train with: --set "morphable_model={report["out"]}" {settings}')
+    _show(options, report, "\n".join(lines))
+
+
 def do_phantoms(options):
     from dentalzoo.data import phantoms
 

@@ -1,9 +1,19 @@
 """Checks that the papers' configs share; each raises a DentalzooError that names the setting."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from dentalzoo.errors import DentalzooError
+
+# Settings of files that a training starts from; what is built to be loaded into goes without.
+STARTS = ("encoder_weights", "morphable_model")
+
+
+def without_starts(config, keep: Sequence[str] = ()):
+    """The config of a network that gets its weights from elsewhere."""
+    starts = {key: None for key in STARTS if hasattr(config, key) and key not in keep}
+    return dataclasses.replace(config, **starts)
 
 
 def check_choices(config, **allowed: Sequence) -> None:

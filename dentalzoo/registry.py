@@ -7,6 +7,7 @@ import importlib
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from dentalzoo.config import without_starts
 from dentalzoo.errors import DentalzooError
 
 
@@ -38,6 +39,11 @@ ZOO = {
         "dentalzoo.models.panoramic_unet",
         "segmentation",
         "U-Net with VGG-16 or light encoder: segmentation of panoramic X-rays",
+    ),
+    "jaw_reconstruction": Entry(
+        "dentalzoo.models.jaw_reconstruction",
+        "reconstruction",
+        "ten views of an upper jaw and attention: 50,000 points in 3-D, or a mesh",
     ),
 }
 
@@ -161,9 +167,7 @@ def build(name: str, variant: str | None = None, **overrides):
         DentalzooError: no such model, variant or setting, or a value the config refuses.
     """
     module = module_of(name)
-    config = configure(name, variant, **overrides)
-    if "encoder_weights" not in overrides and hasattr(config, "encoder_weights"):
-        config = dataclasses.replace(config, encoder_weights=None)
+    config = without_starts(configure(name, variant, **overrides), keep=overrides)
     model = module.build_model(config)
     model.zoo_config = config  # what `export` has to write down
     return model

@@ -12,6 +12,7 @@ TASKS = {
     "generation": "dentalzoo.generation",
     "overlay": "dentalzoo.overlays",
     "detection": "dentalzoo.detection",
+    "reconstruction": "dentalzoo.reconstruction",
 }
 
 

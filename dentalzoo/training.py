@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dentalzoo import bundle, registry, tasks
+from dentalzoo.config import STARTS, without_starts
 from dentalzoo.distribute import strategy as find_strategy
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.files import remove_leftovers, write_json
@@ -100,7 +101,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
     with _precision(settings["mixed_precision"]), strategy.scope():
         build_config = config
         if settings["init"] is not None or start:
-            build_config = bundle.inference_config(config)
+            build_config = without_starts(config)
         model = module.build_model(build_config)
         if settings["init"] is not None and not start:
             _start_from(model, settings["init"])
@@ -143,7 +144,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
             verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
         )
     run.draw()
-    final = module.build_model(bundle.inference_config(config))
+    final = module.build_model(without_starts(config))
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)
     weights = getattr(config, "encoder_weights", None)
@@ -201,7 +202,7 @@ def _command(name: str, variant: str | None, data: Path, config, settings: dict)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != getattr(base, field.name):
-            value = Path(value).name if field.name == "encoder_weights" and value else value
+            value = Path(value).name if field.name in STARTS and value else value
             words += ["--set", shlex.quote(f"{field.name}={value}")]
     return " ".join(words)
 

@@ -25,7 +25,7 @@ from dentalzoo.ops.meshes import sample_surface
 
 _log = logging.getLogger("dentalzoo")
 
-METHODS = ("area", "vertices")
+METHODS = ("area", "vertices", "order")
 
 _UNDERSTOOD = "upper jaws as *.obj, *.ply or *.stl, as Teeth3DS has them or in plain folders"
 
@@ -258,19 +258,25 @@ def sample_points(
 
     Args:
         method: "area" draws them on the faces, evenly by area, in random order; "vertices" takes
-            vertices as the paper does: some, in order, or all, and then some twice.
+            vertices as the paper does: some, in order, or all, and then some twice; "order" takes
+            the vertices as they are, of which there are `count`.
         seed: of the draw.
 
     Returns:
         (count, 3) float32 in the unit of the mesh.
 
     Raises:
-        DentalzooError: count or method is unknown, or the mesh has no area.
+        DentalzooError: count or method is unknown, the mesh has no area, or another number of
+            vertices where their order counts.
     """
     if count < 1 or int(count) != count:
         raise DentalzooError(f"count is a whole number from 1. Received: {count!r}")
     if method not in METHODS:
         raise DentalzooError(f"method is one of {METHODS}. Received: {method!r}")
+    if method == "order":
+        if len(mesh.vertices) != count:
+            raise DentalzooError(f"expected {count} vertices. Received: {len(mesh.vertices)}")
+        return mesh.vertices
     random = np.random.default_rng(seed)
     if method == "vertices":
         have = len(mesh.vertices)

@@ -159,9 +159,13 @@ def load_views(
     """
     mesh, pose = load_mesh(sample)
     seen = Mesh(pose.apply(mesh.vertices), mesh.faces)
+    try:
+        points = sample_points(seen, num_points, method, seed)
+    except DentalzooError as error:
+        raise BadFile(sample.mesh, str(error)) from error
     return {
         "views": render_views(seen, size, channels),
-        "points": sample_points(seen, num_points, method, seed),
+        "points": points,
         "centre": np.float32(pose.centre),
         "turned": np.array(pose.turned),
     }
