@@ -132,9 +132,12 @@ def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
     quadrant, kind = labels // 10, labels % 10
     right, left = np.isin(quadrant, (1, 5)), np.isin(quadrant, (2, 6))
     front, back = (labels > 0) & (kind <= 3), kind >= 4
-    if front.any() and back.any():
-        x, y, _ = points[front].mean(0) - points[back].mean(0)
-        if y > -abs(x):
+    both = [side for side in (right, left) if (side & front).any() and (side & back).any()]
+    if both:  # of each side by itself, for teeth may be missing on one
+        x, y, _ = np.mean(
+            [points[side & front].mean(0) - points[side & back].mean(0) for side in both], axis=0
+        )
+        if y > -abs(x) / 2:
             axis = "y" if y > abs(x) else "x" if x > 0 else "-x"
             raise DentalzooError(f"expected its front teeth towards -y. Received: towards {axis}")
     if right.any() and left.any() and points[right, 0].mean() < points[left, 0].mean():

@@ -210,6 +210,13 @@ def test_what_is_no_upper_jaw_in_millimetres_is_refused(jaw, change, reason):
     assert reason in str(refused.value) and "Received: " in str(refused.value)
 
 
+def test_a_jaw_that_lacks_teeth_on_one_side_is_not_turned():
+    """Back teeth on the left alone: their middle is as far to the left as it is behind."""
+    drawn = upper_jaw(1038)
+    assert drawn.teeth == (13, 12, 11, 21, 23, 24, 25)
+    assert not find_pose(Mesh(drawn.vertices, drawn.faces, drawn.labels)).turned
+
+
 def test_a_closed_plaster_model_stands_on_its_base():
     """No open border tells there what is up."""
     block = trimesh.creation.box((60, 55, 20)).subdivide_to_size(2.0)

@@ -315,14 +315,10 @@ def callbacks(config: Config) -> list:
 # ------------------------------------------------------------------------------------------- loss
 
 
-def stage_weights(epoch, config: Config) -> tuple:
+def stage_weights(epoch: int, config: Config) -> tuple[float, float]:
     """What L1 and the Chamfer distance count in an epoch, counted from 0: (l1, chamfer)."""
-    second = epoch >= round(config.first_stage * config.epochs)
-    return tuple(pair[1] if second else pair[0] for pair in _both(config))
-
-
-def _both(config: Config) -> tuple:
-    return config.l1_weights, config.chamfer_weights
+    stage = int(epoch >= round(config.first_stage * config.epochs))
+    return config.l1_weights[stage], config.chamfer_weights[stage]
 
 
 def _loss(model, config: Config, steps: int):
@@ -330,6 +326,8 @@ def _loss(model, config: Config, steps: int):
     import tensorflow as tf
 
     from dentalzoo.ops import points
+
+    table = np.float32([stage_weights(epoch, config) for epoch in range(config.epochs)])
 
     def l1(true, found):
         if config.pairs == "index":
@@ -339,16 +337,16 @@ def _loss(model, config: Config, steps: int):
     def chamfer(true, found):
         return points.chamfer(found, true, max_points=config.max_points)
 
+    def weighted(part, weight, true, found):
+        """Not computed in a stage that does not count it."""
+        none = tf.zeros(tf.shape(true)[:1])
+        return tf.cond(weight > 0, lambda: weight * part(true, found), lambda: none)
+
     def loss(true, found):
         epoch = tf.cast(model.optimizer.iterations, tf.int64) * config.epochs // steps
-        second = epoch >= round(config.first_stage * config.epochs)
-        total = tf.zeros(tf.shape(true)[:1])
-        for part, weights in zip((l1, chamfer), _both(config), strict=True):
-            if any(weights):
-                weight = tf.where(second, *reversed(weights))
-                counted = tf.cond(weight > 0, lambda p=part: p(true, found), lambda: total * 0)
-                total += weight * counted
-        return total
+        weights = tf.gather(table, tf.minimum(epoch, config.epochs - 1))
+        parts = [(l1, weights[0])] * any(table[:, 0]) + [(chamfer, weights[1])] * any(table[:, 1])
+        return tf.add_n([weighted(*part, true, found) for part in parts])
 
     return loss
 

@@ -177,10 +177,8 @@ class MorphableModel(layers.Layer):
         count = self.families
         logits, coefficients = code[:, :count], ops.split(code[:, count:], count, axis=1)
         likeliest = ops.argmax(logits, axis=-1)
-        if training:
-            shares = ops.softmax(logits)
-        else:
-            shares = ops.one_hot(likeliest, count)
+        mixed = training and count > 1
+        shares = ops.softmax(logits) if mixed else ops.one_hot(likeliest, count)
         points = 0
         for family in range(count):
             moved = ops.matmul(coefficients[family], ops.transpose(self.modes[family]))
