@@ -22,6 +22,7 @@ _UNITS = (  # of the longest side
     (4, 13, "centimetres: multiply by 10"),
     (10_000, 130_000, "micrometres: divide by 1000"),
 )
+_LEVEL = 0.7  # ours: |z| of the normals of an end's faces
 _CORNER = 0.55  # ours: of half the box
 _SIDES = {(0, 2): "y", (2, 0): "x", (-2, 0): "-x"}
 
@@ -95,7 +96,7 @@ def _refuse_box(box: np.ndarray) -> None:
 
 def _points_down(mesh: Mesh, labels: np.ndarray | None) -> bool:
     """Whether the crowns point to -z: by the labels, else by the open border of a scan, which is
-    far from the crowns, else by the larger flat end, the base of a plaster model."""
+    far from the crowns, else by the smoother end: a plaster model's base, the cut of a crown."""
     z = mesh.vertices[:, 2].astype(np.float64)
     if labels is not None and not labels.all():
         return z[labels > 0].mean() < z[labels == 0].mean()
@@ -107,10 +108,26 @@ def _points_down(mesh: Mesh, labels: np.ndarray | None) -> bool:
         length = np.linalg.norm(mesh.vertices[border[:, 0]] - mesh.vertices[border[:, 1]], axis=1)
         if length.sum() > 50:  # ours: mm; a hole is shorter
             return np.average(z[border].mean(axis=1), weights=length) > middle
+    top, base = (_roughness(mesh, sign) for sign in (1, -1))
+    return top < base
+
+
+def _roughness(mesh: Mesh, sign: int) -> float:
+    """How much the level faces of an end, the upper (1) or the lower (-1), bend: radians between
+    neighbours, by the length of their edge, for their area; in 1/mm."""
     directions, areas = normals(mesh.vertices, mesh.faces)
-    height = z[mesh.faces].mean(axis=1)
-    flat = areas * np.abs(directions[:, 2]) * (np.abs(height - middle) > 0.45 * np.ptp(z))
-    return flat[height > middle].sum() > flat[height < middle].sum()
+    height = mesh.vertices[:, 2][mesh.faces].mean(axis=1) * sign
+    level = np.abs(directions[:, 2]) > _LEVEL
+    level &= height > (height.min() + height.max()) / 2
+    if not level.any():
+        return 0.0
+    ends = np.sort(mesh.faces[level][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    order = np.lexsort(ends.T)
+    same = np.flatnonzero((np.diff(ends[order], axis=0) == 0).all(axis=1))
+    one, other = (directions[level][order[same + k] // 3] for k in (0, 1))
+    angle = np.arccos(np.abs((one * other).sum(axis=1)).clip(0, 1))
+    a, b = mesh.vertices[ends[order[same]].T]
+    return float((angle * np.linalg.norm(a - b, axis=1)).sum() / areas[level].sum())
 
 
 def _refuse_turned(points: np.ndarray) -> None:
