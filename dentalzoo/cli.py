@@ -230,12 +230,14 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("phantoms", "draw pictures or jaws with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
-    add.add_argument("--kind", choices=("films", "teeth", "defects", "jaws"), default="films")
+    kinds = ("films", "teeth", "defects", "jaws", "crowns")
+    add.add_argument("--kind", choices=kinds, default="films")
     add.add_argument("--count", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument(
         "--size", type=int, nargs="+", help="height and width of films (512 1024), a side (64)"
     )
+    add.add_argument("--shape-model", help=".npz of real crowns, for crowns")
     return parser
 
 

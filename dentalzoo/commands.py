@@ -224,7 +224,16 @@ def do_phantoms(options):
         "teeth": (phantoms.write_tooth_photos, (64,)),
         "defects": (phantoms.write_defect_dataset, (64,)),
         "jaws": (phantoms.write_jaw_dataset, ()),
+        "crowns": (
+            lambda out, *rest: phantoms.write_crown_rows(out, options.shape_model, *rest),
+            (),
+        ),
     }[options.kind]
+    if (options.kind == "crowns") != (options.shape_model is not None):
+        raise DentalzooError(
+            "--shape-model FILE goes with --kind crowns, and only there. "
+            f"Received: --kind {options.kind}, --shape-model {options.shape_model}"
+        )
     if options.size and len(options.size) != len(size):
         words = ("nothing, for they are no pictures", "one number, the side", "height and width")
         words = words[len(size)]

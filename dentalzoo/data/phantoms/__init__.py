@@ -1,8 +1,13 @@
 """Pictures drawn by a seed, with exact labels: for tests, demos and pre-training.
 
-Panoramic films, photographs of single teeth, grey surfaces with cracks and pores, and upper jaws.
+Panoramic films, photographs of single teeth, grey surfaces with cracks and pores, upper jaws, and
+rows of upper crowns from a statistical shape model.
 """
 
+from dentalzoo.data.phantoms.crowns import CrownModel as CrownModel
+from dentalzoo.data.phantoms.crowns import crown_row as crown_row
+from dentalzoo.data.phantoms.crowns import read_crown_model as read_crown_model
+from dentalzoo.data.phantoms.dataset import write_crown_rows as write_crown_rows
 from dentalzoo.data.phantoms.dataset import write_jaw_dataset as write_jaw_dataset
 from dentalzoo.data.phantoms.dataset import write_panoramic_dataset as write_panoramic_dataset
 from dentalzoo.data.phantoms.defects import DEFECTS as DEFECTS

@@ -1,16 +1,20 @@
-"""Writes drawn films as a data set for segmentation and detection, and drawn jaws as Teeth3DS."""
+"""Writes drawn films as a data set for segmentation and detection, and jaws as Teeth3DS."""
 
 import csv
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from dentalzoo.data.images import write_png
 from dentalzoo.data.mesh_files import write_obj
+from dentalzoo.data.phantoms.crowns import crown_row, read_crown_model
 from dentalzoo.data.phantoms.film import FINDINGS, Finding, panoramic
-from dentalzoo.data.phantoms.jaw import upper_jaw
+from dentalzoo.data.phantoms.jaw import Jaw, upper_jaw
 from dentalzoo.data.phantoms.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
 from dentalzoo.folders import whole_folder
@@ -97,12 +101,52 @@ def write_jaw_dataset(
         DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
             what `upper_jaw` refuses.
     """
+    draw = partial(upper_jaw, **options)
+    return _write_jaws(out_dir, "write_jaw_dataset", "", draw, count, seed, val_fraction)
+
+
+def write_crown_rows(
+    out_dir, model_file: str | Path, count: int, seed: int = 0, val_fraction: float = 0.2
+) -> Path:
+    """Draws the rows of crowns `seed`, `seed + 1`, ... and writes them as `write_jaw_dataset` does.
+
+    They are called `row_NNNN_upper`, so that they may stand beside drawn jaws.
+
+    Args:
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
+        model_file: of `dentalzoo.data.phantoms.read_crown_model`.
+        count: how many rows, at least 1.
+        seed: the first row's seed.
+        val_fraction: the part for validation, in [0, 1): the last rows.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError: count, seed or val_fraction is out of range, or `out_dir` holds something
+            else.
+        BadFile: the model cannot be used.
+    """
+    draw = partial(crown_row, read_crown_model(model_file))
+    return _write_jaws(out_dir, "write_crown_rows", "row_", draw, count, seed, val_fraction)
+
+
+def _write_jaws(
+    out_dir,
+    writer: str,
+    prefix: str,
+    draw: Callable[[int], Jaw],
+    count: int,
+    seed: int,
+    val_fraction: float,
+) -> Path:
+    """Writes what `draw` makes of `seed`, `seed + 1`, ... in the layout of Teeth3DS."""
     _check(count, val_fraction)
     num_train = count - round(count * val_fraction)
-    names = [f"{index:04d}" for index in range(count)]
-    with whole_folder(out_dir, "write_jaw_dataset") as folder:
-        for index, name in enumerate(names):
-            jaw = upper_jaw(seed + index, **options)
+    names = [f"{prefix}{index:04d}" for index in range(count)]
+    with whole_folder(out_dir, writer) as folder:
+        for index, name in enumerate(tqdm(names, "drawing", leave=False, disable=None)):
+            jaw = draw(seed + index)
             stem = folder / "upper" / name / f"{name}_upper"
             stem.parent.mkdir(parents=True)
             write_obj(stem.with_suffix(".obj"), jaw.vertices, jaw.faces)

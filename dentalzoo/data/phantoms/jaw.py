@@ -37,12 +37,12 @@ _TABLE = {4: (0.54, _PREMOLAR), 5: (0.56, _PREMOLAR), 6: (0.54, _MOLAR), 7: (0.5
 
 @dataclass(frozen=True)
 class Jaw:
-    """An upper jaw.
+    """An upper jaw, or a row of its crowns.
 
     Attributes:
         vertices: (50000, 3) float32 mm: x to the patient's right, y to the back, z from the palate
-            to the biting edges; vertex `column * 125 + row`.
-        faces: (98952, 3) int32, counter-clockwise from outside; the same for all jaws.
+            to the biting edges; of `upper_jaw` vertex `column * 125 + row`.
+        faces: (F, 3) int32, counter-clockwise from outside; the same for all jaws of a kind.
         labels: (50000,) uint8, the FDI number of the crown, 0 for the gum.
     """
 
