@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
     add.add_argument("--threshold", type=float, help="of binary masks")
     add.add_argument("--count", type=int, help="how many samples or overlays are judged")
-    add.add_argument("--seed", type=int, help="of samples and overlays")
+    add.add_argument("--seed", type=int, help="of samples, overlays and points")
     add.add_argument("--samples", type=int, help="of the importance-weighted bound")
     add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="cut to single teeth or defects"

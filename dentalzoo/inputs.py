@@ -11,8 +11,8 @@ def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
     Args:
         key: its name.
         spec: its "shape" (None is any size) and "dtype", as in the metadata.
-        array: of that dtype and shape, or without the batch axis; a grey picture may be without its
-            channel axis too. For strings the bytes of a file, or a list of them.
+        array: of that dtype and shape, or without the batch axis; grey pictures may be without
+            their channel axis too. For strings the bytes of a file, or a list of them.
 
     Returns:
         The tensor, and whether a batch axis was added.
@@ -34,7 +34,7 @@ def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
     if not array.size:
         raise DentalzooError(f"{key} holds nothing. Received: shape {array.shape}")
     rank = len(spec["shape"])
-    if rank == 4 and array.ndim == 2:
+    if rank in (4, 5) and array.ndim == rank - 2:
         array = array[..., None]
     single = array.ndim == rank - 1
     if single:

@@ -54,7 +54,7 @@ def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
         data: a folder in a layout of docs/data_formats.md.
         options: of the task's `evaluate`: `split`, `out`, and for segmentation `threshold`, for
             generation and overlay `count` and `seed`, for detection `score_threshold`, `sweep` and
-            others of `dentalzoo.detection.evaluate`.
+            others of `dentalzoo.detection.evaluate`, for reconstruction `num_points` and `seed`.
 
     Returns:
         The metrics, as written to `out`/evaluation.json.
@@ -170,6 +170,6 @@ def headline(bundle: Bundle, report: dict) -> dict[str, float]:
 
 def record(bundle: Bundle, report: dict) -> Bundle:
     """Writes the headline of a report of `evaluate`, with data, split and date, into the bundle."""
-    words = ("data", "split", "threshold", "score_threshold", "images", "date")
+    words = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
     about = {key: report[key] for key in words if key in report}
     return add_metrics(bundle, {**headline(bundle, report), **about})

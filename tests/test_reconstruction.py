@@ -1,13 +1,23 @@
-"""Scores of reconstructions against brute force and closed forms."""
+"""Scores of reconstructions against brute force and closed forms; jaws by a real small bundle."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
+import dentalzoo as dz
+from dentalzoo import tasks
+from dentalzoo.bundle import _describe
+from dentalzoo.data.images import read_image
+from dentalzoo.data.jaw_pose import find_pose
+from dentalzoo.data.mesh_files import write_obj
+from dentalzoo.data.meshes import find_meshes, load_mesh
+from dentalzoo.data.phantoms import upper_jaw
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops import meshes
-from dentalzoo.reconstruction import scores
+from dentalzoo.reconstruction import drawing, evaluation, scores
+from dentalzoo.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
 
 
 def clouds(sizes=(400, 300)):
@@ -136,3 +146,196 @@ def test_normals_of_planes_at_an_angle():
 def test_errors_say_what_came(call, received):
     with pytest.raises(DentalzooError, match=f"Received: {received}"):
         call(clouds()[0])
+
+
+# ---- bundles -------------------------------------------------------------------------------------
+
+
+def coarse_jaw(seed, **options):
+    """A drawn jaw with every fourth column and row of its grid: vertices (3200, 3) mm, faces."""
+    vertices = upper_jaw(seed, **options).vertices.reshape(400, 125, 3)[::4, ::4]
+    at = np.arange(vertices[..., 0].size).reshape(vertices.shape[:2])
+    a, b, c, d = at[:-1, :-1], at[1:, :-1], at[:-1, 1:], at[1:, 1:]
+    faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in ((a, b, c), (c, b, d))])
+    return vertices.reshape(-1, 3), faces
+
+
+def save(folder, points, faces=None):
+    """A bundle that adds the brightness of view 0 in mm to the height of its mean shape."""
+    import tensorflow as tf
+
+    def answer(views, place):
+        lift = tf.reduce_mean(tf.cast(views[:, place], tf.float32), (1, 2, 3))[:, None, None]
+        results = {"points": tf.constant(points)[None] + lift * tf.constant([0.0, 0, 1 / 64])}
+        if faces is not None:
+            filled = np.pad(np.int32(faces), [(0, 7), (0, 0)], constant_values=-1)
+            results["faces"] = tf.tile(filled[None], [tf.shape(views)[0], 1, 1])
+        return results
+
+    views, some = (
+        tf.TensorSpec([None, n, None, None, None], tf.uint8, "views") for n in (10, None)
+    )
+    places = tf.TensorSpec([None], tf.int32, "places")
+    means = {"points": np.float32([points * 1.1, points])}
+    model = tf.Module()
+    model.serve = tf.function(lambda views: answer(views, 0), input_signature=[views])
+    model.serve_some = tf.function(
+        lambda views, places: answer(views, tf.argmin(places)), input_signature=[some, places]
+    )
+    model.mean_shapes = tf.function(
+        lambda: {key: tf.constant(value) for key, value in means.items()}, input_signature=[]
+    )
+    words = ("serve", "serve_some", "mean_shapes")
+    signatures = {word: getattr(model, word) for word in words}
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+    metadata = {
+        "name": "jaw_reconstruction",
+        "tag": None,
+        "task": "reconstruction",
+        "config": {"image_size": 40, "num_points": len(points)},
+        "signatures": {word: _describe(function) for word, function in signatures.items()},
+    }
+    return dz.Bundle(folder, metadata, tf.saved_model.load(str(folder)))
+
+
+@pytest.fixture(scope="module")
+def average():
+    """The mean of three jaws in mm as the cameras see them, (3200, 3), and its faces."""
+    jaws = [coarse_jaw(seed, missing=0) for seed in (0, 1, 2)]
+    centred = [points - (points.min(0) + points.max(0)) / 2 for points, _ in jaws]
+    return np.float32(np.mean(centred, axis=0)), jaws[0][1]
+
+
+@pytest.fixture(scope="module")
+def meshed(tmp_path_factory, average):
+    """A bundle that makes meshes."""
+    return save(tmp_path_factory.mktemp("bundle") / "meshes", *average)
+
+
+@pytest.fixture(scope="module")
+def pointed(tmp_path_factory, average):
+    """A bundle that makes points."""
+    return save(tmp_path_factory.mktemp("bundle") / "points", average[0])
+
+
+@pytest.fixture(scope="module")
+def jaws(tmp_path_factory):
+    """Jaws as files; the crowns of the second point down, and both lie beside 0."""
+    folder = tmp_path_factory.mktemp("jaws")
+    for number, (name, turn) in enumerate((("train/a", 1), ("val/b", -1), ("val/c", 1))):
+        vertices, faces = coarse_jaw(30 + number)
+        path = folder / f"{name}.obj"
+        path.parent.mkdir(exist_ok=True)
+        write_obj(path, vertices * (turn, 1, turn) + (5, -3, -90), faces)
+    return folder
+
+
+def true_shape(path_or_folder, index=0):
+    return as_seen(*load_mesh(find_meshes(path_or_folder).samples[index]))[1]
+
+
+def test_a_bundle_answers_without_the_batch_axis_and_the_channel(meshed, average):
+    views = np.random.default_rng(0).integers(0, 256, (10, 16, 20, 1), np.uint8)
+    one, many = meshed.serve(views), meshed.serve(np.stack([views, views]))
+    assert one["points"].shape == average[0].shape and many["points"].shape[0] == 2
+    assert (one["points"] == many["points"][1]).all()
+    for alike in (views[..., 0], views[None]):
+        assert (meshed.serve(alike)["points"] == one["points"]).all()
+    assert (meshed.serve(np.repeat(views, 3, -1))["points"] == one["points"]).all()
+    some = meshed.serve_some(views[[5, 0]], np.int32([5, 0]))["points"]
+    assert (some == one["points"]).all()
+    assert meshed.mean_shapes()["points"].shape == (2, *average[0].shape)
+    with pytest.raises(DentalzooError, match=r"Received: shape \(10, 16\)"):
+        meshed.serve(views[:, :, 0, 0])
+
+
+def test_reconstructions_are_without_the_rows_that_fill_the_faces_up(meshed, pointed, average):
+    views = np.full((10, 8, 8, 1), 64, np.uint8)
+    mesh, points = reconstruct(meshed, views), reconstruct(pointed, views)
+    assert (mesh.faces == average[1]).all() and points.faces is None
+    assert np.abs(mesh.points - average[0] - (0, 0, 1)).max() < 1e-4
+    few = reconstruct(meshed, views[:3], np.array([7, 0, 2]))
+    assert (few.points == mesh.points).all()
+    assert len(mean_shapes(meshed)) == 2
+
+
+def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
+    report = dz.evaluate(meshed, jaws, split="val", out=tmp_path / "out", num_points=4000)
+    assert report["jaws"] == 2 and report["families"] == 2 and report["skipped"] == []
+    assert [row["threshold"] for row in report["mean"]["at"]] == [1.4, 0.7, 0.25, 0.5, 1.0]
+    truth = true_shape(jaws, 1)
+    true, _ = meshes.sample_surface(truth.points, truth.faces, 4000, 0)
+    row = report["per_jaw"][0]
+    assert row["name"] == "b" and row["family"] == 1  # not the one a tenth too large
+    baseline = scores.scores(mean_shapes(meshed)[1].points, true, evaluation.THRESHOLDS)
+    assert row["baseline"]["chamfer"] == pytest.approx(baseline["chamfer"], abs=1e-5)
+    assert row["baseline"]["at"][0]["recall"] == pytest.approx(baseline["at"][0]["recall"])
+    assert 0.7 < row["scores"]["normal_consistency"] < 1
+    assert row["scores"]["chamfer"] != row["baseline"]["chamfer"]
+    chamfers = [row["scores"]["chamfer"] for row in report["per_jaw"]]
+    assert report["mean"]["chamfer"] == pytest.approx(np.mean(chamfers), abs=2e-6)
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
+    with open(tmp_path / "out" / "evaluation.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["b", "c"]
+    assert float(rows[0]["precision_1.4"]) == report["per_jaw"][0]["scores"]["at"][0]["precision"]
+    assert float(rows[1]["baseline_found_to_true_p95"]) > 0
+    assert read_image(tmp_path / "out" / "evaluation.png").std() > 30
+    few = tasks.headline(meshed, report)
+    assert few["precision_0035"] == report["mean"]["at"][0]["precision"]
+    assert few["baseline_true_to_found_mm"] == report["baseline"]["true_to_found"]["mean"]
+    assert set(few) >= {"recall_0035", "f_0035", "found_to_true_mm", "spacing_variation"}
+
+
+def test_a_bundle_without_mean_shapes_is_measured_without_a_baseline(pointed, jaws):
+    signatures = {**pointed.metadata["signatures"]}
+    del signatures["mean_shapes"]
+    bundle = dz.Bundle(
+        pointed.path, {**pointed.metadata, "signatures": signatures}, pointed._loaded
+    )
+    report = dz.evaluate(bundle, jaws, num_points=2000)
+    assert report["jaws"] == 3 and report["baseline"] is None and report["families"] == 0
+    assert "normal_consistency" not in report["mean"]
+    assert not any(key.startswith("baseline") for key in tasks.headline(bundle, report))
+
+
+def test_bad_jaws_are_named_and_skipped_until_none_is_left(pointed, jaws, tmp_path):
+    (tmp_path / "broken.obj").write_text("v 1 2\n")
+    vertices, faces = coarse_jaw(40)
+    write_obj(tmp_path / "metres.obj", vertices / 1000, faces)
+    with pytest.raises(DentalzooError, match="none of 2 jaws can be used. Received: broken: line"):
+        dz.evaluate(pointed, tmp_path)
+    write_obj(tmp_path / "whole.obj", vertices, faces)
+    report = dz.evaluate(pointed, tmp_path, num_points=2000)
+    assert report["jaws"] == 1
+    assert [name for name, _ in report["skipped"]] == ["broken", "metres"]
+    assert "metres: multiply by 1000" in report["skipped"][1][1]
+    with pytest.raises(DentalzooError, match="Received: 1"):
+        dz.evaluate(pointed, tmp_path, num_points=1)
+
+
+# ---- drawing -------------------------------------------------------------------------------------
+
+
+def test_points_are_drawn_where_the_mesh_is_seen():
+    seen, truth = as_seen(*load_mesh_of(coarse_jaw(50)))
+    dense = Shape(meshes.sample_surface(truth.points, truth.faces, 60_000)[0])
+    for number in range(10):
+        (mesh,), (points,) = (drawing.draw(shape, [number], 64) for shape in (truth, dense))
+        both = (mesh[..., 0] > 0) & (points[..., 0] > 0)
+        either = (mesh[..., 0] > 0) | (points[..., 0] > 0)
+        assert both.sum() / either.sum() > 0.85
+        alike = np.abs(np.int16(mesh) - points)[both]
+        assert np.median(alike) < 15
+
+
+def load_mesh_of(jaw):
+    from dentalzoo.data.mesh_files import Mesh
+
+    mesh = Mesh(np.float32(jaw[0]), np.int32(jaw[1]))
+    return mesh, find_pose(mesh)
+
+
+def test_distances_are_blue_yellow_and_red():
+    shown = drawing.colours(np.array([0, drawing.LIMIT / 2, drawing.LIMIT, 99]))
+    assert shown.tolist() == [list(colour) for colour in (*drawing.RAMP, drawing.RAMP[-1])]

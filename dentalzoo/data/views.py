@@ -6,6 +6,7 @@ Open3D (Embree). The jaw is matt plaster on black, lit from the upper left of ea
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
 from dentalzoo.data.pipeline import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.files import stamp
-from dentalzoo.ops.meshes import normals
+from dentalzoo.ops.meshes import unit, vertex_normals
 
 VIEWS = 10  # the paper
 AZIMUTHS = tuple(range(0, 360, 40))  # the paper: nine around it
@@ -67,56 +68,87 @@ def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
             "size is a whole number of pixels and channels 1 or 3. "
             f"Received: size={size!r}, channels={channels!r}"
         )
-    open3d = _open3d()
-    scene = open3d.t.geometry.RaycastingScene(1)  # threads: `Cache` reads several jaws at once
-    scene.add_triangles(
-        open3d.core.Tensor(mesh.vertices.astype(np.float32)),
-        open3d.core.Tensor(mesh.faces.astype(np.uint32)),
-    )
-    smooth = _vertex_normals(mesh)
-    views = [_view(scene, mesh.faces, smooth, *camera, size) for camera in cameras()]
-    return np.repeat(np.stack(views)[..., None], channels, axis=-1)
+    scene, side = Scene(mesh), size * _RAYS
+    views = np.zeros((VIEWS, size, size, channels), np.uint8)
+    for view, camera in zip(views, cameras(), strict=True):
+        seen, image = scene.look(camera, side), np.zeros((side, side), np.float32)
+        image[seen.hit] = seen.brightness
+        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        view[:] = np.rint(small)[..., None]
+    return views
 
 
-def _view(scene, faces, smooth, eye, up, size) -> np.ndarray:
-    """(size, size) uint8."""
-    side = size * _RAYS
-    # Open3D's pictures are upside down and mirrored: turned by 180 degrees
-    rays = scene.create_rays_pinhole(
-        FIELD_OF_VIEW, [0, 0, 0], eye.tolist(), (-up).tolist(), side, side
-    )
-    seen = scene.cast_rays(rays, nthreads=1)
-    hit = np.isfinite(seen["t_hit"].numpy())
-    corners = faces[seen["primitive_ids"].numpy()[hit].astype(np.int64)]
-    u, v = seen["primitive_uvs"].numpy()[hit].T[..., None]
-    normal = _unit(
-        (1 - u - v) * smooth[corners[:, 0]] + u * smooth[corners[:, 1]] + v * smooth[corners[:, 2]]
-    )
-    back = _unit(-rays.numpy()[..., 3:][hit])
-    right = np.cross(_unit(up), _unit(eye))
-    above = np.cross(_unit(eye), right)
-    light = _unit(_LIGHT[0] * right + _LIGHT[1] * above + _LIGHT[2] * _unit(eye))
-    faced = np.where((normal * back).sum(1, keepdims=True) < 0, -normal, normal)
-    image = np.zeros((side, side), np.float32)
-    image[hit] = _DARK + (_BRIGHT - _DARK) * np.clip(faced @ light, 0, 1)
-    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return np.rint(small).astype(np.uint8)
+@dataclass(frozen=True)
+class Seen:
+    """What the rays of a camera meet.
+
+    Attributes:
+        hit: (S, S) bool, which rays meet the mesh; K of them do.
+        corners: (K, 3) int32, the vertices of the face that each of these meets.
+        weights: (K, 3) float32, how near it is to each of them; their sum is 1.
+        brightness: (K,) of the surface there, see `brightness`.
+    """
+
+    hit: np.ndarray
+    corners: np.ndarray
+    weights: np.ndarray
+    brightness: np.ndarray
 
 
-def _vertex_normals(mesh: Mesh) -> np.ndarray:
-    """(V, 3) float64, of any length: the faces around a vertex, each by its area."""
-    directions, areas = normals(mesh.vertices, mesh.faces)
-    cross, sums = directions * areas[:, None], np.empty(mesh.vertices.shape)
-    for axis in range(3):
-        sums[:, axis] = np.bincount(
-            mesh.faces.ravel(), np.repeat(cross[:, axis], 3), len(mesh.vertices)
+class Scene:
+    """A mesh that cameras look at.
+
+    Args:
+        mesh: with vertices in the frame of the cameras.
+
+    Raises:
+        DentalzooError: Open3D cannot be imported.
+    """
+
+    def __init__(self, mesh: Mesh):
+        open3d = _open3d()
+        self._faces, self._normals = mesh.faces, vertex_normals(mesh.vertices, mesh.faces)
+        # One thread: `Cache` reads several jaws at once
+        self._scene = open3d.t.geometry.RaycastingScene(1)
+        self._scene.add_triangles(
+            open3d.core.Tensor(mesh.vertices.astype(np.float32)),
+            open3d.core.Tensor(mesh.faces.astype(np.uint32)),
         )
-    return _unit(sums)
+
+    def look(self, camera: np.ndarray, side: int) -> Seen:
+        """What one of `cameras`, (2, 3), sees with `side` by `side` rays."""
+        eye, up = camera
+        # Open3D's pictures are upside down and mirrored: turned by 180 degrees
+        rays = self._scene.create_rays_pinhole(
+            FIELD_OF_VIEW, [0, 0, 0], eye.tolist(), (-up).tolist(), side, side
+        )
+        met = self._scene.cast_rays(rays, nthreads=1)
+        hit = np.isfinite(met["t_hit"].numpy())
+        corners = self._faces[met["primitive_ids"].numpy()[hit].astype(np.int64)]
+        u, v = met["primitive_uvs"].numpy()[hit].T
+        weights = np.stack([1 - u - v, u, v], axis=1)
+        normal = sum(weights[:, k, None] * self._normals[corners[:, k]] for k in range(3))
+        shown = brightness(normal, -rays.numpy()[..., 3:][hit], camera)
+        return Seen(hit, corners, weights, shown)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(length, 1e-12)
+def brightness(normal: np.ndarray, back: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """How bright surfaces are in a camera's picture, whichever side of them is seen.
+
+    Args:
+        normal: (K, 3) of the surfaces, of any length.
+        back: (K, 3) from them to the camera, of any length.
+        camera: (2, 3), one of `cameras`.
+
+    Returns:
+        (K,) float64, from 40 to 245.
+    """
+    ahead, up = unit(camera)
+    right = np.cross(up, ahead)
+    light = unit(_LIGHT[0] * right + _LIGHT[1] * np.cross(ahead, right) + _LIGHT[2] * ahead)
+    normal, back = unit(normal), unit(back)
+    faced = np.where((normal * back).sum(1, keepdims=True) < 0, -normal, normal)
+    return _DARK + (_BRIGHT - _DARK) * np.clip(faced @ light, 0, 1)
 
 
 def _open3d():

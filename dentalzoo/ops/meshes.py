@@ -56,6 +56,12 @@ def check(points) -> np.ndarray:
     return points
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., 3) of length 1; what has no length stays 0."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
 def normals(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The side that each face turns to, and its area.
 
@@ -78,8 +84,44 @@ def normals(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
         )
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     cross = np.cross(b - a, c - a)
-    length = np.linalg.norm(cross, axis=-1)
-    return cross / np.where(length > 0, length, 1)[:, None], length / 2
+    return unit(cross), np.linalg.norm(cross, axis=-1) / 2
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Where a surface turns to at its vertices: the faces around each, by their areas.
+
+    Returns:
+        (V, 3) float64 of length 1, or 0 for a vertex without an area around it.
+
+    Raises:
+        DentalzooError: not a mesh.
+    """
+    directions, areas = normals(vertices, faces)
+    cross, corners = directions * areas[:, None], np.asarray(faces).ravel()
+    sums = [np.bincount(corners, np.repeat(part, 3), len(vertices)) for part in cross.T]
+    return unit(np.stack(sums, axis=1))
+
+
+def point_normals(points: np.ndarray, neighbours: int = 16) -> np.ndarray:
+    """Where the surface under points turns to: across the plane of each one's neighbours.
+
+    Which of the two sides is outside is left open (Hoppe et al. 1992, section 3.2).
+
+    Args:
+        points: (N, 3).
+        neighbours: how many make a plane, the point itself included; all where there are fewer.
+
+    Returns:
+        (N, 3) float64 of length 1.
+
+    Raises:
+        DentalzooError: no points, or a coordinate that is not finite.
+    """
+    points = np.asarray(check(points), np.float64)
+    count = min(neighbours, len(points))
+    near = points[tree(points).query(points, k=np.arange(1, count + 1))[1]]
+    near -= near.mean(1, keepdims=True)
+    return np.linalg.eigh(np.einsum("nki,nkj->nij", near, near))[1][:, :, 0]
 
 
 def sample_surface(

@@ -1,1 +1,6 @@
-"""How good reconstructed surfaces are."""
+"""What can be done with a bundle of the task "reconstruction": measure it and apply it."""
+
+from dentalzoo.reconstruction.evaluation import evaluate as evaluate
+from dentalzoo.reconstruction.evaluation import headline as headline
+from dentalzoo.reconstruction.inference import Shape as Shape
+from dentalzoo.reconstruction.inference import reconstruct as reconstruct
