@@ -11,7 +11,7 @@ $(STAMP): setup.cfg setup.py pyproject.toml tools/setup.sh
 	@PYTHON='$(PYTHON)' tools/setup.sh
 	@touch $@
 
-demo: $(STAMP) ## find teeth and treatments, draw teeth, overlay defects: out/demo/
+demo: $(STAMP) ## find teeth and treatments, draw teeth, overlay defects, rebuild jaws: out/demo/
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## run the quick tests

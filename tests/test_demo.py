@@ -16,6 +16,7 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo.data.images import read_image, resize
+from dentalzoo.data.phantoms import upper_jaw
 
 SOURCE = Path(__file__).resolve().parents[1] / "examples" / "demo.py"
 VOID = {"meta", "img", "br"}
@@ -105,7 +106,30 @@ class Coarse(StandIn):
         return {"image": np.clip(image, 0, 1)}
 
 
+class OneJawForAll(StandIn):
+    """Every jaw is the drawn jaw 0, and the mean jaw is that 3 mm to the side."""
+
+    def __init__(self):
+        config = {"image_size": 48, "num_points": 50_000}
+        outputs = {"points": {}, "faces": {}}
+        super().__init__(
+            "jaw_reconstruction", "jaws_and_crowns_v1", "reconstruction", config, outputs
+        )
+        self.metadata["signatures"]["mean_shapes"] = {"outputs": outputs}
+        jaw = upper_jaw(0)
+        middle = (jaw.vertices.min(0) + jaw.vertices.max(0)) / 2
+        self.jaw = {"points": jaw.vertices - middle, "faces": jaw.faces}
+
+    def serve(self, views):
+        assert views.shape == (10, 48, 48, 1) and views.dtype == np.uint8
+        return dict(self.jaw)
+
+    def mean_shapes(self):
+        return {"points": self.jaw["points"][None] + np.float32((3, 0, 0))}
+
+
 STAND_INS = {
+    "jaw_reconstruction.jaws_and_crowns_v1": OneJawForAll(),
     "panoramic_unet.panoramic_teeth_v1": BrightIsTooth(),
     "panoramic_detection.drawn_films_v1": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
@@ -218,6 +242,22 @@ def test_the_table_of_overlays_is_the_evaluation(page):
     assert words.count("yes") >= 1 and words.count("no") >= 1
     successes = sum(row["bundle"]["success"] for row in sets)
     assert words[words.index("median") + 3] == f"{successes} of 6"
+
+
+def test_the_table_of_jaws_is_the_evaluation(page):
+    report = json.loads((page / "jaw_reconstruction" / "evaluation.json").read_text())
+    assert report["jaws"] == 2  # of three films, rounded up
+    words = Reader((page / "index.html").read_text()).words
+    start = words.index("mean jaw, mm") + 1
+    cells = [word for word in words[start:] if word][: 3 * 6]
+    rows = [cells[i : i + 6] for i in range(0, len(cells), 6)]
+    assert [row[0] for row in rows] == ["0000", "0001", "mean"]
+    for row, told in zip(rows, [*report["per_jaw"], report], strict=True):
+        scores = told.get("scores") or told["mean"]
+        assert row[1] == f"{scores['at'][0]['precision']:.3f}"
+        assert row[3] == f"{scores['found_to_true']['mean']:.2f}"
+        assert row[5] == f"{told['baseline']['found_to_true']['mean']:.2f}"
+        assert float(row[5]) > float(row[3])
 
 
 def test_an_overlay_is_shown_beside_its_outlined_sources(page):
