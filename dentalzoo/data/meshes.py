@@ -7,7 +7,7 @@ docs/data_formats.md has the layouts and rules.
 import logging
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -134,34 +134,47 @@ def _labels_of(path: Path) -> Path | None:
 def _by_lists(tree: Tree, files, lists, where) -> tuple[list[PictureFile], list[Skip], str]:
     """Gives splits from lists of names, `training_upper.txt` say.
 
-    Of several folders of lists the one that names most of the meshes counts, then the first.
+    A folder of lists speaks of the meshes that lie under the nearest folder above it, so that data
+    sets side by side keep their own. Of several that speak of the same meshes the one that names
+    most of them counts, then the first.
     """
-    known = {layouts.normal(file.image.stem) for file in files}
-    told = defaultdict(dict)
+    told, about = defaultdict(dict), defaultdict(list)
     for path in lists:
         split = layouts.split_word(path.stem)
         for row in path.read_text(errors="replace").splitlines() if split else ():
             name = layouts.normal(Path(row.strip()).name.removesuffix(".obj"))
             if told[path.parent].setdefault(name, split) != split:
                 raise BadFile(path, f"a name is in one list. Received: {name!r} in several")
-    told = {folder: rows for folder, rows in told.items() if known & rows.keys()}
-    if not told:
+    known = defaultdict(set)  # of each folder, the meshes under it
+    for file in files:
+        for folder in file.image.parents:
+            known[folder].add(layouts.normal(file.image.stem))
+    for folder, rows in told.items():
+        data = next((parent for parent in folder.parents if parent in known), tree.root)
+        if known[data] & rows.keys():
+            about[data].append(folder)
+    if not about:
         return files, [], where
-    best = max(told, key=lambda folder: len(known & told[folder].keys()))
-    if len(told) > 1:
-        others = ", ".join(tree.name(folder) for folder in told if folder != best)
-        _log.info("splits of %s are used, not of %s", tree.name(best), others)
-    rows = told[best]
-    files = [
-        PictureFile(**vars(file) | {"split": rows.get(layouts.normal(file.image.stem), "")})
-        for file in files
-    ]
-    skips = [
-        Skip(name, f"row of {tree.name(best)} without mesh", split)
-        for name, split in rows.items()
-        if name and name not in known and not _is_lower(name)
-    ]
-    return files, skips, tree.name(best)
+    skips, splits = [], {}
+    for data, folders in about.items():
+        best = max(folders, key=lambda folder: len(known[data] & told[folder].keys()))
+        splits[data] = best
+        if len(folders) > 1:
+            others = ", ".join(tree.name(folder) for folder in folders if folder != best)
+            _log.info("splits of %s are used, not of %s", tree.name(best), others)
+        skips += [
+            Skip(name, f"row of {tree.name(best)} without mesh", split)
+            for name, split in told[best].items()
+            if name and name not in known[data] and not _is_lower(name)
+        ]
+    given = []
+    for file in files:
+        data = next((folder for folder in file.image.parents if folder in splits), None)
+        if data:
+            split = told[splits[data]].get(layouts.normal(file.image.stem), "")
+            file = replace(file, split=split)
+        given.append(file)
+    return given, skips, " or ".join(map(tree.name, splits.values()))
 
 
 # ---- loading -------------------------------------------------------------------------------------

@@ -217,6 +217,24 @@ def test_a_jaw_that_lacks_teeth_on_one_side_is_not_turned():
     assert not find_pose(Mesh(drawn.vertices, drawn.faces, drawn.labels)).turned
 
 
+def test_closed_crowns_without_gum_stand_on_their_cuts():
+    """No open border tells there what is up, and level cusps are as large as the cuts."""
+    ball = trimesh.creation.icosphere(4, 4.0)
+    faces, crown = ball.faces, ball.vertices * (1, 1, 1.4)
+    crown[:, 2] += 0.3 * np.cos(3 * crown[:, 0]) * (crown[:, 2] > 1)
+    crown[:, 2] = np.maximum(crown[:, 2], crown[:, 0] / 4 - 3.5)
+    crown[:, 2] = np.minimum(crown[:, 2], 4.6)  # worn
+    angle = np.linspace(-1.6, 1.6, 14)
+    places = np.stack([-28 * np.sin(angle), -40 * np.cos(angle), 0 * angle], axis=1)
+    row = (crown + places[:, None]).reshape(-1, 3)
+    faces = (faces + len(crown) * np.arange(14)[:, None, None]).reshape(-1, 3).astype(np.int32)
+    labels = np.repeat([17, 16, 15, 14, 13, 12, 11, 21, 22, 23, 24, 25, 26, 27], len(crown))
+    for sign in (1, -1):
+        vertices = (row * (sign, 1, sign)).astype(np.float32)
+        assert find_pose(Mesh(vertices, faces)).turned == (sign < 0)
+        assert find_pose(Mesh(vertices, faces[:, ::-1], labels)).turned == (sign < 0)
+
+
 def test_a_closed_plaster_model_stands_on_its_base():
     """No open border tells there what is up."""
     block = trimesh.creation.box((60, 55, 20)).subdivide_to_size(2.0)
@@ -262,6 +280,41 @@ def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
     (lists / "testing_upper.txt").write_text("A_upper")
     with pytest.raises(BadFile, match="a name is in one list. Received: 'A_upper'"):
         find_meshes(tmp_path)
+
+
+def test_data_sets_side_by_side_keep_their_own_lists(tmp_path, coarse, monkeypatch):
+    for data, stems in (("drawn", "ABCD"), ("crowns", "AE"), ("plain/train", "F"), ("none", "G")):
+        for stem in stems:
+            put(tmp_path / data / "upper" / stem / f"{stem}_upper.obj", coarse)
+        (tmp_path / data / "split").mkdir()
+    lists = {
+        "drawn/split/training_upper": "A_upper B_upper",
+        "drawn/split/validation_upper": "C_upper D_upper",
+        "crowns/split/training_upper": "E_upper",
+        "crowns/split/validation_upper": "A_upper Z_upper",
+        "crowns/deep/er/testing": "A_upper",
+    }
+    for name, rows in lists.items():
+        path = tmp_path / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(rows.replace(" ", "\n"))
+    expected = {
+        "drawn/upper/A/A_upper": "train", "B_upper": "train", "C_upper": "val", "D_upper": "val",
+        "crowns/upper/A/A_upper": "val", "E_upper": "train", "F_upper": "train",
+    }  # fmt: skip
+    found = find_meshes(tmp_path)
+    assert names(found) == expected
+    assert sorted(found.skipped) == [
+        ("Z_upper", "row of crowns/split without mesh"),
+        ("none/upper/G/G_upper.obj", "mesh in no split of crowns/split or drawn/split"),
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert names(find_meshes(".")) == expected
+    monkeypatch.chdir(tmp_path / "drawn" / "split")
+    (tmp_path / "drawn" / "upper").rename("upper")
+    assert names(find_meshes(".")) == {
+        "A_upper": "train", "B_upper": "train", "C_upper": "val", "D_upper": "val",
+    }  # fmt: skip
 
 
 def test_plain_folders_tables_and_a_hold_out(tmp_path, coarse):

@@ -153,7 +153,9 @@ def test_two_families_of_one_size(jaws, tmp_path):
     for family in range(2):
         for seed in range(3):
             jaw = upper_jaw(seed)
-            turned = (jaw.vertices[::-1], 49_999 - jaw.faces) if family else (jaw.vertices, jaw.faces)
+            turned = (
+                (jaw.vertices[::-1], 49_999 - jaw.faces) if family else (jaw.vertices, jaw.faces)
+            )
             (data / "train").mkdir(parents=True, exist_ok=True)
             write_obj(data / "train" / f"{family}_{seed}.obj", *turned)
     out = tmp_path / "two.npz"
