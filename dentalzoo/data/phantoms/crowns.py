@@ -7,7 +7,6 @@ of them. A row is statistically real, no patient's; it has no gum, and each crow
 docs/data_formats.md has the model's file.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +14,20 @@ import numpy as np
 
 from dentalzoo.data.jaw_pose import find_pose
 from dentalzoo.data.mesh_files import Mesh
+from dentalzoo.data.phantoms.crown_mesh import crown_faces, even_mesh
 from dentalzoo.data.phantoms.jaw import COLUMNS, ROWS, TEETH, Jaw
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.ops.meshes import edges, normals
+from dentalzoo.ops.meshes import normals
 
 CROWNS = TEETH[1:-1]  # 17 to 27: the model has no wisdom teeth
 _TURN = np.array([(-1, 0, 0), (0, 0, -1), (0, -1, 0)])  # from the axes of the model's file to ours
 _MIRROR = np.array([-1, 1, 1, 1, -1, -1])  # of a shift and a rotation vector, left to right
-_OWN = 0.4**2  # ours: of a pose's variance; the rest moves all teeth of a row, and makes the arch
-_GAP = 0.1  # ours: mm; real neighbours are as close as this
-_CELL = 0.5  # ours: mm; wider than points are apart
-_SMOOTHING = (0.5, -0.526) * 2  # Taubin 1995, pass band 0.1; ours: steps; up to 0.07 mm moved
+# Ours: a crown's own part of its pose's variance. All of it as its own, one in six neighbours would
+# cross by more than 1 mm, and arches would hardly be wide or narrow.
+_OWN = 0.4**2
+_GAP = 0.1  # ours: mm; neighbours of a real row are 0.0 to 0.2 apart
+_MOST = 3.0  # ours: mm, root mean square, for one standard deviation; real crowns have 0.5
+_CELL = 0.5  # ours: mm; wider than vertices are apart, 0.2
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,9 @@ def read_crown_model(path: str | Path) -> CrownModel:
     except np.linalg.LinAlgError as error:
         raise BadFile(path, f"pose_covariance is positive definite. Received: {error}") from error
     try:
-        weights, faces, labels = _row_mesh(mean)
-        mesh = Mesh((weights @ mean.reshape(-1, 3)).astype(np.float32), faces, labels)
-        if find_pose(mesh).turned:
-            raise DentalzooError("expected biting edges towards -y. Received: towards y")
+        faces = [crown_faces(points) for points in mean]
+        _refuse_pose(mean, faces)
+        weights, faces, labels = _row_mesh(mean, faces)
     except DentalzooError as error:
         raise BadFile(path, str(error)) from error
     modes = modes.reshape(len(CROWNS), -1, modes.shape[-1])
@@ -108,11 +109,11 @@ def crown_row(model: CrownModel, seed: int) -> Jaw:
     arch, own = rng.standard_normal(6), rng.standard_normal((teeth, 6))
     poses = np.einsum("tij,tj->ti", model.poses, np.sqrt(1 - _OWN) * arch + np.sqrt(_OWN) * own)
     centre = crowns.mean(axis=1, keepdims=True)
-    turned = np.einsum(
-        "tij,tpj->tpi", Rotation.from_rotvec(poses[:, 3:]).as_matrix(), crowns - centre
-    )
-    crowns = _closed_up(turned + centre + poses[:, None, :3])
+    turns = Rotation.from_rotvec(poses[:, 3:]).as_matrix()
+    turned = (crowns - centre) @ turns.transpose(0, 2, 1)
+    crowns = centre + turned + poses[:, None, :3]
     vertices = model.weights @ crowns.reshape(-1, 3)
+    _close_up(np.split(vertices, np.flatnonzero(np.diff(model.labels)) + 1))
     return Jaw(vertices.astype(np.float32), model.faces, model.labels)
 
 
@@ -127,143 +128,103 @@ def _read(path) -> dict[str, np.ndarray]:
             content = {name: archive[name] for name in names}
     except OSError as error:
         raise BadFile(path, f"it cannot be read. Received: {error.strerror or error}") from error
-    except (ValueError, KeyError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"expected a shape model: .npz of {', '.join(names)}. Received: {error}"
+    except Exception as error:  # a flipped bit in a zip file's directory can raise anything
+        shown = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = f"expected a shape model, .npz of {', '.join(names)}. Received: {shown}"
         raise BadFile(path, reason) from error
     fdi, mean, modes = (content[name] for name in names[:3])
     if sorted(fdi.ravel().tolist()) != sorted(CROWNS):
         raise BadFile(path, f"fdi is each of 11 to 17 and 21 to 27. Received: {fdi.tolist()}")
-    teeth, points, components = len(CROWNS), mean.shape[1:2], modes.shape[2:3]
-    points, components = (int(*size) if size else 0 for size in (points, components))
-    expected = {
-        "fdi": (teeth,),
-        "mean": (teeth, points, 3),
-        "modes": (teeth, 3 * points, components),
-        "eigenvalues": (teeth, components),
-        "pose_covariance": (teeth, 6, 6),
+    points = max(mean.shape[1], 4) if mean.ndim == 3 else 1500
+    components = modes.shape[2] if modes.ndim == 3 else 40
+    shapes = [(), (points, 3), (3 * points, components), (components,), (6, 6)]
+    for (name, array), shape in zip(content.items(), shapes, strict=True):
+        shape = (len(CROWNS), *shape)
+        if array.shape != shape:
+            raise BadFile(path, f"{name} has the shape {shape}. Received: {array.shape}")
+        if array.dtype.kind not in "iuf":
+            raise BadFile(path, f"{name} holds numbers. Received: {array.dtype}")
+        if not np.isfinite(array).all():
+            raise BadFile(path, f"{name} holds finite numbers. Received: NaN or infinite ones")
+    content = {
+        name: array if array is fdi else np.float64(array) for name, array in content.items()
     }
-    for name, shape in expected.items():
-        if content[name].shape != shape:
-            raise BadFile(path, f"{name} has the shape {shape}. Received: {content[name].shape}")
-        if content[name].dtype.kind not in "iuf" or not np.isfinite(content[name]).all():
-            raise BadFile(path, f"{name} holds numbers. Received: {content[name].dtype}, or NaN")
-    if content["eigenvalues"].min() < 0:
+    if (content["eigenvalues"] < 0).any():
         least = content["eigenvalues"].min()
-        raise BadFile(path, f"eigenvalues are variances in square mm. Received: {least}")
-    return {name: content[name] if name == "fdi" else np.float64(content[name]) for name in names}
+        raise BadFile(path, f"eigenvalues are variances, in square mm. Received: {least:g}")
+    moved = np.sqrt(np.einsum("tpk,tk->t", content["modes"] ** 2, content["eigenvalues"]) / points)
+    if moved.max() > _MOST:
+        reason = (
+            f"eigenvalues and modes move points by {_MOST} mm or less. Received: {moved.max():g}"
+        )
+        raise BadFile(path, reason)
+    covariance = content["pose_covariance"]
+    if not np.allclose(covariance, covariance.transpose(0, 2, 1), atol=1e-6):
+        raise BadFile(path, "pose_covariance is symmetric. Received: others")
+    return content
 
 
 # ---- the mesh ------------------------------------------------------------------------------------
 
 
-def _row_mesh(mean: np.ndarray) -> tuple[object, np.ndarray, np.ndarray]:
+def _refuse_pose(mean: np.ndarray, faces: list[np.ndarray]) -> None:
+    crown = len(mean[0]) * np.arange(len(CROWNS))
+    faces = np.concatenate([some + start for some, start in zip(faces, crown, strict=True)])
+    labels = np.repeat(np.array(CROWNS, np.uint8), len(mean[0]))
+    if find_pose(Mesh(mean.reshape(-1, 3), faces, labels)).turned:
+        raise DentalzooError("expected biting edges towards -y. Received: towards y")
+
+
+def _row_mesh(mean: np.ndarray, faces: list[np.ndarray]) -> tuple[object, np.ndarray, np.ndarray]:
     """The mesh of all rows: `CrownModel.weights`, `faces` and `labels`.
 
     A crown gets its part of the vertices by its area.
 
+    Args:
+        mean: (14, P, 3).
+        faces: of the points of each crown.
+
     Raises:
-        DentalzooError: the mean crowns have too many points, or two in one direction.
+        DentalzooError: there are too many points.
     """
     from scipy.sparse import block_diag
 
-    area = np.array([normals(points, _faces(points, points.mean(0)))[1].sum() for points in mean])
+    area = np.array([normals(*crown)[1].sum() for crown in zip(mean, faces, strict=True)])
     ends = np.rint(np.cumsum(area) / area.sum() * COLUMNS * ROWS).astype(int)
     starts = np.concatenate([[0], ends[:-1]])
     if (ends - starts).min() < mean.shape[1]:
         raise DentalzooError(
             f"expected {(ends - starts).min()} points of a crown or less. Received: {mean.shape[1]}"
         )
-    parts = [_crown_mesh(*part) for part in zip(mean, ends - starts, strict=True)]
+    parts = [even_mesh(*part) for part in zip(mean, faces, ends - starts, strict=True)]
     weights = block_diag([weights for weights, _ in parts], "csr")
     faces = np.concatenate([faces + start for (_, faces), start in zip(parts, starts, strict=True)])
     return weights, faces.astype(np.int32), np.repeat(np.array(CROWNS, np.uint8), ends - starts)
 
 
-def _crown_mesh(points: np.ndarray, count: int) -> tuple[object, np.ndarray]:
-    """Evenly spread vertices of a crown: weights (count, P) of its points, sparse; and faces.
-
-    The longest edges are halved, and then all vertices drawn towards their neighbours' middle and
-    back: it spreads them evenly, and rounds the facets.
-    """
-    from scipy.sparse import csr_matrix, eye, vstack
-
-    weights, centre = eye(len(points), format="csr"), points.mean(axis=0)
-    while weights.shape[0] < count:
-        vertices = weights @ points
-        ends = _longest_edges(vertices, _faces(vertices, centre))[: count - len(vertices)]
-        row = np.repeat(np.arange(len(ends)), 2)
-        half = csr_matrix(
-            (np.full(ends.size, 0.5), (row, ends.ravel())), (len(ends), len(vertices))
-        )
-        weights = vstack([weights, half @ weights], "csr")
-    a, b = edges(_faces(weights @ points, centre)).T
-    near = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (count, count))
-    middle = near.multiply(1 / near.sum(axis=1)).tocsr()
-    for step in _SMOOTHING:
-        weights = (1 - step) * weights + step * (middle @ weights)
-    return weights, _faces(weights @ points, centre)
-
-
-def _faces(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(F, 3) of the closed surface around `centre`: neighbours on a sphere are neighbours on it.
-
-    Raises:
-        DentalzooError: two points lie in the same direction.
-    """
-    from scipy.spatial import ConvexHull, QhullError
-
-    with np.errstate(invalid="ignore"):
-        rays = points - centre
-        rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
-    try:
-        hull = ConvexHull(rays)
-    except (QhullError, ValueError):
-        hull = None
-    if hull is None or len(hull.vertices) < len(points):
-        raise DentalzooError(
-            "expected mean crowns that are seen whole from their middle. Received: "
-            "points that lie in one direction"
-        )
-    faces = hull.simplices
-    outward, _ = normals(rays, faces)
-    inside_out = (outward * hull.equations[:, :3]).sum(axis=1) < 0
-    return np.where(inside_out[:, None], faces[:, ::-1], faces)
-
-
-def _longest_edges(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(E, 2): of the edges that are the longest of both their faces the longer half, in order."""
-    sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    pairs, of = np.unique(sides, axis=0, return_inverse=True)
-    order = np.linalg.norm(np.diff(vertices[pairs], axis=1)[:, 0], axis=1).argsort(kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))  # no two are alike: there is always such an edge
-    longest, count = np.unique(rank[of.reshape(-1, 3)].max(axis=1), return_counts=True)
-    longest = longest[count == 2][::-1]
-    return pairs[order[longest[: (len(longest) + 1) // 2]]]
-
-
 # ---- the row -------------------------------------------------------------------------------------
 
 
-def _closed_up(crowns: np.ndarray) -> np.ndarray:
-    """(14, P, 3): from the middle to the back, each crown and all behind it move along the arch
-    until it is `_GAP` from the one before."""
-    crowns, half = crowns.copy(), len(CROWNS) // 2
-    gap = _gap(crowns[half - 1], crowns[half], np.array([-1.0, 0, 0]))
-    crowns[:half, :, 0] += (_GAP - gap) / 2
-    crowns[half:, :, 0] -= (_GAP - gap) / 2
-    for side in (crowns[:half][::-1], crowns[half:]):
-        for place in range(1, half):
+def _close_up(crowns: list[np.ndarray]) -> None:
+    """Moves crowns (V, 3) in place: from the middle to the back, each and all behind it along the
+    arch until it is `_GAP` from the one before."""
+    right, left = crowns[6::-1], crowns[7:]
+    apart = (_GAP - _gap(right[0], left[0], np.array([-1.0, 0, 0]))) / 2
+    for side, sign in ((right, 1), (left, -1)):
+        for crown in side:
+            crown[:, 0] += sign * apart
+        for place in range(1, len(side)):
             for _ in range(2):  # the first move turns the way along the arch a little
                 before, crown = side[place - 1 : place + 1]
                 way = (crown.mean(axis=0) - before.mean(axis=0)) * (1, 1, 0)
                 way /= np.linalg.norm(way)
-                side[place:] += way * (_GAP - _gap(before, crown, way))
-    return crowns
+                move = way * (_GAP - _gap(before, crown, way))
+                for behind in side[place:]:
+                    behind += move
 
 
 def _gap(before: np.ndarray, crown: np.ndarray, way: np.ndarray) -> float:
-    """How far `crown` (P, 3) is from `before` along the horizontal unit vector `way`, seen in
+    """How far `crown` (V, 3) is from `before` along the horizontal unit vector `way`, seen in
     beams of square section; negative where they cross."""
     across = np.stack([np.cross(way, (0, 0, 1)), (0, 0, 1)], axis=1)
     beams = [np.rint(points @ across / _CELL).astype(int) for points in (before, crown)]
@@ -272,4 +233,5 @@ def _gap(before: np.ndarray, crown: np.ndarray, way: np.ndarray) -> float:
     end, start = np.full(shape, -np.inf), np.full(shape, np.inf)
     np.maximum.at(end, tuple((beams[0] - low).T), before @ way)
     np.minimum.at(start, tuple((beams[1] - low).T), crown @ way)
-    return (start - end).min()
+    gap = (start - end).min()
+    return gap if np.isfinite(gap) else _GAP  # one is above the other
