@@ -207,7 +207,7 @@ def first(value):
         (changed("mean", lambda a: a * np.float32((-1, 1, 1))), "a mirror image"),
         (changed("mean", lambda a: a * np.float32((1, -1, -1))), "Received: towards y"),
         (changed("mean", lambda a: a * np.float32((-1, -1, 1))), "biting edges towards -y"),
-        (changed("mean", lambda a: a[:, [0] * POINTS]), "points that lie in one direction"),
+        (changed("mean", lambda a: a[:, [0] * POINTS]), "Received: points in the same direction"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_shape_model_are_refused_in_one_line(tmp_path, content, reason):

@@ -30,13 +30,13 @@ def crown_faces(points: np.ndarray) -> np.ndarray:
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
     try:
         hull = ConvexHull(rays)
-        if len(hull.vertices) < len(points):
-            raise QhullError("points that lie in one direction")
-    except (QhullError, ValueError) as error:
+    except (QhullError, ValueError):
+        hull = None
+    if hull is None or len(hull.vertices) < len(points):
         raise DentalzooError(
             "expected mean crowns that are seen whole from their middle. "
-            f"Received: {str(error).splitlines()[0]}"
-        ) from error
+            "Received: points in the same direction"
+        )
     faces = hull.simplices.astype(np.int64)
     outward, _ = normals(rays, faces)
     inside_out = (outward * hull.equations[:, :3]).sum(axis=1) < 0
