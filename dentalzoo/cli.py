@@ -142,18 +142,30 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--score-threshold", type=float, help="of both, from which on boxes count")
     add.add_argument("--seed", type=int, help="of the interval")
 
-    add = command("predict", "apply a bundle to pictures")
+    add = command("predict", "apply a bundle to pictures, or to views of jaws")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
     add.add_argument("--out", required=True)
     add.add_argument(
-        "--overlay", action="store_true", help="also the picture with the result on it"
+        "--overlay",
+        action="store_true",
+        default=None,
+        help="also the picture with the result on it",
     )
     add.add_argument("--threshold", type=float)
     _add_box_options(add)
     add.add_argument(
         "--vott", type=int, nargs="+", choices=(1, 2), help="also a project of VoTT 1 or 2"
     )
+    add.add_argument(
+        "--mesh", nargs="+", choices=("ply", "stl", "obj"), help="formats of jaws beside PLY (stl)"
+    )
+    add.add_argument("--truth", help="true jaws of folders of views: a mesh, or a folder of them")
+
+    add = command("views", "draw upper jaws as ten cameras see them")
+    add.add_argument("inputs", nargs="+", metavar="MESH", help="OBJ, PLY, STL, or folders of them")
+    add.add_argument("--out", required=True)
+    add.add_argument("--size", type=int, default=224, help="height and width in pixels")
 
     add = command("generate", "write new pictures that a bundle draws")
     add.add_argument("bundle")

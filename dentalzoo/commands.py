@@ -117,9 +117,17 @@ def do_predict(options):
         overlay=options.overlay,
         threshold=options.threshold,
         vott=options.vott,
+        mesh=options.mesh,
+        truth=options.truth,
         **_box_options(options),
     )
     return _told(report, options.out)
+
+
+def do_views(options):
+    from dentalzoo.reconstruction import write_views
+
+    return _told(write_views(options.inputs, options.out, options.size), options.out)
 
 
 def do_generate(options):

@@ -91,14 +91,16 @@ def compare(
 
 
 def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
-    """Applies a bundle to files and folders and writes one result per picture.
+    """Applies a bundle to files and folders and writes a result of each picture or jaw.
 
     Args:
         bundle: a loaded bundle, a name or a folder.
-        inputs: paths of pictures and of folders of pictures.
+        inputs: paths of pictures and of folders of pictures; for reconstruction of folders of
+            views and of meshes.
         out: the folder to write to.
         options: of the task's `predict`: `overlay`, and for segmentation `threshold`, for
-            detection `score_threshold` and others of `dentalzoo.detection.predict`.
+            detection `score_threshold` and others of `dentalzoo.detection.predict`, for
+            reconstruction `mesh` and `truth`.
 
     Returns:
         The task's report: what was written and what failed.

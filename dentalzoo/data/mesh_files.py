@@ -1,4 +1,4 @@
-"""Meshes from OBJ, PLY and STL files, and the labels that Teeth3DS keeps beside them.
+"""Meshes from and to OBJ, PLY and STL files, and the labels that Teeth3DS keeps beside them.
 
 OBJ is read here, because other readers change the order of the vertices or their number, and a
 label belongs to a vertex by its place. trimesh reads PLY and STL.
@@ -13,6 +13,7 @@ import numpy as np
 
 from dentalzoo.errors import BadFile, require
 from dentalzoo.files import write_atomically
+from dentalzoo.ops.meshes import normals
 
 MESH_SUFFIXES = frozenset((".obj", ".ply", ".stl"))
 MAX_BYTES = 1_000_000_000  # ours: 20 times the largest scan of Teeth3DS as OBJ
@@ -106,6 +107,37 @@ def write_obj(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None
     text = "v %.4f %.4f %.4f\n" * len(vertices) % tuple(np.asarray(vertices, float).ravel())
     text += "f %d %d %d\n" * len(faces) % tuple((np.asarray(faces) + 1).ravel())
     write_atomically(path, text, durable=False)
+
+
+def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = None) -> None:
+    """Writes (V, 3) as float32 and, where there are any, (F, 3), counted from 0, as a binary PLY
+    file, atomically.
+
+    Raises:
+        DentalzooError: the folder cannot be written, or the disk is full.
+    """
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
+    lines += [f"property float {axis}" for axis in "xyz"]
+    rows = np.empty(0 if faces is None else len(faces), [("corners", "u1"), ("corner", "<i4", 3)])
+    if faces is not None:
+        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+        rows["corners"], rows["corner"] = 3, faces
+    head = "\n".join([*lines, "end_header\n"]).encode()
+    body = np.asarray(points, "<f4").tobytes() + rows.tobytes()
+    write_atomically(path, head + body, durable=False)
+
+
+def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Writes (V, 3) and (F, 3), counted from 0, as a binary STL file, atomically.
+
+    Raises:
+        DentalzooError: not a mesh, the folder cannot be written, or the disk is full.
+    """
+    rows = np.zeros(len(faces), [("side", "<f4", 3), ("corners", "<f4", (3, 3)), ("none", "<u2")])
+    rows["side"] = normals(vertices, faces)[0]
+    rows["corners"] = np.asarray(vertices)[faces]
+    head = b"binary STL".ljust(80) + len(faces).to_bytes(4, "little")
+    write_atomically(path, head + rows.tobytes(), durable=False)
 
 
 # ---- formats -------------------------------------------------------------------------------------

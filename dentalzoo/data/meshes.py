@@ -88,7 +88,7 @@ def find_meshes(
         raise DentalzooError(f"{root}: expected a folder of {_UNDERSTOOD}. Received: {what}")
     paths = sorted((p for p in root.rglob("*") if _visible(root, p)), key=layouts.natural_key)
     meshes = [p for p in paths if p.suffix.lower() in MESH_SUFFIXES]
-    upper = [p for p in meshes if not any(map(_is_lower, p.relative_to(root).parts))]
+    upper = [p for p in meshes if not any(map(is_lower, p.relative_to(root).parts))]
     if not upper:
         raise DentalzooError(
             f"{root}: no upper jaw; expected {_UNDERSTOOD}. "
@@ -98,7 +98,7 @@ def find_meshes(
         _log.info("%d meshes of lower jaws, not used", len(meshes) - len(upper))
     table = root / "split.csv"
     tree = Tree(root, [], [], table if table.is_file() else None, [])
-    files = [PictureFile(p, None, _labels_of(p), split=layouts.split_of(root, p)) for p in upper]
+    files = [PictureFile(p, None, labels_of(p), split=layouts.split_of(root, p)) for p in upper]
     files = describe(tree, files)
     skips, where = [], "the folders' names"
     if not tree.split_csv:
@@ -122,11 +122,13 @@ def _visible(root: Path, path: Path) -> bool:
     return path.is_file() and not any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
-def _is_lower(part: str) -> bool:
+def is_lower(part: str) -> bool:
+    """Whether the name of a file or folder says that it is of a lower jaw."""
     return re.fullmatch(r"(.*[ _-])?lower", part.partition(".")[0], re.IGNORECASE) is not None
 
 
-def _labels_of(path: Path) -> Path | None:
+def labels_of(path: Path) -> Path | None:
+    """The file of labels beside a mesh."""
     beside = path.with_suffix(".json")
     return beside if beside.is_file() else None
 
@@ -165,7 +167,7 @@ def _by_lists(tree: Tree, files, lists, where) -> tuple[list[PictureFile], list[
         skips += [
             Skip(name, f"row of {tree.name(best)} without mesh", split)
             for name, split in told[best].items()
-            if name and name not in known[data] and not _is_lower(name)
+            if name and name not in known[data] and not is_lower(name)
         ]
     given = []
     for file in files:

@@ -160,3 +160,30 @@ def edges(faces: np.ndarray) -> np.ndarray:
     """The edges of faces, each once: (E, 2) int32, the lower vertex first, sorted."""
     pairs = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     return np.unique(pairs, axis=0).astype(np.int32)
+
+
+def thin(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """A coarser mesh: vertices within one cell of a grid become one (Rossignac, Borrel 1993).
+
+    Args:
+        most: how many vertices it may have; a mesh that has no more is left as it is.
+
+    Returns:
+        Vertices (V, 3) and faces (F, 3), both of them the originals' dtypes.
+
+    Raises:
+        DentalzooError: not a mesh.
+    """
+    vertices, faces = np.asarray(check(vertices)), np.asarray(faces)
+    side = np.sqrt(normals(vertices, faces)[1].sum() / most)
+    while len(vertices) > most:
+        cells = np.floor((vertices - vertices.min(0)) / side).astype(np.int64)
+        _, place, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        if len(count) <= most:
+            place = place.ravel()
+            sums = [np.bincount(place, part) for part in vertices.T.astype(np.float64)]
+            faces = place[faces].astype(faces.dtype)
+            apart = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
+            return (np.stack(sums, axis=1) / count[:, None]).astype(vertices.dtype), faces[apart]
+        side *= 1.2
+    return vertices, faces

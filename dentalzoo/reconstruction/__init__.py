@@ -4,3 +4,5 @@ from dentalzoo.reconstruction.evaluation import evaluate as evaluate
 from dentalzoo.reconstruction.evaluation import headline as headline
 from dentalzoo.reconstruction.inference import Shape as Shape
 from dentalzoo.reconstruction.inference import reconstruct as reconstruct
+from dentalzoo.reconstruction.prediction import predict as predict
+from dentalzoo.reconstruction.prediction import write_views as write_views

@@ -98,7 +98,7 @@ def _points_seen(points: np.ndarray, distances: np.ndarray | None):
         column = side / 2 + focal * (from_eye @ across) / far
         row = side / 2 - focal * (from_eye @ np.cross(across, ahead)) / far
         order = np.argsort(-far, kind="stable")  # the nearest is drawn last
-        radius = np.clip(0.9 * apart * focal / np.median(far), 1, side / 40)
+        radius = np.clip(1.1 * apart * focal / np.median(far), 1, side / 40)
         down, right = _disc(radius)
         rows = np.floor(row[order, None]).astype(int) + down
         columns = np.floor(column[order, None]).astype(int) + right
@@ -146,8 +146,9 @@ def jaw_sheet(
     what = f"{len(shape.points):,} points"
     if shape.faces is not None:
         what = f"a mesh of {len(shape.points):,} points and {len(shape.faces):,} faces"
+    grid = _grid(views, places)
     rows = [
-        (f"{len(views)} of the {VIEWS} views", _grid(views, places)),
+        ("All ten views" if len(views) == VIEWS else f"{len(views)} of ten views", grid),
         (
             f"Reconstruction, {what}:  {', '.join(CAMERAS)}",
             _beside(_closer(draw(shape, numbers))),
@@ -188,8 +189,8 @@ def told(measured: Errors) -> str:
     """How far a reconstruction is from the truth, in a line."""
     found, true = measured.found, measured.true
     return (
-        f"Distance of the reconstruction from the true jaw: mean {found.mean():.2f} mm, 95 % "
-        f"below {np.percentile(found, 95):.2f} mm; of the true jaw from it: {true.mean():.2f} mm"
+        f"Distance to the true jaw: mean {found.mean():.2f} mm, 95 % below "
+        f"{np.percentile(found, 95):.2f} mm; of the true jaw from it: mean {true.mean():.2f} mm"
     )
 
 

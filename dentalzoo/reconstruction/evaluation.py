@@ -28,12 +28,11 @@ from dentalzoo.files import write_atomically, write_json
 from dentalzoo.folders import make_folder
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.reconstruction import drawing
-from dentalzoo.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
+from dentalzoo.reconstruction.inference import POINTS, Shape, as_seen, mean_shapes, reconstruct
 from dentalzoo.reconstruction.scores import MILLIMETRES, scores
 
 _log = logging.getLogger("dentalzoo")
 
-POINTS = 50_000  # of the truth, for bundles of any number: the paper's
 PAPER = round(0.035 * SCALE, 6)  # mm; the paper's threshold, where its unit is that of the cameras
 THRESHOLDS = (PAPER, PAPER / 2, *MILLIMETRES)  # mm
 
