@@ -184,13 +184,15 @@ def _compare(
 
 def _mean(values: list):
     """The mean of numbers, or of each part of dicts and lists of them; None where none is known."""
-    first = values[0]
-    if isinstance(first, dict):
-        return {key: _mean([value[key] for value in values]) for key in first}
-    if isinstance(first, list):
-        return [_mean(list(parts)) for parts in zip(*values, strict=True)]
     known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 6) if known else None
+    if not known:
+        return None
+    if isinstance(known[0], dict):
+        keys = dict.fromkeys(key for value in known for key in value)
+        return {key: _mean([value.get(key) for value in known]) for key in keys}
+    if isinstance(known[0], list):
+        return [_mean(list(parts)) for parts in zip(*known, strict=True)]
+    return round(float(np.mean(known)), 6)
 
 
 def _rounded(value):
@@ -206,7 +208,8 @@ def _table(rows: list[dict]) -> bytes:
     """Rows of "per_jaw" as CSV: `found_to_true_mean`, `precision_1.4`, `baseline_chamfer`, ..."""
     flat = [dict(_cells(row)) for row in rows]
     text = io.StringIO()
-    table = csv.DictWriter(text, flat[0], lineterminator="\n")
+    columns = dict.fromkeys(key for row in flat for key in row)
+    table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(flat)
     return text.getvalue().encode(errors="backslashreplace")

@@ -36,7 +36,7 @@ def reconstruct(bundle, views: np.ndarray, places: np.ndarray | None = None) -> 
         places: which of the ten each view is, (V,), all different; None for all in order.
 
     Returns:
-        A mesh where the bundle makes one, else points.
+        A mesh where the bundle makes one that has an area, else points.
 
     Raises:
         DentalzooError: the bundle needs all ten views and fewer came, refuses them, or gave
@@ -49,11 +49,11 @@ def reconstruct(bundle, views: np.ndarray, places: np.ndarray | None = None) -> 
     else:
         raise DentalzooError(f"{bundle.name} needs all {VIEWS} views. Received: {len(views)}")
     points = meshes.check(np.float32(results["points"]))
-    faces = results.get("faces")
-    if faces is not None:
-        faces = faces[(faces >= 0).all(axis=1)]  # rows of -1 fill it up
-        meshes.normals(points, faces)
-    return Shape(points, faces)
+    if "faces" not in results:
+        return Shape(points)
+    faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # rows of -1 fill it up
+    # Without a morphable model that was fitted, all corners of a face are one vertex.
+    return Shape(points, faces if meshes.normals(points, faces)[1].any() else None)
 
 
 def makes_meshes(bundle) -> bool:
