@@ -14,11 +14,11 @@ $(STAMP): setup.cfg setup.py pyproject.toml tools/setup.sh
 demo: $(STAMP) ## find teeth and treatments, draw teeth, overlay defects, rebuild jaws: out/demo/
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP) ## run the quick tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the quick tests, on all processors
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP) ## run the slow tests: trainings, examples
-	$(BIN)/python -m pytest -m "slow and not network"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not network"
 
 lint: $(STAMP) ## check style and format
 	$(BIN)/python -m ruff check
