@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.cli import main
 from dentalzoo.data import morphable
 from dentalzoo.data.mesh_files import write_obj
 from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
@@ -176,6 +177,17 @@ def test_two_families_of_one_size(jaws, tmp_path):
     assert not any("morphable" in weight.path for weight in model.trainable_weights)
     with pytest.raises(dz.DentalzooError, match='fits with --set "num_points=50000"'):
         jaw_reconstruction.build_model(dataclasses.replace(config, components=3))
+
+
+def test_the_command_tells_what_to_train_with(jaws, tmp_path, capsys):
+    assert (
+        main(["morphable", str(jaws), "--out", str(tmp_path / "a.npz"), "--components", "2"]) == 0
+    )
+    told = capsys.readouterr().out
+    assert "jaws 8, vertices 50000, faces 98952, explained 0." in told
+    assert f'--set "morphable_model={tmp_path / "a.npz"}" "num_points=50000"' in told
+    assert main(["morphable", str(tmp_path), "--out", str(tmp_path / "b.npz")]) == 2
+    assert "no upper jaw" in capsys.readouterr().err and not (tmp_path / "b.npz").exists()
 
 
 def test_what_is_no_morphable_model_is_refused(jaws, tmp_path):
