@@ -14,7 +14,6 @@ import dataclasses
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +24,8 @@ from statistics import median
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from yolo import nano
+from peers import yolo
+from peers.turns import Worker, answer, figures, python_of, show
 
 import dentalzoo as dz
 from dentalzoo.data.boxes import find_boxes
@@ -48,14 +48,14 @@ def latency(options, folder: Path) -> None:
     picture, image = folder / "picture.npy", resize(films(options, folder, 1)[0], (SIDE, SIDE))
     np.save(picture, image)
     rows = {}
-    yolo = nano.folder_of(cache_dir() / "bench" / "yolo")
-    if yolo:
-        about = json.loads((yolo / "yolo11n.json").read_text())
-        command = [nano.python_of(yolo), nano.__file__, "serve", yolo, picture, options.threads]
+    peer = yolo.folder_of(cache_dir() / "bench" / "yolo")
+    if peer:
+        about = json.loads((peer / "yolo11n.json").read_text())
+        command = [python_of(peer), "-m", "peers.yolo", "serve", peer, picture, options.threads]
         rows["YOLO11n 640x640, ONNX Runtime"] = (
             Worker([*command, CANDIDATES]),
             about["parameters"],
-            (yolo / "yolo11n.onnx").stat().st_size,
+            (peer / "yolo11n.onnx").stat().st_size,
         )
     for name, bundle in bundles(options, folder, [image]).items():
         command = [sys.executable, __file__, "--threads", options.threads, "--serve", bundle.path]
@@ -82,42 +82,13 @@ def latency(options, folder: Path) -> None:
     show(f"Latency of one picture, {options.threads} threads", heads, table)
 
 
-class Worker:
-    """A process that calls something when it is told to."""
-
-    def __init__(self, command: list):
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            list(map(str, command)), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-        )
-
-    def read(self):
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process ended early: {' '.join(self._process.args)}")
-        return json.loads(line)
-
-    def turn(self, calls: int) -> list[tuple[float, float]]:
-        """The seconds of some calls, and those of processors."""
-        self._process.stdin.write(f"{calls}\n")
-        self._process.stdin.flush()
-        return self.read()
-
-    def end(self) -> float:
-        """Ends it; its peak memory in bytes."""
-        self._process.stdin.close()
-        peak = self.read()
-        self._process.wait()
-        return peak
-
-
 def serve(path: str, picture: str, threads: int) -> None:
     """What a worker of a bundle does."""
     use_threads(threads)
     bundle, image = dz.load(path), np.load(picture)
     least = bundle.metadata["config"]["score_threshold"]
     found = int((bundle.raw(image)["scores"] > least).sum())
-    nano.answer(lambda: bundle.detect(image), {"candidates": found})
+    answer(lambda: bundle.detect(image), {"candidates": found})
 
 
 # ---- input ---------------------------------------------------------------------------------------
@@ -352,15 +323,6 @@ def use_threads(count: int) -> None:
 
 def words(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
-
-
-def figures(*values: float) -> list[str]:
-    return [f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in values]
-
-
-def show(title: str, heads: list[str], rows: list[list]) -> None:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    print(f"{title}\n", *(f"| {' | '.join(map(str, line))} |" for line in lines), "", sep="\n")
 
 
 def main() -> None:

@@ -1,21 +1,17 @@
 """YOLO11n in an environment of its own, which has no dentalzoo: makes, exports and serves it.
 
-    python nano.py export FOLDER
-    python nano.py serve FOLDER PICTURE.npy THREADS CANDIDATES
+    python -m peers.yolo export FOLDER
+    python -m peers.yolo serve FOLDER PICTURE.npy THREADS CANDIDATES
 
 The architecture is that of the package `ultralytics`; its weights are random.
 """
 
 import json
-import os
-import shutil
-import subprocess
 import sys
-import time
-import venv
 from pathlib import Path
 
 import numpy as np
+from peers import turns
 
 SIZE, CLASSES = 640, 4
 NMS_IOU, MOST = 0.7, 300  # ultralytics' own, of `predict`
@@ -28,33 +24,14 @@ ONCE = ["torch", "torchvision", "ultralytics", "sympy", "networkx", "matplotlib"
 
 def folder_of(folder: Path) -> Path | None:
     """A folder with the network as ONNX and an environment to run it in; made where it is not."""
-    if (folder / "yolo11n.json").is_file():
-        return folder
     own = {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
-    python, start = python_of(folder), time.perf_counter()
-    pip = [python, "-m", "pip", "--quiet", "--no-input", "--retries", "1"]
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        for command in (
-            [*pip, "install", *SERVING, *EXPORT],
-            [*pip, "install", "--no-deps", *ALONE],
-            [python, __file__, "export", folder],
-            [*pip, "uninstall", "--yes", *ONCE],
-        ):
-            options = {"check": True, "capture_output": True, "text": True, "timeout": 600}
-            subprocess.run(command, cwd=folder, env={**os.environ, **own}, **options)
-    except (OSError, subprocess.SubprocessError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        print(f"No YOLO to compare with, its environment cannot be made: {said}\n")
-        return None
-    print(f"The YOLO's environment was made in {time.perf_counter() - start:.0f} s: {folder}\n")
-    return folder
-
-
-def python_of(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    commands = [
+        turns.pip("install", *SERVING, *EXPORT),
+        turns.pip("install", "--no-deps", *ALONE),
+        ["-m", "peers.yolo", "export", folder],
+        turns.pip("uninstall", "--yes", *ONCE),
+    ]
+    return turns.environment(folder, "the YOLO", "yolo11n.json", commands, own)
 
 
 def export(folder: Path) -> None:
@@ -124,28 +101,7 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
         boxes = np.clip((boxes - (left, top) * 2) / scale, 0, (width, height) * 2)
         return boxes, scores[kept], labels[kept], len(chosen)
 
-    answer(detect, {"candidates": detect()[-1]})
-
-
-def answer(call, facts: dict) -> None:
-    """Prints `facts`; then at each line read the seconds of some calls, at the end the peak memory.
-
-    A call has the seconds that pass and those that processors work. The first call of a turn is
-    not counted: another process had the caches before it.
-    """
-    call()
-    print(json.dumps(facts), flush=True)
-    for line in sys.stdin:
-        seconds = []
-        for _ in range(1 + int(line)):
-            start, used = time.perf_counter(), time.process_time()
-            call()
-            seconds.append((time.perf_counter() - start, time.process_time() - used))
-        print(json.dumps(seconds[1:]), flush=True)
-    # Not ru_maxrss: a child process starts with its parent's.
-    status = Path("/proc/self/status")
-    found = status.read_text().split("VmHWM:")[1].split()[0] if status.is_file() else "nan"
-    print(json.dumps(float(found) * 1024), flush=True)
+    turns.answer(detect, {"candidates": detect()[-1]})
 
 
 if __name__ == "__main__":
