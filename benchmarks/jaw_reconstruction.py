@@ -99,12 +99,11 @@ def latency(options, folder: Path) -> None:
 
 
 def check(points: dict[str, np.ndarray]) -> None:
-    """All rows of the same weights find the same points, in mm."""
+    """All rows find the same points, in mm: those of int8 decode to the weights of float32."""
     true = points["serve, float32"]
     for name, found in points.items():
         far = np.abs(found - true).max()
-        least = 0.01 * np.abs(true).max() if name.endswith("int8") else NEAR
-        if not far < least:
+        if not far < NEAR:
             raise SystemExit(f"{name} finds other points: {far:.3g} mm from those of serve")
 
 
