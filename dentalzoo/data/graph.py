@@ -40,8 +40,14 @@ def to_network(images, size: Sequence[int], channels: int):
         luma = tf.where(shape[3] == 3, [0.299, 0.587, 0.114], [1.0, 0.0, 0.0])
         images = tf.round(tf.reduce_sum(images * luma[: shape[3]], axis=-1, keepdims=True))
     images.set_shape((None, None, None, channels))
-    # The filter of training; with antialias it is Pillow's.
-    images = tf.image.resize(images, size, "lanczos3", antialias=True)
+    # The filter of training; with antialias it is Pillow's. What has the size already is whole
+    # numbers that it would give back, for more than the time of a small network's convolutions.
+    images = tf.cond(
+        tf.reduce_all(shape[1:3] == size),
+        lambda: images,
+        lambda: tf.image.resize(images, size, "lanczos3", antialias=True),
+    )
+    images.set_shape((None, *size, channels))
     return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
 
 
