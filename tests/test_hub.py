@@ -169,7 +169,9 @@ def test_resumes_what_a_killed_process_left(server, cache):
     assert leftovers(cache) == [BUNDLE]
 
 
-@pytest.mark.parametrize("size", [1000, len(ARCHIVE), len(ARCHIVE) + 1])
+@pytest.mark.parametrize(
+    "size", [1000, len(ARCHIVE), len(ARCHIVE) + 1], ids=("part", "as long", "longer")
+)
 def test_starts_again_when_another_file_was_left(server, cache, size):
     cache.mkdir()
     (cache / f"{BUNDLE}.tar.gz.part").write_bytes(bytes(size))
@@ -191,7 +193,7 @@ def test_keeps_the_beginning_when_the_line_stays_bad(server, cache):
     assert server.asked[-1] == f"bytes={got}-"
 
 
-@pytest.mark.parametrize("length", [0, 1, len(ARCHIVE) - 1])
+@pytest.mark.parametrize("length", [0, 1, len(ARCHIVE) - 1], ids=("nothing", "a byte", "most"))
 def test_truncated_on_the_server(server, cache, length):
     server.body = ARCHIVE[:length]
     fails(f"got {length} of {len(ARCHIVE)} bytes", weights(server))
