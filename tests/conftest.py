@@ -81,3 +81,13 @@ def bundle(run):
     import dentalzoo as dz
 
     return dz.load(run)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """What was logged of file names that are no text can be sent to the process that reports."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
