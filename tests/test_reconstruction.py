@@ -1,23 +1,34 @@
 """Scores of reconstructions against brute force and closed forms; jaws by a real small bundle."""
 
+import base64
 import csv
+import html
 import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import tasks
+from dentalzoo.cli import main
 from dentalzoo.data import morphable
 from dentalzoo.data.images import read_image
-from dentalzoo.data.jaw_pose import find_pose
-from dentalzoo.data.mesh_files import write_obj
+from dentalzoo.data.jaw_pose import SCALE, find_pose
+from dentalzoo.data.mesh_files import Mesh, read_mesh, write_obj
 from dentalzoo.data.meshes import find_meshes, load_mesh
 from dentalzoo.data.phantoms import upper_jaw
-from dentalzoo.errors import DentalzooError
+from dentalzoo.data.views import render_views
+from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
-from dentalzoo.reconstruction import drawing, evaluation, scores
+from dentalzoo.reconstruction import drawing, evaluation, scores, viewer, write_views
 from dentalzoo.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
+from dentalzoo.reconstruction.sources import find_jaws, load_jaw
+from dentalzoo.segmentation.prediction import output_names
 
 
 def clouds(sizes=(400, 300)):
@@ -172,10 +183,18 @@ def known_weights(model):
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.endswith("code/kernel"):
-            weight.assign(random.normal(size=weight.shape))
+            weight.assign(0.1 * random.normal(size=weight.shape))
         if weight.path.endswith("code/bias"):
             weight.assign(np.where(np.arange(weight.shape[0]) == 1, 99, 0))
     return model
+
+
+@pytest.fixture(scope="module")
+def average():
+    """The mean of three jaws in mm as the cameras see them, (3200, 3), and its faces."""
+    drawn = [coarse_jaw(seed, missing=0) for seed in (0, 1, 2)]
+    centred = [points - (points.min(0) + points.max(0)) / 2 for points, _ in drawn]
+    return np.float32(np.mean(centred, axis=0)), drawn[0][1]
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +258,12 @@ def test_a_reconstruction_is_without_the_rows_that_fill_its_faces_up(meshed, poi
     assert mean_shapes(pointed) == []
 
 
-def test_a_mesh_without_an_area_is_points(tmp_path):
-    model = dz.build("jaw_reconstruction", "tiny")  # without shapes that were fitted
-    bundle = dz.export(model, tmp_path / "bundle", "jaw_reconstruction")
+def test_a_mesh_without_an_area_is_points(meshed):
+    class Unfitted(dz.Bundle):
+        def serve(self, views):
+            return {"points": np.float32(views[:, 0, 0, [0, 0, 0]]), "faces": np.zeros((8, 3), int)}
+
+    bundle = Unfitted(meshed.path, meshed.metadata, None)
     assert reconstruct(bundle, random_views()).faces is None
 
 
@@ -326,8 +348,6 @@ def test_points_are_drawn_where_the_mesh_is_seen():
 
 
 def load_mesh_of(jaw):
-    from dentalzoo.data.mesh_files import Mesh
-
     mesh = Mesh(np.float32(jaw[0]), np.int32(jaw[1]))
     return mesh, find_pose(mesh)
 
@@ -335,3 +355,366 @@ def load_mesh_of(jaw):
 def test_distances_are_blue_yellow_and_red():
     shown = drawing.colours(np.array([0, drawing.LIMIT / 2, drawing.LIMIT, 99]))
     assert shown.tolist() == [list(colour) for colour in (*drawing.RAMP, drawing.RAMP[-1])]
+
+
+# ---- prediction ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def view_folders(tmp_path_factory, jaws):
+    """The views of b and c, as `dentalzoo views` writes them."""
+    out = tmp_path_factory.mktemp("views")
+    report = write_views(jaws / "val", out, 40)
+    assert (report.written, report.failed) == (2, [])
+    return out
+
+
+@pytest.fixture
+def folder(view_folders, tmp_path):
+    """A copy of them that a test may spoil."""
+    return Path(shutil.copytree(view_folders, tmp_path / "views"))
+
+
+def test_views_are_what_the_cameras_see(view_folders, jaws):
+    seen, _ = as_seen(*load_mesh(find_meshes(jaws).samples[1]))
+    drawn = render_views(seen, 40)
+    files = sorted((view_folders / "b").iterdir())
+    assert [file.name for file in files] == [f"view_{i}.png" for i in range(10)]
+    for file, view in zip(files, drawn, strict=True):
+        assert (read_image(file) == view).all()
+
+
+def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
+    report = dz.predict(meshed, jaws / "val", tmp_path / "out", mesh=["stl", "obj"])
+    assert (report.written, report.failed) == (2, [])
+    suffixes = ("html", "obj", "ply", "png", "stl")
+    names = [f"{jaw}.{suffix}" for jaw in "bc" for suffix in suffixes]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    mesh, pose = load_mesh(find_meshes(jaws).samples[1])
+    seen, truth = as_seen(mesh, pose)
+    shape = reconstruct(meshed, render_views(seen, 32))
+    found = read_mesh(tmp_path / "out" / "b.ply")
+    assert pose.turned and np.allclose(found.vertices, pose.invert(shape.points / SCALE), atol=1e-3)
+    assert (found.faces == shape.faces).all()
+    assert np.abs(found.vertices.mean(0) - mesh.vertices.mean(0)).max() < 5
+    for suffix in ("stl", "obj"):
+        other = read_mesh(tmp_path / "out" / f"b.{suffix}")
+        apart = meshes.nearest(other.vertices, found.vertices)[0]
+        assert len(other.faces) == len(found.faces) and apart.max() < 1e-3
+    assert read_image(tmp_path / "out" / "b.png").shape[2] == 3
+
+
+def test_views_of_a_jaw_and_the_jaw_give_the_same(meshed, view_folders, jaws, tmp_path):
+    dz.predict(meshed, [view_folders / "b"], tmp_path / "one", truth=jaws / "val" / "b.obj")
+    dz.predict(meshed, view_folders, tmp_path / "all", mesh=["ply"])
+    one, other = (read_mesh(tmp_path / f"{name}/b.ply").vertices for name in ("one", "all"))
+    assert (one == other).all()
+    views = np.stack([read_image(view_folders / "b" / f"view_{i}.png") for i in range(10)])
+    assert np.allclose(one, reconstruct(meshed, views).points, atol=1e-3)
+    assert (tmp_path / "one" / "b.stl").is_file() and not (tmp_path / "all" / "b.stl").exists()
+    tall, wide = (read_image(tmp_path / f"{name}/b.png").shape for name in ("one", "all"))
+    assert tall[0] > wide[0], "the truth is on it"
+
+
+def test_fewer_views_are_put_in_their_places(meshed, folder, tmp_path):
+    left = [9, 2, 5]
+    for number in set(range(10)) - {*left}:
+        (folder / "b" / f"view_{number}.png").unlink()
+    for number in left:
+        (folder / "b" / f"view_{number}.png").rename(folder / "b" / f"jaw12-0{number}.png")
+    colour = read_image(folder / "b" / "jaw12-09.png", 3)
+    Image.fromarray(colour).save(folder / "b" / "jaw12-09.png")
+    dz.predict(meshed, folder / "b", tmp_path / "out")
+    views = np.stack([read_image(folder / "b" / f"jaw12-0{i}.png", 1) for i in sorted(left)])
+    shape = reconstruct(meshed, views, np.array(sorted(left)))
+    found = read_mesh(tmp_path / "out" / "b.ply").vertices
+    assert np.allclose(found, shape.points, atol=1e-3)
+
+
+def picture(path, height=40, width=40, low=0, high=255):
+    Image.fromarray(
+        np.linspace(low, high, height * width).reshape(height, width).astype("u1")
+    ).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (
+            lambda b: picture(b / "3.png"),
+            "one view of each camera. Received: '3.png' and 'view_3.png'",
+        ),
+        (
+            lambda b: picture(b / "cover.png"),
+            "the number of its camera, 0 to 9. Received: 'cover.png'",
+        ),
+        (lambda b: picture(b / "view_10.png"), "0 to 9. Received: 'view_10.png'"),
+        (
+            lambda b: picture(b / "view_4.png", 30, 30),
+            "Received: 40 x 40 and 30 x 30 in 'view_0.png'",
+        ),
+        (lambda b: picture(b / "view_4.png", 40, 60), "Received: 'view_4.png' of 60 x 40"),
+        (lambda b: picture(b / "view_4.png", high=9), "Received: 'view_4.png', without any"),
+        (lambda b: (b / "view_4.png").write_bytes(b"GIF89a"), "view_4.png: "),
+        (
+            lambda b: [p.unlink() for p in b.iterdir()],
+            "meshes of upper jaws. Received: none of both",
+        ),
+    ],
+)
+def test_views_that_cannot_be_used_are_told_in_one_line(folder, spoil, reason):
+    spoil(folder / "b")
+    sources, bad = find_jaws(folder / "b", folder / "out")
+    with pytest.raises(BadFile) as told:
+        raise bad[0] if bad else load_jaw(*sources, 40)
+    assert told.value.path == folder / "b" and reason in told.value.reason
+    assert "Received: " in told.value.reason and "\n" not in told.value.reason
+
+
+def test_a_jaw_that_cannot_be_used_is_named_and_the_others_go_on(pointed, folder, tmp_path, caplog):
+    picture(folder / "b" / "view_4.png", 40, 60)
+    report = dz.predict(pointed, folder, tmp_path / "out")
+    assert report.written == 1 and (tmp_path / "out" / "c.ply").is_file()
+    assert [path for path, _ in report.failed] == [str(folder / "b")]
+    assert f"{folder / 'b'}: the cameras' pictures are square" in caplog.text
+    assert not (tmp_path / "out" / "b.ply").exists()
+
+
+def test_inputs_that_are_no_jaws_are_named(pointed, jaws, folder, tmp_path):
+    wrong = [folder / "b" / "view_0.png", tmp_path / "nowhere"]
+    with pytest.raises(DentalzooError, match="view_0.png: expected a folder of views, or a mesh"):
+        dz.predict(pointed, wrong, tmp_path / "out")
+    (folder / "c" / "lower.obj").write_text("v 0 0")
+    report = dz.predict(pointed, [*wrong, folder / "c"], tmp_path / "out")
+    assert report.written == 1 and [path for path, _ in report.failed] == [*map(str, wrong)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "c.html",
+        "c.ply",
+        "c.png",
+    ]
+    report = write_views([folder / "b", jaws / "train"], tmp_path / "views 2", 16)
+    assert report.written == 1 and "Received: a folder of pictures" in report.failed[0][1]
+
+
+def test_results_within_the_inputs_are_no_inputs(pointed, folder, tmp_path):
+    shutil.rmtree(folder / "c")
+    for _ in range(2):
+        assert dz.predict(pointed, folder, folder / "out").written == 1
+    with pytest.raises(DentalzooError, match="which holds inputs"):
+        dz.predict(pointed, folder / "b", folder / "b")
+
+
+def test_jaws_of_one_name_are_told_apart(folder, jaws):
+    shutil.copytree(folder / "b", folder / "left" / "b")
+    shutil.copy(jaws / "val" / "b.obj", folder / "left")
+    sources, bad = find_jaws([folder, jaws / "val" / "b.obj", jaws], folder / "out")
+    assert not bad and len(sources) == 7
+    names = output_names([source.title for source in sources])
+    assert names[:2] == ["views_b.views", "c.views"] and len(set(names)) == 7
+    assert {"left_b.views", "left_b.obj", "a"} <= {*names}
+
+
+def test_the_truth_is_found_by_name(pointed, folder, jaws, tmp_path, caplog):
+    shutil.copy(jaws / "val" / "b.obj", folder / "b")
+    shutil.copy(jaws / "val" / "c.obj", folder / "c" / "view.obj")
+    (folder / "c" / "other.obj").write_text("v 0 0")
+    with caplog.at_level("INFO", "dentalzoo"):
+        assert dz.predict(pointed, folder, tmp_path / "own").failed == []
+    assert "other.obj: not used" in caplog.text
+    for name in "bc":
+        assert "Distance to the true jaw" in (tmp_path / "own" / f"{name}.html").read_text()
+    shutil.rmtree(folder / "c")
+    (folder / "b" / "b.obj").write_text("v 0 0\n")
+    report = dz.predict(pointed, folder, tmp_path / "spoilt")
+    assert report.written == 1 and report.failed[0][0].endswith("b.obj")
+    assert "True jaw" not in (tmp_path / "spoilt" / "b.html").read_text()
+    for truth, reason in (
+        (jaws / "train", "b.obj for one. Received: 1 other meshes"),
+        (tmp_path / "nowhere", "for 1 folders"),
+    ):
+        with pytest.raises(DentalzooError, match=reason):
+            dz.predict(pointed, folder, tmp_path / "out", truth=truth)
+    with pytest.raises(DentalzooError, match="a mesh is its own. Received"):
+        dz.predict(pointed, jaws, tmp_path / "out", truth=jaws)
+
+
+def test_formats_that_cannot_be_are_refused(pointed, meshed, jaws, tmp_path):
+    with pytest.raises(DentalzooError, match="makes points, which are .* Received: obj"):
+        dz.predict(pointed, jaws, tmp_path / "out", mesh=["obj"])
+    with pytest.raises(DentalzooError, match="Received: 'step'"):
+        dz.predict(meshed, jaws, tmp_path / "out", mesh="step")
+    with pytest.raises(DentalzooError, match="Received: 0"):
+        write_views(jaws, tmp_path / "out", 0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_commands(meshed, jaws, tmp_path, capsys):
+    views, out = str(tmp_path / "views"), str(tmp_path / "out")
+    assert main(["views", str(jaws / "val"), "--out", views, "--size", "32"]) == 0
+    arguments = ["predict", str(meshed.path), views, "--out", out]
+    assert main([*arguments, "--mesh", "obj", "--truth", str(jaws)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"2 written to {out}, 0 failed"
+    assert (tmp_path / "out" / "c.obj").is_file()
+    assert main([*arguments, "--overlay"]) == 2
+    assert "predict has these options for reconstruction: mesh, truth" in capsys.readouterr().err
+    bundle = shutil.copytree(meshed.path, tmp_path / "bundle")
+    assert main(["evaluate", str(bundle), "--data", str(jaws), "--split", "val", "--record"]) == 0
+    assert capsys.readouterr().out.startswith("precision_0035 ")
+    metrics = dz.load(bundle).metadata["metrics"]
+    assert metrics["jaws"] == 2 and metrics["split"] == "val" and metrics["recall_0035"] > 0
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def content_of(page):
+    """What the page draws: of each part the places in mm, the surface and the faces."""
+    content = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    parts = []
+    for part in content["parts"]:
+        places = np.frombuffer(base64.b64decode(part["positions"]), "<i2").reshape(-1, 3)
+        surface = np.frombuffer(base64.b64decode(part["surface"]), "u1").reshape(-1, 4)
+        faces = part["faces"] and np.frombuffer(base64.b64decode(part["faces"]), "<u2")
+        parts.append((places * content["step"], surface, faces))
+    return parts
+
+
+def test_the_page_holds_the_jaw_to_a_hundredth_of_a_millimetre(average):
+    points, faces = average
+    truth = Shape(points + np.float32([0, 0, 0.5]), faces)
+    page = viewer.page("a </script> & {{data}}", Shape(points), truth, None)
+    assert "<h1>a &lt;/script&gt; &amp; {{data}}</h1>" in page
+    (found, surface, none), (true, _, corners) = content_of(page)
+    centre = (found - points).mean(0)
+    assert np.abs(found - points - centre).max() < 0.01 and none is None
+    assert np.abs(true - truth.points - centre).max() < 0.01
+    assert (corners.reshape(-1, 3) == faces).all()
+    assert np.allclose(np.linalg.norm(surface[:, :3].view(np.int8), axis=1), 127, atol=2)
+    apart = meshes.nearest(points, meshes.sample_surface(truth.points, faces, 50_000)[0])[0]
+    assert (
+        np.abs(surface[:, 3] / 255 * drawing.LIMIT - np.minimum(apart, drawing.LIMIT)).max() < 0.02
+    )
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_is_small():
+    jaw = upper_jaw(0)
+    page = viewer.page("jaw", Shape(jaw.vertices, jaw.faces))
+    assert len(page) < 2.5e6 and "http:" not in page and "https:" not in page
+    assert "default-src 'none'" in page and "src=" not in page and "Not for diagnosis" in page
+
+
+def test_meshes_that_the_page_cannot_number_are_thinned(monkeypatch, average):
+    monkeypatch.setattr(viewer, "_MOST", 1000)
+    ((places, _, corners),) = content_of(viewer.page("jaw", Shape(*average)))
+    assert 400 < len(places) <= 1000 and corners.max() < len(places)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium on this machine")
+    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
+    flags += ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    flags += ["--window-size=700,600"]
+
+    def run(page, script, *options):
+        """What a script in a page returns; each change is drawn at once."""
+        at_once = "<script>window.requestAnimationFrame = act => act();</script>"
+        page.write_text(
+            f"{page.read_text().replace('<body>', '<body>' + at_once)}<script>{PROBE}"
+            f"document.title = JSON.stringify((() => {{{script}}})())</script>"
+        )
+        command = [found, "--headless", *flags, f"--user-data-dir={page.parent / 'profile'}"]
+        shown = subprocess.run(
+            [*command, *options, "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        title = re.search("<title>(.*?)</title>", shown.stdout)
+        assert title, shown.stderr
+        return json.loads(html.unescape(title[1]))
+
+    return run
+
+
+PROBE = """
+const send = (kind, type, more) => canvas.dispatchEvent(
+    new kind(type, {bubbles: true, cancelable: true, ...more}));
+const key = (key, more) => send(KeyboardEvent, 'keydown', {key, ...more});
+const finger = (pointerId, type, clientX, clientY, more) =>
+    send(PointerEvent, 'pointer' + type, {pointerId, clientX, clientY, ...more});
+const frame = () => {
+  const size = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+  const read = new Uint8Array(size[0] * size[1] * 4);
+  gl.readPixels(0, 0, ...size, gl.RGBA, gl.UNSIGNED_BYTE, read);
+  let jaw = 0, colours = 0, sum = 0;
+  for (let i = 0; i < read.length; i += 4) {
+    const [r, g, b] = [read[i], read[i + 1], read[i + 2]];
+    if (r === read[0] && g === read[1] && b === read[2]) continue;
+    jaw++;
+    sum = (sum * 31 + r + i) % 1000003;
+    if (Math.max(r, g, b) - Math.min(r, g, b) > 60) colours++;
+  }
+  return {jaw, colours, sum, room: [...read.slice(0, 3)]};
+};
+"""
+
+
+def page_of(average, folder, faces=True):
+    points, corners = average
+    truth = Shape(points * np.float32([1.03, 1, 1]), corners)
+    measured = scores.errors(points, truth.points)
+    page = folder / "jaw.html"
+    shape = Shape(points, corners if faces else None)
+    page.write_text(viewer.page("jaw", shape, truth, measured))
+    return page
+
+
+@pytest.mark.parametrize("faces", [True, False], ids=["mesh", "points"])
+def test_a_browser_draws_turns_and_colours_the_jaw(browser, average, tmp_path, faces):
+    script = """
+    const told = {};
+    const after = (name, act) => { act(); told[name] = frame(); };
+    after('first', () => key('0'));
+    after('turned', () => key('ArrowLeft'));
+    after('again', () => key('0'));
+    after('nearer', () => send(WheelEvent, 'wheel', {deltaY: -200}));
+    after('moved', () => { key('0'); key('ArrowUp', {shiftKey: true}); });
+    after('dragged', () => {
+      key('0'); finger(1, 'down', 300, 300); finger(1, 'move', 340, 320); finger(1, 'up', 340, 320);
+    });
+    after('pinched', () => {
+      key('0'); finger(8, 'down', 300, 300); finger(9, 'down', 340, 300);
+      finger(9, 'move', 400, 300); finger(8, 'up', 300, 300); finger(9, 'up', 400, 300);
+    });
+    after('coloured', () => { key('0'); $('coloured').click(); });
+    after('true', () => { $('coloured').click(); $('parts').children[1].click(); });
+    after('both', () => $('parts').children[2].click());
+    after('above', () => $('sides').children[3].click());
+    told.requests = performance.getEntriesByType('resource').length;
+    told.words = document.body.innerText;
+    told.error = gl.getError();
+    return told;
+    """
+    page = page_of(average, tmp_path, faces)
+    told = browser(page, script, "--blink-settings=preferredColorScheme=0")
+    first = told["first"]
+    assert first["jaw"] > 10_000 and first["room"] == [11, 12, 14], "in the dark scheme"
+    assert first["colours"] < 0.02 * first["jaw"] and told["again"] == first
+    changed = ("turned", "nearer", "moved", "dragged", "pinched", "coloured", "true", "both")
+    assert all(told[name]["sum"] != first["sum"] for name in changed)
+    assert told["nearer"]["jaw"] > 1.2 * first["jaw"] < told["pinched"]["jaw"]
+    assert abs(told["moved"]["jaw"] / first["jaw"] - 1) < 0.1
+    assert told["coloured"]["colours"] > 0.3 * told["coloured"]["jaw"]
+    assert told["requests"] == 0 and told["error"] == 0
+    assert "Reconstruction" in told["words"] and "WebGL" not in told["words"]
+
+
+def test_without_webgl_the_page_says_so(browser, average, tmp_path):
+    told = browser(
+        page_of(average, tmp_path), "return document.body.innerText", "--disable-3d-apis"
+    )
+    assert "has no WebGL" in told and "Colour by distance" not in told and "mean" in told

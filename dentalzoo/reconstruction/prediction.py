@@ -53,7 +53,7 @@ def predict(
             truth themselves.
         out: a folder, made where it is absent; no input may lie in it.
         mesh: formats of meshes, of "ply", "stl" and "obj"; a PLY file is written anyway. None for
-            "stl" where the bundle makes meshes.
+            "stl" where the bundle makes meshes. What has no area is written as points alone.
         truth: the true jaws of folders of views, one mesh or a folder of meshes of their names; a
             mesh of that name within the folder is taken without.
 
@@ -82,7 +82,7 @@ def predict(
         if jaw.pose is not None:
             points = replace(jaw.pose, scale=1.0).invert(points)
         write_ply(out / f"{name}.ply", points, shape.faces)
-        for suffix in formats:
+        for suffix in formats if shape.faces is not None else ():
             _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
         sheet = drawing.jaw_sheet(jaw.views, jaw.places, shape, jaw.truth, measured)
         write_png(out / f"{name}.png", sheet)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -145,16 +145,17 @@ def with_truth(sources: Sequence[Source], truth: str | Path) -> list[Source]:
             "truth is a folder of meshes, or one mesh for one folder of views. "
             f"Received: {truth} for {len(wanting)} folders"
         )
-    given = []
+    given, found = [], 0
     for source in sources:
         if source.views:
             names = (normal(source.path.resolve().name), normal(title_of(source.views)))
-            own = next((by_name[name] for name in names if name in by_name), source.truth)
+            own = next((by_name[name] for name in names if name in by_name), None)
+            found += own is not None
             if own is None:
                 _log.info("%s: no true jaw of this name in %s", source.path, truth)
-            source = Source(source.path, source.views, own)
+            source = replace(source, truth=own or source.truth)
         given.append(source)
-    if not any(source.views and source.truth for source in given):
+    if not found:
         raise DentalzooError(
             f"{truth}: expected meshes named like the folders of views, "
             f"{wanting[0].path.resolve().name}.obj for one. Received: {len(by_name)} other meshes"

@@ -10,7 +10,7 @@ import pytest
 
 from dentalzoo.cli import main
 from dentalzoo.data.jaw_pose import Pose, find_pose
-from dentalzoo.data.mesh_files import Mesh, read_labels, read_mesh, write_obj
+from dentalzoo.data.mesh_files import Mesh, read_labels, read_mesh, write_obj, write_ply, write_stl
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh, sample_points
 from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
@@ -51,6 +51,29 @@ def put(path, mesh, labels=False):
 
 
 # ---- files ---------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_by_us_and_by_trimesh(coarse, tmp_path):
+    for write, suffix in ((write_ply, "ply"), (write_stl, "stl"), (write_obj, "obj")):
+        path = tmp_path / f"jaw.{suffix}"
+        write(path, coarse.vertices, coarse.faces)
+        mesh, other = read_mesh(path), trimesh.load_mesh(path, process=False)
+        assert len(mesh.faces) == len(other.faces) == len(coarse.faces)
+        corners = coarse.vertices[coarse.faces]
+        for vertices, faces in ((mesh.vertices, mesh.faces), (other.vertices, other.faces)):
+            assert np.abs(vertices[faces] - corners).max() < (1e-4 if suffix == "obj" else 1e-6)
+    other = trimesh.load_mesh(tmp_path / "jaw.stl", process=False)
+    stored = np.frombuffer((tmp_path / "jaw.stl").read_bytes()[84:], [("n", "<3f4"), ("", "V38")])
+    assert np.allclose(stored["n"], other.face_normals, atol=1e-3)
+
+
+def test_points_alone_are_a_ply_file(coarse, tmp_path):
+    write_ply(tmp_path / "points.ply", coarse.vertices)
+    found = trimesh.load(tmp_path / "points.ply")
+    assert isinstance(found, trimesh.PointCloud)
+    assert (np.asarray(found.vertices, np.float32) == coarse.vertices).all()
+    with pytest.raises(BadFile, match="points.ply: expected"):
+        read_mesh(tmp_path / "points.ply")
 
 
 @pytest.mark.parametrize(

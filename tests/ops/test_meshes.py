@@ -65,6 +65,41 @@ def test_edges_are_listed_once():
     assert meshes.edges(FACES[[0, 2]]).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
 
 
+def ball(rows=40):
+    """Points of a unit sphere in rings, and the triangles between them."""
+    height, turn = np.meshgrid(
+        np.linspace(0.01, np.pi - 0.01, rows), np.arange(2 * rows) * np.pi / rows, indexing="ij"
+    )
+    flat = np.sin(height) * np.cos(turn), np.sin(height) * np.sin(turn), np.cos(height)
+    at = np.arange(height.size).reshape(height.shape)
+    right = np.roll(at, -1, 1)
+    halves = (at[:-1], at[1:], right[:-1]), (right[:-1], at[1:], right[1:])
+    faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in halves])
+    return np.stack(flat, -1).reshape(-1, 3), faces
+
+
+def test_vertices_and_points_of_a_ball_turn_outwards_and_have_no_side():
+    points, faces = ball()
+    found = meshes.vertex_normals(points, faces)
+    assert (found * points).sum(1).min() > 0.99
+    assert np.abs((meshes.point_normals(points) * points).sum(1)).min() > 0.98
+    np.testing.assert_array_equal(meshes.vertex_normals(points[:5], faces[:0]), np.zeros((5, 3)))
+    for few in (points[:1], points[:2], np.repeat(points[:1], 30, 0)):
+        np.testing.assert_allclose(np.linalg.norm(meshes.point_normals(few), axis=1), 1)
+
+
+def test_a_thinned_mesh_is_the_same_surface():
+    points, faces = ball()
+    same = meshes.thin(points, faces, len(points))
+    np.testing.assert_array_equal(same[0], points)
+    coarse, corners = meshes.thin(np.float32(points), np.int32(faces), 500)
+    assert 250 < len(coarse) <= 500 and (coarse.dtype, corners.dtype) == ("float32", "int32")
+    assert (corners != np.roll(corners, 1, 1)).all() and corners.max() < len(coarse)
+    assert np.abs(np.linalg.norm(coarse, axis=1) - 1).max() < 0.02
+    areas = [meshes.normals(*mesh)[1].sum() for mesh in ((points, faces), (coarse, corners))]
+    assert areas[1] == pytest.approx(areas[0], rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("call", "received"),
     [
@@ -74,6 +109,8 @@ def test_edges_are_listed_once():
         (lambda: meshes.nearest([[0, np.inf, 0]], VERTICES), "1 of 1 points"),
         (lambda: meshes.normals(VERTICES, FACES + 1), "1 to 8"),
         (lambda: meshes.normals(VERTICES, FACES * 1.0), "float64"),
+        (lambda: meshes.point_normals(VERTICES[:0]), r"\(0, 3\)"),
+        (lambda: meshes.thin(VERTICES, FACES + 1, 2), "1 to 8"),
         (lambda: meshes.sample_surface(VERTICES, FACES, 0), "0 points on 5 faces"),
         (lambda: meshes.sample_surface(VERTICES, FACES[[1]], 9), "1 faces of area 0"),
         (lambda: meshes.sample_surface(VERTICES, FACES[:0], 9), "0 faces"),
