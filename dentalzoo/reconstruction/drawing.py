@@ -28,7 +28,7 @@ _WHITE, _INK = (255, 255, 255), (30, 30, 30)
 
 
 def colours(distances: np.ndarray, limit: float = LIMIT) -> np.ndarray:
-    """(K,) mm -> (K, 3) float64 in [0, 255]."""
+    """Colours (K, 3) float64 in [0, 255] of distances (K,) in mm."""
     places = np.linspace(0, limit, len(RAMP))
     return np.stack([np.interp(distances, places, c) for c in np.transpose(RAMP)], axis=1)
 

@@ -61,16 +61,16 @@ def evaluate(
         Plain values, lengths in mm. "mean" are the means over jaws of `scores.scores` at
         `THRESHOLDS`, with the spacing and, where the bundle makes meshes, the normals compared
         with the true surface; "baseline" those of the mean shape, None where the bundle keeps
-        none, and "families" how many it chose from. "per_jaw" has both of each jaw and "family",
-        the mean shape that was nearest. "seconds_per_jaw" is the median, for the bundle alone.
-        "skipped" lists [file, reason] of what took no part.
+        none; "baseline_is" says which of several. "per_jaw" has both of each jaw and "family", the
+        number of the mean shape that was nearest. "seconds_per_jaw" is the median, for the bundle
+        alone. "skipped" lists [file, reason] of what took no part.
 
     Raises:
         DentalzooError: no jaw can be used, or an argument is out of place.
     """
     if num_points < 2 or int(num_points) != num_points:
         raise DentalzooError(f"num_points is a whole number from 2. Received: {num_points!r}")
-    found = find_meshes(data, split)
+    num_points, found = int(num_points), find_meshes(data, split)
     if out is not None:
         out = Path(out)
         make_folder(out, [sample.mesh for sample in found.samples])
@@ -95,7 +95,7 @@ def evaluate(
         "seed": seed,
         "mean": _mean([row["scores"] for row in rows]),
         "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
-        "families": len(baselines),
+        "baseline_is": _told(baselines),
         "per_jaw": [_rounded(row) for row in rows],
         "seconds_per_jaw": round(float(np.median(seconds)), 6),
         "skipped": skipped,
@@ -149,6 +149,8 @@ def _reconstructions(
                 spent = time.perf_counter() - start
             except DentalzooError as error:
                 reason = error.reason if isinstance(error, BadFile) else str(error)
+                if isinstance(error, BadFile) and error.path != sample.mesh:  # its labels
+                    reason = f"{error.path.name}: {reason}"
                 _log.warning("skipped %s: %s", sample.name, reason)
                 skipped.append([sample.name, reason])
                 continue
@@ -180,6 +182,12 @@ def _compare(
         "baseline": None if best is None else others[best],
         "family": best,
     }
+
+
+def _told(baselines: list[Shape]) -> str | None:
+    if len(baselines) > 1:
+        return f"of each jaw the nearest to it of {len(baselines)} mean shapes"
+    return "the mean shape" if baselines else None
 
 
 def _mean(values: list):

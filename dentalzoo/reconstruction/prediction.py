@@ -18,7 +18,7 @@ from dentalzoo.ops import meshes
 from dentalzoo.reconstruction import drawing, viewer
 from dentalzoo.reconstruction.inference import POINTS, makes_meshes, reconstruct
 from dentalzoo.reconstruction.scores import errors
-from dentalzoo.reconstruction.sources import Seen, Source, find_jaws, load_jaw, with_truth
+from dentalzoo.reconstruction.sources import Loaded, Source, find_jaws, load_jaw, with_truth
 from dentalzoo.segmentation.prediction import PredictionReport, output_names
 
 _log = logging.getLogger("dentalzoo")
@@ -113,7 +113,6 @@ def write_views(
     out = Path(out)
     if size < 1 or int(size) != size:
         raise DentalzooError(f"size is a whole number of pixels. Received: {size!r}")
-
     sources, report = _find(inputs, out)
     for source, name, jaw in _loaded("drawing", sources, size, report):
         if source.views:
@@ -145,7 +144,7 @@ def _find(
 
 def _loaded(
     word: str, sources: list[Source], size: int, report: PredictionReport
-) -> Iterator[tuple[Source, str, Seen]]:
+) -> Iterator[tuple[Source, str, Loaded]]:
     """Yields source, name and jaw; tells of what fails."""
     names = dict(zip(sources, output_names([s.title for s in sources]), strict=True))
     reading = read_ahead(lambda source: load_jaw(source, size), sources)
@@ -159,6 +158,8 @@ def _loaded(
 
 def _failed(report: PredictionReport, path: Path, error: DentalzooError) -> None:
     reason = error.reason if isinstance(error, BadFile) else str(error)
+    if isinstance(error, BadFile) and Path(error.path) != path:  # the labels of a mesh, say
+        reason = f"{Path(error.path).name}: {reason}"
     _log.warning("%s: %s", path, reason)
     report.failed.append((str(path), reason))
 

@@ -10,7 +10,7 @@ import numpy as np
 from dentalzoo.data.images import IMAGE_SUFFIXES, natural_key
 from dentalzoo.data.jaw_pose import Pose
 from dentalzoo.data.layouts import normal
-from dentalzoo.data.mesh_files import MESH_SUFFIXES
+from dentalzoo.data.mesh_files import MESH_SUFFIXES, Mesh
 from dentalzoo.data.meshes import MeshSample, is_lower, labels_of, load_mesh
 from dentalzoo.data.view_files import read_views, title_of
 from dentalzoo.data.views import VIEWS, render_views
@@ -49,7 +49,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Loaded:
     """A jaw as a bundle takes it.
 
     Attributes:
@@ -112,8 +112,9 @@ def _in_folder(root: Path, out: Path) -> Iterable[Source]:
         if pictures:
             names = {normal(folder.resolve().name), normal(title_of(pictures))}
             own = [mesh for mesh in meshes if normal(mesh.stem) in names]
-            for mesh in set(meshes) - {*own[:1]}:
-                _log.info("%s: not used, beside views", mesh)
+            for mesh in meshes:
+                if mesh not in own[:1]:
+                    _log.info("%s: not used, beside views", mesh)
             yield Source(folder, pictures, own[0] if own else None)
         else:
             upper = (m for m in meshes if not any(map(is_lower, (*parts, m.name))))
@@ -163,7 +164,7 @@ def with_truth(sources: Sequence[Source], truth: str | Path) -> list[Source]:
     return given
 
 
-def load_jaw(source: Source, size: int) -> Seen:
+def load_jaw(source: Source, size: int) -> Loaded:
     """Reads the views of a jaw, or draws them.
 
     Args:
@@ -174,16 +175,17 @@ def load_jaw(source: Source, size: int) -> Seen:
     """
     if not source.views:
         seen, truth, pose = _read_true(source.path)
-        return Seen(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), truth, pose)
+        return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), truth, pose)
     views, places = read_views(source.path, source.views)
     if source.truth is None:
-        return Seen(views, places)
+        return Loaded(views, places)
     try:
-        return Seen(views, places, _read_true(source.truth)[1])
+        return Loaded(views, places, _read_true(source.truth)[1])
     except BadFile as error:
-        return Seen(views, places, spoilt=error)
+        return Loaded(views, places, spoilt=error)
 
 
-def _read_true(path: Path):
+def _read_true(path: Path) -> tuple[Mesh, Shape, Pose]:
+    """A jaw as `render_views` takes it, in mm, and its pose."""
     mesh, pose = load_mesh(MeshSample(path.stem, path, labels_of(path)))
     return *as_seen(mesh, pose), pose
