@@ -83,7 +83,7 @@ def do_evaluate(options):
     )
     if options.record:
         tasks.record(bundle, report)
-    lines = [f"{key:24} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
+    lines = [f"{key:26} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
     _show(options, report, "\n".join(lines))
 
 

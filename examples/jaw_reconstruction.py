@@ -124,7 +124,7 @@ the paper's, is 1.4 mm, and forgives much.
 
 report = dz.evaluate(jaw, data, split="val", out=options.out / "evaluation")
 for key, value in dz.tasks.headline(jaw, report).items():
-    print(f"{key:24} {value:.4g}")
+    print(f"{key:26} {value:.4g}")
 
 """
 ## From views to meshes

@@ -28,6 +28,14 @@ LEAVES = {
         *("tooth_vae/interpolation.png", "tooth_vae/reconstructions.png", "tooth_vae/latent.png"),
         *("surfaces/masks/0007.png", "defect_overlay_vae/overlay_00.png"),
         *("defect_overlay_vae/overlays.png", "defect_overlay_vae/scan.png"),
+        *("jaw_reconstruction/0000_upper.html", "jaw_reconstruction/evaluation.png"),
+    ],
+    "jaw_reconstruction": [
+        *("jaws/split/validation_upper.txt", "shapes.npz", "views/train/views.npy"),
+        *("morphable/curves.png", "morphable/history.csv", "morphable/bundle/SHA256SUMS"),
+        *("evaluation/evaluation.json", "evaluation/evaluation.csv", "evaluation/evaluation.png"),
+        *("predicted/0016_upper.html", "predicted/0016_upper.ply", "predicted/0017_upper.stl"),
+        "predicted/0017_upper.png",
     ],
     "panoramic_detection": [
         *("phantoms/annotations.coco.json", "tiny/curves.png", "tiny/history.csv"),
@@ -95,6 +103,10 @@ def test_it_runs(path, run, tmp_path):
         assert len(losses) == 40 and float(losses[-1]) < 0.6 * float(losses[0])
         classes = re.findall(r"^(\w+): \d+ boxes", done.stdout, re.MULTILINE)
         assert classes == ["restoration", "endodontic", "implant"]
+    if path.stem == "jaw_reconstruction":
+        found = dict(re.findall(r"^(\w+_mm) +([\d.]+)$", done.stdout, re.MULTILINE))
+        for key in ("found_to_true_mm", "true_to_found_mm"):
+            assert float(found[key]) < float(found[f"baseline_{key}"])
     if path.stem == "defect_overlay_vae":
         found = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))
         assert float(found["success"]) > float(found["success_of_the_plain_sum"])
