@@ -129,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_box_options(add)
     add.add_argument(
+        "--places", type=int, nargs="+", help="which views of jaws are given, 0 to 9; all"
+    )
+    add.add_argument(
         "--sweep", action="store_true", default=None, help="try other suppression and thresholds"
     )
     add.add_argument("--record", action="store_true", help="write the scores into the bundle too")

@@ -79,6 +79,7 @@ def do_evaluate(options):
         samples=options.samples,
         crops=options.crops,
         sweep=options.sweep,
+        places=options.places,
         **_box_options(options),
     )
     if options.record:

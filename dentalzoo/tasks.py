@@ -54,7 +54,8 @@ def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
         data: a folder in a layout of docs/data_formats.md.
         options: of the task's `evaluate`: `split`, `out`, and for segmentation `threshold`, for
             generation and overlay `count` and `seed`, for detection `score_threshold`, `sweep` and
-            others of `dentalzoo.detection.evaluate`, for reconstruction `num_points` and `seed`.
+            others of `dentalzoo.detection.evaluate`, for reconstruction `num_points`,
+            `seed` and `places`.
 
     Returns:
         The metrics, as written to `out`/evaluation.json.

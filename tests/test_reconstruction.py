@@ -314,6 +314,17 @@ def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
     assert set(few) >= {"recall_0035", "f_0035", "found_to_true_mm", "spacing_variation"}
 
 
+def test_evaluation_of_some_views_is_of_these_alone(meshed, jaws):
+    every = dz.evaluate(meshed, jaws, split="val", num_points=2000)
+    some = dz.evaluate(meshed, jaws, split="val", num_points=2000, places=[9, 0, 3])
+    assert every["places"] == list(range(10)) and some["places"] == [0, 3, 9]
+    assert some["mean"]["chamfer"] != every["mean"]["chamfer"]
+    assert some["baseline"] == every["baseline"]
+    for places in ([], [0, 0], [10], [-1, 2]):
+        with pytest.raises(dz.DentalzooError, match=r"different ones of 0 to 9\. Received: \["):
+            dz.evaluate(meshed, jaws, places=places)
+
+
 def test_a_bundle_without_mean_shapes_is_measured_without_a_baseline(pointed, jaws):
     report = dz.evaluate(pointed, jaws, num_points=2000)
     assert report["jaws"] == 3 and report["baseline"] is report["baseline_is"] is None

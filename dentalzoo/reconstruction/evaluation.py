@@ -11,7 +11,7 @@ import datetime
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ def evaluate(
     *,
     num_points: int = POINTS,
     seed: int = 0,
+    places: Sequence[int] | None = None,
 ) -> dict:
     """Reconstructs jaws from views of their meshes and compares, jaw by jaw, in constant memory.
 
@@ -56,6 +57,7 @@ def evaluate(
             each jaw, and `evaluation.png`, the best, the median and the worst jaw.
         num_points: of the truth, drawn on its surface by area.
         seed: of these.
+        places: which of the ten views the bundle is given, 0 to 9; None for all.
 
     Returns:
         Plain values, lengths in mm. "mean" are the means over jaws of `scores.scores` at
@@ -77,7 +79,7 @@ def evaluate(
     baselines = mean_shapes(bundle)
     samples, rows, seconds = [], [], []
     skipped = [list(skip) for skip in found.skipped]
-    for sample, shape, truth, spent in _reconstructions(bundle, found, skipped):
+    for sample, shape, truth, spent in _reconstructions(bundle, found, places, skipped):
         row = _compare(shape, baselines, truth, num_points, seed)
         samples.append(sample)
         rows.append({"name": sample.name} | row)
@@ -93,6 +95,7 @@ def evaluate(
         "jaws": len(rows),
         "true_points": num_points,
         "seed": seed,
+        "places": places,
         "mean": _mean([row["scores"] for row in rows]),
         "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
         "baseline_is": _told(baselines),
@@ -103,7 +106,7 @@ def evaluate(
     if out is not None:
         write_json(out / "evaluation.json", report)
         write_atomically(out / "evaluation.csv", _table(report["per_jaw"]))
-        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows))
+        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, places))
     return report
 
 
@@ -134,10 +137,10 @@ def _few(measured: dict) -> dict[str, float]:
 
 
 def _reconstructions(
-    bundle, found: MeshDataset, skipped: list
+    bundle, found: MeshDataset, places: list[int], skipped: list
 ) -> Iterator[tuple[MeshSample, Shape, Shape, float]]:
     """Yields sample, reconstruction, truth and seconds; appends to `skipped` what has none."""
-    reading = read_ahead(_loader(bundle), found.samples)
+    reading = read_ahead(_loader(bundle, places), found.samples)
     with logging_redirect_tqdm():
         for sample, loaded in tqdm(reading, "evaluating", len(found), disable=None, unit="jaw"):
             try:
@@ -145,7 +148,7 @@ def _reconstructions(
                     raise loaded
                 views, truth = loaded
                 start = time.perf_counter()
-                shape = reconstruct(bundle, views)
+                shape = reconstruct(bundle, views, places)
                 spent = time.perf_counter() - start
             except DentalzooError as error:
                 reason = error.reason if isinstance(error, BadFile) else str(error)
@@ -157,13 +160,13 @@ def _reconstructions(
             yield sample, shape, truth, spent
 
 
-def _loader(bundle) -> Callable[[MeshSample], tuple[np.ndarray, Shape]]:
-    """A function from a sample to its views, as the bundle wants them, and the truth."""
+def _loader(bundle, places: list[int]) -> Callable[[MeshSample], tuple[np.ndarray, Shape]]:
+    """A function from a sample to the views that the bundle is given, and the truth."""
     size = bundle.metadata["config"]["image_size"]
 
     def load(sample: MeshSample) -> tuple[np.ndarray, Shape]:
         seen, truth = as_seen(*load_mesh(sample))
-        return render_views(seen, size), truth
+        return render_views(seen, size)[places], truth
 
     return load
 
@@ -235,13 +238,15 @@ def _cells(row: dict, before: str = "") -> Iterator[tuple[str, object]]:
             yield before + key, value
 
 
-def _draw_cases(bundle, samples: list[MeshSample], rows: list[dict]) -> np.ndarray:
+def _draw_cases(
+    bundle, samples: list[MeshSample], rows: list[dict], places: list[int]
+) -> np.ndarray:
     chamfer = [row["scores"]["chamfer"] for row in rows]
     order = np.argsort(chamfer, kind="stable")
     cases = {}
     for case, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
         cases.setdefault(order[place], case)
-    load, shown = _loader(bundle), []
+    load, shown = _loader(bundle, places), []
     for index, case in cases.items():
         views, truth = load(samples[index])
         parts = [f"{case} of {len(rows)}:  {samples[index].name}"]
@@ -249,7 +254,7 @@ def _draw_cases(bundle, samples: list[MeshSample], rows: list[dict]) -> np.ndarr
         parts.append(f"F at {PAPER:g} mm {_few(rows[index]['scores'])['f_0035']:.3f}")
         if rows[index]["baseline"]:
             parts.append(f"(the mean shape's {_few(rows[index]['baseline'])['f_0035']:.3f})")
-        shape = reconstruct(bundle, views)
+        shape = reconstruct(bundle, views, places)
         distances = nearest(shape.points, sample_surface(truth.points, truth.faces, POINTS)[0])[0]
         shown.append(("   ".join(parts), shape, truth, distances))
     return drawing.cases_sheet(shown)
