@@ -72,6 +72,9 @@ def evaluate(
     """
     if num_points < 2 or int(num_points) != num_points:
         raise DentalzooError(f"num_points is a whole number from 2. Received: {num_points!r}")
+    places = sorted(range(VIEWS) if places is None else places)
+    if not places or len(set(places)) < len(places) or not set(places) <= set(range(VIEWS)):
+        raise DentalzooError(f"places are different ones of 0 to 9. Received: {places}")
     num_points, found = int(num_points), find_meshes(data, split)
     if out is not None:
         out = Path(out)
