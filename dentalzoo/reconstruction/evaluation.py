@@ -22,7 +22,7 @@ from dentalzoo.data.ahead import read_ahead
 from dentalzoo.data.images import write_png
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import MeshDataset, MeshSample, find_meshes, load_mesh
-from dentalzoo.data.views import render_views
+from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.files import write_atomically, write_json
 from dentalzoo.folders import make_folder
