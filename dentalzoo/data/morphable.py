@@ -11,7 +11,6 @@ the frame of the cameras, see `dentalzoo.data.jaw_pose`.
 
 import hashlib
 import logging
-import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,6 +96,7 @@ def fit(
     """
     if components < 1 or int(components) != components:
         raise DentalzooError(f"components is a whole number from 1. Received: {components!r}")
+    components = int(components)
     groups, faces, skipped = _families(find_meshes(data_dir, split))
     small = {key: jaws for key, jaws in groups.items() if len(jaws) <= components}
     skipped += [(n, f"one of {len(jaws)} alike") for jaws in small.values() for n, _ in jaws]
@@ -182,25 +182,31 @@ def load(path: str | Path) -> MorphableModel:
     if not path.is_file():
         raise DentalzooError(f"a file that fit() wrote was expected. Received: {path}")
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             count = sum(key.startswith("mean_") for key in arrays.files)
             model = MorphableModel(
                 *([arrays[f"{word}_{i}"] for i in range(count)]
                   for word in ("mean", "modes", "faces"))
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a flipped bit in a zip file's directory can raise anything
         raise BadFile(path, f"expected a morphable model. Received: {error!r}") from error
-    wrong = [
-        (mean.shape, modes.shape, faces.shape)
-        for mean, modes, faces in zip(model.means, model.modes, model.faces, strict=True)
-        if mean.shape != model.means[0].shape
-        or modes.shape[:2] != mean.shape
-        or modes.shape != model.modes[0].shape
-        or faces.ndim != 2
-        or faces.shape[1] != 3
-        or not np.isfinite(modes).all()
-        or not np.isfinite(mean).all()
-    ]
-    if wrong or not count:
-        raise BadFile(path, f"expected means, modes and faces that fit. Received: {wrong[:1]}")
+    families = list(zip(model.means, model.modes, model.faces, strict=True))
+    wrong = [f for f in families if not _is_family(*f) or f[1].shape != model.modes[0].shape]
+    if wrong or not families:
+        received = [array.shape for array in wrong[0]] if wrong else "no mean_0"
+        raise BadFile(path, f"expected means, modes and faces that fit. Received: {received}")
     return model
+
+
+def _is_family(mean: np.ndarray, modes: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether these are (N, 3), (N, 3, K) of finite numbers, and (M, 3) of vertices."""
+    return (
+        (mean.ndim, modes.ndim, faces.ndim) == (2, 3, 2)
+        and mean.shape[1] == faces.shape[1] == 3
+        and modes.shape[:2] == mean.shape
+        and mean.size * modes.size * faces.size > 0
+        and (mean.dtype.kind, modes.dtype.kind) == ("f", "f")
+        and faces.dtype.kind in "iu"
+        and bool(np.isfinite(mean).all() and np.isfinite(modes).all())
+        and 0 <= faces.min() <= faces.max() < len(mean)
+    )

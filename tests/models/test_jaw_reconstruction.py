@@ -119,7 +119,14 @@ def test_settings_that_cannot_be_are_refused():
         ({"heads": 3}, "multiple of heads.*embedding=256, heads=3"),
         ({"image_size": 16}, "image_size is a whole number, at least 32"),
         ({"faces": (3, 0)}, r"number of faces of each family.*\(3, 0\)"),
+        ({"faces": 5}, "faces is a tuple.*Received: 5"),
         ({"l1_weights": (0, 1)}, "not both are 0"),
+        ({"l1_weights": ("1", 1)}, "two numbers from 0.*'1'"),
+        ({"chamfer_weights": (float("nan"), 1)}, "two numbers from 0.*nan"),
+        ({"channels": 1.0}, "channels is a whole number.*1.0"),
+        ({"morphable_model": "jaws.npz"}, "goes with decoder=morphable.*'jaws.npz'"),
+        ({"decoder": "morphable", "morphable_model": 5}, "name of a file.*Received: 5"),
+        ({"decoder": "morphable", "morphable_model": ""}, "file that fit"),
         ({"encoder_weights": "nowhere.h5"}, "encoder's weights cannot be loaded"),
     ):
         with pytest.raises(dz.DentalzooError, match=words):
@@ -196,11 +203,34 @@ def test_what_is_no_morphable_model_is_refused(jaws, tmp_path):
     with pytest.raises(dz.DentalzooError, match="file that fit"):
         morphable.load(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("no arrays")
-    with pytest.raises(dz.BadFile, match="expected a morphable model"):
-        morphable.load(tmp_path / "text.npz")
-    np.savez(tmp_path / "other.npz", mean_0=np.zeros((3, 3)))
-    with pytest.raises(dz.BadFile, match="expected a morphable model"):
-        morphable.load(tmp_path / "other.npz")
+    (tmp_path / "empty.npz").touch()
+    np.save(tmp_path / "array.npy", np.zeros((3, 3)))
+    for file in ("text.npz", "empty.npz", "array.npy"):
+        with pytest.raises(dz.BadFile, match=f"{file}: expected a morphable model"):
+            morphable.load(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"modes_0": None},
+        {"mean_0": np.zeros((5, 2)), "modes_0": np.zeros((5, 2, 4))},
+        {"modes_0": np.zeros((5, 3))},
+        {"modes_0": np.full((5, 3, 4), np.inf)},
+        {"mean_0": np.full((5, 3), "a")},
+        {"faces_0": np.full((2, 3), 5)},
+        {"faces_0": np.full((2, 3), 0.5)},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(changed, tmp_path):
+    arrays = {"mean_0": np.zeros((5, 3)), "modes_0": np.zeros((5, 3, 4))}
+    arrays |= {"faces_0": np.zeros((2, 3), int)}
+    np.savez(tmp_path / "good.npz", **arrays)
+    assert morphable.load(tmp_path / "good.npz").modes[0].shape == (5, 3, 4)
+    arrays = {key: array for key, array in (arrays | changed).items() if array is not None}
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(dz.BadFile, match="bad.npz: expected"):
+        morphable.load(tmp_path / "bad.npz")
 
 
 # ---- training ------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class Config:
         check_whole_numbers(self, "image_size", least=32)
         for key in ("token_filters", "embedding", "heads", "num_points", "components"):
             check_whole_numbers(self, key)
-        check_whole_numbers(self, "blocks", "batch_size", "epochs")
+        check_whole_numbers(self, "channels", "blocks", "batch_size", "epochs")
         if self.max_points is not None:
             check_whole_numbers(self, "max_points")
         check_numbers(
@@ -135,12 +135,23 @@ class Config:
                 f"faces has the number of faces of each family. Received: {self.faces}"
             )
         weights = self.l1_weights, self.chamfer_weights
-        if any(len(pair) != 2 or min(pair) < 0 for pair in weights) or not all(
-            map(sum, zip(*weights, strict=True))
+        if (
+            any(len(pair) != 2 for pair in weights)
+            or any(
+                not isinstance(n, int | float) or not 0 <= n < math.inf for n in sum(weights, ())
+            )
+            or not all(map(sum, zip(*weights, strict=True)))
         ):
             raise DentalzooError(
                 "l1_weights and chamfer_weights are two numbers from 0, of either stage, of which "
                 f"not both are 0. Received: {self.l1_weights} and {self.chamfer_weights}"
+            )
+        if self.morphable_model is not None and (
+            not isinstance(self.morphable_model, str) or self.decoder != "morphable"
+        ):
+            raise DentalzooError(
+                "morphable_model is the name of a file, and goes with decoder=morphable. "
+                f"Received: {self.morphable_model!r} with decoder={self.decoder}"
             )
         if self.embedding % self.heads:
             raise DentalzooError(
