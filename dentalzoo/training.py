@@ -101,7 +101,8 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
     with _precision(settings["mixed_precision"]), strategy.scope():
         build_config = config
         if settings["init"] is not None or start:
-            build_config = without_starts(config)
+            # A morphable model also decides which weights are trained.
+            build_config = without_starts(config, keep=("morphable_model",))
         model = module.build_model(build_config)
         if settings["init"] is not None and not start:
             _start_from(model, settings["init"])

@@ -317,6 +317,29 @@ def test_the_road(jaws, shapes, tmp_path, caplog):
     assert np.array_equal(found["faces"], morphable.load(shapes[0]).faces[0])
 
 
+def test_a_resumed_training_leaves_the_shapes_alone_too(tmp_path):
+    """A run that was stopped builds its network anew, and must train the same weights."""
+    shapes = {"mean_0": np.random.RandomState(0).standard_normal((300, 3)).astype(np.float32)}
+    shapes |= {"modes_0": np.ones((300, 3, 2), np.float32), "faces_0": np.arange(9).reshape(3, 3)}
+    np.savez(tmp_path / "shapes.npz", **shapes)
+    settings = {"morphable_model": str(tmp_path / "shapes.npz"), "faces": (3,), "components": 2}
+    data = write_jaw_dataset(tmp_path / "jaws", 1, val_fraction=0)
+    for epochs in (1, 2):
+        made = dz.train(
+            "jaw_reconstruction",
+            data,
+            tmp_path / "run",
+            "tiny",
+            resume=True,
+            cache=tmp_path / "cache",
+            epochs=epochs,
+            **settings,
+        )
+    assert made.metadata["training"]["epochs"] == 2
+    means = made.mean_shapes()["points"][0] / 40
+    assert means == pytest.approx(shapes["mean_0"], abs=1e-6)
+
+
 # ---- in service ----------------------------------------------------------------------------------
 
 
