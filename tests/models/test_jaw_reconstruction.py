@@ -114,6 +114,24 @@ def test_the_modulators_scale_is_fixed():
     assert keras.layers.deserialize(keras.layers.serialize(modulator)).scale == 0.1
 
 
+@pytest.mark.parametrize("config", [TINY, MLP], ids=["tiny", "mlp"])
+def test_mixed_precision_leaves_coordinates_in_float32(config):
+    """A step of bfloat16 at 1 is 0.3 mm."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = jaw_reconstruction.build_model(config)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_layer("encoder").get_layer("token").compute_dtype == "bfloat16"
+    assert model.get_layer("decoder").outputs[0].dtype == "float32"
+    found = np.asarray(model(views_of(0) / np.float32(255)))
+    assert found.dtype == np.float32 and np.isfinite(found).all()
+    assert (found.view(np.uint32) % 2**16).any()  # not float32 that was bfloat16 on the way
+
+
 def test_settings_that_cannot_be_are_refused():
     for settings, words in (
         ({"heads": 3}, "multiple of heads.*embedding=256, heads=3"),

@@ -50,7 +50,8 @@ def decoder(config, code_size: int):
     for number, units in enumerate(config.hidden):
         x = layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
     x = layers.Dense(config.num_points * 3, dtype="float32", name="coordinates")(x)
-    return keras.Model(code, layers.Reshape((config.num_points, 3))(x), name="decoder")
+    points = layers.Reshape((config.num_points, 3), dtype="float32")(x)
+    return keras.Model(code, points, name="decoder")
 
 
 # ---- views ---------------------------------------------------------------------------------------
