@@ -11,13 +11,13 @@ Description: Fit a morphable model to jaws, train the network, measure it, and r
 ## Introduction
 
 Ten cameras at fixed places look at an upper jaw; `jaw_reconstruction` gives its surface in
-millimetres. The variant `paper` gives 50,000 points, the variant `morphable` a mesh.
+millimetres. The variant `paper` gives 50,000 points; `morphable`, which this script trains, a mesh.
 
 This script goes the whole way: meshes, their views, a morphable model, training, scores, and meshes
 from views alone. It is for research, not for diagnosis.
 
-    python examples/jaw_reconstruction.py --data DIR   # your meshes, variant `paper`
-    python examples/jaw_reconstruction.py              # drawn jaws, variant `morphable`; an hour
+    python examples/jaw_reconstruction.py --data DIR   # your meshes, from the released bundle on
+    python examples/jaw_reconstruction.py              # drawn jaws, from the start; an hour
     DENTALZOO_QUICK=1 python examples/jaw_reconstruction.py
 
 With `DENTALZOO_QUICK=1` there are few jaws and the network is small: a minute on two CPU cores, to
@@ -74,19 +74,22 @@ for name, reason in found["skipped"]:
 ## A morphable model
 
 Drawn jaws have the same vertices and faces, each vertex at the same anatomical place. So they have
-a mean, and few modes of variation about it. The decoder of `morphable` is made of these, and what
-the network finds are their coefficients. Scans have vertices of their own: then `paper` it is,
-whose loss looks for nearest points.
+a mean, and few modes of variation about it. The decoder is made of these, and what the network
+finds are their coefficients. Scans have vertices of their own: then training goes on from the means
+and modes of the released bundle, by the nearest points.
 """
 
-variant, overrides = "paper", {}
+init = None
 if options.data is None:
-    variant = "morphable"
     report = morphable.fit(data, options.out / "shapes.npz", components=8 if quick else 64)
     for family in report["families"]:
         print(family)
     overrides = {"morphable_model": report["out"], **report["settings"]}
-if quick:
+else:
+    init = "jaw_reconstruction.jaws_and_crowns_v1"
+    faces = dz.load(init).metadata["config"]["faces"]
+    overrides = {"faces": tuple(faces), "pairs": "nearest", "max_points": 5000}
+if quick and init is None:
     overrides |= {"image_size": 48, "filters": (8, 16, 16), "batch_size": 4, "epochs": 8}
 if options.epochs:
     overrides["epochs"] = options.epochs
@@ -99,13 +102,14 @@ network is trained, and the best epoch by the mean error on the held-out jaws be
 `resume=True` goes on with a run that was stopped.
 """
 
-run = options.out / variant
+run = options.out / "morphable"
 try:
     jaw = dz.train(
         "jaw_reconstruction",
         data,
         run,
-        variant,
+        "morphable",
+        init=init,
         cache=options.out / "views",
         resume=True,
         **overrides,
