@@ -81,7 +81,7 @@ def fit(
 
     Args:
         data_dir: a folder of meshes, see docs/data_formats.md. Jaws with the same faces are one
-            family; all families have the same number of vertices.
+            family, of which the first 1,500 count; all families have the same number of vertices.
         out: the `.npz` to write.
         components: modes of each family; it needs more jaws than that.
         split: whose jaws; None for all.
