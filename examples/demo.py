@@ -309,8 +309,8 @@ def jaws_in_3d(folder: Path, count: int) -> Section:
         title="Upper jaws in 3-D",
         text=[
             f"{_about(bundle)} It was trained on drawn jaws and on rows of crowns drawn from a "
-            "statistical shape model. These jaws are new and drawn, so their surface is known. Where "
-            "teeth are missing it often gives some: the distances show it.",
+            "statistical shape model. These jaws are new and drawn, so their surface is known. "
+            "Where teeth are missing it often gives some: the distances show it.",
             "Precision is the part of the found points that is at most 1.4 mm from the true "
             "surface, which is the paper's threshold, and recall that of the true points. The "
             "mean jaw, which sees no view, is the last column: the threshold forgives much.",
