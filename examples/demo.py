@@ -290,7 +290,7 @@ def jaws_in_3d(folder: Path, count: int) -> Section:
     jaws = write_jaw_dataset(folder / "jaws", -(-count // 2), UNSEEN, val_fraction=0)
     samples = find_meshes(jaws).samples
     out = folder / "jaw_reconstruction"
-    dz.predict(bundle, [sample.mesh for sample in samples], out)
+    dz.predict(bundle, [sample.mesh for sample in samples], out, mesh=["ply"])
     report = dz.evaluate(bundle, jaws, out=out)
 
     table, pictures, viewers = [("jaw", *_JAW_COLUMNS)], [], []
@@ -394,6 +394,7 @@ a {{ color: var(--link); }}
 .notice {{ border-left: 4px solid #e69f00; padding-left: .8rem; }}
 table {{ border-collapse: collapse; margin: 1.2rem 0; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem 1.1rem; text-align: right; border-bottom: 1px solid var(--line); }}
+@media (max-width: 40rem) {{ th, td {{ padding: .3rem .5rem; }} }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 th {{ color: var(--soft); font-weight: 600; }}
 .summed tr:last-child td {{ font-weight: 600; }}
