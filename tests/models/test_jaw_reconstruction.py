@@ -295,11 +295,12 @@ def test_elements(jaws, shapes):
     assert apart * 40 < 6  # in the order of the mean's vertices: thrown anyhow it is 30 mm
 
 
-def test_a_jaw_of_other_vertices_has_no_order(tmp_path):
+def test_a_jaw_of_other_vertices_has_no_order(tmp_path, caplog):
     config = dataclasses.replace(TINY, pairs="index", num_points=49_999)
     folder = write_jaw_dataset(tmp_path / "jaws", 1, val_fraction=0)
-    with pytest.raises(dz.DentalzooError, match="0000.*expected 49999 vertices|no sample could"):
+    with pytest.raises(dz.DentalzooError, match="no sample could be read"):
         jaw_reconstruction.make_dataset(folder, "train", config)
+    assert "0000_upper.obj: expected 49999 vertices. Received: 50000" in caplog.text
 
 
 def test_the_road(jaws, shapes, tmp_path, caplog):
@@ -405,7 +406,9 @@ def test_places_that_cannot_be_are_refused(bundle, places, words):
 
 
 def test_what_is_not_ten_views_is_refused(bundle):
-    with pytest.raises(dz.DentalzooError, match="ten views|shape"):
+    with pytest.raises(
+        dz.DentalzooError, match="ten views of a jaw were expected; serve_some takes fewer"
+    ):
         bundle.serve(views_of(0)[:, :9])
     with pytest.raises(dz.DentalzooError, match="grey values"):
         bundle.serve(views_of(0).astype(np.float32))
