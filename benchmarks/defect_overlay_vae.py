@@ -25,15 +25,15 @@ import numpy as np
 
 import dentalzoo as dz
 from dentalzoo import registry
-from dentalzoo.data.images import read_image, read_mask, write_png
-from dentalzoo.data.phantoms import write_defect_dataset
-from dentalzoo.data.pictures import find_pictures
-from dentalzoo.files import write_json
+from dentalzoo.atomic import write_json
+from dentalzoo.data.images import find_pictures
+from dentalzoo.data.io.images import read_image, read_mask, write_png
+from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
 from dentalzoo.models.defect_overlay_vae.overlays import background, composite
-from dentalzoo.overlays import evaluate
-from dentalzoo.overlays.latents import kl_divergence, separation
-from dentalzoo.overlays.scores import VISIBLE
+from dentalzoo.tasks.superimposition import evaluate
+from dentalzoo.tasks.superimposition.latents import kl_divergence, separation
+from dentalzoo.tasks.superimposition.scores import VISIBLE
 
 NAME = "defect_overlay_vae"
 

@@ -30,13 +30,13 @@ from peers import jaw as peer
 from peers.turns import Worker, figures, python_of, show, timed
 
 import dentalzoo as dz
-from dentalzoo.bundle import reexport
+from dentalzoo.bundle.format import reexport
+from dentalzoo.bundle.hub import cache_dir
+from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE, find_pose
-from dentalzoo.data.mesh_files import Mesh
 from dentalzoo.data.meshes import find_meshes
-from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
+from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.data.views import VIEWS, load_views, render_views
-from dentalzoo.hub import cache_dir
 from dentalzoo.models import jaw_reconstruction as paper
 
 NAME, RELEASED = "jaw_reconstruction", "jaw_reconstruction.jaws_and_crowns_v1"

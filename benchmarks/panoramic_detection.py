@@ -28,10 +28,10 @@ from peers import yolo
 from peers.turns import Worker, answer, figures, python_of, show
 
 import dentalzoo as dz
+from dentalzoo.bundle.hub import cache_dir
 from dentalzoo.data.boxes import find_boxes
-from dentalzoo.data.images import read_image, resize
-from dentalzoo.data.phantoms import write_panoramic_dataset
-from dentalzoo.hub import cache_dir
+from dentalzoo.data.io.images import read_image, resize
+from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 
 NAME, RELEASED = "panoramic_detection", "panoramic_detection.dental_radiography_v1"

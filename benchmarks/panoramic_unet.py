@@ -29,9 +29,9 @@ import numpy as np
 from PIL import Image
 
 from dentalzoo import load, registry, verify
-from dentalzoo.data.augment import Augment, albumentations
 from dentalzoo.data.masks import find_masks
-from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations
+from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_unet as unet
 
 RECIPES = {"paper": "paper 256x256", "light": "film 256x640"}  # variant -> its augmentation

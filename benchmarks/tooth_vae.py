@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import dentalzoo as dz
 from dentalzoo import registry
-from dentalzoo.data.phantoms import write_tooth_photos
+from dentalzoo.data.synthetic import write_tooth_photos
 
 SETTINGS = {
     "paper": ("paper", {}),

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import dentalzoo as dz
 from dentalzoo import commands
-from dentalzoo.distribute import STRATEGIES
+from dentalzoo.bundle.storage import STORAGE
 from dentalzoo.errors import DentalzooError
-from dentalzoo.storage import STORAGE
+from dentalzoo.training.distribute import STRATEGIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -65,7 +65,7 @@ def do_train(options):
 
 
 def do_evaluate(options):
-    from dentalzoo import tasks
+    from dentalzoo import api as tasks
 
     bundle = dz.load(options.bundle)
     report = dz.evaluate(
@@ -126,7 +126,7 @@ def do_predict(options):
 
 
 def do_views(options):
-    from dentalzoo.reconstruction import write_views
+    from dentalzoo.tasks.reconstruction import write_views
 
     return _told(write_views(options.inputs, options.out, options.size), options.out)
 
@@ -157,7 +157,7 @@ def do_enlarge(options):
 
 
 def do_export(options):
-    from dentalzoo.bundle import reexport
+    from dentalzoo.bundle.format import reexport
 
     data = _pairs(options.about_data)
     made = reexport(
@@ -174,9 +174,9 @@ def do_verify(options):
 
 def do_check(options):
     from dentalzoo.data.boxes import check_boxes
+    from dentalzoo.data.images import check_pictures
     from dentalzoo.data.masks import check_folder
     from dentalzoo.data.meshes import check_meshes
-    from dentalzoo.data.pictures import check_pictures
 
     for word in ("boxes", "meshes"):
         others = options.pictures, options.crops, options.boxes and options.meshes
@@ -198,7 +198,7 @@ def do_check(options):
 
 
 def do_records(options):
-    from dentalzoo.data.record_writer import write_records
+    from dentalzoo.data.formats.tfrecord_writer import write_records
 
     report = write_records(
         options.data,
@@ -226,7 +226,7 @@ def do_morphable(options):
 
 
 def do_phantoms(options):
-    from dentalzoo.data import phantoms
+    from dentalzoo.data import synthetic as phantoms
 
     write, size = {
         "films": (phantoms.write_panoramic_dataset, (512, 1024)),

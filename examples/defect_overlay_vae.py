@@ -43,10 +43,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
+from dentalzoo.data.images import check_pictures, find_pictures
 from dentalzoo.data.masks import find_masks, load
-from dentalzoo.data.phantoms import DEFECTS, write_defect_dataset
-from dentalzoo.data.pictures import check_pictures, find_pictures
-from dentalzoo.overlays.scores import BACKGROUND, VISIBLE
+from dentalzoo.data.synthetic import DEFECTS, write_defect_dataset
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows defect_overlay_vae.")

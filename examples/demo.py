@@ -22,23 +22,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 import numpy as np
 
 import dentalzoo as dz
-from dentalzoo import detection
+from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import find_boxes, load_boxes
-from dentalzoo.data.images import read_image, write_png
+from dentalzoo.data.images import find_pictures, load_picture
+from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.meshes import find_meshes
-from dentalzoo.data.phantoms import (
+from dentalzoo.data.synthetic import (
     DEFECTS,
     write_defect_dataset,
     write_jaw_dataset,
     write_panoramic_dataset,
     write_tooth_photos,
 )
-from dentalzoo.data.pictures import find_pictures, load_picture
-from dentalzoo.files import write_atomically
-from dentalzoo.generation.drawing import as_pixels, side_by_side
-from dentalzoo.overlays.scores import BACKGROUND, VISIBLE, grown
-from dentalzoo.segmentation import drawing
+from dentalzoo.tasks import detection
+from dentalzoo.tasks.generation.drawing import as_pixels, side_by_side
+from dentalzoo.tasks.segmentation import drawing
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE, grown
 
 UNSEEN = 900_000  # the first seed of what is drawn below; no bundle was trained on these
 

@@ -40,7 +40,7 @@ import numpy as np
 import dentalzoo as dz
 from dentalzoo.data import morphable
 from dentalzoo.data.meshes import check_meshes, find_meshes
-from dentalzoo.data.phantoms import write_jaw_dataset
+from dentalzoo.data.synthetic import write_jaw_dataset
 from dentalzoo.data.views import load_views
 
 quick = "DENTALZOO_QUICK" in os.environ

@@ -42,8 +42,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
 from dentalzoo.data.boxes import check_boxes, find_boxes
-from dentalzoo.data.images import read_image
-from dentalzoo.data.phantoms import write_panoramic_dataset
+from dentalzoo.data.io.images import read_image
+from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows panoramic_detection.")

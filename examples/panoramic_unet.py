@@ -38,9 +38,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
-from dentalzoo.data.images import read_image
+from dentalzoo.data.io.images import read_image
 from dentalzoo.data.masks import check_folder, find_masks
-from dentalzoo.data.phantoms import write_panoramic_dataset
+from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows panoramic_unet.")

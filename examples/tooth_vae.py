@@ -38,8 +38,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
-from dentalzoo.data.phantoms import write_tooth_photos
-from dentalzoo.data.pictures import check_pictures, find_pictures, load_picture
+from dentalzoo.data.images import check_pictures, find_pictures, load_picture
+from dentalzoo.data.synthetic import write_tooth_photos
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows tooth_vae.")

@@ -49,7 +49,7 @@ def _two_logical_cpus(request):
 @pytest.fixture(scope="session")
 def mirrored(_two_logical_cpus):
     """The one MirroredStrategy of the process, over two logical CPUs; a second one would fail."""
-    from dentalzoo.distribute import strategy
+    from dentalzoo.training.distribute import strategy
 
     found = strategy("mirrored")
     assert found.num_replicas_in_sync == 2
@@ -59,7 +59,7 @@ def mirrored(_two_logical_cpus):
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
     """A data set of 10 small panoramic phantoms with masks, 7 for training and 3 for validation."""
-    from dentalzoo.data.phantoms import write_panoramic_dataset
+    from dentalzoo.data.synthetic import write_panoramic_dataset
 
     folder = tmp_path_factory.mktemp("phantoms") / "films"
     return write_panoramic_dataset(folder, 10, 0, 128, 256, val_fraction=0.3)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.data.images import read_image, resize
-from dentalzoo.data.phantoms import upper_jaw
+from dentalzoo.data.io.images import read_image, resize
+from dentalzoo.data.synthetic import upper_jaw
 
 SOURCE = Path(__file__).resolve().parents[1] / "examples" / "demo.py"
 VOID = {"meta", "img", "br"}
@@ -274,7 +274,7 @@ def test_an_overlay_is_shown_beside_its_outlined_sources(page):
 
 
 def test_the_photographs_and_surfaces_are_none_of_those_to_train_on(demo, page):
-    from dentalzoo.data.phantoms import tooth_photo
+    from dentalzoo.data.synthetic import tooth_photo
 
     first = tooth_photo(900_000).image
     np.testing.assert_array_equal(read_image(page / "photos" / "0000.png"), first)

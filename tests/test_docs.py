@@ -244,7 +244,7 @@ def test_only_a_card_waits_for_numbers(page):
 
 
 def test_the_dice_of_the_questions():
-    from dentalzoo.segmentation import scores
+    from dentalzoo.tasks.segmentation import scores
 
     found = scores([90, 1, 91], [10, 1, 11], [10, 1, 11], 0)["dice"]
     text = (ROOT / "docs" / "faq.md").read_text()

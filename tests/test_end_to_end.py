@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 import dentalzoo as dz
-from dentalzoo import checkpoint
 from dentalzoo.cli import main
-from dentalzoo.data.images import read_image
-from dentalzoo.segmentation import prediction
+from dentalzoo.data.io.images import read_image
+from dentalzoo.tasks.segmentation import prediction
+from dentalzoo.training import checkpoint
 from tests.hostile import make_hostile
 
 VAL = ("plain_4.png", "plain_5.png", "bitmap.bmp")

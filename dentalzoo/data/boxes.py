@@ -14,19 +14,26 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dentalzoo.data import layouts, masks
-from dentalzoo.data.box_files import Box as Box
-from dentalzoo.data.box_files import BoxSample as BoxSample
-from dentalzoo.data.box_files import Classes, Found, read_labels, upright_boxes
+from dentalzoo.atomic import stamp
+from dentalzoo.data import masks
 from dentalzoo.data.duplicates import fingerprint, report_duplicates
-from dentalzoo.data.images import read_image
-from dentalzoo.data.layouts import SPLITS, Skip, Tree
-from dentalzoo.data.picture_files import PictureFile, describe, find_files, of_split, split_files
-from dentalzoo.data.records import read_records
-from dentalzoo.data.voc import read_voc
-from dentalzoo.data.vott import read_vott
+from dentalzoo.data.formats import tree as layouts
+from dentalzoo.data.formats.annotations import Box as Box
+from dentalzoo.data.formats.annotations import BoxSample as BoxSample
+from dentalzoo.data.formats.annotations import Classes, Found, read_labels, upright_boxes
+from dentalzoo.data.formats.image_files import (
+    PictureFile,
+    describe,
+    find_files,
+    of_split,
+    split_files,
+)
+from dentalzoo.data.formats.tfrecord import read_records
+from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
+from dentalzoo.data.formats.voc import read_voc
+from dentalzoo.data.formats.vott import read_vott
+from dentalzoo.data.io.images import read_image
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.files import stamp
 
 _log = logging.getLogger("dentalzoo")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dentalzoo.data.coco import Boxes
-from dentalzoo.data.decode import upright
+from dentalzoo.data.formats.coco import Boxes
+from dentalzoo.data.io.decode import upright
 from dentalzoo.errors import BadFile
 
 Box = tuple[int, int, int, int]

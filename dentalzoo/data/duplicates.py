@@ -10,8 +10,8 @@ from itertools import combinations
 import cv2
 import numpy as np
 
-from dentalzoo.data.images import read_image
-from dentalzoo.data.layouts import SPLITS
+from dentalzoo.data.formats.tree import SPLITS
+from dentalzoo.data.io.images import read_image
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")

@@ -1,251 +1,353 @@
-"""Pictures and label masks from disk, under one rule for bit depth, colour and orientation.
+"""Pictures with or without masks, whole or cut to single teeth and defects: finds and loads them.
 
-The content decides, never the suffix: PNG, JPEG, TIFF, BMP, GIF, WebP and DICOM are told apart by
-their first bytes. docs/data_formats.md has the rules as a table; in short, for pictures:
-
-- more than 8 bits: the smallest of 8, 12 and 16 bits that holds the brightest pixel is the depth,
-  and its top becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
-- floats lie in [0, 1] and become times 255, or lie in [0, 255];
-- a palette becomes its colours, CMYK becomes RGB, alpha is dropped;
-- EXIF and TIFF orientations are applied;
-- pages and frames that differ are refused, and so are more than `MAX_PIXELS` pixels, from the
-  header, before memory is taken.
-
-Masks keep the numbers they store; a palette keeps its indices.
+docs/data_formats.md has the layouts and rules. Pictures of one group (copies, views of one
+defect, crops of one photograph) never lie in two splits.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from dentalzoo.data.decode import Stored, decode, is_dicom
-from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.files import write_atomically
-
-MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a panoramic film
-
-IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
+from dentalzoo.atomic import stamp
+from dentalzoo.data import masks
+from dentalzoo.data.crops import (
+    Box,
+    Region,
+    blob_regions,
+    class_names_above,
+    coco_regions,
+    drawn_regions,
+    square,
+    yolo_regions,
 )
+from dentalzoo.data.duplicates import fingerprint, report_duplicates
+from dentalzoo.data.formats import tree as layouts
+from dentalzoo.data.formats.image_files import (
+    PictureFile,
+    describe,
+    find_files,
+    of_split,
+    split_files,
+)
+from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
+from dentalzoo.data.io.decode import orientation
+from dentalzoo.data.io.images import read_image, resize
+from dentalzoo.errors import BadFile, DentalzooError
+
+CROPS = (None, "boundaries", "boxes", "masks")
+_UNDERSTOOD = {
+    None: "a folder of pictures, images/ (with masks/ beside it), or train/ and val/ folders",
+    "boundaries": "images/ beside a folder *boundary/ of the same names with white lines on black",
+    "boxes": "images/ beside labels/*.txt (YOLO), or *annotations.coco.json with the pictures",
+    "masks": "images/ beside masks/",
+}
 
 
-def read_image(
-    path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Reads a picture, upright.
+@dataclass(frozen=True)
+class Picture:
+    """A picture, or a window of one.
+
+    Attributes:
+        name: unique in its data set.
+        window: top, left, bottom, right in pixels of the upright picture; None for all of it.
+        group: what it must not be parted from: pictures of one group lie in one split.
+        label: what it shows, where the data tell: a folder's, a class's or a defect's name.
+        split: "train", "val" or "test".
+    """
+
+    name: str
+    image: Path
+    window: Box | None = None
+    mask: Path | None = None
+    group: str = ""
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class PictureDataset:
+    """What was found. `skipped` lists (file, row or line, reason) of all that takes no part."""
+
+    samples: list[Picture]
+    skipped: list[tuple[str, str]] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def fingerprint(self) -> tuple:
+        """What decoded pictures depend on: names, windows, and size and time of every file."""
+        return tuple(
+            (s.name, s.window, *(stamp(path) for path in (s.image, s.mask) if path))
+            for s in self.samples
+        )
+
+
+def find_pictures(
+    data_dir: str | Path,
+    split: str | None = None,
+    *,
+    crops: str | None = None,
+    margin: float = 1.3,
+    window: int | None = None,
+    holdout: float = 0.1,
+    least: int = 1,
+    one_per_picture: bool = False,
+    with_masks: bool = True,
+) -> PictureDataset:
+    """Finds pictures in the layouts of docs/data_formats.md; only with `crops` are they opened.
 
     Args:
-        channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
-        max_pixels: a larger picture is refused before it is decoded.
-
-    Returns:
-        (H, W, 1) or (H, W, 3) uint8.
-
-    Raises:
-        BadFile: the file is missing, damaged, too large, or no single picture.
-    """
-    if channels not in (None, 1, 3):
-        raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
-    path = path if isinstance(path, Path) else Path(path)  # there are paths into other files
-    if is_dicom(path):
-        from dentalzoo.data.dicom import read_dicom
-
-        image = read_dicom(path, max_pixels)
-    else:
-        image = _colours(path, decode(path, max_pixels))
-    if channels == 1 and image.shape[2] == 3:
-        image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-    elif channels == 3 and image.shape[2] == 1:
-        image = np.repeat(image, 3, axis=2)
-    return np.ascontiguousarray(image)
-
-
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a label mask, upright, with the numbers it stores; a palette keeps its indices.
-
-    A palette of greys alone that does not brighten from black with its index, or that stays
-    below grey 64, is the work of a PNG optimiser: its greys are the numbers.
-
-    Returns:
-        (H, W) of an integer dtype.
+        split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
+        crops: None for whole pictures, with their masks where there are any; else a square window
+            around each region that lines enclose ("boundaries"), each box ("boxes", YOLO or COCO)
+            or each connected blob of the mask ("masks").
+        margin: the side of a window in longer sides of the box.
+        window: the side of every window in pixels instead.
+        holdout: where neither folders nor `split.csv` tell a split, this part of the groups, by
+            the hash of their names, is "val" and the rest "train".
+        least: how many pictures of the split are needed.
+        one_per_picture: of each picture the largest region alone.
+        with_masks: False leaves masks out of the samples.
 
     Raises:
-        BadFile: as `read_image`; and for coloured masks, and masks kept in the alpha channel.
+        DentalzooError: nothing usable is there, or fewer than `least`; the message lists what is
+            understood and seen.
+        MissingSplit: there are pictures, but none of the split.
+        BadFile: a table (`split.csv`, `index.csv`, names of classes, COCO) is broken.
     """
-    path = Path(path)
-    if is_dicom(path):
-        raise BadFile(path, "a mask is a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
-    labels = _labels(path, decode(path, max_pixels))
-    return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
-
-
-def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Lists pictures: files as given, folders one level deep in natural order (x2 before x10).
-
-    In a folder a picture is what has a suffix of `IMAGE_SUFFIXES` and is not hidden, whatever it
-    turns out to be when read, and DICOM files without a suffix.
-
-    Raises:
-        DentalzooError: a folder holds no picture.
-    """
-    found = []
-    for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        pictures = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
-        if not pictures:
-            suffixes = sorted({entry.suffix or "no suffix" for entry in entries})[:8]
-            raise DentalzooError(
-                f"{path}: no picture in this folder; expected files ending in "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}. "
-                f"Received: {len(entries)} entries ({', '.join(suffixes) or 'none'})"
-            )
-        found += sorted(pictures, key=natural_key)
-    return found
-
-
-def natural_key(path: str | Path) -> tuple[list, str]:
-    """A sort key that orders x2 before x10 and is total: equal keys mean equal paths."""
-    parts = re.split(r"(\d+)", str(path))
-    return [int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)], str(path)
-
-
-def write_png(
-    path: str | Path, array: np.ndarray, palette: Sequence[Sequence[int]] | None = None
-) -> None:
-    """Writes a PNG so that `path` holds either the old file or the whole new one.
-
-    Args:
-        array: (H, W), (H, W, 1) or (H, W, 3) uint8.
-        palette: up to 256 (r, g, b), the colour of each value of a one-channel `array`.
-
-    Raises:
-        DentalzooError: the folder cannot be written, or the disk is full.
-    """
-    array = np.asarray(array)
-    flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
-    if array.dtype != np.uint8 or flat.shape[2:] not in ((), (3,)) or (palette and flat.ndim == 3):
+    _check_options(crops, margin, window, holdout, least)
+    wanted = split and layouts.split_word(split)
+    if split is not None and not wanted:
+        raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
+    tree = layouts.scan(Path(data_dir))
+    files, skips = find_files(tree, crops)
+    skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
+    if not files:
+        first = f"; the first skipped: {skips[0].name}: {skips[0].reason}" if skips else ""
         raise DentalzooError(
-            "a PNG is written from uint8 (H, W), (H, W, 1) or, without a palette, (H, W, 3). "
-            f"Received: {array.dtype} {array.shape}"
+            f"{data_dir}: no usable picture; expected {_UNDERSTOOD[crops]}. "
+            f"Received: {tree.seen()}{first}"
         )
-    image = Image.fromarray(flat)
-    if palette:
-        image.putpalette(bytes(np.asarray(palette, np.uint8).ravel()))
-    write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
+    files, skips = split_files(tree, describe(tree, files), skips, holdout)
+    if wanted:
+        files, skips = of_split(tree, files, skips, wanted, holdout)
+    if crops is None:
+        samples = [
+            Picture(f.name, f.image, None, f.partner, f.group, f.label, f.split) for f in files
+        ]
+    else:
+        samples, more = _cut(tree, files, crops, margin, window, one_per_picture)
+        skips = skips + more
+    if not with_masks:
+        samples = [replace(sample, mask=None) for sample in samples]
+    skipped = [(skip.name, skip.reason) for skip in skips]
+    masks.report_skipped(skipped)
+    if len(samples) < least:
+        what = f" of the split {wanted!r}" if wanted else ""
+        first = f"; the first skipped: {': '.join(skipped[0])}" if skipped else ""
+        raise DentalzooError(
+            f"{data_dir}: expected {least} or more usable pictures{what}. "
+            f"Received: {len(samples)} ({len(skipped)} skipped{first})"
+        )
+    return PictureDataset(samples, skipped)
 
 
-def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
-    """Resizes (H, W, C) uint8 to `size` (height, width) with Pillow's Lanczos filter.
+def load_picture(sample: Picture, size: tuple[int, int], channels: int) -> dict:
+    """Loads a sample at a network's size.
+
+    A pixel of the mask is 1 where the mask covers half of it or more; a blob too thin or small
+    for that keeps the pixel it covers most.
 
     Args:
-        nearest: take the nearest pixel instead, which class ids need.
+        size: (height, width).
+        channels: 1 or 3.
+
+    Returns:
+        "image": (H, W, C) uint8; with `sample.mask`, "mask": (H, W, 1) uint8 of 0 and 1.
+
+    Raises:
+        BadFile: a file is unreadable, the mask has another size than its picture or is none, or
+            the window lies outside.
     """
-    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
-    method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    return np.asarray(picture.resize(size[::-1], method)).reshape(*size, image.shape[-1])
+    arrays = _native(sample, channels)
+    loaded = {"image": resize(arrays["image"], size)}
+    if "mask" in arrays:
+        loaded["mask"] = _shrink_mask(arrays["mask"][..., 0], size)[..., None]
+    return loaded
 
 
-def _colours(path: Path, stored: Stored) -> np.ndarray:
-    samples, mode = stored.samples, stored.mode
-    if mode == "P":
-        used = stored.palette[np.unique(samples)]
-        image = stored.palette[samples]
-        return image[..., :1] if (used == used[:, :1]).all() else image
-    if mode == "1":
-        samples = samples.astype(np.uint8) * 255
-    if mode in ("LA", "La"):
-        samples = samples[..., :1]
-    if samples.dtype != np.uint8:
-        samples = _scale_to_uint8(path, samples, stored.white_is_zero)
-    return samples[..., None] if samples.ndim == 2 else samples[..., :3]
+def check_pictures(data_dir: str | Path, split: str | None = None, **options) -> dict:
+    """Reads every sample once and says what is wrong.
 
+    Args:
+        options: of `find_pictures`.
 
-def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.ndarray:
-    if not np.isfinite(samples).all():
-        raise BadFile(path, "every pixel must be a number. Received: NaN or infinite pixels")
-    low, high = samples.min(), samples.max()
-    if samples.dtype.kind == "f":
-        if low < 0 or high > 255:
-            raise BadFile(
-                path,
-                "floating-point pixels lie in [0, 1] or [0, 255]; rescale them. "
-                f"Received: values from {low:g} to {high:g}",
-            )
-        return np.rint(samples * (255 if high <= 1 else 1)).astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise BadFile(
-            path,
-            "integer pixels lie in 0..65535; save the picture with 8 or 16 bits without sign. "
-            f"Received: values from {low} to {high}",
+    Returns:
+        "data", "usable" (number of pictures), the number of each split, "groups" (their number)
+        and "labels" (number of pictures of each); "skipped" [name, reason], "duplicates" [name,
+        name, kind and splits] between splits, all empty where nothing is wrong, and
+        "duplicates_within" [name, name, kind and split] of different groups, or of the same
+        pixels. All of it fits into JSON.
+
+    Raises:
+        DentalzooError: as `find_pictures`; or no picture can be read.
+    """
+    found = find_pictures(data_dir, split, **options)
+    prints, bad, good = defaultdict(dict), [], []
+    for sample in tqdm(found.samples, "reading", leave=False, disable=None):
+        try:
+            prints[sample.split][sample.name] = fingerprint(_native(sample, None)["image"])
+        except BadFile as error:
+            part = "" if error.path == sample.image else f"{error.path.name}: "
+            bad.append((sample.name, part + error.reason))
+            continue
+        good.append(sample)
+    masks.report_skipped(bad)
+    if not good:
+        raise DentalzooError(
+            f"{data_dir}: none of {len(found)} pictures can be used. Received: {bad[0][1]}"
         )
-    top = next((1 << bits) - 1 for bits in (8, 12, 16) if high < 1 << bits)
-    scaled = ((samples.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
-    return 255 - scaled if white_is_zero else scaled
+    group = {sample.name: sample.group for sample in good}
+    across, within = report_duplicates(prints, group)
+    labels = Counter(sample.label for sample in good if sample.label)
+    return {
+        "data": str(data_dir),
+        "usable": len(good),
+        **{name: len(prints[name]) for name in SPLITS if prints[name]},
+        "groups": len(set(group.values())),
+        "labels": dict(sorted(labels.items())),
+        "skipped": [list(pair) for pair in (*found.skipped, *bad)],
+        "duplicates": across,
+        "duplicates_within": within,
+    }
 
 
-def _labels(path: Path, stored: Stored) -> np.ndarray:
-    samples, mode = stored.samples, stored.mode
-    if mode == "P":
-        used = np.unique(samples)
-        colours = stored.palette[used]
-        greys = colours[:, 0].astype(int)
-        if (colours != colours[:, :1]).any():
-            return samples
-        brightens = (np.diff(greys) > 0).all() and (used[0] == 0) == (greys[0] == 0)
-        if brightens and greys[-1] >= 64:
-            return samples
-        return stored.palette[samples][..., 0]
-    if mode == "1":
-        return samples.astype(np.uint8)
-    if mode in ("LA", "RGBA"):
-        alpha, colour = samples[..., -1], samples[..., :-1]
-        if (alpha != alpha.flat[0]).any() and (colour == colour[:1, :1]).all():
-            raise BadFile(
-                path,
-                "the labels are in the alpha channel; save that channel as a grey PNG. "
-                "Received: one flat colour with varying alpha",
+def _check_options(crops, margin, window, holdout, least) -> None:
+    if crops not in CROPS:
+        raise DentalzooError(f"crops is one of {CROPS}. Received: {crops!r}")
+    if not 1 <= margin <= 100:
+        raise DentalzooError(f"margin is a number from 1 to 100. Received: {margin!r}")
+    if window is not None and (window != int(window) or window < 1):
+        raise DentalzooError(f"window is a whole number of pixels. Received: {window!r}")
+    if not 0 <= holdout < 1:
+        raise DentalzooError(f"holdout is at least 0 and less than 1. Received: {holdout!r}")
+    if least < 1:
+        raise DentalzooError(f"least is 1 or more. Received: {least!r}")
+
+
+# ---- windows -------------------------------------------------------------------------------------
+
+
+def _cut(
+    tree: Tree, files: list[PictureFile], crops, margin, window, one_per_picture
+) -> tuple[list[Picture], list[Skip]]:
+    """One sample per region of each picture, and what cannot be used."""
+    names, samples, skips = {}, [], []
+    for file in tqdm(files, "cutting", leave=False, disable=None):
+        listed = tree.name(file.partner) + (f": {file.image.name}" if file.boxes else "")
+        folder = file.partner.parent
+        if crops == "boxes" and not file.boxes and folder not in names:
+            names[folder] = class_names_above(folder, tree.root)
+        try:
+            if crops == "boxes":
+                (height, width), regions, bad = _boxes(file, names.get(folder))
+                skips += [Skip(f"{listed}, {at}", reason, file.split) for at, reason in bad]
+            else:
+                loaded = masks.load(masks.MaskSample(file.name, file.image, file.partner))
+                drawn = loaded["mask"][..., 0]
+                height, width = drawn.shape
+                regions = drawn_regions(drawn) if crops == "boundaries" else blob_regions(drawn)
+        except BadFile as error:
+            part = "" if error.path == file.image else f"{error.path.name}: "
+            skips.append(Skip(tree.name(file.image), part + error.reason, file.split))
+            continue
+        if not regions:
+            what = {"boundaries": "closed line", "boxes": "usable box", "masks": "blob"}[crops]
+            skips.append(Skip(listed, f"no {what} in it", file.split))
+        if one_per_picture:
+            regions = sorted(regions, key=lambda region: -region.area)[:1]
+        digits = max(2, len(str(len(regions))))
+        samples += [
+            Picture(
+                f"{file.name}_{index:0{digits}d}",
+                file.image,
+                square(region, height, width, margin, window),
+                file.partner if crops == "masks" else None,
+                file.group,
+                region.label or file.label,
+                file.split,
             )
-        samples = colour
-    if samples.ndim == 3:
-        if (samples != samples[..., :1]).any():
-            raise BadFile(
-                path,
-                "a mask holds one number per pixel; map each colour to its class id and save a "
-                "grey or palette PNG. Received: a coloured mask",
+            for index, region in enumerate(regions, start=1)
+        ]
+    return samples, skips
+
+
+def _boxes(
+    file: PictureFile, names: list[str] | None
+) -> tuple[tuple[int, int], list[Region], list[tuple[str, str]]]:
+    """Size of the upright picture, regions, and (where, reason) of boxes that cannot be used."""
+    size = read_image(file.image).shape[:2]
+    turn = orientation(file.image)
+    if file.boxes is None:
+        if turn > 1:
+            masks.notice_once(
+                "boxes of turned pictures are taken as drawn upright", file.image.parent
             )
-        samples = samples[..., 0]
-    if samples.dtype.kind == "f":
-        return _labels_from_floats(path, samples)
-    if samples.dtype.kind == "i" and samples.min() < 0:
-        raise BadFile(path, f"class ids start at 0. Received: the value {samples.min()}")
-    if stored.grey_bits < 8:
-        top = (1 << stored.grey_bits) - 1
-        if np.isin(samples, (0, 255)).all():
-            return samples
-        return samples // (255 // top)
-    return samples
+        return size, *yolo_regions(file.partner, names, *size)
+    drawn = (file.boxes.height or size[0], file.boxes.width or size[1])
+    turn = masks.turn_to_fit(file.partner, file.image, drawn, size, turn)
+    return size, *coco_regions(file.boxes, drawn, turn)
 
 
-def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
-    if not np.isfinite(samples).all():
-        raise BadFile(path, "every label must be a number. Received: NaN or infinite values")
-    low, high = samples.min(), samples.max()
-    if low >= 0 and high <= 65535 and (samples == np.rint(samples)).all():
-        return samples.astype(np.uint16)
-    if low >= 0 and high <= 1:
-        return np.rint(samples * 255).astype(np.uint8)
-    raise BadFile(
-        path,
-        "a floating-point mask holds whole numbers, or values in [0, 1]. "
-        f"Received: values from {low:g} to {high:g}",
-    )
+# ---- pixels --------------------------------------------------------------------------------------
 
 
-def _bare_dicom(path: Path) -> bool:
-    return not path.suffix and is_dicom(path)
+def _native(sample: Picture, channels: int | None) -> dict[str, np.ndarray]:
+    """The window of a sample at its own resolution: "image" and, where it has one, "mask"."""
+    stamps = tuple(stamp(path) for path in (sample.image, sample.mask) if path)
+    arrays = _source(sample.image, sample.mask, channels, stamps)
+    if sample.window is None:
+        return arrays
+    top, left, bottom, right = sample.window
+    height, width = arrays["image"].shape[:2]
+    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+        raise BadFile(
+            sample.image,
+            f"the window {sample.window} lies outside; was the picture changed? "
+            f"Received: {width} x {height} (width x height)",
+        )
+    return {key: np.ascontiguousarray(a[top:bottom, left:right]) for key, a in arrays.items()}
+
+
+@lru_cache(maxsize=2)  # the crops of a picture follow each other, and two threads read ahead
+def _source(image: Path, mask: Path | None, channels: int | None, stamps) -> dict[str, np.ndarray]:
+    if mask is None:
+        return {"image": read_image(image, channels)}
+    loaded = masks.load(masks.MaskSample(image.stem, image, mask), channels=channels)
+    return {"image": loaded["image"], "mask": loaded["mask"]}
+
+
+def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) of 0 and 1 -> `size`: covered by half or more; of every blob at least one pixel."""
+    picture = Image.fromarray(mask.astype(np.float32))
+    cover = np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
+    small = (cover >= 0.5).astype(np.uint8)
+    (height, width), (tall, wide) = mask.shape, size
+    row_of = (2 * np.arange(height) + 1) * tall // (2 * height)
+    column_of = (2 * np.arange(width) + 1) * wide // (2 * width)
+    count, blobs, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    kept = np.bincount(blobs[small[row_of][:, column_of] > 0], minlength=count)
+    for lost in np.flatnonzero(kept[1:] == 0) + 1:
+        left, top, columns, rows, _ = stats[lost]
+        blob = blobs[top : top + rows, left : left + columns] == lost
+        y, x = np.nonzero(blob)
+        covered = np.bincount(row_of[top + y] * wide + column_of[left + x])
+        small.flat[covered.argmax()] = 1
+    return small

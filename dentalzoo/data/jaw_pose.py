@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dentalzoo.data.mesh_files import Mesh
+from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.meshes import normals
 

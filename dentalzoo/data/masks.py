@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dentalzoo.data import layouts
-from dentalzoo.data.coco import Regions, rasterise, read_coco
-from dentalzoo.data.decode import orientation, upright
-from dentalzoo.data.images import read_image, read_mask
-from dentalzoo.data.layouts import SPLITS, UNDERSTOOD, Skip
+from dentalzoo.data.formats import tree as layouts
+from dentalzoo.data.formats.coco import Regions, rasterise, read_coco
+from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip
+from dentalzoo.data.io.decode import orientation, upright
+from dentalzoo.data.io.images import read_image, read_mask
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")

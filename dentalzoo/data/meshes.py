@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dentalzoo.data import layouts, masks
+from dentalzoo.atomic import stamp
+from dentalzoo.data import masks
+from dentalzoo.data.formats import tree as layouts
+from dentalzoo.data.formats.image_files import PictureFile, describe, of_split, split_files
+from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
+from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
-from dentalzoo.data.layouts import SPLITS, Skip, Tree
-from dentalzoo.data.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
-from dentalzoo.data.picture_files import PictureFile, describe, of_split, split_files
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.files import stamp
 from dentalzoo.ops.meshes import sample_surface
 
 _log = logging.getLogger("dentalzoo")

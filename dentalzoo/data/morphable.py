@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dentalzoo.atomic import write_atomically
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import find_meshes, load_mesh
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.files import write_atomically
 
 _log = logging.getLogger("dentalzoo")
 

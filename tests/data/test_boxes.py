@@ -9,10 +9,10 @@ import pytest
 from dentalzoo import cli
 from dentalzoo.data import masks
 from dentalzoo.data.boxes import BoxSample, check_boxes, find_boxes, load_boxes
-from dentalzoo.data.phantoms import FINDINGS, panoramic, write_panoramic_dataset
+from dentalzoo.data.synthetic import FINDINGS, panoramic, write_panoramic_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
-from tests.data.test_pictures import by_split, exif, put, text
-from tests.data.test_voc import HEIGHT, WIDTH, annotation, pixels, thing
+from tests.data.formats.test_voc import HEIGHT, WIDTH, annotation, pixels, thing
+from tests.data.test_images import by_split, exif, put, text
 
 LINE = "0 0.25 0.5 0.5 0.5"  # left 0, top 0.25, right 0.5, bottom 0.75
 

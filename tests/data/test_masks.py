@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data import masks
-from dentalzoo.data.coco import _decompress
 from dentalzoo.data.duplicates import find_duplicates, fingerprint, fingerprints
-from dentalzoo.data.images import write_png
+from dentalzoo.data.formats.coco import _decompress
+from dentalzoo.data.io.images import write_png
 from dentalzoo.data.masks import check, check_folder, find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile

@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 
 from dentalzoo.cli import main
+from dentalzoo.data.io.mesh_files import (
+    Mesh,
+    read_labels,
+    read_mesh,
+    write_obj,
+    write_ply,
+    write_stl,
+)
 from dentalzoo.data.jaw_pose import Pose, find_pose
-from dentalzoo.data.mesh_files import Mesh, read_labels, read_mesh, write_obj, write_ply, write_stl
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh, sample_points
-from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
+from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 trimesh = pytest.importorskip("trimesh")

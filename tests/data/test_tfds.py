@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dentalzoo.data.phantoms import write_jaw_dataset
-from tests.data.test_pictures import put, text
+from dentalzoo.data.synthetic import write_jaw_dataset
+from tests.data.test_images import put, text
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

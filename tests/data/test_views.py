@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentalzoo.data import pipeline, views
+from dentalzoo.data import views
+from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import Pose, find_pose
-from dentalzoo.data.mesh_files import Mesh
 from dentalzoo.data.meshes import find_meshes, load_mesh
-from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
-from dentalzoo.data.pipeline import batches
+from dentalzoo.data.pipeline import batches as pipeline
+from dentalzoo.data.pipeline.batches import batches
+from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.data.views import cache_views, cameras, check_views, load_views, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 
@@ -207,7 +208,7 @@ def test_what_open3d_lacks_is_told_in_one_line(jaw, monkeypatch, error, advice):
 def test_meshes_are_read_without_open3d_and_without_a_display():
     code = (
         "import sys; sys.modules['open3d'] = None\n"
-        "import dentalzoo.data.views, dentalzoo.data.meshes, dentalzoo.data.phantoms\n"
+        "import dentalzoo.data.views, dentalzoo.data.meshes, dentalzoo.data.synthetic\n"
         "print([name for name in ('tensorflow', 'trimesh', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run(

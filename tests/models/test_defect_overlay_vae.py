@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.data.phantoms import defect, write_defect_dataset
+from dentalzoo.data.synthetic import defect, write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
 from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite, separation
-from dentalzoo.overlays.latents import scan_plane
+from dentalzoo.tasks.superimposition.latents import scan_plane
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 NAME = "defect_overlay_vae"

@@ -7,8 +7,8 @@ import pytest
 import dentalzoo as dz
 from dentalzoo.cli import main
 from dentalzoo.data import morphable
-from dentalzoo.data.mesh_files import write_obj
-from dentalzoo.data.phantoms import upper_jaw, write_jaw_dataset
+from dentalzoo.data.io.mesh_files import write_obj
+from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.models import jaw_reconstruction
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 

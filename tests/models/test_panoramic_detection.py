@@ -13,11 +13,11 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo.data.boxes import find_boxes
-from dentalzoo.data.images import read_image, resize, write_png
-from dentalzoo.data.phantoms import panoramic, write_panoramic_dataset
-from dentalzoo.detection import evaluate
+from dentalzoo.data.io.images import read_image, resize, write_png
+from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
+from dentalzoo.tasks.detection import evaluate
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 NAME = "panoramic_detection"
@@ -315,7 +315,7 @@ def test_detect_keeps_the_likeliest_of_raw(bundle):
 def test_signatures_are_the_keras_model(model, bundle):
     import tensorflow as tf
 
-    from dentalzoo.data.graph import to_network
+    from dentalzoo.data.io.graph import to_network
 
     picture = film(1, (200, 300))
     image = to_network(tf.constant(picture[None]), TINY.input_size, 3)

@@ -10,8 +10,8 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import registry
-from dentalzoo.data.images import resize, write_png
-from dentalzoo.data.phantoms import panoramic
+from dentalzoo.data.io.images import resize, write_png
+from dentalzoo.data.synthetic import panoramic
 from dentalzoo.models import panoramic_unet as paper
 from tests.zoo_case import ZooCase, serve_alone
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.data.phantoms import tooth_photo, write_tooth_photos
+from dentalzoo.data.synthetic import tooth_photo, write_tooth_photos
 from dentalzoo.models import tooth_vae
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 

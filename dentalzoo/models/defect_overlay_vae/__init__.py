@@ -39,6 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.bundle.hub import Weights
 from dentalzoo.config import (
     check_choices,
     check_filters,
@@ -47,11 +48,10 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.augment import Augment, albumentations
-from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
-from dentalzoo.data.pipeline import Cache, balanced_order, batches, epoch_order
+from dentalzoo.data.images import CROPS, find_pictures, load_picture
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations
+from dentalzoo.data.pipeline.batches import Cache, balanced_order, batches, epoch_order
 from dentalzoo.errors import DentalzooError
-from dentalzoo.hub import Weights
 
 log = logging.getLogger("dentalzoo")
 
@@ -210,7 +210,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of the order and the augmentation.
         cache: folder for the resized pictures; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
+        devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}, inverted where the config
@@ -281,12 +281,12 @@ def build_model(config: Config):
     """Builds the autoencoder.
 
     Returns:
-        A `dentalzoo.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
+        A `dentalzoo.nn.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
         z_log_var, z.
     """
-    from dentalzoo.models.defect_overlay_vae.networks import map_decoder, map_encoder
+    from dentalzoo.models.defect_overlay_vae.network import map_decoder, map_encoder
     from dentalzoo.models.defect_overlay_vae.overlays import OverlayVAE
-    from dentalzoo.vae import conv_decoder, conv_encoder
+    from dentalzoo.nn.vae import conv_decoder, conv_encoder
 
     if config.network == "map":
         encoder, decoder = map_encoder(config), map_decoder(config)
@@ -389,9 +389,9 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.graph import picture_spec
+    from dentalzoo.data.io.graph import picture_spec
     from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite
-    from dentalzoo.vae import latent_signatures
+    from dentalzoo.nn.vae import latent_signatures
 
     functions = latent_signatures(model, config, config.invert)
 
@@ -427,8 +427,8 @@ PRETRAINED = {
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two phantoms as `make_dataset` would deliver them."""
-    from dentalzoo.data.images import resize
-    from dentalzoo.data.phantoms import defect
+    from dentalzoo.data.io.images import resize
+    from dentalzoo.data.synthetic import defect
 
     drawn = [defect(seed, kind).image[..., None] for seed, kind in enumerate(("crack", "pore"))]
     drawn = [np.repeat(resize(image, config.input_size), config.channels, -1) for image in drawn]

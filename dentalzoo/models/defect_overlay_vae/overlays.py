@@ -3,7 +3,7 @@
 import numpy as np
 from keras import metrics, ops, saving
 
-from dentalzoo.vae import VAE
+from dentalzoo.nn.vae import VAE
 
 _TAPS = 11  # pixels of a row or column whose median is the background, every third of 64
 _FAINT, _POWER = (
@@ -98,7 +98,7 @@ class OverlayVAE(VAE):
     """A variational autoencoder that can learn that sums of its latent vectors are overlays.
 
     Args:
-        encoder, decoder, options: of `dentalzoo.vae.VAE`.
+        encoder, decoder, options: of `dentalzoo.nn.vae.VAE`.
         averaged: see `combine`.
         polarity: see `composite`.
         mixture: factor on the squared error, in units of `sigma`, of what the sum of the latent

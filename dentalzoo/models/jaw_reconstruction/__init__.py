@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.bundle.hub import Weights
 from dentalzoo.config import (
     check_choices,
     check_filters,
@@ -44,10 +45,9 @@ from dentalzoo.config import (
 )
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import find_meshes
-from dentalzoo.data.pipeline import batches
+from dentalzoo.data.pipeline.batches import batches
 from dentalzoo.data.views import VIEWS, cache_views
 from dentalzoo.errors import DentalzooError
-from dentalzoo.hub import Weights
 from dentalzoo.models.jaw_reconstruction.serving import signatures as signatures
 
 ABOUT = {
@@ -221,7 +221,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of the order, of the points and of what is hidden.
         cache: folder for what was drawn, 0.8 MB a jaw; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
+        devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"views": float32 (B, 10, S, S, C) in [0, 1], hidden ones black,
@@ -392,10 +392,10 @@ PRETRAINED = {
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two drawn jaws as `make_dataset` would deliver them."""
+    from dentalzoo.data.io.mesh_files import Mesh
     from dentalzoo.data.jaw_pose import find_pose
-    from dentalzoo.data.mesh_files import Mesh
     from dentalzoo.data.meshes import sample_points
-    from dentalzoo.data.phantoms import upper_jaw
+    from dentalzoo.data.synthetic import upper_jaw
     from dentalzoo.data.views import render_views
 
     views, points = [], []

@@ -22,7 +22,7 @@ def signatures(model, config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.graph import to_network
+    from dentalzoo.data.io.graph import to_network
 
     def views_spec(count):
         return tf.TensorSpec((None, count, None, None, None), tf.uint8, "views")

@@ -38,6 +38,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dentalzoo.bundle.hub import Weights
 from dentalzoo.config import (
     check_choices,
     check_numbers,
@@ -46,11 +47,10 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.images import resize
+from dentalzoo.data.io.images import resize
 from dentalzoo.errors import DentalzooError
-from dentalzoo.hub import Weights
-from dentalzoo.models.panoramic_detection.films import AUGMENTATIONS
-from dentalzoo.models.panoramic_detection.films import make_dataset as make_dataset
+from dentalzoo.models.panoramic_detection.dataset import AUGMENTATIONS
+from dentalzoo.models.panoramic_detection.dataset import make_dataset as make_dataset
 from dentalzoo.models.panoramic_detection.serving import signatures as signatures
 
 ABOUT = {
@@ -255,7 +255,7 @@ def build_model(config: Config):
     import keras
 
     from dentalzoo.models.panoramic_detection.detector import Detector
-    from dentalzoo.models.panoramic_detection.networks import NETWORKS, regions
+    from dentalzoo.models.panoramic_detection.network import NETWORKS, regions
     from dentalzoo.models.panoramic_detection.two_stages import FasterRCNN, SecondStage
 
     image = keras.Input((*config.input_size, 3), name="image")
@@ -320,7 +320,7 @@ PRETRAINED = {
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two phantoms as `make_dataset` would deliver them."""
-    from dentalzoo.data.phantoms import panoramic
+    from dentalzoo.data.synthetic import panoramic
 
     height, width = config.input_size
     films = [panoramic(seed, 128, 256) for seed in range(2)]

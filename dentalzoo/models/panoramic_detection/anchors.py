@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dentalzoo.models.panoramic_detection.official import vision
+from dentalzoo.models.panoramic_detection.keras2_bridge import vision
 
 CODER = (10.0, 10.0, 5.0, 5.0)  # the paper's box coder: of y, x, height and width
 SSD_SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # the paper's config: 0.2 to 0.95

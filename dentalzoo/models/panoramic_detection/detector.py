@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from dentalzoo.losses import MeanOverBatch
 from dentalzoo.models.panoramic_detection.anchors import label, labeler, make_anchors
+from dentalzoo.nn.losses import MeanOverBatch
 
 
 class Detector(keras.Model):

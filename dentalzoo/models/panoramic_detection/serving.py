@@ -20,7 +20,7 @@ def signatures(model, config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.graph import files_to_network, picture_spec, to_network
+    from dentalzoo.data.io.graph import files_to_network, picture_spec, to_network
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
 
     anchors, size = tf.constant(make_anchors(config)), config.input_size

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dentalzoo.models.panoramic_detection.anchors import CODER, decode, label, labeler, make_anchors
 from dentalzoo.models.panoramic_detection.detector import Detector, box_losses
-from dentalzoo.models.panoramic_detection.official import Network, vision
+from dentalzoo.models.panoramic_detection.keras2_bridge import Network, vision
 
 _CROP = 7  # sides of a region's features: its fastercnn.config, 14 halved by pooling
 

@@ -39,6 +39,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.bundle.hub import Weights
 from dentalzoo.config import (
     check_choices,
     check_filters,
@@ -47,14 +48,13 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.augment import Augment, albumentations, film_transforms
-from dentalzoo.data.graph import picture_spec, to_network
-from dentalzoo.data.images import resize
+from dentalzoo.data.io.graph import picture_spec, to_network
+from dentalzoo.data.io.images import resize
 from dentalzoo.data.masks import find_masks, load
-from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations, film_transforms
+from dentalzoo.data.pipeline.batches import Cache, batches
 from dentalzoo.errors import DentalzooError
-from dentalzoo.hub import Weights
-from dentalzoo.models.panoramic_unet.networks import DECODERS, SLIM_ENCODERS, build_network
+from dentalzoo.models.panoramic_unet.network import DECODERS, SLIM_ENCODERS, build_network
 
 log = logging.getLogger("dentalzoo")
 
@@ -201,7 +201,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized pictures; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
+        devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32
@@ -303,8 +303,8 @@ def compile_model(model, config: Config, steps: int = 1) -> None:
     """
     import keras
 
-    from dentalzoo import losses
-    from dentalzoo.metrics import segmentation_metrics
+    from dentalzoo.nn import losses
+    from dentalzoo.nn.metrics import segmentation_metrics
 
     rate = config.learning_rate
     if config.schedule == "cosine":
@@ -376,7 +376,7 @@ PRETRAINED = {
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two phantoms as `make_dataset` would deliver them."""
-    from dentalzoo.data.phantoms import panoramic
+    from dentalzoo.data.synthetic import panoramic
 
     films = [panoramic(seed, *config.input_size) for seed in range(2)]
     return {

@@ -35,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.bundle.hub import Weights
 from dentalzoo.config import (
     check_choices,
     check_filters,
@@ -42,9 +43,8 @@ from dentalzoo.config import (
     check_size,
     check_whole_numbers,
 )
-from dentalzoo.data.pictures import CROPS, find_pictures, load_picture
-from dentalzoo.data.pipeline import Cache, batches
-from dentalzoo.hub import Weights
+from dentalzoo.data.images import CROPS, find_pictures, load_picture
+from dentalzoo.data.pipeline.batches import Cache, batches
 
 ABOUT = {
     "paper": "Variational Autoencoder in tooth image generation (known by its title)",
@@ -158,7 +158,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized pictures; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
+        devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}. Bad files are logged and
@@ -213,13 +213,13 @@ def build_model(config: Config):
     """Builds the autoencoder.
 
     Returns:
-        A `dentalzoo.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
+        A `dentalzoo.nn.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
         z_log_var, z.
     """
-    from dentalzoo.vae import VAE, conv_decoder, conv_encoder
+    from dentalzoo.nn.vae import VAE, conv_decoder, conv_encoder
 
     if config.network == "deep":
-        from dentalzoo.models.tooth_vae.networks import deep_decoder, deep_encoder
+        from dentalzoo.models.tooth_vae.network import deep_decoder, deep_encoder
 
         encoder, decoder = deep_encoder(config), deep_decoder(config)
     else:
@@ -285,7 +285,7 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.vae import latent_signatures
+    from dentalzoo.nn.vae import latent_signatures
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64, name) for name in ("seed", "n")])
     def generate(seed, n):
@@ -309,8 +309,8 @@ PRETRAINED = {
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two phantoms as `make_dataset` would deliver them."""
-    from dentalzoo.data.images import resize
-    from dentalzoo.data.phantoms import tooth_photo
+    from dentalzoo.data.io.images import resize
+    from dentalzoo.data.synthetic import tooth_photo
 
     photos = [resize(tooth_photo(seed).image, config.input_size) for seed in range(2)]
     if config.channels == 1:

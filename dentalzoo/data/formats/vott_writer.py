@@ -1,0 +1,206 @@
+"""Writes projects of the annotation tool VoTT, versions 1 and 2, so that data sets and predictions
+open in it."""
+
+import colorsys
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.data.formats.annotations import BoxSample, picture_size
+from dentalzoo.data.formats.vott import TAGGED, VISITED
+from dentalzoo.errors import DentalzooError
+
+_log = logging.getLogger("dentalzoo")
+
+_VERSION = "2.2.0"  # of the tool, the newest release
+_IMAGE = 1  # a kind of asset; 2 is a video
+
+
+def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Sequence[str]) -> Path:
+    """Writes the project of a folder of pictures, for VoTT 1.5 to 1.7.
+
+    The tool finds it as `<folder>.json` beside the folder that it opens.
+
+    Args:
+        path: the file.
+        samples: pictures with their boxes, as found or as predicted; crowds are left out.
+        classes: the tags, in the order of their ids.
+
+    Raises:
+        BadFile: a picture cannot be opened.
+        DentalzooError: two pictures have one name, a class holds a comma, a box has no class of
+            `classes`, or the file cannot be written.
+    """
+    classes = _checked(classes)
+    if any("," in name for name in classes):
+        raise DentalzooError(f"VoTT 1 has no tags with a comma. Received: {classes}")
+    frames, number = {}, 0
+    for sample in samples:
+        name = sample.image.name
+        if name in frames:
+            raise DentalzooError(
+                f"VoTT 1 knows pictures by their names, in one folder. Received: {name!r} twice"
+            )
+        frames[name] = []
+        for box, (height, width), (top, left, bottom, right) in _drawn(sample, classes):
+            corners = {"x1": left, "y1": top, "x2": right, "y2": bottom}
+            region = {
+                **corners,
+                "width": width,
+                "height": height,
+                "box": corners,
+                "points": _points(top, left, bottom, right),
+                "UID": _id(f"{name} {number}")[:8],
+                "id": number,
+                "type": "rect",
+                "tags": [box.label],
+                "name": len(frames[name]) + 1,
+            }
+            frames[name].append(region)
+            number += 1
+    content = {
+        "frames": frames,
+        "framerate": "1",
+        "inputTags": ",".join(classes),
+        "suggestiontype": "track",
+        "scd": False,
+        "visitedFrames": [*frames],
+        "tag_colors": _colours(len(classes)),
+    }
+    write_atomically(path, json.dumps(content, ensure_ascii=False))
+    return Path(path)
+
+
+def write_vott_v2(
+    folder: str | Path, samples: Iterable[BoxSample], classes: Sequence[str], name: str
+) -> Path:
+    """Writes a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` a picture.
+
+    The tool knows a picture by its whole path, so the pictures stay where they are.
+
+    Args:
+        folder: of the project, on the machine that opens it; pictures may lie elsewhere.
+        samples: pictures with their boxes, as found or as predicted; crowds are left out.
+        classes: the tags, in the order of their ids.
+        name: of the project.
+
+    Returns:
+        The file of the project.
+
+    Raises:
+        BadFile: a picture cannot be opened.
+        DentalzooError: there is none, a box has no class of `classes`, or a file cannot be
+            written.
+    """
+    folder, classes = Path(folder).resolve(), _checked(classes)
+    assets, pictures = {}, None
+    for sample in samples:
+        image = sample.image.resolve()
+        pictures = pictures or image.parent
+        path = "file:" + quote(str(image), safe="/~!@$&*()=:,;+'")
+        size, _ = picture_size(image)
+        regions = [
+            {
+                "id": _id(f"{path} {number}")[:9],
+                "type": "RECTANGLE",
+                "tags": [box.label],
+                "boundingBox": {
+                    "left": left,
+                    "top": top,
+                    "width": right - left,
+                    "height": bottom - top,
+                },
+                "points": _points(top, left, bottom, right),
+            }
+            for number, (box, _, (top, left, bottom, right)) in enumerate(_drawn(sample, classes))
+        ]
+        asset = {
+            "format": image.suffix[1:],
+            "id": _id(path),
+            "name": image.name,
+            "path": path,
+            "size": {"width": size[1], "height": size[0]},
+            "state": TAGGED if regions else VISITED,
+            "type": _IMAGE,
+        }
+        assets[asset["id"]] = asset
+        content = {"asset": asset, "regions": regions, "version": _VERSION}
+        _write(folder / f"{asset['id']}-asset.json", content)
+    if not assets:
+        raise DentalzooError("a project has at least one picture. Received: none")
+    colours = _colours(len(classes))
+    content = {
+        "name": name,
+        "id": _id(f"{folder} {name}")[:9],
+        "version": _VERSION,
+        "securityToken": f"{name} Token",
+        "description": "written by dentalzoo",
+        "tags": [{"name": n, "color": c} for n, c in zip(classes, colours, strict=True)],
+        "sourceConnection": _connection(f"{name} pictures", pictures),
+        "targetConnection": _connection(f"{name} project", folder),
+        "exportFormat": None,
+        "videoSettings": {"frameExtractionRate": 15},
+        "activeLearningSettings": {
+            "autoDetect": False,
+            "predictTag": True,
+            "modelPathType": "coco",
+        },
+        "autoSave": True,
+        "assets": assets,
+    }
+    _write(folder / f"{name}.vott", content)
+    return folder / f"{name}.vott"
+
+
+def _checked(classes: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
+        raise DentalzooError(f"classes is a list of different names. Received: {classes!r}")
+    return tuple(classes)
+
+
+def _drawn(sample: BoxSample, classes: Sequence[str]):
+    """(box, (height, width), its edges in pixels) of each object."""
+    height, width = picture_size(sample.image)[0]
+    for box in sample.boxes:
+        if box.label not in classes:
+            raise DentalzooError(
+                f"{sample.name}: a box has a class of {tuple(classes)}. Received: {box.label!r}"
+            )
+        if box.crowd:
+            _log.info("%s: a crowd is left out; VoTT has none", sample.name)
+            continue
+        edges = box.top * height, box.left * width, box.bottom * height, box.right * width
+        yield box, (height, width), edges
+
+
+def _points(top: float, left: float, bottom: float, right: float) -> list[dict]:
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return [{"x": x, "y": y} for x, y in corners]
+
+
+def _id(text: str) -> str:
+    """VoTT's identity of a picture is the MD5 of its path."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _colours(count: int) -> list[str]:
+    hues = ((0.61803 * i) % 1 for i in range(count))
+    rgb = (colorsys.hsv_to_rgb(hue, 0.75, 0.9) for hue in hues)
+    return ["#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in rgb]
+
+
+def _connection(name: str, folder: Path) -> dict:
+    return {
+        "name": name,
+        "id": _id(f"{name} {folder}")[:9],
+        "providerType": "localFileSystemProxy",
+        "providerOptions": {"folderPath": str(folder)},
+    }
+
+
+def _write(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=4, ensure_ascii=False), durable=False)

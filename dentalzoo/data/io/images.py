@@ -1,0 +1,251 @@
+"""Pictures and label masks from disk, under one rule for bit depth, colour and orientation.
+
+The content decides, never the suffix: PNG, JPEG, TIFF, BMP, GIF, WebP and DICOM are told apart by
+their first bytes. docs/data_formats.md has the rules as a table; in short, for pictures:
+
+- more than 8 bits: the smallest of 8, 12 and 16 bits that holds the brightest pixel is the depth,
+  and its top becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
+- floats lie in [0, 1] and become times 255, or lie in [0, 255];
+- a palette becomes its colours, CMYK becomes RGB, alpha is dropped;
+- EXIF and TIFF orientations are applied;
+- pages and frames that differ are refused, and so are more than `MAX_PIXELS` pixels, from the
+  header, before memory is taken.
+
+Masks keep the numbers they store; a palette keeps its indices.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.data.io.decode import Stored, decode, is_dicom
+from dentalzoo.errors import BadFile, DentalzooError
+
+MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a panoramic film
+
+IMAGE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
+)
+
+
+def read_image(
+    path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Reads a picture, upright.
+
+    Args:
+        channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
+        max_pixels: a larger picture is refused before it is decoded.
+
+    Returns:
+        (H, W, 1) or (H, W, 3) uint8.
+
+    Raises:
+        BadFile: the file is missing, damaged, too large, or no single picture.
+    """
+    if channels not in (None, 1, 3):
+        raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
+    path = path if isinstance(path, Path) else Path(path)  # there are paths into other files
+    if is_dicom(path):
+        from dentalzoo.data.io.dicom import read_dicom
+
+        image = read_dicom(path, max_pixels)
+    else:
+        image = _colours(path, decode(path, max_pixels))
+    if channels == 1 and image.shape[2] == 3:
+        image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    elif channels == 3 and image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
+    return np.ascontiguousarray(image)
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a label mask, upright, with the numbers it stores; a palette keeps its indices.
+
+    A palette of greys alone that does not brighten from black with its index, or that stays
+    below grey 64, is the work of a PNG optimiser: its greys are the numbers.
+
+    Returns:
+        (H, W) of an integer dtype.
+
+    Raises:
+        BadFile: as `read_image`; and for coloured masks, and masks kept in the alpha channel.
+    """
+    path = Path(path)
+    if is_dicom(path):
+        raise BadFile(path, "a mask is a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
+    labels = _labels(path, decode(path, max_pixels))
+    return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
+
+
+def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Lists pictures: files as given, folders one level deep in natural order (x2 before x10).
+
+    In a folder a picture is what has a suffix of `IMAGE_SUFFIXES` and is not hidden, whatever it
+    turns out to be when read, and DICOM files without a suffix.
+
+    Raises:
+        DentalzooError: a folder holds no picture.
+    """
+    found = []
+    for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        pictures = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
+        if not pictures:
+            suffixes = sorted({entry.suffix or "no suffix" for entry in entries})[:8]
+            raise DentalzooError(
+                f"{path}: no picture in this folder; expected files ending in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}. "
+                f"Received: {len(entries)} entries ({', '.join(suffixes) or 'none'})"
+            )
+        found += sorted(pictures, key=natural_key)
+    return found
+
+
+def natural_key(path: str | Path) -> tuple[list, str]:
+    """A sort key that orders x2 before x10 and is total: equal keys mean equal paths."""
+    parts = re.split(r"(\d+)", str(path))
+    return [int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)], str(path)
+
+
+def write_png(
+    path: str | Path, array: np.ndarray, palette: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Writes a PNG so that `path` holds either the old file or the whole new one.
+
+    Args:
+        array: (H, W), (H, W, 1) or (H, W, 3) uint8.
+        palette: up to 256 (r, g, b), the colour of each value of a one-channel `array`.
+
+    Raises:
+        DentalzooError: the folder cannot be written, or the disk is full.
+    """
+    array = np.asarray(array)
+    flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.dtype != np.uint8 or flat.shape[2:] not in ((), (3,)) or (palette and flat.ndim == 3):
+        raise DentalzooError(
+            "a PNG is written from uint8 (H, W), (H, W, 1) or, without a palette, (H, W, 3). "
+            f"Received: {array.dtype} {array.shape}"
+        )
+    image = Image.fromarray(flat)
+    if palette:
+        image.putpalette(bytes(np.asarray(palette, np.uint8).ravel()))
+    write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
+
+
+def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
+    """Resizes (H, W, C) uint8 to `size` (height, width) with Pillow's Lanczos filter.
+
+    Args:
+        nearest: take the nearest pixel instead, which class ids need.
+    """
+    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
+    return np.asarray(picture.resize(size[::-1], method)).reshape(*size, image.shape[-1])
+
+
+def _colours(path: Path, stored: Stored) -> np.ndarray:
+    samples, mode = stored.samples, stored.mode
+    if mode == "P":
+        used = stored.palette[np.unique(samples)]
+        image = stored.palette[samples]
+        return image[..., :1] if (used == used[:, :1]).all() else image
+    if mode == "1":
+        samples = samples.astype(np.uint8) * 255
+    if mode in ("LA", "La"):
+        samples = samples[..., :1]
+    if samples.dtype != np.uint8:
+        samples = _scale_to_uint8(path, samples, stored.white_is_zero)
+    return samples[..., None] if samples.ndim == 2 else samples[..., :3]
+
+
+def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        raise BadFile(path, "every pixel must be a number. Received: NaN or infinite pixels")
+    low, high = samples.min(), samples.max()
+    if samples.dtype.kind == "f":
+        if low < 0 or high > 255:
+            raise BadFile(
+                path,
+                "floating-point pixels lie in [0, 1] or [0, 255]; rescale them. "
+                f"Received: values from {low:g} to {high:g}",
+            )
+        return np.rint(samples * (255 if high <= 1 else 1)).astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise BadFile(
+            path,
+            "integer pixels lie in 0..65535; save the picture with 8 or 16 bits without sign. "
+            f"Received: values from {low} to {high}",
+        )
+    top = next((1 << bits) - 1 for bits in (8, 12, 16) if high < 1 << bits)
+    scaled = ((samples.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
+    return 255 - scaled if white_is_zero else scaled
+
+
+def _labels(path: Path, stored: Stored) -> np.ndarray:
+    samples, mode = stored.samples, stored.mode
+    if mode == "P":
+        used = np.unique(samples)
+        colours = stored.palette[used]
+        greys = colours[:, 0].astype(int)
+        if (colours != colours[:, :1]).any():
+            return samples
+        brightens = (np.diff(greys) > 0).all() and (used[0] == 0) == (greys[0] == 0)
+        if brightens and greys[-1] >= 64:
+            return samples
+        return stored.palette[samples][..., 0]
+    if mode == "1":
+        return samples.astype(np.uint8)
+    if mode in ("LA", "RGBA"):
+        alpha, colour = samples[..., -1], samples[..., :-1]
+        if (alpha != alpha.flat[0]).any() and (colour == colour[:1, :1]).all():
+            raise BadFile(
+                path,
+                "the labels are in the alpha channel; save that channel as a grey PNG. "
+                "Received: one flat colour with varying alpha",
+            )
+        samples = colour
+    if samples.ndim == 3:
+        if (samples != samples[..., :1]).any():
+            raise BadFile(
+                path,
+                "a mask holds one number per pixel; map each colour to its class id and save a "
+                "grey or palette PNG. Received: a coloured mask",
+            )
+        samples = samples[..., 0]
+    if samples.dtype.kind == "f":
+        return _labels_from_floats(path, samples)
+    if samples.dtype.kind == "i" and samples.min() < 0:
+        raise BadFile(path, f"class ids start at 0. Received: the value {samples.min()}")
+    if stored.grey_bits < 8:
+        top = (1 << stored.grey_bits) - 1
+        if np.isin(samples, (0, 255)).all():
+            return samples
+        return samples // (255 // top)
+    return samples
+
+
+def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        raise BadFile(path, "every label must be a number. Received: NaN or infinite values")
+    low, high = samples.min(), samples.max()
+    if low >= 0 and high <= 65535 and (samples == np.rint(samples)).all():
+        return samples.astype(np.uint16)
+    if low >= 0 and high <= 1:
+        return np.rint(samples * 255).astype(np.uint8)
+    raise BadFile(
+        path,
+        "a floating-point mask holds whole numbers, or values in [0, 1]. "
+        f"Received: values from {low:g} to {high:g}",
+    )
+
+
+def _bare_dicom(path: Path) -> bool:
+    return not path.suffix and is_dicom(path)

@@ -1,0 +1,199 @@
+"""Writes drawn films as a data set for segmentation and detection, and jaws as Teeth3DS."""
+
+import csv
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dentalzoo.data.io.images import write_png
+from dentalzoo.data.io.mesh_files import write_obj
+from dentalzoo.data.synthetic.crowns import crown_row, read_crown_model
+from dentalzoo.data.synthetic.jaw import Jaw, upper_jaw
+from dentalzoo.data.synthetic.radiograph import FINDINGS, Finding, panoramic
+from dentalzoo.data.synthetic.shapes import LOWER, UPPER
+from dentalzoo.errors import DentalzooError
+from dentalzoo.output_dirs import whole_folder
+
+
+def write_panoramic_dataset(
+    out_dir,
+    count: int,
+    seed: int = 0,
+    height: int = 512,
+    width: int = 1024,
+    val_fraction: float = 0.2,
+    **rates: float,
+) -> Path:
+    """Draws films `seed`, `seed + 1`, ... and writes them in the layout of `panoramic_teeth`.
+
+    `images/NNNN.png` are the grey films, `masks/NNNN.png` their teeth (0 or 255),
+    `teeth/NNNN.png` the FDI numbers as a palette picture, `split.csv` (id,split) says train or
+    val, and `annotations.coco.json` holds the findings as COCO boxes and polygons.
+
+    Args:
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
+        count: how many films, at least 1.
+        seed: the first film's seed.
+        height, width: pixels of each film.
+        val_fraction: the part for validation, in [0, 1): the last films.
+        rates: passed on to `panoramic`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
+            what `panoramic` refuses.
+    """
+    _check(count, val_fraction)
+    categories = [{"id": i, "name": name} for i, name in enumerate(FINDINGS, 1)]
+    coco = {"images": [], "annotations": [], "categories": categories}
+    num_train = count - round(count * val_fraction)
+    with (
+        whole_folder(out_dir, "write_panoramic_dataset") as folder,
+        open(folder / "split.csv", "w", newline="") as stream,
+    ):
+        for name in ("images", "masks", "teeth"):
+            (folder / name).mkdir()
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(("id", "split"))
+        for index in range(count):
+            film = panoramic(seed + index, height, width, **rates)
+            name = f"{index:04d}"
+            write_png(folder / "images" / f"{name}.png", film.image)
+            write_png(folder / "masks" / f"{name}.png", film.tooth_mask.astype(np.uint8) * 255)
+            write_png(folder / "teeth" / f"{name}.png", film.teeth, palette=fdi_palette())
+            table.writerow((name, "train" if index < num_train else "val"))
+            coco["images"].append(
+                {"id": index + 1, "file_name": f"{name}.png", "height": height, "width": width}
+            )
+            for finding in film.findings:
+                entry = {"id": len(coco["annotations"]) + 1, "image_id": index + 1}
+                coco["annotations"].append(entry | _coco(finding))
+        (folder / "annotations.coco.json").write_text(json.dumps(coco))
+    return Path(out_dir)
+
+
+def write_jaw_dataset(
+    out_dir, count: int, seed: int = 0, val_fraction: float = 0.2, **options: float
+) -> Path:
+    """Draws the jaws `seed`, `seed + 1`, ... and writes them in the layout of Teeth3DS.
+
+    `upper/NNNN/NNNN_upper.obj` are the meshes, `upper/NNNN/NNNN_upper.json` their FDI numbers;
+    the lists `split/training_upper.txt` and `split/validation_upper.txt` say train or val.
+
+    Args:
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
+        count: how many jaws, at least 1.
+        seed: the first jaw's seed.
+        val_fraction: the part for validation, in [0, 1): the last jaws.
+        options: passed on to `upper_jaw`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
+            what `upper_jaw` refuses.
+    """
+    draw = partial(upper_jaw, **options)
+    return _write_jaws(out_dir, "write_jaw_dataset", "", draw, count, seed, val_fraction)
+
+
+def write_crown_rows(
+    out_dir, model_file: str | Path, count: int, seed: int = 0, val_fraction: float = 0.2
+) -> Path:
+    """Draws the rows of crowns `seed`, `seed + 1`, ... and writes them as `write_jaw_dataset` does.
+
+    They are called `row_NNNN_upper`, so that they may stand beside drawn jaws.
+
+    Args:
+        out_dir: absent, empty, or an older data set of this function, which is replaced.
+        model_file: of `dentalzoo.data.synthetic.read_crown_model`.
+        count: how many rows, at least 1.
+        seed: the first row's seed.
+        val_fraction: the part for validation, in [0, 1): the last rows.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError: count, seed or val_fraction is out of range, or `out_dir` holds something
+            else.
+        BadFile: the model cannot be used.
+    """
+    draw = partial(crown_row, read_crown_model(model_file))
+    return _write_jaws(out_dir, "write_crown_rows", "row_", draw, count, seed, val_fraction)
+
+
+def _write_jaws(
+    out_dir,
+    writer: str,
+    prefix: str,
+    draw: Callable[[int], Jaw],
+    count: int,
+    seed: int,
+    val_fraction: float,
+) -> Path:
+    """Writes what `draw` makes of `seed`, `seed + 1`, ... in the layout of Teeth3DS."""
+    _check(count, val_fraction)
+    num_train = count - round(count * val_fraction)
+    names = [f"{prefix}{index:04d}" for index in range(count)]
+    with whole_folder(out_dir, writer) as folder:
+        for index, name in enumerate(tqdm(names, "drawing", leave=False, disable=None)):
+            jaw = draw(seed + index)
+            stem = folder / "upper" / name / f"{name}_upper"
+            stem.parent.mkdir(parents=True)
+            write_obj(stem.with_suffix(".obj"), jaw.vertices, jaw.faces)
+            number = {0: 0} | {fdi: i for i, fdi in enumerate(jaw.teeth, 1)}
+            labels = jaw.labels.tolist()
+            about = {"id_patient": name, "jaw": "upper", "labels": labels}
+            about["instances"] = [number[fdi] for fdi in labels]
+            stem.with_suffix(".json").write_text(json.dumps(about))
+        (folder / "split").mkdir()
+        for word, part in (("training", names[:num_train]), ("validation", names[num_train:])):
+            rows = "".join(f"{name}_upper\n" for name in part)
+            (folder / "split" / f"{word}_upper.txt").write_text(rows)
+    return Path(out_dir)
+
+
+def fdi_palette() -> list[tuple[int, int, int]]:
+    """The colour (r, g, b) of each value from 0 to 48: one per FDI number, black for the rest.
+
+    The hue tells the quadrant, the lightness the place in it.
+    """
+    palette = [(0, 0, 0)] * (max(LOWER) + 1)
+    for fdi in (*UPPER, *LOWER):
+        quadrant, kind = divmod(fdi, 10)
+        hsv = (45 * quadrant % 180 + 2 * kind, 120 + 60 * (kind % 3), 255 - 18 * kind)
+        palette[fdi] = tuple(cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0].tolist())
+    return palette
+
+
+def _coco(finding: Finding) -> dict:
+    """A finding as the fields of a COCO annotation, in pixels; `fdi` is our own addition."""
+    row, column = finding.corner
+    rows, columns = finding.crop.shape
+    doubled = np.kron(finding.crop.astype(np.uint8), np.ones((2, 2), np.uint8))
+    outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    polygons = [((o[:, 0] + 0.5) / 2 + (column, row)).ravel().tolist() for o in outlines]
+    return {
+        "category_id": 1 + FINDINGS.index(finding.name),
+        "bbox": [column, row, columns, rows],
+        "area": int(finding.crop.sum()),
+        "segmentation": polygons,
+        "iscrowd": 0,
+        "fdi": finding.fdi,
+    }
+
+
+def _check(count, val_fraction) -> None:
+    if count < 1:
+        raise DentalzooError(f"count must be at least 1. Received: {count!r}")
+    if not 0 <= val_fraction < 1:
+        raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")

@@ -1,0 +1,230 @@
+"""The front of a mouth in millimetres, as a photograph of one tooth sees it.
+
+x grows to the viewer's right and y downward from the line of the upper biting edges. Upper crowns
+hang from their gum to that line, lower ones stand behind it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dentalzoo.data.synthetic.canvas import Frame
+from dentalzoo.data.synthetic.shapes import LOWER, UNITS_PER_MM, UPPER, rounded, size
+
+SHADES = {
+    "A1": (79.6, -1.6, 13.0), "A2": (76.0, -0.1, 16.7), "A3": (75.4, 1.4, 19.6),
+    "A3.5": (72.3, 1.5, 21.8), "A4": (68.6, 1.6, 21.0), "B1": (78.9, -1.8, 12.3),
+    "B2": (76.7, -1.6, 16.6), "B3": (74.1, 0.5, 22.3), "B4": (71.8, 0.5, 22.2),
+    "C1": (74.3, -1.3, 12.6), "C2": (71.0, -0.2, 16.7), "C3": (68.8, 0.0, 16.7),
+    "C4": (64.8, 1.6, 18.7), "D2": (75.3, -0.5, 13.5), "D3": (72.6, 0.6, 16.1),
+    "D4": (71.9, -1.0, 17.8),
+}  # fmt: skip
+"""Shades of teeth in CIE L*, a*, b*, named as in the VITA classical guide.
+
+Approximate, not measured: what they keep is the order of the guide from light to dark and from
+grey to yellow. A picture's own light and camera vary around them.
+"""
+
+# How often each shade is drawn, in the same order; ours.
+_SHARES = np.array((16, 18, 16, 8, 2, 8, 8, 6, 3, 5, 4, 2, 1, 4, 3, 2)) / 106
+
+# How often a picture has its tooth at places 1 to 6 of a quadrant; ours.
+_PLACES = (0.26, 0.2, 0.22, 0.15, 0.1, 0.07)
+# Degrees by which the outer face of teeth 1 to 8 is turned from the midline; ours.
+_TURN = (5, 17, 38, 55, 64, 70, 76, 80)
+
+# Outlines seen from the outer side: u / width from mesial to distal, v / height from biting edge.
+_OUTLINES = {
+    "upper incisor": (
+        (-0.40, -0.01), (0.34, 0.00), (0.50, 0.08), (0.51, 0.28), (0.50, 0.56), (0.43, 0.84),
+        (0.18, 1.05), (-0.20, 1.05), (-0.42, 0.86), (-0.49, 0.58), (-0.51, 0.30), (-0.51, 0.06),
+    ),
+    "lower incisor": (
+        (-0.44, -0.01), (0.42, -0.01), (0.51, 0.06), (0.50, 0.34), (0.41, 0.68), (0.30, 0.93),
+        (0.10, 1.06), (-0.10, 1.06), (-0.30, 0.93), (-0.41, 0.68), (-0.50, 0.34), (-0.51, 0.06),
+    ),
+    "canine": (
+        (-0.10, -0.02), (0.08, -0.02), (0.36, 0.13), (0.52, 0.26), (0.51, 0.52), (0.42, 0.84),
+        (0.16, 1.06), (-0.16, 1.06), (-0.41, 0.84), (-0.49, 0.52), (-0.52, 0.21), (-0.38, 0.09),
+    ),
+    "premolar": (
+        (-0.14, -0.02), (0.14, -0.02), (0.38, 0.10), (0.52, 0.24), (0.51, 0.52), (0.43, 0.82),
+        (0.17, 1.05), (-0.17, 1.05), (-0.43, 0.82), (-0.51, 0.52), (-0.52, 0.22), (-0.38, 0.09),
+    ),
+    "molar": (
+        (-0.36, -0.02), (-0.18, -0.01), (-0.03, 0.12), (0.10, 0.01), (0.32, 0.02), (0.49, 0.16),
+        (0.51, 0.50), (0.45, 0.84), (0.24, 1.05), (-0.02, 0.97), (-0.26, 1.05), (-0.45, 0.84),
+        (-0.51, 0.50), (-0.50, 0.14),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Crown:
+    """One crown as the camera sees it, foreshortened.
+
+    Attributes:
+        fdi: its FDI number.
+        outline: (N, 2) x, y in mm.
+        origin: the middle of its biting edge in mm.
+        across, along: its axes, to the viewer's right and from the edge to the neck.
+        width, height: in mm.
+        facing: cosine of the angle between its outer face and the camera.
+    """
+
+    fdi: int
+    outline: np.ndarray
+    origin: np.ndarray
+    across: np.ndarray
+    along: np.ndarray
+    width: float
+    height: float
+    facing: float
+
+    def own(self, x, y) -> tuple[np.ndarray, np.ndarray]:
+        """mm -> u / width, v / height: float32 arrays of the shape of x and y."""
+        x, y = x - np.float32(self.origin[0]), y - np.float32(self.origin[1])
+        inverse = np.linalg.inv(np.stack([self.across * self.width, self.along * self.height], 1))
+        return tuple(np.float32(a) * x + np.float32(b) * y for a, b in inverse)
+
+    def place(self, u, v) -> np.ndarray:
+        """u / width, v / height -> mm (N, 2)."""
+        u, v = np.atleast_1d(u)[:, None], np.atleast_1d(v)[:, None]
+        return self.origin + u * self.width * self.across + v * self.height * self.along
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What stands around a tooth.
+
+    Attributes:
+        target: the tooth that the picture is of, one of `upper` or `lower`.
+        upper, lower: crowns from the viewer's left to the right, none of them empty.
+        upper_gum, lower_gum: (N, 2) the edges of the gum in mm, through the tips between the
+            crowns and behind the crowns.
+        shade: a key of SHADES.
+    """
+
+    target: Crown
+    upper: list[Crown]
+    lower: list[Crown]
+    upper_gum: np.ndarray
+    lower_gum: np.ndarray
+    shade: str
+
+
+class _Patient:
+    """What the teeth of a mouth share."""
+
+    def __init__(self, rng):
+        self.shade = str(rng.choice(tuple(SHADES), p=_SHARES))
+        self.scale = rng.uniform(0.92, 1.1)
+        self.wear = rng.uniform(0.0, 0.06)  # of the crown's height
+        self.crowding = rng.gamma(1.5, 0.5)
+        self.gap = max(0.0, rng.normal(-0.35, 0.4))  # mm
+        self.recession = rng.uniform(-0.08, 0.1)  # of the crown's height
+        self.papilla = rng.uniform(0.12, 0.45)  # height of its tip, from the biting edge
+        self.smile = rng.uniform(-0.004, 0.012)  # curvature of the biting edges, 1 / mm
+
+
+def make_mouth(rng) -> Mouth:
+    """Draws by lot a tooth and what is seen around it."""
+    is_upper = rng.random() < 0.55
+    place = int(rng.choice(6, p=_PLACES))
+    quadrant = int(rng.choice((1, 2) if is_upper else (4, 3)))
+    fdi = 10 * quadrant + place + 1
+    middle = (UPPER if is_upper else LOWER).index(fdi)  # both jaws run in the same order
+    turned = float(np.clip(rng.normal(0, 16), -38, 38))
+    yaw = _side(fdi) * (_TURN[place] - turned) if place else rng.normal(0, 12)
+    closed = rng.random() < 0.8
+    lower_edge = -rng.uniform(0.3, 3.2) if closed else rng.uniform(0.6, 6.0)
+    patient = _Patient(rng)
+    shift = rng.normal(0, 2.0)  # of the other jaw
+    upper = _make_row(rng, UPPER, middle, 0.0 if is_upper else shift, yaw, 0.0, patient)
+    lower = _make_row(rng, LOWER, middle, shift if is_upper else 0.0, yaw, lower_edge, patient)
+    target = next(crown for crown in (*upper, *lower) if crown.fdi == fdi)
+    gums = (_gum_line(rng, row, patient) for row in (upper, lower))
+    return Mouth(target, upper, lower, *gums, patient.shade)
+
+
+def aim(rng, mouth: Mouth, pixels: int) -> Frame:
+    """Points a camera of (pixels, pixels) at the visible part of the target."""
+    crown = mouth.target
+    x, y = crown.outline.T
+    top, bottom = y.min(), y.max()
+    if crown.fdi > 30:
+        top = min(max(top, -1.0), bottom - 0.4 * crown.height)
+    side = rng.uniform(1.15, 1.6) * max(x.max() - x.min(), bottom - top)
+    centre = np.array([(x.min() + x.max()) / 2, (top + bottom) / 2])
+    centre += rng.normal(0, 0.03, 2) * side
+    roll = np.radians(rng.normal(0, 4))
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    turn *= pixels / side
+    return Frame(pixels, pixels, np.column_stack([turn, pixels / 2 - turn @ centre]), 3)
+
+
+def _side(fdi: int) -> int:
+    """1 where the tooth stands on the viewer's right."""
+    return 1 if fdi // 10 in (2, 3) else -1
+
+
+def _make_row(rng, order, middle, shift, yaw, edge, patient) -> list[Crown]:
+    """The crowns of one jaw that a camera turned by yaw degrees sees around order[middle].
+
+    That one stands at x = shift; the biting edges are at y = edge.
+    """
+    row, ends = {}, {}
+    right, left = range(middle + 1, middle + 4), range(middle - 1, middle - 4, -1)
+    for index in (middle, *right, *left):
+        if not 0 <= index < len(order):
+            continue
+        fdi, place = order[index], order[index] % 10
+        up, away = fdi < 30, index - middle
+        facing = np.cos(np.radians(_side(fdi) * _TURN[place - 1] - yaw))
+        if facing < 0.2:
+            continue
+        width, height, _ = (patient.scale * value / UNITS_PER_MM for value in size(fdi))
+        width *= rng.normal(1, 0.04) * (0.12 + 0.88 * facing)
+        height *= rng.normal(0.97, 0.06) + patient.recession
+        step = np.sign(away)
+        x = shift
+        if step:
+            x = ends[step] + step * (width / 2 + patient.gap + rng.normal(-0.12, 0.08))
+            ends[step] = x + step * width / 2
+        else:
+            ends = {-1: x - width / 2, 1: x + width / 2}
+        y = edge + (patient.smile * x * x + rng.normal(0, 0.25)) * (-1 if up else 1)
+        y += {(True, 2): -0.5, (True, 3): 0.5, (False, 3): -0.3}.get((up, place), 0.0)
+        tilt = np.radians(rng.normal(0, 2.0 + 2.0 * patient.crowding) + 0.9 * away)
+        row[fdi] = _make_crown(rng, fdi, (x, y), width, height, tilt, float(facing), patient)
+    return [row[fdi] for fdi in order if fdi in row]
+
+
+def _make_crown(rng, fdi, origin, width, height, tilt, facing, patient) -> Crown:
+    up, place = fdi < 30, fdi % 10
+    if place < 3:
+        name = "upper incisor" if up else "lower incisor"
+    else:
+        name = "canine" if place == 3 else "premolar" if place < 6 else "molar"
+    u, v = np.array(_OUTLINES[name]).T
+    u = u * _side(fdi) + rng.normal(0.03, 0.05) * np.clip(v - 0.4, 0, 1)  # the neck leans
+    u *= 1 - rng.normal(0.06, 0.08) * np.clip(v - 0.35, 0, 1)
+    v = np.maximum(v, patient.wear) - patient.wear * (v < 0.3)
+    points = np.stack([u, v], 1)
+    points = rounded(points + rng.normal(0, 0.018, points.shape), 3) * (width, height)
+    across = np.array([np.cos(tilt), np.sin(tilt)])
+    along = np.array([-np.sin(tilt), np.cos(tilt)]) * (-1 if up else 1)
+    origin = np.array(origin, float)
+    outline = origin + points[:, :1] * across + points[:, 1:] * along
+    return Crown(fdi, outline, origin, across, along, width, height, facing)
+
+
+def _gum_line(rng, row, patient) -> np.ndarray:
+    points = [row[0].place(-2.5, 0.8)]
+    for left, right in zip(row, row[1:], strict=False):
+        depth = patient.papilla + rng.normal(0, 0.05)
+        tip = (left.place(0.5, depth) + right.place(-0.5, depth)) / 2
+        points += [left.place(0.0, 0.85), left.place(0.36, depth + 0.3), tip,
+                   right.place(-0.36, depth + 0.3)]  # fmt: skip
+    points += [row[-1].place(0.0, 0.85), row[-1].place(2.5, 0.8)]
+    return np.concatenate(points)

@@ -1,0 +1,164 @@
+"""Curves and tables of an evaluation as pictures, (H, W, 3) uint8."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dentalzoo.tasks.detection.scores import RATES, Curve, average_precision, precision_at
+from dentalzoo.tasks.generation.drawing import figure_pixels, hex_colour, plot_figure
+from dentalzoo.tasks.segmentation.drawing import palette
+
+_INK, _FAINT = "#1e1e1e", "#9a9a9a"
+_RECALLS = np.linspace(0, 1, 201)
+_NAMED = 12  # classes with a line of their own
+
+
+def precision_recall(curves: Mapping[str, Curve], title: str) -> np.ndarray:
+    """Precision, made falling, over recall, with each class's average precision.
+
+    Args:
+        curves: name -> curve; those without any object are left out. Beyond 12 the largest and
+            the smallest areas are drawn, the others are grey.
+    """
+    areas = {name: average_precision(points) for name, points in curves.items() if points.wanted}
+    order = sorted(areas, key=areas.get, reverse=True)
+    named = order if len(order) <= _NAMED else [*order[: _NAMED // 2], *order[-_NAMED // 2 :]]
+    figure, plot = plot_figure(900, 620)
+    for name in order:
+        points, style = curves[name], {"color": _FAINT, "linewidth": 0.8}
+        if name in named:
+            text = f"{name}  AP {areas[name]:.3f}  ({points.wanted})"
+            place = list(curves) if len(order) <= _NAMED else named
+            style = _style(place.index(name)) | {"label": text}
+        plot.plot(_RECALLS, precision_at(points, _RECALLS), **style)
+    plot.set(xlabel="recall", ylabel="precision", xlim=(0, 1.005), ylim=(0, 1.02))
+    return _finished(figure, plot, title, areas)
+
+
+def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
+    """Recall over false positives per picture.
+
+    Args:
+        curves: name -> curve; the first is drawn thick. Beyond 12 others they are all grey.
+    """
+    figure, plot = plot_figure(900, 620)
+    low, high = RATES[0] / 2, RATES[-1] * 2
+    drawn = [name for name, points in curves.items() if points.wanted]
+    for index, name in enumerate(curves):
+        points = curves[name].thresholds()
+        if not points.wanted:
+            continue
+        rates = points.wrong / max(points.pictures, 1)
+        style = _style(index - 1) if index else {"color": _INK, "linewidth": 2.5}
+        if index and len(curves) > _NAMED + 1:
+            style = {"color": _FAINT, "linewidth": 0.8}
+        else:
+            style["label"] = f"{name}  ({points.wanted})"
+        before = points.recall[rates <= low]
+        start = before[-1] if len(before) else 0.0
+        inside = (rates > low) & (rates <= high)
+        last = points.recall[inside][-1] if inside.any() else start
+        plot.step(
+            [low, *rates[inside], high],
+            [start, *points.recall[inside], last],
+            where="post",
+            **style,
+        )
+    plot.set_xscale("log", base=2)
+    plot.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+    plot.set(xlabel="false positives per picture", ylabel="recall", xlim=(low, high))
+    plot.set_ylim(0, 1.02)
+    return _finished(figure, plot, title, drawn)
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
+    """A table of counts, shaded by the part of its row.
+
+    Args:
+        counts: (n + 1, n + 1), rows annotated, columns detected, the background last.
+        classes: n names.
+    """
+    names = [*classes, "background"]
+    side = max(420, 60 * len(names)) if len(names) <= 12 else 34 * len(names)
+    longest = 8 * max(map(len, names))
+    figure, plot = plot_figure(side + longest + 120, side + longest // 2 + 60)
+    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    plot.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if parts[row, column] > 0.5 else _INK
+        plot.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour)
+    last = len(names) - 1
+    plot.text(last, last, "–", ha="center", va="center", color=_FAINT)
+    plot.set_xticks(range(len(names)), names, rotation=35 if len(names) > 3 else 0)
+    for label in plot.get_xticklabels() if len(names) > 3 else ():
+        label.set_ha("right")
+    plot.set_yticks(range(len(names)), names)
+    plot.set(xlabel="detected as", ylabel="annotated")
+    plot.set_title(title, loc="left", fontsize=11, color=_INK)
+    plot.spines[:].set_visible(False)
+    plot.tick_params(length=0)
+    return figure_pixels(figure)
+
+
+def sweep(report: Mapping, title: str) -> np.ndarray:
+    """The best F1 of each setting of a sweep, a line for each overlap.
+
+    Args:
+        report: of `sweep.Sweep`.
+    """
+    figure, plot = plot_figure(900, 620)
+    ious = list(dict.fromkeys(row["nms_iou"] for row in report["settings"]))
+    limits = list(dict.fromkeys(row["max_per_class"] for row in report["settings"]))
+    for index, iou in enumerate(ious):
+        values = [row["f1"] for row in report["settings"] if row["nms_iou"] == iou]
+        word = "as the bundle kept them" if iou is None else f"nms_iou {iou:g}"
+        plot.plot(range(len(limits)), values, marker="o", label=word, **_style(index))
+    own, best = report["own"], report["best"]["f1"]
+    plot.axhline(own["f1"], color=_INK, linestyle="--", linewidth=1, label="the bundle as it is")
+    place = limits.index(best["max_per_class"])
+    plot.plot(place, best["f1"], "o", ms=16, mfc="none", mec=_INK, mew=1.5, label="best")
+    plot.set_xticks(range(len(limits)), [f"{limit}" for limit in limits])
+    plot.set(xlabel="max_per_class", ylabel="F1 at its best threshold")
+    return _finished(figure, plot, title, ious)
+
+
+def side_by_side(names: Sequence[str], values: Mapping[str, Sequence[float | None]], title: str):
+    """Bars of two or more bundles for each row, such as AP of each class.
+
+    Args:
+        names: of the bundles.
+        values: row -> a number in [0, 1] of each bundle, or None.
+    """
+    figure, plot = plot_figure(900, max(300, 90 + (22 * len(names) + 16) * len(values)))
+    height = 0.8 / len(names)
+    for index, name in enumerate(names):
+        places = np.arange(len(values)) + (index - (len(names) - 1) / 2) * height
+        widths = [0.0 if row[index] is None else row[index] for row in values.values()]
+        colour = hex_colour(palette()[1 + index])
+        bars = plot.barh(places, widths, height * 0.92, color=colour, label=name)
+        texts = ["–" if row[index] is None else f"{row[index]:.3f}" for row in values.values()]
+        plot.bar_label(bars, texts, padding=4, color=_INK, fontsize=10)
+    plot.set_yticks(range(len(values)), list(values))
+    plot.invert_yaxis()
+    plot.set_xlim(0, 1.08)
+    plot.set_xlabel("AP at an overlap of 0.5")
+    plot.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(names), frameon=False)
+    plot.set_title(title, loc="right", fontsize=11, color=_INK)
+    return figure_pixels(figure)
+
+
+def _style(index: int) -> dict:
+    """Colour, and dashes beyond the seven colours."""
+    dashes = ("-", "--", ":", "-.")[index // 7 % 4]
+    return {"color": hex_colour(palette()[1 + index % 7]), "linestyle": dashes, "linewidth": 1.6}
+
+
+def _finished(figure, plot, title: str, drawn) -> np.ndarray:
+    plot.set_title(title, loc="left", fontsize=11, color=_INK)
+    plot.grid(alpha=0.25)
+    plot.set_axisbelow(True)
+    if drawn:
+        plot.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    else:
+        plot.text(0.5, 0.5, "no object is annotated", transform=plot.transAxes, ha="center")
+    return figure_pixels(figure)

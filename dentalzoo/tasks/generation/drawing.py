@@ -1,0 +1,223 @@
+"""Sheets of pictures: arrays in, uint8 (H, W, 3) out.
+
+Pictures are (H, W, 1 or 3), float32 in [0, 1] or uint8; small ones are enlarged to be seen.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from dentalzoo.tasks.segmentation.drawing import fit, palette, sheet
+
+TILE = 96  # pixels: the least a picture's longer side is drawn with; ours
+GAP, _SEAM = 4, 2  # pixels between pictures, and in a plane; ours
+_INK, _FAINT, _DPI = "#1e1e1e", "#9a9a9a", 100
+_NAMED = 7  # labels with a colour of their own; the rest share a grey
+
+
+def grid(
+    images: Sequence[np.ndarray], columns: int, tile: int | None = None, gap: int = GAP
+) -> np.ndarray:
+    """Pictures of one size in rows of `columns`, on white.
+
+    Args:
+        tile: pixels of a picture's longer side; None for its own, at least `TILE`.
+        gap: pixels between pictures.
+    """
+    tiles = [_tile(image, tile) for image in images]
+    height, width = tiles[0].shape[:2]
+    columns, rows = min(columns, len(tiles)), -(-len(tiles) // columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for index, picture in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = picture
+    return canvas
+
+
+def side_by_side(*images: np.ndarray, tile: int | None = None) -> np.ndarray:
+    """Pictures of one size in a row."""
+    return grid(images, len(images), tile)
+
+
+def pairs(
+    groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[np.ndarray]]],
+) -> np.ndarray:
+    """Pictures above their counterparts, a block under a caption for each group.
+
+    Args:
+        groups: caption, pictures, as many counterparts.
+    """
+    blocks = [[grid([*upper, *lower], len(upper), gap=GAP)] for _, upper, lower in groups]
+    return sheet(blocks, [caption for caption, _, _ in groups])
+
+
+def strips(rows: Sequence[Sequence[np.ndarray]], caption: str) -> np.ndarray:
+    """Rows of pictures, the first and the last of each set apart, under a caption."""
+    lines = []
+    for row in rows:
+        first, *middle, last = row
+        parts = [grid([first], 1), grid(middle, len(middle)), grid([last], 1)]
+        space = np.full((len(parts[0]), 3 * GAP, 3), 255, np.uint8)
+        lines += [np.concatenate([parts[0], space, parts[1], space, parts[2]], axis=1)]
+    between = np.full((GAP, lines[0].shape[1], 3), 255, np.uint8)
+    stacked = [part for line in lines for part in (line, between)][:-1]
+    return sheet([[np.concatenate(stacked)]], [caption])
+
+
+def scatter(
+    points: np.ndarray,
+    labels: Sequence[str] = (),
+    thumbnails: Sequence[np.ndarray] = (),
+    axes: tuple[str, str] = ("z 0", "z 1"),
+    title: str = "",
+) -> np.ndarray:
+    """Points in a plane, coloured by label, pictures on as many of them as do not hide each other.
+
+    Args:
+        points: (N, 2).
+        labels: N words; the commonest get a colour.
+        thumbnails: pictures of the first points.
+        axes: names of x and y.
+    """
+    figure, plot = plot_figure(900, 820)
+    colours = _colours(labels)
+    names = [label if label in colours else "" for label in labels] or [""] * len(points)
+    many = len(set(names)) > 1
+    for name, colour in [*colours.items(), ("", _FAINT)]:
+        chosen = np.array([own == name for own in names])
+        if chosen.any():
+            label = (name or "other") if many else None
+            plot.scatter(*points[chosen].T, s=14, color=colour, label=label, linewidths=0)
+    plot.set(xlabel=axes[0], ylabel=axes[1], title=title)
+    plot.set_aspect("equal", "datalim")
+    plot.margins(0.06)
+    plot.grid(alpha=0.25)
+    if many:
+        figure.legend(loc="outside right upper", frameon=False, markerscale=2)
+    figure.canvas.draw()
+    _put_thumbnails(plot, points, thumbnails, [colours.get(name, _FAINT) for name in names], many)
+    return figure_pixels(figure)
+
+
+def plane(
+    images: np.ndarray,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    axes: tuple[str, str] = ("z 0", "z 1"),
+    title: str = "",
+    tile: int | None = None,
+) -> np.ndarray:
+    """What a plane of the latent space decodes to, with its coordinates; y grows upward.
+
+    Args:
+        images: (len(ys), len(xs), H, W, C), decoded at (xs[j], ys[i]).
+        xs, ys: rising numbers.
+        axes: names of x and y.
+        tile: see `grid`.
+    """
+    rows, columns = images.shape[:2]
+    pixels = grid(images[::-1].reshape(-1, *images.shape[2:]), columns, tile, gap=_SEAM)
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = 76, 40, 20, 60  # pixels around the pictures
+    size = (width + left + right, height + top + bottom)
+    figure, plot = plot_figure(*size, layout=None)
+    plot.set_position((left / size[0], bottom / size[1], width / size[0], height / size[1]))
+    plot.imshow(pixels, extent=(0, width, 0, height), interpolation="nearest", aspect="auto")
+    for axis, values, length in ((plot.xaxis, xs, width), (plot.yaxis, ys, height)):
+        pitch, step = (length + _SEAM) / len(values), -(-len(values) // 11)
+        shown = range(len(values) // 2 % step, len(values), step)
+        places = [i * pitch + (pitch - _SEAM) / 2 for i in shown]
+        axis.set_ticks(places, [f"{values[i]:.2g}" for i in shown])
+    plot.tick_params(length=0)
+    plot.spines[:].set_visible(False)
+    plot.set(xlabel=axes[0], ylabel=axes[1], title=title)
+    return figure_pixels(figure)
+
+
+def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str) -> np.ndarray:
+    """Values from the largest to the smallest, those below a threshold faint, on a log scale.
+
+    Args:
+        values: (N,), at least 0.
+        axes: names of x and y.
+    """
+    figure, plot = plot_figure(900, 420)
+    values = np.sort(np.asarray(values, np.float64))[::-1]
+    floor = threshold / 30
+    colours = [hex_colour(palette()[5]) if value > threshold else _FAINT for value in values]
+    places = np.arange(1, len(values) + 1)
+    plot.bar(places, np.maximum(values, floor) - floor, 0.8, bottom=floor, color=colours)
+    plot.axhline(threshold, color=_INK, linewidth=1, linestyle="--")
+    plot.set_yscale("log")
+    plot.yaxis.set_major_formatter("{x:g}")
+    plot.set(xlabel=axes[0], ylabel=axes[1], title=title, xlim=(0.2, len(values) + 0.8))
+    plot.set_ylim(floor, max(1.0, 2 * values[0]))
+    plot.grid(alpha=0.25, axis="y")
+    plot.xaxis.get_major_locator().set_params(integer=True)
+    return figure_pixels(figure)
+
+
+def as_pixels(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3) float in [0, 1] or uint8 -> (H, W, 1 or 3) uint8."""
+    if image.dtype == np.uint8:
+        return image
+    return np.uint8(np.clip(image, 0, 1) * 255 + 0.5)
+
+
+def _tile(image: np.ndarray, tile: int | None) -> np.ndarray:
+    """(H, W, 3) uint8, its longer side `tile`."""
+    pixels = as_pixels(image)
+    longer = max(pixels.shape[:2])
+    side = tile or max(TILE, longer)
+    pixels = fit(pixels, (side, side)) if side != longer else pixels
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def plot_figure(width: int, height: int, layout: str | None = "constrained"):
+    """A figure of so many pixels and its one plot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout=layout)
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    plot.tick_params(labelsize=10, colors=_INK)
+    plot.spines[["top", "right"]].set_visible(False)
+    return figure, plot
+
+
+def figure_pixels(figure) -> np.ndarray:
+    """What a figure shows, (H, W, 3) uint8."""
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
+
+
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """A colour (r, g, b) as matplotlib takes it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each of the commonest labels, in the order of their names."""
+    common = [label for label, _ in Counter(filter(None, labels)).most_common(_NAMED)]
+    return {label: hex_colour(palette()[1 + i]) for i, label in enumerate(sorted(common))}
+
+
+def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int = 44) -> None:
+    """Lays pictures over their points, none over another."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    places = plot.transData.transform(points)
+    taken = np.empty((0, 2))
+    for point, place, image, colour in zip(points, places, thumbnails, colours, strict=False):
+        if (np.abs(taken - place).max(1) < side + 4).any():
+            continue
+        taken = np.vstack([taken, place])
+        picture = _tile(image, side)
+        style = {"edgecolor": colour, "linewidth": 2.5 if framed else 0.5}
+        box = AnnotationBbox(
+            OffsetImage(picture, zoom=72 / _DPI, resample=False), point, pad=0.05, bboxprops=style
+        )
+        plot.add_artist(box)

@@ -1,0 +1,154 @@
+"""What a variational autoencoder is measured by, in NumPy: the bounds, the code, the pictures.
+
+The formulas are those of `dentalzoo.nn.vae`, in float64 where sums are long.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+ACTIVE = (
+    0.01  # Burda et al. 2015, arXiv:1509.00519, section 5.1; also used here for the KL, in nats
+)
+COLLAPSED = 0.1  # ours: nats that the whole code carries at least
+_EPSILON = 1e-7  # Keras' own, which keeps probabilities off 0 and 1
+_C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for pictures in [0, 1]
+_WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
+
+
+def log_likelihood(image, decoded, likelihood: str = "bernoulli", sigma: float = 0.1):
+    """log p(x | z) of pictures, summed over height, width and channels, in nats.
+
+    Args:
+        image, decoded: (..., H, W, C) float32 in [0, 1]; they may broadcast.
+        likelihood: "bernoulli", the negative cross-entropy; or "gaussian" of deviation `sigma`.
+
+    Returns:
+        (...,) float64.
+    """
+    image = np.asarray(image, np.float32)
+    if likelihood == "bernoulli":
+        p = np.clip(np.asarray(decoded, np.float32), _EPSILON, 1 - np.float32(_EPSILON))
+        logs = image * np.log(p) + (1 - image) * np.log1p(-p)
+    else:
+        logs = -0.5 * np.square((image - decoded) / np.float32(sigma))
+        logs -= np.float32(math.log(sigma * math.sqrt(2 * math.pi)))
+    return logs.sum((-3, -2, -1), dtype=np.float64)
+
+
+def kl_divergence(z_mean, z_log_var):
+    """KL(N(mean, exp(log_var)) || N(0, 1)) of each latent unit, (B, D) float64, in nats."""
+    z_mean, z_log_var = np.float64(z_mean), np.float64(z_log_var)
+    return -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var))
+
+
+def log_weights(log_p_x, z, z_mean, z_log_var):
+    """log p(x, z_k) / q(z_k | x) of k samples.
+
+    Args:
+        log_p_x: log p(x | z), (k, B).
+        z: the samples, (k, B, D).
+        z_mean, z_log_var: (B, D).
+
+    Returns:
+        (k, B) float64.
+    """
+    z, z_mean, z_log_var = np.float64(z), np.float64(z_mean), np.float64(z_log_var)
+    log_p_z = -0.5 * z**2  # both densities without log(2 pi) / 2, which cancels
+    log_q_z = -0.5 * (z_log_var + (z - z_mean) ** 2 / np.exp(z_log_var))
+    return log_p_x + (log_p_z - log_q_z).sum(-1)
+
+
+def importance_bound(log_weights, k: int | None = None):
+    """The k-sample bound of log p(x): the expectation of log mean_k p(x, z_k) / q(z_k | x).
+
+    It is averaged over every run of k neighbours of the n samples, the last going on with the
+    first. Each sample so counts equally often, all n samples serve every k, and of the same samples
+    the bound of 1, the ELBO, is never above that of k, and that never above that of n.
+
+    Args:
+        log_weights: (n, B), see `log_weights`.
+        k: at most n; None for n.
+
+    Returns:
+        (B,) float64, in nats.
+    """
+    log_weights = np.float64(log_weights)
+    n = len(log_weights)
+    starts = range(n if k and k < n else 1)
+    runs = (log_weights[np.arange(start, start + (k or n)) % n] for start in starts)
+    return np.mean([_log_mean_exp(run) for run in runs], axis=0)
+
+
+def _log_mean_exp(logs: np.ndarray) -> np.ndarray:
+    top = logs.max(0)
+    return top + np.log(np.exp(logs - top).mean(0))
+
+
+def active_units(means_variance, kl) -> dict[str, int]:
+    """How many latent units carry something, by two definitions.
+
+    Args:
+        means_variance: variance over the pictures of each unit's mean, (D,).
+        kl: the mean over the pictures of each unit's KL divergence, (D,), in nats.
+
+    Returns:
+        "variance": units with a variance above 0.01, as Burda et al. count them; "kl": units with
+        a divergence above 0.01 nats.
+    """
+    counts = {"variance": means_variance, "kl": kl}
+    return {word: int((np.asarray(values) > ACTIVE).sum()) for word, values in counts.items()}
+
+
+def collapse(active: int, kl: float, config: dict) -> str | None:
+    """What is wrong, and what to change, where the code says nothing of the picture; else None.
+
+    Args:
+        active: active units, by the variance of their means.
+        kl: the divergence of the whole code, in nats.
+        config: of the network; only settings that it has are named.
+    """
+    if active and kl >= COLLAPSED:
+        return None
+    ways = {
+        "beta": "a lower beta",
+        "warmup_epochs": "more warmup_epochs",
+        "free_bits": "free_bits above 0",
+        "learning_rate": "a lower learning_rate",
+        "hidden_activation": "another hidden_activation (leaky_relu: a relu that died stays dead)",
+        "invert": "another invert (bright marks on a dark ground are learned more easily)",
+    }
+    known = [way for key, way in ways.items() if key in config] or list(ways.values())[:1]
+    return (
+        f"the code has collapsed: it carries {kl:.3f} nats in {active} active units, so every "
+        f"picture is decoded alike. Train again with {', or '.join(known)}"
+    )
+
+
+def psnr(mse):
+    """Peak signal-to-noise ratio in dB, of pictures in [0, 1]; at most 100."""
+    return -10 * np.log10(np.maximum(mse, 1e-10))
+
+
+def ssim(image: np.ndarray, other: np.ndarray) -> float:
+    """Structural similarity (Wang et al. 2004) of two pictures, the mean over pixels and channels.
+
+    Gaussian windows of 11 pixels and deviation 1.5 that lie inside the picture; mirrored at the
+    border where the picture is smaller than two windows.
+
+    Args:
+        image, other: (H, W, C) float32 in [0, 1].
+    """
+    stack = np.float64([image, other, image * image, other * other, image * other])
+    mean, mean_other, square, square_other, product = (_smooth(part) for part in stack)
+    products, squares = mean * mean_other, mean**2 + mean_other**2
+    score = (2 * products + _C1) * (2 * (product - products) + _C2)
+    score /= (squares + _C1) * (square + square_other - squares + _C2)
+    edge = _WINDOW // 2 if min(score.shape[:2]) >= 2 * _WINDOW else 0
+    return float(score[edge : len(score) - edge, edge : score.shape[1] - edge].mean())
+
+
+def _smooth(image: np.ndarray) -> np.ndarray:
+    blurred = cv2.GaussianBlur(image, (_WINDOW, _WINDOW), _SIGMA)
+    return blurred.reshape(image.shape)

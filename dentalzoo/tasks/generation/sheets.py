@@ -1,0 +1,148 @@
+"""The sheets of an evaluation: which pictures to show."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dentalzoo.data.images import load_picture
+from dentalzoo.tasks.generation import drawing, scores
+from dentalzoo.tasks.generation.inference import (
+    decode,
+    decode_plane,
+    pick_samples,
+    picture_shape,
+    quantiles,
+)
+
+_ACROSS, _STRIPS, _STEPS, _PLANE, _THUMBNAILS = 8, 6, 8, 11, 300  # pictures; ours
+_PLANE_TILE = 80  # pixels; ours
+
+
+def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields name and sheet, uint8 (H, W, 3), of what an evaluation can show.
+
+    Args:
+        measured: an `evaluation.Measured`.
+        report: what is to be said of it.
+        neighbours: training samples, the nearest's number and its distance for each generated
+            picture; or None.
+        seed: of the generated pictures.
+    """
+    yield "reconstructions", _reconstructions(bundle, measured)
+    count = report["generated"]
+    first = pick_samples(bundle, range(min(count, _ACROSS**2)), seed)
+    yield "samples", drawing.grid(first, _ACROSS)
+    means = np.concatenate(measured.z_mean)
+    rng = np.random.default_rng(seed)
+    if len(means) > 1:
+        yield "interpolation", _interpolation(bundle, measured, means, rng)
+        yield "latent", _latent(bundle, measured, means, rng)
+    yield "manifold", _manifold(bundle, report)
+    if neighbours is not None:
+        yield "neighbours", _neighbours(bundle, report, *neighbours, seed)
+    yield "kl_per_unit", _kl(report)
+
+
+def _load(bundle, samples) -> list[np.ndarray]:
+    """Pictures as the network sees them, uint8 (H, W, C)."""
+    height, width, channels = picture_shape(bundle)
+    pictures = {}
+    for sample in sorted(samples, key=lambda sample: sample.name):  # crops of one file together
+        pictures[sample.name] = load_picture(sample, (height, width), channels)["image"]
+    return [pictures[sample.name] for sample in samples]
+
+
+def _reconstructions(bundle, measured) -> np.ndarray:
+    order = np.argsort([row["mse"] for row in measured.rows], kind="stable")
+    number = min(_ACROSS, max(1, len(order) // 3))
+    middle = (len(order) - number) // 2
+    cases = {"best": order[:number]}
+    if len(order) > 2:
+        cases["around the median"] = order[middle : middle + number]
+    if len(order) > 1:
+        cases["worst"] = order[-number:]
+    groups = []
+    for case, chosen in cases.items():
+        images = _load(bundle, [measured.samples[index] for index in chosen])
+        codes = bundle.encode(np.stack(images))["z_mean"]
+        decibels = [measured.rows[index]["psnr"] for index in chosen]
+        span = f"{max(decibels):.1f} to {min(decibels):.1f} dB"
+        decoded = [picture for block in decode(bundle, codes) for picture in block]
+        caption = f"{case} of {len(order)}, above their reconstructions: {span}"
+        groups.append((caption, images, decoded))
+    return drawing.pairs(groups)
+
+
+def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
+    chosen = rng.permutation(len(means))[: 2 * _STRIPS]
+    chosen = chosen[: len(chosen) // 2 * 2].reshape(-1, 2)
+    parts = np.linspace(0, 1, _STEPS)[:, None]
+    rows = []
+    for start, end in chosen:
+        z = (1 - parts) * means[start] + parts * means[end]
+        steps = [picture for block in decode(bundle, z) for picture in block]
+        first, last = _load(bundle, [measured.samples[measured.kept[i]] for i in (start, end)])
+        rows.append([first, *steps, last])
+    return drawing.strips(rows, "from picture to picture, decoded along a straight line")
+
+
+def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
+    points, axes = means, ("z 0", "z 1")
+    if means.shape[1] != 2:
+        centred = np.float64(means) - means.mean(0)
+        _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+        shares = sizes**2 / max(float((sizes**2).sum()), 1e-12)
+        points = np.zeros((len(means), 2))
+        points[:, : len(sizes[:2])] = centred @ directions[:2].T
+        axes = tuple(
+            f"principal axis {i + 1} ({shares[i]:.0%} of the variance)" if i < len(shares) else ""
+            for i in range(2)
+        )
+    order = rng.permutation(len(points))  # so that the pictures shown are not all of one folder
+    samples = [measured.samples[measured.kept[index]] for index in order]
+    return drawing.scatter(
+        points[order],
+        [sample.label for sample in samples],
+        _load(bundle, samples[:_THUMBNAILS]),
+        axes,
+        f"means of the codes of {len(points)} pictures",
+    )
+
+
+def _manifold(bundle, report: dict) -> np.ndarray:
+    kl, values = np.asarray(report["kl_per_unit"]), quantiles(_PLANE)
+    units = np.argsort(-kl, kind="stable")[:2].tolist() if len(kl) > 2 else [0, len(kl) - 1]
+    ys = values if len(kl) > 1 else [0.0]
+    images = decode_plane(bundle, values, ys, units, len(kl))
+    names = [f"z {unit} ({kl[unit]:.2g} nats)" for unit in units]
+    others = ", the other units at 0" if len(kl) > 2 else ""
+    title = f"decoded at quantiles of N(0, 1){others}"
+    return drawing.plane(images, values, ys, tuple(names), title, _PLANE_TILE)
+
+
+def _neighbours(bundle, report, training, numbers, distances, seed: int) -> np.ndarray:
+    order = np.argsort(distances, kind="stable")
+    number = min(_ACROSS, max(1, len(order) // 2))
+    middle = (len(order) - number) // 2
+    cases = {
+        "the closest samples, above training pictures {:.3f} to {:.3f} away": order[:number],
+        "usual samples, {:.3f} to {:.3f} away; of held-out pictures half are within "
+        f"{report['copying']['held_out']:.3f}": order[middle : middle + number],
+    }
+    groups = []
+    for caption, chosen in cases.items():
+        made = pick_samples(bundle, chosen.tolist(), seed)
+        nearest = _load(bundle, [training[numbers[index]] for index in chosen])
+        groups.append((caption.format(*distances[chosen[[0, -1]]]), made, nearest))
+    return drawing.pairs(groups)
+
+
+def _kl(report: dict) -> np.ndarray:
+    kl = np.asarray(report["kl_per_unit"])
+    active = report["active_units"]["kl"]
+    return drawing.bars(
+        kl,
+        scores.ACTIVE,
+        ("latent units, most informative first", "KL divergence, nats"),
+        f"{active} of {len(kl)} units above {scores.ACTIVE} nats, {report['kl']:.2f} nats in all",
+    )

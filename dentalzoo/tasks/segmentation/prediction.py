@@ -1,0 +1,124 @@
+"""Masks of any number of pictures, written one by one."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from dentalzoo.data.io.images import list_images, read_image, write_png
+from dentalzoo.data.pipeline.prefetch import read_ahead
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks.segmentation.drawing import overlay as draw_overlay
+from dentalzoo.tasks.segmentation.drawing import palette
+from dentalzoo.tasks.segmentation.inference import (
+    check_threshold,
+    num_channels,
+    segment,
+)
+
+_log = logging.getLogger("dentalzoo")
+
+
+@dataclass
+class PredictionReport:
+    """How many pictures have a mask now, and (path, reason) of those that do not."""
+
+    written: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def predict(
+    bundle,
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    overlay: bool = False,
+    threshold: float | None = None,
+) -> PredictionReport:
+    """Segments pictures and writes `out`/<stem>.png for each, at the picture's own size.
+
+    A binary mask holds 0 and 255, one of several classes is a palette PNG of class ids. Pictures
+    that share a stem (`a.png` and `a.jpg`) keep their whole name (`a.png.png`, `a.jpg.png`), and
+    where that is shared too, as many folders before it as it takes (`left_a.png.png`). A picture
+    given twice is written once. Every file is whole or absent, whenever the process dies.
+
+    Args:
+        bundle: a `Bundle` of the task "segmentation".
+        inputs: pictures, and folders whose pictures are taken, one level deep.
+        out: a folder, made where it is absent; no input may lie in it.
+        overlay: write also `out`/<stem>_overlay.png, the picture with the mask on it.
+        threshold: of a binary mask, in [0, 1]; None for the bundle's own.
+
+    Returns:
+        What was written and what failed. A picture that cannot be read is logged in one line and
+        the rest goes on.
+
+    Raises:
+        DentalzooError: there is no picture, `out` holds inputs or cannot be written, or the
+            threshold is out of place.
+    """
+    check_threshold(bundle, threshold)
+    out = Path(out)
+    pictures = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not pictures:
+        raise DentalzooError(f"expected pictures or folders of pictures. Received: {inputs!r}")
+    make_folder(out, pictures)
+    names = dict(zip(pictures, output_names(pictures, overlay), strict=True))
+    binary, report = num_channels(bundle) == 1, PredictionReport()
+    reading = read_ahead(read_image, pictures)
+    with logging_redirect_tqdm():
+        for path, image in tqdm(reading, "segmenting", len(pictures), disable=None, unit="picture"):
+            try:
+                if isinstance(image, DentalzooError):
+                    raise image
+                mask = segment(bundle, image, threshold)
+            except DentalzooError as error:
+                reason = error.reason if isinstance(error, BadFile) else str(error)
+                _log.warning("%s: %s", path, reason)
+                report.failed.append((str(path), reason))
+                continue
+            target = out / f"{names[path]}.png"
+            if binary:
+                write_png(target, mask * np.uint8(255))
+            else:
+                write_png(target, mask, palette=palette())
+            if overlay:
+                write_png(out / f"{names[path]}_overlay.png", draw_overlay(image, mask))
+            report.written += 1
+    return report
+
+
+def output_names(pictures: Sequence[Path], overlay: bool = False) -> list[str]:
+    """A name without suffix for each picture's results, all different whatever the case.
+
+    Args:
+        pictures: different paths.
+        overlay: <name>_overlay is taken too.
+    """
+    depths = [0] * len(pictures)
+    while True:
+        names = [_name(index, path, depths[index]) for index, path in enumerate(pictures)]
+        takers = defaultdict(set)
+        for index, name in enumerate(names):
+            takers[name.casefold()].add(index)
+            if overlay:
+                takers[f"{name}_overlay".casefold()].add(index)
+        clashing = set().union(*(taken for taken in takers.values() if len(taken) > 1))
+        if not clashing:
+            return names
+        for index in clashing:
+            depths[index] += 1
+
+
+def _name(index: int, path: Path, depth: int) -> str:
+    """The stem (depth 0), the name (1), and one more folder each; beyond them all, a number."""
+    if depth == 0:
+        return path.stem
+    folders_and_name = path.resolve().parts[1:]
+    name = "_".join(folders_and_name[-depth:])
+    return name if depth <= len(folders_and_name) else f"{index}_{name}"

@@ -1,0 +1,368 @@
+"""Pictures of overlays and of the latent space they are made in."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.tasks.generation.drawing import as_pixels
+from dentalzoo.tasks.segmentation.drawing import fit, font, sheet
+from dentalzoo.tasks.superimposition.latents import Plane
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, OverlayScore
+
+# Okabe & Ito, Color Universal Design, 2008
+ORANGE, SKY_BLUE, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
+BLUE, VERMILLION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
+SOURCES = (ORANGE, SKY_BLUE, PURPLE)  # the first, second and third source
+
+_SIDE = 176  # pixels of a picture in a sheet: ours
+_NUMBERS = 4  # what fits below it
+_INK, _PAPER = (30, 30, 30), (255, 255, 255)
+_TILES = 31  # pictures across the scan's sheet
+_TILE = 48  # pixels of each
+_MAP = 670  # pixels of the longer side of a map
+_MARKED = 300  # more dots would hide the pictures
+
+
+# ---- overlays ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the sheet of overlays.
+
+    Attributes:
+        caption: a line.
+        images, masks: of the K sources, (H, W, C) uint8 and (H, W) bool or None.
+        overlays: heading -> (picture (H, W, C) float32 in [0, 1], its score or None).
+    """
+
+    caption: str
+    images: Sequence[np.ndarray]
+    masks: Sequence[np.ndarray | None]
+    overlays: dict[str, tuple[np.ndarray, OverlayScore | None]]
+
+
+def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
+    """Sources with their masks outlined, and beside them what was made of them.
+
+    Args:
+        cases: their overlays have the same headings.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    most = max(len(case.images) for case in cases)
+    judged = any(score for case in cases for _, score in case.overlays.values())
+    rows = []
+    for case in cases:
+        row = [
+            _tagged(_outlined(image, [mask], [colour]), "", colour if mask is not None else None)
+            for image, mask, colour in zip(case.images, case.masks, _cycled(SOURCES), strict=False)
+        ]
+        blank = np.full_like(row[0], 255)
+        row += [blank] * (most - len(row))
+        for picture, score in case.overlays.values():
+            levels = as_pixels(picture)
+            if score is None:
+                row.append(_tagged(fit(levels, (_SIDE, _SIDE)), "", None))
+            else:
+                colour = GREEN if score.success else VERMILLION
+                row.append(_tagged(fit(levels, (_SIDE, _SIDE)), _verdict(score), colour))
+        rows.append(row)
+    headings = [f"source {i + 1}" for i in range(most)] + list(cases[0].overlays)
+    legend = [("all defects are visible", GREEN), ("not so, or the background is lost", VERMILLION)]
+    return sheet(rows, [case.caption for case in cases], headings, legend if judged else ())
+
+
+def _verdict(score: OverlayScore) -> str:
+    """A mark and the recovered parts of the contrasts, and a second line where the background is
+    lost."""
+    parts = [f"{part:.2f}" for part in score.recovered]
+    if len(parts) > _NUMBERS:
+        parts = [f"{min(score.recovered):.2f} or more"]
+    text = f"{'✓' if score.success else '✗'}  {'  '.join(parts)}"
+    if score.background_error > BACKGROUND:
+        text += f"\nbackground off by {score.background_error:.2f}"
+    return text
+
+
+def _cycled(colours):
+    while True:
+        yield from colours
+
+
+def _outlined(image: np.ndarray, masks, colours) -> np.ndarray:
+    """A picture at the sheet's size with the borders of masks."""
+    canvas = fit(image, (_SIDE, _SIDE))
+    canvas = np.repeat(canvas[..., None], 3, 2) if canvas.ndim == 2 else canvas.copy()
+    for mask, colour in zip(masks, colours, strict=True):
+        if mask is not None:
+            area = fit(mask.astype(np.uint8), (_SIDE, _SIDE), ids=True)
+            contours, _ = cv2.findContours(area, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
+    return canvas
+
+
+def _tagged(picture: np.ndarray, text: str, colour) -> np.ndarray:
+    """A picture with a frame, and up to two lines of text below it."""
+    picture = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
+    height, width = picture.shape[:2]
+    canvas = Image.new("RGB", (width + 8, height + 50), _PAPER)
+    draw = ImageDraw.Draw(canvas)
+    if colour:
+        draw.rectangle((0, 0, width + 7, height + 7), colour)
+    canvas.paste(Image.fromarray(picture), (4, 4))
+    draw.text((4, height + 10), text, _darker(colour) if colour else _INK, font(15))
+    return np.asarray(canvas)
+
+
+def _darker(colour):
+    return tuple(round(0.75 * part) for part in colour)
+
+
+# ---- latent space --------------------------------------------------------------------------------
+
+
+def write_scatter(
+    path: Path, plane: Plane, z_mean: np.ndarray, z_log_var: np.ndarray, labels: Sequence[str]
+) -> None:
+    """Writes a PNG: the mean of each picture in a plane, with an ellipse of one deviation.
+
+    Args:
+        z_mean, z_log_var: (N, D).
+        labels: of each picture; "" where there are none.
+    """
+    figure, axes = _figure(9, 7)
+    places, spreads = plane.place(z_mean), plane.spread(z_log_var)
+    names = sorted(set(labels))
+    for name, colour in zip(names, _cycled(_SCATTER), strict=False):
+        chosen = np.array([label == name for label in labels])
+        _draw_ellipses(axes, places[chosen], spreads[chosen], _rgb(colour))
+        axes.plot(*places[chosen].T, ".", color=_rgb(colour), ms=7, label=name or None)
+    if len(names) > 1:
+        axes.legend(loc="best", framealpha=0.9)
+    axes.set_title(f"Means of {len(z_mean)} pictures, with one standard deviation", loc="left")
+    axes.set(xlabel=plane.names[0], ylabel=plane.names[1])
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    _save(figure, path)
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Which of K sources, two or three, are visible at each point of a scan.
+
+    Attributes:
+        images, masks: of the sources, (H, W, C) uint8 and (H, W) bool.
+        z_mean: (K, D).
+        visible: (rows, columns, K) bool.
+        kept: (rows, columns) bool: the background error is within its bound.
+    """
+
+    images: Sequence[np.ndarray]
+    masks: Sequence[np.ndarray]
+    z_mean: np.ndarray
+    visible: np.ndarray
+    kept: np.ndarray
+
+
+class ScanSheet:
+    """Gathers a scan for viewing, in memory that does not grow with the step."""
+
+    def __init__(self, plane: Plane, image_shape: tuple[int, int, int]):
+        self.plane = plane
+        xs, ys = plane.grid()
+        self.every = max(1, -(-len(xs) // _TILES))
+        height, width, self.channels = image_shape
+        scale = _TILE / max(height, width)
+        self.tile = max(1, round(height * scale)), max(1, round(width * scale))
+        self.counts = [-(-len(axis) // self.every) for axis in (ys, xs)]
+        size = [count * side for count, side in zip(self.counts, self.tile, strict=True)]
+        self.pixels = np.full((*size, 3), 255, np.uint8)
+
+    def add(self, places: np.ndarray, images: np.ndarray) -> None:
+        """Takes a block of `scan`: (n, 2) rows and columns, (n, H, W, C) in [0, 1]."""
+        height, width = self.tile
+        for (row, column), image in zip(places, images, strict=True):
+            if row % self.every == 0 and column % self.every == 0:
+                top, left = row // self.every * height, column // self.every * width
+                size = width - 1, height - 1  # a white line between two
+                levels = as_pixels(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+                tile = self.pixels[top : top + height - 1, left : left + width - 1]
+                tile[...] = levels.reshape(*levels.shape[:2], -1)
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of the sheet in the plane's coordinates."""
+        xs, ys = self.plane.grid()
+        side = self.every * self.plane.step
+        left, top = xs[0] - side / 2, ys[0] + side / 2
+        return left, left + self.counts[1] * side, top - self.counts[0] * side, top
+
+
+def write_scan(
+    path: Path, sheet: ScanSheet, z_mean: np.ndarray, found: Visibility | None = None
+) -> None:
+    """Writes a PNG: decoded points of the plane and, below them, which sources they show.
+
+    Args:
+        z_mean: (N, D), pictures to mark in the plane.
+    """
+    from matplotlib.figure import Figure
+
+    plane, extent = sheet.plane, sheet.extent()
+    left, right, top, bottom, dpi = 90, 40, 44, 60, 110  # pixels
+    high, wide = sheet.pixels.shape[:2]
+    map_high, map_wide = (round(_MAP * side / max(high, wide)) for side in (high, wide))
+    ranges = [(extent[:2], extent[2:])]
+    if found and (close := _surroundings(plane, found)):
+        ranges.append(close)
+    maps = map_wide + (left + map_high) * (len(ranges) - 1) + 290
+    width = left + max(wide + right, maps if found else 0)
+    height = top + high + bottom + (top + map_high + bottom if found else 0)
+    figure = Figure((width / dpi, height / dpi), dpi=dpi)
+
+    def panel(start, down, panel_wide, panel_high):
+        lower = height - down - panel_high
+        axes = figure.add_axes(
+            (start / width, lower / height, panel_wide / width, panel_high / height)
+        )
+        axes.set(xlabel=plane.names[0], ylabel=plane.names[1])
+        return axes
+
+    axes = panel(left, top, wide, high)
+    axes.imshow(sheet.pixels, extent=extent, aspect="auto", interpolation="nearest")
+    if len(z_mean) <= _MARKED:
+        axes.plot(*plane.place(z_mean).T, "o", ms=5, mfc=_rgb(VERMILLION), mec="white", mew=0.7)
+    axes.set(xlim=extent[:2], ylim=extent[2:])
+    columns, rows = map(len, plane.grid())
+    shown = f", one in {sheet.every} rows and columns shown" if sheet.every > 1 else ""
+    marked = "; dots: the means of the pictures" if len(z_mean) <= _MARKED else ""
+    axes.set_title(
+        f"{columns} x {rows} = {columns * rows:,} points decoded{shown}{marked}", loc="left"
+    )
+    start, titles = (
+        left,
+        ("Which sources are visible where; pale: background lost", "Close to them"),
+    )
+    for (x, y), title in zip(ranges if found else (), titles, strict=False):
+        panel_wide = map_wide if start == left else map_high
+        axes = panel(start, top + high + bottom + top, panel_wide, map_high)
+        handles = _draw_visibility(axes, plane, found)
+        axes.set(xlim=x, ylim=y)
+        axes.set_title(title, loc="left")
+        start += panel_wide + left
+    if found:
+        _draw_key(axes, found, handles)
+    _save(figure, path)
+
+
+def _surroundings(plane: Plane, found: Visibility):
+    """Ranges of x and y around the sources, their sum and 0; None where they fill the scan."""
+    places = plane.place(np.concatenate([found.z_mean, found.z_mean.sum(0)[None]]))
+    reach = 1.3 * float(np.abs(places).max())
+    if 3 * reach > min(plane.x[1] - plane.x[0], plane.y[1] - plane.y[0]):
+        return None
+    return (-reach, reach), (-reach, reach)
+
+
+def _draw_visibility(axes, plane: Plane, found: Visibility) -> list:
+    """Colours a map and marks the sources; returns the handles of its legend."""
+    from matplotlib.patches import Patch
+
+    num = found.visible.shape[2]
+    codes = (found.visible * 2 ** np.arange(num)).sum(2)
+    colours = _visible_colours(num)
+    pixels = np.float32(colours)[codes]
+    pale = 255 + 0.3 * (pixels - 255)
+    pixels = np.where(found.kept[..., None], pixels, pale).astype(np.uint8)
+    xs, ys = plane.grid()
+    half = plane.step / 2
+    extent = (xs[0] - half, xs[-1] + half, ys[-1] - half, ys[0] + half)
+    axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
+    handles = []
+    for size in range(1, num + 1):
+        for chosen in combinations(range(num), size):
+            code = sum(2**i for i in chosen)
+            share = np.mean((codes == code) & found.kept)
+            name = " + ".join("ABC"[i] for i in chosen)
+            handles.append(Patch(color=_rgb(colours[code]), label=f"{name}: {share:.2%} of points"))
+    handles.append(Patch(facecolor=_rgb(colours[0]), edgecolor="0.6", label="none"))
+    for i, place in enumerate(plane.place(found.z_mean)):
+        axes.plot(*place, "o", mfc="white", mec="black", ms=13)
+        axes.annotate("ABC"[i], place, ha="center", va="center_baseline", weight="bold", size=9)
+    for z, marker, name in (
+        (found.z_mean.sum(0), "*", "sum of the means"),
+        (found.z_mean.mean(0), "D", "mean of the means"),
+    ):
+        size = 13 if marker == "*" else 7
+        handles += axes.plot(
+            *plane.place(z[None]).T, marker, mfc="white", mec="black", ms=size, ls="", label=name
+        )
+    return handles
+
+
+def _draw_key(axes, found: Visibility, handles: list) -> None:
+    """The sources and the legend, to the right of a map."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    offset = {"boxcoords": "offset points", "box_alignment": (0, 1), "frameon": False}
+    for i, (image, mask) in enumerate(zip(found.images, found.masks, strict=True)):
+        framed = _tagged(_outlined(image, [mask], [SOURCES[i]]), "", SOURCES[i])[: _SIDE + 8]
+        at, along = (1.0, 1.0), 14 + 58 * i
+        thumb = OffsetImage(framed, zoom=0.28)
+        axes.add_artist(AnnotationBbox(thumb, at, (along, 0), "axes fraction", **offset))
+        axes.annotate("ABC"[i], at, (along + 26, -60), "axes fraction", "offset points",
+                      weight="bold", ha="center", va="top", annotation_clip=False)  # fmt: skip
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(1.0, -0.03), frameon=False)
+
+
+def _visible_colours(num: int) -> list[tuple[int, int, int]]:
+    """A colour for each set of visible sources, by the sum of their 2 ** i; all is GREEN."""
+    grey = (225, 225, 225)
+    if num == 2:
+        return [grey, *SOURCES[:2], GREEN]
+    first, second, third = SOURCES
+    return [grey, first, second, YELLOW, third, VERMILLION, BLUE, GREEN]
+
+
+_SCATTER = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BLACK)
+
+
+def _draw_ellipses(axes, places: np.ndarray, spreads: np.ndarray, colour) -> None:
+    from matplotlib.collections import EllipseCollection
+
+    reach = np.sqrt(np.diagonal(spreads, axis1=1, axis2=2))
+    axes.update_datalim(np.concatenate([places - 1.3 * reach, places + 1.3 * reach]))
+    values, vectors = np.linalg.eigh(spreads)
+    sizes = 2 * np.sqrt(np.maximum(values, 0))
+    angles = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
+    axes.add_collection(
+        EllipseCollection(sizes[:, 1], sizes[:, 0], angles, units="xy", offsets=places,
+                          offset_transform=axes.transData, facecolor=(*colour, 0.1),
+                          edgecolor=(*colour, 0.5), linewidth=0.8)
+    )  # fmt: skip
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=110, layout="constrained")
+    return figure, figure.subplots()
+
+
+def _rgb(colour: tuple[int, int, int]) -> tuple[float, ...]:
+    return tuple(part / 255 for part in colour)
+
+
+def _save(figure, path: Path) -> None:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    write_atomically(path, stream.getvalue(), durable=False)

@@ -1,0 +1,1014 @@
+"""Measuring and applying a bundle of the task "detection", on a stand-in that needs no network.
+
+The stand-in sees bright rectangles on black: a picture is its own detection. The hundreds of a
+grey value are the class (0..99 is class 1), the rest is the score in percent.
+"""
+
+import csv
+import json
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentalzoo.cli import main
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.errors import DentalzooError
+from dentalzoo.tasks.detection import Detector, compare, evaluate, headline, predict
+from dentalzoo.tasks.detection import scores as measures
+from dentalzoo.tasks.detection.coco_scores import coco_scores, evaluated
+from dentalzoo.tasks.detection.drawing import overlay
+from dentalzoo.tasks.detection.matching import FOUND, IGNORED, WRONG, Case, gather, match
+from dentalzoo.tasks.detection.postprocessing import (
+    in_quadrant_order,
+    one_per_tooth,
+    overlaps,
+    suppress,
+    suppress_at,
+    suppress_per_class,
+)
+from dentalzoo.tasks.detection.sweep import Sweep
+from dentalzoo.tasks.segmentation.drawing import palette
+
+CLASSES = ("restoration", "endodontic", "implant")
+
+
+class StandIn:
+    """Finds the rectangles; `raw` finds each three times, the copies moved and with less score."""
+
+    name = "stand_in"
+
+    def __init__(self, classes=CLASSES, raw=False, **config):
+        signatures = {"detect": {}, "raw": {}} if raw else {"detect": {}}
+        self.metadata = {
+            "task": "detection",
+            "config": {"classes": list(classes), "nms_iou": 0.5, **config},
+            "signatures": signatures,
+        }
+        self.calls = []
+
+    def detect(self, image):
+        self.calls.append("detect")
+        boxes, scores, classes = self._see(image)
+        empty = 100 - len(scores)
+        return {
+            "boxes": np.pad(boxes, ((0, empty), (0, 0))),
+            "scores": np.pad(scores, (0, empty)),
+            "classes": np.pad(classes, (0, empty)),
+            "num": np.int32(len(scores)),
+        }
+
+    def raw(self, image):
+        self.calls.append("raw")
+        boxes, scores, classes = self._see(image)
+        moves = [0 * boxes]
+        for part in (0.2, 0.45):  # IoU 2/3 and 0.38 with the box itself
+            moves.append(np.pad((boxes[:, 2:] - boxes[:, :2])[:, :1] * part, ((0, 0), (0, 3))))
+            moves[-1][:, 2] = moves[-1][:, 0]
+        table = np.zeros((3 * len(scores), len(self.metadata["config"]["classes"])), np.float32)
+        for index, factor in enumerate((1, 0.9, 0.8)):
+            rows = np.arange(len(scores)) + index * len(scores)
+            table[rows, classes - 1] = scores * factor
+        return {"boxes": np.concatenate([boxes + move for move in moves]), "scores": table}
+
+    def _see(self, image):
+        grey = np.ascontiguousarray(image[..., 0])
+        if grey[0, 0] == 13:
+            raise DentalzooError("a picture it does not like. Received: 13")
+        _, _, stats, _ = cv2.connectedComponentsWithStats((grey > 0).astype(np.uint8))
+        size = np.float32([*grey.shape, *grey.shape])
+        boxes = [(y, x, y + h, x + w) for x, y, w, h, _ in stats[1:]]
+        values = np.array([int(grey[y, x]) for y, x, _, _ in boxes], int)
+        order = np.argsort(-(values % 100), kind="stable")
+        boxes = np.float32(boxes).reshape(-1, 4)[order] / size
+        return boxes, np.float32(values % 100 / 100)[order], np.int32(values // 100 + 1)[order]
+
+
+def film(*rectangles, size=(60, 100)):
+    """A black picture with rectangles (value, top, left, bottom, right)."""
+    picture = np.zeros(size, np.uint8)
+    for value, top, left, bottom, right in rectangles:
+        picture[top:bottom, left:right] = value
+    return picture
+
+
+def write_boxes(folder, pictures, classes=CLASSES):
+    """A COCO data set of name -> (picture, [(label, top, left, bottom, right)])."""
+    images, annotations = [], []
+    for name, (picture, boxes) in pictures.items():
+        write_png(folder / "images" / f"{name}.png", picture)
+        images.append(
+            {
+                "id": len(images) + 1,
+                "file_name": f"{name}.png",
+                "height": picture.shape[0],
+                "width": picture.shape[1],
+            }
+        )
+        for label, top, left, bottom, right in boxes:
+            box = [left, top, right - left, bottom - top]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": classes.index(label) + 1,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.coco.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four pictures: one right, one with a wrong class, one with a miss, one with a ghost."""
+    one, two = (10, 10, 30, 20), (10, 50, 30, 60)
+    return write_boxes(
+        tmp_path / "data",
+        {
+            "a": (film((95, *one), (190, *two)), [("restoration", *one), ("endodontic", *two)]),
+            "b": (film((280 - 100, *one)), [("restoration", *one)]),  # seen as endodontic, 0.8
+            "c": (film((70, *one)), [("restoration", *one), ("restoration", *two)]),
+            "d": (film((60, *one)), []),
+        },
+    )
+
+
+# ---- post-processing -----------------------------------------------------------------------------
+
+
+def random_boxes(rng, number, size=0.3):
+    corners = rng.random((number, 2)) * (1 - size)
+    return np.float32(np.concatenate([corners, corners + 0.02 + rng.random((number, 2)) * size], 1))
+
+
+def test_overlaps_by_hand_and_of_nothing():
+    box, half, none = (0, 0, 2, 2), (0, 1, 2, 3), (5, 5, 5, 5)
+    table = overlaps([box, none], [box, half, none])
+    np.testing.assert_allclose(table, [[1, 2 / 6, 0], [0, 0, 0]])
+    np.testing.assert_allclose(overlaps([half], [(0, 0, 4, 2)], of_first=True), [[0.5]])
+    assert overlaps([], [box]).shape == (0, 1) and overlaps([box], []).shape == (1, 0)
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.2, 0.5, 0.9])
+def test_suppression_is_that_of_opencv(iou):
+    rng = np.random.default_rng(0)
+    for number in (1, 2, 60):
+        boxes = np.float64(np.round(random_boxes(rng, number) * 1000))
+        scores = rng.permutation(number).astype(np.float64) / number + 0.001
+        top, left, bottom, right = boxes.T
+        theirs = cv2.dnn.NMSBoxes(
+            np.stack([left, top, right - left, bottom - top], 1), scores.tolist(), 0.0, iou
+        )
+        np.testing.assert_array_equal(suppress(boxes, scores, iou), np.ravel(theirs))
+
+
+@pytest.mark.slow
+def test_suppression_is_that_of_tensorflow():
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    for iou in (0.0, 0.3, 0.5, 0.7, 1.0):
+        boxes, scores = random_boxes(rng, 200), rng.permutation(200).astype(np.float32)
+        theirs = tf.image.non_max_suppression(boxes, scores, 50, iou).numpy()
+        np.testing.assert_array_equal(suppress(boxes, scores, iou, 50), theirs)
+
+
+def test_a_smaller_limit_gives_the_beginning_of_the_same_list():
+    rng = np.random.default_rng(1)
+    boxes, scores = random_boxes(rng, 80), rng.random(80)
+    ious = (0.1, 0.4, 1.0)
+    for iou, kept in zip(ious, suppress_at(boxes, scores, ious), strict=True):
+        for limit in (1, 5, 500):
+            np.testing.assert_array_equal(suppress(boxes, scores, iou, limit), kept[:limit])
+    assert len(kept) == 80
+
+
+def test_classes_do_not_suppress_each_other():
+    boxes = np.float32([[0, 0, 1, 1]] * 4)
+    scores, classes = np.float32([0.5, 0.9, 0.7, 0.8]), np.int32([1, 1, 2, 2])
+    assert suppress_per_class(boxes, scores, classes, 0.5).tolist() == [1, 3]
+    assert suppress_per_class(boxes, scores, classes, None, 1).tolist() == [1, 3]
+    assert suppress_per_class(boxes, scores, classes).tolist() == [1, 3, 2, 0]
+    assert suppress_per_class(boxes[:0], scores[:0], classes[:0], 0.5).tolist() == []
+
+
+# ---- teeth ---------------------------------------------------------------------------------------
+
+
+def test_each_tooth_keeps_its_best_box_in_the_order_of_quadrants():
+    numbers = np.array([36, 11, 18, 11, 21, 48, 36])
+    scores = np.array([0.4, 0.6, 0.5, 0.9, 0.3, 0.8, 0.7])
+    chosen = one_per_tooth(scores, numbers)
+    assert numbers[chosen].tolist() == [11, 18, 21, 36, 48]
+    assert scores[chosen].tolist() == [0.9, 0.5, 0.3, 0.7, 0.8]
+
+
+def arch(numbers):
+    """Boxes of teeth as they stand on a film, upper jaw above the lower."""
+    boxes = []
+    for number in numbers:
+        quadrant, kind = divmod(number, 10)
+        side = -1 if quadrant in (1, 4, 5, 8) else 1
+        x, y = 0.5 + side * (kind - 0.5) * 0.05, 0.2 if quadrant in (1, 2, 5, 6) else 0.6
+        boxes.append((y, x - 0.02, y + 0.2, x + 0.02))
+    return np.float32(boxes)
+
+
+def test_a_whole_mouth_is_in_order_and_what_stands_elsewhere_is_not():
+    numbers = np.array([10 * quadrant + kind for quadrant in (4, 2, 1, 3) for kind in range(1, 9)])
+    boxes, scores = arch(numbers), np.full(32, 0.9)
+    chosen = in_quadrant_order(boxes, scores, numbers)
+    assert numbers[chosen].tolist() == sorted(numbers)
+    # A second 11 on the wrong side, a 36 among the teeth of the right: both with less score.
+    wrong = arch([21, 45])
+    chosen = in_quadrant_order(
+        np.concatenate([boxes, wrong]), np.append(scores, [0.8, 0.7]), np.append(numbers, [11, 36])
+    )
+    assert chosen.max() < 32 and len(chosen) == 32
+    # With more score the ghost wins against the one tooth that it contradicts.
+    chosen = in_quadrant_order(
+        arch([12, 11, 21]), np.array([0.3, 0.9, 0.9]), np.array([11, 12, 21])
+    )
+    assert len(chosen) == 2
+
+
+def test_deciduous_and_permanent_teeth_stand_in_one_jaw():
+    numbers = np.array([55, 54, 16, 15, 65])
+    chosen = in_quadrant_order(arch(numbers), np.full(5, 0.5), numbers)
+    assert numbers[chosen].tolist() == [15, 16, 54, 55, 65]
+    assert in_quadrant_order(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)).tolist() == []
+
+
+def test_order_takes_the_greatest_total_score():
+    """Against all subsets."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        numbers = rng.choice([13, 12, 11, 21, 22], 6)
+        boxes, scores = random_boxes(rng, 6), rng.random(6) + 0.1
+        centres, places = (
+            boxes[:, 1] + boxes[:, 3],
+            np.where(numbers < 20, -(numbers % 10), numbers % 10),
+        )
+        best = 0
+        for code in range(64):
+            subset = np.flatnonzero([code >> bit & 1 for bit in range(6)])
+            subset = subset[np.argsort(centres[subset])]
+            if (np.diff(places[subset]) > 0).all():
+                best = max(best, scores[subset].sum())
+        chosen = in_quadrant_order(boxes, scores, numbers)
+        assert scores[chosen].sum() == pytest.approx(best)
+
+
+# ---- matching and scores -------------------------------------------------------------------------
+
+
+def a_case(truth=(), found=(), ignored=(), crowd=(), size=(600, 1000)):
+    """truth: (label, box); found: (label, score, box); boxes in [0, 1]."""
+    return Case(
+        "case",
+        size,
+        np.float32([box for _, box in truth]).reshape(-1, 4),
+        np.array([label for label, _ in truth], np.int32),
+        np.isin(np.arange(len(truth)), [*ignored, *crowd]),
+        np.isin(np.arange(len(truth)), crowd),
+        np.float32([box for *_, box in found]).reshape(-1, 4),
+        np.float32([score for _, score, _ in found]),
+        np.array([label for label, *_ in found], np.int32),
+    )
+
+
+LEFT, RIGHT, WIDE = (0.1, 0.1, 0.3, 0.3), (0.1, 0.6, 0.3, 0.8), (0.05, 0.05, 0.35, 0.85)
+
+
+def test_the_first_detection_of_an_object_has_found_it():
+    case = a_case(
+        [(1, LEFT), (2, RIGHT)],
+        [(1, 0.6, LEFT), (1, 0.9, (0.1, 0.1, 0.3, 0.28)), (1, 0.8, RIGHT), (2, 0.1, RIGHT)],
+    )
+    outcomes, objects = match(case)
+    assert outcomes.tolist() == [WRONG, FOUND, WRONG, FOUND]
+    assert objects.tolist() == [-1, 0, -1, 1]
+
+
+def test_difficult_objects_and_crowds_are_neither_wanted_nor_wrong():
+    found = [(1, 0.9, LEFT), (1, 0.8, LEFT), (1, 0.7, (0.12, 0.62, 0.2, 0.7)), (1, 0.6, RIGHT)]
+    case = a_case([(1, LEFT), (1, RIGHT)], found, ignored=[0], crowd=[1])
+    outcomes, _ = match(case)
+    assert outcomes.tolist() == [IGNORED] * 4
+    points = measures.curve(gather([case], 1), 1)
+    assert (points.wanted, len(points.scores)) == (0, 0)
+    assert measures.average_precision(points) is None
+    assert measures.sensitivity(points) is None
+    assert measures.at_threshold(points, 0.5)["f1"] == 1
+
+
+def test_a_crowd_takes_nothing_from_an_object_inside_of_it():
+    case = a_case([(1, WIDE), (1, LEFT)], [(1, 0.9, LEFT), (1, 0.8, RIGHT)], crowd=[0])
+    assert match(case)[0].tolist() == [FOUND, IGNORED]
+
+
+def random_cases(seed=0, number=25, classes=3, most=2, difficult=False):
+    """Objects that do not overlap, so that the rules of VOC and COCO agree, and noisy boxes.
+
+    They do not agree on a second detection of a difficult object: wrong for COCO alone.
+    """
+    rng = np.random.default_rng(seed)
+    cases = []
+    for _ in range(number):
+        cells = rng.permutation(16)[: rng.integers(0, 9)]
+        boxes = [
+            (r / 4 + 0.02, c / 4 + 0.02, r / 4 + 0.2, c / 4 + 0.2)
+            for r, c in (divmod(cell, 4) for cell in cells)
+        ]
+        truth = [(int(rng.integers(1, classes + 1)), box) for box in boxes]
+        found = []
+        for label, box in truth:
+            for _ in range(rng.integers(0, most + 1)):
+                label = label if rng.random() < 0.8 else int(rng.integers(1, classes + 1))
+                noise = np.clip(box + rng.normal(0, 0.02, 4), 0, 1)
+                found.append((label, float(np.round(rng.random(), 2)), noise))  # with ties
+        ignored = rng.permutation(len(truth))[: len(truth) // 3 * difficult]
+        found.sort(key=lambda entry: -entry[1])
+        cases.append(a_case(truth, found, ignored=ignored))
+    return cases
+
+
+@pytest.mark.parametrize("difficult", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_both_average_precisions_of_voc_are_pycocotools_at_the_same_recalls(seed, difficult):
+    cases = random_cases(seed, most=1 if difficult else 2, difficult=difficult)
+    matches = gather(cases, 3)
+    eleven = evaluated(cases, 3, iouThrs=[0.5], recThrs=np.arange(11) / 10 - 1e-12)
+    for label in (1, 2, 3):
+        points = measures.curve(matches, label)
+        theirs = eleven.eval["precision"][0, :, label - 1, 0, 0].mean()
+        assert measures.average_precision_11(points) == pytest.approx(theirs, abs=1e-9)
+        # A step of the recall is an object: the area is the mean of the precisions at each.
+        steps = (np.arange(points.wanted) + 0.5) / points.wanted
+        every = evaluated(cases, 3, iouThrs=[0.5], recThrs=steps)
+        theirs = every.eval["precision"][0, :, label - 1, 0, 0].mean()
+        assert measures.average_precision(points) == pytest.approx(theirs, abs=1e-9)
+        assert points.recall[-1] == pytest.approx(every.eval["recall"][0, label - 1, 0, 0])
+        coco = coco_scores(cases, 3)["ap50"][label - 1]
+        assert measures.average_precision(points) == pytest.approx(coco, abs=0.02)
+
+
+def test_coco_scores_of_each_class_are_those_of_that_class_alone():
+    """T7: pycocotools has no per-class result; ours is its mean over one class."""
+    from pycocotools.coco import COCO
+
+    cases = random_cases(7)
+    ours = coco_scores(cases, 4)
+    assert np.isnan(ours["ap"][3])  # never occurs
+    for label in (1, 2, 3):
+        alone = evaluated(cases, 4)
+        assert isinstance(alone.cocoGt, COCO)
+        alone.params.catIds, alone.params.maxDets = [label], [1, 10, 100]
+        alone.params.areaRng, alone.params.areaRngLbl = [[0, 1e10]] * 4, ["all", "s", "m", "l"]
+        alone.params.areaRngLbl = ["all", "small", "medium", "large"]
+        import contextlib
+        import io
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            alone.evaluate()
+            alone.accumulate()
+            alone.summarize()
+        for key, index in {"ap": 0, "ap50": 1, "ap75": 2, "ar100": 8}.items():
+            assert ours[key][label - 1] == pytest.approx(alone.stats[index], abs=1e-12)
+
+
+def test_coco_says_nothing_on_standard_output(capsys):
+    coco_scores(random_cases(1), 3)
+    assert capsys.readouterr().out == ""
+
+
+def test_scores_of_perfect_detections_are_1_and_of_none_0():
+    truth = [(1, LEFT), (2, RIGHT)]
+    perfect = [a_case(truth, [(1, 0.9, LEFT), (2, 0.8, RIGHT)])] * 3
+    none = [a_case(truth)] * 3
+    for cases, value in ((perfect, 1.0), (none, 0.0)):
+        matches = gather(cases, 3)
+        for label in (1, 2):
+            points = measures.curve(matches, label)
+            assert measures.average_precision(points) == value
+            assert measures.average_precision_11(points) == value
+            assert measures.sensitivity(points) == [value] * 7
+        found = coco_scores(cases, 3)
+        np.testing.assert_array_equal(found["ap"][:2], value)
+        assert np.isnan(found["ap"][2])
+        assert measures.average_precision(measures.curve(matches, 3)) is None
+
+
+def test_average_precisions_by_hand():
+    """Found, wrong, found of three objects: precision 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3."""
+    truth = [(1, LEFT), (1, RIGHT), (1, (0.6, 0.6, 0.8, 0.8))]
+    case = a_case(truth, [(1, 0.9, LEFT), (1, 0.8, (0.5, 0.1, 0.6, 0.2)), (1, 0.7, RIGHT)])
+    points = measures.curve(gather([case], 1), 1)
+    assert measures.average_precision(points) == pytest.approx((1 + 2 / 3) / 3)
+    assert measures.average_precision_11(points) == pytest.approx((4 * 1 + 3 * 2 / 3) / 11)
+    np.testing.assert_allclose(
+        measures.precision_at(points, np.array([0, 0.3, 0.5, 0.9])), [1, 1, 2 / 3, 0]
+    )
+    at = measures.at_threshold(points, 0.75)
+    assert at == pytest.approx(
+        {"precision": 1 / 2, "recall": 1 / 3, "f1": 2 / 5, "false_positives_per_picture": 1}
+    )
+    assert measures.best_threshold(points) == pytest.approx(0.7, abs=2e-6)
+    assert measures.best_threshold(points) <= np.float32(0.7)
+
+
+def test_froc_by_hand_on_two_pictures():
+    ghost = (0.5, 0.1, 0.6, 0.2)
+    one = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.9, ghost), (1, 0.8, LEFT)])
+    two = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.7, ghost), (1, 0.7, LEFT), (1, 0.2, RIGHT)])
+    points = measures.curve(gather([one, two], 1), 1)
+    # One false positive on two pictures: from 0.5 a picture on 1 of 4 is found. A threshold of 0.7
+    # takes both the ghost and the object, so that 2 of 4, and with them the last, cost 1.
+    assert measures.sensitivity(points, (0.25, 0.5, 0.75, 1, 8)) == [0, 0.25, 0.25, 0.75, 0.75]
+
+
+def test_froc_gets_no_worse_with_more_false_positives():
+    points = measures.curve(gather(random_cases(3), 3))
+    found = measures.sensitivity(points)
+    assert found == sorted(found) and 0 < found[0] < found[-1] <= 1
+
+
+def test_a_confusion_is_a_missed_object_under_a_wrong_detection():
+    ghost = (0.6, 0.1, 0.7, 0.2)
+    case = a_case(
+        [(1, LEFT), (2, RIGHT), (3, (0.6, 0.6, 0.8, 0.8))],
+        [(1, 0.9, LEFT), (3, 0.8, RIGHT), (2, 0.7, ghost), (1, 0.6, LEFT), (2, 0.1, RIGHT)],
+    )
+    outcome = measures.judge(case, 0.5)
+    assert outcome.confused == [(1, 1)]
+    assert outcome.counts() == (1, 3, 2)
+    counts = measures.confusion(case, outcome, 3)
+    expected = np.zeros((4, 4), int)
+    expected[0, 0] = 1  # found
+    expected[1, 2] = 1  # an object of class 2 seen as class 3
+    expected[2, 3] = 1  # missed
+    expected[3, 1] = expected[3, 0] = 1  # the ghost, and the second box on one object
+    np.testing.assert_array_equal(counts, expected)
+    lower = measures.judge(case, 0.05)  # now class 2 is found too
+    assert lower.confused == [] and lower.counts() == (2, 3, 1)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.8])
+def test_the_confusion_adds_up_to_what_the_operating_point_counts(threshold):
+    cases = random_cases(11)
+    points = measures.curve(gather(cases, 3))
+    outcomes = [measures.judge(case, threshold) for case in cases]
+    total = sum(measures.confusion(c, o, 3) for c, o in zip(cases, outcomes, strict=True))
+    at = measures.at_threshold(points, threshold)
+    found, everything = np.trace(total), total[:, :3].sum()
+    assert found / everything == pytest.approx(at["precision"])
+    assert total[:3].sum() == points.wanted
+    assert found / points.wanted == pytest.approx(at["recall"])
+
+
+# ---- evaluate ------------------------------------------------------------------------------------
+
+
+def test_evaluate_writes_what_it_returns(data, tmp_path):
+    report = evaluate(StandIn(), data, out=tmp_path / "out", score_threshold=0.5)
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
+    names = ("confusion", "evaluation", "froc", "precision_recall", "worst")
+    assert [path.stem for path in sorted((tmp_path / "out").iterdir())] == list(names)
+    for name in ("confusion", "froc", "precision_recall", "worst"):
+        assert read_image(tmp_path / "out" / f"{name}.png").std() > 5
+
+
+def test_evaluate_counts_what_is_there(data):
+    report = evaluate(StandIn(), data, score_threshold=0.5)
+    assert (report["images"], report["objects"], report["detections"]) == (4, 5, 5)
+    assert report["operating"] == pytest.approx(
+        {"precision": 3 / 5, "recall": 3 / 5, "f1": 3 / 5, "false_positives_per_picture": 0.5}
+    )
+    assert report["confusion"]["counts"] == [
+        [2, 1, 0, 1],
+        [0, 1, 0, 0],
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+    ]
+    restoration, implant = (report["per_class"][name] for name in ("restoration", "implant"))
+    assert (restoration["objects"], restoration["pictures"]) == (4, 3)
+    assert restoration["voc_ap"] == pytest.approx(0.5)
+    assert implant["ap"] is implant["voc_ap"] is implant["best_f1"] is None
+    assert report["voc"]["map"] == pytest.approx((0.5 + 1) / 2)
+    assert report["coco"]["ap50"] == pytest.approx((51 / 101 + 1) / 2, abs=1e-6)
+    assert report["per_picture"][2] == {
+        "name": "c", "objects": 2, "found": 1, "wrong": 0, "missed": 1
+    }  # fmt: skip
+    assert set(headline(report)) >= {"ap", "ap50", "ap75", "voc_map", "froc_mean", "f1"}
+
+
+@pytest.mark.parametrize(("threshold", "shown"), [(None, 5), (0.65, 4), (0.99, 0)])
+def test_the_threshold_moves_the_operating_point_and_no_average(data, threshold, shown):
+    report = evaluate(StandIn(), data, score_threshold=threshold)
+    assert sum(row["found"] + row["wrong"] for row in report["per_picture"]) == shown
+    assert report["score_threshold"] == (0.5 if threshold is None else threshold)
+    assert report["voc"]["map"] == pytest.approx(0.75)
+
+
+def test_a_bundle_may_have_a_threshold_of_its_own(data):
+    assert evaluate(StandIn(operating_threshold=0.85), data)["score_threshold"] == 0.85
+
+
+def test_pictures_that_cannot_be_used_are_listed_and_the_rest_goes_on(data, caplog):
+    write_png(data / "images" / "c.png", film((13, 0, 0, 1, 1)))
+    broken = data / "images" / "b.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    report = evaluate(StandIn(), data)
+    assert report["images"] == 2
+    assert sorted(name for name, _ in report["skipped"]) == ["b", "c"]
+    assert any("does not like" in line for line in caplog.messages)
+    for name in "ad":
+        write_png(data / "images" / f"{name}.png", film((13, 0, 0, 1, 1)))
+    with pytest.raises(DentalzooError, match="none of 4 pictures can be used"):
+        evaluate(StandIn(), data)
+
+
+def test_pictures_without_any_object_have_false_positives_and_no_precision(tmp_path):
+    one = film((95, 10, 10, 30, 20))
+    pictures = {"a": (one, []), "b": (one, [("implant", 10, 10, 30, 20)]), "c": (film(), [])}
+    folder = write_boxes(tmp_path / "data", pictures)
+    (folder / "split.csv").write_text("id,split\na,val\nb,train\nc,val\n")
+    report = evaluate(StandIn(), folder, "val", tmp_path / "out", sweep=True)
+    assert (report["images"], report["objects"]) == (2, 0)
+    assert report["coco"] == dict.fromkeys(("ap", "ap50", "ap75", "ar100"))
+    assert report["operating"]["false_positives_per_picture"] == 0.5
+    assert set(headline(report)) == {
+        "precision", "recall", "f1", "sweep_nms_iou", "sweep_max_per_class", "sweep_f1"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"score_threshold": 1.5}, r"score_threshold lies in \[0, 1\]"),
+        ({"score_threshold": float("nan")}, "nan"),
+        ({"nms_iou": -0.1}, r"nms_iou lies in \[0, 1\]"),
+        ({"max_per_class": 0}, "max_per_class is a whole number, at least 1"),
+        ({"max_per_class": 1.5}, "1.5"),
+        ({"teeth": "all"}, "teeth is one of: single, ordered"),
+        ({"teeth": "single"}, "FDI numbers"),
+    ],
+)
+def test_an_option_out_of_place_is_refused(data, tmp_path, options, says):
+    with pytest.raises(DentalzooError, match=says):
+        evaluate(StandIn(), data, **options)
+    with pytest.raises(DentalzooError, match=says):
+        predict(StandIn(), data / "images", tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"scores": np.float32([np.nan])}, "scores that are no numbers"),
+        ({"boxes": np.float32([[0, 0, np.inf, 1]])}, "boxes that are no numbers"),
+        ({"classes": np.int32([7])}, r"classes 1..3. Received: \[7\]"),
+        ({"classes": np.int32([0])}, r"Received: \[0\]"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_named(answer, says):
+    class Broken(StandIn):
+        def detect(self, image):
+            good = {"boxes": np.float32([[0, 0, 1, 1]]), "scores": np.float32([0.5])}
+            return good | {"classes": np.int32([1]), "num": np.int32(1)} | answer
+
+    with pytest.raises(DentalzooError, match=says):
+        Detector(Broken())(film())
+
+
+def test_a_bundle_without_names_of_classes_is_refused(data):
+    with pytest.raises(DentalzooError, match="names of its classes"):
+        evaluate(StandIn(classes=()), data)
+
+
+# ---- other settings, and the sweep ---------------------------------------------------------------
+
+
+def test_raw_boxes_are_suppressed_as_asked(data):
+    image = film((90, 10, 10, 30, 20), (80, 10, 50, 30, 60))[..., None]
+    bundle = StandIn(raw=True)
+    assert [len(Detector(bundle, nms_iou=iou)(image)) for iou in (0.3, 0.5, 0.7)] == [2, 4, 6]
+    assert bundle.calls == ["raw"] * 3
+    assert len(Detector(bundle, nms_iou=0.7, max_per_class=3)(image)) == 3
+    few = StandIn(raw=True, nms_iou=0.7, max_per_class=1)
+    assert len(Detector(few, max_per_class=3)(image)) == 3
+    found = Detector(StandIn(raw=True, max_detections=5), nms_iou=0.7)(image)
+    assert len(found) == 5 and (np.diff(found.scores) <= 0).all()
+
+
+def test_without_raw_what_was_kept_can_still_be_thinned():
+    image = film((90, 10, 10, 30, 20), (80, 10, 50, 30, 60), (170, 40, 50, 50, 60))[..., None]
+    found = Detector(StandIn(), max_per_class=1)(image)
+    assert list(zip(found.classes.tolist(), found.scores.tolist(), strict=True)) == [
+        (1, pytest.approx(0.9)),
+        (2, pytest.approx(0.7)),
+    ]
+
+
+def test_the_sweep_runs_the_network_once_and_finds_the_best(data, caplog):
+    caplog.set_level("INFO")
+    bundle = StandIn(raw=True)
+    report = evaluate(bundle, data, sweep=True)
+    assert sorted(bundle.calls) == ["detect"] * 4 + ["raw"] * 4
+    sweep = report["sweep"]
+    assert sweep["source"] == "raw"
+    assert len(sweep["settings"]) == 6 * 6
+    assert max(row["max_per_class"] for row in sweep["settings"]) == 32
+    assert max(row["f1"] for row in sweep["settings"]) == sweep["best"]["f1"]["f1"]
+    # The copies overlap their box by 0.67 and 0.38: the lowest overlap takes both away.
+    assert sweep["best"]["f1"]["nms_iou"] == 0.2
+    assert sweep["best"]["f1"]["ap50"] == pytest.approx(sweep["own"]["ap50"])
+    assert any(line.startswith("sweep, best of 36: nms_iou 0.2, ") for line in caplog.messages)
+    assert headline(report)["sweep_nms_iou"] == 0.2
+
+
+def test_the_settings_of_the_sweep_give_its_numbers_when_used(data):
+    sweep = evaluate(StandIn(raw=True), data, sweep=True)["sweep"]
+    for row in sweep["settings"][::7]:
+        used = evaluate(
+            StandIn(raw=True),
+            data,
+            nms_iou=row["nms_iou"],
+            max_per_class=row["max_per_class"],
+            score_threshold=row["score_threshold"],
+        )
+        assert used["voc"]["map"] == pytest.approx(row["ap50"], abs=1e-6)
+        assert used["operating"]["f1"] == pytest.approx(row["f1"], abs=1e-6)
+
+
+def test_without_raw_the_sweep_suppresses_more_and_never_less(data):
+    bundle = StandIn()
+    sweep = evaluate(bundle, data, sweep=True)["sweep"]
+    assert sweep["source"] == "kept"
+    assert {row["nms_iou"] for row in sweep["settings"]} == {0.2, 0.3, 0.4, None}
+    assert bundle.calls == ["detect"] * 8
+
+
+def test_more_boxes_than_teeth_are_tried_only_where_pictures_hold_more():
+    usual = Sweep(Detector(StandIn()), most=32)
+    crowded = Sweep(Detector(StandIn()), most=33)
+    teeth = Sweep(Detector(StandIn(classes=("11", "12"))), most=1)
+    assert [s.limits[-1] for s in (usual, crowded, teeth)] == [32, 100, 1]
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+def rows_of(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_predict_writes_coco_results_and_a_table(data, tmp_path):
+    report = predict(StandIn(), data / "images", tmp_path / "out")
+    assert (report.written, report.failed) == (4, [])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "detections.csv",
+        "detections.json",
+    ]
+    results = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [entry["image_id"] for entry in results] == [1, 1, 2, 3, 4]
+    assert results[0] == {
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": pytest.approx([10, 10, 10, 20], abs=1e-3),
+        "score": pytest.approx(0.95),
+        "file_name": "a.png",
+    }
+    rows = rows_of(tmp_path / "out" / "detections.csv")
+    assert [row["file"] for row in rows] == ["a.png", "a.png", "b.png", "c.png", "d.png"]
+    assert rows[1] == {
+        "file": "a.png", "class": "endodontic", "score": "0.9", "left": "50.00", "top": "10.00",
+        "right": "60.00", "bottom": "30.00", "width": "100", "height": "60",
+    }  # fmt: skip
+
+
+def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_path):
+    import contextlib
+    import io
+
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(data / "annotations.coco.json"))
+        found = truth.loadRes(str(tmp_path / "out" / "detections.json"))
+        theirs = COCOeval(truth, found, "bbox")
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    ours = evaluate(StandIn(), data)["coco"]
+    assert [ours[k] for k in ("ap", "ap50", "ap75", "ar100")] == pytest.approx(
+        theirs.stats[[0, 1, 2, 8]].tolist(), abs=1e-6
+    )
+
+
+def test_a_score_threshold_leaves_boxes_out_and_a_picture_without_any_keeps_its_row(data, tmp_path):
+    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=0.75)
+    rows = rows_of(tmp_path / "out" / "detections.csv")
+    assert [row["class"] for row in rows] == ["restoration", "endodontic", "endodontic", "", ""]
+    assert rows[-1]["file"] == "d.png" and rows[-1]["width"] == "100"
+    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=1)
+    assert json.loads((tmp_path / "out" / "detections.json").read_text()) == []
+
+
+def test_predict_with_overlay(data, tmp_path):
+    predict(StandIn(), data / "images" / "a.png", tmp_path / "out", overlay=True)
+    drawn = read_image(tmp_path / "out" / "a_overlay.png")
+    expected = overlay(
+        read_image(data / "images" / "a.png"),
+        np.float32([[10, 10, 30, 20], [10, 50, 30, 60]]) / (60, 100, 60, 100),
+        np.array([1, 2]),
+        CLASSES,
+        np.array([0.95, 0.9]),
+    )
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_a_bad_picture_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
+    folder = data / "images"
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:-30])
+    write_png(folder / "c.png", film((13, 0, 0, 1, 1)))
+    report = predict(StandIn(), [folder, tmp_path / "absent.png"], tmp_path / "out")
+    assert report.written == 2 and len(report.failed) == 3
+    assert caplog.messages == [f"{path}: {reason}" for path, reason in report.failed]
+    results = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert {entry["image_id"] for entry in results} == {1, 4}  # numbers do not move
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for name in ("x/a.png", "y/a.png"):
+        write_png(tmp_path / name, film((95, 10, 10, 30, 20)))
+    predict(StandIn(), [tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlay=True, vott=[1])
+    rows = rows_of(tmp_path / "out" / "detections.csv")
+    assert [row["file"] for row in rows] == ["x/a.png", "y/a.png"]
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert made >= {"x_a.png_overlay.png", "y_a.png_overlay.png", "vott1/x.json", "vott1/y.json"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_predictions_open_in_the_annotation_tool(data, tmp_path, version):
+    """What VoTT would open is read back as annotations, and the bundle is perfect on it."""
+    predict(StandIn(), data / "images", tmp_path / "out", vott=[version])
+    project = tmp_path / "project"
+    (tmp_path / "out" / f"vott{version}").rename(project)
+    (data / "images").rename(project / "images")
+    found = find_boxes(project, classes=CLASSES[:2])
+    assert [sample.name for sample in found.samples] == ["a", "b", "c", "d"]
+    assert [len(sample.boxes) for sample in found.samples] == [2, 1, 1, 1]
+    report = evaluate(StandIn(classes=CLASSES[:2]), project)
+    assert report["coco"]["ap"] == 1.0
+
+
+def test_predict_refuses_versions_of_vott_that_do_not_exist(data, tmp_path):
+    with pytest.raises(DentalzooError, match="vott is 1, 2 or both"):
+        predict(StandIn(), data / "images", tmp_path / "out", vott=[3])
+
+
+def test_teeth_are_single_and_in_the_order_of_quadrants(tmp_path):
+    names = ("21", "11", "36")
+    rectangles = [(90, 5, 55, 20, 60), (80, 30, 70, 40, 75), (195, 5, 45, 20, 50)]
+    write_png(tmp_path / "in" / "a.png", film(*rectangles, (250, 40, 5, 50, 10)))
+    for rule, expected in {
+        None: ["11", "21", "21", "36"],
+        "single": ["11", "21", "36"],
+        "ordered": ["11", "21", "36"],
+    }.items():
+        predict(StandIn(names), tmp_path / "in", tmp_path / "out", teeth=rule)
+        found = [row["class"] for row in rows_of(tmp_path / "out" / "detections.csv")]
+        assert (sorted(found) if rule is None else found) == expected
+
+
+def test_predict_never_writes_among_its_inputs(data):
+    with pytest.raises(DentalzooError, match="folder of its own"):
+        predict(StandIn(), data / "images", data / "images")
+    with pytest.raises(DentalzooError, match="folder of its own"):
+        evaluate(StandIn(), data, out=data / "images")
+
+
+@pytest.mark.parametrize("action", ["evaluate", "predict"])
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 2, (100, 200), np.uint8)  # 20 kB
+    noise[:40, :40] = 0
+    noise[10:30, 10:30] = 95
+
+    class Single(StandIn):
+        def _see(self, image):
+            box = np.float32([[10 / 100, 10 / 200, 30 / 100, 30 / 200]])
+            return box, np.float32([0.95]), np.int32([1])
+
+    def peak(number):
+        pictures = {f"{i:03d}": (noise, [("restoration", 10, 10, 30, 30)]) for i in range(number)}
+        folder = write_boxes(tmp_path / f"{action}_{number}", pictures)
+        tracemalloc.start()
+        if action == "evaluate":
+            evaluate(Single(), folder)
+        else:
+            predict(Single(), folder / "images", tmp_path / f"out_{number}")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(10)  # imports and caches
+    few, many = peak(20), peak(70)
+    # 50 more pictures are 1 MB; a picture's boxes and row, and pycocotools' tables, some 10 kB.
+    assert many - few < 50 * 12_000
+
+
+# ---- comparison ----------------------------------------------------------------------------------
+
+
+def test_two_bundles_side_by_side(data, tmp_path):
+    class Blind(StandIn):
+        name = "blind"
+
+        def detect(self, image):
+            return super().detect(image) | {"num": np.int32(0)}
+
+    report = compare(StandIn(), Blind(CLASSES[::-1]), data, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text()) == report
+    assert report["bundles"] == ["stand_in", "blind"]
+    assert report["per_class"] == {
+        "restoration": [0.5, 0.0],
+        "endodontic": [1.0, 0.0],
+        "implant": [None, None],
+    }
+    difference = report["difference"]
+    assert difference["voc_map"] == pytest.approx(0.75)
+    assert difference["from"] <= 0.75 <= difference["to"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "comparison.json", "comparison.png", "films.png", "froc.png"
+    }  # fmt: skip
+
+
+def test_a_bundle_does_not_differ_from_itself(data):
+    report = compare(StandIn(), StandIn(CLASSES[::-1]), data)
+    assert report["bundles"] == ["stand_in (1)", "stand_in (2)"]
+    one, two = StandIn(), StandIn(CLASSES[::-1])
+    for bundle, variant in ((one, "ssd"), (two, "faster_rcnn")):
+        bundle.metadata["training"] = {"variant": variant}
+    assert compare(one, two, data)["bundles"] == ["ssd", "faster_rcnn"]
+    wrong = report["per_class"]["restoration"]
+    assert wrong[0] == 0.5  # class ids are the stand-in's own
+
+
+def test_bundles_of_other_classes_are_not_compared(data):
+    with pytest.raises(DentalzooError, match="same classes"):
+        compare(StandIn(), StandIn(("restoration", "crown", "implant")), data)
+
+
+# ---- drawing -------------------------------------------------------------------------------------
+
+
+def test_an_overlay_draws_boxes_in_the_colours_of_their_classes_and_leaves_the_rest():
+    picture = np.full((200, 300, 1), 100, np.uint8)
+    boxes = np.float32([[0.4, 0.1, 0.6, 0.3], [0.4, 0.6, 0.6, 0.8]])
+    drawn = overlay(picture, boxes, np.array([1, 3]), CLASSES, np.array([0.9, 0.5]))
+    assert drawn.shape == (200, 300, 3) and drawn.dtype == np.uint8
+    assert (drawn[100, 30] == palette()[1]).all() and (drawn[100, 180] == palette()[3]).all()
+    assert (drawn[81, 30:89] == palette()[1]).all() or (drawn[80, 30:90] == palette()[1]).all()
+    assert (drawn[100, 60] == 100).all() and (drawn[160:] == 100).all()
+    assert (picture == 100).all()
+    np.testing.assert_array_equal(
+        overlay(picture, boxes[:0], np.zeros(0, int), CLASSES), np.repeat(picture, 3, 2)
+    )
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 50), (1400, 2900)])
+def test_boxes_beyond_the_border_and_crowds_of_them_are_drawn(size):
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([[[-0.5, -0.5, 1.5, 1.5], [0, 0, 0, 0]], random_boxes(rng, 100, 0.05)])
+    classes = rng.integers(1, 4, 102)
+    drawn = overlay(
+        np.zeros(size, np.uint8), boxes, classes, ("歯", "b" * 40, "c"), rng.random(102)
+    )
+    assert drawn.shape == (*size, 3) and drawn.any()
+
+
+@pytest.mark.parametrize("size", [(128, 256), (300, 620), (1400, 2900)])
+def test_names_hide_no_box_on_small_pictures_either(size):
+    boxes = np.array(
+        [(r / 5, c / 8, r / 5 + 0.1, c / 8 + 0.06) for r in range(5) for c in range(8)]
+    )
+    classes, scores = np.arange(40) % 3 + 1, np.linspace(1, 0.5, 40)
+    picture = np.full(size, 100, np.uint8)
+    plain = overlay(picture, boxes, classes, ("", "", ""))
+    named = (overlay(picture, boxes, classes, CLASSES, scores) != plain).any(-1)
+    assert named.any()
+    edges = np.rint(boxes * [*size, *size]).astype(int)
+    hidden = [named[top:bottom, left:right].mean() for top, left, bottom, right in edges]
+    assert max(hidden) < 0.25 and np.mean(hidden) < 0.1
+
+
+def test_a_name_that_does_not_fit_gives_way_to_the_score():
+    picture, box = np.full((40, 60), 100, np.uint8), np.float32([[0.4, 0.4, 0.6, 0.6]])
+    alone = overlay(picture, box, np.array([1]), [""], np.array([0.9]))
+    named = overlay(picture, box, np.array([1]), ["a long name"], np.array([0.9]))
+    np.testing.assert_array_equal(named, alone)
+    assert (alone != 100).any(-1).sum() > 100
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
+    import dentalzoo as dz
+    from dentalzoo import api as tasks
+
+    bundle = StandIn(raw=True)
+    monkeypatch.setattr(dz, "load", lambda name: bundle)
+    monkeypatch.setattr(tasks, "load", lambda name: bundle)
+    monkeypatch.setattr(tasks, "Bundle", StandIn)
+    out = str(tmp_path / "out")
+    words = ["evaluate", "x", "--data", str(data), "--sweep", "--score-threshold", "0.65", "--json"]
+    assert main([*words, "--out", out]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["score_threshold"] == 0.65 and report["sweep"]["source"] == "raw"
+    assert (tmp_path / "out" / "sweep.png").is_file()
+    words = ["predict", "x", str(data / "images"), "--out", str(tmp_path / "p"), "--vott", "1"]
+    assert main([*words, "--score-threshold", "0.9", "--max-per-class", "1"]) == 0
+    assert [row["score"] for row in rows_of(tmp_path / "p" / "detections.csv")][:2] == [
+        "0.95",
+        "0.9",
+    ]
+    assert (tmp_path / "p" / "vott1" / "images.json").is_file()
+    capsys.readouterr()
+    assert main(["evaluate", "x", "--data", str(data), "--threshold", "0.5"]) == 2
+    assert "evaluate has these options for detection: split, out, score_threshold, sweep" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
+    from dentalzoo import api as tasks
+
+    class Of(StandIn):
+        def __init__(self, task):
+            super().__init__()
+            self.metadata["task"] = task
+
+    bundles = {"one": StandIn(), "other": StandIn(CLASSES[::-1])}
+    bundles |= {"masks": Of("segmentation"), "more_masks": Of("segmentation")}
+    monkeypatch.setattr(tasks, "load", bundles.get)
+    monkeypatch.setattr(tasks, "Bundle", StandIn)
+    words = ["--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(["compare", "one", "other", *words, "--score-threshold", "0.65", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [r["score_threshold"] for r in report["reports"]] == [0.65, 0.65]
+    assert main(["compare", "one", "other", *words]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)"]
+    both = [f"{value:.4f}" for value in report["headline"]["voc_map"]]
+    assert ["voc_map", *both] in [line.split() for line in shown]
+    assert shown[-1].startswith("difference ")
+    assert main(["compare", "one", "masks", *words]) == 2
+    assert "of one task were expected. Received: detection and segm" in capsys.readouterr().err
+    assert main(["compare", "masks", "more_masks", *words]) == 2
+    assert "compare is for bundles of another task" in capsys.readouterr().err
+
+
+# ---- real films ----------------------------------------------------------------------------------
+
+
+def test_real_films_with_their_own_boxes_are_perfect(shared_data, tmp_path):
+    folder = shared_data / "dental_radiography"
+    if not folder.is_dir():
+        pytest.skip("DENTALZOO_DATA has no dental_radiography")
+    found = find_boxes(folder, "val")
+
+    class Knows(StandIn):
+        """Gives the boxes of the pictures in the order it is asked for them."""
+
+        def __init__(self):
+            super().__init__(found.classes)
+            self.left = list(found.samples)
+
+        def detect(self, image):
+            boxes = self.left.pop(0).boxes
+            edges = np.float32([(b.top, b.left, b.bottom, b.right) for b in boxes]).reshape(-1, 4)
+            classes = np.int32([found.classes.index(box.label) + 1 for box in boxes])
+            scores = np.linspace(0.9, 0.6, len(boxes)).astype(np.float32)
+            return {"boxes": edges, "scores": scores, "classes": classes, "num": len(boxes)}
+
+    report = evaluate(Knows(), folder, "val")
+    assert report["images"] == len(found) == 98
+    assert report["voc"]["map"] == 1.0
+    assert report["operating"]["f1"] == 1.0
+    assert report["coco"]["ap50"] == pytest.approx(1.0, abs=1e-6)
+    with Image.open(found.samples[0].image) as picture:
+        assert picture.size == (640, 640)

@@ -1,0 +1,735 @@
+"""Scores of reconstructions against brute force and closed forms; jaws by a real small bundle."""
+
+import base64
+import csv
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dentalzoo as dz
+from dentalzoo import api as tasks
+from dentalzoo.cli import main
+from dentalzoo.data import morphable
+from dentalzoo.data.io.images import read_image
+from dentalzoo.data.io.mesh_files import Mesh, read_mesh, write_obj
+from dentalzoo.data.jaw_pose import SCALE, find_pose
+from dentalzoo.data.meshes import find_meshes, load_mesh
+from dentalzoo.data.synthetic import upper_jaw
+from dentalzoo.data.views import render_views
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.ops import meshes
+from dentalzoo.tasks.reconstruction import drawing, evaluation, scores, viewer, write_views
+from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
+from dentalzoo.tasks.reconstruction.sources import find_jaws, load_jaw
+from dentalzoo.tasks.segmentation.prediction import output_names
+
+
+def clouds(sizes=(400, 300)):
+    random = np.random.default_rng(0)
+    return [random.uniform(size=(size, 3)) for size in sizes]
+
+
+def sphere(rows=60, radius=1.0):
+    """Rings of vertices and the triangles between them; those at the poles have no area."""
+    height, turn = np.meshgrid(
+        np.linspace(0, np.pi, rows), np.arange(2 * rows) * np.pi / rows, indexing="ij"
+    )
+    vertices = np.stack(
+        [np.sin(height) * np.cos(turn), np.sin(height) * np.sin(turn), np.cos(height)], -1
+    )
+    at = np.arange(height.size).reshape(height.shape)
+    right = np.roll(at, -1, 1)
+    halves = (at[:-1], at[1:], right[:-1]), (right[:-1], at[1:], right[1:])
+    faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in halves])
+    return radius * vertices.reshape(-1, 3), faces
+
+
+def test_errors_and_scores_are_brute_force():
+    found, true = clouds()
+    table = np.linalg.norm(found[:, None] - true[None], axis=-1)
+    there, back = table.min(1), table.min(0)
+    report = scores.scores(found, true, (0.05, 0.1))
+    assert report["chamfer"] == pytest.approx((there.mean() + back.mean()) / 2)
+    assert report["chamfer_squared"] == pytest.approx(((there**2).mean() + (back**2).mean()) / 2)
+    for key, values in (("found_to_true", there), ("true_to_found", back)):
+        assert report[key] == pytest.approx(
+            {"mean": values.mean(), "median": np.median(values), "p95": np.quantile(values, 0.95)}
+        )
+    for row, threshold in zip(report["at"], (0.05, 0.1), strict=True):
+        precision, recall = (there <= threshold).mean(), (back <= threshold).mean()
+        assert row == pytest.approx(
+            {
+                "threshold": threshold,
+                "precision": precision,
+                "recall": recall,
+                "f_score": 2 / (1 / precision + 1 / recall),
+            }
+        )
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_the_chamfer_distance_is_that_of_training():
+    from dentalzoo.ops.points import chamfer
+
+    found, true = clouds()
+    measured = scores.errors(found, true)
+    for squared in (True, False):
+        assert measured.chamfer(squared) == pytest.approx(chamfer(found[None], true[None], squared))
+
+
+def test_equal_clouds_are_without_error():
+    found = clouds()[0]
+    report = scores.scores(found, found[::-1], (0, 0.25))
+    assert report["chamfer"] == report["found_to_true"]["p95"] == 0
+    for row in report["at"]:
+        assert row["precision"] == row["recall"] == row["f_score"] == 1
+
+
+def test_scores_are_symmetric_and_grow_with_the_threshold():
+    found, true = clouds()
+    one, other = scores.errors(found, true), scores.errors(true, found)
+    assert one.chamfer() == other.chamfer()
+    rows = [one.at(threshold) for threshold in np.linspace(0, 0.4, 30)]
+    for key in ("precision", "recall", "f_score"):
+        assert (np.diff([row[key] for row in rows]) >= 0).all()
+    assert [row["precision"] for row in rows] == [
+        other.at(row["threshold"])["recall"] for row in rows
+    ]
+    assert rows[0]["f_score"] == 0 and rows[-1]["f_score"] == 1
+
+
+def test_points_that_crowd_are_precise_and_recall_little():
+    true = meshes.sample_surface(*sphere(), 4000)[0]
+    found = true[true[:, 2] > 0.9]
+    row = scores.errors(found, true).at(0.1)
+    assert row["precision"] == 1 and row["recall"] < 0.15 and row["f_score"] < 0.25
+
+
+def test_spacing_of_a_grid_and_of_points_at_random():
+    side = np.arange(100.0) * 0.3
+    grid = np.stack([*np.meshgrid(side, side), np.zeros((100, 100))], -1).reshape(-1, 3)
+    assert scores.spacing(grid) == pytest.approx({"mean": 0.3, "variation": 0}, abs=1e-6)
+    plane = np.random.default_rng(0).uniform(size=(20_000, 3)) * [1, 1, 0]
+    found = scores.spacing(plane)
+    assert found["mean"] == pytest.approx(0.5 / np.sqrt(20_000), rel=0.02)  # Clark, Evans 1954
+    assert found["variation"] == pytest.approx(np.sqrt(4 / np.pi - 1), rel=0.02)
+    assert scores.spacing(np.repeat(grid, 2, 0)) == {"mean": 0, "variation": None}
+
+
+def test_spacing_stands_beside_that_of_the_surface():
+    surface = sphere()
+    report = scores.scores(surface[0], surface[0], surface=surface)
+    assert report["spacing_by_area"]["variation"] == pytest.approx(0.45, abs=0.06)
+    assert report["spacing"]["variation"] > 0.5  # a sphere's grid crowds at its poles
+    assert "normal_consistency" not in report
+
+
+def test_normals_of_a_larger_sphere_and_of_one_inside_out():
+    small, large = sphere(), sphere(radius=1.2)
+    faces = large[1][:, ::-1]
+    report = scores.scores(large[0], small[0], faces=faces, surface=small)
+    assert report["normal_consistency"] > 0.99
+
+
+def test_normals_of_planes_at_an_angle():
+    corners, faces = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], float), np.array([[0, 1, 2]])
+    turned = corners @ [[0.5, 0, np.sqrt(0.75)], [0, 1, 0], [0, 0, 1]]
+    found = scores.normal_consistency((turned, faces), (corners, faces), 500)
+    assert found == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "received"),
+    [
+        (lambda cloud: scores.scores(cloud, cloud * np.nan), "400 of 400 points"),
+        (lambda cloud: scores.scores(cloud[:0], cloud), r"\(0, 3\)"),
+        (lambda cloud: scores.spacing(cloud[:1]), "1"),
+        (lambda cloud: scores.scores(cloud, cloud, surface=(cloud, [[0, 1, 400]])), "0 to 400"),
+    ],
+)
+def test_errors_say_what_came(call, received):
+    with pytest.raises(DentalzooError, match=f"Received: {received}"):
+        call(clouds()[0])
+
+
+# ---- bundles -------------------------------------------------------------------------------------
+
+
+def coarse_jaw(seed, **options):
+    """A drawn jaw with every fourth column and row of its grid: vertices (3200, 3) mm, faces."""
+    vertices = upper_jaw(seed, **options).vertices.reshape(400, 125, 3)[::4, ::4]
+    at = np.arange(vertices[..., 0].size).reshape(vertices.shape[:2])
+    a, b, c, d = at[:-1, :-1], at[1:, :-1], at[:-1, 1:], at[1:, 1:]
+    faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in ((a, b, c), (c, b, d))])
+    return vertices.reshape(-1, 3), faces
+
+
+def write_jaw(path, seed, faces=slice(None), turn=1, place=(0, 0, 0)):
+    vertices, all_faces = coarse_jaw(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_obj(path, vertices * (turn, 1, turn) + place, all_faces[faces])
+    return path
+
+
+def known_weights(model):
+    """Makes the code of a network differ with the views, and the second family the likeliest."""
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.path.endswith("code/kernel"):
+            weight.assign(0.1 * random.normal(size=weight.shape))
+        if weight.path.endswith("code/bias"):
+            weight.assign(np.where(np.arange(weight.shape[0]) == 1, 99, 0))
+    return model
+
+
+@pytest.fixture(scope="module")
+def average():
+    """The mean of three jaws in mm as the cameras see them, (3200, 3), and its faces."""
+    drawn = [coarse_jaw(seed, missing=0) for seed in (0, 1, 2)]
+    centred = [points - (points.min(0) + points.max(0)) / 2 for points, _ in drawn]
+    return np.float32(np.mean(centred, axis=0)), drawn[0][1]
+
+
+@pytest.fixture(scope="module")
+def meshed(tmp_path_factory):
+    """A bundle that makes meshes, of two families: the second has seven faces less."""
+    folder = tmp_path_factory.mktemp("meshed")
+    for seed in range(4):
+        write_jaw(folder / "train" / f"{seed}.obj", seed, slice(None, -7 if seed > 1 else None))
+    report = morphable.fit(folder, folder / "shapes.npz", components=1)
+    settings = report["settings"] | {"morphable_model": str(folder / "shapes.npz")}
+    model = known_weights(dz.build("jaw_reconstruction", "tiny", **settings))
+    return dz.export(model, folder / "bundle", "jaw_reconstruction")
+
+
+@pytest.fixture(scope="module")
+def pointed(tmp_path_factory):
+    """A bundle that makes points, and keeps no mean shape."""
+    model = dz.build("jaw_reconstruction", "tiny", decoder="mlp", hidden=(8,), faces=())
+    return dz.export(model, tmp_path_factory.mktemp("pointed") / "bundle", "jaw_reconstruction")
+
+
+@pytest.fixture(scope="module")
+def jaws(tmp_path_factory):
+    """Jaws as files beside 0; the crowns of b point down."""
+    folder = tmp_path_factory.mktemp("jaws")
+    for number, (name, turn) in enumerate((("train/a", 1), ("val/b", -1), ("val/c", 1))):
+        write_jaw(folder / f"{name}.obj", 30 + number, turn=turn, place=(5, -3, -90))
+    return folder
+
+
+def random_views(count=10, side=16):
+    return np.random.default_rng(0).integers(1, 256, (count, side, side, 1), np.uint8)
+
+
+def true_shape(path_or_folder, index=0):
+    return as_seen(*load_mesh(find_meshes(path_or_folder).samples[index]))[1]
+
+
+def test_a_bundle_answers_without_the_batch_axis_and_the_channel(meshed):
+    views = random_views()
+    one, many = meshed.serve(views), meshed.serve(np.stack([views, views]))
+    assert one["points"].shape == (3200, 3) and many["points"].shape == (2, 3200, 3)
+    for alike in (views[..., 0], views[None], np.repeat(views, 3, -1)):
+        assert np.allclose(meshed.serve(alike)["points"], one["points"], atol=1e-3)
+    assert not np.allclose(meshed.serve(views // 2)["points"], one["points"], atol=1e-2)
+    assert meshed.mean_shapes()["points"].shape == (2, 3200, 3)
+    with pytest.raises(DentalzooError, match=r"Received: shape \(10, 16\)"):
+        meshed.serve(views[:, :, 0, 0])
+
+
+def test_a_reconstruction_is_without_the_rows_that_fill_its_faces_up(meshed, pointed):
+    views = random_views()
+    answer, mesh = meshed.serve(views), reconstruct(meshed, views)
+    assert (answer["faces"] < 0).all(1).sum() == 7 == len(answer["faces"]) - len(mesh.faces)
+    assert mesh.faces.min() == 0 and (mesh.points == answer["points"]).all()
+    assert reconstruct(pointed, views).faces is None
+    few = reconstruct(meshed, views[[7, 0]], np.array([7, 0]))
+    black = views * np.isin(np.arange(10), (0, 7))[:, None, None, None].astype(np.uint8)
+    assert np.allclose(few.points, reconstruct(meshed, black).points, atol=1e-3)
+    assert [mean.points.shape for mean in mean_shapes(meshed)] == [(3200, 3)] * 2
+    assert mean_shapes(pointed) == []
+
+
+def test_a_mesh_without_an_area_is_points(meshed):
+    class Unfitted(dz.Bundle):
+        def serve(self, views):
+            return {"points": np.float32(views[:, 0, 0, [0, 0, 0]]), "faces": np.zeros((8, 3), int)}
+
+    bundle = Unfitted(meshed.path, meshed.metadata, None)
+    assert reconstruct(bundle, random_views()).faces is None
+
+
+def without(bundle, signature):
+    """The bundle as one that lacks a signature."""
+    signatures = {k: v for k, v in bundle.metadata["signatures"].items() if k != signature}
+    metadata = bundle.metadata | {"signatures": signatures}
+    return dz.Bundle(bundle.path, metadata, bundle._loaded)
+
+
+def test_a_bundle_that_needs_all_views_says_so(meshed):
+    views = random_views(4)
+    with pytest.raises(DentalzooError, match="needs all 10 views. Received: 4"):
+        reconstruct(without(meshed, "serve_some"), views, np.arange(4))
+
+
+def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
+    report = dz.evaluate(meshed, jaws, split="val", out=tmp_path / "out", num_points=4000)
+    assert (
+        report["jaws"] == 2
+        and report["baseline_is"].endswith("of 2 mean shapes")
+        and report["skipped"] == []
+    )
+    assert [row["threshold"] for row in report["mean"]["at"]] == [1.4, 0.7, 0.25, 0.5, 1.0]
+    truth = true_shape(jaws, 1)
+    true, _ = meshes.sample_surface(truth.points, truth.faces, 4000, 0)
+    row = report["per_jaw"][0]
+    assert row["name"] == "b"
+    means = [scores.scores(m.points, true, evaluation.THRESHOLDS) for m in mean_shapes(meshed)]
+    assert row["family"] == np.argmin([mean["chamfer"] for mean in means])
+    nearest = means[row["family"]]
+    assert row["baseline"]["chamfer"] == pytest.approx(nearest["chamfer"], abs=1e-5)
+    assert row["baseline"]["at"][0]["recall"] == pytest.approx(nearest["at"][0]["recall"])
+    assert 0.7 < row["scores"]["normal_consistency"] < 1
+    assert row["scores"]["chamfer"] != row["baseline"]["chamfer"]
+    chamfers = [row["scores"]["chamfer"] for row in report["per_jaw"]]
+    assert report["mean"]["chamfer"] == pytest.approx(np.mean(chamfers), abs=2e-6)
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
+    with open(tmp_path / "out" / "evaluation.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["b", "c"]
+    assert float(rows[0]["precision_1.4"]) == report["per_jaw"][0]["scores"]["at"][0]["precision"]
+    assert float(rows[1]["baseline_found_to_true_p95"]) > 0
+    assert read_image(tmp_path / "out" / "evaluation.png").std() > 30
+    few = tasks.headline(meshed, report)
+    assert few["precision_0035"] == report["mean"]["at"][0]["precision"]
+    assert few["baseline_true_to_found_mm"] == report["baseline"]["true_to_found"]["mean"]
+    assert set(few) >= {"recall_0035", "f_0035", "found_to_true_mm", "spacing_variation"}
+
+
+def test_evaluation_of_some_views_is_of_these_alone(meshed, jaws):
+    every = dz.evaluate(meshed, jaws, split="val", num_points=2000)
+    some = dz.evaluate(meshed, jaws, split="val", num_points=2000, places=[9, 0, 3])
+    assert every["places"] == list(range(10)) and some["places"] == [0, 3, 9]
+    assert some["mean"]["chamfer"] != every["mean"]["chamfer"]
+    assert some["baseline"] == every["baseline"]
+    for places in ([], [0, 0], [10], [-1, 2]):
+        with pytest.raises(dz.DentalzooError, match=r"different ones of 0 to 9\. Received: \["):
+            dz.evaluate(meshed, jaws, places=places)
+
+
+def test_a_bundle_without_mean_shapes_is_measured_without_a_baseline(pointed, jaws):
+    report = dz.evaluate(pointed, jaws, num_points=2000)
+    assert report["jaws"] == 3 and report["baseline"] is report["baseline_is"] is None
+    assert "normal_consistency" not in report["mean"]
+    assert not any(key.startswith("baseline") for key in tasks.headline(pointed, report))
+
+
+def test_bad_jaws_are_named_and_skipped_until_none_is_left(pointed, jaws, tmp_path):
+    (tmp_path / "broken.obj").write_text("v 1 2\n")
+    vertices, faces = coarse_jaw(40)
+    write_obj(tmp_path / "small.obj", vertices / 10, faces)
+    with pytest.raises(DentalzooError, match="none of 2 jaws can be used. Received: broken: line"):
+        dz.evaluate(pointed, tmp_path)
+    write_obj(tmp_path / "whole.obj", vertices, faces)
+    report = dz.evaluate(pointed, tmp_path, num_points=2000)
+    assert report["jaws"] == 1
+    assert [name for name, _ in report["skipped"]] == ["broken", "small"]
+    assert "centimetres: multiply" in report["skipped"][1][1]
+    with pytest.raises(DentalzooError, match="Received: 1"):
+        dz.evaluate(pointed, tmp_path, num_points=1)
+
+
+# ---- drawing -------------------------------------------------------------------------------------
+
+
+def test_points_are_drawn_where_the_mesh_is_seen():
+    seen, truth = as_seen(*load_mesh_of(coarse_jaw(50)))
+    dense = Shape(meshes.sample_surface(truth.points, truth.faces, 60_000)[0])
+    for number in range(10):
+        (mesh,), (points,) = (drawing.draw(shape, [number], 64) for shape in (truth, dense))
+        both = (mesh[..., 0] > 0) & (points[..., 0] > 0)
+        either = (mesh[..., 0] > 0) | (points[..., 0] > 0)
+        assert both.sum() / either.sum() > 0.85
+        alike = np.abs(np.int16(mesh) - points)[both]
+        assert np.median(alike) < 15
+
+
+def load_mesh_of(jaw):
+    mesh = Mesh(np.float32(jaw[0]), np.int32(jaw[1]))
+    return mesh, find_pose(mesh)
+
+
+def test_distances_are_blue_yellow_and_red():
+    shown = drawing.colours(np.array([0, drawing.LIMIT / 2, drawing.LIMIT, 99]))
+    assert shown.tolist() == [list(colour) for colour in (*drawing.RAMP, drawing.RAMP[-1])]
+
+
+# ---- prediction ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def view_folders(tmp_path_factory, jaws):
+    """The views of b and c, as `dentalzoo views` writes them."""
+    out = tmp_path_factory.mktemp("views")
+    report = write_views(jaws / "val", out, 40)
+    assert (report.written, report.failed) == (2, [])
+    return out
+
+
+@pytest.fixture
+def folder(view_folders, tmp_path):
+    """A copy of them that a test may spoil."""
+    return Path(shutil.copytree(view_folders, tmp_path / "views"))
+
+
+def test_views_are_what_the_cameras_see(view_folders, jaws):
+    seen, _ = as_seen(*load_mesh(find_meshes(jaws).samples[1]))
+    drawn = render_views(seen, 40)
+    files = sorted((view_folders / "b").iterdir())
+    assert [file.name for file in files] == [f"view_{i}.png" for i in range(10)]
+    for file, view in zip(files, drawn, strict=True):
+        assert (read_image(file) == view).all()
+
+
+def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
+    report = dz.predict(meshed, jaws / "val", tmp_path / "out", mesh=["stl", "obj"])
+    assert (report.written, report.failed) == (2, [])
+    suffixes = ("html", "obj", "ply", "png", "stl")
+    names = [f"{jaw}.{suffix}" for jaw in "bc" for suffix in suffixes]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    mesh, pose = load_mesh(find_meshes(jaws).samples[1])
+    seen, truth = as_seen(mesh, pose)
+    shape = reconstruct(meshed, render_views(seen, 32))
+    found = read_mesh(tmp_path / "out" / "b.ply")
+    assert pose.turned and np.allclose(found.vertices, pose.invert(shape.points / SCALE), atol=1e-3)
+    assert (found.faces == shape.faces).all()
+    assert np.abs(found.vertices.mean(0) - mesh.vertices.mean(0)).max() < 5
+    for suffix in ("stl", "obj"):
+        other = read_mesh(tmp_path / "out" / f"b.{suffix}")
+        apart = meshes.nearest(other.vertices, found.vertices)[0]
+        assert len(other.faces) == len(found.faces) and apart.max() < 1e-3
+    assert read_image(tmp_path / "out" / "b.png").shape[2] == 3
+
+
+def test_views_of_a_jaw_and_the_jaw_give_the_same(meshed, view_folders, jaws, tmp_path):
+    dz.predict(meshed, [view_folders / "b"], tmp_path / "one", truth=jaws / "val" / "b.obj")
+    dz.predict(meshed, view_folders, tmp_path / "all", mesh=["ply"])
+    one, other = (read_mesh(tmp_path / f"{name}/b.ply").vertices for name in ("one", "all"))
+    assert (one == other).all()
+    views = np.stack([read_image(view_folders / "b" / f"view_{i}.png") for i in range(10)])
+    assert np.allclose(one, reconstruct(meshed, views).points, atol=1e-3)
+    assert (tmp_path / "one" / "b.stl").is_file() and not (tmp_path / "all" / "b.stl").exists()
+    tall, wide = (read_image(tmp_path / f"{name}/b.png").shape for name in ("one", "all"))
+    assert tall[0] > wide[0], "the truth is on it"
+
+
+def test_fewer_views_are_put_in_their_places(meshed, folder, tmp_path):
+    left = [9, 2, 5]
+    for number in set(range(10)) - {*left}:
+        (folder / "b" / f"view_{number}.png").unlink()
+    for number in left:
+        (folder / "b" / f"view_{number}.png").rename(folder / "b" / f"jaw12-0{number}.png")
+    colour = read_image(folder / "b" / "jaw12-09.png", 3)
+    Image.fromarray(colour).save(folder / "b" / "jaw12-09.png")
+    dz.predict(meshed, folder / "b", tmp_path / "out")
+    views = np.stack([read_image(folder / "b" / f"jaw12-0{i}.png", 1) for i in sorted(left)])
+    shape = reconstruct(meshed, views, np.array(sorted(left)))
+    found = read_mesh(tmp_path / "out" / "b.ply").vertices
+    assert np.allclose(found, shape.points, atol=1e-3)
+
+
+def picture(path, height=40, width=40, low=0, high=255):
+    Image.fromarray(
+        np.linspace(low, high, height * width).reshape(height, width).astype("u1")
+    ).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (
+            lambda b: picture(b / "3.png"),
+            "one view of each camera. Received: '3.png' and 'view_3.png'",
+        ),
+        (
+            lambda b: picture(b / "cover.png"),
+            "the number of its camera, 0 to 9. Received: 'cover.png'",
+        ),
+        (lambda b: picture(b / "view_10.png"), "0 to 9. Received: 'view_10.png'"),
+        (
+            lambda b: picture(b / "view_4.png", 30, 30),
+            "Received: 40 x 40 and 30 x 30 in 'view_0.png'",
+        ),
+        (lambda b: picture(b / "view_4.png", 40, 60), "Received: 'view_4.png' of 60 x 40"),
+        (lambda b: picture(b / "view_4.png", high=9), "Received: 'view_4.png', without any"),
+        (lambda b: (b / "view_4.png").write_bytes(b"GIF89a"), "view_4.png: "),
+        (
+            lambda b: [p.unlink() for p in b.iterdir()],
+            "meshes of upper jaws. Received: none of both",
+        ),
+    ],
+)
+def test_views_that_cannot_be_used_are_told_in_one_line(folder, spoil, reason):
+    spoil(folder / "b")
+    sources, bad = find_jaws(folder / "b", folder / "out")
+    with pytest.raises(BadFile) as told:
+        raise bad[0] if bad else load_jaw(*sources, 40)
+    assert told.value.path == folder / "b" and reason in told.value.reason
+    assert "Received: " in told.value.reason and "\n" not in told.value.reason
+
+
+def test_a_jaw_that_cannot_be_used_is_named_and_the_others_go_on(pointed, folder, tmp_path, caplog):
+    picture(folder / "b" / "view_4.png", 40, 60)
+    report = dz.predict(pointed, folder, tmp_path / "out")
+    assert report.written == 1 and (tmp_path / "out" / "c.ply").is_file()
+    assert [path for path, _ in report.failed] == [str(folder / "b")]
+    assert f"{folder / 'b'}: the cameras' pictures are square" in caplog.text
+    assert not (tmp_path / "out" / "b.ply").exists()
+
+
+def test_inputs_that_are_no_jaws_are_named(pointed, jaws, folder, tmp_path):
+    wrong = [folder / "b" / "view_0.png", tmp_path / "nowhere"]
+    with pytest.raises(DentalzooError, match="view_0.png: expected a folder of views, or a mesh"):
+        dz.predict(pointed, wrong, tmp_path / "out")
+    (folder / "c" / "lower.obj").write_text("v 0 0")
+    report = dz.predict(pointed, [*wrong, folder / "c"], tmp_path / "out")
+    assert report.written == 1 and [path for path, _ in report.failed] == [*map(str, wrong)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "c.html",
+        "c.ply",
+        "c.png",
+    ]
+    report = write_views([folder / "b", jaws / "train"], tmp_path / "views 2", 16)
+    assert report.written == 1 and "Received: a folder of pictures" in report.failed[0][1]
+
+
+def test_results_within_the_inputs_are_no_inputs(pointed, folder, tmp_path):
+    shutil.rmtree(folder / "c")
+    for _ in range(2):
+        assert dz.predict(pointed, folder, folder / "out").written == 1
+    with pytest.raises(DentalzooError, match="which holds inputs"):
+        dz.predict(pointed, folder / "b", folder / "b")
+
+
+def test_jaws_of_one_name_are_told_apart(folder, jaws):
+    shutil.copytree(folder / "b", folder / "left" / "b")
+    shutil.copy(jaws / "val" / "b.obj", folder / "left")
+    sources, bad = find_jaws([folder, jaws / "val" / "b.obj", jaws], folder / "out")
+    assert not bad and len(sources) == 7
+    names = output_names([source.title for source in sources])
+    assert names[:2] == ["views_b.views", "c.views"] and len(set(names)) == 7
+    assert {"left_b.views", "left_b.obj", "a"} <= {*names}
+
+
+def test_the_truth_is_found_by_name(pointed, folder, jaws, tmp_path, caplog):
+    shutil.copy(jaws / "val" / "b.obj", folder / "b")
+    shutil.copy(jaws / "val" / "c.obj", folder / "c" / "view.obj")
+    (folder / "c" / "other.obj").write_text("v 0 0")
+    with caplog.at_level("INFO", "dentalzoo"):
+        assert dz.predict(pointed, folder, tmp_path / "own").failed == []
+    assert "other.obj: not used" in caplog.text
+    for name in "bc":
+        assert "Distance to the true jaw" in (tmp_path / "own" / f"{name}.html").read_text()
+    shutil.rmtree(folder / "c")
+    (folder / "b" / "b.obj").write_text("v 0 0\n")
+    report = dz.predict(pointed, folder, tmp_path / "spoilt")
+    assert report.written == 1 and report.failed[0][0].endswith("b.obj")
+    assert "True jaw" not in (tmp_path / "spoilt" / "b.html").read_text()
+    for truth, reason in (
+        (jaws / "train", "b.obj for one. Received: 1 other meshes"),
+        (tmp_path / "nowhere", "for 1 folders"),
+    ):
+        with pytest.raises(DentalzooError, match=reason):
+            dz.predict(pointed, folder, tmp_path / "out", truth=truth)
+    with pytest.raises(DentalzooError, match="a mesh is its own. Received"):
+        dz.predict(pointed, jaws, tmp_path / "out", truth=jaws)
+
+
+def test_formats_that_cannot_be_are_refused(pointed, meshed, jaws, tmp_path):
+    with pytest.raises(DentalzooError, match="makes points, which are .* Received: obj"):
+        dz.predict(pointed, jaws, tmp_path / "out", mesh=["obj"])
+    with pytest.raises(DentalzooError, match="Received: 'step'"):
+        dz.predict(meshed, jaws, tmp_path / "out", mesh="step")
+    with pytest.raises(DentalzooError, match="Received: 0"):
+        write_views(jaws, tmp_path / "out", 0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_commands(meshed, jaws, tmp_path, capsys):
+    views, out = str(tmp_path / "views"), str(tmp_path / "out")
+    assert main(["views", str(jaws / "val"), "--out", views, "--size", "32"]) == 0
+    arguments = ["predict", str(meshed.path), views, "--out", out]
+    assert main([*arguments, "--mesh", "obj", "--truth", str(jaws)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"2 written to {out}, 0 failed"
+    assert (tmp_path / "out" / "c.obj").is_file()
+    assert main([*arguments, "--overlay"]) == 2
+    assert "predict has these options for reconstruction: mesh, truth" in capsys.readouterr().err
+    bundle = shutil.copytree(meshed.path, tmp_path / "bundle")
+    assert main(["evaluate", str(bundle), "--data", str(jaws), "--split", "val", "--record"]) == 0
+    assert capsys.readouterr().out.startswith("precision_0035 ")
+    metrics = dz.load(bundle).metadata["metrics"]
+    assert metrics["jaws"] == 2 and metrics["split"] == "val" and metrics["recall_0035"] > 0
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def content_of(page):
+    """What the page draws: of each part the places in mm, the surface and the faces."""
+    content = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    parts = []
+    for part in content["parts"]:
+        places = np.frombuffer(base64.b64decode(part["positions"]), "<i2").reshape(-1, 3)
+        surface = np.frombuffer(base64.b64decode(part["surface"]), "u1").reshape(-1, 4)
+        faces = part["faces"] and np.frombuffer(base64.b64decode(part["faces"]), "<u2")
+        parts.append((places * content["step"], surface, faces))
+    return parts
+
+
+def test_the_page_holds_the_jaw_to_a_hundredth_of_a_millimetre(average):
+    points, faces = average
+    truth = Shape(points + np.float32([0, 0, 0.5]), faces)
+    page = viewer.page("a </script> & {{data}}", Shape(points), truth, None)
+    assert "<h1>a &lt;/script&gt; &amp; {{data}}</h1>" in page
+    (found, surface, none), (true, _, corners) = content_of(page)
+    centre = (found - points).mean(0)
+    assert np.abs(found - points - centre).max() < 0.01 and none is None
+    assert np.abs(true - truth.points - centre).max() < 0.01
+    assert (corners.reshape(-1, 3) == faces).all()
+    assert np.allclose(np.linalg.norm(surface[:, :3].view(np.int8), axis=1), 127, atol=2)
+    apart = meshes.nearest(points, meshes.sample_surface(truth.points, faces, 50_000)[0])[0]
+    assert (
+        np.abs(surface[:, 3] / 255 * drawing.LIMIT - np.minimum(apart, drawing.LIMIT)).max() < 0.02
+    )
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_is_small():
+    jaw = upper_jaw(0)
+    page = viewer.page("jaw", Shape(jaw.vertices, jaw.faces))
+    assert len(page) < 2.5e6 and "http:" not in page and "https:" not in page
+    assert "default-src 'none'" in page and "src=" not in page and "Not for diagnosis" in page
+
+
+def test_meshes_that_the_page_cannot_number_are_thinned(monkeypatch, average):
+    monkeypatch.setattr(viewer, "_MOST", 1000)
+    ((places, _, corners),) = content_of(viewer.page("jaw", Shape(*average)))
+    assert 400 < len(places) <= 1000 and corners.max() < len(places)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium on this machine")
+    flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
+    flags += ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    flags += ["--window-size=700,600"]
+
+    def run(page, script, *options):
+        """What a script in a page returns; each change is drawn at once."""
+        at_once = "<script>window.requestAnimationFrame = act => act();</script>"
+        page.write_text(
+            f"{page.read_text().replace('<body>', '<body>' + at_once)}<script>{PROBE}"
+            f"document.title = JSON.stringify((() => {{{script}}})())</script>"
+        )
+        command = [found, "--headless", *flags, f"--user-data-dir={page.parent / 'profile'}"]
+        shown = subprocess.run(
+            [*command, *options, "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        title = re.search("<title>(.*?)</title>", shown.stdout)
+        assert title, shown.stderr
+        return json.loads(html.unescape(title[1]))
+
+    return run
+
+
+PROBE = """
+const send = (kind, type, more) => canvas.dispatchEvent(
+    new kind(type, {bubbles: true, cancelable: true, ...more}));
+const key = (key, more) => send(KeyboardEvent, 'keydown', {key, ...more});
+const finger = (pointerId, type, clientX, clientY, more) =>
+    send(PointerEvent, 'pointer' + type, {pointerId, clientX, clientY, ...more});
+const frame = () => {
+  const size = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+  const read = new Uint8Array(size[0] * size[1] * 4);
+  gl.readPixels(0, 0, ...size, gl.RGBA, gl.UNSIGNED_BYTE, read);
+  let jaw = 0, colours = 0, sum = 0;
+  for (let i = 0; i < read.length; i += 4) {
+    const [r, g, b] = [read[i], read[i + 1], read[i + 2]];
+    if (r === read[0] && g === read[1] && b === read[2]) continue;
+    jaw++;
+    sum = (sum * 31 + r + i) % 1000003;
+    if (Math.max(r, g, b) - Math.min(r, g, b) > 60) colours++;
+  }
+  return {jaw, colours, sum, room: [...read.slice(0, 3)]};
+};
+"""
+
+
+def page_of(average, folder, faces=True):
+    points, corners = average
+    truth = Shape(points * np.float32([1.03, 1, 1]), corners)
+    measured = scores.errors(points, truth.points)
+    page = folder / "jaw.html"
+    shape = Shape(points, corners if faces else None)
+    page.write_text(viewer.page("jaw", shape, truth, measured))
+    return page
+
+
+@pytest.mark.parametrize("faces", [True, False], ids=["mesh", "points"])
+def test_a_browser_draws_turns_and_colours_the_jaw(browser, average, tmp_path, faces):
+    script = """
+    const told = {};
+    const after = (name, act) => { act(); told[name] = frame(); };
+    after('first', () => key('0'));
+    after('turned', () => key('ArrowLeft'));
+    after('again', () => key('0'));
+    after('nearer', () => send(WheelEvent, 'wheel', {deltaY: -200}));
+    after('moved', () => { key('0'); key('ArrowUp', {shiftKey: true}); });
+    after('dragged', () => {
+      key('0'); finger(1, 'down', 300, 300); finger(1, 'move', 340, 320); finger(1, 'up', 340, 320);
+    });
+    after('pinched', () => {
+      key('0'); finger(8, 'down', 300, 300); finger(9, 'down', 340, 300);
+      finger(9, 'move', 400, 300); finger(8, 'up', 300, 300); finger(9, 'up', 400, 300);
+    });
+    after('coloured', () => { key('0'); $('coloured').click(); });
+    after('true', () => { $('coloured').click(); $('parts').children[1].click(); });
+    after('both', () => $('parts').children[2].click());
+    after('above', () => $('sides').children[3].click());
+    told.requests = performance.getEntriesByType('resource').length;
+    told.words = document.body.innerText;
+    told.error = gl.getError();
+    return told;
+    """
+    page = page_of(average, tmp_path, faces)
+    told = browser(page, script, "--blink-settings=preferredColorScheme=0")
+    first = told["first"]
+    assert first["jaw"] > 10_000 and first["room"] == [11, 12, 14], "in the dark scheme"
+    assert first["colours"] < 0.02 * first["jaw"] and told["again"] == first
+    changed = ("turned", "nearer", "moved", "dragged", "pinched", "coloured", "true", "both")
+    assert all(told[name]["sum"] != first["sum"] for name in changed)
+    assert told["nearer"]["jaw"] > 1.2 * first["jaw"] < told["pinched"]["jaw"]
+    assert abs(told["moved"]["jaw"] / first["jaw"] - 1) < 0.1
+    assert told["coloured"]["colours"] > 0.3 * told["coloured"]["jaw"]
+    assert told["requests"] == 0 and told["error"] == 0
+    assert "Reconstruction" in told["words"] and "WebGL" not in told["words"]
+
+
+def test_without_webgl_the_page_says_so(browser, average, tmp_path):
+    told = browser(
+        page_of(average, tmp_path), "return document.body.innerText", "--disable-3d-apis"
+    )
+    assert "has no WebGL" in told and "Colour by distance" not in told and "mean" in told

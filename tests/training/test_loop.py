@@ -1,0 +1,260 @@
+"""Training: deterministic, killed and resumed, mirrored, and clear about what it cannot do."""
+
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.training import checkpoint
+
+COMMAND = [sys.executable, "-m", "dentalzoo", "train", "panoramic_unet", "--variant", "tiny"]
+
+
+def final_state(folder):
+    """The last checkpoint's arrays (weights and optimizer) and its state without the times."""
+    arrays, state = checkpoint.Checkpoints(folder / "checkpoints").latest()
+    for row in state["history"]:
+        del row["seconds"]
+    return arrays, state
+
+
+def assert_same_run(left, right):
+    (one, state), (two, other) = final_state(left), final_state(right)
+    assert state == other
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    best = [checkpoint.read(folder / "checkpoints" / "best.npz") for folder in (left, right)]
+    assert all(np.array_equal(a, b) for a, b in zip(best[0][0], best[1][0], strict=True))
+
+
+def test_a_run_leaves_what_it_promises(run):
+    names = {path.name for path in run.iterdir()} - {".lock"}
+    assert names == {
+        *("run.json", "history.csv", "curves.png", "checkpoints"),
+        *("logs", "bundle", "evaluation"),
+    }
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"loss", "dice", "iou", "precision", "recall", "accuracy", "val_dice"} <= set(rows[0])
+    assert list((run / "logs").rglob("events.out.tfevents.*"))
+    assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_resuming_after_the_first_epoch_equals_not_stopping(run, phantoms, tmp_path):
+    """The state goes through the disk: optimizer, order, augmentation, best value."""
+    half = tmp_path / "half"
+
+    class Stop(Exception):
+        pass
+
+    from dentalzoo.training.run_state import Run
+
+    end = Run.end_epoch
+
+    def stop_after_one(self, epoch, logs):
+        end(self, epoch, logs)
+        if epoch == 1:
+            raise Stop
+
+    Run.end_epoch = stop_after_one
+    try:
+        with pytest.raises(Stop):
+            dz.train("panoramic_unet", phantoms, half, "tiny")
+    finally:
+        Run.end_epoch = end
+    assert not (half / "bundle").exists()
+    dz.train("panoramic_unet", phantoms, half, "tiny", resume=True)
+    assert_same_run(run, half)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_equals_not_killed(phantoms, tmp_path):
+    settings = ["--data", str(phantoms), "--epochs", "40", "--set", "augmentation=film"]
+    subprocess.run([*COMMAND, *settings, "--out", str(tmp_path / "whole")], check=True)
+    killed, seed = tmp_path / "killed", random.randrange(2**32)
+    rng = random.Random(seed)
+    print("moments of the kills drawn with seed", seed)
+    for _ in range(10):
+        child = subprocess.Popen([*COMMAND, *settings, "--out", str(killed), "--resume"])
+        # From before the first step to the middle of the epoch after next.
+        target = _epoch(killed) + rng.choice((0, 1, 2))
+        deadline = time.monotonic() + 120
+        while _epoch(killed) < target and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.4))
+        assert child.poll() is None, "it ended by itself"
+        child.kill()
+        child.wait()
+    subprocess.run([*COMMAND, *settings, "--out", str(killed), "--resume"], check=True)
+    assert_same_run(tmp_path / "whole", killed)
+    assert not list(killed.rglob(".*.tmp"))
+
+
+def _epoch(folder):
+    found = [int(path.stem[-6:]) for path in folder.glob("checkpoints/epoch-*")]
+    return max(found, default=0)
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(run, phantoms):
+    with pytest.raises(dz.DentalzooError, match="new folder was expected; resume"):
+        dz.train("panoramic_unet", phantoms, run, "tiny")
+    with pytest.raises(dz.DentalzooError, match="learning_rate was 0.001 and is 0.1"):
+        dz.train("panoramic_unet", phantoms, run, "tiny", learning_rate=0.1, resume=True)
+
+
+def test_two_processes_do_not_train_in_one_folder(run, phantoms):
+    import fcntl
+
+    with open(run / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(dz.DentalzooError, match="another process"):
+            dz.train("panoramic_unet", phantoms, run, "tiny", resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(phantoms, tmp_path):
+    # An absurd rate: Adam's steps overflow float32.
+    with pytest.raises(dz.DentalzooError, match="no number any more.*Received: loss (nan|inf)"):
+        dz.train(
+            "panoramic_unet",
+            phantoms,
+            tmp_path / "run",
+            "tiny",
+            epochs=3,
+            learning_rate=1e38,
+            schedule="plateau",
+        )
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_an_augmentation_that_fails_names_its_file(phantoms, tmp_path, monkeypatch):
+    from dentalzoo.models import panoramic_unet
+
+    def broken():
+        class Fails:
+            def __init__(self):
+                raise RuntimeError("no such transform")
+
+        return [Fails()]
+
+    monkeypatch.setitem(panoramic_unet.AUGMENTATIONS, "paper", broken)
+    with pytest.raises(dz.DentalzooError, match="epoch 1;.*Received: .*png: augmentation failed"):
+        dz.train("panoramic_unet", phantoms, tmp_path / "run", "tiny")
+
+
+@pytest.mark.slow
+def test_early_stopping_and_plateau_survive_a_resume(phantoms, tmp_path):
+    settings = {"schedule": "plateau", "early_stopping": 2}
+    settings |= {"learning_rate": 0.0, "bn_momentum": 1.0}  # nothing gets better
+    whole = tmp_path / "whole"
+    dz.train("panoramic_unet", phantoms, whole, "tiny", epochs=9, **settings)
+    parts = tmp_path / "parts"
+    for epochs in (1, 9):
+        dz.train("panoramic_unet", phantoms, parts, "tiny", epochs=epochs, resume=True, **settings)
+    assert_same_run(whole, parts)
+    assert final_state(whole)[1]["stopped"]
+
+
+def test_mirrored_equals_one_device(mirrored, phantoms):
+    """Two replicas with half the batch each take the step that one takes with all of it."""
+    import keras
+    import tensorflow as tf
+
+    from dentalzoo.registry import configure, module_of
+    from dentalzoo.training.loop import _pair
+
+    module = module_of("panoramic_unet")
+    config = configure("panoramic_unet", "tiny", batch_size=6, augmentation=None)
+
+    def twice(element):
+        """Each replica's half is the same, so that Dice over a half is Dice over the whole."""
+        return {key: tf.tile(value[:3], (2, 1, 1, 1)) for key, value in element.items()}
+
+    def step(strategy):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            model = module.build_model(config)
+            module.compile_model(model, config)
+            model.compile(keras.optimizers.SGD(0.1), model.loss)
+        data = module.make_dataset(phantoms, "train", config, training=True)
+        before = model.get_weights()
+        batch = data.take(1).map(twice).map(_pair(model))
+        history = model.fit(batch, shuffle=False, verbose=0)
+        moved = [after - start for after, start in zip(model.get_weights(), before, strict=True)]
+        return np.concatenate([m.ravel() for m in moved]), history.history["loss"]
+
+    one, loss = step(tf.distribute.get_strategy())
+    two, other = step(mirrored)
+    assert loss == pytest.approx(other, abs=1e-3)  # smooth = 1 counts once or twice
+    assert np.linalg.norm(one) > 0.1
+    assert np.linalg.norm(one - two) < 0.01 * np.linalg.norm(one)
+
+
+def test_a_process_has_one_mirrored_strategy(mirrored):
+    from dentalzoo.training.distribute import strategy
+
+    assert strategy("mirrored") is mirrored
+
+
+@pytest.mark.slow
+def test_strategy_mirrored_trains_and_resumes(phantoms, tmp_path):
+    code = (
+        "import sys, tensorflow as tf\n"
+        "cpu, half = tf.config.list_physical_devices('CPU')[0], "
+        "tf.config.LogicalDeviceConfiguration()\n"
+        "tf.config.set_logical_device_configuration(cpu, [half, half])\n"
+        "from dentalzoo.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", code, *COMMAND[3:], "--data", str(phantoms)]
+    command += ["--out", str(tmp_path / "run"), "--strategy", "mirrored", "--resume"]
+    for epochs in ("1", "3"):
+        subprocess.run([*command, "--epochs", epochs], check=True, env={**os.environ})
+    assert len(final_state(tmp_path / "run")[1]["history"]) == 3
+    assert dz.load(tmp_path / "run").metadata["training"]["strategy"] == "mirrored"
+
+
+@pytest.mark.slow
+def test_it_learns(tmp_path):
+    """Eight phantoms, overfitted: the whole road works, in mixed precision too."""
+    from dentalzoo.data.synthetic import write_panoramic_dataset
+
+    folder = write_panoramic_dataset(tmp_path / "films", 10, 1, 128, 256, val_fraction=0.2)
+    settings = {"epochs": 60, "input_size": (64, 128), "augmentation": None}
+    settings |= {"decoder_filters": (32, 32, 16, 16, 16), "learning_rate": 3e-3}
+    for mixed in (False, True):
+        out = tmp_path / f"run-{mixed}"
+        dz.train("panoramic_unet", folder, out, "tiny", mixed_precision=mixed, **settings)
+        report = dz.evaluate(out, folder, split="train")
+        assert report["pooled"]["dice"] > 0.85, report["pooled"]
+        assert dz.load(out).metadata["metrics"]["dice"] > 0.7
+
+
+def test_without_a_val_split_the_last_epoch_is_the_result(tmp_path, caplog):
+    from dentalzoo.data.synthetic import write_panoramic_dataset
+
+    folder = write_panoramic_dataset(tmp_path / "films", 3, 1, 64, 128, val_fraction=0)
+    made = dz.train("panoramic_unet", folder, tmp_path / "run", "tiny", epochs=1)
+    assert made.metadata["metrics"] == {} and "no val split" in caplog.text
+    state = json.loads(json.dumps(final_state(tmp_path / "run")[1]))
+    assert state["best_epoch"] == 1
+
+
+def test_starting_from_a_bundle(run, bundle, phantoms, tmp_path):
+    made = dz.train(
+        *("panoramic_unet", phantoms, tmp_path / "run", "tiny"),
+        init=run,
+        epochs=1,
+        learning_rate=0.0,
+        schedule="plateau",
+    )
+    kernels = [
+        [w for w in model.get_weights() if w.ndim > 1]
+        for model in (made.to_keras(), bundle.to_keras())
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(*kernels, strict=True))
