@@ -1,4 +1,4 @@
-"""Does defect_overlay_vae tell its pictures apart, and are its overlays overlays, and of use?
+"""Does defect_overlay_vae tell its images apart, and are its overlays overlays, and of use?
 
     python benchmarks/defect_overlay_vae.py [collapse|overlays|classifier] [--data DIR] [--out DIR]
 
@@ -26,7 +26,7 @@ import numpy as np
 import dentalzoo as dz
 from dentalzoo import registry
 from dentalzoo.atomic import write_json
-from dentalzoo.data.images import find_pictures
+from dentalzoo.data.images import find_images
 from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
@@ -63,7 +63,7 @@ RECIPES = {"few": "paper (section 4)", "robust_few": "robust"}
 
 
 def collapse(options) -> None:
-    """Runs that end with pictures that cannot be told apart by their codes."""
+    """Runs that end with images that cannot be told apart by their codes."""
     measured = Measurements(options.out / "collapse.json")
     rows = []
     for variant, about in RECIPES.items():
@@ -163,7 +163,7 @@ def overlays(options) -> None:
         for recipe, (variant, settings, methods) in RECIPES_OF_MANY.items():
             name = f"{surface} {recipe}"
             bundle = trained(options, name, folder / "train", variant, **settings)
-            for part, about in (("train", "the pictures it learnt"), ("val", "unseen pictures")):
+            for part, about in (("train", "the images it learnt"), ("val", "unseen images")):
                 key = f"{surface}, {recipe}, {part}, {options.count}"
                 found = measured.get(key, lambda: judged(bundle, folder / part, options.count))  # noqa: B023
                 for method in methods:
@@ -171,10 +171,10 @@ def overlays(options) -> None:
                     if method == "bundle":
                         words = f"{bundle.metadata['config']['overlay']}, its own"
                     rows.append([surface, recipe, about, words, *figures([found], method)])
-        for part, about in (("train", "the pictures it learnt"), ("val", "unseen pictures")):
+        for part, about in (("train", "the images it learnt"), ("val", "unseen images")):
             key = f"{surface}, no network, {part}, {options.count}"
-            found = measured.get(key, lambda: judged(Pictures(), folder / part, options.count))  # noqa: B023
-            words = "maximum of the pictures"
+            found = measured.get(key, lambda: judged(Images(), folder / part, options.count))  # noqa: B023
+            words = "maximum of the images"
             rows.append([surface, "no network", about, words, *figures([found], "bundle")])
         for variant in ("few", "robust_few"):
             found = []
@@ -185,7 +185,7 @@ def overlays(options) -> None:
                 key = f"{surface}, {variant}, set {number}"
                 found.append(measured.get(key, lambda: judged(bundle, three, 4)))  # noqa: B023
             for method in ("bundle", "mean", "decoded") if found else ():
-                about = f"{options.sets} sets of 3 pictures"
+                about = f"{options.sets} sets of 3 images"
                 words = METHODS[method]
                 if method == "bundle":
                     words = f"{bundle.metadata['config']['overlay']}, its own"
@@ -221,12 +221,12 @@ def surfaces(options) -> dict[str, Path]:
 
 
 def split_pieces(data: Path, part: float, seed: int) -> tuple[list, list]:
-    """The pictures of magnetic tiles in two lists, `part` of the pieces and the others.
+    """The images of magnetic tiles in two lists, `part` of the pieces and the others.
 
     Every piece was photographed several times, with different light and numbers that lie close
     together; groups of near duplicates join only some of these.
     """
-    samples = find_pictures(data).samples
+    samples = find_images(data).samples
     number_of = {s.name: int(re.search(r"(\d+)$", s.image.stem)[1]) for s in samples}
     pieces, last = [], -math.inf
     for sample in sorted(samples, key=lambda s: number_of[s.name]):
@@ -243,7 +243,7 @@ def split_pieces(data: Path, part: float, seed: int) -> tuple[list, list]:
 
 
 def write_windows(folder: Path, samples, clear: bool = False) -> None:
-    """Writes a window of each picture: one that holds its defect at any place, or one clear of it.
+    """Writes a window of each image: one that holds its defect at any place, or one clear of it.
 
     A defect that is longer than the window is cut. `defects.csv` holds the kinds and `index.csv`
     the groups of near duplicates.
@@ -277,7 +277,7 @@ def defect_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
     window = []
     for place, start, length, side in zip(pixel, *box, mask.shape, strict=True):
         if length <= 0.8 * WINDOW:
-            edge = WINDOW // 12  # as far from the window's border, where the picture lets it
+            edge = WINDOW // 12  # as far from the window's border, where the image lets it
             first = random.integers(start + length - WINDOW + edge, start - edge + 1)
         else:
             first = place - random.integers(WINDOW // 4, 3 * WINDOW // 4)
@@ -303,7 +303,7 @@ def choose_three(source: Path, folder: Path, number: int) -> None:
     if folder.is_dir():
         return
     random = np.random.default_rng(number)
-    samples = list({sample.group: sample for sample in find_pictures(source).samples}.values())
+    samples = list({sample.group: sample for sample in find_images(source).samples}.values())
     cracks, pores = ([s for s in samples if word in s.label.lower()] for word in ("crack", "pore"))
     pores = pores or [s for s in samples if "blowhole" in s.label.lower()]
     chosen = [cracks[i] for i in random.choice(len(cracks), 2, replace=False)]
@@ -326,12 +326,12 @@ def trained(options, name: str, data: Path, variant: str, **settings):
         shutil.rmtree(out, ignore_errors=True)
         if not settings.get("epochs", 1):
             return dz.export(dz.build(NAME, variant), out / "bundle", NAME)
-        return dz.train(NAME, data, out, variant, holdout=0.0, **settings)
+        return dz.train(NAME, data, out, variant, val_fraction=0.0, **settings)
     return dz.load(out)
 
 
-class Pictures:
-    """Overlays without a network: a picture is its own code and its own decoded picture."""
+class Images:
+    """Overlays without a network: an image is its own code and its own decoded image."""
 
     name = "no network"
 
@@ -414,7 +414,7 @@ def classifier(options) -> None:
 
 
 def compare(options, seed: int) -> dict:
-    """One split by pieces, one VAE of its training pictures, one classifier for each arm."""
+    """One split by pieces, one VAE of its training images, one classifier for each arm."""
     learn = options.out / "classifier" / f"{seed}" / "learn"
     random, chosen = np.random.default_rng(seed), []
     learnt, kept = split_pieces(options.data, 0.5, seed)
@@ -426,18 +426,18 @@ def compare(options, seed: int) -> dict:
     for part, samples in (("learn", chosen), ("test", kept)):
         write_windows(learn.parent / part / "defect", samples)
         write_windows(learn.parent / part / "clear", samples[::2], clear=True)
-    pictures, labels = read_windows(learn)
+    images, labels = read_windows(learn)
     test = read_windows(learn.parent / "test")
-    bundle = dz.train(NAME, learn, learn.parent / "vae", "robust", holdout=0.0, seed=seed)
+    bundle = dz.train(NAME, learn, learn.parent / "vae", "robust", val_fraction=0.0, seed=seed)
     added = [], []
     for _ in range(options.overlaid):
-        sources = random.choice(len(pictures), random.integers(2, 4), replace=False)
-        made = bundle.overlay(pictures[sources], np.ones(len(sources), np.float32))["image"]
+        sources = random.choice(len(images), random.integers(2, 4), replace=False)
+        made = bundle.overlay(images[sources], np.ones(len(sources), np.float32))["image"]
         added[0].append(np.uint8(np.rint(made * 255)))
         added[1].append(labels[sources].max(0))
     found = {}
     for arm, (overlaid, augmented) in ARMS.items():
-        x, y = (pictures, labels)
+        x, y = (images, labels)
         if overlaid:
             x, y = np.concatenate([x, added[0]]), np.concatenate([y, added[1]])
         found[arm] = classify(x, y, *test, augmented, seed, options.steps)
@@ -445,8 +445,8 @@ def compare(options, seed: int) -> dict:
 
 
 def read_windows(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (N, 64, 64, 1) uint8 and whether each LABELS is seen (N, 2) float32."""
-    samples = find_pictures(folder).samples
+    """Images (N, 64, 64, 1) uint8 and whether each LABELS is seen (N, 2) float32."""
+    samples = find_images(folder).samples
     labels = [[word in sample.label.lower() for word in LABELS] for sample in samples]
     return np.stack([read_image(s.image, 1) for s in samples]), np.float32(labels)
 
@@ -481,17 +481,17 @@ def classify(x, y, x_test, y_test, augmented: bool, seed: int, steps: int) -> di
 def augment(x: np.ndarray, random) -> np.ndarray:
     """Flips, turns by right angles, shifts by up to 8 pixels, and brightness by up to a fifth."""
     out = []
-    for picture in x:
-        picture = np.rot90(picture, random.integers(4))[:: random.choice((-1, 1))]
-        picture = np.pad(picture, ((8, 8), (8, 8), (0, 0)), "reflect")
+    for image in x:
+        image = np.rot90(image, random.integers(4))[:: random.choice((-1, 1))]
+        image = np.pad(image, ((8, 8), (8, 8), (0, 0)), "reflect")
         top, left = random.integers(17, size=2)
-        picture = picture[top : top + WINDOW, left : left + WINDOW] * random.uniform(0.8, 1.2)
-        out.append(np.uint8(np.clip(picture, 0, 255)))
+        image = image[top : top + WINDOW, left : left + WINDOW] * random.uniform(0.8, 1.2)
+        out.append(np.uint8(np.clip(image, 0, 255)))
     return np.stack(out)
 
 
 def area(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve: how often a picture with the label scores above one without."""
+    """Area under the ROC curve: how often an image with the label scores above one without."""
     yes, no = scores[truth > 0.5, None], scores[None, truth <= 0.5]
     return float((yes > no).mean() + 0.5 * (yes == no).mean())
 
@@ -513,9 +513,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of collapse: of the paper's recipe")
     parser.add_argument("--robust-epochs", type=int, default=1, help="of collapse: of robust")
     parser.add_argument("--count", type=int, default=100, help="of overlays: overlays a row")
-    parser.add_argument("--sets", type=int, default=1, help="of overlays: sets of three pictures")
+    parser.add_argument("--sets", type=int, default=1, help="of overlays: sets of three images")
     parser.add_argument("--classifier-seeds", type=int, default=2, help="of classifier")
-    parser.add_argument("--each", type=int, default=12, help="of classifier: pictures of a label")
+    parser.add_argument("--each", type=int, default=12, help="of classifier: images of a label")
     parser.add_argument("--overlaid", type=int, default=100, help="of classifier: overlays made")
     parser.add_argument("--steps", type=int, default=300, help="of classifier: training steps")
     options = parser.parse_args()

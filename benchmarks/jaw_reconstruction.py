@@ -157,10 +157,10 @@ def views(options, folder: Path) -> None:
     use_threads(options.threads)
     small, large = bundles(options, folder)
     config = paper.Config(**small.metadata["config"])
-    mesh, pictures = posed_jaw(), drawn_views(config.image_size)
+    mesh, images = posed_jaw(), drawn_views(config.image_size)
     ways = {
-        "serve, int8": lambda: small.serve(pictures),
-        "serve, float32": lambda: large.serve(pictures),
+        "serve, int8": lambda: small.serve(images),
+        "serve, float32": lambda: large.serve(images),
     }
     with contextlib.suppress(dz.DentalzooError):  # no Open3D
         render_views(mesh, 32)

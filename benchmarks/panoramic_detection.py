@@ -44,14 +44,14 @@ CANDIDATES = 300  # boxes that go into suppression where the weights are random
 
 
 def latency(options, folder: Path) -> None:
-    """One picture a call: a process for each row, the calls of all in turn."""
-    picture, image = folder / "picture.npy", resize(films(options, folder, 1)[0], (SIDE, SIDE))
-    np.save(picture, image)
+    """One image a call: a process for each row, the calls of all in turn."""
+    img, image = folder / "image.npy", resize(radiographs(options, folder, 1)[0], (SIDE, SIDE))
+    np.save(img, image)
     rows = {}
     peer = yolo.folder_of(cache_dir() / "bench" / "yolo")
     if peer:
         about = json.loads((peer / "yolo11n.json").read_text())
-        command = [python_of(peer), "-m", "peers.yolo", "serve", peer, picture, options.threads]
+        command = [python_of(peer), "-m", "peers.yolo", "serve", peer, img, options.threads]
         rows["YOLO11n 640x640, ONNX Runtime"] = (
             Worker([*command, CANDIDATES]),
             about["parameters"],
@@ -60,7 +60,7 @@ def latency(options, folder: Path) -> None:
     for name, bundle in bundles(options, folder, [image]).items():
         command = [sys.executable, __file__, "--threads", options.threads, "--serve", bundle.path]
         rows[name] = (
-            Worker([*command, picture]),
+            Worker([*command, img]),
             bundle.to_keras().count_params(),
             sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()),
         )
@@ -77,15 +77,15 @@ def latency(options, folder: Path) -> None:
         rest = figures(parameters / 1e6, size / 1e6, worker.end() / 1e6)
         pairs = [here[0], ratios[0], here[1], ratios[1]]
         table.append([name, facts[name]["candidates"], *pairs, *rest])
-    heads = ["picture 640x640", "candidates", "ms", "x the first", "processor ms", "x the first",
+    heads = ["image 640x640", "candidates", "ms", "x the first", "processor ms", "x the first",
              "million parameters", "MB on disk", "peak MB"]  # fmt: skip
-    show(f"Latency of one picture, {options.threads} threads", heads, table)
+    show(f"Latency of one image, {options.threads} threads", heads, table)
 
 
-def serve(path: str, picture: str, threads: int) -> None:
+def serve(path: str, img: str, threads: int) -> None:
     """What a worker of a bundle does."""
     use_threads(threads)
-    bundle, image = dz.load(path), np.load(picture)
+    bundle, image = dz.load(path), np.load(img)
     least = bundle.metadata["config"]["score_threshold"]
     found = int((bundle.raw(image)["scores"] > least).sum())
     answer(lambda: bundle.detect(image), {"candidates": found})
@@ -119,7 +119,7 @@ def inputs(options, folder: Path) -> None:
 
 
 def ways_to_batch(data, config, folder: Path) -> dict:
-    """Name -> function of a number of pictures that gives pictures per second."""
+    """Name -> function of a number of images that gives images per second."""
     files = [str(sample.image) for sample in find_boxes(data, "train").samples]
 
     def ours(chosen, cache=None):
@@ -170,7 +170,7 @@ def plain(files: list[str], config):
 
 
 def training_step(data, config, steps: int):
-    """A function that gives the pictures per second of the step on a batch that lies ready."""
+    """A function that gives the images per second of the step on a batch that lies ready."""
     model = paper.build_model(config)
     paper.compile_model(model, config, 1000)
     batch = next(iter(paper.make_dataset(data, "train", config)))
@@ -194,7 +194,7 @@ def nms(options, folder: Path) -> None:
     import tensorflow as tf
 
     use_threads(options.threads)
-    images, calls, table = films(options, folder, 8), {}, []
+    images, calls, table = radiographs(options, folder, 8), {}, []
     for name, bundle in bundles(options, folder, images).items():
         config = paper.Config(**bundle.metadata["config"])
         functions = paper.signatures(bundle.to_keras(), config)
@@ -251,7 +251,7 @@ TABLES = {"latency": latency, "input": inputs, "nms": nms}
 
 
 def bundles(options, folder: Path, images: list) -> dict:
-    """Name -> bundle: the one to measure, and its network for pictures of 640x640."""
+    """Name -> bundle: the one to measure, and its network for images of 640x640."""
     try:
         own = dz.load(options.bundle or RELEASED)
         random, name = False, own.name
@@ -280,7 +280,7 @@ def bundles(options, folder: Path, images: list) -> dict:
 
 
 def export(model, config, images: list, path: Path):
-    """A bundle of random weights, with a threshold that `CANDIDATES` boxes of a picture pass."""
+    """A bundle of random weights, with a threshold that `CANDIDATES` boxes of an image pass."""
     raw = paper.signatures(model, config)["raw"]
     scores = np.concatenate([np.ravel(raw(image[None])["scores"]) for image in images])
     least = float(np.sort(scores)[-CANDIDATES * len(images) - 1])
@@ -299,15 +299,15 @@ def drawn_weights(model):
     return model
 
 
-def films(options, folder: Path, count: int) -> list[np.ndarray]:
-    """Films (H, W, 3) uint8."""
+def radiographs(options, folder: Path, count: int) -> list[np.ndarray]:
+    """Radiographs (H, W, 3) uint8."""
     found = find_boxes(options.data or drawn(options, folder)).samples[:count]
     return [read_image(sample.image, 3) for sample in found]
 
 
 def drawn(options, folder: Path) -> Path:
-    """A data set of phantoms, as large as films are."""
-    data = folder / "films"
+    """A data set of phantoms, as large as radiographs are."""
+    data = folder / "radiographs"
     if not data.is_dir():
         write_panoramic_dataset(data, 24 if options.quick else 48, 0, 540, 1280)
     return data
@@ -329,7 +329,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
     parser.add_argument("--bundle", help=f"{RELEASED}; random weights where it is not there")
-    parser.add_argument("--data", help="folder of films with boxes; drawn ones where not given")
+    parser.add_argument(
+        "--data", help="folder of radiographs with boxes; drawn ones where not given"
+    )
     parser.add_argument("--threads", type=int, default=2, help="and cores, of everything")
     parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # in a fresh process

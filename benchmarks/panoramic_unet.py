@@ -34,7 +34,7 @@ from dentalzoo.data.pipeline.augmentation import Augment, albumentations
 from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_unet as unet
 
-RECIPES = {"paper": "paper 256x256", "light": "film 256x640"}  # variant -> its augmentation
+RECIPES = {"paper": "paper 256x256", "light": "radiograph 256x640"}  # variant -> its augmentation
 LOOP, OURS = "plain Python loop", "dentalzoo, memory cache"
 SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x540": (540, 1280)}
 
@@ -42,7 +42,9 @@ SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x540": (540, 1280)}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default="panoramic_unet.panoramic_teeth_v1")
-    parser.add_argument("--data", help="folder of annotated films; drawn ones where not given")
+    parser.add_argument(
+        "--data", help="folder of annotated radiographs; drawn ones where not given"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
     parser.add_argument("--json", metavar="FILE", help="write the tables there too")
     parser.add_argument("--peak-of", metavar="SIZE", help=argparse.SUPPRESS)  # in a fresh process
@@ -53,9 +55,9 @@ def main() -> None:
     verify(options.bundle)  # before minutes of measuring
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
-        count, drawn = 8 if options.quick else 24, Path(folder) / "films"
-        films = options.data or write_panoramic_dataset(drawn, count, 0, 540, 1280, 0)
-        inputs, speed = measure_inputs(films, Path(folder), options.quick)
+        count, drawn = 8 if options.quick else 24, Path(folder) / "radiographs"
+        radiographs = options.data or write_panoramic_dataset(drawn, count, 0, 540, 1280, 0)
+        inputs, speed = measure_inputs(radiographs, Path(folder), options.quick)
     steps = measure_steps(speed, options.quick)
     tables = [inputs, steps, measure_service(options.bundle, options.quick)]
     import tensorflow as tf
@@ -75,13 +77,13 @@ def main() -> None:
         Path(options.json).write_text(json.dumps({**report, "tables": tables}, indent=2) + "\n")
 
 
-def measure_inputs(films, folder: Path, quick: bool) -> tuple[dict, dict[str, float]]:
+def measure_inputs(radiographs, folder: Path, quick: bool) -> tuple[dict, dict[str, float]]:
     """Images per second of each way to make batches; returns a table and ours per variant."""
     rounds, images = (2, 32) if quick else (5, 240)
     rows, speed = {}, {}
     for variant in RECIPES:
         config = registry.configure("panoramic_unet", variant)
-        ways = ways_to_batch(films, config, folder / variant)
+        ways = ways_to_batch(radiographs, config, folder / variant)
         rates = {way: [] for way in ways}
         for _ in range(rounds):
             for way, start in ways.items():
@@ -92,22 +94,24 @@ def measure_inputs(films, folder: Path, quick: bool) -> tuple[dict, dict[str, fl
         for way, value in medians.items():
             rows.setdefault(way, [way]).extend(figures(value, value / medians[LOOP]))
     heads = [head for name in RECIPES.values() for head in (f"{name}: images/s", "x the loop")]
-    title = "Input: batches of films and masks, augmented"
+    title = "Input: batches of radiographs and masks, augmented"
     return {"title": title, "heads": ["", *heads], "rows": list(rows.values())}, speed
 
 
-def ways_to_batch(films, config, folder: Path) -> dict:
+def ways_to_batch(radiographs, config, folder: Path) -> dict:
     """Name -> function that starts an endless iterator of batches; none runs by itself."""
     plain = dataclasses.replace(config, augmentation=None)
 
     def ours(chosen, cache=None):
         epochs = range(10**4)
-        dataset = unet.make_dataset(films, None, chosen, training=True, epochs=epochs, cache=cache)
+        dataset = unet.make_dataset(
+            radiographs, None, chosen, training=True, epochs=epochs, cache=cache
+        )
         return lambda: iter(dataset)
 
-    apart = once_per_sample(unet.make_dataset(films, None, plain), config)
+    apart = once_per_sample(unet.make_dataset(radiographs, None, plain), config)
     return {
-        LOOP: lambda: plain_loop(find_masks(films).samples, config),
+        LOOP: lambda: plain_loop(find_masks(radiographs).samples, config),
         "augmentation entered once per sample": lambda: iter(apart),
         OURS: ours(config),
         "dentalzoo, file cache": ours(config, folder),
@@ -131,8 +135,8 @@ def plain_loop(samples, config):
     height, width = config.input_size
 
     def read(path, mode):
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert(mode).resize((width, height), Image.LANCZOS))
+        with Image.open(path) as img:
+            return np.asarray(img.convert(mode).resize((width, height), Image.LANCZOS))
 
     batch = []
     while True:
@@ -145,7 +149,7 @@ def plain_loop(samples, config):
 
 
 def once_per_sample(dataset, config):
-    """The pictures of `dataset`, augmented in tf.data with one `numpy_function` per sample."""
+    """The images of `dataset`, augmented in tf.data with one `numpy_function` per sample."""
     import tensorflow as tf
 
     found = [{key: np.uint8(np.rint(value * 255)) for key, value in b.items()} for b in dataset]
@@ -200,7 +204,7 @@ def measure_steps(speed: dict[str, float], quick: bool) -> dict:
 
 
 def measure_service(bundle: str, quick: bool) -> dict:
-    """Latency of one picture a call, and peak memory of a process that does nothing else."""
+    """Latency of one image a call, and peak memory of a process that does nothing else."""
     rounds = 5 if quick else 30
     made = load(bundle)
     calls = {name: call_of(made, name) for name in [*SIZES, "1280x540 as PNG bytes"]}
@@ -219,18 +223,18 @@ def measure_service(bundle: str, quick: bool) -> dict:
         most = peak_in_fresh_process(bundle, name)
         row = median * 1e3, p90 * 1e3, median / first, most, most - idle
         rows.append([name, *figures(*row)])
-    heads = ["one picture", "median ms", "p90 ms", "x 256x256", "peak MB", "MB over loaded"]
+    heads = ["one image", "median ms", "p90 ms", "x 256x256", "peak MB", "MB over loaded"]
     return {"title": f"Service: {made.name}", "heads": heads, "rows": rows}
 
 
 def call_of(bundle, name: str):
-    """A call of a bundle with a grey film of the size that `name` starts with, or its bytes."""
+    """A call of a bundle with a grey radiograph of the size that `name` starts with, or its bytes."""
     size = name.split()[0]
-    film = Image.fromarray(panoramic(0, 540, 1280).image).resize(SIZES[size][::-1])
-    pixels, stream = np.asarray(film), io.BytesIO()
+    radiograph = Image.fromarray(panoramic(0, 540, 1280).image).resize(SIZES[size][::-1])
+    pixels, stream = np.asarray(radiograph), io.BytesIO()
     if name == size:
         return lambda: bundle.serve(pixels)
-    film.save(stream, "PNG")
+    radiograph.save(stream, "PNG")
     return lambda: bundle.serve_encoded(stream.getvalue())
 
 

@@ -1,8 +1,8 @@
 """Which network, likelihood and prior draw the better teeth, trained alike on drawn photographs.
 
-    python benchmarks/tooth_vae.py [--data DIR] [--pictures N] [--epochs N] [--out DIR]
+    python benchmarks/tooth_vae.py [--data DIR] [--images N] [--epochs N] [--out DIR]
 
-Each setting is trained on the same pictures for the same epochs; a finished one is not trained
+Each setting is trained on the same images for the same epochs; a finished one is not trained
 again. benchmarks/README.md says what the columns are.
 """
 
@@ -33,15 +33,15 @@ COLUMNS = ("psnr", "ssim", "kl", "active_units")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of pictures; drawn ones where not given")
-    parser.add_argument("--pictures", type=int, default=400, help="how many are drawn")
+    parser.add_argument("--data", type=Path, help="folder of images; drawn ones where not given")
+    parser.add_argument("--images", type=int, default=400, help="how many are drawn")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--count", type=int, default=256, help="samples compared with the pictures")
+    parser.add_argument("--count", type=int, default=256, help="samples compared with the images")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks/tooth_vae"))
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     options = parser.parse_args()
     logging.disable(logging.INFO)
-    data = options.data or write_tooth_photos(options.out / "photos", options.pictures)
+    data = options.data or write_tooth_photos(options.out / "photos", options.images)
     heads = ("setting", *COLUMNS, "KID, N(0, I)", "KID, fitted", "KID, data", "s an epoch")
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for setting in options.only:
@@ -65,7 +65,7 @@ def measure(setting: str, data: Path, options) -> list[str]:
         report = dz.evaluate(
             made, data, split="val", out=folder / f"{prior}_sheets", samples=5, count=options.count
         )
-        scores[prior] = dz.tasks.headline(made, report)
+        scores[prior] = dz.tasks.summary_metrics(made, report)
     fitted = scores["fitted"]
     kids = [scores["standard"].get("kid"), fitted.get("kid"), fitted.get("kid_floor")]
     seconds = run.metadata["training"]["seconds"] / options.epochs

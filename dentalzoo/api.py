@@ -86,11 +86,11 @@ def compare(
 
 
 def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
-    """Applies a bundle to files and folders and writes a result of each picture or jaw.
+    """Applies a bundle to files and folders and writes a result of each image or jaw.
 
     Args:
         bundle: a loaded bundle, a name or a folder.
-        inputs: paths of pictures and of folders of pictures; for reconstruction of folders of
+        inputs: paths of images and of folders of images; for reconstruction of folders of
             views and of meshes.
         out: the folder to write to.
         options: of the task's `predict`: `overlay`, and for segmentation `threshold`, for
@@ -101,14 +101,14 @@ def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
         The task's report: what was written and what failed.
 
     Raises:
-        DentalzooError: no such bundle, no picture, `out` is a folder of the inputs, an option of
+        DentalzooError: no such bundle, no image, `out` is a folder of the inputs, an option of
             another task.
     """
     return _call("predict", bundle, inputs, out, **options)
 
 
 def generate(bundle: Bundle | str | Path, out: str | Path, **options):
-    """Writes new pictures that a generative bundle draws.
+    """Writes new images that a generative bundle draws.
 
     Args:
         bundle: a loaded bundle, a name such as `tooth_vae` or a folder.
@@ -125,29 +125,29 @@ def generate(bundle: Bundle | str | Path, out: str | Path, **options):
 
 
 def overlay(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
-    """Puts the defects of two or more pictures onto one.
+    """Puts the defects of two or more images onto one.
 
     Args:
         bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
-        inputs: the pictures' paths.
+        inputs: the images' paths.
         out: the folder to write to.
-        options: `weights`, a number for each picture.
+        options: `weights`, a number for each image.
 
     Returns:
         The task's report: what was written.
 
     Raises:
-        DentalzooError: no such bundle, fewer than two pictures, one that cannot be read.
+        DentalzooError: no such bundle, fewer than two images, one that cannot be read.
     """
     return _call("overlay", bundle, inputs, out, **options)
 
 
 def enlarge(bundle: Bundle | str | Path, data: str | Path, out: str | Path, **options):
-    """Makes a data set of overlays of random pairs and triples of a data set's pictures.
+    """Makes a data set of overlays of random pairs and triples of a data set's images.
 
     Args:
         bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
-        data: a folder of pictures with masks.
+        data: a folder of images with masks.
         out: the new data set's folder.
         options: `count`, `split`, `seed` and others of `dentalzoo.tasks.superimposition.enlarge`.
 
@@ -155,18 +155,18 @@ def enlarge(bundle: Bundle | str | Path, data: str | Path, out: str | Path, **op
         The task's report: what was written.
 
     Raises:
-        DentalzooError: no such bundle, no pictures with masks.
+        DentalzooError: no such bundle, no images with masks.
     """
     return _call("enlarge", bundle, data, out, **options)
 
 
-def headline(bundle: Bundle, report: dict) -> dict[str, float]:
+def summary_metrics(bundle: Bundle, report: dict) -> dict[str, float]:
     """The few numbers of a report of `evaluate` that stand for it."""
-    return _task_of(bundle).headline(report)
+    return _task_of(bundle).summary_metrics(report)
 
 
 def record(bundle: Bundle, report: dict) -> Bundle:
-    """Writes the headline of a report of `evaluate`, with data, split and date, into the bundle."""
+    """Writes the summary_metrics of a report of `evaluate`, with data, split and date, into the bundle."""
     words = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
     about = {key: report[key] for key in words if key in report}
-    return add_metrics(bundle, {**headline(bundle, report), **about})
+    return add_metrics(bundle, {**summary_metrics(bundle, report), **about})

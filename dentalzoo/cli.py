@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        The exit status: 0; 1 where something is wrong with some pictures; 2 for a user's error,
+        The exit status: 0; 1 where something is wrong with some images; 2 for a user's error,
         told in one line; 130 after Ctrl-C or a request to end (SIGTERM).
     """
     options = _parser().parse_args(arguments)
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = command("train", "train a model and write a bundle")
     add.add_argument("name")
-    add.add_argument("--data", required=True, help="folder of annotated pictures")
+    add.add_argument("--data", required=True, help="folder of annotated images")
     add.add_argument("--out", required=True, help="folder of the run")
     add.add_argument("--variant", help="see `dentalzoo info NAME`")
     add.add_argument("--epochs")
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="other settings"
     )
-    add.add_argument("--cache", help="keep the decoded pictures in this folder, not in memory")
+    add.add_argument("--cache", help="keep the decoded images in this folder, not in memory")
     add.add_argument("--seed", type=int, default=0)
     add.add_argument("--strategy", choices=STRATEGIES, default="default")
     add.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add = command("evaluate", "measure a bundle on annotated data", as_json=True)
     add.add_argument("bundle")
     add.add_argument("--data", required=True)
-    add.add_argument("--split", help="train, val or test; all pictures where not given")
+    add.add_argument("--split", help="train, val or test; all images where not given")
     add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
     add.add_argument("--threshold", type=float, help="of binary masks")
     add.add_argument("--count", type=int, help="how many samples or overlays are judged")
@@ -140,12 +140,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("bundle")
     add.add_argument("other")
     add.add_argument("--data", required=True)
-    add.add_argument("--split", help="train, val or test; all pictures where not given")
+    add.add_argument("--split", help="train, val or test; all images where not given")
     add.add_argument("--out", required=True, help="folder for comparison.json and the charts")
     add.add_argument("--score-threshold", type=float, help="of both, from which on boxes count")
     add.add_argument("--seed", type=int, help="of the interval")
 
-    add = command("predict", "apply a bundle to pictures, or to views of jaws")
+    add = command("predict", "apply a bundle to images, or to views of jaws")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
     add.add_argument("--out", required=True)
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         "--overlay",
         action="store_true",
         default=None,
-        help="also the picture with the result on it",
+        help="also the image with the result on it",
     )
     add.add_argument("--threshold", type=float)
     _add_box_options(add)
@@ -170,25 +170,25 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True)
     add.add_argument("--size", type=int, default=224, help="height and width in pixels")
 
-    add = command("generate", "write new pictures that a bundle draws")
+    add = command("generate", "write new images that a bundle draws")
     add.add_argument("bundle")
     add.add_argument("--out", required=True)
     add.add_argument("--count", type=int)
     add.add_argument("--seed", type=int)
 
-    add = command("overlay", "put the defects of several pictures onto one")
+    add = command("overlay", "put the defects of several images onto one")
     add.add_argument("bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE")
     add.add_argument("--out", required=True)
-    add.add_argument("--weights", type=float, nargs="+", help="a number for each picture")
+    add.add_argument("--weights", type=float, nargs="+", help="a number for each image")
 
-    add = command("enlarge", "make a data set of overlays of a data set's pictures")
+    add = command("enlarge", "make a data set of overlays of a data set's images")
     add.add_argument("bundle")
-    add.add_argument("--data", required=True, help="folder of pictures with masks")
+    add.add_argument("--data", required=True, help="folder of images with masks")
     add.add_argument("--out", required=True)
     add.add_argument("--count", type=int, help="how many overlays")
-    add.add_argument("--split", help="whose pictures are combined")
-    add.add_argument("--sizes", type=int, nargs="+", help="how many pictures make one (2 3)")
+    add.add_argument("--split", help="whose images are combined")
+    add.add_argument("--sizes", type=int, nargs="+", help="how many images make one (2 3)")
     add.add_argument("--keep", choices=("successful", "all"))
     add.add_argument("--noise", type=float, help="on the latent vectors, of sums and means alone")
     add.add_argument("--seed", type=int)
@@ -206,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="what the metadata say of the training data: name, licence",
     )
-    add.add_argument("--pictures", nargs="+", default=[], help="sheets that the card shows")
+    add.add_argument("--images", nargs="+", default=[], help="sheets that the card shows")
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle")
@@ -216,24 +216,24 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--split")
     add.add_argument("--num-classes", type=int, default=1, help="of the masks")
     add.add_argument(
-        "--pictures", action="store_true", help="pictures with or without masks, for autoencoders"
+        "--images", action="store_true", help="images with or without masks, for autoencoders"
     )
     add.add_argument(
         "--boxes",
         action="store_true",
-        help="pictures with boxes: YOLO, COCO, PASCAL VOC, VoTT, TFRecord",
+        help="images with boxes: YOLO, COCO, PASCAL VOC, VoTT, TFRecord",
     )
     add.add_argument("--meshes", action="store_true", help="upper jaws: OBJ, PLY, STL")
     add.add_argument(
         "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
     )
 
-    add = command("records", "write pictures with boxes as TFRecord files")
-    add.add_argument("data", help="folder of pictures with boxes")
+    add = command("records", "write images with boxes as TFRecord files")
+    add.add_argument("data", help="folder of images with boxes")
     add.add_argument("out", help="folder of the records; a part of them is gone on with")
     add.add_argument("--classes", nargs="+", help="only these, numbered from 1 in this order")
     add.add_argument("--clahe", action="store_true", help="grey, with the contrast equalised")
-    add.add_argument("--skip-empty", action="store_true", help="leave out pictures without boxes")
+    add.add_argument("--skip-empty", action="store_true", help="leave out images without boxes")
     add.add_argument("--shards", type=int, default=8, help="files of each split")
     add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
 
@@ -243,14 +243,17 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--components", type=int, default=64, help="modes of each family")
     add.add_argument("--split", default="train", help="whose jaws")
 
-    add = command("phantoms", "draw pictures or jaws with exact labels, for trials and tests")
+    add = command("phantoms", "draw images or jaws with exact labels, for trials and tests")
     add.add_argument("--out", required=True)
-    kinds = ("films", "teeth", "defects", "jaws", "crowns")
-    add.add_argument("--kind", choices=kinds, default="films")
+    kinds = ("radiographs", "teeth", "defects", "jaws", "crowns")
+    add.add_argument("--kind", choices=kinds, default="radiographs")
     add.add_argument("--count", type=int, default=20)
     add.add_argument("--seed", type=int, default=0)
     add.add_argument(
-        "--size", type=int, nargs="+", help="height and width of films (512 1024), a side (64)"
+        "--size",
+        type=int,
+        nargs="+",
+        help="height and width of radiographs (512 1024), a side (64)",
     )
     add.add_argument("--shape-model", help=".npz of real crowns, for crowns")
     return parser
@@ -259,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_box_options(add) -> None:
     add.add_argument("--score-threshold", type=float, help="from which on boxes count")
     add.add_argument("--nms-iou", type=float, help="boxes that overlap by more are one")
-    add.add_argument("--max-per-class", type=int, help="boxes of a class in a picture")
+    add.add_argument("--max-per-class", type=int, help="boxes of a class in an image")
     add.add_argument(
         "--teeth",
         choices=("single", "ordered"),

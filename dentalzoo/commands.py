@@ -84,7 +84,9 @@ def do_evaluate(options):
     )
     if options.record:
         tasks.record(bundle, report)
-    lines = [f"{key:26} {value:.4f}" for key, value in tasks.headline(bundle, report).items()]
+    lines = [
+        f"{key:26} {value:.4f}" for key, value in tasks.summary_metrics(bundle, report).items()
+    ]
     _show(options, report, "\n".join(lines))
 
 
@@ -100,7 +102,7 @@ def do_compare(options):
     )
     rows = {"": report["bundles"]} | {
         key: ["none" if value is None else f"{value:.4f}" for value in both]
-        for key, both in report["headline"].items()
+        for key, both in report["summary_metrics"].items()
     }
     width = max(map(len, report["bundles"]))
     lines = [f"{key:24} {'  '.join(w.rjust(width) for w in row)}" for key, row in rows.items()]
@@ -160,9 +162,7 @@ def do_export(options):
     from dentalzoo.bundle.format import reexport
 
     data = _pairs(options.about_data)
-    made = reexport(
-        options.bundle, options.out, options.tag, options.storage, data, options.pictures
-    )
+    made = reexport(options.bundle, options.out, options.tag, options.storage, data, options.images)
     print(made.path)
 
 
@@ -174,22 +174,22 @@ def do_verify(options):
 
 def do_check(options):
     from dentalzoo.data.boxes import check_boxes
-    from dentalzoo.data.images import check_pictures
+    from dentalzoo.data.images import check_images
     from dentalzoo.data.masks import check_folder
     from dentalzoo.data.meshes import check_meshes
 
     for word in ("boxes", "meshes"):
-        others = options.pictures, options.crops, options.boxes and options.meshes
+        others = options.images, options.crops, options.boxes and options.meshes
         if getattr(options, word) and any(others):
             raise DentalzooError(
-                f"--{word} goes without --pictures, --crops and the like. Received: both"
+                f"--{word} goes without --images, --crops and the like. Received: both"
             )
     if options.meshes:
         report = check_meshes(options.data, options.split)
     elif options.boxes:
         report = check_boxes(options.data, options.split)
-    elif options.pictures or options.crops:
-        report = check_pictures(options.data, options.split, crops=options.crops)
+    elif options.images or options.crops:
+        report = check_images(options.data, options.split, crops=options.crops)
     else:
         report = check_folder(options.data, options.split, options.num_classes)
     lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
@@ -229,7 +229,7 @@ def do_phantoms(options):
     from dentalzoo.data import synthetic as phantoms
 
     write, size = {
-        "films": (phantoms.write_panoramic_dataset, (512, 1024)),
+        "radiographs": (phantoms.write_panoramic_dataset, (512, 1024)),
         "teeth": (phantoms.write_tooth_photos, (64,)),
         "defects": (phantoms.write_defect_dataset, (64,)),
         "jaws": (phantoms.write_jaw_dataset, ()),
@@ -244,7 +244,7 @@ def do_phantoms(options):
             f"Received: --kind {options.kind}, --shape-model {options.shape_model}"
         )
     if options.size and len(options.size) != len(size):
-        words = ("nothing, for they are no pictures", "one number, the side", "height and width")
+        words = ("nothing, for they are no images", "one number, the side", "height and width")
         words = words[len(size)]
         raise DentalzooError(f"--size of {options.kind} is {words}. Received: {options.size}")
     print(write(options.out, options.count, options.seed, *(options.size or size)))

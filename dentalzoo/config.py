@@ -70,7 +70,7 @@ def check_size(config, key: str, multiple: int = 1) -> None:
     size = getattr(config, key)
     if len(size) != 2 or any(not isinstance(n, int) or n < 1 or n % multiple for n in size):
         raise DentalzooError(
-            f"{key} is (height, width), multiples of {multiple}; pictures of other sizes are "
+            f"{key} is (height, width), multiples of {multiple}; images of other sizes are "
             f"resized to it. Received: {size}"
         )
 

@@ -24,7 +24,7 @@ class BadFile(DentalzooError):
 
 
 class MissingSplit(DentalzooError):
-    """The data has no picture of the split that was asked for."""
+    """The data has no image of the split that was asked for."""
 
 
 def require(module: str, extra: str) -> ModuleType:

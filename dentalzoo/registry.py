@@ -23,12 +23,12 @@ ZOO = {
     "tooth_vae": Entry(
         "dentalzoo.models.tooth_vae",
         "generation",
-        "variational autoencoder: pictures of teeth from samples of a latent space",
+        "variational autoencoder: images of teeth from samples of a latent space",
     ),
     "defect_overlay_vae": Entry(
         "dentalzoo.models.defect_overlay_vae",
         "overlay",
-        "variational autoencoder: several defects on one picture by summing latent vectors",
+        "variational autoencoder: several defects on one image by summing latent vectors",
     ),
     "panoramic_detection": Entry(
         "dentalzoo.models.panoramic_detection",

@@ -1,4 +1,4 @@
-"""Shows what the zoo does, on pictures it draws itself: no data, no network.
+"""Shows what the zoo does, on images it draws itself: no data, no network.
 
     python examples/demo.py                # or `make demo`; under a minute on two CPU cores
     python examples/demo.py --count 12 --out out/demo
@@ -24,7 +24,7 @@ import numpy as np
 import dentalzoo as dz
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import find_boxes, load_boxes
-from dentalzoo.data.images import find_pictures, load_picture
+from dentalzoo.data.images import find_images, load_image
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.meshes import find_meshes
@@ -44,8 +44,8 @@ UNSEEN = 900_000  # the first seed of what is drawn below; no bundle was trained
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the page: where it is and what it shows."""
+class Figure:
+    """An image of the page: where it is and what it shows."""
 
     path: Path
     caption: str
@@ -59,7 +59,7 @@ class Section:
         title: its heading.
         text: paragraphs, plain text.
         table: rows of words, the first one the heading.
-        pictures: for each row its heading and the pictures beside each other.
+        images: for each row its heading and the images beside each other.
         files: other results, as links.
         summed: the last row of the table sums up the others.
     """
@@ -67,82 +67,82 @@ class Section:
     title: str
     text: Sequence[str]
     table: Sequence[Sequence[str]]
-    pictures: Sequence[tuple[str, Sequence[Picture]]]
-    files: Sequence[Picture] = ()
+    images: Sequence[tuple[str, Sequence[Figure]]]
+    files: Sequence[Figure] = ()
     summed: bool = True
 
 
 def panoramic_segmentation(folder: Path, count: int) -> Section:
-    """The teeth on panoramic films: `panoramic_unet`."""
+    """The teeth on panoramic radiographs: `panoramic_unet`."""
     bundle = dz.load("panoramic_unet.panoramic_teeth_v1")
     phantoms = write_panoramic_dataset(folder / "phantoms", count, val_fraction=0)
-    films = find_masks(phantoms).samples
+    radiographs = find_masks(phantoms).samples
     out = folder / "panoramic_unet"
-    dz.predict(bundle, [film.image for film in films], out, overlay=True)
+    dz.predict(bundle, [radiograph.image for radiograph in radiographs], out, overlay=True)
     report = dz.evaluate(bundle, phantoms, out=out)
 
-    bundle.serve(read_image(films[0].image))  # the first call is not measured: it sets up
-    table, pictures = [("film", "Dice", "IoU", "ms")], []
-    for film, row in zip(films, report["per_image"], strict=True):
-        arrays = load(film)
+    bundle.serve(read_image(radiographs[0].image))  # the first call is not measured: it sets up
+    table, images = [("radiograph", "Dice", "IoU", "ms")], []
+    for radiograph, row in zip(radiographs, report["per_image"], strict=True):
+        arrays = load(radiograph)
         start = time.perf_counter()
         mask = bundle.serve(arrays["image"])["mask"]
         seconds = time.perf_counter() - start
-        outlines = out / f"{film.name}_outlines.png"
+        outlines = out / f"{radiograph.name}_outlines.png"
         write_png(outlines, drawing.outlines(arrays["image"], arrays["mask"], mask))
-        table.append((film.name, *_scores(row), f"{1000 * seconds:.0f}"))
-        pictures.append(
+        table.append((radiograph.name, *_scores(row), f"{1000 * seconds:.0f}"))
+        images.append(
             (
-                f"Film {film.name}: Dice {row['dice']:.3f}",
+                f"Radiograph {radiograph.name}: Dice {row['dice']:.3f}",
                 [
-                    Picture(film.image, "the film"),
-                    Picture(out / f"{film.name}_overlay.png", "the teeth, as predicted"),
-                    Picture(outlines, "outlines: blue the truth, orange the prediction"),
+                    Figure(radiograph.image, "the radiograph"),
+                    Figure(out / f"{radiograph.name}_overlay.png", "the teeth, as predicted"),
+                    Figure(outlines, "outlines: blue the truth, orange the prediction"),
                 ],
             )
         )
     table.append(("mean", *_scores(report["mean"]), ""))
     return Section(
-        title="Teeth on panoramic films",
+        title="Teeth on panoramic radiographs",
         text=[
-            f"{_about(bundle)} It was trained on drawn films, then on real ones. These are new "
+            f"{_about(bundle)} It was trained on drawn radiographs, then on real ones. These are new "
             "and drawn, so where the teeth are is known.",
-            "The scores below say that it works, not how well it does on real films; "
+            "The scores below say that it works, not how well it does on real radiographs; "
             "docs/models/panoramic_unet.md says that.",
         ],
         table=table,
-        pictures=pictures,
+        images=images,
         files=[
-            Picture(out / "evaluation.png", "best, median and worst film on one sheet"),
-            Picture(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.png", "best, median and worst radiograph on one sheet"),
+            Figure(out / "evaluation.json", "all scores"),
         ],
     )
 
 
-def film_detection(folder: Path, count: int) -> Section:
-    """What dentists have done on panoramic films: `panoramic_detection`."""
+def radiograph_detection(folder: Path, count: int) -> Section:
+    """What dentists have done on panoramic radiographs: `panoramic_detection`."""
     bundle = dz.load("panoramic_detection.drawn_films_v1")
     classes = bundle.metadata["config"]["classes"]
-    phantoms = write_panoramic_dataset(folder / "films", count, seed=UNSEEN, val_fraction=0)
-    films = find_boxes(phantoms, classes=classes).samples
+    phantoms = write_panoramic_dataset(folder / "radiographs", count, seed=UNSEEN, val_fraction=0)
+    radiographs = find_boxes(phantoms, classes=classes).samples
     out = folder / "panoramic_detection"
-    dz.predict(bundle, [film.image for film in films], out, overlay=True)
+    dz.predict(bundle, [radiograph.image for radiograph in radiographs], out, overlay=True)
     report = dz.evaluate(bundle, phantoms, out=out)
 
-    table, pictures = [("film", "findings", "found", "wrong", "missed")], []
-    for film, row in zip(films, report["per_picture"], strict=True):
-        arrays = load_boxes(film, classes)
-        drawn = out / f"{film.name}_drawn.png"
+    table, images = [("radiograph", "findings", "found", "wrong", "missed")], []
+    for radiograph, row in zip(radiographs, report["per_image"], strict=True):
+        arrays = load_boxes(radiograph, classes)
+        drawn = out / f"{radiograph.name}_drawn.png"
         image, labels = arrays["image"], arrays["labels"]
         write_png(drawn, detection.overlay(image, arrays["boxes"], labels, classes))
         counts = [row[key] for key in ("objects", "found", "wrong", "missed")]
-        table.append((film.name, *map(str, counts)))
-        pictures.append(
+        table.append((radiograph.name, *map(str, counts)))
+        images.append(
             (
-                f"Film {film.name}: {counts[1]} found, {counts[2]} wrong, {counts[3]} missed",
+                f"Radiograph {radiograph.name}: {counts[1]} found, {counts[2]} wrong, {counts[3]} missed",
                 [
-                    Picture(drawn, "what was drawn"),
-                    Picture(out / f"{film.name}_overlay.png", "as predicted, with scores"),
+                    Figure(drawn, "what was drawn"),
+                    Figure(out / f"{radiograph.name}_overlay.png", "as predicted, with scores"),
                 ],
             )
         )
@@ -151,21 +151,21 @@ def film_detection(folder: Path, count: int) -> Section:
     return Section(
         title="Restorations, endodontic treatments and implants",
         text=[
-            f"{_about(bundle)} It was trained on drawn films. These are new, and drawn too, so "
+            f"{_about(bundle)} It was trained on drawn radiographs. These are new, and drawn too, so "
             "that what there is to find is known. A finding is found where a box of its class, "
             f"with a score of {report['score_threshold']:g} or more, overlaps it by 0.5 (IoU).",
             f"AP50 is {report['coco']['ap50']:.3f} here. It says that it works; "
-            "panoramic_detection.dental_radiography_v1, trained on real films, has its measure in "
+            "panoramic_detection.dental_radiography_v1, trained on real radiographs, has its measure in "
             "docs/models/panoramic_detection.md.",
         ],
         table=table,
-        pictures=pictures,
+        images=images,
         files=[
-            Picture(out / "precision_recall.png", "precision and recall"),
-            Picture(out / "froc.png", "recall by false boxes a film"),
-            Picture(out / "worst.png", "the films with the most errors"),
-            Picture(out / "detections.json", "all boxes"),
-            Picture(out / "evaluation.json", "all scores"),
+            Figure(out / "precision_recall.png", "precision and recall"),
+            Figure(out / "froc.png", "recall by false boxes a radiograph"),
+            Figure(out / "worst.png", "the radiographs with the most errors"),
+            Figure(out / "detections.json", "all boxes"),
+            Figure(out / "evaluation.json", "all scores"),
         ],
     )
 
@@ -180,9 +180,9 @@ def tooth_generation(folder: Path, count: int) -> Section:
     report = dz.evaluate(bundle, photos, split="test", out=out, samples=5, count=number)
 
     def value(key: str, digits: int) -> str:
-        return f"{numbers[key]:.{digits}f}" if key in numbers else "too few pictures"
+        return f"{numbers[key]:.{digits}f}" if key in numbers else "too few images"
 
-    numbers = dz.tasks.headline(bundle, report)
+    numbers = dz.tasks.summary_metrics(bundle, report)
     table = [
         ("measure", "value", "beside it"),
         ("photographs", str(report["images"]), f"{report['generated']} new teeth"),
@@ -205,33 +205,33 @@ def tooth_generation(folder: Path, count: int) -> Section:
             "rough. docs/models/tooth_vae.md has them of many.",
         ],
         table=table,
-        pictures=[
+        images=[
             (
                 "Teeth from codes alone",
                 [
-                    Picture(out / "teeth" / "samples.png", "of random codes, none left out"),
-                    Picture(out / "interpolation.png", "of codes between those of photographs"),
+                    Figure(out / "teeth" / "samples.png", "of random codes, none left out"),
+                    Figure(out / "interpolation.png", "of codes between those of photographs"),
                 ],
             ),
             (
                 "Photographs that it was not trained on",
                 [
-                    Picture(out / "reconstructions.png", "above as drawn, below as decoded"),
-                    Picture(out / "latent.png", "placed by their codes"),
+                    Figure(out / "reconstructions.png", "above as drawn, below as decoded"),
+                    Figure(out / "latent.png", "placed by their codes"),
                 ],
             ),
         ],
         files=[
-            Picture(out / "manifold.png", "two latent units from low to high"),
-            Picture(out / "kl_per_unit.png", "what each latent unit carries"),
-            Picture(out / "evaluation.json", "all scores"),
+            Figure(out / "manifold.png", "two latent units from low to high"),
+            Figure(out / "kl_per_unit.png", "what each latent unit carries"),
+            Figure(out / "evaluation.json", "all scores"),
         ],
         summed=False,
     )
 
 
 def defect_overlays(folder: Path, count: int) -> Section:
-    """Several defects in one picture: `defect_overlay_vae`."""
+    """Several defects in one image: `defect_overlay_vae`."""
     bundle = dz.load("defect_overlay_vae.drawn_defects_v1")
     kinds = [kind for kind in DEFECTS if kind != "border"]
     surfaces = folder / "surfaces"
@@ -239,7 +239,7 @@ def defect_overlays(folder: Path, count: int) -> Section:
     out = folder / "defect_overlay_vae"
     report = dz.evaluate(bundle, surfaces, out=out, count=2 * count)
 
-    samples = {sample.name: sample for sample in find_pictures(surfaces).samples}
+    samples = {sample.name: sample for sample in find_images(surfaces).samples}
     table = [("sources", "contrast recovered", "background error", "all visible")]
     shown = {2: ("Pairs", []), 3: ("Triples", [])}
     for number, row in enumerate(report["overlay"]["per_set"]):
@@ -254,15 +254,15 @@ def defect_overlays(folder: Path, count: int) -> Section:
             write_png(path, _beside_its_sources(bundle, chosen))
             words = " + ".join(f"{sample.label} {sample.name}" for sample in chosen)
             words = f"{words.replace('_', ' ')}; all visible: {success} ({recovered})"
-            shown[len(chosen)][1].append(Picture(path, words))
+            shown[len(chosen)][1].append(Figure(path, words))
     own, plain = (report["overlay"]["methods"][key]["all"] for key in ("bundle", "sum"))
     medians = (f"{own[key + '_median']:.{n}f}" for key, n in _MEDIANS.items())
     table.append(("median", *medians, f"{own['success'] * own['sets']:.0f} of {own['sets']}"))
     return Section(
-        title="Several defects in one picture",
+        title="Several defects in one image",
         text=[
             f"{_about(bundle)} It was trained on drawn surfaces with cracks and pores. Random "
-            "pairs and triples of surfaces that it has not seen are overlaid; the pictures show "
+            "pairs and triples of surfaces that it has not seen are overlaid; the images show "
             "the first of them.",
             f"A defect is visible where {VISIBLE:.0%} of its contrast is there, and all are where "
             f"the background is kept too, with an error of at most {BACKGROUND:g} of the grey "
@@ -270,16 +270,16 @@ def defect_overlays(folder: Path, count: int) -> Section:
             f"{plain['success']:.0%} of these sets, with the same network.",
         ],
         table=table,
-        pictures=[
-            (f"{word}: the defects outlined, and at the right their overlay", pictures)
-            for word, pictures in shown.values()
-            if pictures
+        images=[
+            (f"{word}: the defects outlined, and at the right their overlay", images)
+            for word, images in shown.values()
+            if images
         ],
         files=[
-            Picture(out / "overlays.png", "best, median and worst beside plainer ways"),
-            Picture(out / "scan.png", "what lies between two surfaces"),
-            Picture(out / "latent.png", "the codes of the surfaces"),
-            Picture(out / "evaluation.json", "all scores"),
+            Figure(out / "overlays.png", "best, median and worst beside plainer ways"),
+            Figure(out / "scan.png", "what lies between two surfaces"),
+            Figure(out / "latent.png", "the codes of the surfaces"),
+            Figure(out / "evaluation.json", "all scores"),
         ],
     )
 
@@ -293,17 +293,15 @@ def jaws_in_3d(folder: Path, count: int) -> Section:
     dz.predict(bundle, [sample.mesh for sample in samples], out, mesh=["ply"])
     report = dz.evaluate(bundle, jaws, out=out)
 
-    table, pictures, viewers = [("jaw", *_JAW_COLUMNS)], [], []
+    table, images, viewers = [("jaw", *_JAW_COLUMNS)], [], []
     for sample, row in zip(samples, report["per_jaw"], strict=True):
         stem = sample.mesh.stem
         number = stem.partition("_")[0]
         errors = _jaw_errors(row["scores"], row["baseline"])
         table.append((number, *errors))
         words = "the ten views, and the mesh made of them alone beside the true jaw"
-        pictures.append(
-            (f"Jaw {number}: {errors[2]} mm off", [Picture(out / f"{stem}.png", words)])
-        )
-        viewers.append(Picture(out / f"{stem}.html", f"jaw {number} to turn around"))
+        images.append((f"Jaw {number}: {errors[2]} mm off", [Figure(out / f"{stem}.png", words)]))
+        viewers.append(Figure(out / f"{stem}.html", f"jaw {number} to turn around"))
     table.append(("mean", *_jaw_errors(report["mean"], report["baseline"])))
     return Section(
         title="Upper jaws in 3-D",
@@ -316,18 +314,18 @@ def jaws_in_3d(folder: Path, count: int) -> Section:
             "mean jaw, which sees no view, is the last column: the threshold forgives much.",
         ],
         table=table,
-        pictures=pictures,
+        images=images,
         files=[
             *viewers,
-            Picture(out / "evaluation.png", "best, median and worst jaw on one sheet"),
-            Picture(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.png", "best, median and worst jaw on one sheet"),
+            Figure(out / "evaluation.json", "all scores"),
         ],
     )
 
 
 SECTIONS = (
     panoramic_segmentation,
-    film_detection,
+    radiograph_detection,
     tooth_generation,
     defect_overlays,
     jaws_in_3d,
@@ -346,7 +344,7 @@ def _beside_its_sources(bundle, samples) -> np.ndarray:
     """Sources, outlined a pixel away from their masks in colours of their own, and the overlay."""
     config = bundle.metadata["config"]
     size, channels = config["input_size"], config["channels"]
-    sources = [load_picture(sample, size, channels) for sample in samples]
+    sources = [load_image(sample, size, channels) for sample in samples]
     images = np.stack([source["image"] for source in sources])
     made = bundle.overlay(images, np.ones(len(images), np.float32))["image"]
     tiles = []
@@ -406,7 +404,7 @@ img {{ display: block; width: 100%; height: auto; border-radius: .3rem; backgrou
 figcaption, footer {{ color: var(--soft); font-size: .92rem; margin-top: .35rem; }}
 </style>
 <h1>dentalzoo</h1>
-<p>What the released models do with pictures that were drawn for this page.</p>
+<p>What the released models do with images that were drawn for this page.</p>
 <p class="notice">For research. Not a medical device, not for diagnosis.</p>
 {sections}
 <footer>dentalzoo {version}. Made by examples/demo.py; nothing on this page comes from elsewhere.
@@ -416,19 +414,19 @@ figcaption, footer {{ color: var(--soft); font-size: .92rem; margin-top: .35rem;
 
 
 def write_page(path: Path, sections: Sequence[Section]) -> None:
-    """Writes the sections as one HTML page; pictures are linked relative to it."""
+    """Writes the sections as one HTML page; images are linked relative to it."""
     body = "\n".join(_section(section, path.parent) for section in sections)
     write_atomically(path, _PAGE.format(sections=body, version=html.escape(dz.__version__)))
 
 
 def _section(section: Section, folder: Path) -> str:
-    def link(picture: Picture) -> str:
-        return quote(picture.path.relative_to(folder).as_posix())
+    def link(image: Figure) -> str:
+        return quote(image.path.relative_to(folder).as_posix())
 
-    def figure(picture: Picture) -> str:
-        words = html.escape(picture.caption)
+    def figure(image: Figure) -> str:
+        words = html.escape(image.caption)
         return (
-            f'<figure><a href="{link(picture)}"><img src="{link(picture)}" alt="{words}"></a>'
+            f'<figure><a href="{link(image)}"><img src="{link(image)}" alt="{words}"></a>'
             f"<figcaption>{words}</figcaption></figure>"
         )
 
@@ -439,8 +437,8 @@ def _section(section: Section, folder: Path) -> str:
     table = "\n".join(row(words, "td" if i else "th") for i, words in enumerate(section.table))
     articles = "\n".join(
         f"<article><h3>{html.escape(heading)}</h3>\n"
-        f'<div class="row">{"".join(figure(picture) for picture in pictures)}</div></article>'
-        for heading, pictures in section.pictures
+        f'<div class="row">{"".join(figure(image) for image in images)}</div></article>'
+        for heading, images in section.images
     )
     files = ", ".join(
         f'<a href="{link(file)}">{html.escape(file.caption)}</a>' for file in section.files
@@ -463,11 +461,11 @@ def _columns(table: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes the pictures and the page; returns 2 where that is not possible."""
-    parser = argparse.ArgumentParser(description="Shows what the zoo does, on drawn pictures.")
+    """Makes the images and the page; returns 2 where that is not possible."""
+    parser = argparse.ArgumentParser(description="Shows what the zoo does, on drawn images.")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page")
     quick = "DENTALZOO_QUICK" in os.environ
-    words = "how many films; ten times as many photographs, twice the overlays, half the jaws"
+    words = "how many radiographs; ten times as many photographs, twice the overlays, half the jaws"
     parser.add_argument("--count", type=int, default=2 if quick else 6, help=words)
     options = parser.parse_args(arguments)
     sections = []

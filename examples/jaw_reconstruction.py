@@ -1,6 +1,6 @@
 # ruff: noqa: E402  (the text comes before the code)
 """
-Title: An upper jaw in 3-D from ten pictures
+Title: An upper jaw in 3-D from ten images
 Author: The dentalzoo authors
 Date created: 2026/11/23
 Last modified: 2026/11/23
@@ -127,13 +127,13 @@ the paper's, is 1.4 mm, and forgives much.
 """
 
 report = dz.evaluate(jaw, data, split="val", out=options.out / "evaluation")
-for key, value in dz.tasks.headline(jaw, report).items():
+for key, value in dz.tasks.summary_metrics(jaw, report).items():
     print(f"{key:26} {value:.4g}")
 
 """
 ## From views to meshes
 
-For files, `predict` writes a mesh, a sheet of pictures and a page to turn the jaw around, for each
+For files, `predict` writes a mesh, a sheet of images and a page to turn the jaw around, for each
 jaw. In a program, ten views go in. Some of them will do, if it is told which they are:
 """
 

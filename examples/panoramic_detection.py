@@ -14,14 +14,14 @@ A panoramic X-ray shows what dentists have done: fillings and crowns, root canal
 implants. `panoramic_detection` draws a box around each, with a class and a score: a small network
 says of each of many anchors which finding it holds and how its box differs from the anchor.
 
-This script goes the whole way: pictures and boxes, training, curves, scores, boxes for files, the
+This script goes the whole way: images and boxes, training, curves, scores, boxes for files, the
 choice of thresholds, and a bundle that runs with TensorFlow alone. It is for research, not for
 diagnosis.
 
     python examples/panoramic_detection.py --data DIR --encoder-weights imagenet
     DENTALZOO_QUICK=1 python examples/panoramic_detection.py
 
-Without `--data` the films are phantoms: drawn, with exact boxes. With `DENTALZOO_QUICK=1` there are
+Without `--data` the radiographs are phantoms: drawn, with exact boxes. With `DENTALZOO_QUICK=1` there are
 few of them, with more findings than a mouth has, and the network is `tiny`: a minute on two CPU
 cores, to see the steps; its boxes are poor. docs/data_formats.md says how DIR may look. `--classes`
 chooses among its classes. The network starts from random weights; `imagenet` downloads those of an
@@ -47,7 +47,9 @@ from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows panoramic_detection.")
-parser.add_argument("--data", type=Path, help="folder of films with boxes; drawn where absent")
+parser.add_argument(
+    "--data", type=Path, help="folder of radiographs with boxes; drawn where absent"
+)
 parser.add_argument("--out", type=Path, default=Path("out/panoramic_detection"))
 parser.add_argument("--encoder-weights", help="imagenet, a file, or none")
 parser.add_argument("--epochs", type=int, help="the variant's own where absent")
@@ -66,9 +68,9 @@ if options.epochs:
     overrides["epochs"] = options.epochs
 
 """
-## Films and boxes
+## Radiographs and boxes
 
-`check_boxes` reads every picture once. It counts the boxes of each class, and names what cannot be
+`check_boxes` reads every image once. It counts the boxes of each class, and names what cannot be
 used, what was put right, and what lies in two splits, which would make the scores too good.
 """
 
@@ -81,7 +83,7 @@ if data is None:
 
 try:
     found = check_boxes(data, classes=classes)
-    films = find_boxes(data, "val", classes=classes).samples
+    radiographs = find_boxes(data, "val", classes=classes).samples
 except dz.DentalzooError as error:
     sys.exit(f"panoramic_detection: {error}")
 print({key: value for key, value in found.items() if not isinstance(value, list)})
@@ -89,14 +91,14 @@ for what in ("skipped", "repaired"):
     for name, reason in found[what]:
         print(f"{what} {name}: {reason}")
 for one, other, kind in found["duplicates"]:
-    print(f"the same picture twice? {one} and {other}: {kind}")
+    print(f"the same image twice? {one} and {other}: {kind}")
 classes = tuple(found["boxes"])
 
 """
 ## Training
 
 One call: the network is built, trained by the variant's recipe, and the best epoch by the loss of
-the validation films becomes a bundle. `resume=True` goes on with a run that was stopped, so this
+the validation radiographs becomes a bundle. `resume=True` goes on with a run that was stopped, so this
 script can be started again.
 """
 
@@ -127,7 +129,7 @@ print(f"best epoch: {bundle.metadata['training']['best_epoch']}; curves: {run / 
 
 An average precision judges the whole list of boxes, from the surest to the least sure. COCO's `ap`
 is a mean over overlaps from 0.5 to 0.95, `ap50` that at 0.5 alone, which PASCAL VOC counts a little
-differently. FROC tells how many findings are found at so many false boxes a film.
+differently. FROC tells how many findings are found at so many false boxes a radiograph.
 `precision_recall.png`, `froc.png`, `confusion.png` and `worst.png` show it.
 """
 
@@ -152,9 +154,9 @@ for name, row in report["per_class"].items():
 ## Other thresholds
 
 Two boxes that overlap much are one finding; how much is a setting, and so are how many boxes of a
-class a film may have, and the score from which on a box counts. `sweep` tries them all with one
-pass of the network. It takes the best of the very films that it is measured on: choose on the
-validation films, and report on others.
+class a radiograph may have, and the score from which on a box counts. `sweep` tries them all with one
+pass of the network. It takes the best of the very radiographs that it is measured on: choose on the
+validation radiographs, and report on others.
 """
 
 sweep = dz.evaluate(bundle, data, split="val", out=options.out / "sweep", sweep=True)["sweep"]
@@ -167,27 +169,33 @@ print({key: best[key] for key in keys})
 ## Boxes for files
 
 For files, `predict` writes all boxes into `detections.json`, as COCO's results, and
-`detections.csv`, here with each film under its boxes. `vott=(2,)` would write a project to correct
+`detections.csv`, here with each radiograph under its boxes. `vott=(2,)` would write a project to correct
 them in.
 """
 
 folder = options.out / "boxes"
 threshold = best["score_threshold"]
 predicted = dz.predict(
-    bundle, [film.image for film in films], folder, overlay=True, score_threshold=threshold
+    bundle,
+    [radiograph.image for radiograph in radiographs],
+    folder,
+    overlay=True,
+    score_threshold=threshold,
 )
 with open(folder / "detections.csv", newline="") as file:
     count = sum(bool(row["class"]) for row in csv.DictReader(file))
-print(f"{count} boxes of {predicted.written} films in {folder}, {len(predicted.failed)} failed")
+print(
+    f"{count} boxes of {predicted.written} radiographs in {folder}, {len(predicted.failed)} failed"
+)
 
 """
-In a program, a picture goes in as it is read, uint8 of any size. Boxes come back as top, left,
+In a program, an image goes in as it is read, uint8 of any size. Boxes come back as top, left,
 bottom, right in [0, 1], the surest first; rows from `num` on are empty.
 """
 
-picture = read_image(films[0].image)
-results = bundle.detect(picture)
-print(f"{films[0].name}: {picture.shape}, {int(results['num'])} boxes, the surest:")
+image = read_image(radiographs[0].image)
+results = bundle.detect(image)
+print(f"{radiographs[0].name}: {image.shape}, {int(results['num'])} boxes, the surest:")
 for row in range(min(3, int(results["num"]))):
     label, score = classes[results["classes"][row] - 1], results["scores"][row]
     print(f"  {label} {score:.2f} at", *(f"{edge:.3f}" for edge in results["boxes"][row]))

@@ -10,16 +10,16 @@ Description: Train, look at, measure and apply a segmentation network.
 """
 ## Introduction
 
-A panoramic X-ray shows all teeth on one picture. `panoramic_unet` gives every pixel a probability
-of belonging to a tooth: an encoder reads the film, a decoder with skip connections draws the mask.
+A panoramic X-ray shows all teeth on one image. `panoramic_unet` gives every pixel a probability
+of belonging to a tooth: an encoder reads the radiograph, a decoder with skip connections draws the mask.
 
-This script goes the whole way: pictures, training, curves, scores, masks, and a bundle that runs
+This script goes the whole way: images, training, curves, scores, masks, and a bundle that runs
 with TensorFlow alone. It is for research, not for diagnosis.
 
-    python examples/panoramic_unet.py --data DIR      # your films, variant `light`
+    python examples/panoramic_unet.py --data DIR      # your radiographs, variant `light`
     DENTALZOO_QUICK=1 python examples/panoramic_unet.py
 
-Without `--data` the films are phantoms: drawn, with exact masks. With `DENTALZOO_QUICK=1` there are
+Without `--data` the radiographs are phantoms: drawn, with exact masks. With `DENTALZOO_QUICK=1` there are
 few of them and the network is `tiny`: a minute on two CPU cores, to see the steps; its masks are
 poor. docs/data_formats.md says how DIR may look. `light` starts from an ImageNet encoder, which
 is downloaded; `--encoder-weights FILE` or `none` does without.
@@ -44,7 +44,9 @@ from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
 parser = argparse.ArgumentParser(description="Trains and shows panoramic_unet.")
-parser.add_argument("--data", type=Path, help="folder of films with masks; drawn where absent")
+parser.add_argument(
+    "--data", type=Path, help="folder of radiographs with masks; drawn where absent"
+)
 parser.add_argument("--out", type=Path, default=Path("out/panoramic_unet"))
 parser.add_argument("--encoder-weights", help="imagenet, a file, or none")
 parser.add_argument("--epochs", type=int, help="the variant's own where absent")
@@ -58,9 +60,9 @@ if options.epochs:
     overrides["epochs"] = options.epochs
 
 """
-## Films
+## Radiographs
 
-`check_folder` reads every picture once. It names what cannot be used and what lies in two splits,
+`check_folder` reads every image once. It names what cannot be used and what lies in two splits,
 which would make the scores too good.
 """
 
@@ -71,20 +73,20 @@ if data is None:
 
 try:
     found = check_folder(data)
-    films = find_masks(data, "val").samples
+    radiographs = find_masks(data, "val").samples
 except dz.DentalzooError as error:
     sys.exit(f"panoramic_unet: {error}")
 print({key: value for key, value in found.items() if not isinstance(value, list)})
 for name, reason in found["skipped"]:
     print(f"skipped {name}: {reason}")
 for one, other, kind in found["duplicates"]:
-    print(f"the same picture twice? {one} and {other}: {kind}")
+    print(f"the same image twice? {one} and {other}: {kind}")
 
 """
 ## Training
 
 One call: the network is built, trained by the variant's recipe, and the best epoch by the Dice of
-the validation films becomes a bundle. `resume=True` goes on with a run that was stopped, so this
+the validation radiographs becomes a bundle. `resume=True` goes on with a run that was stopped, so this
 script can be started again.
 """
 
@@ -110,9 +112,9 @@ print(f"best epoch: {unet.metadata['training']['best_epoch']}; curves: {run / 'c
 """
 ## Scores
 
-At the films' own size, film by film. `mean` is the mean over films, `pooled` counts all pixels
+At the radiographs' own size, radiograph by radiograph. `mean` is the mean over radiographs, `pooled` counts all pixels
 together; docs/faq.md says why they differ. `evaluation.png` has the best, the median and the worst
-film with their outlines and errors.
+radiograph with their outlines and errors.
 """
 
 report = dz.evaluate(unet, data, split="val", out=options.out / "evaluation")
@@ -122,21 +124,21 @@ for word in ("mean", "median", "min", "pooled"):
 """
 ## Masks
 
-For files, `predict` writes a mask each, here with the film under it.
+For files, `predict` writes a mask each, here with the radiograph under it.
 """
 
 masks = options.out / "masks"
-predicted = dz.predict(unet, [film.image for film in films], masks, overlay=True)
+predicted = dz.predict(unet, [radiograph.image for radiograph in radiographs], masks, overlay=True)
 print(f"{predicted.written} masks in {masks}, {len(predicted.failed)} failed")
 
 """
-In a program, a picture goes in as it is read, uint8 of any size, and the mask has its size.
+In a program, an image goes in as it is read, uint8 of any size, and the mask has its size.
 """
 
-picture = read_image(films[0].image)
-results = unet.serve(picture)
+image = read_image(radiographs[0].image)
+results = unet.serve(image)
 share = (results["mask"] > 0).mean()
-print(f"{films[0].name}: {picture.shape}, {100 * share:.1f} % of the pixels are teeth")
+print(f"{radiographs[0].name}: {image.shape}, {100 * share:.1f} % of the pixels are teeth")
 
 """
 ## The bundle

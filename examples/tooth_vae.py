@@ -38,7 +38,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
 
 import dentalzoo as dz
-from dentalzoo.data.images import check_pictures, find_pictures, load_picture
+from dentalzoo.data.images import check_images, find_images, load_image
 from dentalzoo.data.synthetic import write_tooth_photos
 
 quick = "DENTALZOO_QUICK" in os.environ
@@ -59,7 +59,7 @@ if options.epochs:
 """
 ## Photographs
 
-`check_pictures` reads every picture once. It names what cannot be used and what is there twice:
+`check_images` reads every image once. It names what cannot be used and what is there twice:
 a copy in the validation split would make the scores too good.
 """
 
@@ -68,20 +68,20 @@ if data is None:
     data = write_tooth_photos(options.out / "photos", 60 if quick else 4000)
 
 try:
-    found = check_pictures(data, crops=options.crops)
-    held_out = find_pictures(data, "val", crops=options.crops, least=2).samples
+    found = check_images(data, crops=options.crops)
+    held_out = find_images(data, "val", crops=options.crops, least=2).samples
 except dz.DentalzooError as error:
     sys.exit(f"tooth_vae: {error}")
 print({key: value for key, value in found.items() if not isinstance(value, list)})
 for name, reason in found["skipped"]:
     print(f"skipped {name}: {reason}")
-print(f"{len(held_out)} pictures are held out, such as {held_out[0].name}")
+print(f"{len(held_out)} images are held out, such as {held_out[0].name}")
 
 """
 ## Training
 
 One call: the network is built, trained by the variant's recipe, and the best epoch by the bound on
-the held-out pictures becomes a bundle. `resume=True` goes on with a run that was stopped.
+the held-out images becomes a bundle. `resume=True` goes on with a run that was stopped.
 """
 
 run = options.out / variant
@@ -94,7 +94,7 @@ except dz.DentalzooError as error:
 ## Curves
 
 `curves.png` has a panel for each quantity. The loss is the sum of what the reconstruction misses
-and what the latent numbers cost, in nats a picture:
+and what the latent numbers cost, in nats an image:
 """
 
 columns = ("epoch", "loss", "val_loss", "reconstruction_loss", "kl_loss", "seconds")
@@ -108,18 +108,18 @@ print(f"best epoch: {vae.metadata['training']['best_epoch']}; curves: {run / 'cu
 ## Scores
 
 The bounds of the likelihood, the reconstruction, how many latent units are in use, how far samples
-are from photographs, and whether they are copies of training pictures. The folder has a sheet for
+are from photographs, and whether they are copies of training images. The folder has a sheet for
 each: reconstructions, samples, interpolations, the latent space, and nearest neighbours.
 """
 
 report = dz.evaluate(vae, data, split="val", out=options.out / "evaluation")
-for key, value in dz.tasks.headline(vae, report).items():
+for key, value in dz.tasks.summary_metrics(vae, report).items():
     print(f"{key:20} {value:.4g}")
 
 """
 ## New teeth
 
-For files, `generate` writes pictures and a sheet of them. In a program, the seed and the number go
+For files, `generate` writes images and a sheet of them. In a program, the seed and the number go
 in; the same seed gives the same teeth.
 """
 
@@ -131,14 +131,14 @@ print(f"{teeth.shape}, {teeth.dtype}, from {teeth.min():.2f} to {teeth.max():.2f
 """
 ## From a photograph and back
 
-`encode` takes pictures of any size, uint8, and gives the distribution of their latent numbers;
+`encode` takes images of any size, uint8, and gives the distribution of their latent numbers;
 `decode` draws. Half-way between two teeth is a tooth too:
 """
 
 config = vae.metadata["config"]
 size, channels = config["input_size"], config["channels"]
-pictures = [load_picture(sample, size, channels)["image"] for sample in held_out[:2]]
-first, second = (vae.encode(picture)["z_mean"] for picture in pictures)
+images = [load_image(sample, size, channels)["image"] for sample in held_out[:2]]
+first, second = (vae.encode(image)["z_mean"] for image in images)
 between = vae.decode((first + second) / 2)["image"]
 print(f"between {held_out[0].name} and {held_out[1].name}: {between.shape}")
 

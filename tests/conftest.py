@@ -61,7 +61,7 @@ def phantoms(tmp_path_factory) -> Path:
     """A data set of 10 small panoramic phantoms with masks, 7 for training and 3 for validation."""
     from dentalzoo.data.synthetic import write_panoramic_dataset
 
-    folder = tmp_path_factory.mktemp("phantoms") / "films"
+    folder = tmp_path_factory.mktemp("phantoms") / "radiographs"
     return write_panoramic_dataset(folder, 10, 0, 128, 256, val_fraction=0.3)
 
 

@@ -1,4 +1,4 @@
-"""Writes broken, odd and hostile pictures and masks, to prove that nothing survives by luck."""
+"""Writes broken, odd and hostile images and masks, to prove that nothing survives by luck."""
 
 import struct
 import zlib
@@ -16,9 +16,9 @@ class Expectation:
     """What has to happen to one file of `images/`.
 
     Attributes:
-        image: True if the picture can be read, False if it must be refused by name; None for a
-            mask that has no picture.
-        pair: True if picture and mask can be used to train a binary model, False if not.
+        image: True if the image can be read, False if it must be refused by name; None for a
+            mask that has no image.
+        pair: True if image and mask can be used to train a binary model, False if not.
         why: the trap.
     """
 
@@ -36,8 +36,8 @@ def make_hostile(folder: str | Path) -> dict[str, Expectation]:
     maker = _Maker(Path(folder))
     maker.images.mkdir(parents=True)
     maker.masks.mkdir()
-    _write_good_pictures(maker)
-    _write_bad_pictures(maker)
+    _write_good_images(maker)
+    _write_bad_images(maker)
     _write_masks(maker)
     return maker.expected
 
@@ -48,7 +48,7 @@ class _Maker:
         self.expected: dict[str, Expectation] = {}
         rows, columns = np.mgrid[:HEIGHT, :WIDTH]
         noise = np.random.default_rng(0).integers(0, 9, (HEIGHT, WIDTH))
-        self.film = (2 * columns + rows // 2 + noise).astype(np.uint8)
+        self.radiograph = (2 * columns + rows // 2 + noise).astype(np.uint8)
         self.truth = np.zeros((HEIGHT, WIDTH), np.uint8)
         self.truth[20:50, 30:70] = 255
 
@@ -62,40 +62,40 @@ class _Maker:
         return self.images / name
 
 
-def _write_good_pictures(make: _Maker) -> None:
-    film = Image.fromarray(make.film)
-    colour = Image.merge("RGB", [film, film.point(lambda v: 255 - v), film])
+def _write_good_images(make: _Maker) -> None:
+    radiograph = Image.fromarray(make.radiograph)
+    colour = Image.merge("RGB", [radiograph, radiograph.point(lambda v: 255 - v), radiograph])
 
     for number in range(6):  # enough to train on
         path = make.add(f"plain_{number}.png", "nothing wrong", True, True)
-        Image.fromarray(np.roll(make.film, 7 * number, axis=1)).save(path)
-    film.save(make.add("jpeg inside.png", "a JPEG called PNG", True, True), format="JPEG")
-    film.save(make.add("røntgen bild ü.png", "a name beyond ASCII, with blanks", True, True))
-    deep = make.film.astype(np.uint16)
+        Image.fromarray(np.roll(make.radiograph, 7 * number, axis=1)).save(path)
+    radiograph.save(make.add("jpeg inside.png", "a JPEG called PNG", True, True), format="JPEG")
+    radiograph.save(make.add("røntgen bild ü.png", "a name beyond ASCII, with blanks", True, True))
+    deep = make.radiograph.astype(np.uint16)
     Image.fromarray(deep * 257).save(make.add("deep_16.png", "16 bits", True, True))
     Image.fromarray(deep * 16).save(make.add("deep_12.png", "12 bits in 16", True, True))
-    Image.fromarray(make.film / np.float32(255)).save(
+    Image.fromarray(make.radiograph / np.float32(255)).save(
         make.add("float.tif", "floating point in [0, 1]", True, True)
     )
     Image.fromarray(make.truth).convert("1").save(make.add("one_bit.png", "1 bit", True, True))
     rgba = colour.copy()
-    rgba.putalpha(film)
+    rgba.putalpha(radiograph)
     rgba.save(make.add("alpha.png", "RGB and alpha", True, True))
-    film.convert("LA").save(make.add("grey_alpha.png", "grey and alpha", True, True))
+    radiograph.convert("LA").save(make.add("grey_alpha.png", "grey and alpha", True, True))
     colour.quantize(16).save(make.add("palette.png", "16 colours", True, True))
     colour.convert("CMYK").save(make.add("cmyk.jpg", "CMYK", True, True))
-    film.save(make.add("bitmap.bmp", "BMP", True, True))
-    Image.fromarray(make.film[:1, :1]).save(
+    radiograph.save(make.add("bitmap.bmp", "BMP", True, True))
+    Image.fromarray(make.radiograph[:1, :1]).save(
         make.add("one_pixel.png", "1 x 1", True, True, mask=make.truth[:1, :1])
     )
-    film.save(
+    radiograph.save(
         make.add("equal_pages.tif", "two pages, the same", True, True),
         save_all=True,
-        append_images=[film],
+        append_images=[radiograph],
     )
     exif = Image.Exif()
     exif[274] = 6  # stored lying on its side
-    lying = film.transpose(Image.Transpose.ROTATE_90)
+    lying = radiograph.transpose(Image.Transpose.ROTATE_90)
     lying.save(make.add("turned.jpg", "EXIF orientation", True, True), exif=exif)
     lying.save(
         make.add(
@@ -115,21 +115,21 @@ def _write_good_pictures(make: _Maker) -> None:
     )
 
 
-def _write_bad_pictures(make: _Maker) -> None:
-    film = Image.fromarray(make.film)
+def _write_bad_images(make: _Maker) -> None:
+    radiograph = Image.fromarray(make.radiograph)
 
     def refused(name: str, why: str) -> Path:
         return make.add(name, why, False, False)
 
     for suffix in (".png", ".jpg", ".tif", ".bmp"):
         path = refused(f"truncated_{suffix[1:]}{suffix}", "cut after 60 %")
-        film.save(path)
+        radiograph.save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     refused("empty.png", "no bytes").write_bytes(b"")
     refused("text.png", "text called PNG").write_text("patient,age\n1,41\n")
     refused("page.jpg", "an error page").write_text("<!doctype html><title>404</title>")
     path = refused("flipped.png", "one byte of the pixels changed")
-    film.save(path)
+    radiograph.save(path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
@@ -138,25 +138,27 @@ def _write_bad_pictures(make: _Maker) -> None:
     refused("bomb.png", "20,000 x 20,000 in 400 kB").write_bytes(_bomb(20000))
     refused("folder.png", "a folder").mkdir()
     refused("broken_link.png", "a link to nothing").symlink_to("nowhere.png")
-    spoilt = make.film.astype(np.float32)
+    spoilt = make.radiograph.astype(np.float32)
     Image.fromarray(spoilt * 16 - 1000).save(refused("hounsfield.tif", "floats of any range"))
     spoilt[3, 4] = np.nan
     Image.fromarray(spoilt).save(refused("nan.tif", "a NaN pixel"))
-    Image.fromarray(make.film.astype(np.int32) - 100).save(refused("negative.tif", "below 0"))
-    other = Image.fromarray(255 - make.film)
-    film.save(refused("pages.tif", "two different pages"), save_all=True, append_images=[other])
-    film.save(refused("moving.gif", "an animation"), save_all=True, append_images=[other])
+    Image.fromarray(make.radiograph.astype(np.int32) - 100).save(refused("negative.tif", "below 0"))
+    other = Image.fromarray(255 - make.radiograph)
+    radiograph.save(
+        refused("pages.tif", "two different pages"), save_all=True, append_images=[other]
+    )
+    radiograph.save(refused("moving.gif", "an animation"), save_all=True, append_images=[other])
 
 
 def _write_masks(make: _Maker) -> None:
-    film = Image.fromarray(make.film)
+    radiograph = Image.fromarray(make.radiograph)
     inside = make.truth > 0
 
     def usable(name: str, why: str, mask) -> None:
-        film.save(make.add(name, why, True, True, mask))
+        radiograph.save(make.add(name, why, True, True, mask))
 
     def refused(name: str, why: str, mask) -> None:
-        film.save(make.add(name, why, True, False, mask))
+        radiograph.save(make.add(name, why, True, False, mask))
 
     usable("mask_01.png", "0 and 1", inside.astype(np.uint8))
     usable("mask_1_bit.png", "1 bit", inside)
@@ -167,9 +169,9 @@ def _write_masks(make: _Maker) -> None:
     soft = soft.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     usable("mask_soft.png", "grey edges", np.asarray(soft))
 
-    film.save(make.add("mask_jpeg.png", "a lossy mask", True, True, mask=None))
+    radiograph.save(make.add("mask_jpeg.png", "a lossy mask", True, True, mask=None))
     Image.fromarray(make.truth).save(make.masks / "mask_jpeg.jpg", quality=60)
-    film.save(make.add("mask_palette.png", "a palette", True, True, mask=None))
+    radiograph.save(make.add("mask_palette.png", "a palette", True, True, mask=None))
     palette = Image.fromarray(inside.astype(np.uint8), mode="P")
     palette.putpalette([0, 0, 0, 200, 30, 30])
     palette.save(make.masks / "mask_palette.png")
@@ -186,11 +188,11 @@ def _write_masks(make: _Maker) -> None:
     alpha = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     alpha[..., 3] = make.truth
     refused("mask_in_alpha.png", "labels in the alpha channel", alpha)
-    refused("mask_is_the_film.png", "the film once more", make.film)
+    refused("mask_is_the_radiograph.png", "the radiograph once more", make.radiograph)
     refused("mask_missing.png", "no mask", None)
     refused("mask_empty_file.png", "a mask of no bytes", None)
     (make.masks / "mask_empty_file.png").write_bytes(b"")
-    make.add("without_picture.png", "a mask without a picture", None, False)
+    make.add("without_image.png", "a mask without an image", None, False)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

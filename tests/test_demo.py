@@ -1,4 +1,4 @@
-"""What `make demo` shows, with stand-ins for the released bundles and small films."""
+"""What `make demo` shows, with stand-ins for the released bundles and small radiographs."""
 
 import functools
 import importlib.util
@@ -72,7 +72,7 @@ class BrightIsMetal(StandIn):
 
 
 class Coarse(StandIn):
-    """An autoencoder whose code is the picture at a quarter of its size."""
+    """An autoencoder whose code is the image at a quarter of its size."""
 
     def __init__(self, name, tag, task, side, channels):
         self.shape, self.code = (side, side, channels), (side // 4, side // 4, channels)
@@ -82,7 +82,7 @@ class Coarse(StandIn):
 
     def encode(self, image):
         one = image.ndim == 3
-        images = [resize(picture, self.shape[:2]) for picture in (image[None] if one else image)]
+        images = [resize(img, self.shape[:2]) for img in (image[None] if one else image)]
         seen = np.float32(images).reshape(-1, *self.shape) / 255
         high, wide, channels = self.code
         z = seen.reshape(-1, high, 4, wide, 4, channels).mean((2, 4)).reshape(len(seen), -1)
@@ -141,7 +141,7 @@ STAND_INS = {
 
 @pytest.fixture(scope="module")
 def page(demo, tmp_path_factory):
-    """The folder of the demo, run twice: four films, then three."""
+    """The folder of the demo, run twice: four radiographs, then three."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dz, "load", STAND_INS.__getitem__)
@@ -151,18 +151,18 @@ def page(demo, tmp_path_factory):
 
 
 class Reader(HTMLParser):
-    """The links, pictures, cells and open elements of a page."""
+    """The links, images, cells and open elements of a page."""
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.pictures, self.words, self.open = [], [], [], []
+        self.links, self.images, self.words, self.open = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.links += [attributes[key] for key in ("href", "src") if key in attributes]
         if tag == "img":
-            self.pictures.append(attributes)
+            self.images.append(attributes)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -173,12 +173,13 @@ class Reader(HTMLParser):
         self.words.append(data.strip())
 
 
-def test_all_pictures_of_the_page_are_there(page):
+def test_all_images_of_the_page_are_there(page):
     reader = Reader((page / "index.html").read_text())
     assert reader.open == []
-    # Of films, findings, teeth, overlays and jaws; the first run's fourth film is not on it.
-    assert len(reader.pictures) == 3 * 3 + 3 * 2 + 4 + 3 + 2
-    assert all(picture["alt"] for picture in reader.pictures)
+    # Of radiographs, findings, teeth, overlays and jaws; the first run's fourth radiograph is not
+    # on it.
+    assert len(reader.images) == 3 * 3 + 3 * 2 + 4 + 3 + 2
+    assert all(image["alt"] for image in reader.images)
     for link in reader.links:
         assert not re.match(r"\w+:|/", link), link
         assert (page / unquote(link)).is_file(), link
@@ -206,7 +207,7 @@ def test_the_table_is_the_evaluation(page):
 def test_the_table_of_findings_is_the_evaluation(page):
     report = json.loads((page / "panoramic_detection" / "evaluation.json").read_text())
     words = Reader((page / "index.html").read_text()).words
-    rows = report["per_picture"]
+    rows = report["per_image"]
     assert len(rows) == 3 and report["score_threshold"] == 0.1
     totals = np.zeros(4, int)
     for row in rows:
@@ -247,7 +248,7 @@ def test_the_table_of_overlays_is_the_evaluation(page):
 
 def test_the_table_of_jaws_is_the_evaluation(page):
     report = json.loads((page / "jaw_reconstruction" / "evaluation.json").read_text())
-    assert report["jaws"] == 2  # of three films, rounded up
+    assert report["jaws"] == 2  # of three radiographs, rounded up
     words = Reader((page / "index.html").read_text()).words
     start = words.index("mean jaw, mm") + 1
     cells = [word for word in words[start:] if word][: 3 * 6]
@@ -283,23 +284,23 @@ def test_the_photographs_and_surfaces_are_none_of_those_to_train_on(demo, page):
 
 
 def test_what_is_printed_and_escaped(demo, monkeypatch, tmp_path, capsys):
-    picture = tmp_path / "a b.png"
+    image = tmp_path / "a b.png"
     section = demo.Section(
         "A <title>",
         ["1 < 2"],
-        [("film", "Dice"), ("a<b", "0.5")],
-        [("One & only", [demo.Picture(picture, 'a "caption"')])],
+        [("radiograph", "Dice"), ("a<b", "0.5")],
+        [("One & only", [demo.ImageSample(image, 'a "caption"')])],
     )
     monkeypatch.setattr(demo, "SECTIONS", [lambda folder, count: section])
     assert demo.main(["--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "A <title>"
-    assert [line.split() for line in lines[2:4]] == [["film", "Dice"], ["a<b", "0.5"]]
+    assert [line.split() for line in lines[2:4]] == [["radiograph", "Dice"], ["a<b", "0.5"]]
     assert lines[-1] == f"The page: {tmp_path / 'index.html'}"
     text = (tmp_path / "index.html").read_text()
     for words in ("A &lt;title&gt;", "<td>a&lt;b<", "One &amp; only", "1 &lt; 2"):
         assert words in text
-    assert Reader(text).pictures == [{"src": "a%20b.png", "alt": 'a "caption"'}]
+    assert Reader(text).images == [{"src": "a%20b.png", "alt": 'a "caption"'}]
 
 
 def test_without_the_bundle_it_says_so_in_one_line(demo, monkeypatch, tmp_path, capsys):
@@ -314,7 +315,7 @@ def test_without_the_bundle_it_says_so_in_one_line(demo, monkeypatch, tmp_path, 
 
 
 @pytest.mark.parametrize("width", [500, 1400])
-def test_a_browser_shows_every_picture_within_the_width_of_the_window(page, tmp_path, width):
+def test_a_browser_shows_every_image_within_the_width_of_the_window(page, tmp_path, width):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium on this machine")
@@ -333,6 +334,6 @@ def test_a_browser_shows_every_picture_within_the_width_of_the_window(page, tmp_
     )
     found = re.search(r"<title>widths ([\d ]+)</title>", shown.stdout)
     assert found, shown.stderr
-    window, content, *pictures = map(int, found[1].split())
+    window, content, *images = map(int, found[1].split())
     assert window == width and content <= width
-    assert pictures[:9] == [640] * 9 and min(pictures) > 0
+    assert images[:9] == [640] * 9 and min(images) > 0

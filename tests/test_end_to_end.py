@@ -54,7 +54,7 @@ def fresh(*arguments):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A data set of good, odd and broken pictures; some good ones are for validation."""
+    """A data set of good, odd and broken images; some good ones are for validation."""
     folder = tmp_path_factory.mktemp("hostile") / "data"
     expected = make_hostile(folder)
     rows = [f"{name},{'val' if name in VAL else 'train'}" for name in expected]
@@ -83,17 +83,17 @@ def naming(name, lines):
 
 
 @pytest.mark.slow
-def test_predict_on_hostile_pictures(run, hostile, tmp_path):
+def test_predict_on_hostile_images(run, hostile, tmp_path):
     folder, expected = hostile
-    pictures = sorted((folder / "images").iterdir())
+    images = sorted((folder / "images").iterdir())
     status, out, lines = fresh("predict", run, folder / "images", "--out", tmp_path / "masks")
     assert status == 1
-    bad = [path for path in pictures if not expected[path.name].image]
+    bad = [path for path in images if not expected[path.name].image]
     assert len(bad) >= 12
     for path in bad:
         assert len(naming(path.name, lines)) == 1, (path.name, lines)
     assert len(lines) == len(bad), lines
-    good = {path.name for path in pictures} - {path.name for path in bad}
+    good = {path.name for path in images} - {path.name for path in bad}
     assert out == f"{len(good)} written to {tmp_path / 'masks'}, {len(bad)} failed\n"
     written = {path.stem: path for path in (tmp_path / "masks").iterdir()}
     assert len(written) == len(good)
@@ -145,53 +145,53 @@ MISTAKES = {
     "nonsense": "invalid choice",
     "list --task x": "task is one of",
     "info panoramic_umet": "Did you mean panoramic_unet",
-    "train panoramic_umet --data {films} --out {new}": "Did you mean panoramic_unet",
-    "train panoramic_unet --data {films}": "--out",
-    "{train} --data {films} --out {new} --variant huge": "the variants of panoramic_unet are",
-    "{train} --data {films} --out {new} --set epoch=3": "Did you mean epochs",
-    "{train} --data {films} --out {new} --set epochs": "KEY=VALUE",
-    "{train} --data {films} --out {new} --set learning_rate=fast": "a value like 0.001",
-    "{train} --data {films} --out {new} --set learning_rate=(1,2)": "learning_rate is a number",
-    "{train} --data {films} --out {new} --set learning_rate=-1": "learning_rate is a number",
-    "{train} --data {films} --out {new} --set early_stopping=soon": "early_stopping is a whole",
-    "{train} --data {films} --out {new} --set decoder_filters=(8,8)": "5 whole numbers",
-    "{train} --data {films} --out {new} --set input_range=(0,)": "(low, high)",
-    "{train} --data {films} --out {new} --set input_size=(33,64)": "multiples of 32",
-    "{train} --data {films} --out {new} --set encoder=resnet9": "resnet9",
-    "{train} --data {films} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
-    "{train} --data {films} --out {new} --epochs 0": "at least 1",
-    "{train} --data {films} --out {new} --seed -1": "seed is",
-    "{train} --data {films} --out {new} --strategy faster": "invalid choice: 'faster'",
-    "{train} --data {films} --out {new} --init {damaged}": "damaged",
+    "train panoramic_umet --data {radiographs} --out {new}": "Did you mean panoramic_unet",
+    "train panoramic_unet --data {radiographs}": "--out",
+    "{train} --data {radiographs} --out {new} --variant huge": "the variants of panoramic_unet are",
+    "{train} --data {radiographs} --out {new} --set epoch=3": "Did you mean epochs",
+    "{train} --data {radiographs} --out {new} --set epochs": "KEY=VALUE",
+    "{train} --data {radiographs} --out {new} --set learning_rate=fast": "a value like 0.001",
+    "{train} --data {radiographs} --out {new} --set learning_rate=(1,2)": "learning_rate is a number",
+    "{train} --data {radiographs} --out {new} --set learning_rate=-1": "learning_rate is a number",
+    "{train} --data {radiographs} --out {new} --set early_stopping=soon": "early_stopping is a whole",
+    "{train} --data {radiographs} --out {new} --set decoder_filters=(8,8)": "5 whole numbers",
+    "{train} --data {radiographs} --out {new} --set input_range=(0,)": "(low, high)",
+    "{train} --data {radiographs} --out {new} --set input_size=(33,64)": "multiples of 32",
+    "{train} --data {radiographs} --out {new} --set encoder=resnet9": "resnet9",
+    "{train} --data {radiographs} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
+    "{train} --data {radiographs} --out {new} --epochs 0": "at least 1",
+    "{train} --data {radiographs} --out {new} --seed -1": "seed is",
+    "{train} --data {radiographs} --out {new} --strategy faster": "invalid choice: 'faster'",
+    "{train} --data {radiographs} --out {new} --init {damaged}": "damaged",
     "{train} --data {absent} --out {new}": "no such folder",
-    "{train} --data {empty} --out {new}": "no picture with a mask",
-    "{train} --data {films} --out {file}": "cannot be written",
-    "{train} --data {films} --out {run}": "--resume",
-    "{train} --data {films} --out {run} --resume --seed 5": "seed was 0 and is 5",
-    "evaluate panoramic_umet.x_v1 --data {films}": "panoramic_umet.x_v1",
-    "evaluate {damaged} --data {films}": "damaged",
+    "{train} --data {empty} --out {new}": "no image with a mask",
+    "{train} --data {radiographs} --out {file}": "cannot be written",
+    "{train} --data {radiographs} --out {run}": "--resume",
+    "{train} --data {radiographs} --out {run} --resume --seed 5": "seed was 0 and is 5",
+    "evaluate panoramic_umet.x_v1 --data {radiographs}": "panoramic_umet.x_v1",
+    "evaluate {damaged} --data {radiographs}": "damaged",
     "evaluate {run} --data {absent}": "no such folder",
-    "evaluate {run} --data {empty}": "no picture with a mask",
-    "evaluate {run} --data {films} --split winter": "split is one of",
-    "evaluate {run} --data {films} --threshold 2": "threshold lies in [0, 1]",
-    "evaluate {run} --data {films} --out {films}/images": "a folder of its own",
-    "predict {absent} {films}/images --out {new}": "no directory",
-    "predict {damaged} {films}/images --out {new}": "damaged",
-    "predict {run} {empty} --out {new}": "no picture in this folder",
-    "predict {run} {films}/images --out {films}/images": "a folder of its own",
-    "predict {run} {films}/images --out {file}": "cannot be made",
+    "evaluate {run} --data {empty}": "no image with a mask",
+    "evaluate {run} --data {radiographs} --split winter": "split is one of",
+    "evaluate {run} --data {radiographs} --threshold 2": "threshold lies in [0, 1]",
+    "evaluate {run} --data {radiographs} --out {radiographs}/images": "a folder of its own",
+    "predict {absent} {radiographs}/images --out {new}": "no directory",
+    "predict {damaged} {radiographs}/images --out {new}": "damaged",
+    "predict {run} {empty} --out {new}": "no image in this folder",
+    "predict {run} {radiographs}/images --out {radiographs}/images": "a folder of its own",
+    "predict {run} {radiographs}/images --out {file}": "cannot be made",
     "export {absent} --out {new}": "no directory",
-    "export {run} --out {films}": "something else",
+    "export {run} --out {radiographs}": "something else",
     "overlay {run} a.png b.png --out {new}": "for bundles of another task",
     "export {run} --out {new} --about-data licence": "KEY=VALUE",
     "export {run} --out {new} --tag V/1": "a tag is",
     "export {run} --out {run}/bundle/new": "outside of bundles",
-    "evaluate {run} --data {films} --out {run}/bundle": "outside of bundles",
+    "evaluate {run} --data {radiographs} --out {run}/bundle": "outside of bundles",
     "verify {damaged}": "sha256",
     "verify {empty}": "no bundle",
     "check {absent}": "no such folder",
-    "check {empty}": "no picture with a mask",
-    "check {films} --num-classes 0": "num_classes lies in",
+    "check {empty}": "no image with a mask",
+    "check {radiographs} --num-classes 0": "num_classes lies in",
     "phantoms --out {new} --count 0": "at least 1",
     "phantoms --out {file} --count 1": "{file}",
 }
@@ -200,12 +200,18 @@ MISTAKES = {
 @pytest.fixture(scope="module")
 def places(run, phantoms, damaged, tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
-    films, other = folder / "films", shutil.ignore_patterns("teeth", "*.json")
-    shutil.copytree(phantoms, films, ignore=other)
+    radiographs, other = folder / "radiographs", shutil.ignore_patterns("teeth", "*.json")
+    shutil.copytree(phantoms, radiographs, ignore=other)
     (folder / "empty").mkdir()
     (folder / "file").write_text("a file")
     new = {name: folder / name for name in ("absent", "empty", "file", "new")}
-    return {**new, "run": run, "films": films, "damaged": damaged, "train": " ".join(TRAIN)}
+    return {
+        **new,
+        "run": run,
+        "radiographs": radiographs,
+        "damaged": damaged,
+        "train": " ".join(TRAIN),
+    }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -221,7 +227,9 @@ def test_a_mistake_is_one_line(command, places, mistake):
 # ---- one JSON object -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", ["list", "info panoramic_unet", "verify {run}", "check {films}"])
+@pytest.mark.parametrize(
+    "words", ["list", "info panoramic_unet", "verify {run}", "check {radiographs}"]
+)
 def test_json_is_all_there_is_on_stdout(command, places, words):
     status, out, _ = command(*words.format(**places).split(), "--json")
     assert status == 0 and isinstance(json.loads(out), dict)
@@ -238,13 +246,16 @@ def test_check_finds_what_is_wrong(command, hostile):
 
 @pytest.mark.slow
 def test_train_evaluate_export_verify_predict(command, tmp_path):
-    films, out, small = tmp_path / "films", tmp_path / "run", tmp_path / "small"
+    radiographs, out, small = tmp_path / "radiographs", tmp_path / "run", tmp_path / "small"
     size = ("--size", 128, 256)
-    assert command("phantoms", "--out", films, "--count", 6, *size)[:2] == (0, f"{films}\n")
-    status, text, lines = fresh(*TRAIN, "--data", films, "--out", out, "--epochs", 1)
+    assert command("phantoms", "--out", radiographs, "--count", 6, *size)[:2] == (
+        0,
+        f"{radiographs}\n",
+    )
+    status, text, lines = fresh(*TRAIN, "--data", radiographs, "--out", out, "--epochs", 1)
     assert (status, text) == (0, f"{out / 'bundle'}\n") and "epoch 1/1" in "\n".join(lines)
 
-    status, text, lines = fresh("evaluate", out, "--data", films, "--split", "val", "--json")
+    status, text, lines = fresh("evaluate", out, "--data", radiographs, "--split", "val", "--json")
     report = json.loads(text)
     assert status == 0 and report["images"] == 1 and not [x for x in lines if "Traceback" in x]
     assert report["mean"]["dice"] == dz.load(out).metadata["metrics"]["dice"]
@@ -256,12 +267,12 @@ def test_train_evaluate_export_verify_predict(command, tmp_path):
     assert dz.load(small).name == "panoramic_unet.x_v1"
 
     masks = tmp_path / "masks"
-    status, text, _ = command("predict", small, films / "images", "--out", masks, "--overlay")
+    status, text, _ = command("predict", small, radiographs / "images", "--out", masks, "--overlay")
     assert (status, text) == (0, f"6 written to {masks}, 0 failed\n")
-    for film in (films / "images").iterdir():
-        mask = read_image(masks / film.name)
+    for radiograph in (radiographs / "images").iterdir():
+        mask = read_image(masks / radiograph.name)
         assert mask.shape == (128, 256, 1) and set(np.unique(mask)) <= {0, 255}
-        assert read_image(masks / f"{film.stem}_overlay.png").shape == (128, 256, 3)
+        assert read_image(masks / f"{radiograph.stem}_overlay.png").shape == (128, 256, 3)
 
 
 def test_a_second_evaluation_is_recorded_where_asked(command, run, phantoms, tmp_path):
@@ -307,32 +318,32 @@ def _epochs(run):
 
 
 @pytest.mark.slow
-def test_pictures_in_train_and_val_are_named(command, phantoms, tmp_path):
-    films = shutil.copytree(phantoms, tmp_path / "films")
+def test_images_in_train_and_val_are_named(command, phantoms, tmp_path):
+    radiographs = shutil.copytree(phantoms, tmp_path / "radiographs")
     for kind in ("images", "masks"):
-        shutil.copy(films / kind / "0000.png", films / kind / "copy.png")
-    with open(films / "split.csv", "a") as table:
+        shutil.copy(radiographs / kind / "0000.png", radiographs / kind / "copy.png")
+    with open(radiographs / "split.csv", "a") as table:
         table.write("copy,val\n")
     out = tmp_path / "run"
-    status, _, lines = command(*TRAIN, "--data", films, "--out", out, "--epochs", 1)
+    status, _, lines = command(*TRAIN, "--data", radiographs, "--out", out, "--epochs", 1)
     told = [line for line in lines if "same" in line]
     assert status == 0
     assert told == ["0000.png of train and copy.png of val show the same (same pixels)"]
 
 
-# ---- many pictures -------------------------------------------------------------------------------
+# ---- many images -------------------------------------------------------------------------------
 
 
-# What one picture needs, kept for all but the first 50, would be 300 and 170 MB.
+# What one image needs, kept for all but the first 50, would be 300 and 170 MB.
 @pytest.mark.parametrize(
     ("count", "size"),
     [(300, (640, 320)), pytest.param(10_000, (64, 32), marks=pytest.mark.slow)],
 )
-def test_memory_does_not_grow_with_the_pictures(command, run, tmp_path, monkeypatch, count, size):
-    (tmp_path / "films").mkdir()
-    Image.effect_noise(size, 60).save(tmp_path / "film.png")
+def test_memory_does_not_grow_with_the_images(command, run, tmp_path, monkeypatch, count, size):
+    (tmp_path / "radiographs").mkdir()
+    Image.effect_noise(size, 60).save(tmp_path / "radiograph.png")
     for index in range(count):
-        os.link(tmp_path / "film.png", tmp_path / "films" / f"{index}.png")
+        os.link(tmp_path / "radiograph.png", tmp_path / "radiographs" / f"{index}.png")
     resident, write = [], prediction.write_png
 
     def write_and_look(*arguments, **options):
@@ -341,5 +352,5 @@ def test_memory_does_not_grow_with_the_pictures(command, run, tmp_path, monkeypa
 
     monkeypatch.setattr(prediction, "write_png", write_and_look)
     masks = tmp_path / "masks"
-    assert command("predict", run, tmp_path / "films", "--out", masks)[0] == 0
+    assert command("predict", run, tmp_path / "radiographs", "--out", masks)[0] == 0
     assert len(resident) == count and resident[-1] - resident[49] < 50e6

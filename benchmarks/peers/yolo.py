@@ -1,7 +1,7 @@
 """YOLO11n in an environment of its own, which has no dentalzoo: makes, exports and serves it.
 
     python -m peers.yolo export FOLDER
-    python -m peers.yolo serve FOLDER PICTURE.npy THREADS CANDIDATES
+    python -m peers.yolo serve FOLDER IMAGE.npy THREADS CANDIDATES
 
 The architecture is that of the package `ultralytics`; its weights are random.
 """

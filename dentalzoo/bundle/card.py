@@ -34,7 +34,7 @@ or `dentalzoo.load("path/of/this/folder")`. `sha256sum -c SHA256SUMS` verifies t
 ## Metrics
 
 {metrics}
-{pictures}
+{images}
 ## Training
 
 {training}
@@ -60,8 +60,8 @@ def model_card(metadata: dict) -> str:
             for name, spec in metadata["signatures"].items()
         ),
         metrics=_table(metadata["metrics"]) or "Not measured.",
-        pictures="".join(
-            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata.get("pictures", ())
+        images="".join(
+            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata.get("images", ())
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )

@@ -32,8 +32,8 @@ FORMAT = 1  # of metadata.json and the folder
 class Bundle:
     """A loaded bundle: every signature of its SavedModel is a method.
 
-    A method takes arrays in the order of `metadata["signatures"]` and returns a dict of arrays. A
-    picture, or the bytes of its file, may come without its batch axis, a grey one without its
+    A method takes arrays in the order of `metadata["signatures"]` and returns a dict of arrays. An
+    image, or the bytes of its file, may come without its batch axis, a grey one without its
     channel axis too; the results then have no batch axis either.
 
     Attributes:
@@ -81,7 +81,7 @@ class Bundle:
         except tf.errors.ResourceExhaustedError:
             shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
             raise DentalzooError(
-                f"{name} ran out of memory; send smaller pictures or batches. Received: {shapes}"
+                f"{name} ran out of memory; send smaller images or batches. Received: {shapes}"
             ) from None
         except tf.errors.InvalidArgumentError as error:
             shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
@@ -126,7 +126,7 @@ def export(
     training: dict | None = None,
     data: dict | None = None,
     metrics: dict | None = None,
-    pictures: Sequence[str | Path] = (),
+    images: Sequence[str | Path] = (),
 ) -> Bundle:
     """Writes a model as a bundle and loads it.
 
@@ -141,14 +141,14 @@ def export(
         training: how it was trained, plain values.
         data: what it was trained on: `name`, `licence`, ...
         metrics: what it reaches.
-        pictures: PNG or JPEG files, such as sheets of an evaluation, that the card shows.
+        images: PNG or JPEG files, such as sheets of an evaluation, that the card shows.
 
     Returns:
         The bundle, loaded from the disk.
 
     Raises:
-        DentalzooError: unknown name or storage, a folder that is something else, a full disk, a
-            picture that cannot be read.
+        DentalzooError: unknown name or storage, a folder that is something else, a full disk, an
+            image that cannot be read.
     """
     module = registry.module_of(name)
     config = config or getattr(model, "zoo_config", None)
@@ -176,7 +176,7 @@ def export(
     import keras
     import tensorflow as tf
 
-    shown = _read_pictures(pictures)
+    shown = _read_images(images)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -200,15 +200,15 @@ def export(
             "data": data or {},
             "training": training or {},
             "metrics": metrics or {},
-            "pictures": list(shown),
+            "images": list(shown),
             "dentalzoo": _version(),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "python": platform.python_version(),
             "date": datetime.date.today().isoformat(),
         }
-        for picture, content in shown.items():
-            (aside / picture).write_bytes(content)
+        for image, content in shown.items():
+            (aside / image).write_bytes(content)
         _write_description(aside, metadata)
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.exists():
@@ -233,7 +233,7 @@ def reexport(
     tag: str | None = None,
     storage: str = "float32",
     data: dict | None = None,
-    pictures: Sequence[str | Path] | None = None,
+    images: Sequence[str | Path] | None = None,
 ) -> Bundle:
     """Writes a bundle or the bundle of a run anew: under a tag, in another storage.
 
@@ -243,7 +243,7 @@ def reexport(
         tag: `<training data>_v<N>` of a release.
         storage: see `export`.
         data: entries that replace those of the metadata, such as `name` and `licence`.
-        pictures: see `export`; None for those that the bundle has.
+        images: see `export`; None for those that the bundle has.
 
     Returns:
         The new bundle; metrics are not carried over where the storage is another.
@@ -253,8 +253,8 @@ def reexport(
     """
     source = load(name_or_path)
     old = source.metadata
-    if pictures is None:
-        pictures = [source.path / picture for picture in old.get("pictures", ())]
+    if images is None:
+        images = [source.path / image for image in old.get("images", ())]
     return export(
         source.to_keras(),
         path,
@@ -265,19 +265,19 @@ def reexport(
         training=old["training"],
         data={**old["data"], **(data or {})},
         metrics=old["metrics"] if storage == old["storage"] else None,
-        pictures=pictures,
+        images=images,
     )
 
 
-def _read_pictures(files: Sequence[str | Path]) -> dict[str, bytes]:
-    """Name -> content of picture files, whose names differ."""
+def _read_images(files: Sequence[str | Path]) -> dict[str, bytes]:
+    """Name -> content of image files, whose names differ."""
     from dentalzoo.data.io.images import read_image
 
     content = {}
     for file in map(Path, files):
         read_image(file)
         if file.name in content:
-            raise DentalzooError(f"pictures have different names. Received: {file.name} twice")
+            raise DentalzooError(f"images have different names. Received: {file.name} twice")
         content[file.name] = file.read_bytes()
     return content
 

@@ -11,7 +11,7 @@ def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
     Args:
         key: its name.
         spec: its "shape" (None is any size) and "dtype", as in the metadata.
-        array: of that dtype and shape, or without the batch axis; grey pictures may be without
+        array: of that dtype and shape, or without the batch axis; grey images may be without
             their channel axis too. For strings the bytes of a file, or a list of them.
 
     Returns:

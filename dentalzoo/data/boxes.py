@@ -1,4 +1,4 @@
-"""Pictures with boxes: finds them as YOLO, COCO, PASCAL VOC, VoTT or TFRecord keep them, and loads
+"""Images with boxes: finds them as YOLO, COCO, PASCAL VOC, VoTT or TFRecord keep them, and loads
 them.
 
 docs/data_formats.md has the layouts and rules. What is wrong with a box is put right by a rule and
@@ -22,7 +22,7 @@ from dentalzoo.data.formats.annotations import Box as Box
 from dentalzoo.data.formats.annotations import BoxSample as BoxSample
 from dentalzoo.data.formats.annotations import Classes, Found, read_labels, upright_boxes
 from dentalzoo.data.formats.image_files import (
-    PictureFile,
+    FileEntry,
     describe,
     find_files,
     of_split,
@@ -39,7 +39,7 @@ _log = logging.getLogger("dentalzoo")
 
 _UNDERSTOOD = (
     "images/ beside labels/*.txt (YOLO), *annotations.coco.json, Annotations/*.xml beside "
-    "JPEGImages/ (PASCAL VOC), or VoTT's JSON files, with the pictures; or *.tfrecord"
+    "JPEGImages/ (PASCAL VOC), or VoTT's JSON files, with the images; or *.tfrecord"
 )
 
 
@@ -64,7 +64,7 @@ class BoxDataset:
 
     @property
     def fingerprint(self) -> tuple:
-        """What loaded samples depend on: classes, names, boxes, and size and time of pictures."""
+        """What loaded samples depend on: classes, names, boxes, and size and time of images."""
         samples = ((s.name, s.split, s.boxes, *stamp(s.image)) for s in self.samples)
         return self.classes, *samples
 
@@ -74,11 +74,11 @@ def find_boxes(
     split: str | None = None,
     *,
     classes: Sequence[str] | None = None,
-    holdout: float = 0.1,
+    val_fraction: float = 0.1,
 ) -> BoxDataset:
-    """Finds pictures with boxes in the layouts of docs/data_formats.md.
+    """Finds images with boxes in the layouts of docs/data_formats.md.
 
-    Of the pictures the headers are read, for their sizes. A picture that was looked at and shows
+    Of the images the headers are read, for their sizes. An image that was looked at and shows
     nothing is a sample without boxes; one that nobody looked at is skipped, and so is one whose
     boxes are all unusable.
 
@@ -86,20 +86,22 @@ def find_boxes(
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: the names of the ids 1..n. None takes those of the label map, else all labels,
             sorted. Boxes of other classes of the data are left out, with a line in the log.
-        holdout: where neither `split.csv` nor ImageSets nor folders tell a split, this part of
+        val_fraction: where neither `split.csv` nor ImageSets nor folders tell a split, this part of
             the groups, by the hash of their names, is "val" and the rest "train".
 
     Raises:
         DentalzooError: nothing usable is there, or none of `classes`; the message lists what is
             understood and seen.
-        MissingSplit: there are pictures, but none of the split.
+        MissingSplit: there are images, but none of the split.
         BadFile: `split.csv`, a label map or a COCO file is broken.
     """
     wanted = split and layouts.split_word(split)
     if split is not None and not wanted:
         raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    if not 0 <= holdout < 1:
-        raise DentalzooError(f"holdout is at least 0 and less than 1. Received: {holdout!r}")
+    if not 0 <= val_fraction < 1:
+        raise DentalzooError(
+            f"val_fraction is at least 0 and less than 1. Received: {val_fraction!r}"
+        )
     names = masks.checked_classes(classes)
     tree = layouts.scan(Path(data_dir))
     form, found, files = _read(tree)
@@ -108,7 +110,7 @@ def find_boxes(
     if not drawn:
         first = f"; the first skipped: {skips[0].name}: {skips[0].reason}" if skips else ""
         raise DentalzooError(
-            f"{data_dir}: no picture with boxes; expected {_UNDERSTOOD}. "
+            f"{data_dir}: no image with boxes; expected {_UNDERSTOOD}. "
             f"Received: {tree.seen()}{first}"
         )
     for folder in {file.folder.path: file.folder for file in files}.values():
@@ -119,10 +121,10 @@ def find_boxes(
         drawn = [replace(file, split=found.splits.get(file.image, file.split)) for file in drawn]
     drawn = describe(tree, drawn)
     drawn, skips = split_files(
-        tree, drawn, skips, holdout, found.split_source or "the folders' names"
+        tree, drawn, skips, val_fraction, found.split_source or "the folders' names"
     )
     if wanted:
-        drawn, skips = of_split(tree, drawn, skips, wanted, holdout)
+        drawn, skips = of_split(tree, drawn, skips, wanted, val_fraction)
     chosen = Classes(found.names, names, found.drawings.values())
     _check_names(data_dir, chosen)
     dataset = BoxDataset([], chosen.names, [(s.name, s.reason) for s in skips], [], form)
@@ -131,9 +133,9 @@ def find_boxes(
     masks.report_skipped(dataset.skipped)
     masks.report_skipped(dataset.repaired, "repaired")
     if not dataset.samples:
-        first = ": ".join(dataset.skipped[0]) if dataset.skipped else "pictures without a box file"
+        first = ": ".join(dataset.skipped[0]) if dataset.skipped else "images without a box file"
         raise DentalzooError(
-            f"{data_dir}: none of {len(drawn)} pictures with boxes can be used. Received: {first}"
+            f"{data_dir}: none of {len(drawn)} images with boxes can be used. Received: {first}"
         )
     return dataset
 
@@ -150,7 +152,7 @@ def load_boxes(sample: BoxSample, classes: Sequence[str], channels: int = 3) -> 
         [0, 1]; "labels": (N,) int32 from 1; "difficult" and "crowd": (N,) bool.
 
     Raises:
-        BadFile: the picture cannot be read.
+        BadFile: the image cannot be read.
         DentalzooError: a box is of no class of `classes`.
     """
     ids = {name: number for number, name in enumerate(classes, start=1)}
@@ -173,17 +175,17 @@ def load_boxes(sample: BoxSample, classes: Sequence[str], channels: int = 3) -> 
 def check_boxes(
     data_dir: str | Path, split: str | None = None, *, classes: Sequence[str] | None = None
 ) -> dict:
-    """Reads every picture once and says what is wrong, for `dentalzoo check --boxes`.
+    """Reads every image once and says what is wrong, for `dentalzoo check --boxes`.
 
     Returns:
-        "data", "form", "usable" (number of pictures), the number of each split, "groups" (their
-        number), "without_boxes" (number of pictures), "boxes" (number of each class); "skipped"
+        "data", "form", "usable" (number of images), the number of each split, "groups" (their
+        number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
         [name, reason], "repaired" [name, what], "duplicates" [name, name, kind and splits] between
         splits, and "duplicates_within" [name, name, kind and split] of different groups, or of the
         same pixels; all four empty where nothing is wrong. All of it fits into JSON.
 
     Raises:
-        DentalzooError: as `find_boxes`; or no picture can be read.
+        DentalzooError: as `find_boxes`; or no image can be read.
     """
     found = find_boxes(data_dir, split, classes=classes)
     prints, bad, good = defaultdict(dict), [], []
@@ -197,7 +199,7 @@ def check_boxes(
     masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} pictures can be used. Received: {bad[0][1]}"
+            f"{data_dir}: none of {len(found)} images can be used. Received: {bad[0][1]}"
         )
     across, within = report_duplicates(prints, {sample.name: sample.group for sample in good})
     count = Counter(box.label for sample in good for box in sample.boxes)
@@ -216,8 +218,8 @@ def check_boxes(
     }
 
 
-def _read(tree: Tree) -> tuple[str, Found, list[PictureFile]]:
-    """The first format that draws a picture: its name, what it draws, and all pictures."""
+def _read(tree: Tree) -> tuple[str, Found, list[FileEntry]]:
+    """The first format that draws an image: its name, what it draws, and all images."""
     files, skips = find_files(tree, "boxes")
     if files:
         form = "COCO" if files[0].boxes else "YOLO"
@@ -253,7 +255,7 @@ def _check_names(data_dir, chosen: Classes) -> None:
 
 
 def _fill(tree: Tree, dataset: BoxDataset, files, found: Found, chosen: Classes) -> None:
-    """Makes a sample of each picture, or says why not."""
+    """Makes a sample of each image, or says why not."""
     left_out = Counter()
     for file in tqdm(files, "checking boxes", leave=False, disable=None):
         drawing = found.drawings[file.image]

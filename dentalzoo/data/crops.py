@@ -1,4 +1,4 @@
-"""Regions of single teeth or defects in a picture, and the square windows cut around them.
+"""Regions of single teeth or defects in an image, and the square windows cut around them.
 
 A region comes from a drawing of closed lines, from the blobs of a mask, or from boxes in text.
 """
@@ -29,7 +29,7 @@ _OVERSHOOT = 0.01  # of the longer side: what rounding makes of boxes at the bor
 
 @dataclass(frozen=True)
 class Region:
-    """One object in the upright picture.
+    """One object in the upright image.
 
     Attributes:
         box: top, left, bottom, right in pixels, lower ends exclusive.
@@ -45,10 +45,10 @@ class Region:
 
 
 def square(region: Region, height: int, width: int, margin: float, window: int | None) -> Box:
-    """The square window around a region, shifted into a picture of `height` x `width` pixels.
+    """The square window around a region, shifted into an image of `height` x `width` pixels.
 
     Args:
-        margin: the side in longer sides of the box; a square larger than the picture shrinks.
+        margin: the side in longer sides of the box; a square larger than the image shrinks.
         window: the side in pixels instead; a larger box is then cut, around `region.centre`.
 
     Returns:
@@ -72,7 +72,7 @@ def drawn_regions(drawing: np.ndarray) -> list[Region]:
     """The regions that closed lines enclose, by rows.
 
     Lines may leave gaps of up to 1/120 of the shorter side. Left out are the surroundings, what
-    the border of the picture cuts, and what is far smaller or larger than the others: the dark
+    the border of the image cuts, and what is far smaller or larger than the others: the dark
     between teeth, the space within an arch.
 
     Args:
@@ -120,7 +120,7 @@ def yolo_regions(
 
     Args:
         names: the names of the classes 0, 1, ...; None takes every number as its own name.
-        height, width: of the upright picture.
+        height, width: of the upright image.
 
     Returns:
         The regions, and (line, reason) of each line that cannot be used.
@@ -151,14 +151,14 @@ def yolo_lines(path: Path) -> list[tuple[str, str]]:
 def coco_regions(
     boxes: Boxes, size: tuple[int, int], turn: int = 1
 ) -> tuple[list[Region], list[tuple[str, str]]]:
-    """The boxes of a picture that COCO lists: x, y, width, height in pixels.
+    """The boxes of an image that COCO lists: x, y, width, height in pixels.
 
     Args:
-        size: (height, width) of the picture the boxes are drawn on.
+        size: (height, width) of the image the boxes are drawn on.
         turn: its EXIF orientation where it is not the upright one.
 
     Returns:
-        The regions in the upright picture, and (box, reason) of each that cannot be used.
+        The regions in the upright image, and (box, reason) of each that cannot be used.
     """
     found = [
         (f"box {number}", lambda entry=entry: _turned(_coco_region(*entry, *size), *size, turn))
@@ -182,7 +182,7 @@ def _usable(found) -> tuple[list[Region], list[tuple[str, str]]]:
 
 
 def yolo_edges(line: str, names: Sequence[str] | None) -> tuple[str, tuple[float, ...]]:
-    """(class, (top, left, bottom, right)) of a line, in parts of the picture.
+    """(class, (top, left, bottom, right)) of a line, in parts of the image.
 
     Raises:
         ValueError: the line is none, or its class has no name.
@@ -230,7 +230,7 @@ def _coco_region(label: str, box, crowd: bool, height: int, width: int) -> Regio
 
 
 def _box_region(edges: Sequence[float], height: int, width: int, label: str) -> Region:
-    """The region of top, left, bottom, right in pixels; at most the picture."""
+    """The region of top, left, bottom, right in pixels; at most the image."""
     top, left, bottom, right = edges
     shown = "Received: " + " ".join(f"{e:.4g}" for e in edges) + " (top left bottom right)"
     if not all(math.isfinite(edge) for edge in edges):
@@ -239,7 +239,7 @@ def _box_region(edges: Sequence[float], height: int, width: int, label: str) -> 
         raise ValueError(f"a box without area. {shown}")
     slack = _OVERSHOOT * max(height, width)
     if min(top, left) < -slack or bottom > height + slack or right > width + slack:
-        raise ValueError(f"a box beyond its picture of {width} x {height}. {shown}")
+        raise ValueError(f"a box beyond its image of {width} x {height}. {shown}")
     # A box that ends at 12.0000001 does not reach into pixel 12.
     box = (
         max(math.floor(top + 0.01), 0),
@@ -254,7 +254,7 @@ def _box_region(edges: Sequence[float], height: int, width: int, label: str) -> 
 
 
 def turned(points: np.ndarray, height: float, width: float, turn: int) -> np.ndarray:
-    """Points (N, 2) y, x of a stored picture of `height` x `width`, in the upright one.
+    """Points (N, 2) y, x of a stored image of `height` x `width`, in the upright one.
 
     Args:
         turn: the EXIF orientation.
@@ -269,7 +269,7 @@ def turned(points: np.ndarray, height: float, width: float, turn: int) -> np.nda
 
 
 def _turned(region: Region, height: int, width: int, turn: int) -> Region:
-    """A region of the stored picture, of `height` x `width`, in the upright one."""
+    """A region of the stored image, of `height` x `width`, in the upright one."""
     if turn == 1:
         return region
     points = np.array([region.box[:2], region.box[2:], region.centre])

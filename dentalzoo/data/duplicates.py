@@ -1,4 +1,4 @@
-"""Pictures that are there twice: the same pixels, the same source, or nearly alike."""
+"""Images that are there twice: the same pixels, the same source, or nearly alike."""
 
 import hashlib
 import logging
@@ -17,21 +17,21 @@ from dentalzoo.errors import BadFile
 _log = logging.getLogger("dentalzoo")
 _MAX_LINES = 20  # of pairs in the log
 
-# Signs of 256 differences: over 85 panoramic films another JPEG quality, size, brightness or 8
-# pixels of border cut change up to 20, two different films differ in 32 and more. Smooth surfaces
-# under one light share the signs and not the details.
+# Signs of 256 differences: over 85 panoramic radiographs another JPEG quality, size, brightness or
+# 8 pixels of border cut change up to 20, two different radiographs differ in 32 and more. Smooth
+# surfaces under one light share the signs and not the details.
 _MOST_BITS = 20
 _SIDE = 16
 # Correlation of details: copies as above have 0.8 and more, half a copy's resolution 0.7, different
 # radiographs in one round frame up to 0.75, different surfaces under one light below 0.2.
 _LEAST_CORRELATION, _ENOUGH_CORRELATION = 0.3, 0.8
 _DETAIL_SIDE = 48
-_CHUNK = 512  # pictures compared at a time
+_CHUNK = 512  # images compared at a time
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What two copies of a picture share. `near` and `detail` are None for a flat picture."""
+    """What two copies of an image share. `near` and `detail` are None for a flat image."""
 
     exact: bytes
     near: np.ndarray | None  # (4,) uint64
@@ -39,7 +39,7 @@ class Fingerprint:
 
 
 def fingerprint(image: np.ndarray) -> Fingerprint:
-    """Hashes a (H, W, C) uint8 picture by its luma: all pixels; the signs of the horizontal
+    """Hashes a (H, W, C) uint8 image by its luma: all pixels; the signs of the horizontal
     differences of its 16 x 17 miniature; and the details of its 48 x 48 miniature, the local
     brightness and contrast taken out."""
     luma = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -61,7 +61,7 @@ def _detail(luma: np.ndarray) -> np.ndarray:
 
 
 def fingerprints(dataset) -> dict[str, Fingerprint]:
-    """name -> fingerprint of every sample of a `MaskDataset` or `PictureDataset` that can be read,
+    """name -> fingerprint of every sample of a `MaskDataset` or `ImageDataset` that can be read,
     within its window where it has one."""
     prints = {}
     for sample in dataset.samples:
@@ -77,11 +77,11 @@ def fingerprints(dataset) -> dict[str, Fingerprint]:
 
 
 def find_duplicates(a, b=None) -> list[tuple[str, str, str]]:
-    """Pairs of pictures that show the same.
+    """Pairs of images that show the same.
 
     Args:
-        a: a data set, or its `fingerprints` where the pictures are in memory anyway.
-        b: another one, for pairs of one picture each; None for the pairs within `a`.
+        a: a data set, or its `fingerprints` where the images are in memory anyway.
+        b: another one, for pairs of one image each; None for the pairs within `a`.
 
     Returns:
         (name, other name, kind) with the kinds "same pixels"; "same source", two Roboflow
@@ -119,7 +119,7 @@ def report_duplicates(
 
     Args:
         prints: split -> name -> fingerprint.
-        group: name -> what a picture must not be parted from.
+        group: name -> what an image must not be parted from.
 
     Returns:
         Both as lists of [name, name, kind and split]; logged, up to 20 lines each.

@@ -1,4 +1,4 @@
-"""Pictures with masks: finds them in the usual layouts and loads them under one set of rules."""
+"""Images with masks: finds them in the usual layouts and loads them under one set of rules."""
 
 import logging
 from collections import Counter
@@ -27,7 +27,7 @@ _MOST_MIDDLE_GREY_OF_FEW = 0.05  # ours, where a mask has 8 grey levels or fewer
 
 @dataclass(frozen=True)
 class MaskSample:
-    """A picture and its mask, a file or COCO outlines. `split` is "train", "val", "test" or ""."""
+    """An image and its mask, a file or COCO outlines. `split` is "train", "val", "test" or ""."""
 
     name: str
     image: Path
@@ -75,7 +75,7 @@ def find_masks(
     classes: Sequence[str] | None = None,
     annotations: str = "auto",
 ) -> MaskDataset:
-    """Finds pictures with masks in the layouts of docs/data_formats.md. No picture is opened.
+    """Finds images with masks in the layouts of docs/data_formats.md. No image is opened.
 
     Args:
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
@@ -106,7 +106,7 @@ def find_masks(
         samples = []
     if not samples:
         raise DentalzooError(
-            f"{data_dir}: no picture with a mask; expected {UNDERSTOOD}. Received: {tree.seen()}"
+            f"{data_dir}: no image with a mask; expected {UNDERSTOOD}. Received: {tree.seen()}"
         )
     skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
     if tree.split_csv:
@@ -117,7 +117,7 @@ def find_masks(
         skips = [skip for skip in skips if skip.split in (wanted, "")]
         if not samples:
             raise MissingSplit(
-                f"{data_dir}: expected pictures of the split {wanted!r}, from the folders' names "
+                f"{data_dir}: expected images of the split {wanted!r}, from the folders' names "
                 f"or from split.csv (id,split). Received: {dict(present)}"
             )
     skipped = [(skip.name, skip.reason) for skip in skips]
@@ -130,7 +130,7 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
 
     Binary (`num_classes` 1 or 2): 0/1 as it is; 0/255 and 0/65535 become 0/1; soft and lossy
     masks are thresholded at > 0.5 with a notice. Else: ids 0..num_classes - 1 as stored.
-    A mask drawn on the unturned pixels of a picture with an EXIF orientation is turned alike.
+    A mask drawn on the unturned pixels of an image with an EXIF orientation is turned alike.
 
     Returns:
         "image": (H, W, C) uint8; "mask": (H, W, 1) uint8 class ids; "name": str.
@@ -154,7 +154,7 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
         source = sample.mask
         mask = read_mask(source)
         if turn > 1 and mask.shape == (height, width):
-            notice_once("masks of turned pictures are taken as drawn upright", source.parent)
+            notice_once("masks of turned images are taken as drawn upright", source.parent)
         turn = turn_to_fit(source, sample.image, mask.shape, (height, width), turn)
         mask = _class_ids(source, mask, num_classes)
     mask = np.ascontiguousarray(upright(mask, turn))[..., None]
@@ -203,7 +203,7 @@ def check(
     report_skipped(bad)
     if not good:
         first = bad[0][1] if bad else "no sample"
-        raise DentalzooError(f"none of {len(dataset)} pictures can be used. Received: {first}")
+        raise DentalzooError(f"none of {len(dataset)} images can be used. Received: {first}")
     return replace(dataset, samples=good, skipped=[*dataset.skipped, *bad])
 
 
@@ -213,7 +213,7 @@ def check_folder(
     """Reads a data set once and says what is wrong with it, for `dentalzoo check`.
 
     Returns:
-        "data", "usable" (number of pictures), the number of pictures of each split; "skipped"
+        "data", "usable" (number of images), the number of images of each split; "skipped"
         [name, reason] and "duplicates" [name, name, kind and splits] between splits, both empty
         where nothing is wrong. All of it fits into JSON.
 
@@ -239,7 +239,7 @@ def check_folder(
     for one, other, kind in duplicates[:_MAX_LINES]:
         _log.warning("%s and %s: %s", one, other, kind)
     if len(duplicates) > _MAX_LINES:
-        _log.warning("%d pictures in two splits in all", len(duplicates))
+        _log.warning("%d images in two splits in all", len(duplicates))
     return {
         "data": str(data_dir),
         "usable": len(dataset),
@@ -250,14 +250,14 @@ def check_folder(
 
 
 def turn_to_fit(source: Path, image: Path, size, wanted, turn: int) -> int:
-    """The orientation that takes a drawing of `size` (height, width) to the upright picture's.
+    """The orientation that takes a drawing of `size` (height, width) to the upright image's.
 
     Args:
         source: the file of the drawing.
-        image: its picture, of size `wanted` once `turn`, its EXIF orientation, is undone.
+        image: its image, of size `wanted` once `turn`, its EXIF orientation, is undone.
 
     Raises:
-        BadFile: the drawing fits neither the upright picture nor the stored one.
+        BadFile: the drawing fits neither the upright image nor the stored one.
     """
     if tuple(size) == tuple(wanted):
         return 1
@@ -291,7 +291,7 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
     if share > _MOST_MIDDLE_GREY:
         raise BadFile(
             path,
-            "expected a mask, nearly all black and white; is it the picture itself? "
+            "expected a mask, nearly all black and white; is it the image itself? "
             f"Received: {share:.0%} middle grey",
         )
     dark_alone = values[between][-1] < full // 8  # ids, with or without a bright "ignore" label
@@ -333,22 +333,22 @@ def _from_coco(
         split = layouts.coco_split(tree, source)
         for file_name, regions in read_coco(source, classes):
             row = f"{tree.name(source)}: {file_name}"
-            pictures = layouts.find_picture(tree, source, file_name, split)
-            if not pictures:
+            images = layouts.find_image(tree, source, file_name, split)
+            if not images:
                 skips.append(Skip(row, "annotation without image", split))
-            elif len(pictures) > 1:
-                skips.append(Skip(row, f"annotation of {len(pictures)} images of one name", split))
-            elif pictures[0][0] in used:
+            elif len(images) > 1:
+                skips.append(Skip(row, f"annotation of {len(images)} images of one name", split))
+            elif images[0][0] in used:
                 skips.append(Skip(row, "image in several annotation files", split))
             else:
-                image, folder = pictures[0]
+                image, folder = images[0]
                 used.add(image)
                 samples.append(
                     MaskSample(image.stem, image, regions=regions, split=split or folder.split)
                 )
     for folder in tree.folders:
         if folder.role != "masks":
-            rest = [picture for picture in folder.pictures if picture not in used]
+            rest = [img for img in folder.images if img not in used]
             skips += layouts.unused(tree, folder, rest, "image without annotation")
     return samples, skips
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dentalzoo.atomic import stamp
 from dentalzoo.data import masks
 from dentalzoo.data.formats import tree as layouts
-from dentalzoo.data.formats.image_files import PictureFile, describe, of_split, split_files
+from dentalzoo.data.formats.image_files import FileEntry, describe, of_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
@@ -62,7 +62,7 @@ class MeshDataset:
 
 
 def find_meshes(
-    data_dir: str | Path, split: str | None = None, *, holdout: float = 0.1
+    data_dir: str | Path, split: str | None = None, *, val_fraction: float = 0.1
 ) -> MeshDataset:
     """Finds upper jaws in the layouts of docs/data_formats.md. No mesh is opened.
 
@@ -70,7 +70,7 @@ def find_meshes(
 
     Args:
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
-        holdout: where neither `split.csv` nor lists nor folders tell a split, this part of the
+        val_fraction: where neither `split.csv` nor lists nor folders tell a split, this part of the
             groups, by the hash of their names, is "val" and the rest "train".
 
     Raises:
@@ -81,8 +81,10 @@ def find_meshes(
     wanted = split and layouts.split_word(split)
     if split is not None and not wanted:
         raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    if not 0 <= holdout < 1:
-        raise DentalzooError(f"holdout is at least 0 and less than 1. Received: {holdout!r}")
+    if not 0 <= val_fraction < 1:
+        raise DentalzooError(
+            f"val_fraction is at least 0 and less than 1. Received: {val_fraction!r}"
+        )
     root = Path(data_dir)
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
@@ -99,16 +101,16 @@ def find_meshes(
         _log.info("%d meshes of lower jaws, not used", len(meshes) - len(upper))
     table = root / "split.csv"
     tree = Tree(root, [], [], table if table.is_file() else None, [])
-    files = [PictureFile(p, None, labels_of(p), split=layouts.split_of(root, p)) for p in upper]
+    files = [FileEntry(p, None, labels_of(p), split=layouts.split_of(root, p)) for p in upper]
     files = describe(tree, files)
     skips, where = [], "the folders' names"
     if not tree.split_csv:
         files, skips, where = _by_lists(
             tree, files, [p for p in paths if p.suffix == ".txt"], where
         )
-    files, skips = split_files(tree, files, skips, holdout, where, "mesh")
+    files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
     if wanted:
-        files, skips = of_split(tree, files, skips, wanted, holdout, "meshes")
+        files, skips = of_split(tree, files, skips, wanted, val_fraction, "meshes")
     skipped = [(skip.name, skip.reason) for skip in skips]
     masks.report_skipped(skipped)
     if not files:
@@ -134,7 +136,7 @@ def labels_of(path: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _by_lists(tree: Tree, files, lists, where) -> tuple[list[PictureFile], list[Skip], str]:
+def _by_lists(tree: Tree, files, lists, where) -> tuple[list[FileEntry], list[Skip], str]:
     """Gives splits from lists of names, `training_upper.txt` say.
 
     A folder of lists speaks of the meshes that lie under the nearest folder above it, so that data

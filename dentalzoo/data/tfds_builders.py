@@ -36,7 +36,7 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put the pictures and masks, in a layout of docs/data_formats.md, into manual_dir or into "
+        "Put the images and masks, in a layout of docs/data_formats.md, into manual_dir or into "
         "its subfolder panoramic_segmentation."
     )
 
@@ -76,7 +76,7 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put the pictures and boxes, in a layout of docs/data_formats.md, into manual_dir or into "
+        "Put the images and boxes, in a layout of docs/data_formats.md, into manual_dir or into "
         "its subfolder panoramic_detection."
     )
 

@@ -1,4 +1,4 @@
-"""Ten pictures of an upper jaw, as ten cameras at fixed places see it: no display, no GPU.
+"""Ten images of an upper jaw, as ten cameras at fixed places see it: no display, no GPU.
 
 Nine cameras stand around the jaw, 40 degrees apart and 35 above the biting edges, and one above it;
 view 0 looks at the front teeth, view 9 from the top, with the front teeth up. Rays are cast by
@@ -32,7 +32,7 @@ _LIBRARIES = "libegl1 libgl1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
 
 
 def cameras() -> np.ndarray:
-    """(10, 2, 3) float64: where each camera stands, and which way is up in its picture; all of
+    """(10, 2, 3) float64: where each camera stands, and which way is up in its image; all of
     them look at 0."""
     azimuth, tilt = np.deg2rad(AZIMUTHS), np.deg2rad(ELEVATION)
     eyes = np.stack(
@@ -118,7 +118,7 @@ class Scene:
     def look(self, camera: np.ndarray, side: int) -> Seen:
         """What one of `cameras`, (2, 3), sees with `side` by `side` rays."""
         eye, up = camera
-        # Open3D's pictures are upside down and mirrored: turned by 180 degrees
+        # Open3D's images are upside down and mirrored: turned by 180 degrees
         rays = self._scene.create_rays_pinhole(
             FIELD_OF_VIEW, [0, 0, 0], eye.tolist(), (-up).tolist(), side, side
         )
@@ -133,7 +133,7 @@ class Scene:
 
 
 def brightness(normal: np.ndarray, back: np.ndarray, camera: np.ndarray) -> np.ndarray:
-    """How bright surfaces are in a camera's picture, whichever side of them is seen.
+    """How bright surfaces are in a camera's image, whichever side of them is seen.
 
     Args:
         normal: (K, 3) of the surfaces, of any length.

@@ -17,7 +17,7 @@ KL_REDUCTIONS = ("sum", "mean")
 
 
 def log_likelihood(image, reconstruction, likelihood: str = "bernoulli", sigma: float = 0.1):
-    """log p(x | z) of pictures, summed over height, width and channels, in nats.
+    """log p(x | z) of images, summed over height, width and channels, in nats.
 
     Args:
         image, reconstruction: (B, H, W, C) float32 in [0, 1].
@@ -83,7 +83,7 @@ class Sampling(layers.Layer):
 class FittedPrior(layers.Layer):
     """The normal distribution that the samples of the encoder have, kept as moving moments.
 
-    The posteriors of all pictures together are N(0, I) in theory only. Called with noise (B, D),
+    The posteriors of all images together are N(0, I) in theory only. Called with noise (B, D),
     returns samples (B, D): mean + noise @ L^T, L L^T the covariance. Sampling from such a fit is
     that of Ghosh et al. 2020, arXiv:1903.12436, section 4.
 
@@ -140,7 +140,7 @@ class VAE(keras.Model):
         fitted_prior: keep a `FittedPrior` of the samples, as the model `prior`.
 
     The reported losses are `reconstruction_loss` (negative log-likelihood) and `kl_loss`, both in
-    nats a picture. With more than one sample the loss is the negative importance-weighted bound,
+    nats an image. With more than one sample the loss is the negative importance-weighted bound,
     without beta and free bits.
     """
 
@@ -187,7 +187,7 @@ class VAE(keras.Model):
         return self.mean_over_batch(loss, loss)
 
     def losses_of(self, image, outputs: dict, training: bool = False):
-        """Loss, negative log-likelihood and KL divergence of each picture, (B,) each."""
+        """Loss, negative log-likelihood and KL divergence of each image, (B,) each."""
         image = ops.cast(image, "float32")
         outputs = {key: ops.cast(value, "float32") for key, value in outputs.items()}
         z_mean, z_log_var, z = (outputs[key] for key in ("z_mean", "z_log_var", "z"))
@@ -301,9 +301,9 @@ def latent_signatures(model, config, invert: bool = False) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import picture_spec, to_network
+    from dentalzoo.data.io.graph import image_spec, to_network
 
-    @tf.function(input_signature=[picture_spec()])
+    @tf.function(input_signature=[image_spec()])
     def encode(images):
         image = to_network(images, config.input_size, config.channels)
         z_mean, z_log_var, _ = model.encoder(1.0 - image if invert else image)

@@ -56,7 +56,7 @@ def train(
             cosine schedule is then stretched; a run that early stopping ended stays ended.
         init: a bundle of the same network to start from.
         storage: how the bundle stores weights, see `export`.
-        cache: folder for the decoded pictures, for data that does not fit into memory.
+        cache: folder for the decoded images, for data that does not fit into memory.
         overrides: settings of the variant's config, such as epochs=50 or batch_size=4.
 
     Returns:
@@ -220,7 +220,7 @@ def _validation(module, data, config, **options):
 
 
 def _warn_of_copies(training, validation) -> None:
-    """Names the pictures that both splits hold; on those a score says nothing."""
+    """Names the images that both splits hold; on those a score says nothing."""
     from dentalzoo.data.duplicates import find_duplicates, fingerprint
 
     prints = [
@@ -232,7 +232,7 @@ def _warn_of_copies(training, validation) -> None:
     for one, other, kind in pairs[:20]:
         log.warning("%s of train and %s of val show the same (%s)", one, other, kind)
     if len(pairs) > 20:
-        log.warning("train and val share %d pairs of pictures in all", len(pairs))
+        log.warning("train and val share %d pairs of images in all", len(pairs))
 
 
 def _pair(model):

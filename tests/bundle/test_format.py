@@ -151,11 +151,11 @@ def test_what_is_released_is_whole_and_complete():
 
 @pytest.mark.parametrize("storage", bundle_format.STORAGE)
 def test_storage(bundle, tmp_path, storage):
-    film = panoramic(3, 64, 128).image
+    radiograph = panoramic(3, 64, 128).image
     made = bundle_format.reexport(bundle.path, tmp_path / storage, tag="test_v1", storage=storage)
-    alone = serve_alone(made.path, tmp_path, images=film[None, :, :, None])
+    alone = serve_alone(made.path, tmp_path, images=radiograph[None, :, :, None])
     tolerance = {"float32": 1e-6, "float16": 2e-3, "int8": 5e-2}[storage]
-    expected = bundle.serve(film)["probabilities"]
+    expected = bundle.serve(radiograph)["probabilities"]
     assert alone["probabilities"][0] == pytest.approx(expected, abs=tolerance)
     size = {"float32": 4, "float16": 2, "int8": 1}[storage]
     variables = sum(f.stat().st_size for f in made.path.glob("saved_model/variables/*.data*"))
@@ -206,20 +206,20 @@ def test_a_bundle_of_another_format_is_refused(copy):
         dz.load(copy)
 
 
-def test_pictures_go_into_the_card_and_are_verified(bundle, tmp_path):
+def test_images_go_into_the_card_and_are_verified(bundle, tmp_path):
     from dentalzoo.data.io.images import write_png
 
     sheet = tmp_path / "samples.png"
     write_png(sheet, np.zeros((4, 4, 3), np.uint8))
-    made = bundle_format.reexport(bundle.path, tmp_path / "shown", pictures=[sheet])
+    made = bundle_format.reexport(bundle.path, tmp_path / "shown", images=[sheet])
     assert "![samples](<samples.png>)" in (made.path / "README.md").read_text()
     assert dz.verify(made.path)["files"] == dz.verify(bundle.path)["files"] + 1
-    assert dz.load(made.path).metadata["pictures"] == ["samples.png"]
-    again = bundle_format.reexport(made.path, made.path)  # in its own place, with its pictures
-    assert again.metadata["pictures"] == ["samples.png"] and dz.verify(made.path)
+    assert dz.load(made.path).metadata["images"] == ["samples.png"]
+    again = bundle_format.reexport(made.path, made.path)  # in its own place, with its images
+    assert again.metadata["images"] == ["samples.png"] and dz.verify(made.path)
     with pytest.raises(dz.DentalzooError, match=r"different names. Received: samples\.png twice"):
-        bundle_format.reexport(bundle.path, tmp_path / "other", pictures=[sheet, sheet])
+        bundle_format.reexport(bundle.path, tmp_path / "other", images=[sheet, sheet])
     (tmp_path / "no.png").write_text("text")
     with pytest.raises(dz.BadFile, match=r"no\.png"):
-        bundle_format.reexport(bundle.path, tmp_path / "other", pictures=[tmp_path / "no.png"])
+        bundle_format.reexport(bundle.path, tmp_path / "other", images=[tmp_path / "no.png"])
     assert not (tmp_path / "other").exists()

@@ -1,4 +1,4 @@
-"""Pictures with boxes: YOLO, COCO, classes, splits, loading and the report."""
+"""Images with boxes: YOLO, COCO, classes, splits, loading and the report."""
 
 import json
 import logging
@@ -66,7 +66,7 @@ def test_yolo_lines_become_boxes(tmp_path):
     assert (found.skipped, found.repaired) == ([], [])
 
 
-def test_an_empty_list_of_labels_is_a_picture_of_nothing_and_no_list_is_none(tmp_path):
+def test_an_empty_list_of_labels_is_a_image_of_nothing_and_no_list_is_none(tmp_path):
     yolo(tmp_path, "a", "b", "c")
     text(tmp_path / "labels" / "b.txt")
     (tmp_path / "labels" / "c.txt").unlink()
@@ -110,7 +110,7 @@ def test_lines_that_are_repaired_are_told(tmp_path, line, expected, note):
     assert len(found.repaired) == bool(note) and all(note in what for _, what in found.repaired)
 
 
-def test_yolo_boxes_of_a_turned_picture_are_taken_as_upright(tmp_path, caplog):
+def test_yolo_boxes_of_a_turned_image_are_taken_as_upright(tmp_path, caplog):
     yolo(tmp_path, "a")
     (tmp_path / "images" / "a.png").unlink()
     put(tmp_path, "images/a.jpg")
@@ -154,7 +154,7 @@ def test_a_heading_of_categories_is_no_class(tmp_path):
     assert find_boxes(tmp_path).classes == ("teeth", "Crown")
 
 
-def test_coco_sizes_are_compared_with_the_pictures(tmp_path):
+def test_coco_sizes_are_compared_with_the_images(tmp_path):
     put(tmp_path, "train/a.png", "train/b.png", "train/c.png")
     images = [("a.png", None, None), ("b.png", 1200, 900), ("c.png", 100, 100)]
     boxes = [(0, 1, [12, 9, 24, 18], 0), (1, 1, [120, 90, 240, 180], 0)]
@@ -163,8 +163,8 @@ def test_coco_sizes_are_compared_with_the_pictures(tmp_path):
     found = find_boxes(tmp_path)
     assert [pixels(s.boxes[0]) for s in found.samples] == [(12, 9, 36, 27)] * 2
     assert [what.partition(".")[0] for _, what in found.repaired] == [
-        "no size; the picture's is taken",
-        "drawn on another size; scaled to the picture",
+        "no size; the image's is taken",
+        "drawn on another size; scaled to the image",
     ]
     ((name, reason),) = found.skipped
     assert name.endswith(": c.png") and "expected the size of c.png" in reason
@@ -234,23 +234,23 @@ def test_split_csv_decides(tmp_path):
         "x": "row of split.csv without files",
     }
     assert [s.name for s in find_boxes(tmp_path, "valid").samples] == ["a"]
-    with pytest.raises(MissingSplit, match="pictures of the split 'test'"):
+    with pytest.raises(MissingSplit, match="images of the split 'test'"):
         find_boxes(tmp_path, "test")
 
 
 def test_groups_are_held_out_whole(tmp_path):
     names = [f"{source}_jpg.rf.{copy}" for source in range(10) for copy in "abc"]
     yolo(tmp_path, *names)
-    found = find_boxes(tmp_path, holdout=0.2)
+    found = find_boxes(tmp_path, val_fraction=0.2)
     groups = {
         split: {s.group for s in found.samples if s.split == split} for split in by_split(found)
     }
     assert len(groups["val"]) == 2 and len(groups["train"]) == 8
     assert not groups["val"] & groups["train"]
-    assert set(by_split(find_boxes(tmp_path, holdout=0))) == {"train"}
+    assert set(by_split(find_boxes(tmp_path, val_fraction=0))) == {"train"}
 
 
-@pytest.mark.parametrize("wrong", [{"split": "some"}, {"holdout": 1}, {"holdout": -0.1}])
+@pytest.mark.parametrize("wrong", [{"split": "some"}, {"val_fraction": 1}, {"val_fraction": -0.1}])
 def test_wrong_options_are_refused(tmp_path, wrong):
     with pytest.raises(DentalzooError, match="Received: "):
         find_boxes(yolo(tmp_path, "a"), **wrong)
@@ -284,9 +284,9 @@ def test_loaded_samples_have_the_shapes_of_the_contract(tmp_path):
         load_boxes(found.samples[0], ("Crown",))
 
 
-def test_pictures_that_cannot_be_read_are_named(tmp_path):
+def test_images_that_cannot_be_read_are_named(tmp_path):
     yolo(tmp_path, "a", "b", "c")
-    (tmp_path / "images" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
     whole = (tmp_path / "images" / "c.png").read_bytes()
     (tmp_path / "images" / "c.png").write_bytes(whole[: len(whole) // 2])
     found = find_boxes(tmp_path)
@@ -298,7 +298,7 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path):
     assert [name for name, _ in report["skipped"]] == ["images/b.png", "c"]
 
 
-def test_the_fingerprint_changes_with_boxes_classes_and_pictures(tmp_path):
+def test_the_fingerprint_changes_with_boxes_classes_and_images(tmp_path):
     yolo(tmp_path, "a", "b")
     prints = [find_boxes(tmp_path).fingerprint, find_boxes(tmp_path).fingerprint]
     assert prints[0] == prints[1]
@@ -340,7 +340,7 @@ def test_the_command_reports_and_tells_by_its_status(tmp_path, capsys):
     (tmp_path / "labels" / "b.txt").unlink()
     assert cli.main(["check", "--boxes", str(tmp_path), "--json", "--split", "train"]) == 1
     assert json.loads(capsys.readouterr().out)["boxes"] == {"Crown": 1, "Implant": 0}
-    for wrong in (["--pictures", str(tmp_path)], [str(tmp_path / "images")]):
+    for wrong in (["--images", str(tmp_path)], [str(tmp_path / "images")]):
         assert cli.main(["check", "--boxes", *wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 

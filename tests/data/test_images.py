@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentalzoo.data import images as pictures
+from dentalzoo.data import images as images
 from dentalzoo.data import masks
 from dentalzoo.data.crops import Region, blob_regions, coco_regions, drawn_regions, square
 from dentalzoo.data.duplicates import find_duplicates, fingerprint, fingerprints
 from dentalzoo.data.formats.coco import Boxes
-from dentalzoo.data.images import CROPS, check_pictures, find_pictures, load_picture
+from dentalzoo.data.images import CROPS, check_images, find_images, load_image
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.synthetic import defect, tooth_photo, write_defect_dataset, write_tooth_photos
@@ -28,7 +28,7 @@ def _notices_anew():
 
 
 def textured(seed, height=HEIGHT, width=WIDTH):
-    """A smooth RGB picture, as unlike another seed's as two photographs are."""
+    """A smooth RGB image, as unlike another seed's as two photographs are."""
     small = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), np.uint8)
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -56,7 +56,7 @@ def drawing(*boxes, height=HEIGHT, width=WIDTH, gap=0):
 
 
 def exif(path, orientation):
-    """Saves a picture so that it is stored turned and shown as it was."""
+    """Saves an image so that it is stored turned and shown as it was."""
     shown = np.asarray(Image.open(path))
     inverse = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
     tags = Image.Exif()
@@ -77,35 +77,35 @@ def by_split(dataset):
     return found
 
 
-# -- whole pictures -------------------------------------------------------------------------------
+# -- whole images -------------------------------------------------------------------------------
 
 
 def test_a_flat_folder_of_photographs(tmp_path):
     write_tooth_photos(tmp_path / "teeth", 20, size=32)
-    dataset = find_pictures(tmp_path / "teeth")
+    dataset = find_images(tmp_path / "teeth")
     assert len(dataset) == 20 and dataset.skipped == []
     assert {split: len(found) for split, found in by_split(dataset).items()} == {
         "train": 18,
         "val": 2,
     }
-    loaded = load_picture(dataset.samples[3], (16, 24), 1)
+    loaded = load_image(dataset.samples[3], (16, 24), 1)
     assert set(loaded) == {"image"} and loaded["image"].shape == (16, 24, 1)
-    same = load_picture(dataset.samples[3], (32, 32), 3)["image"]
+    same = load_image(dataset.samples[3], (32, 32), 3)["image"]
     np.testing.assert_array_equal(same, tooth_photo(3, 32).image)
 
 
-def test_pictures_with_masks_labels_and_splits(tmp_path):
+def test_images_with_masks_labels_and_splits(tmp_path):
     write_defect_dataset(tmp_path, 12, size=48, val_fraction=0.25)
     (tmp_path / "masks" / "0004.png").unlink()
-    dataset = find_pictures(tmp_path)
+    dataset = find_images(tmp_path)
     assert [s.label for s in dataset.samples[:3]] == ["crack", "double_crack", "branched_crack"]
     assert by_split(dataset)["val"] == ["0009", "0010", "0011"]
     assert dataset.samples[4].mask is None and dataset.skipped == []
-    loaded = load_picture(dataset.samples[1], (48, 48), 1)
+    loaded = load_image(dataset.samples[1], (48, 48), 1)
     np.testing.assert_array_equal(loaded["mask"][..., 0], defect(1, "double_crack", 48).mask)
-    assert set(load_picture(dataset.samples[4], (48, 48), 1)) == {"image"}
-    assert all(s.mask is None for s in find_pictures(tmp_path, with_masks=False).samples)
-    assert names(find_pictures(tmp_path, "valid")) == ["0009", "0010", "0011"]
+    assert set(load_image(dataset.samples[4], (48, 48), 1)) == {"image"}
+    assert all(s.mask is None for s in find_images(tmp_path, with_masks=False).samples)
+    assert names(find_images(tmp_path, "valid")) == ["0009", "0010", "0011"]
 
 
 @pytest.mark.parametrize(
@@ -121,42 +121,42 @@ def test_pictures_with_masks_labels_and_splits(tmp_path):
 )
 def test_folders_tell_splits_and_labels(tmp_path, files, split, label):
     put(tmp_path, files)
-    (sample,) = find_pictures(tmp_path).samples
+    (sample,) = find_images(tmp_path).samples
     assert (sample.split, sample.label, sample.name) == (split, label, "x")
 
 
-def test_drawings_masks_and_previews_are_no_pictures(tmp_path):
+def test_drawings_masks_and_previews_are_no_images(tmp_path):
     put(tmp_path, "images/a.jpg", "masks/a.png", "tooth_boundary/a.png", "previews/a.png")
-    (sample,) = find_pictures(tmp_path).samples
+    (sample,) = find_images(tmp_path).samples
     assert sample.image == tmp_path / "images" / "a.jpg"
     assert sample.mask == tmp_path / "masks" / "a.png"
 
 
 def test_names_are_unique(tmp_path):
     put(tmp_path, "A/images/x.png", "B/images/x.png", "A/images/y.png", "A/images/y.jpg")
-    found = names(find_pictures(tmp_path))
+    found = names(find_images(tmp_path))
     assert sorted(found) == ["A/images/x", "A/images/y.jpg", "A/images/y.png", "B/images/x"]
 
 
 def test_nothing_usable_says_what_was_expected_and_seen(tmp_path):
-    with pytest.raises(DentalzooError, match="no usable picture; expected a folder of.*no picture"):
-        find_pictures(tmp_path)
+    with pytest.raises(DentalzooError, match="no usable image; expected a folder of.*no image"):
+        find_images(tmp_path)
     put(tmp_path, "images/a.png")
     for crops, what in (("boundaries", "boundary/"), ("boxes", "YOLO"), ("masks", "masks/")):
-        with pytest.raises(DentalzooError, match=f"{what}.*Received: images/ .1 pictures"):
-            find_pictures(tmp_path, crops=crops)
+        with pytest.raises(DentalzooError, match=f"{what}.*Received: images/ .1 images"):
+            find_images(tmp_path, crops=crops)
     with pytest.raises(DentalzooError, match="no such folder"):
-        find_pictures(tmp_path / "nowhere")
+        find_images(tmp_path / "nowhere")
 
 
-def test_too_few_pictures_are_refused_with_the_number_needed(tmp_path):
+def test_too_few_images_are_refused_with_the_number_needed(tmp_path):
     put(tmp_path, "train/a.png", "train/b.png", "val/c.png")
-    assert len(find_pictures(tmp_path, "train", least=2)) == 2
+    assert len(find_images(tmp_path, "train", least=2)) == 2
     with pytest.raises(
         DentalzooError,
-        match="expected 3 or more usable pictures of the split 'train'. Received: 2 ",
+        match="expected 3 or more usable images of the split 'train'. Received: 2 ",
     ):
-        find_pictures(tmp_path, "train", least=3)
+        find_images(tmp_path, "train", least=3)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_too_few_pictures_are_refused_with_the_number_needed(tmp_path):
         {"margin": float("nan")},
         {"window": 0},
         {"window": 2.5},
-        {"holdout": 1},
-        {"holdout": -0.1},
+        {"val_fraction": 1},
+        {"val_fraction": -0.1},
         {"least": 0},
         {"split": "some"},
     ],
@@ -176,33 +176,33 @@ def test_too_few_pictures_are_refused_with_the_number_needed(tmp_path):
 def test_options_out_of_range_are_refused(tmp_path, options):
     put(tmp_path, "a.png")
     with pytest.raises(DentalzooError, match="Received: "):
-        find_pictures(tmp_path, **options)
+        find_images(tmp_path, **options)
 
 
 # -- splits and groups ----------------------------------------------------------------------------
 
 
-def test_the_holdout_depends_on_names_alone(tmp_path):
+def test_the_val_fraction_depends_on_names_alone(tmp_path):
     files = [f"{n:03d}.png" for n in range(40)]
     for folder, order in (("one", files), ("two", files[::-1])):
         put(tmp_path / folder, *order, height=4, width=4)
-    one, two = (find_pictures(tmp_path / f, holdout=0.2) for f in ("one", "two"))
+    one, two = (find_images(tmp_path / f, val_fraction=0.2) for f in ("one", "two"))
     assert by_split(one) == by_split(two) and len(by_split(one)["val"]) == 8
-    more = by_split(find_pictures(tmp_path / "one", holdout=0.3))
+    more = by_split(find_images(tmp_path / "one", val_fraction=0.3))
     assert set(by_split(one)["val"]) < set(more["val"])
-    assert names(find_pictures(tmp_path / "one", "val", holdout=0.2)) == by_split(one)["val"]
+    assert names(find_images(tmp_path / "one", "val", val_fraction=0.2)) == by_split(one)["val"]
 
 
-def test_without_a_holdout_there_is_no_val_split(tmp_path):
+def test_without_a_val_fraction_there_is_no_val_split(tmp_path):
     put(tmp_path, "a.png", "b.png")
-    assert len(find_pictures(tmp_path, "train", holdout=0)) == 2
-    with pytest.raises(MissingSplit, match="'train': 2.*holdout=0"):
-        find_pictures(tmp_path, "val", holdout=0)
+    assert len(find_images(tmp_path, "train", val_fraction=0)) == 2
+    with pytest.raises(MissingSplit, match="'train': 2.*val_fraction=0"):
+        find_images(tmp_path, "val", val_fraction=0)
     with pytest.raises(MissingSplit):
-        find_pictures(tmp_path, "test")
+        find_images(tmp_path, "test")
     (tmp_path / "b.png").unlink()
-    with pytest.raises(MissingSplit):  # one picture is for training
-        find_pictures(tmp_path, "val")
+    with pytest.raises(MissingSplit):  # one image is for training
+        find_images(tmp_path, "val")
 
 
 def test_groups_of_a_table_stay_together_and_belong_to_their_folder(tmp_path):
@@ -210,7 +210,7 @@ def test_groups_of_a_table_stay_together_and_belong_to_their_folder(tmp_path):
         put(tmp_path / part, *(f"images/{n:02d}.jpg" for n in range(20)), height=4, width=4)
         rows = [f"{n:02d},{n // 2},4,4" for n in range(20)]
         text(tmp_path / part / "index.csv", "id,near_dup_group,w,h", *rows)
-    dataset = find_pictures(tmp_path, holdout=0.25)
+    dataset = find_images(tmp_path, val_fraction=0.25)
     assert len({s.group for s in dataset.samples}) == 20 and len(set(names(dataset))) == 40
     splits = {}
     for sample in dataset.samples:
@@ -223,25 +223,25 @@ def test_groups_of_a_table_stay_together_and_belong_to_their_folder(tmp_path):
 def test_a_group_torn_by_a_table_of_splits_is_refused(tmp_path):
     put(tmp_path, "images/a.png", "images/b.png")
     text(tmp_path / "index.csv", "id;group", "a;p1", "b;p1")
-    assert {s.group for s in find_pictures(tmp_path).samples} == {"index.csv: p1"}
+    assert {s.group for s in find_images(tmp_path).samples} == {"index.csv: p1"}
     text(tmp_path / "split.csv", "file,split", "a.png,train", "b.png,val")
     with pytest.raises(DentalzooError, match="a group lies in one split.*p1.* in train and val"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
     text(tmp_path / "index.csv", "id;group", "a;p1", "a;p2")
     with pytest.raises(BadFile, match="a.png lies in one group. Received: p1, p2"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
 
 
 def test_copies_of_one_source_are_one_group(tmp_path):
     put(tmp_path, "x_jpg.rf.aa.png", "x_jpg.rf.bb.png", "y.png")
-    groups = [s.group for s in find_pictures(tmp_path).samples]
+    groups = [s.group for s in find_images(tmp_path).samples]
     assert groups == ["x_jpg", "x_jpg", "y.png"]
 
 
 def test_a_table_of_splits_lists_what_it_does_not_find(tmp_path):
     put(tmp_path, "images/a.png", "images/b.png", "images/c.png")
     text(tmp_path / "split.csv", "id,split", "a,train", "b,val", "z,val")
-    dataset = find_pictures(tmp_path)
+    dataset = find_images(tmp_path)
     assert by_split(dataset) == {"train": ["a"], "val": ["b"]}
     assert sorted(dataset.skipped) == [
         ("images/c.png", "image in no split of split.csv"),
@@ -252,10 +252,10 @@ def test_a_table_of_splits_lists_what_it_does_not_find(tmp_path):
 def test_other_tables_of_that_name_do_no_harm(tmp_path):
     put(tmp_path, "a.png", "b.png")
     text(tmp_path / "index.csv", "width,height", "3,4")
-    assert {s.group for s in find_pictures(tmp_path).samples} == {"a.png", "b.png"}
+    assert {s.group for s in find_images(tmp_path).samples} == {"a.png", "b.png"}
     (tmp_path / "index.csv").write_bytes(b"id,group\n\xff\xfe,\x00\n")
     with pytest.raises(BadFile, match=r"index\.csv: expected UTF-8"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
 
 
 # -- crops by drawn lines -------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_teeth_are_cut_where_lines_enclose_them(tmp_path):
     put(tmp_path, "images/p.jpg", "images/q.jpg")
     write_png(tmp_path / "tooth_boundary" / "p.png", drawing(*TEETH))
     write_png(tmp_path / "tooth_boundary" / "q.png", drawing(TEETH[1]))
-    dataset = find_pictures(tmp_path, crops="boundaries", margin=1.0)
+    dataset = find_images(tmp_path, crops="boundaries", margin=1.0)
     assert [n.rpartition("_")[0] for n in names(dataset)] == ["p", "p", "p", "q"]
     assert names(dataset)[-1] == "q_01" and {s.group for s in dataset.samples} == {
         "images/p.jpg",
@@ -284,11 +284,11 @@ def test_teeth_are_cut_where_lines_enclose_them(tmp_path):
 def test_a_crop_is_the_part_of_the_photograph_it_says(tmp_path):
     put(tmp_path, "images/p.png")
     write_png(tmp_path / "boundary" / "p.png", drawing(*TEETH))
-    for sample in find_pictures(tmp_path, crops="boundaries").samples:
+    for sample in find_images(tmp_path, crops="boundaries").samples:
         top, left, bottom, right = sample.window
         side = bottom - top
         np.testing.assert_array_equal(
-            load_picture(sample, (side, side), 3)["image"], textured(0)[top:bottom, left:right]
+            load_image(sample, (side, side), 3)["image"], textured(0)[top:bottom, left:right]
         )
 
 
@@ -327,11 +327,11 @@ def test_drawings_that_cannot_be_used_are_named(tmp_path, caplog):
     write_png(folder / "a.png", drawing(*TEETH))
     write_png(folder / "b.png", drawing(*TEETH, width=WIDTH + 1))
     write_png(folder / "c.png", np.zeros((HEIGHT, WIDTH), np.uint8))
-    (folder / "d.png").write_bytes(b"no picture")
+    (folder / "d.png").write_bytes(b"no image")
     write_png(folder / "z.png", drawing(*TEETH))
     (tmp_path / "images" / "f.png").write_bytes(b"\xff\xd8\xff broken")
     write_png(folder / "f.png", drawing(*TEETH))
-    dataset = find_pictures(tmp_path, crops="boundaries")
+    dataset = find_images(tmp_path, crops="boundaries")
     assert len(dataset) == 3
     reasons = dict(dataset.skipped)
     assert "121 x 90" in reasons["images/b.png"] and "120 x 90" in reasons["images/b.png"]
@@ -351,7 +351,7 @@ def test_yolo_boxes_with_names_of_classes(tmp_path):
     text(tmp_path / "train" / "labels" / "a.txt", "1 0.5 0.5 0.25 0.5", "0 0.05 0.5 0.1 0.2")
     text(tmp_path / "valid" / "labels" / "b.txt", "0 0.4 0.4 0.6 0.4 0.6 0.8 0.4 0.8")
     text(tmp_path / "classes.txt", "Cavity", "Crown")
-    dataset = find_pictures(tmp_path, crops="boxes", margin=1.0)
+    dataset = find_images(tmp_path, crops="boxes", margin=1.0)
     found = [(s.name, s.label, s.window, s.split) for s in dataset.samples]
     assert found == [
         ("a_01", "Crown", (22, 37, 68, 83), "train"),
@@ -359,10 +359,10 @@ def test_yolo_boxes_with_names_of_classes(tmp_path):
         ("b_01", "Cavity", (36, 42, 72, 78), "val"),
     ]
     text(tmp_path / "classes.json", json.dumps({"0": "Caries", "1": "Crown"}))
-    assert find_pictures(tmp_path, "val", crops="boxes").samples[0].label == "Caries"
+    assert find_images(tmp_path, "val", crops="boxes").samples[0].label == "Caries"
     (tmp_path / "classes.json").write_text('[["Caries"]]')
     with pytest.raises(BadFile, match=r"classes\.json: expected a list of names"):
-        find_pictures(tmp_path, crops="boxes")
+        find_images(tmp_path, crops="boxes")
 
 
 def test_lines_of_labels_that_cannot_be_used_are_named(tmp_path):
@@ -372,8 +372,8 @@ def test_lines_of_labels_that_cannot_be_used_are_named(tmp_path):
         "0 0.5 0.5 inf 0.2": "every value must be a number",
         "0 0.5 0.5 0 0.2": "without area",
         "0 0.5 0.5 -0.1 0.2": "without area",
-        "0 1.4 0.5 0.2 0.2": "beyond its picture",
-        "0 0.02 0.5 0.2 0.2": "beyond its picture",
+        "0 1.4 0.5 0.2 0.2": "beyond its image",
+        "0 0.02 0.5 0.2 0.2": "beyond its image",
         "0 0.5 0.5 0.001 0.2": "fewer than 4 pixels",
         "0 0.5 0.5 0.2": "Received: 4 numbers",
         "7 0.5 0.5 0.2 0.2": "below 2. Received: 7",
@@ -386,7 +386,7 @@ def test_lines_of_labels_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "labels" / "c.txt").write_bytes(b"")
     text(tmp_path / "labels" / "z.txt", "1 0.5 0.5 0.2 0.2")
     text(tmp_path / "labels" / "classes.txt", "Cavity", "Crown")
-    dataset = find_pictures(tmp_path, crops="boxes")
+    dataset = find_images(tmp_path, crops="boxes")
     assert names(dataset) == ["a_01", "b_01"]
     reasons = dict(dataset.skipped)
     for number, reason in enumerate(bad.values(), start=2):
@@ -416,13 +416,13 @@ def test_coco_boxes(tmp_path):
     put(tmp_path, "train/a.jpg")
     listed = [([30, 20, 20, 40], {}), ([1, 2, 30, 30], {"iscrowd": 1}), ([1, 2, 3], {}), (None, {})]
     coco(tmp_path / "train" / "_annotations.coco.json", listed)
-    dataset = find_pictures(tmp_path, crops="boxes", margin=1)
+    dataset = find_images(tmp_path, crops="boxes", margin=1)
     (sample,) = dataset.samples
     assert (sample.window, sample.label, sample.split) == ((20, 20, 60, 60), "Crown", "train")
     assert [name.rpartition(", ")[2] for name, _ in dataset.skipped] == ["box 2", "box 3", "box 4"]
     coco(tmp_path / "train" / "_annotations.coco.json", listed[:1], size=(50, 50))
     with pytest.raises(DentalzooError, match="120 x 90.*Received: 50 x 50"):
-        find_pictures(tmp_path, crops="boxes")
+        find_images(tmp_path, crops="boxes")
 
 
 # -- crops by masks -------------------------------------------------------------------------------
@@ -439,18 +439,18 @@ def test_a_window_for_every_blob_of_a_mask(tmp_path):
     put(tmp_path, "images/a.png", "images/b.png", "images/c.png")
     write_png(tmp_path / "masks" / "a.png", spots((10, 20, 14, 26), (40, 60, 60, 90)))
     write_png(tmp_path / "masks" / "b.png", spots())
-    dataset = find_pictures(tmp_path, crops="masks", margin=2)
+    dataset = find_images(tmp_path, crops="masks", margin=2)
     assert names(dataset) == ["a_01", "a_02"]
     assert [s.window for s in dataset.samples] == [(6, 17, 18, 29), (20, 45, 80, 105)]
-    loaded = load_picture(dataset.samples[0], (12, 12), 3)
+    loaded = load_image(dataset.samples[0], (12, 12), 3)
     assert loaded["mask"].sum() == 24 and loaded["mask"].shape == (12, 12, 1)
     assert dict(dataset.skipped) == {
         "masks/b.png": "no blob in it",
         "images/c.png": "image without mask",
     }
-    (largest,) = find_pictures(tmp_path, crops="masks", margin=2, one_per_picture=True).samples
+    (largest,) = find_images(tmp_path, crops="masks", margin=2, one_per_image=True).samples
     assert (largest.name, largest.window) == ("a_01", (20, 45, 80, 105))
-    fixed = find_pictures(tmp_path, crops="masks", window=32).samples
+    fixed = find_images(tmp_path, crops="masks", window=32).samples
     assert [s.window for s in fixed] == [(0, 7, 32, 39), (34, 59, 66, 91)]
 
 
@@ -462,7 +462,7 @@ def test_a_window_smaller_than_a_crack_is_put_on_the_crack():
     assert mask[top:bottom, left:right].any() and (bottom - top, right - left) == (32, 32)
 
 
-def test_windows_are_squares_within_the_picture():
+def test_windows_are_squares_within_the_image():
     random = np.random.default_rng(0)
     for _ in range(500):
         height, width = random.integers(5, 300, 2)
@@ -480,16 +480,16 @@ def test_thin_masks_stay_alive():
     mask[8:128, 40:80] = 1  # large: exact where it fills pixels
     cv2.line(mask, (150, 10), (240, 200), 1, 1)
     mask[200, 5] = 1
-    small = pictures._shrink_mask(mask, (32, 32))
+    small = images._shrink_mask(mask, (32, 32))
     assert small[1:16, 5:10].all() and small[25, 0] == 1
     _, blobs = cv2.connectedComponents(mask, connectivity=8)
     assert blobs.max() == 3 and small.sum() < 15 * 5 + 20
-    assert pictures._shrink_mask(mask, (512, 512)).sum() == 4 * mask.sum()
-    assert pictures._shrink_mask(np.zeros((9, 9), np.uint8), (4, 4)).sum() == 0
-    np.testing.assert_array_equal(pictures._shrink_mask(mask, (256, 256)), mask)
+    assert images._shrink_mask(mask, (512, 512)).sum() == 4 * mask.sum()
+    assert images._shrink_mask(np.zeros((9, 9), np.uint8), (4, 4)).sum() == 0
+    np.testing.assert_array_equal(images._shrink_mask(mask, (256, 256)), mask)
 
 
-# -- turned pictures, odd names, damage -----------------------------------------------------------
+# -- turned images, odd names, damage -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -497,20 +497,20 @@ def test_turned_photographs_give_the_same_crops(tmp_path, orientation):
     put(tmp_path, "images/a.png")
     stored = exif(tmp_path / "images" / "a.png", orientation)
     write_png(tmp_path / "tooth_boundary" / "a.png", drawing(*TEETH))
-    found = find_pictures(tmp_path, crops="boundaries")
+    found = find_images(tmp_path, crops="boundaries")
     windows = [s.window for s in found.samples]
     for sample in found.samples:
         top, left, bottom, right = sample.window
-        picture = load_picture(sample, (bottom - top, right - left), 3)["image"]
-        np.testing.assert_array_equal(picture, textured(0)[top:bottom, left:right])
+        image = load_image(sample, (bottom - top, right - left), 3)["image"]
+        np.testing.assert_array_equal(image, textured(0)[top:bottom, left:right])
     text(tmp_path / "labels" / "a.txt", "0 0.25 0.5 0.1 0.2")
-    (box,) = find_pictures(tmp_path, crops="boxes", margin=1).samples
+    (box,) = find_images(tmp_path, crops="boxes", margin=1).samples
     assert box.window == (36, 21, 54, 39)
     if stored != (HEIGHT, WIDTH):  # drawn on the stored pixels
         inverse = {5: 5, 6: 8, 7: 7, 8: 6}[orientation]
         turned = np.ascontiguousarray(upright(drawing(*TEETH), inverse))
         write_png(tmp_path / "tooth_boundary" / "a.png", turned)
-        again = find_pictures(tmp_path, crops="boundaries").samples
+        again = find_images(tmp_path, crops="boundaries").samples
         assert [s.window for s in again] == windows
 
 
@@ -530,7 +530,7 @@ def test_accents_in_either_spelling(tmp_path):
     write_png(tmp_path / "tooth_boundary" / f"{name}.png", drawing(TEETH[0]))
     text(tmp_path / "labels" / f"{name}.txt", "0 0.5 0.5 0.2 0.2")
     for crops in CROPS[:3]:
-        assert len(find_pictures(tmp_path, crops=crops)) == 1
+        assert len(find_images(tmp_path, crops=crops)) == 1
 
 
 def test_names_that_are_no_text(tmp_path):
@@ -539,21 +539,21 @@ def test_names_that_are_no_text(tmp_path):
         (tmp_path / "a\udcff.png").write_bytes((tmp_path / "good.png").read_bytes())
     except OSError:
         pytest.skip("this file system takes no such name")
-    assert len(find_pictures(tmp_path)) == 2
-    assert json.dumps(check_pictures(tmp_path))
+    assert len(find_images(tmp_path)) == 2
+    assert json.dumps(check_images(tmp_path))
 
 
 def test_hostile_folder(tmp_path, caplog):
     expected = make_hostile(tmp_path / "data")
-    found, good = find_pictures(tmp_path / "data", with_masks=False), set()
+    found, good = find_images(tmp_path / "data", with_masks=False), set()
     for sample in found.samples:
         try:
-            load_picture(sample, (16, 16), 3)
+            load_image(sample, (16, 16), 3)
             good.add(sample.image.name)
         except BadFile as error:
             assert "\n" not in str(error)
     assert good == {name for name, e in expected.items() if e.image}
-    report = check_pictures(tmp_path / "data")
+    report = check_images(tmp_path / "data")
     good = {name for name, e in expected.items() if e.pair} | {"mask_missing.png"}
     assert report["usable"] == len(good)
     listed = " ".join(name for name, _ in report["skipped"])
@@ -561,27 +561,27 @@ def test_hostile_folder(tmp_path, caplog):
     assert all(r.levelno == logging.WARNING for r in caplog.records)
 
 
-def test_a_picture_that_shrank_since_is_refused(tmp_path):
+def test_a_image_that_shrank_since_is_refused(tmp_path):
     put(tmp_path, "images/a.png")
     write_png(tmp_path / "boundary" / "a.png", drawing(TEETH[2]))
-    dataset = find_pictures(tmp_path, crops="boundaries")
-    load_picture(dataset.samples[0], (8, 8), 3)
+    dataset = find_images(tmp_path, crops="boundaries")
+    load_image(dataset.samples[0], (8, 8), 3)
     before = dataset.fingerprint
     put(tmp_path, "images/a.png", height=20, width=30)
     assert dataset.fingerprint != before
-    with pytest.raises(BadFile, match="was the picture changed.*Received: 30 x 20"):
-        load_picture(dataset.samples[0], (8, 8), 3)
+    with pytest.raises(BadFile, match="was the image changed.*Received: 30 x 20"):
+        load_image(dataset.samples[0], (8, 8), 3)
 
 
 def test_a_photograph_is_read_once_for_all_its_crops(tmp_path, monkeypatch):
     put(tmp_path, "images/a.png", "images/b.png")
     for name in "ab":
         write_png(tmp_path / "boundary" / f"{name}.png", drawing(*TEETH))
-    dataset = find_pictures(tmp_path, crops="boundaries")
+    dataset = find_images(tmp_path, crops="boundaries")
     read = []
-    monkeypatch.setattr(pictures, "read_image", lambda p, c: read.append(p) or textured(0))
+    monkeypatch.setattr(images, "read_image", lambda p, c: read.append(p) or textured(0))
     for sample in dataset.samples:
-        load_picture(sample, (8, 8), 3)
+        load_image(sample, (8, 8), 3)
     assert len(dataset) == 6 and len(read) == 2
 
 
@@ -594,7 +594,7 @@ def test_check_reports_copies_and_damage(tmp_path, caplog):
     copy.save(tmp_path / "val" / "copy.jpg", quality=80)
     Image.fromarray(textured(1)).save(tmp_path / "train" / "twin.png")
     (tmp_path / "train" / "e.png").write_bytes(b"")
-    report = check_pictures(tmp_path)
+    report = check_images(tmp_path)
     assert report.pop("duplicates") == [["a", "copy", "nearly alike, in train and val"]]
     assert report.pop("duplicates_within") == [["b", "twin", "same pixels, in train"]]
     assert [name for name, _ in report.pop("skipped")] == ["e"]
@@ -603,8 +603,8 @@ def test_check_reports_copies_and_damage(tmp_path, caplog):
     assert "a and copy: nearly alike, in train and val" in caplog.text
     for path in tmp_path.glob("*/*"):
         path.write_bytes(b"x")
-    with pytest.raises(DentalzooError, match="none of 7 pictures can be used"):
-        check_pictures(tmp_path)
+    with pytest.raises(DentalzooError, match="none of 7 images can be used"):
+        check_images(tmp_path)
 
 
 def test_crops_that_are_alike_are_found_too(tmp_path):
@@ -613,7 +613,7 @@ def test_crops_that_are_alike_are_found_too(tmp_path):
         write_png(tmp_path / name, image)
         labels = tmp_path / name.replace("images", "labels").replace("png", "txt")
         text(labels, *(f"0 {x / 6} 0.5 0.3 0.9" for x in (1, 3, 5)))
-    report = check_pictures(tmp_path, crops="boxes", margin=1)
+    report = check_images(tmp_path, crops="boxes", margin=1)
     assert ["a_01", "b_01", "same pixels, in train and val"] in report["duplicates"]
     assert not [pair for pair in report["duplicates"] if "_03" in pair[0] and "_01" in pair[1]]
 
@@ -632,12 +632,12 @@ def test_pairs_within_a_set_are_named_once(tmp_path):
     put(tmp_path, "a.png", "b.png", "c.png")
     for name in ("d.png", "e.png"):
         (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
-    prints = fingerprints(find_pictures(tmp_path))
+    prints = fingerprints(find_images(tmp_path))
     pairs = [("a", "d"), ("a", "e"), ("d", "e")]
     assert find_duplicates(prints) == [(*pair, "same pixels") for pair in pairs]
 
 
-# -- real pictures --------------------------------------------------------------------------------
+# -- real images --------------------------------------------------------------------------------
 
 
 def real(shared_data, name):
@@ -648,34 +648,34 @@ def real(shared_data, name):
 
 def test_real_photographs_give_single_teeth(shared_data):
     data = real(shared_data, "intraoral_photos")
-    assert len(find_pictures(data)) == 10
-    dataset = find_pictures(data, crops="boundaries")
+    assert len(find_images(data)) == 10
+    dataset = find_images(data, crops="boundaries")
     assert len(dataset) == 138 and dataset.skipped == []
     assert len({s.group for s in dataset.samples}) == 10
     sides = [s.window[2] - s.window[0] for s in dataset.samples]
     assert min(sides) > 60 and max(sides) < 280
     for sample in dataset.samples[::10]:
-        middle = load_picture(sample, (32, 32), 3)["image"][12:20, 12:20].astype(int)
+        middle = load_image(sample, (32, 32), 3)["image"][12:20, 12:20].astype(int)
         assert middle.mean() > 60  # neither the dark between teeth nor the surroundings
 
 
 def test_real_radiographs_give_boxes(shared_data):
-    dataset = find_pictures(real(shared_data, "dental_radiography"), "val", crops="boxes")
+    dataset = find_images(real(shared_data, "dental_radiography"), "val", crops="boxes")
     assert len(dataset) == 586 and dataset.skipped == []
     assert {s.label for s in dataset.samples} == {"Cavity", "Fillings", "Impacted Tooth", "Implant"}
 
 
 def test_real_tiles_have_groups_labels_and_thin_masks(shared_data):
-    dataset = find_pictures(real(shared_data, "magnetic_tile"))
+    dataset = find_images(real(shared_data, "magnetic_tile"))
     assert len(dataset) == 172 and len({s.group for s in dataset.samples}) == 83
     assert {s.label for s in dataset.samples} == {"MT_Blowhole", "MT_Crack"}
     for sample in dataset.samples[::9]:
-        assert load_picture(sample, (64, 64), 1)["mask"].any()
-    crops = find_pictures(real(shared_data, "magnetic_tile"), crops="masks", window=64)
+        assert load_image(sample, (64, 64), 1)["mask"].any()
+    crops = find_images(real(shared_data, "magnetic_tile"), crops="masks", window=64)
     assert len(crops) == 188 and {s.window[2] - s.window[0] for s in crops.samples} == {64}
 
 
 def test_a_flat_folder_is_used_without_a_word(tmp_path, caplog):
     caplog.set_level("INFO", "dentalzoo")
-    assert len(find_pictures(write_tooth_photos(tmp_path / "flat", 3, size=16))) == 3
+    assert len(find_images(write_tooth_photos(tmp_path / "flat", 3, size=16))) == 3
     assert caplog.messages == []

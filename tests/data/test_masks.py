@@ -22,7 +22,7 @@ def _notices_anew():
     masks.notice_once.cache_clear()
 
 
-def film(seed=0):
+def radiograph(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 
 
@@ -33,11 +33,11 @@ def truth(value=255):
 
 
 def put(root, *images, masks=()):
-    """Writes films and masks by their paths below `root`."""
+    """Writes radiographs and masks by their paths below `root`."""
     for seed, name in enumerate(images):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(film(seed)).save(path)
+        Image.fromarray(radiograph(seed)).save(path)
     for name in masks:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,8 +112,8 @@ def test_splits_are_kept_apart_and_named_alike(tmp_path):
         assert dataset.skipped == [("valid/images/alone.png", "image without mask")]
     with pytest.raises(DentalzooError, match=r"split 'test'.*Received: .*'train': 3, 'val': 1"):
         find_masks(tmp_path, "test")
-    with pytest.raises(DentalzooError, match="Received: 'holdout'"):
-        find_masks(tmp_path, "holdout")
+    with pytest.raises(DentalzooError, match="Received: 'val_fraction'"):
+        find_masks(tmp_path, "val_fraction")
 
 
 def test_everything_left_out_is_listed(tmp_path, caplog):
@@ -149,16 +149,16 @@ def test_folders_of_something_else_are_no_fault(tmp_path, caplog):
         dataset = find_masks(tmp_path, annotations=annotations)
         assert [s.image.parent.name for s in dataset.samples] == ["images"]
         assert dataset.skipped == []
-        assert "previews/: 1 pictures, not used" in caplog.text
+        assert "previews/: 1 images, not used" in caplog.text
         caplog.clear()
 
 
 def test_nothing_there_says_what_is_understood_and_what_was_seen(tmp_path):
-    with pytest.raises(DentalzooError, match="no picture at all") as error:
+    with pytest.raises(DentalzooError, match="no image at all") as error:
         find_masks(tmp_path)
     assert "images/ beside masks/" in str(error.value) and "coco" in str(error.value)
-    put(tmp_path, "pictures/a.png")
-    with pytest.raises(DentalzooError, match=r"Received: pictures/ \(1 pictures\)"):
+    put(tmp_path, "images/a.png")
+    with pytest.raises(DentalzooError, match=r"Received: images/ \(1 images\)"):
         find_masks(tmp_path)
     with pytest.raises(DentalzooError, match="Received: no such folder"):
         find_masks(tmp_path / "gone")
@@ -303,7 +303,7 @@ def test_classes_that_are_no_list_of_names(tmp_path, classes):
         find_masks(tmp_path, classes=classes)
 
 
-def test_coco_at_the_root_with_pictures_in_split_folders(tmp_path):
+def test_coco_at_the_root_with_images_in_split_folders(tmp_path):
     data = tmp_path / "Data"
     put(data, "train/train_images/a.png", "valid/valid_images/a.png", "valid/valid_images/b.png")
     coco(tmp_path / "train_annotations.coco.json", [(0, 0, [BOX])])
@@ -329,7 +329,7 @@ def test_masks_win_over_coco_unless_asked(tmp_path):
         find_masks(tmp_path, annotations="both")
 
 
-def test_a_picture_without_outlines_is_background(tmp_path):
+def test_a_image_without_outlines_is_background(tmp_path):
     put(tmp_path, "a.png")
     coco(tmp_path / "_annotations.coco.json", [])
     assert only_mask(tmp_path).sum() == 0
@@ -445,7 +445,7 @@ def test_soft_masks_are_thresholded_with_one_notice(tmp_path, caplog, suffix):
         (np.maximum(truth(85), np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255), "0, 85, 255"),
         (np.maximum(truth(1), np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255), "0, 1, 255"),
         (np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) // 24 * 36, "middle"),
-        (film(), "middle grey"),
+        (radiograph(), "middle grey"),
         (truth()[1:], "16 x 12 .*Received: 16 x 11"),
         (truth().T, "Received: 12 x 16"),
     ],
@@ -466,17 +466,17 @@ def test_class_ids(tmp_path):
         loaded(tmp_path, truth(), 33)
 
 
-def test_masks_of_turned_pictures(tmp_path, caplog):
+def test_masks_of_turned_images(tmp_path, caplog):
     exif = Image.Exif()
     exif[274] = 6
     (tmp_path / "images").mkdir()
-    stored = Image.fromarray(np.ascontiguousarray(np.rot90(film())))
+    stored = Image.fromarray(np.ascontiguousarray(np.rot90(radiograph())))
     stored.save(tmp_path / "images" / "a.png", exif=exif)
     for mask in (truth(), np.ascontiguousarray(np.rot90(truth()))):
         write_png(tmp_path / "masks" / "a.png", mask)
         (sample,) = find_masks(tmp_path).samples
         arrays = load(sample)
-        assert np.array_equal(arrays["image"][..., 0], film())
+        assert np.array_equal(arrays["image"][..., 0], radiograph())
         assert np.array_equal(arrays["mask"][..., 0], truth(1))
     assert len(caplog.records) == 1 and "drawn upright" in caplog.records[0].getMessage()
     for box, size in ((BOX, {}), ([3, 4, 6, 4, 6, 12, 3, 12], {"height": WIDTH, "width": HEIGHT})):
@@ -503,7 +503,7 @@ def test_check_keeps_the_good_and_lists_the_bad(tmp_path, caplog):
         check(dataset, strict=True)
     for name in names:
         (tmp_path / "images" / name).write_bytes(b"")
-    with pytest.raises(DentalzooError, match="none of 4 pictures.*Received: an empty file"):
+    with pytest.raises(DentalzooError, match="none of 4 images.*Received: an empty file"):
         check(dataset)
 
 
@@ -527,7 +527,7 @@ def test_hostile_folder(tmp_path, caplog):
 
 
 def textured(seed):
-    """A smooth picture, as alike to another seed as two films are."""
+    """A smooth image, as alike to another seed as two radiographs are."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 16), np.uint8)
     image = Image.fromarray(small).resize((160, 80), Image.Resampling.BICUBIC)
     return np.asarray(image)[..., None]
@@ -592,7 +592,7 @@ def test_real_data(shared_data, name, count):
         assert set(np.unique(load(sample)["mask"])) <= {0, 1}
 
 
-def test_real_films_are_no_duplicates_of_each_other(shared_data):
+def test_real_radiographs_are_no_duplicates_of_each_other(shared_data):
     if not (shared_data / "panoramic_teeth").is_dir():
         pytest.skip("no panoramic_teeth there")
     prints = fingerprints(find_masks(shared_data / "panoramic_teeth", "val"))

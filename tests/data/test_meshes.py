@@ -360,9 +360,9 @@ def test_plain_folders_tables_and_a_hold_out(tmp_path, coarse):
     for index in range(10):
         plain.mkdir(exist_ok=True)
         shutil.copy(tmp_path / "train" / "a.obj", plain / f"{index}.obj")
-    splits = names(find_meshes(plain, holdout=0.2))
+    splits = names(find_meshes(plain, val_fraction=0.2))
     assert sorted(splits.values()) == ["train"] * 8 + ["val"] * 2
-    assert splits == names(find_meshes(plain, holdout=0.2))
+    assert splits == names(find_meshes(plain, val_fraction=0.2))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_plain_folders_tables_and_a_hold_out(tmp_path, coarse):
         ((), {}, "no upper jaw; expected upper jaws as *.obj, *.ply or *.stl"),
         (("lower/x/x_lower.obj",), {}, "1 of them meshes of lower jaws"),
         ((), {"split": "some"}, "split is one of"),
-        ((), {"holdout": 1}, "holdout is at least 0"),
+        ((), {"val_fraction": 1}, "val_fraction is at least 0"),
     ],
 )
 def test_folders_without_jaws_are_refused(tmp_path, coarse, files, options, reason):

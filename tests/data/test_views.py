@@ -73,7 +73,7 @@ def test_each_camera_sees_what_is_there():
     assert len(np.unique(turned.round(1))) == 9, "each from another side"
 
 
-def test_views_are_grey_pictures_of_the_whole_jaw(jaw):
+def test_views_are_grey_images_of_the_whole_jaw(jaw):
     shown = render_views(jaw, 64)
     assert shown.shape == (10, 64, 64, 1) and shown.dtype == np.uint8
     assert check_views(shown) is shown

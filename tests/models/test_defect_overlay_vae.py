@@ -33,7 +33,7 @@ def floats(images):
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    """The pictures of section 4: two cracks and a pore."""
+    """The images of section 4: two cracks and a pore."""
     folder = tmp_path_factory.mktemp("three")
     kinds = ("crack", "double_crack", "pore")
     return write_defect_dataset(folder, 3, size=16, val_fraction=0, kinds=kinds, border=0)
@@ -261,7 +261,7 @@ def test_where_defects_meet_the_one_of_the_stated_polarity_is_seen():
     assert np.asarray(composite(images, behind, weights, 0))[24, 24] == pytest.approx(0.9, abs=0.01)
 
 
-def test_copies_are_no_pictures_to_be_told_apart():
+def test_copies_are_no_images_to_be_told_apart():
     image = floats(surfaces(2))[[0, 1, 0, 1]]
     mean = np.array([[0, 0], [3, 4], [0.1, 0], [3, 4]], "f")
     log_var = np.log(np.full((4, 2), 0.25, "f"))
@@ -342,7 +342,7 @@ def test_tensorflow_alone_makes_the_same_overlay(bundle, tmp_path):
 
 
 def test_what_cannot_be_overlaid_is_refused(bundle):
-    with pytest.raises(dz.DentalzooError, match="one weight for each picture"):
+    with pytest.raises(dz.DentalzooError, match="one weight for each image"):
         bundle.overlay(surfaces(3), np.ones(2, "f"))
     with pytest.raises(dz.DentalzooError, match="sum is positive"):
         bundle.overlay(surfaces(2), np.zeros(2, "f"))
@@ -351,7 +351,7 @@ def test_what_cannot_be_overlaid_is_refused(bundle):
 # ---- training ------------------------------------------------------------------------------------
 
 
-def test_every_batch_of_few_pictures_holds_each_of_them(three):
+def test_every_batch_of_few_images_holds_each_of_them(three):
     few = dataclasses.replace(paper.VARIANTS["few"], input_size=(16, 16))
     dataset = paper.make_dataset(three, "train", few, training=True)
     assert len(dataset.cache) == 3 and int(dataset.cardinality()) == 150
@@ -373,7 +373,7 @@ def test_copies_are_visits_and_inverting_is_seen(three):
     )
 
 
-def test_pictures_without_a_val_split_are_trained_on(three, tmp_path):
+def test_images_without_a_val_split_are_trained_on(three, tmp_path):
     options = {"copies": 4, "stratified": True}
     made = dz.train(NAME, three, tmp_path / "run", "tiny", **options)
     assert made.metadata["config"]["copies"] == 4
@@ -390,7 +390,7 @@ def test_a_collapse_is_said_without_a_val_split(three, tmp_path, caplog, monkeyp
     assert caplog.text.count("the latent space has collapsed") == 1
 
 
-def test_flips_are_of_each_picture_and_epoch(three):
+def test_flips_are_of_each_image_and_epoch(three):
     config = dataclasses.replace(TINY, augmentation="flips")
     dataset = paper.make_dataset(three, "train", config, training=True, epochs=range(6))
     once = dataset.cache.arrays["image"] / np.float32(255)

@@ -86,7 +86,7 @@ def test_the_place_of_a_view_counts(config):
 
 
 def test_missing_views_take_no_part(model):
-    """Whatever the encoder makes of a black picture, the others' tokens do not see it."""
+    """Whatever the encoder makes of a black image, the others' tokens do not see it."""
     views = views_of(0) / np.float32(255)
     views[:, 3:] = 0
     encoder = model.get_layer("encoder")

@@ -35,7 +35,7 @@ def bundle(model, tmp_path_factory):
     return dz.export(model, tmp_path_factory.mktemp("detection") / "bundle", NAME, TINY)
 
 
-def film(seed=0, size=(128, 256)):
+def radiograph(seed=0, size=(128, 256)):
     return panoramic(seed, *size).image[..., None]
 
 
@@ -184,8 +184,10 @@ def test_the_losses_have_their_closed_form():
 
 
 @pytest.mark.parametrize("loss", ["focal", "hard_negatives"])
-@pytest.mark.parametrize("found", [0, 1], ids=["no film has a finding", "one film has one"])
-def test_films_without_findings_have_a_finite_loss(loss, found):
+@pytest.mark.parametrize(
+    "found", [0, 1], ids=["no radiograph has a finding", "one radiograph has one"]
+)
+def test_radiographs_without_findings_have_a_finite_loss(loss, found):
     import tensorflow as tf
 
     config = dataclasses.replace(TINY, loss=loss)
@@ -299,8 +301,8 @@ def test_replicas_take_the_step_of_one_device(mirrored):
 
 
 def test_detect_keeps_the_likeliest_of_raw(bundle):
-    picture = film()
-    raw, found = bundle.raw(picture), bundle.detect(picture)
+    image = radiograph()
+    raw, found = bundle.raw(image), bundle.detect(image)
     num = int(found["num"])
     assert found["boxes"].shape == (100, 4) and found["classes"].dtype == np.int32
     assert (np.diff(found["scores"][:num]) <= 0).all()
@@ -308,7 +310,7 @@ def test_detect_keeps_the_likeliest_of_raw(bundle):
     assert set(found["classes"][:num]) <= {1, 2, 3, 4}
     assert found["scores"][0] == pytest.approx(raw["scores"].max(), abs=1e-6)
     assert raw["boxes"].min() >= 0 and raw["boxes"].max() <= 1
-    grey, colour = bundle.raw(picture), bundle.raw(np.repeat(picture, 3, -1))
+    grey, colour = bundle.raw(image), bundle.raw(np.repeat(image, 3, -1))
     np.testing.assert_allclose(grey["scores"], colour["scores"], atol=1e-5)
 
 
@@ -317,18 +319,18 @@ def test_signatures_are_the_keras_model(model, bundle):
 
     from dentalzoo.data.io.graph import to_network
 
-    picture = film(1, (200, 300))
-    image = to_network(tf.constant(picture[None]), TINY.input_size, 3)
+    img = radiograph(1, (200, 300))
+    image = to_network(tf.constant(img[None]), TINY.input_size, 3)
     outputs = model(image, training=False)
-    raw = bundle.raw(picture)
+    raw = bundle.raw(img)
     assert raw["scores"] == pytest.approx(np.asarray(tf.sigmoid(outputs["classes"]))[0], abs=1e-5)
     decoded = anchor_ops.decode(outputs["boxes"], anchor_ops.make_anchors(TINY))
     assert raw["boxes"] == pytest.approx(np.asarray(decoded)[0], abs=1e-5)
 
 
-def encoded(picture, kind="PNG"):
+def encoded(image, kind="PNG"):
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, kind)
+    Image.fromarray(image).save(content, kind)
     return content.getvalue()
 
 
@@ -369,12 +371,12 @@ def test_outputs_become_classes_from_1_and_rows_that_count():
 @pytest.mark.parametrize(  # grey, with alpha, colour, with alpha
     ("kind", "depth"), [("PNG", 1), ("PNG", 2), ("PNG", 3), ("PNG", 4), ("JPEG", 1), ("JPEG", 3)]
 )
-def test_files_and_examples_give_the_boxes_of_the_picture(bundle, tmp_path, kind, depth):
+def test_files_and_examples_give_the_boxes_of_the_image(bundle, tmp_path, kind, depth):
     shades = (1.0, 0.8, 0.9, 0.5)
-    picture = (film(2, (90, 150)) * shades[:depth]).astype(np.uint8)
-    content = encoded(picture[..., 0] if depth == 1 else picture, kind)
-    (tmp_path / "film").write_bytes(content)
-    expected = bundle.detect(read_image(tmp_path / "film"))
+    image = (radiograph(2, (90, 150)) * shades[:depth]).astype(np.uint8)
+    content = encoded(image[..., 0] if depth == 1 else image, kind)
+    (tmp_path / "radiograph").write_bytes(content)
+    expected = bundle.detect(read_image(tmp_path / "radiograph"))
     assert expected["num"] > 0
     same(bundle.detect_encoded(content), expected)
     same(bundle.detect_example(example(content)), expected)
@@ -382,32 +384,32 @@ def test_files_and_examples_give_the_boxes_of_the_picture(bundle, tmp_path, kind
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_deep_files_are_read_as_pictures_are(bundle, tmp_path, bits, depth):
-    picture = np.repeat(np.uint16(film(2, (90, 150))), depth, -1)
-    picture = picture * np.uint32((1 << bits) - 1) // picture.max()
-    content = cv2.imencode(".png", np.uint16(picture))[1].tobytes()
-    (tmp_path / "film").write_bytes(content)
-    expected = bundle.detect(read_image(tmp_path / "film"))
+def test_deep_files_are_read_as_images_are(bundle, tmp_path, bits, depth):
+    image = np.repeat(np.uint16(radiograph(2, (90, 150))), depth, -1)
+    image = image * np.uint32((1 << bits) - 1) // image.max()
+    content = cv2.imencode(".png", np.uint16(image))[1].tobytes()
+    (tmp_path / "radiograph").write_bytes(content)
+    expected = bundle.detect(read_image(tmp_path / "radiograph"))
     assert expected["num"] > 0
     same(bundle.detect_encoded(content), expected)
 
 
 def test_files_of_a_batch_differ_in_size_and_kind(bundle):
-    pictures = [film(0), np.repeat(film(1, (70, 300)), 3, -1), film(2, (33, 32))]
-    contents = [encoded(np.squeeze(p), kind) for p, kind in zip(pictures, ("PNG", "BMP", "PNG"),
+    images = [radiograph(0), np.repeat(radiograph(1, (70, 300)), 3, -1), radiograph(2, (33, 32))]
+    contents = [encoded(np.squeeze(p), kind) for p, kind in zip(images, ("PNG", "BMP", "PNG"),
                                                                 strict=True)]  # fmt: skip
     files = bundle.detect_encoded(contents)
     examples = bundle.detect_example([example(content) for content in contents])
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         for found in (files, examples):
-            same({key: value[index] for key, value in found.items()}, bundle.detect(picture))
+            same({key: value[index] for key, value in found.items()}, bundle.detect(image))
 
 
 @pytest.mark.parametrize(
     ("signature", "content", "says"),
     [
-        ("detect_encoded", b"no picture", "refused its input"),
-        ("detect_encoded", "film.png", "bytes or a list of them.*Received: str"),
+        ("detect_encoded", b"no image", "refused its input"),
+        ("detect_encoded", "radiograph.png", "bytes or a list of them.*Received: str"),
         ("detect_encoded", [], "Received: an empty list"),
         ("detect_encoded", [b"", None], "Received: NoneType"),
         ("detect_example", b"no example", "refused its input"),
@@ -423,15 +425,15 @@ def test_what_is_no_file_is_refused(bundle, signature, content, says):
 @pytest.mark.slow
 @pytest.mark.parametrize("signature", ["detect", "detect_encoded", "detect_example"])
 def test_tensorflow_alone_finds_the_same(bundle, tmp_path, signature):
-    picture = film()
-    content = encoded(picture[..., 0])
+    image = radiograph()
+    content = encoded(image[..., 0])
     inputs = {
-        "detect": {"images": picture[None]},
+        "detect": {"images": image[None]},
         "detect_encoded": {"encoded": np.array([content])},
         "detect_example": {"examples": np.array([example(content)])},
     }[signature]
     alone = serve_alone(bundle.path, tmp_path, signature, **inputs)
-    for key, value in bundle.detect(picture).items():
+    for key, value in bundle.detect(image).items():
         np.testing.assert_allclose(alone[key][0], value, atol=1e-4)
 
 
@@ -439,9 +441,9 @@ def test_tensorflow_alone_finds_the_same(bundle, tmp_path, signature):
 @pytest.mark.parametrize("storage", ["float16", "int8"])
 def test_weights_are_stored_small(model, storage, tmp_path):
     small = dz.export(model, tmp_path / storage, NAME, TINY, storage=storage)
-    picture = film()
-    full = np.asarray(dz.export(model, tmp_path / "full", NAME, TINY).raw(picture)["scores"])
-    assert np.abs(small.raw(picture)["scores"] - full).mean() < 0.05
+    image = radiograph()
+    full = np.asarray(dz.export(model, tmp_path / "full", NAME, TINY).raw(image)["scores"])
+    assert np.abs(small.raw(image)["scores"] - full).mean() < 0.05
     size = [sum(f.stat().st_size for f in (tmp_path / name).rglob("variables.data*"))
             for name in (storage, "full")]  # fmt: skip
     assert size[0] < 0.7 * size[1]
@@ -451,8 +453,8 @@ def test_weights_are_stored_small(model, storage, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films") / "phantoms"
+def radiographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("radiographs") / "phantoms"
     return write_panoramic_dataset(folder, 6, 3, 128, 256, val_fraction=0.34, restored=0.5)
 
 
@@ -460,9 +462,9 @@ def found_names(folder):
     return find_boxes(folder).classes
 
 
-def test_elements_are_films_and_boxes(films):
-    config = dataclasses.replace(TINY, classes=found_names(films))
-    dataset = paper.make_dataset(films, "train", config, training=True, seed=1)
+def test_elements_are_radiographs_and_boxes(radiographs):
+    config = dataclasses.replace(TINY, classes=found_names(radiographs))
+    dataset = paper.make_dataset(radiographs, "train", config, training=True, seed=1)
     batch = next(iter(dataset))
     assert batch["image"].shape == (2, 64, 128, 3) and batch["image"].dtype == "float32"
     boxes, classes = batch["boxes"].numpy(), batch["classes"].numpy()
@@ -472,10 +474,10 @@ def test_elements_are_films_and_boxes(films):
     assert inside.min() >= 0 and inside.max() <= 1 and not boxes[classes == 0].any()
 
 
-def test_a_flip_moves_boxes_with_the_picture(films):
-    config = dataclasses.replace(TINY, classes=found_names(films), augmentation="paper")
-    plain = paper.make_dataset(films, "train", config)
-    flipped = paper.make_dataset(films, "train", config, training=True, epochs=range(8))
+def test_a_flip_moves_boxes_with_the_image(radiographs):
+    config = dataclasses.replace(TINY, classes=found_names(radiographs), augmentation="paper")
+    plain = paper.make_dataset(radiographs, "train", config)
+    flipped = paper.make_dataset(radiographs, "train", config, training=True, epochs=range(8))
     images, boxes = plain.cache.arrays["image"], plain.cache.arrays["boxes"]
     seen = set()
     for batch in flipped:
@@ -504,11 +506,13 @@ def test_a_flip_moves_boxes_with_the_picture(films):
 
 
 def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
-    """Two teeth of the patient's right: on a flipped film they are on the other side."""
+    """Two teeth of the patient's right: on a flipped radiograph they are on the other side."""
     names = ("11", "16", "21", "26")
-    write_png(tmp_path / "images" / "film.png", film())
+    write_png(tmp_path / "images" / "radiograph.png", radiograph())
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "film.txt").write_text("1 0.15 0.35 0.1 0.3\n0 0.40 0.35 0.1 0.3\n")
+    (tmp_path / "labels" / "radiograph.txt").write_text(
+        "1 0.15 0.35 0.1 0.3\n0 0.40 0.35 0.1 0.3\n"
+    )
     (tmp_path / "classes.json").write_text(json.dumps(names))
     config = dataclasses.replace(TINY, classes=names, augmentation="paper", batch_size=1)
     data = paper.make_dataset(tmp_path, None, config, training=True, epochs=range(12))
@@ -522,22 +526,22 @@ def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
     assert len(seen) == 4
 
 
-def test_crowds_are_not_learnt(films, tmp_path):
-    folder = shutil.copytree(films, tmp_path / "films")
+def test_crowds_are_not_learnt(radiographs, tmp_path):
+    folder = shutil.copytree(radiographs, tmp_path / "radiographs")
     path = folder / "annotations.coco.json"
     coco = json.loads(path.read_text())
     for number, box in enumerate(coco["annotations"]):
         box["iscrowd"] = number % 2
     path.write_text(json.dumps(coco))
-    config = dataclasses.replace(TINY, classes=found_names(films))
+    config = dataclasses.replace(TINY, classes=found_names(radiographs))
     classes = paper.make_dataset(folder, None, config).cache.arrays["classes"]
     assert (classes > 0).sum() == -(-len(coco["annotations"]) // 2) > 0
 
 
-def test_data_without_the_classes_is_refused(films):
+def test_data_without_the_classes_is_refused(radiographs):
     config = dataclasses.replace(TINY, classes=("nothing", "of it"))
     with pytest.raises(dz.DentalzooError, match="Received"):
-        paper.make_dataset(films, "train", config)
+        paper.make_dataset(radiographs, "train", config)
 
 
 # ---- learnt --------------------------------------------------------------------------------------
@@ -545,28 +549,36 @@ def test_data_without_the_classes_is_refused(films):
 
 @pytest.fixture(scope="module", params=["fpn", "ssd", "faster_rcnn"])
 def learnt(request, tmp_path_factory):
-    """Eight films, and a bundle that was trained on them."""
+    """Eight radiographs, and a bundle that was trained on them."""
     folder = tmp_path_factory.mktemp(request.param)
-    films = write_panoramic_dataset(folder / "films", 8, 3, 160, 320, val_fraction=0, restored=0.4)
+    radiographs = write_panoramic_dataset(
+        folder / "radiographs", 8, 3, 160, 320, val_fraction=0, restored=0.4
+    )
     settings = {"input_size": (160, 320), "classes": ("restoration", "endodontic", "implant")}
     if request.param == "fpn":
         settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5, "epochs": 180}
     if request.param == "faster_rcnn":
         settings |= {"pyramid_filters": 64, "hidden_units": 128, "anchor_size": 3.0}
         settings |= {"levels": (2, 5), "match": (0.3, 0.7), "box_weight": 2.0, "epochs": 160}
-    settings = {"epochs": 120, **settings, "augmentation": None, "batch_size": 4, "holdout": 0.0}
+    settings = {
+        "epochs": 120,
+        **settings,
+        "augmentation": None,
+        "batch_size": 4,
+        "val_fraction": 0.0,
+    }
     settings |= {"learning_rate": 4e-3, "bn_momentum": 0.9, "network": request.param}
-    return films, dz.train(NAME, films, folder / "run", "tiny", **settings)
+    return radiographs, dz.train(NAME, radiographs, folder / "run", "tiny", **settings)
 
 
 @pytest.mark.slow
-def test_eight_films_are_learnt_by_heart(learnt):
-    films, bundle = learnt
-    assert dz.evaluate(bundle, films)["coco"]["ap50"] > 0.9
+def test_eight_radiographs_are_learnt_by_heart(learnt):
+    radiographs, bundle = learnt
+    assert dz.evaluate(bundle, radiographs)["coco"]["ap50"] > 0.9
 
 
 class Answers:
-    """Stands in for a bundle: a signature is a function of a picture."""
+    """Stands in for a bundle: a signature is a function of an image."""
 
     def __init__(self, bundle, **signatures):
         self.name, self.metadata = bundle.name, bundle.metadata
@@ -575,14 +587,14 @@ class Answers:
 
 @pytest.mark.slow
 def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path):
-    """On one side files and the graph's suppression, on the other the pictures of training, the
+    """On one side files and the graph's suppression, on the other the images of training, the
     network as it was trained and our suppression."""
-    films, bundle = learnt
+    radiographs, bundle = learnt
     model, config = bundle.to_keras(), dz.configure(NAME, **bundle.metadata["config"])
     anchors = anchor_ops.make_anchors(config)
 
-    def raw(picture):
-        image = resize(picture, config.input_size)[None] / np.float32(255)
+    def raw(img):
+        image = resize(img, config.input_size)[None] / np.float32(255)
         found = model(image, training=False)
         if config.network == "faster_rcnn":
             scores = keras.ops.softmax(found["classes"])[0, :, 1:]
@@ -590,11 +602,11 @@ def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path)
         boxes = anchor_ops.decode(found["boxes"], anchors)
         return {"boxes": boxes[0], "scores": keras.ops.sigmoid(found["classes"])[0]}
 
-    contents = [sample.image.read_bytes() for sample in find_boxes(films).samples]
+    contents = [sample.image.read_bytes() for sample in find_boxes(radiographs).samples]
     alone = serve_alone(bundle.path, tmp_path, "detect_encoded", encoded=np.array(contents))
     rows = iter({key: value[index] for key, value in alone.items()} for index in range(8))
-    served = evaluate(Answers(bundle, detect=lambda picture: next(rows)), films)
-    trained = evaluate(Answers(bundle, raw=raw), films, nms_iou=config.nms_iou)
+    served = evaluate(Answers(bundle, detect=lambda img: next(rows)), radiographs)
+    trained = evaluate(Answers(bundle, raw=raw), radiographs, nms_iou=config.nms_iou)
     for kind in ("coco", "voc"):
         assert served[kind] == pytest.approx(trained[kind], abs=1e-4)
     assert served["coco"]["ap"] > 0.3

@@ -119,7 +119,7 @@ def test_regions_are_drawn_around_findings_and_elsewhere(model, batch):
         np.testing.assert_allclose(decoded, np.tile(box, (len(decoded), 1)), atol=1e-5)
 
 
-def test_no_region_lies_outside_of_the_film(model, batch):
+def test_no_region_lies_outside_of_the_radiograph(model, batch):
     """Where all proposals lie on the finding there are fewer others than are to be drawn."""
     proposals = np.repeat(batch["boxes"][:, :1], 20, axis=1)
     regions, classes, codes = map(np.asarray, model._regions(proposals, batch))
@@ -127,7 +127,7 @@ def test_no_region_lies_outside_of_the_film(model, batch):
     np.testing.assert_allclose(codes, 0, atol=1e-4)
 
 
-def test_a_film_without_findings_has_a_loss(model, batch):
+def test_a_radiograph_without_findings_has_a_loss(model, batch):
     empty = {key: np.zeros_like(batch[key]) for key in ("boxes", "classes")}
     first = model(batch["image"], training=True)
     missed, off = model.sample_losses(batch["image"], empty, first, True)
@@ -171,10 +171,10 @@ def test_detect_keeps_the_likeliest_of_raw(model, bundle, batch):
 
     from dentalzoo.data.io.graph import to_network
 
-    picture = np.uint8(255 * batch["image"][0])
-    raw, found = bundle.raw(picture), bundle.detect(picture)
+    image = np.uint8(255 * batch["image"][0])
+    raw, found = bundle.raw(image), bundle.detect(image)
     assert raw["boxes"].shape == (20, 4, 4) and raw["scores"].shape == (20, 4)
-    outputs = model(to_network(tf.constant(picture[None]), TINY.input_size, 3))
+    outputs = model(to_network(tf.constant(image[None]), TINY.input_size, 3))
     scores = np.asarray(tf.nn.softmax(outputs["classes"]))[0, :, 1:]
     np.testing.assert_allclose(raw["scores"], scores, atol=1e-5)
     np.testing.assert_allclose(raw["boxes"], outputs["boxes"][0], atol=1e-5)
@@ -197,7 +197,7 @@ def test_resnet_50_is_a_backbone_of_both_networks_with_a_pyramid(batch):
 
 @pytest.mark.slow
 def test_tensorflow_alone_finds_the_same(bundle, batch, tmp_path):
-    picture = np.uint8(255 * batch["image"][0])
-    alone = serve_alone(bundle.path, tmp_path, "detect", images=picture[None])
-    for key, value in bundle.detect(picture).items():
+    image = np.uint8(255 * batch["image"][0])
+    alone = serve_alone(bundle.path, tmp_path, "detect", images=image[None])
+    for key, value in bundle.detect(image).items():
         np.testing.assert_allclose(alone[key][0], value, atol=1e-4)

@@ -186,12 +186,12 @@ def test_the_dataset_is_as_documented(phantoms):
 
 
 def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
-    """Left would become right: with 33 classes the film's own side is kept in every epoch."""
+    """Left would become right: with 33 classes the radiograph's own side is kept in every epoch."""
     shutil.copytree(phantoms / "images", tmp_path / "images")
     (tmp_path / "masks").mkdir()
     for path in (phantoms / "teeth").iterdir():  # FDI 11..48 -> 1..32
-        with Image.open(path) as picture:
-            fdi = np.asarray(picture).astype(int)
+        with Image.open(path) as image:
+            fdi = np.asarray(image).astype(int)
         ids = np.where(fdi, (fdi // 10 - 1) * 8 + fdi % 10, 0).astype(np.uint8)
         Image.fromarray(ids).save(tmp_path / "masks" / path.name)
     config = registry.configure("panoramic_unet", "tiny", num_classes=33, batch_size=10)
@@ -199,7 +199,7 @@ def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
     for batch in dataset:
         quadrant = (batch["mask"].numpy()[..., 0] - 1) // 8
         for mask in quadrant:
-            patients_right = np.nonzero(np.isin(mask, (0, 3)))[1]  # the left of the film
+            patients_right = np.nonzero(np.isin(mask, (0, 3)))[1]  # the left of the radiograph
             patients_left = np.nonzero(np.isin(mask, (1, 2)))[1]
             assert patients_right.mean() < patients_left.mean()
 
@@ -222,26 +222,26 @@ def test_a_corrected_mask_is_read_anew(phantoms, tmp_path):
 
 
 def test_tensorflow_alone_serves_what_load_serves(bundle, tmp_path):
-    film = panoramic(5, 128, 256).image
-    here = bundle.serve(film)
-    alone = serve_alone(bundle.path, tmp_path, images=film[None, :, :, None])
+    radiograph = panoramic(5, 128, 256).image
+    here = bundle.serve(radiograph)
+    alone = serve_alone(bundle.path, tmp_path, images=radiograph[None, :, :, None])
     assert np.array_equal(alone["mask"][0], here["mask"])
     assert alone["probabilities"][0] == pytest.approx(here["probabilities"], abs=1e-6)
 
 
 def test_serve_is_the_model_with_pillows_resizing(bundle, run):
-    film = panoramic(6, 300, 500).image
-    resized = resize(film[..., None], (32, 64))
+    radiograph = panoramic(6, 300, 500).image
+    resized = resize(radiograph[..., None], (32, 64))
     image = np.repeat(resized, 3, -1)[None] / np.float32(255)
     small = np.asarray(bundle.to_keras()(image))
     import tensorflow as tf
 
-    expected = tf.image.resize(small, film.shape, antialias=True)[0].numpy()
-    assert bundle.serve(film)["probabilities"] == pytest.approx(expected, abs=0.01)
+    expected = tf.image.resize(small, radiograph.shape, antialias=True)[0].numpy()
+    assert bundle.serve(radiograph)["probabilities"] == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 33), (700, 90), (40, 50, 3), (2, 33, 65, 1)])
-def test_pictures_of_any_size_come_back_at_their_size(bundle, shape):
+def test_images_of_any_size_come_back_at_their_size(bundle, shape):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     found = bundle.serve(images)
     spatial = shape[:3] if len(shape) == 4 else shape[:2]
@@ -250,21 +250,21 @@ def test_pictures_of_any_size_come_back_at_their_size(bundle, shape):
     assert np.array_equal(found["mask"], found["probabilities"] > 0.5)
 
 
-def test_a_batch_is_its_pictures_and_grey_is_equal_rgb(bundle):
-    films = np.stack([panoramic(seed, 64, 128).image for seed in range(3)])
-    batch = bundle.serve(films[..., None])["probabilities"]
-    for film, found in zip(films, batch, strict=True):
-        assert bundle.serve(film)["probabilities"] == pytest.approx(found, abs=1e-5)
-        colour = np.repeat(film[..., None], 3, -1)
+def test_a_batch_is_its_images_and_grey_is_equal_rgb(bundle):
+    radiographs = np.stack([panoramic(seed, 64, 128).image for seed in range(3)])
+    batch = bundle.serve(radiographs[..., None])["probabilities"]
+    for radiograph, found in zip(radiographs, batch, strict=True):
+        assert bundle.serve(radiograph)["probabilities"] == pytest.approx(found, abs=1e-5)
+        colour = np.repeat(radiograph[..., None], 3, -1)
         assert bundle.serve(colour)["probabilities"] == pytest.approx(found, abs=1e-5)
 
 
-def test_encoded_bytes_give_the_mask_of_the_picture(bundle):
-    film = panoramic(8, 96, 160).image
+def test_encoded_bytes_give_the_mask_of_the_image(bundle):
+    radiograph = panoramic(8, 96, 160).image
     content = io.BytesIO()
-    Image.fromarray(film).save(content, "PNG")
+    Image.fromarray(radiograph).save(content, "PNG")
     encoded = bundle.serve_encoded(content.getvalue())
-    assert np.array_equal(encoded["mask"][0], bundle.serve(film)["mask"])
+    assert np.array_equal(encoded["mask"][0], bundle.serve(radiograph)["mask"])
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_encoded_bytes_give_the_mask_of_the_picture(bundle):
         ((5,), np.uint8, "has the shape"),
     ],
 )
-def test_what_is_no_picture_is_refused(bundle, shape, dtype, words):
+def test_what_is_no_image_is_refused(bundle, shape, dtype, words):
     with pytest.raises(dz.DentalzooError, match=f"{words}.*Received: ") as caught:
         bundle.serve(np.zeros(shape, dtype))
     assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ TINY = tooth_vae.VARIANTS["tiny"]
 def photos(tmp_path_factory):
     """A flat folder of 40 drawn photographs and a file that is none."""
     folder = write_tooth_photos(tmp_path_factory.mktemp("teeth") / "photos", 40, size=32)
-    (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
     return folder
 
 
@@ -49,7 +49,7 @@ def test_the_network_is_that_of_the_keras_example(size, channels, encoder, decod
     assert model.decoder.count_params() == decoder
 
 
-def test_deep_halves_a_picture_four_times_at_64_and_128():
+def test_deep_halves_a_image_four_times_at_64_and_128():
     for side in (64, 128):
         model = dz.build("tooth_vae", "deep", input_size=(side, side))
         flat = next(layer for layer in model.encoder.layers if layer.name.startswith("flatten"))
@@ -99,14 +99,14 @@ def test_the_temperature_narrows_what_is_generated(model, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 3), (40, 30, 1), (40, 30), (16, 16, 3), (1, 500, 3)])
-def test_a_picture_of_any_size_goes_in(bundle, shape):
-    picture = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
-    encoded = bundle.encode(picture)
+def test_a_image_of_any_size_goes_in(bundle, shape):
+    image = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
+    encoded = bundle.encode(image)
     assert encoded["z_mean"].shape == (4,)
     assert encoded["image"].shape == (16, 16, 3)
 
 
-def test_what_is_no_picture_is_refused(bundle):
+def test_what_is_no_image_is_refused(bundle):
     with pytest.raises(dz.DentalzooError, match="grey values 0..255.*Received: float64"):
         bundle.encode(np.zeros((8, 8, 3)))
     with pytest.raises(dz.DentalzooError, match="C = 1 or 3"):
@@ -150,13 +150,13 @@ def test_a_killed_training_goes_on_where_it_was(photos, tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_fewer_than_ten_pictures_are_refused(tmp_path):
+def test_fewer_than_ten_images_are_refused(tmp_path):
     folder = write_tooth_photos(tmp_path / "few", 8, size=32)
     with pytest.raises(dz.DentalzooError, match="10.* Received: "):
         dz.train("tooth_vae", folder, tmp_path / "run", "tiny")
 
 
-def test_the_same_pictures_are_held_out_in_each_process(photos):
+def test_the_same_images_are_held_out_in_each_process(photos):
     config = dataclasses.replace(TINY, augmentation=None)
     parts = [
         tooth_vae.make_dataset(photos, split, config).cache.names for split in ("train", "val")
@@ -166,6 +166,6 @@ def test_the_same_pictures_are_held_out_in_each_process(photos):
 
 
 def test_single_teeth_are_cut_from_real_photographs(shared_data):
-    config = dataclasses.replace(TINY, crops="boundaries", holdout=0.0)
+    config = dataclasses.replace(TINY, crops="boundaries", val_fraction=0.0)
     dataset = tooth_vae.make_dataset(shared_data / "intraoral_photos", None, config)
     assert 120 < len(dataset.cache) < 160

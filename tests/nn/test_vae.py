@@ -21,7 +21,7 @@ from dentalzoo.nn.vae import (
 )
 
 STREAM = np.random.RandomState(0)
-PICTURES = STREAM.rand(6, 8, 8, 1).astype(np.float32)
+IMAGES = STREAM.rand(6, 8, 8, 1).astype(np.float32)
 
 
 def tiny(samples=1, latent_dim=2, **options):
@@ -98,10 +98,10 @@ def test_the_sample_is_the_mean_and_noise_of_the_deviation():
 @pytest.mark.parametrize("samples", [1, 3])
 def test_the_loss_is_what_the_formulas_say(samples):
     model = tiny(samples, likelihood="gaussian", sigma=0.5)
-    outputs = model(PICTURES)
+    outputs = model(IMAGES)
     assert outputs["reconstruction"].shape == (6 * samples, 8, 8, 1)
-    loss, reconstruction, kl = (np.asarray(part) for part in model.losses_of(PICTURES, outputs))
-    tiled = np.tile(PICTURES, (samples, 1, 1, 1))
+    loss, reconstruction, kl = (np.asarray(part) for part in model.losses_of(IMAGES, outputs))
+    tiled = np.tile(IMAGES, (samples, 1, 1, 1))
     log_p_x = log_likelihood(tiled, outputs["reconstruction"], "gaussian", 0.5)
     log_p_x = np.asarray(log_p_x).reshape(samples, 6)
     moments = outputs["z_mean"], outputs["z_log_var"]
@@ -115,11 +115,11 @@ def test_the_loss_is_what_the_formulas_say(samples):
 
 
 def test_beta_free_bits_and_the_mean_form_change_the_price_of_information():
-    outputs = tiny()(PICTURES)
+    outputs = tiny()(IMAGES)
     kl = np.asarray(kl_divergence(outputs["z_mean"], outputs["z_log_var"]))
 
     def price(**options):
-        loss, reconstruction, _ = tiny(**options).losses_of(PICTURES, outputs)
+        loss, reconstruction, _ = tiny(**options).losses_of(IMAGES, outputs)
         return np.asarray(loss - reconstruction)
 
     assert price(beta=3.0) == pytest.approx(3 * kl.sum(1), abs=1e-3)
@@ -130,22 +130,22 @@ def test_beta_free_bits_and_the_mean_form_change_the_price_of_information():
 def test_beta_warms_up_while_training_only():
     model = tiny(warmup_steps=10)
     model.compile(keras.optimizers.SGD(0.0))
-    outputs = model(PICTURES)
-    whole = np.asarray(model.losses_of(PICTURES, outputs)[0])
-    loss, reconstruction, kl = model.losses_of(PICTURES, outputs, training=True)
+    outputs = model(IMAGES)
+    whole = np.asarray(model.losses_of(IMAGES, outputs)[0])
+    loss, reconstruction, kl = model.losses_of(IMAGES, outputs, training=True)
     assert np.asarray(loss) == pytest.approx(np.asarray(reconstruction), rel=1e-6)
-    model.fit(PICTURES, batch_size=1, epochs=2, verbose=0)  # 12 steps
-    loss = model.losses_of(PICTURES, outputs, training=True)[0]
+    model.fit(IMAGES, batch_size=1, epochs=2, verbose=0)  # 12 steps
+    loss = model.losses_of(IMAGES, outputs, training=True)[0]
     assert np.asarray(loss) == pytest.approx(whole, rel=1e-6)
 
 
 def test_training_raises_the_bound():
     model = tiny()
     model.compile(keras.optimizers.Adam(2e-2))
-    history = model.fit(PICTURES, batch_size=6, epochs=25, verbose=0).history
+    history = model.fit(IMAGES, batch_size=6, epochs=25, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["loss"][-1] < history["loss"][0] - 0.5
-    found = model.evaluate(PICTURES, verbose=0, return_dict=True)
+    found = model.evaluate(IMAGES, verbose=0, return_dict=True)
     assert set(found) == {"loss", "reconstruction_loss", "kl_loss"}
 
 
@@ -166,9 +166,9 @@ def test_training_fits_the_prior_and_measuring_leaves_it():
     prior = model.get_layer("prior")
     assert [w.path for w in prior.weights] == [w.path for w in model.weights if "moments" in w.path]
     before = [np.array(weight) for weight in prior.get_weights()]
-    model.evaluate(PICTURES, verbose=0)
+    model.evaluate(IMAGES, verbose=0)
     assert all(map(np.array_equal, before, prior.get_weights()))
-    model.fit(PICTURES, batch_size=3, epochs=2, verbose=0)
+    model.fit(IMAGES, batch_size=3, epochs=2, verbose=0)
     assert not any(map(np.array_equal, before, prior.get_weights()))
 
 
@@ -179,8 +179,8 @@ def test_a_saved_model_comes_back_as_one(tmp_path):
     assert isinstance(back, VAE) and back.samples == 2
     for key in ("likelihood", "sigma", "beta", "free_bits", "kl_reduction"):
         assert getattr(back, key) == getattr(model, key)
-    assert np.asarray(back.encoder(PICTURES)[0]) == pytest.approx(
-        np.asarray(model.encoder(PICTURES)[0]), abs=1e-6
+    assert np.asarray(back.encoder(IMAGES)[0]) == pytest.approx(
+        np.asarray(model.encoder(IMAGES)[0]), abs=1e-6
     )
 
 
@@ -197,7 +197,7 @@ def test_replicas_share_the_loss(mirrored):
         frozen[0].assign(np.zeros(frozen[0].shape))
         frozen[1].assign(np.full(frozen[1].shape, -60.0))  # no noise: e^-30 of it
         before = model.get_weights()
-        model.fit(PICTURES, batch_size=6, epochs=1, verbose=0, shuffle=False)
+        model.fit(IMAGES, batch_size=6, epochs=1, verbose=0, shuffle=False)
         return [new - old for new, old in zip(model.get_weights(), before, strict=True)]
 
     alone, shared = trained(contextlib.nullcontext()), trained(mirrored.scope())

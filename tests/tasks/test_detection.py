@@ -1,6 +1,6 @@
 """Measuring and applying a bundle of the task "detection", on a stand-in that needs no network.
 
-The stand-in sees bright rectangles on black: a picture is its own detection. The hundreds of a
+The stand-in sees bright rectangles on black: an image is its own detection. The hundreds of a
 grey value are the class (0..99 is class 1), the rest is the score in percent.
 """
 
@@ -17,7 +17,7 @@ from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.detection import Detector, compare, evaluate, headline, predict
+from dentalzoo.tasks.detection import Detector, compare, evaluate, predict, summary_metrics
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores, evaluated
 from dentalzoo.tasks.detection.drawing import overlay
@@ -77,7 +77,7 @@ class StandIn:
     def _see(self, image):
         grey = np.ascontiguousarray(image[..., 0])
         if grey[0, 0] == 13:
-            raise DentalzooError("a picture it does not like. Received: 13")
+            raise DentalzooError("an image it does not like. Received: 13")
         _, _, stats, _ = cv2.connectedComponentsWithStats((grey > 0).astype(np.uint8))
         size = np.float32([*grey.shape, *grey.shape])
         boxes = [(y, x, y + h, x + w) for x, y, w, h, _ in stats[1:]]
@@ -87,25 +87,25 @@ class StandIn:
         return boxes, np.float32(values % 100 / 100)[order], np.int32(values // 100 + 1)[order]
 
 
-def film(*rectangles, size=(60, 100)):
-    """A black picture with rectangles (value, top, left, bottom, right)."""
-    picture = np.zeros(size, np.uint8)
+def radiograph(*rectangles, size=(60, 100)):
+    """A black image with rectangles (value, top, left, bottom, right)."""
+    image = np.zeros(size, np.uint8)
     for value, top, left, bottom, right in rectangles:
-        picture[top:bottom, left:right] = value
-    return picture
+        image[top:bottom, left:right] = value
+    return image
 
 
-def write_boxes(folder, pictures, classes=CLASSES):
-    """A COCO data set of name -> (picture, [(label, top, left, bottom, right)])."""
+def write_boxes(folder, imgs, classes=CLASSES):
+    """A COCO data set of name -> (image, [(label, top, left, bottom, right)])."""
     images, annotations = [], []
-    for name, (picture, boxes) in pictures.items():
-        write_png(folder / "images" / f"{name}.png", picture)
+    for name, (image, boxes) in imgs.items():
+        write_png(folder / "images" / f"{name}.png", image)
         images.append(
             {
                 "id": len(images) + 1,
                 "file_name": f"{name}.png",
-                "height": picture.shape[0],
-                "width": picture.shape[1],
+                "height": image.shape[0],
+                "width": image.shape[1],
             }
         )
         for label, top, left, bottom, right in boxes:
@@ -128,15 +128,21 @@ def write_boxes(folder, pictures, classes=CLASSES):
 
 @pytest.fixture
 def data(tmp_path):
-    """Four pictures: one right, one with a wrong class, one with a miss, one with a ghost."""
+    """Four images: one right, one with a wrong class, one with a miss, one with a ghost."""
     one, two = (10, 10, 30, 20), (10, 50, 30, 60)
     return write_boxes(
         tmp_path / "data",
         {
-            "a": (film((95, *one), (190, *two)), [("restoration", *one), ("endodontic", *two)]),
-            "b": (film((280 - 100, *one)), [("restoration", *one)]),  # seen as endodontic, 0.8
-            "c": (film((70, *one)), [("restoration", *one), ("restoration", *two)]),
-            "d": (film((60, *one)), []),
+            "a": (
+                radiograph((95, *one), (190, *two)),
+                [("restoration", *one), ("endodontic", *two)],
+            ),
+            "b": (
+                radiograph((280 - 100, *one)),
+                [("restoration", *one)],
+            ),  # seen as endodontic, 0.8
+            "c": (radiograph((70, *one)), [("restoration", *one), ("restoration", *two)]),
+            "d": (radiograph((60, *one)), []),
         },
     )
 
@@ -212,7 +218,7 @@ def test_each_tooth_keeps_its_best_box_in_the_order_of_quadrants():
 
 
 def arch(numbers):
-    """Boxes of teeth as they stand on a film, upper jaw above the lower."""
+    """Boxes of teeth as they stand on a radiograph, upper jaw above the lower."""
     boxes = []
     for number in numbers:
         quadrant, kind = divmod(number, 10)
@@ -419,18 +425,18 @@ def test_average_precisions_by_hand():
     )
     at = measures.at_threshold(points, 0.75)
     assert at == pytest.approx(
-        {"precision": 1 / 2, "recall": 1 / 3, "f1": 2 / 5, "false_positives_per_picture": 1}
+        {"precision": 1 / 2, "recall": 1 / 3, "f1": 2 / 5, "false_positives_per_image": 1}
     )
     assert measures.best_threshold(points) == pytest.approx(0.7, abs=2e-6)
     assert measures.best_threshold(points) <= np.float32(0.7)
 
 
-def test_froc_by_hand_on_two_pictures():
+def test_froc_by_hand_on_two_images():
     ghost = (0.5, 0.1, 0.6, 0.2)
     one = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.9, ghost), (1, 0.8, LEFT)])
     two = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.7, ghost), (1, 0.7, LEFT), (1, 0.2, RIGHT)])
     points = measures.curve(gather([one, two], 1), 1)
-    # One false positive on two pictures: from 0.5 a picture on 1 of 4 is found. A threshold of 0.7
+    # One false positive on two images: from 0.5 an image on 1 of 4 is found. A threshold of 0.7
     # takes both the ghost and the object, so that 2 of 4, and with them the last, cost 1.
     assert measures.sensitivity(points, (0.25, 0.5, 0.75, 1, 8)) == [0, 0.25, 0.25, 0.75, 0.75]
 
@@ -490,7 +496,7 @@ def test_evaluate_counts_what_is_there(data):
     report = evaluate(StandIn(), data, score_threshold=0.5)
     assert (report["images"], report["objects"], report["detections"]) == (4, 5, 5)
     assert report["operating"] == pytest.approx(
-        {"precision": 3 / 5, "recall": 3 / 5, "f1": 3 / 5, "false_positives_per_picture": 0.5}
+        {"precision": 3 / 5, "recall": 3 / 5, "f1": 3 / 5, "false_positives_per_image": 0.5}
     )
     assert report["confusion"]["counts"] == [
         [2, 1, 0, 1],
@@ -499,21 +505,21 @@ def test_evaluate_counts_what_is_there(data):
         [1, 0, 0, 0],
     ]
     restoration, implant = (report["per_class"][name] for name in ("restoration", "implant"))
-    assert (restoration["objects"], restoration["pictures"]) == (4, 3)
+    assert (restoration["objects"], restoration["images"]) == (4, 3)
     assert restoration["voc_ap"] == pytest.approx(0.5)
     assert implant["ap"] is implant["voc_ap"] is implant["best_f1"] is None
     assert report["voc"]["map"] == pytest.approx((0.5 + 1) / 2)
     assert report["coco"]["ap50"] == pytest.approx((51 / 101 + 1) / 2, abs=1e-6)
-    assert report["per_picture"][2] == {
+    assert report["per_image"][2] == {
         "name": "c", "objects": 2, "found": 1, "wrong": 0, "missed": 1
     }  # fmt: skip
-    assert set(headline(report)) >= {"ap", "ap50", "ap75", "voc_map", "froc_mean", "f1"}
+    assert set(summary_metrics(report)) >= {"ap", "ap50", "ap75", "voc_map", "froc_mean", "f1"}
 
 
 @pytest.mark.parametrize(("threshold", "shown"), [(None, 5), (0.65, 4), (0.99, 0)])
 def test_the_threshold_moves_the_operating_point_and_no_average(data, threshold, shown):
     report = evaluate(StandIn(), data, score_threshold=threshold)
-    assert sum(row["found"] + row["wrong"] for row in report["per_picture"]) == shown
+    assert sum(row["found"] + row["wrong"] for row in report["per_image"]) == shown
     assert report["score_threshold"] == (0.5 if threshold is None else threshold)
     assert report["voc"]["map"] == pytest.approx(0.75)
 
@@ -522,8 +528,8 @@ def test_a_bundle_may_have_a_threshold_of_its_own(data):
     assert evaluate(StandIn(operating_threshold=0.85), data)["score_threshold"] == 0.85
 
 
-def test_pictures_that_cannot_be_used_are_listed_and_the_rest_goes_on(data, caplog):
-    write_png(data / "images" / "c.png", film((13, 0, 0, 1, 1)))
+def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(data, caplog):
+    write_png(data / "images" / "c.png", radiograph((13, 0, 0, 1, 1)))
     broken = data / "images" / "b.png"
     broken.write_bytes(broken.read_bytes()[:-30])
     report = evaluate(StandIn(), data)
@@ -531,21 +537,21 @@ def test_pictures_that_cannot_be_used_are_listed_and_the_rest_goes_on(data, capl
     assert sorted(name for name, _ in report["skipped"]) == ["b", "c"]
     assert any("does not like" in line for line in caplog.messages)
     for name in "ad":
-        write_png(data / "images" / f"{name}.png", film((13, 0, 0, 1, 1)))
-    with pytest.raises(DentalzooError, match="none of 4 pictures can be used"):
+        write_png(data / "images" / f"{name}.png", radiograph((13, 0, 0, 1, 1)))
+    with pytest.raises(DentalzooError, match="none of 4 images can be used"):
         evaluate(StandIn(), data)
 
 
-def test_pictures_without_any_object_have_false_positives_and_no_precision(tmp_path):
-    one = film((95, 10, 10, 30, 20))
-    pictures = {"a": (one, []), "b": (one, [("implant", 10, 10, 30, 20)]), "c": (film(), [])}
-    folder = write_boxes(tmp_path / "data", pictures)
+def test_images_without_any_object_have_false_positives_and_no_precision(tmp_path):
+    one = radiograph((95, 10, 10, 30, 20))
+    images = {"a": (one, []), "b": (one, [("implant", 10, 10, 30, 20)]), "c": (radiograph(), [])}
+    folder = write_boxes(tmp_path / "data", images)
     (folder / "split.csv").write_text("id,split\na,val\nb,train\nc,val\n")
     report = evaluate(StandIn(), folder, "val", tmp_path / "out", sweep=True)
     assert (report["images"], report["objects"]) == (2, 0)
     assert report["coco"] == dict.fromkeys(("ap", "ap50", "ap75", "ar100"))
-    assert report["operating"]["false_positives_per_picture"] == 0.5
-    assert set(headline(report)) == {
+    assert report["operating"]["false_positives_per_image"] == 0.5
+    assert set(summary_metrics(report)) == {
         "precision", "recall", "f1", "sweep_nms_iou", "sweep_max_per_class", "sweep_f1"
     }  # fmt: skip
 
@@ -585,7 +591,7 @@ def test_an_answer_that_makes_no_sense_is_named(answer, says):
             return good | {"classes": np.int32([1]), "num": np.int32(1)} | answer
 
     with pytest.raises(DentalzooError, match=says):
-        Detector(Broken())(film())
+        Detector(Broken())(radiograph())
 
 
 def test_a_bundle_without_names_of_classes_is_refused(data):
@@ -597,7 +603,7 @@ def test_a_bundle_without_names_of_classes_is_refused(data):
 
 
 def test_raw_boxes_are_suppressed_as_asked(data):
-    image = film((90, 10, 10, 30, 20), (80, 10, 50, 30, 60))[..., None]
+    image = radiograph((90, 10, 10, 30, 20), (80, 10, 50, 30, 60))[..., None]
     bundle = StandIn(raw=True)
     assert [len(Detector(bundle, nms_iou=iou)(image)) for iou in (0.3, 0.5, 0.7)] == [2, 4, 6]
     assert bundle.calls == ["raw"] * 3
@@ -609,7 +615,7 @@ def test_raw_boxes_are_suppressed_as_asked(data):
 
 
 def test_without_raw_what_was_kept_can_still_be_thinned():
-    image = film((90, 10, 10, 30, 20), (80, 10, 50, 30, 60), (170, 40, 50, 50, 60))[..., None]
+    image = radiograph((90, 10, 10, 30, 20), (80, 10, 50, 30, 60), (170, 40, 50, 50, 60))[..., None]
     found = Detector(StandIn(), max_per_class=1)(image)
     assert list(zip(found.classes.tolist(), found.scores.tolist(), strict=True)) == [
         (1, pytest.approx(0.9)),
@@ -631,7 +637,7 @@ def test_the_sweep_runs_the_network_once_and_finds_the_best(data, caplog):
     assert sweep["best"]["f1"]["nms_iou"] == 0.2
     assert sweep["best"]["f1"]["ap50"] == pytest.approx(sweep["own"]["ap50"])
     assert any(line.startswith("sweep, best of 36: nms_iou 0.2, ") for line in caplog.messages)
-    assert headline(report)["sweep_nms_iou"] == 0.2
+    assert summary_metrics(report)["sweep_nms_iou"] == 0.2
 
 
 def test_the_settings_of_the_sweep_give_its_numbers_when_used(data):
@@ -656,7 +662,7 @@ def test_without_raw_the_sweep_suppresses_more_and_never_less(data):
     assert bundle.calls == ["detect"] * 8
 
 
-def test_more_boxes_than_teeth_are_tried_only_where_pictures_hold_more():
+def test_more_boxes_than_teeth_are_tried_only_where_images_hold_more():
     usual = Sweep(Detector(StandIn()), most=32)
     crowded = Sweep(Detector(StandIn()), most=33)
     teeth = Sweep(Detector(StandIn(classes=("11", "12"))), most=1)
@@ -716,7 +722,7 @@ def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_pa
     )
 
 
-def test_a_score_threshold_leaves_boxes_out_and_a_picture_without_any_keeps_its_row(data, tmp_path):
+def test_a_score_threshold_leaves_boxes_out_and_a_image_without_any_keeps_its_row(data, tmp_path):
     predict(StandIn(), data / "images", tmp_path / "out", score_threshold=0.75)
     rows = rows_of(tmp_path / "out" / "detections.csv")
     assert [row["class"] for row in rows] == ["restoration", "endodontic", "endodontic", "", ""]
@@ -738,10 +744,10 @@ def test_predict_with_overlay(data, tmp_path):
     np.testing.assert_array_equal(drawn, expected)
 
 
-def test_a_bad_picture_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
+def test_a_bad_image_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
     folder = data / "images"
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:-30])
-    write_png(folder / "c.png", film((13, 0, 0, 1, 1)))
+    write_png(folder / "c.png", radiograph((13, 0, 0, 1, 1)))
     report = predict(StandIn(), [folder, tmp_path / "absent.png"], tmp_path / "out")
     assert report.written == 2 and len(report.failed) == 3
     assert caplog.messages == [f"{path}: {reason}" for path, reason in report.failed]
@@ -751,7 +757,7 @@ def test_a_bad_picture_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
 
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     for name in ("x/a.png", "y/a.png"):
-        write_png(tmp_path / name, film((95, 10, 10, 30, 20)))
+        write_png(tmp_path / name, radiograph((95, 10, 10, 30, 20)))
     predict(StandIn(), [tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlay=True, vott=[1])
     rows = rows_of(tmp_path / "out" / "detections.csv")
     assert [row["file"] for row in rows] == ["x/a.png", "y/a.png"]
@@ -781,7 +787,7 @@ def test_predict_refuses_versions_of_vott_that_do_not_exist(data, tmp_path):
 def test_teeth_are_single_and_in_the_order_of_quadrants(tmp_path):
     names = ("21", "11", "36")
     rectangles = [(90, 5, 55, 20, 60), (80, 30, 70, 40, 75), (195, 5, 45, 20, 50)]
-    write_png(tmp_path / "in" / "a.png", film(*rectangles, (250, 40, 5, 50, 10)))
+    write_png(tmp_path / "in" / "a.png", radiograph(*rectangles, (250, 40, 5, 50, 10)))
     for rule, expected in {
         None: ["11", "21", "21", "36"],
         "single": ["11", "21", "36"],
@@ -800,7 +806,7 @@ def test_predict_never_writes_among_its_inputs(data):
 
 
 @pytest.mark.parametrize("action", ["evaluate", "predict"])
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 2, (100, 200), np.uint8)  # 20 kB
     noise[:40, :40] = 0
@@ -812,8 +818,8 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
             return box, np.float32([0.95]), np.int32([1])
 
     def peak(number):
-        pictures = {f"{i:03d}": (noise, [("restoration", 10, 10, 30, 30)]) for i in range(number)}
-        folder = write_boxes(tmp_path / f"{action}_{number}", pictures)
+        images = {f"{i:03d}": (noise, [("restoration", 10, 10, 30, 30)]) for i in range(number)}
+        folder = write_boxes(tmp_path / f"{action}_{number}", images)
         tracemalloc.start()
         if action == "evaluate":
             evaluate(Single(), folder)
@@ -825,7 +831,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
 
     peak(10)  # imports and caches
     few, many = peak(20), peak(70)
-    # 50 more pictures are 1 MB; a picture's boxes and row, and pycocotools' tables, some 10 kB.
+    # 50 more images are 1 MB; an image's boxes and row, and pycocotools' tables, some 10 kB.
     assert many - few < 50 * 12_000
 
 
@@ -851,7 +857,7 @@ def test_two_bundles_side_by_side(data, tmp_path):
     assert difference["voc_map"] == pytest.approx(0.75)
     assert difference["from"] <= 0.75 <= difference["to"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "comparison.json", "comparison.png", "films.png", "froc.png"
+        "comparison.json", "comparison.png", "radiographs.png", "froc.png"
     }  # fmt: skip
 
 
@@ -875,16 +881,16 @@ def test_bundles_of_other_classes_are_not_compared(data):
 
 
 def test_an_overlay_draws_boxes_in_the_colours_of_their_classes_and_leaves_the_rest():
-    picture = np.full((200, 300, 1), 100, np.uint8)
+    image = np.full((200, 300, 1), 100, np.uint8)
     boxes = np.float32([[0.4, 0.1, 0.6, 0.3], [0.4, 0.6, 0.6, 0.8]])
-    drawn = overlay(picture, boxes, np.array([1, 3]), CLASSES, np.array([0.9, 0.5]))
+    drawn = overlay(image, boxes, np.array([1, 3]), CLASSES, np.array([0.9, 0.5]))
     assert drawn.shape == (200, 300, 3) and drawn.dtype == np.uint8
     assert (drawn[100, 30] == palette()[1]).all() and (drawn[100, 180] == palette()[3]).all()
     assert (drawn[81, 30:89] == palette()[1]).all() or (drawn[80, 30:90] == palette()[1]).all()
     assert (drawn[100, 60] == 100).all() and (drawn[160:] == 100).all()
-    assert (picture == 100).all()
+    assert (image == 100).all()
     np.testing.assert_array_equal(
-        overlay(picture, boxes[:0], np.zeros(0, int), CLASSES), np.repeat(picture, 3, 2)
+        overlay(image, boxes[:0], np.zeros(0, int), CLASSES), np.repeat(image, 3, 2)
     )
 
 
@@ -900,14 +906,14 @@ def test_boxes_beyond_the_border_and_crowds_of_them_are_drawn(size):
 
 
 @pytest.mark.parametrize("size", [(128, 256), (300, 620), (1400, 2900)])
-def test_names_hide_no_box_on_small_pictures_either(size):
+def test_names_hide_no_box_on_small_images_either(size):
     boxes = np.array(
         [(r / 5, c / 8, r / 5 + 0.1, c / 8 + 0.06) for r in range(5) for c in range(8)]
     )
     classes, scores = np.arange(40) % 3 + 1, np.linspace(1, 0.5, 40)
-    picture = np.full(size, 100, np.uint8)
-    plain = overlay(picture, boxes, classes, ("", "", ""))
-    named = (overlay(picture, boxes, classes, CLASSES, scores) != plain).any(-1)
+    image = np.full(size, 100, np.uint8)
+    plain = overlay(image, boxes, classes, ("", "", ""))
+    named = (overlay(image, boxes, classes, CLASSES, scores) != plain).any(-1)
     assert named.any()
     edges = np.rint(boxes * [*size, *size]).astype(int)
     hidden = [named[top:bottom, left:right].mean() for top, left, bottom, right in edges]
@@ -915,9 +921,9 @@ def test_names_hide_no_box_on_small_pictures_either(size):
 
 
 def test_a_name_that_does_not_fit_gives_way_to_the_score():
-    picture, box = np.full((40, 60), 100, np.uint8), np.float32([[0.4, 0.4, 0.6, 0.6]])
-    alone = overlay(picture, box, np.array([1]), [""], np.array([0.9]))
-    named = overlay(picture, box, np.array([1]), ["a long name"], np.array([0.9]))
+    image, box = np.full((40, 60), 100, np.uint8), np.float32([[0.4, 0.4, 0.6, 0.6]])
+    alone = overlay(image, box, np.array([1]), [""], np.array([0.9]))
+    named = overlay(image, box, np.array([1]), ["a long name"], np.array([0.9]))
     np.testing.assert_array_equal(named, alone)
     assert (alone != 100).any(-1).sum() > 100
 
@@ -973,7 +979,7 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
     assert main(["compare", "one", "other", *words]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)"]
-    both = [f"{value:.4f}" for value in report["headline"]["voc_map"]]
+    both = [f"{value:.4f}" for value in report["summary_metrics"]["voc_map"]]
     assert ["voc_map", *both] in [line.split() for line in shown]
     assert shown[-1].startswith("difference ")
     assert main(["compare", "one", "masks", *words]) == 2
@@ -982,17 +988,18 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
     assert "compare is for bundles of another task" in capsys.readouterr().err
 
 
-# ---- real films ----------------------------------------------------------------------------------
+# ---- real radiographs
+# ----------------------------------------------------------------------------------
 
 
-def test_real_films_with_their_own_boxes_are_perfect(shared_data, tmp_path):
+def test_real_radiographs_with_their_own_boxes_are_perfect(shared_data, tmp_path):
     folder = shared_data / "dental_radiography"
     if not folder.is_dir():
         pytest.skip("DENTALZOO_DATA has no dental_radiography")
     found = find_boxes(folder, "val")
 
     class Knows(StandIn):
-        """Gives the boxes of the pictures in the order it is asked for them."""
+        """Gives the boxes of the images in the order it is asked for them."""
 
         def __init__(self):
             super().__init__(found.classes)
@@ -1010,5 +1017,5 @@ def test_real_films_with_their_own_boxes_are_perfect(shared_data, tmp_path):
     assert report["voc"]["map"] == 1.0
     assert report["operating"]["f1"] == 1.0
     assert report["coco"]["ap50"] == pytest.approx(1.0, abs=1e-6)
-    with Image.open(found.samples[0].image) as picture:
-        assert picture.size == (640, 640)
+    with Image.open(found.samples[0].image) as img:
+        assert img.size == (640, 640)

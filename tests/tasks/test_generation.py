@@ -21,27 +21,27 @@ from dentalzoo.tasks.generation import (
     drawing,
     evaluate,
     generate,
-    headline,
     inference,
     predict,
     scores,
+    summary_metrics,
 )
 
 
 class Linear:
-    """A bundle that is a linear Gaussian model of pictures, its posterior exact.
+    """A bundle that is a linear Gaussian model of images, its posterior exact.
 
     Args:
-        pictures: (N, H, W, C) float32 in [0, 1]; it is fitted to the first 40.
+        images: (N, H, W, C) float32 in [0, 1]; it is fitted to the first 40.
         latent_dim: D.
         widen: factor on the posterior's deviation; 1 is exact.
     """
 
     name = "linear"
 
-    def __init__(self, pictures, latent_dim=8, widen=1.0, **config):
-        flat = np.float64(pictures[:40]).reshape(min(40, len(pictures)), -1)
-        self.mean, self.widen, self.shape = flat.mean(0), widen, pictures.shape[1:]
+    def __init__(self, images, latent_dim=8, widen=1.0, **config):
+        flat = np.float64(images[:40]).reshape(min(40, len(images)), -1)
+        self.mean, self.widen, self.shape = flat.mean(0), widen, images.shape[1:]
         squares, mixes = np.linalg.eigh((flat - self.mean) @ (flat - self.mean).T)
         squares, mixes = squares[::-1][:-1], mixes[:, ::-1][:, :-1]
         axes = mixes.T @ (flat - self.mean) / np.sqrt(squares)[:, None]
@@ -93,17 +93,17 @@ class Linear:
 
 
 class Copier(Linear):
-    """Its samples are the pictures it was fitted to."""
+    """Its samples are the images it was fitted to."""
 
     name = "copier"
 
-    def __init__(self, pictures, **options):
-        super().__init__(pictures, **options)
-        self.pictures = pictures
+    def __init__(self, images, **options):
+        super().__init__(images, **options)
+        self.images = images
 
     def generate(self, seed, n):
-        chosen = np.random.default_rng(int(seed)).integers(0, len(self.pictures), int(n))
-        return {"image": self.pictures[chosen]}
+        chosen = np.random.default_rng(int(seed)).integers(0, len(self.images), int(n))
+        return {"image": self.images[chosen]}
 
 
 class Collapsed(Linear):
@@ -126,18 +126,18 @@ def teeth(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(teeth):
+def images(teeth):
     """The same, (N, H, W, 3) float32 in [0, 1]."""
     return np.float32([read_image(path) for path in sorted(teeth.glob("*.png"))]) / 255
 
 
 @pytest.fixture(scope="module")
-def linear(pictures):
-    return Linear(pictures)
+def linear(images):
+    return Linear(images)
 
 
 def some(teeth, folder, number):
-    """A copy of the first pictures, to be changed."""
+    """A copy of the first images, to be changed."""
     folder.mkdir()
     for path in sorted(teeth.glob("*.png"))[:number]:
         (folder / path.name).write_bytes(path.read_bytes())
@@ -177,7 +177,7 @@ def test_formulas_are_those_of_the_training():
 
 
 def bounds_of_a_linear_model(widen, samples=512):
-    """log p(x) of ten pictures in closed form, and log weights of a posterior that is too wide."""
+    """log p(x) of ten images in closed form, and log weights of a posterior that is too wide."""
     rng = np.random.default_rng(0)
     weights = np.linalg.qr(rng.normal(size=(12, 3)))[0] * (0.6, 0.4, 0.2)
     sigma = 0.1
@@ -212,15 +212,15 @@ def test_the_bounds_of_an_exact_posterior_are_the_likelihood():
 
 
 def test_of_the_same_samples_the_bound_never_falls_with_k():
-    log_weights = np.random.default_rng(0).normal(0, 300, (64, 50))  # as wild as those of pictures
+    log_weights = np.random.default_rng(0).normal(0, 300, (64, 50))  # as wild as those of images
     one, five, all_64 = (scores.importance_bound(log_weights, k) for k in (1, 5, 64))
     assert (one <= five).all() and (five <= all_64).all() and np.isfinite(five).all()
 
 
-def test_similarity_of_pictures():
+def test_similarity_of_images():
     grey = np.full((24, 24, 3), 0.4, np.float32)
     assert scores.ssim(grey, grey) == pytest.approx(1)
-    # flat pictures: only the term of the means is not 1
+    # flat images: only the term of the means is not 1
     expected = (2 * 0.4 * 0.6 + 1e-4) / (0.4**2 + 0.6**2 + 1e-4)
     assert scores.ssim(grey, grey * 1.5) == pytest.approx(expected, abs=1e-5)
     assert scores.psnr(0.01) == pytest.approx(20)
@@ -228,9 +228,9 @@ def test_similarity_of_pictures():
     assert scores.ssim(grey[:6, :7, :1], grey[:6, :7, :1]) == pytest.approx(1)
 
 
-def test_similarity_is_that_of_scikit_image(pictures):
+def test_similarity_is_that_of_scikit_image(images):
     metrics = pytest.importorskip("skimage.metrics")
-    image, other = pictures[0], pictures[1]
+    image, other = images[0], images[1]
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     theirs = metrics.structural_similarity(image, other, channel_axis=2, data_range=1.0, **options)
     assert scores.ssim(image, other) == pytest.approx(theirs, abs=1e-4)
@@ -252,9 +252,9 @@ def test_a_collapse_is_told_with_settings_the_model_has():
 
 
 @pytest.fixture(scope="module")
-def halves(pictures):
-    """Features of 100 pictures, and 60 others."""
-    return distance.features(pictures[:100]), pictures[100:]
+def halves(images):
+    """Features of 100 images, and 60 others."""
+    return distance.features(images[:100]), images[100:]
 
 
 def distances(halves, changes):
@@ -267,7 +267,7 @@ def test_the_distance_between_two_halves_of_the_data_is_its_floor(halves):
     _, _, found = distances(halves, [lambda others: others])
     assert abs(found["kid"]) < 0.05 and abs(found["kid_floor"]) < 0.02
     assert found["frechet"] == pytest.approx(found["frechet_floor"], rel=0.25)
-    assert (found["real"], found["made"], found["pictures"]) == (100, 60, 50)
+    assert (found["real"], found["made"], found["images"]) == (100, 60, 50)
 
 
 def blurred(sigma):
@@ -284,7 +284,7 @@ def redder(shift):
 
 
 def without_the_bright(part):
-    """Drops the brightest pictures, then repeats the others."""
+    """Drops the brightest images, then repeats the others."""
 
     def drop(images):
         order = np.argsort(images.mean((1, 2, 3)))[: int(part * len(images))]
@@ -325,21 +325,21 @@ def test_kid_and_frechet_in_closed_form():
     roots = np.sqrt(np.linalg.eigvals(first @ second).real).sum()
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second) - 2 * roots
     assert distance.frechet(a, b) == pytest.approx(expected)
-    assert distance.frechet(a[:3], b[:3]) >= 0  # fewer pictures than features
+    assert distance.frechet(a[:3], b[:3]) >= 0  # fewer images than features
     assert distance.frechet(a, a) == pytest.approx(0, abs=1e-9)
     shifted = a + np.array([0.5, 0, 0, 0])
     assert distance.frechet(a, shifted) == pytest.approx(0.25)
 
 
-def test_grey_pictures_have_a_distance_too(pictures):
-    grey = pictures.mean(3, keepdims=True)
+def test_grey_images_have_a_distance_too(images):
+    grey = images.mean(3, keepdims=True)
     found = distance.compare(distance.features(grey[:100]), distance.features(grey[100:]))
     assert abs(found["kid"]) < 0.05
     tinted = distance.features(np.clip(grey[100:] + np.float32((0.1, 0, 0)), 0, 1))
     assert distance.compare(distance.features(grey[:100]), tinted)["kid"] > 1
 
 
-def test_too_few_pictures_have_no_distance(halves):
+def test_too_few_images_have_no_distance(halves):
     assert distance.compare(halves[0][:3], halves[0]) is None
     assert distance.compare(halves[0], halves[0][:1]) is None
 
@@ -348,13 +348,13 @@ def test_too_few_pictures_have_no_distance(halves):
 
 
 @pytest.fixture(scope="module")
-def thumbnails(pictures):
-    """Of 110 training pictures, 20 held out and 30 others."""
-    small = copying.thumbnails(pictures)
+def thumbnails(images):
+    """Of 110 training images, 20 held out and 30 others."""
+    small = copying.thumbnails(images)
     return small[:110], small[110:130], small[130:]
 
 
-def test_new_pictures_are_no_copies(thumbnails):
+def test_new_images_are_no_copies(thumbnails):
     training, held_out, new = thumbnails
     found, _, _ = copying.copying(new, training, held_out)
     assert (found["copied"], found["warning"]) == (0, None)
@@ -363,7 +363,7 @@ def test_new_pictures_are_no_copies(thumbnails):
 
 
 @pytest.mark.parametrize("disguise", ["none", "mirrored", "shifted", "blurred", "noisy"])
-def test_copies_are_caught(thumbnails, pictures, disguise):
+def test_copies_are_caught(thumbnails, imgs, disguise):
     training, held_out, _ = thumbnails
     change = {
         "none": lambda images: images,
@@ -372,15 +372,15 @@ def test_copies_are_caught(thumbnails, pictures, disguise):
         "blurred": blurred(1.0),
         "noisy": lambda images: noisy(0.05)(images[:60]),
     }[disguise]
-    copies = change(pictures[:60])
+    copies = change(imgs[:60])
     found, numbers, _ = copying.copying(copying.thumbnails(copies), training, held_out)
     np.testing.assert_array_equal(numbers, range(60))
     assert found["copied"] > 0.9 and found["copied_held_out"] == 0
     assert found["ratio"] < 0.5 and found["p_value"] < 0.01
-    assert "copies of training pictures" in found["warning"]
+    assert "copies of training images" in found["warning"]
 
 
-def test_a_few_copies_among_new_pictures_are_counted(thumbnails):
+def test_a_few_copies_among_new_images_are_counted(thumbnails):
     training, held_out, new = thumbnails
     found, _, _ = copying.copying(np.concatenate([new, training[:10]]), training, held_out)
     assert found["copied"] == 0.25
@@ -418,17 +418,17 @@ def evaluated(linear, teeth, tmp_path_factory):
     return evaluate(linear, teeth, out=out, samples=8, count=80), out
 
 
-def test_evaluate_says_what_is_known(evaluated, linear, pictures):
+def test_evaluate_says_what_is_known(evaluated, linear, images):
     report, _ = evaluated
     assert (report["bundle"], report["data"], report["images"]) == ("linear", "teeth", NUMBER)
     assert list(report["bounds"]) == ["1", "5", "8"]
     assert report["bounds"]["1"] == report["elbo"] <= report["bounds"]["5"] <= report["bounds"]["8"]
     dimensions = SIZE * SIZE * 3
     assert report["bits_per_dim"] == pytest.approx(-report["elbo"] / np.log(2) / dimensions)
-    # by hand, all pictures at once
-    code = linear.encode(np.uint8(pictures * 255 + 0.5))
+    # by hand, all images at once
+    code = linear.encode(np.uint8(images * 255 + 0.5))
     decoded = linear.decode(code["z_mean"])["image"]
-    mse = np.square(pictures - decoded).mean((1, 2, 3))
+    mse = np.square(images - decoded).mean((1, 2, 3))
     assert report["reconstruction"]["mse"] == pytest.approx(mse.mean(), rel=1e-4)
     assert report["reconstruction"]["psnr"] == pytest.approx(-10 * np.log10(mse).mean(), rel=1e-4)
     kl = scores.kl_divergence(code["z_mean"], code["z_log_var"]).mean(0)
@@ -443,9 +443,9 @@ def test_evaluate_says_what_is_known(evaluated, linear, pictures):
     assert len(report["per_image"]) == NUMBER
 
 
-def test_the_headline_is_a_few_numbers(evaluated):
+def test_the_summary_metrics_is_a_few_numbers(evaluated):
     report, _ = evaluated
-    numbers = headline(report)
+    numbers = summary_metrics(report)
     assert list(numbers) == [
         "elbo", "iwae_8", "bits_per_dim", "psnr", "ssim", "kl", "active_units", "kid",
         "kid_floor", "frechet", "frechet_floor", "copied",
@@ -480,13 +480,13 @@ def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monke
         assert {k: again[key][k] for k in values} == pytest.approx(values, rel=1e-3, abs=1e-3)
 
 
-def test_evaluate_takes_no_more_pictures_than_it_says(linear, teeth, monkeypatch):
+def test_evaluate_takes_no_more_images_than_it_says(linear, teeth, monkeypatch):
     limits = {"distance": 40, "training": 50, "held_out": 5}
     monkeypatch.setattr("dentalzoo.tasks.generation.evaluation.LIMITS", limits)
     report = evaluate(linear, teeth, samples=1, count=30)
     assert report["images"] == NUMBER and list(report["bounds"]) == ["1"]
     assert report["distance"]["real"] == 40
-    training, held_out = (report["copying"][f"{w}_pictures"] for w in ("training", "held_out"))
+    training, held_out = (report["copying"][f"{w}_images"] for w in ("training", "held_out"))
     assert (training[0], held_out[0]) == (50, 5)
     assert training[1] + held_out[1] == NUMBER
 
@@ -498,40 +498,40 @@ def test_evaluate_takes_the_split_and_holds_out_what_was_held_out(linear, teeth,
     report = evaluate(linear, data, "test", samples=1, count=8)
     assert {row["name"] for row in report["per_image"]} == {f"{i:04d}" for i in range(10, 20)}
     assert report["copying"]["held_out_split"] == "test"
-    assert report["copying"]["training_pictures"] == [20, 20]
+    assert report["copying"]["training_images"] == [20, 20]
     report = evaluate(linear, data, "train", samples=1, count=8)
     assert report["copying"]["held_out_split"] == "val"
 
 
-def test_a_copier_is_caught(teeth, pictures, tmp_path, caplog):
-    copier = Copier(pictures[:-20])
+def test_a_copier_is_caught(teeth, images, tmp_path, caplog):
+    copier = Copier(images[:-20])
     data = some(teeth, tmp_path / "data", NUMBER)
     rows = [f"{i:04d},{'train' if i < NUMBER - 20 else 'val'}" for i in range(NUMBER)]
     (data / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
     report = evaluate(copier, data, "val", samples=1, count=40)
-    assert headline(report)["copied"] == 1
+    assert summary_metrics(report)["copied"] == 1
     assert "100% of the samples are copies" in report["copying"]["warning"]
     assert report["copying"]["warning"] in caplog.text
 
 
-def test_a_collapse_is_told(teeth, pictures, caplog):
-    report = evaluate(Collapsed(pictures, beta=4.0), teeth, samples=1, count=8)
+def test_a_collapse_is_told(teeth, images, caplog):
+    report = evaluate(Collapsed(images, beta=4.0), teeth, samples=1, count=8)
     assert report["active_units"] == {"variance": 0, "kl": 0}
     assert "collapsed" in report["collapse"] and "lower beta" in report["collapse"]
     assert report["collapse"] in caplog.text
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
-def test_small_codes_and_grey_pictures_are_drawn(teeth, pictures, tmp_path, latent_dim):
-    grey = Linear(pictures[..., :1], latent_dim)
+def test_small_codes_and_grey_images_are_drawn(teeth, images, tmp_path, latent_dim):
+    grey = Linear(images[..., :1], latent_dim)
     evaluate(grey, some(teeth, tmp_path / "data", 12), out=tmp_path / "out", samples=2, count=8)
     assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(SHEETS)
 
 
-def test_one_picture_is_enough(linear, teeth, tmp_path):
+def test_one_image_is_enough(linear, teeth, tmp_path):
     report = evaluate(linear, some(teeth, tmp_path / "data", 1), out=tmp_path / "out", count=2)
     assert (report["images"], report["distance"], report["copying"]) == (1, None, None)
-    assert "kid" not in headline(report)
+    assert "kid" not in summary_metrics(report)
     assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(SHEETS) - {
         "interpolation", "latent", "neighbours",
     }  # fmt: skip
@@ -548,9 +548,9 @@ def test_evaluate_leaves_bad_files_out_and_lists_them(linear, teeth, tmp_path, c
     assert len(warned) == 1 and "\n" not in warned[0]
 
 
-def test_evaluate_needs_one_usable_picture(linear, tmp_path):
+def test_evaluate_needs_one_usable_image(linear, tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(DentalzooError, match="none of 1 pictures can be used.*damaged"):
+    with pytest.raises(DentalzooError, match="none of 1 images can be used.*damaged"):
         evaluate(linear, tmp_path)
 
 
@@ -570,17 +570,17 @@ def test_evaluate_refuses_what_is_out_of_place(linear, teeth, options):
         evaluate(linear, teeth, **options)
 
 
-def test_crops_are_those_of_the_bundle_or_those_asked_for(pictures, tmp_path):
+def test_crops_are_those_of_the_bundle_or_those_asked_for(images, tmp_path):
     image = np.zeros((64, 128, 3), np.uint8)
     image[:, 64:] = 200
     write_png(tmp_path / "images" / "a.png", image)
     mask = np.zeros((64, 128), np.uint8)
     mask[20:40, 10:30] = mask[20:40, 80:100] = 255
     write_png(tmp_path / "masks" / "a.png", mask)
-    trained = Linear(pictures, crops="masks", margin=1.0)
+    trained = Linear(images, crops="masks", margin=1.0)
     assert evaluate(trained, tmp_path, samples=1, count=2)["images"] == 2
     assert evaluate(trained, tmp_path, samples=1, count=2, crops="whole")["images"] == 1
-    plain = Linear(pictures)
+    plain = Linear(images)
     assert evaluate(plain, tmp_path, samples=1, count=2)["images"] == 1
     assert evaluate(plain, tmp_path, samples=1, count=2, crops="masks")["images"] == 2
 
@@ -599,8 +599,8 @@ def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
     with open(tmp_path / "out" / "latents.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == [f"{name}.png" for name in names]
-    picture = read_image(teeth / "0001.png")
-    code = linear.encode(picture)
+    image = read_image(teeth / "0001.png")
+    code = linear.encode(image)
     for key in ("z_mean", "z_log_var"):
         written = [float(rows[1][f"{key}_{unit}"]) for unit in range(8)]
         np.testing.assert_allclose(written, code[key], rtol=1e-6)
@@ -608,7 +608,7 @@ def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
     expected = np.uint8(linear.decode(code["z_mean"])["image"] * 255 + 0.5)
     np.testing.assert_array_equal(reconstruction, expected)
     both = read_image(tmp_path / "out" / "0001_overlay.png")
-    np.testing.assert_array_equal(both[:, :SIZE], picture)
+    np.testing.assert_array_equal(both[:, :SIZE], image)
     np.testing.assert_array_equal(both[:, -SIZE:], reconstruction)
 
 
@@ -625,7 +625,7 @@ def test_predict_goes_on_after_bad_files(linear, teeth, tmp_path, caplog):
         predict(linear, data, data)
 
 
-def test_pictures_of_one_stem_have_different_names(linear, teeth, tmp_path):
+def test_images_of_one_stem_have_different_names(linear, teeth, tmp_path):
     data = some(teeth, tmp_path / "data", 1)
     (data / "0000.jpg").write_bytes((data / "0000.png").read_bytes())
     predict(linear, data, tmp_path / "out")
@@ -651,7 +651,7 @@ def test_generate_is_determined_by_the_seed_alone(linear, tmp_path):
     assert sheet.shape == (8 * 100 - 4, 8 * 100 - 4, 3)  # 96 pixels and gaps of 4
 
 
-def test_generate_replaces_its_own_pictures_and_no_others(linear, tmp_path):
+def test_generate_replaces_its_own_images_and_no_others(linear, tmp_path):
     for count in (5, 3):
         generate(linear, tmp_path / "out", count)
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
@@ -677,15 +677,15 @@ def test_samples_are_picked_again(linear):
 # ---- drawing -------------------------------------------------------------------------------------
 
 
-def test_a_grid_holds_its_pictures(pictures):
-    sheet = drawing.grid(pictures[:5], 3, tile=SIZE)
+def test_a_grid_holds_its_images(images):
+    sheet = drawing.grid(images[:5], 3, tile=SIZE)
     assert sheet.shape == (2 * SIZE + 4, 3 * SIZE + 8, 3) and sheet.dtype == np.uint8
     fifth = sheet[SIZE + 4 :, SIZE + 4 : 2 * SIZE + 4]
-    np.testing.assert_array_equal(fifth, drawing.as_pixels(pictures[4]))
+    np.testing.assert_array_equal(fifth, drawing.as_pixels(images[4]))
     for empty in (sheet[SIZE : SIZE + 4], sheet[SIZE + 4 :, 2 * SIZE + 8 :]):
         assert (empty == 255).all()
-    assert drawing.grid(pictures[:1], 8).shape == (96, 96, 3)  # small pictures are enlarged
-    grey = drawing.grid([pictures[0][..., 0], pictures[0][..., :1]], 2, tile=SIZE, gap=0)
+    assert drawing.grid(images[:1], 8).shape == (96, 96, 3)  # small images are enlarged
+    grey = drawing.grid([images[0][..., 0], images[0][..., :1]], 2, tile=SIZE, gap=0)
     np.testing.assert_array_equal(grey[:, :SIZE], grey[:, SIZE:])
 
 
@@ -704,9 +704,9 @@ def test_the_plane_has_its_origin_below_on_the_left(linear):
 
 
 @pytest.mark.parametrize("labels", [(), ("a", "b") * 10, [f"{i}" for i in range(20)]])
-def test_a_scatter_takes_any_labels(pictures, labels):
+def test_a_scatter_takes_any_labels(images, labels):
     points = np.random.default_rng(0).normal(size=(20, 2))
-    sheet = drawing.scatter(points, labels, pictures[:20])
+    sheet = drawing.scatter(points, labels, images[:20])
     assert sheet.shape == (820, 900, 3) and sheet.dtype == np.uint8
 
 

@@ -308,7 +308,7 @@ def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
     assert float(rows[0]["precision_1.4"]) == report["per_jaw"][0]["scores"]["at"][0]["precision"]
     assert float(rows[1]["baseline_found_to_true_p95"]) > 0
     assert read_image(tmp_path / "out" / "evaluation.png").std() > 30
-    few = tasks.headline(meshed, report)
+    few = tasks.summary_metrics(meshed, report)
     assert few["precision_0035"] == report["mean"]["at"][0]["precision"]
     assert few["baseline_true_to_found_mm"] == report["baseline"]["true_to_found"]["mean"]
     assert set(few) >= {"recall_0035", "f_0035", "found_to_true_mm", "spacing_variation"}
@@ -329,7 +329,7 @@ def test_a_bundle_without_mean_shapes_is_measured_without_a_baseline(pointed, ja
     report = dz.evaluate(pointed, jaws, num_points=2000)
     assert report["jaws"] == 3 and report["baseline"] is report["baseline_is"] is None
     assert "normal_consistency" not in report["mean"]
-    assert not any(key.startswith("baseline") for key in tasks.headline(pointed, report))
+    assert not any(key.startswith("baseline") for key in tasks.summary_metrics(pointed, report))
 
 
 def test_bad_jaws_are_named_and_skipped_until_none_is_left(pointed, jaws, tmp_path):
@@ -446,7 +446,7 @@ def test_fewer_views_are_put_in_their_places(meshed, folder, tmp_path):
     assert np.allclose(found, shape.points, atol=1e-3)
 
 
-def picture(path, height=40, width=40, low=0, high=255):
+def image(path, height=40, width=40, low=0, high=255):
     Image.fromarray(
         np.linspace(low, high, height * width).reshape(height, width).astype("u1")
     ).save(path)
@@ -456,20 +456,20 @@ def picture(path, height=40, width=40, low=0, high=255):
     ("spoil", "reason"),
     [
         (
-            lambda b: picture(b / "3.png"),
+            lambda b: image(b / "3.png"),
             "one view of each camera. Received: '3.png' and 'view_3.png'",
         ),
         (
-            lambda b: picture(b / "cover.png"),
+            lambda b: image(b / "cover.png"),
             "the number of its camera, 0 to 9. Received: 'cover.png'",
         ),
-        (lambda b: picture(b / "view_10.png"), "0 to 9. Received: 'view_10.png'"),
+        (lambda b: image(b / "view_10.png"), "0 to 9. Received: 'view_10.png'"),
         (
-            lambda b: picture(b / "view_4.png", 30, 30),
+            lambda b: image(b / "view_4.png", 30, 30),
             "Received: 40 x 40 and 30 x 30 in 'view_0.png'",
         ),
-        (lambda b: picture(b / "view_4.png", 40, 60), "Received: 'view_4.png' of 60 x 40"),
-        (lambda b: picture(b / "view_4.png", high=9), "Received: 'view_4.png', without any"),
+        (lambda b: image(b / "view_4.png", 40, 60), "Received: 'view_4.png' of 60 x 40"),
+        (lambda b: image(b / "view_4.png", high=9), "Received: 'view_4.png', without any"),
         (lambda b: (b / "view_4.png").write_bytes(b"GIF89a"), "view_4.png: "),
         (
             lambda b: [p.unlink() for p in b.iterdir()],
@@ -487,11 +487,11 @@ def test_views_that_cannot_be_used_are_told_in_one_line(folder, spoil, reason):
 
 
 def test_a_jaw_that_cannot_be_used_is_named_and_the_others_go_on(pointed, folder, tmp_path, caplog):
-    picture(folder / "b" / "view_4.png", 40, 60)
+    image(folder / "b" / "view_4.png", 40, 60)
     report = dz.predict(pointed, folder, tmp_path / "out")
     assert report.written == 1 and (tmp_path / "out" / "c.ply").is_file()
     assert [path for path, _ in report.failed] == [str(folder / "b")]
-    assert f"{folder / 'b'}: the cameras' pictures are square" in caplog.text
+    assert f"{folder / 'b'}: the cameras' images are square" in caplog.text
     assert not (tmp_path / "out" / "b.ply").exists()
 
 
@@ -508,7 +508,7 @@ def test_inputs_that_are_no_jaws_are_named(pointed, jaws, folder, tmp_path):
         "c.png",
     ]
     report = write_views([folder / "b", jaws / "train"], tmp_path / "views 2", 16)
-    assert report.written == 1 and "Received: a folder of pictures" in report.failed[0][1]
+    assert report.written == 1 and "Received: a folder of images" in report.failed[0][1]
 
 
 def test_results_within_the_inputs_are_no_inputs(pointed, folder, tmp_path):

@@ -1,6 +1,6 @@
 """Measuring and applying a bundle of the task "segmentation", on a stand-in that needs no network.
 
-The stand-in's probability is the grey value: a picture is its own prediction.
+The stand-in's probability is the grey value: an image is its own prediction.
 """
 
 import json
@@ -18,13 +18,13 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.segmentation import (
     drawing,
     evaluate,
-    headline,
     overlay,
     predict,
     scores,
     sheet,
+    summary_metrics,
 )
-from dentalzoo.tasks.segmentation.evaluation import count, picture_scores
+from dentalzoo.tasks.segmentation.evaluation import count, image_scores
 from dentalzoo.tasks.segmentation.prediction import output_names
 
 
@@ -40,7 +40,7 @@ class StandIn:
 
     def serve(self, image):
         if image[0, 0, 0] == 13:
-            raise DentalzooError("a picture it does not like. Received: 13")
+            raise DentalzooError("an image it does not like. Received: 13")
         grey = image[..., :1]
         if self.num_channels > 1:
             ids = np.minimum(grey // 10, self.num_channels - 1)
@@ -51,10 +51,10 @@ class StandIn:
 
 
 def square(rows, columns, value=255, size=(8, 10)):
-    """A picture of zeros with `value` in a corner of `rows` x `columns`."""
-    picture = np.zeros(size, np.uint8)
-    picture[:rows, :columns] = value
-    return picture
+    """An image of zeros with `value` in a corner of `rows` x `columns`."""
+    image = np.zeros(size, np.uint8)
+    image[:rows, :columns] = value
+    return image
 
 
 def write_pairs(folder, pairs):
@@ -66,7 +66,7 @@ def write_pairs(folder, pairs):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Four pictures of 80 pixels whose scores are known."""
+    """Four images of 80 pixels whose scores are known."""
     return write_pairs(
         tmp_path / "pairs",
         {
@@ -123,11 +123,11 @@ def test_count_is_the_confusion_matrix_whatever_the_blocks(monkeypatch):
 
 def test_several_classes_count_those_that_occur():
     confusion = np.array([[50, 0, 2, 0], [0, 10, 0, 0], [4, 0, 4, 0], [0, 0, 0, 0]])
-    found = picture_scores(confusion)
+    found = image_scores(confusion)
     assert found["dice"] == pytest.approx((1 + 8 / 14) / 2)  # class 3 is nowhere
     assert found["recall"] == pytest.approx((1 + 4 / 8) / 2)
     assert found["accuracy"] == pytest.approx(64 / 70)
-    assert picture_scores(np.diag([70, 0, 0, 0]))["dice"] == 1.0
+    assert image_scores(np.diag([70, 0, 0, 0]))["dice"] == 1.0
 
 
 # ---- evaluate ------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_evaluate_by_hand(pairs, tmp_path):
     assert report["per_class"]["foreground"]["images"] == 3
     assert (report["images"], report["skipped"], report["split"]) == (4, [], None)
     assert (report["bundle"], report["data"], report["threshold"]) == ("stand_in", "pairs", 0.5)
-    assert headline(report) == report["mean"] | {
+    assert summary_metrics(report) == report["mean"] | {
         "dice_median": report["median"]["dice"],
         "dice_min": 0,
         "dice_pooled": report["pooled"]["dice"],
@@ -190,10 +190,10 @@ def test_evaluate_leaves_bad_files_out_and_lists_them(pairs, tmp_path, caplog):
     assert len(warned) == 4 and not any("\n" in message for message in warned)
 
 
-def test_evaluate_needs_one_usable_picture(pairs):
+def test_evaluate_needs_one_usable_image(pairs):
     for image in (pairs / "images").iterdir():
         image.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(DentalzooError, match="none of 4 pictures can be used.*damaged"):
+    with pytest.raises(DentalzooError, match="none of 4 images can be used.*damaged"):
         evaluate(StandIn(), pairs)
 
 
@@ -266,7 +266,7 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_predict_writes_a_mask_per_picture_at_its_own_size(tmp_path):
+def test_predict_writes_a_mask_per_image_at_its_own_size(tmp_path):
     write_png(tmp_path / "in" / "a.png", square(4, 5, 200))
     write_png(tmp_path / "in" / "b.png", np.full((3, 7, 3), 255, np.uint8))
     report = predict(StandIn(), tmp_path / "in", tmp_path / "out")
@@ -277,12 +277,12 @@ def test_predict_writes_a_mask_per_picture_at_its_own_size(tmp_path):
 
 
 def test_predict_with_overlay(tmp_path):
-    film = square(4, 5, 200, size=(20, 30))
-    write_png(tmp_path / "in" / "a.png", film)
+    radiograph = square(4, 5, 200, size=(20, 30))
+    write_png(tmp_path / "in" / "a.png", radiograph)
     predict(StandIn(), [tmp_path / "in"], tmp_path / "out", overlay=True)
     assert files(tmp_path / "out") == ["a.png", "a_overlay.png"]
     drawn = read_image(tmp_path / "out" / "a_overlay.png")
-    np.testing.assert_array_equal(drawn, overlay(film, (film > 100).astype(np.uint8)))
+    np.testing.assert_array_equal(drawn, overlay(radiograph, (radiograph > 100).astype(np.uint8)))
 
 
 def test_predict_with_several_classes_writes_ids_in_a_palette(tmp_path):
@@ -295,12 +295,12 @@ def test_predict_with_several_classes_writes_ids_in_a_palette(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a.png"), ids)
 
 
-def test_a_bad_picture_is_one_line_and_the_rest_goes_on(tmp_path, caplog):
+def test_a_bad_image_is_one_line_and_the_rest_goes_on(tmp_path, caplog):
     folder = tmp_path / "in"
     for name in "aceg":
         write_png(folder / f"{name}.png", square(4, 5))
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:-30])
-    (folder / "d.png").write_text("no picture")
+    (folder / "d.png").write_text("no image")
     write_png(folder / "f.png", square(8, 10, 13))
     report = predict(StandIn(), [folder, tmp_path / "absent.png"], tmp_path / "out")
     assert report.written == 4
@@ -329,11 +329,11 @@ def test_predict_never_writes_among_its_inputs(tmp_path, given):
     )
 
 
-def test_predict_needs_a_picture(tmp_path):
+def test_predict_needs_a_image(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("")
     for inputs in (tmp_path / "in", []):
-        with pytest.raises(DentalzooError, match="picture"):
+        with pytest.raises(DentalzooError, match="image"):
             predict(StandIn(), inputs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -347,7 +347,7 @@ def test_a_folder_that_cannot_be_written_ends_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "names"),
+    ("images", "names"),
     [
         (["a.png", "b.jpg"], ["a", "b"]),
         (["a.png", "a.jpg", "b.png"], ["a.png", "a.jpg", "b"]),
@@ -359,8 +359,8 @@ def test_a_folder_that_cannot_be_written_ends_it(tmp_path):
         (["a.png", "a_overlay.png"], ["a", "a_overlay"]),
     ],
 )
-def test_names_clash_with_nothing(pictures, names):
-    assert output_names([Path("/data", picture) for picture in pictures]) == names
+def test_names_clash_with_nothing(images, names):
+    assert output_names([Path("/data", image) for image in images]) == names
 
 
 def test_names_clash_with_no_overlay():
@@ -374,7 +374,7 @@ def test_names_differ_even_where_every_folder_does_not_help():
     assert len(set(names)) == 3 and not any("/" in name for name in names)
 
 
-def test_clashing_pictures_are_all_written(tmp_path):
+def test_clashing_images_are_all_written(tmp_path):
     for name, value in {"x/a.png": 255, "x/a.bmp": 0, "y/a.png": 0}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(square(4, 5, value)).save(tmp_path / name)
@@ -442,13 +442,13 @@ def test_reading_stops_with_the_reader():
 
 
 @pytest.mark.parametrize("action", ["evaluate", "predict"])
-def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
-    film = np.random.default_rng(0).integers(14, 255, (100, 200), np.uint8)
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
+    radiograph = np.random.default_rng(0).integers(14, 255, (100, 200), np.uint8)
 
     def peak(number):
         data = write_pairs(
             tmp_path / f"{action}_{number}",
-            {f"{i:03d}": (film, (film > 200) * np.uint8(255)) for i in range(number)},
+            {f"{i:03d}": (radiograph, (radiograph > 200) * np.uint8(255)) for i in range(number)},
         )
         tracemalloc.start()
         if action == "evaluate":
@@ -461,7 +461,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
 
     peak(10)  # imports and caches
     few, many = peak(20), peak(120)
-    # 100 more pictures are 2 MB; the counts and names of each are some 3 kB.
+    # 100 more images are 2 MB; the counts and names of each are some 3 kB.
     assert many - few < 100 * 5_000
 
 
@@ -469,18 +469,18 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path, action):
 
 
 def test_overlay_tints_the_inside_outlines_it_and_leaves_the_rest():
-    film = np.full((40, 60, 1), 100, np.uint8)
+    radiograph = np.full((40, 60, 1), 100, np.uint8)
     mask = np.zeros((40, 60, 1), np.uint8)
     mask[10:30, 10:30], mask[10:30, 40:50] = 1, 2
-    drawn = overlay(film, mask)
+    drawn = overlay(radiograph, mask)
     assert drawn.shape == (40, 60, 3) and drawn.dtype == np.uint8
     for class_id, column in ((1, 20), (2, 45)):
         colour = np.array(drawing.palette()[class_id])
         np.testing.assert_allclose(drawn[20, column], 0.7 * 100 + 0.3 * colour, atol=1)
         np.testing.assert_allclose(drawn[10, column], colour, atol=40)
     assert (drawn[:8] == 100).all() and (drawn[20, 55] == 100).all()
-    assert (film == 100).all()
-    np.testing.assert_array_equal(overlay(film, mask * 0), np.repeat(film, 3, 2))
+    assert (radiograph == 100).all()
+    np.testing.assert_array_equal(overlay(radiograph, mask * 0), np.repeat(radiograph, 3, 2))
 
 
 def test_errors_are_coloured_by_their_kind():
@@ -515,14 +515,14 @@ def test_truth_and_prediction_differ_for_the_colour_blind(kind):
     assert np.linalg.norm(red - green) < 100  # the usual choice
 
 
-def test_a_sheet_holds_every_picture_and_its_words():
-    pictures = [np.full((50, 300, 3), value, np.uint8) for value in (10, 20, 40, 60)]
-    made = sheet([pictures[:2], pictures[2:]], ["first", "second"], ["Left", "Right"])
+def test_a_sheet_holds_every_image_and_its_words():
+    images = [np.full((50, 300, 3), value, np.uint8) for value in (10, 20, 40, 60)]
+    made = sheet([images[:2], images[2:]], ["first", "second"], ["Left", "Right"])
     for value in (10, 20, 40, 60):
         assert ((made == value).all(2)).sum() >= 50 * 300
-    plain = sheet([pictures[:2], pictures[2:]], ["", ""], ["Left", "Right"])
+    plain = sheet([images[:2], images[2:]], ["", ""], ["Left", "Right"])
     assert plain.shape == made.shape and (plain != made).any(2).sum() > 100
-    long = sheet([pictures[:2]], ["name " * 200])
+    long = sheet([images[:2]], ["name " * 200])
     assert long.shape[1] == 3 * 16 + 600
     assert (long[:, -16:] == 255).all()
 
@@ -537,10 +537,11 @@ def test_fit_fills_the_box_and_keeps_the_shape(size):
     assert set(np.unique(ids)) == {0, 9}
 
 
-# ---- real films ----------------------------------------------------------------------------------
+# ---- real radiographs
+# ----------------------------------------------------------------------------------
 
 
-def test_real_films_that_are_their_own_truth(shared_data, tmp_path):
+def test_real_radiographs_that_are_their_own_truth(shared_data, tmp_path):
     folder = shared_data / "panoramic_teeth"
     if not folder.is_dir():
         pytest.skip("DENTALZOO_DATA has no panoramic_teeth")

@@ -10,12 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
-from dentalzoo.data.images import find_pictures, load_picture
+from dentalzoo.data.images import find_images, load_image
 from dentalzoo.data.io.images import read_image, read_mask, resize, write_png
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.errors import DentalzooError, MissingSplit
-from dentalzoo.tasks.superimposition import enlarge, evaluate, headline, overlay, predict, scan
+from dentalzoo.tasks.superimposition import (
+    enlarge,
+    evaluate,
+    overlay,
+    predict,
+    scan,
+    summary_metrics,
+)
 from dentalzoo.tasks.superimposition.latents import collapse, main_plane, scan_plane, separation
 from dentalzoo.tasks.superimposition.methods import extremes, sampled
 from dentalzoo.tasks.superimposition.scores import (
@@ -59,7 +66,7 @@ def test_a_composite_that_is_right_by_construction_succeeds(sign):
     assert found.success
 
 
-def test_dark_and_bright_defects_are_judged_alike_in_one_picture():
+def test_dark_and_bright_defects_are_judged_alike_in_one_image():
     sources = painted(THREE[:2], (0.3, -0.2))
     both = sources.sum(0) - 0.7
     assert score(both, sources, THREE[:2]).recovered == pytest.approx((1, 1), abs=1e-5)
@@ -172,13 +179,13 @@ def test_a_faint_source_cannot_be_judged():
     assert not scorer.score(sources.min(0)).success
 
 
-def test_a_batch_is_scored_as_its_pictures_are():
+def test_a_batch_is_scored_as_its_images_are():
     rng = np.random.default_rng(0)
     sources, overlays = painted(THREE, (0.3, 0.2, 0.1)), rng.random((5, 64, 64), np.float32)
     scorer = Scorer(sources, THREE)
     recovered, errors = scorer.recovered(overlays), scorer.background_errors(overlays)
-    for i, picture in enumerate(overlays):
-        one = scorer.score(picture)
+    for i, image in enumerate(overlays):
+        one = scorer.score(image)
         assert recovered[i] == pytest.approx(one.recovered, rel=1e-4)
         assert errors[i] == pytest.approx(one.background_error, rel=1e-4)
         assert one.visible == tuple(recovered[i] >= VISIBLE)
@@ -212,7 +219,7 @@ def test_a_rare_label_is_drawn_as_often_as_a_frequent_one():
 def test_no_more_sets_come_than_exist():
     assert sorted(draw_sets(3, 100)) == [(0, 1), (0, 1, 2), (0, 2), (1, 2)]
     assert draw_sets(2, 100) == [(0, 1)]
-    with pytest.raises(DentalzooError, match="at least 2 pictures are overlaid. Received: 1"):
+    with pytest.raises(DentalzooError, match="at least 2 images are overlaid. Received: 1"):
         draw_sets(1, 10)
     with pytest.raises(DentalzooError, match="at least 1"):
         draw_sets(5, 0)
@@ -230,8 +237,8 @@ class StandIn:
     name, path = "stand_in", None
 
     def __init__(self, data, units=None, size=(32, 32), **config):
-        pictures = [load_picture(s, size, 1)["image"] for s in find_pictures(data).samples]
-        values = np.stack(pictures).reshape(len(pictures), -1) / 255
+        images = [load_image(s, size, 1)["image"] for s in find_images(data).samples]
+        values = np.stack(images).reshape(len(images), -1) / 255
         self.size, self.background = size, np.median(values, axis=0)
         variances, rows = np.linalg.eigh((away := values - self.background) @ away.T)
         kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:units]
@@ -242,7 +249,7 @@ class StandIn:
     def encode(self, image):
         if image.ndim == 3:
             return {key: value[0] for key, value in self.encode(image[None]).items()}
-        image = np.stack([resize(picture, self.size)[..., :1] for picture in image]) / 255
+        image = np.stack([resize(img, self.size)[..., :1] for img in image]) / 255
         z = (image.reshape(len(image), -1) - self.background) @ self.axes.T
         return {
             "z_mean": np.float32(z),
@@ -272,7 +279,7 @@ KINDS = ("pore", "crack")
 
 
 def write_flat(folder, count=12, val=0, seed=0):
-    """Flat pictures 40 x 40 with a dark disc (pore) or line (crack) each, and their masks."""
+    """Flat images 40 x 40 with a dark disc (pore) or line (crack) each, and their masks."""
     rng = np.random.default_rng(seed)
     rows, labels = ["id,split"], ["id,kind,top,left,bottom,right"]
     for i in range(count):
@@ -294,7 +301,7 @@ def write_flat(folder, count=12, val=0, seed=0):
 
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
-    """A data set of 12 flat pictures. Not to be changed."""
+    """A data set of 12 flat images. Not to be changed."""
     return write_flat(tmp_path_factory.mktemp("flat") / "data")
 
 
@@ -326,11 +333,11 @@ def test_a_collapse_is_told_with_what_to_change():
         assert way in wrong
     other = {**CONV, "network": "map", "invert": True}
     wrong = collapse(np.zeros((3, 8)), np.zeros((3, 8)), other)
-    assert wrong.endswith("every picture is decoded alike and no overlay can show its sources. "
+    assert wrong.endswith("every image is decoded alike and no overlay can show its sources. "
                           "Train again with the variant robust")  # fmt: skip
 
 
-def test_pictures_that_share_a_place_are_told_among_a_few_only():
+def test_images_that_share_a_place_are_told_among_a_few_only():
     means, log_var = np.float32([[-2, 0], [2, 0], [2, 0.1]]), np.full((3, 2), -2, np.float32)
     assert "0.3 standard deviations apart" in collapse(means, log_var, CONV)
     assert collapse(means[:2], log_var[:2], CONV) is None
@@ -360,7 +367,7 @@ def test_the_plane_of_two_units_is_that_of_the_config():
     np.testing.assert_array_equal(plane.place(np.float32([[1, 2]])), [[1, 2]])
 
 
-def test_the_plane_of_many_units_is_that_of_the_sums_of_two_pictures():
+def test_the_plane_of_many_units_is_that_of_the_sums_of_two_images():
     first, second = np.random.default_rng(0).normal(size=(2, 6))
     plane = scan_plane(np.stack([first, second]), {})
     z = plane.points(np.float64([[1, 0], [0, 1], [0.5, 0.5], [1, 1]]))
@@ -392,10 +399,10 @@ def test_the_main_plane_of_many_units_holds_most_of_the_means():
 
 
 def test_extremes_keep_dark_and_bright_defects_and_average_the_backgrounds():
-    pictures = np.full((2, 40, 40, 1), 0.4, np.float32)
-    pictures[1] = 0.6
-    pictures[0, 5:10, 5:10], pictures[1, 20:25, 20:25] = 0.1, 0.9
-    found = extremes(pictures)[..., 0]
+    images = np.full((2, 40, 40, 1), 0.4, np.float32)
+    images[1] = 0.6
+    images[0, 5:10, 5:10], images[1, 20:25, 20:25] = 0.1, 0.9
+    found = extremes(images)[..., 0]
     assert found[0, 0] == pytest.approx(0.5, abs=0.01)
     assert found[7, 7] == pytest.approx(0.5 - 0.3, abs=0.01)
     assert found[22, 22] == pytest.approx(0.5 + 0.3, abs=0.01)
@@ -435,14 +442,14 @@ def test_a_bundle_that_overlays_by_construction_succeeds(flat, bundle, tmp_path)
         "latent.png",
         "scan.png",
     }
-    numbers = headline(report)
+    numbers = summary_metrics(report)
     assert numbers["success"] == numbers["success_pairs"] == numbers["success_triples"] == 1.0
     assert all(isinstance(value, float) for value in numbers.values())
 
 
 def test_the_scores_of_a_set_are_those_of_its_overlay(flat, bundle):
     (row,) = evaluate(bundle, flat, count=1)["overlay"]["per_set"]
-    samples = {s.name: load_picture(s, (32, 32), 1) for s in find_pictures(flat).samples}
+    samples = {s.name: load_image(s, (32, 32), 1) for s in find_images(flat).samples}
     images = np.stack([samples[name]["image"] for name in row["sources"]])
     masks = np.stack([samples[name]["mask"][..., 0] for name in row["sources"]]) > 0
     made = bundle.overlay(images, np.ones(len(images), np.float32))["image"][..., 0]
@@ -465,7 +472,7 @@ def test_a_collapsed_bundle_is_called_so(flat, caplog):
     assert report["collapse"].startswith("the code has collapsed")
     assert report["collapse"] in caplog.text
     assert report["latent"]["active_units"] == 0
-    assert headline(report)["success"] == 0.0
+    assert summary_metrics(report)["success"] == 0.0
 
 
 def test_a_plane_of_two_units_is_scanned_with_a_map(flat, tmp_path):
@@ -479,7 +486,7 @@ def test_a_plane_of_two_units_is_scanned_with_a_map(flat, tmp_path):
     assert report["overlay"] is None
     without = read_image(tmp_path / "other" / "scan.png").shape
     assert with_map[0] > without[0] > 200
-    assert set(headline(report)) == {"mae", "kl"}
+    assert set(summary_metrics(report)) == {"mae", "kl"}
     assert (tmp_path / "other" / "overlays.png").is_file()
 
 
@@ -491,16 +498,16 @@ def test_faint_defects_and_broken_files_are_left_out_and_counted(tmp_path):
     write_png(data / "images" / "p01.png", faint - (mask // 51))  # 5 of 255
     write_png(data / "masks" / "p01.png", mask)
     bundle = StandIn(data)
-    (data / "images" / "p02.png").write_bytes(b"no picture")
+    (data / "images" / "p02.png").write_bytes(b"no image")
     write_png(data / "masks" / "p03.png", mask[:20])
     report = evaluate(bundle, data, count=100)
     assert report["images"] == 4
     assert report["overlay"]["faint"] == 1
-    assert report["overlay"]["sets"] == 4  # three pairs and a triple of three pictures
+    assert report["overlay"]["sets"] == 4  # three pairs and a triple of three images
     assert [name for name, _ in report["skipped"]] == ["p02.png", "p03.png"]
 
 
-def test_one_picture_is_measured_without_overlays(tmp_path):
+def test_one_image_is_measured_without_overlays(tmp_path):
     data = write_flat(tmp_path / "data", 1)
     report = evaluate(StandIn(data), data, out=tmp_path / "report")
     assert (report["overlay"], report["images"]) == (None, 1)
@@ -513,14 +520,14 @@ def test_only_the_split_is_measured(tmp_path):
     assert evaluate(StandIn(data), data, "val", count=3)["images"] == 3
 
 
-def test_out_may_not_hold_the_pictures(flat, bundle):
+def test_out_may_not_hold_the_images(flat, bundle):
     with pytest.raises(DentalzooError, match="holds inputs"):
         evaluate(bundle, flat, out=flat / "images")
 
 
-def test_a_folder_without_usable_pictures_is_refused(tmp_path, bundle):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DentalzooError, match="none of 1 pictures can be used. Received: bad.png"):
+def test_a_folder_without_usable_images_is_refused(tmp_path, bundle):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DentalzooError, match="none of 1 images can be used. Received: bad.png"):
         evaluate(bundle, tmp_path)
 
 
@@ -531,8 +538,8 @@ def test_an_overlay_carries_the_masks_and_boxes_of_its_sources(flat, bundle, tmp
     paths = [flat / "images" / name for name in ("p00.png", "p03.png", "p04.png")]
     report = overlay(bundle, paths, tmp_path / "out")
     assert (report.written, report.failed) == (1, [])
-    samples = {s.image.name: s for s in find_pictures(flat).samples}
-    loaded = [load_picture(samples[path.name], (32, 32), 1) for path in paths]
+    samples = {s.image.name: s for s in find_images(flat).samples}
+    loaded = [load_image(samples[path.name], (32, 32), 1) for path in paths]
     union = np.max([arrays["mask"][..., 0] for arrays in loaded], axis=0)
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "overlay_mask.png"), union * 255)
     about = json.loads((tmp_path / "out" / "overlay.json").read_text())
@@ -549,7 +556,7 @@ def test_an_overlay_carries_the_masks_and_boxes_of_its_sources(flat, bundle, tmp
     assert (tmp_path / "out" / "overlay_sheet.png").is_file()
 
 
-def test_pictures_of_any_size_without_masks_are_overlaid(bundle, tmp_path):
+def test_images_of_any_size_without_masks_are_overlaid(bundle, tmp_path):
     for i, size in enumerate(((20, 30), (90, 64), (32, 32))):
         colour = np.full((*size, 3), 150 + i, np.uint8)
         write_png(tmp_path / "in" / f"{i}.png", colour)
@@ -592,7 +599,7 @@ def test_no_mask_is_written_where_one_is_missing_or_broken(tmp_path, caplog):
     assert "left out" in caplog.text
 
 
-def test_masks_beside_pictures_in_one_folder_are_found(flat, bundle, tmp_path):
+def test_masks_beside_images_in_one_folder_are_found(flat, bundle, tmp_path):
     for name in ("p00", "p03"):
         shutil.copy(flat / "images" / f"{name}.png", tmp_path / f"{name}.png")
         shutil.copy(flat / "masks" / f"{name}.png", tmp_path / f"{name}_mask.png")
@@ -603,7 +610,7 @@ def test_masks_beside_pictures_in_one_folder_are_found(flat, bundle, tmp_path):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["p00.png"], {}, "at least two pictures"),
+        (["p00.png"], {}, "at least two images"),
         (["p00.png", "p99.png"], {}, "p99.png"),
         (["p00.png", "p01.png"], {"weights": [1]}, "2 positive numbers"),
         (["p00.png", "p01.png"], {"weights": [1, -1]}, "2 positive numbers"),
@@ -637,7 +644,7 @@ def test_an_enlarged_data_set_is_read_by_masks_outlines_and_labels(tmp_path):
     data = write_flat(tmp_path / "data", 10, val=3)
     report = enlarge(StandIn(data), data, tmp_path / "out", count=8)
     assert (report.written, report.rejected, report.failed) == (8, 0, [])
-    sources = {s.name: load_picture(s, (32, 32), 1) for s in find_pictures(data, "train").samples}
+    sources = {s.name: load_image(s, (32, 32), 1) for s in find_images(data, "train").samples}
     with open(tmp_path / "out" / "overlays.csv", newline="") as stream:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     for annotations in ("masks", "coco"):
@@ -672,10 +679,10 @@ def test_the_same_seed_makes_the_same_files(flat, bundle, tmp_path):
 
 def test_overlays_that_fail_are_left_out_unless_asked_for(flat, tmp_path, caplog):
     bundle = StandIn(flat)
-    hidden = load_picture(find_pictures(flat).samples[0], (32, 32), 1)["image"]
+    hidden = load_image(find_images(flat).samples[0], (32, 32), 1)["image"]
 
     def without_the_first(image, weights):
-        shown = np.float32([(picture != hidden).any() for picture in image])
+        shown = np.float32([(img != hidden).any() for img in image])
         return StandIn.overlay(bundle, image, weights * shown)
 
     bundle.overlay = without_the_first
@@ -701,7 +708,7 @@ def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
         shutil.copy(data / name / "p00.png", data / name / "p02.png")
     bundle = StandIn(data)
     found = evaluate(bundle, data, count=20)["overlay"]
-    assert found["sets"] == 20  # all pairs and triples of five pictures
+    assert found["sets"] == 20  # all pairs and triples of five images
     assert found["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
     enlarge(bundle, data, tmp_path / "out", count=20)
     rows = (tmp_path / "out" / "overlays.csv").read_text().splitlines()[1:]
@@ -714,15 +721,15 @@ def test_nothing_is_left_where_no_overlay_succeeds(flat, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_noise_makes_new_overlays_of_the_same_pictures(tmp_path):
+def test_noise_makes_new_overlays_of_the_same_images(tmp_path):
     data = write_flat(tmp_path / "data", 3)
     bundle = StandIn(data)
     once = enlarge(bundle, data, tmp_path / "once", count=9)
     assert once.written == 4  # three pairs and a triple exist
     report = enlarge(bundle, data, tmp_path / "noisy", count=9, noise=0.2)
     assert report.written == 9
-    pictures = {path.read_bytes() for path in (tmp_path / "noisy" / "images").iterdir()}
-    assert len(pictures) == 9
+    images = {path.read_bytes() for path in (tmp_path / "noisy" / "images").iterdir()}
+    assert len(images) == 9
     assert "noise 0.2" in (tmp_path / "noisy" / "overlays.csv").read_text()
     bundle.metadata["config"]["overlay"] = "maximum"
     with pytest.raises(DentalzooError, match="overlays by 'maximum'"):
@@ -737,8 +744,8 @@ def test_noise_makes_new_overlays_of_the_same_pictures(tmp_path):
         ({"count": 0}, "at least 1"),
         ({"count": 2.5}, "Received: 2.5"),
         ({"seed": -1}, "at least 0. Received: -1"),
-        ({"sizes": (13,)}, "at least 13 pictures"),
-        ({"split": "val"}, "expected pictures of the split 'val'"),
+        ({"sizes": (13,)}, "at least 13 images"),
+        ({"split": "val"}, "expected images of the split 'val'"),
     ],
 )
 def test_enlarge_refuses_what_it_cannot_do(flat, bundle, tmp_path, options, message):
@@ -756,7 +763,7 @@ def test_a_data_set_is_not_written_into_its_source_or_over_others(flat, bundle, 
     for path in (flat / "images").iterdir():
         shutil.copy(path, tmp_path / path.name)
     (tmp_path / "mine.txt").unlink()
-    with pytest.raises(DentalzooError, match=r"Received: \d+ pictures without"):
+    with pytest.raises(DentalzooError, match=r"Received: \d+ images without"):
         enlarge(bundle, tmp_path, tmp_path.parent / "never", split="train")
 
 
@@ -785,7 +792,7 @@ def test_real_pores_and_cracks_are_overlaid(shared_data, tmp_path):
 # ---- predict -------------------------------------------------------------------------------------
 
 
-def test_predict_writes_what_the_decoder_makes_of_each_picture(flat, bundle, tmp_path):
+def test_predict_writes_what_the_decoder_makes_of_each_image(flat, bundle, tmp_path):
     report = predict(bundle, flat / "images", tmp_path / "out", overlay=True)
     assert (report.written, report.failed) == (12, [])
     names = {path.name for path in (tmp_path / "out").iterdir()}

@@ -75,7 +75,7 @@ def test_resuming_after_the_first_epoch_equals_not_stopping(run, phantoms, tmp_p
 
 @pytest.mark.slow
 def test_killed_ten_times_equals_not_killed(phantoms, tmp_path):
-    settings = ["--data", str(phantoms), "--epochs", "40", "--set", "augmentation=film"]
+    settings = ["--data", str(phantoms), "--epochs", "40", "--set", "augmentation=radiograph"]
     subprocess.run([*COMMAND, *settings, "--out", str(tmp_path / "whole")], check=True)
     killed, seed = tmp_path / "killed", random.randrange(2**32)
     rng = random.Random(seed)
@@ -224,7 +224,7 @@ def test_it_learns(tmp_path):
     """Eight phantoms, overfitted: the whole road works, in mixed precision too."""
     from dentalzoo.data.synthetic import write_panoramic_dataset
 
-    folder = write_panoramic_dataset(tmp_path / "films", 10, 1, 128, 256, val_fraction=0.2)
+    folder = write_panoramic_dataset(tmp_path / "radiographs", 10, 1, 128, 256, val_fraction=0.2)
     settings = {"epochs": 60, "input_size": (64, 128), "augmentation": None}
     settings |= {"decoder_filters": (32, 32, 16, 16, 16), "learning_rate": 3e-3}
     for mixed in (False, True):
@@ -238,7 +238,7 @@ def test_it_learns(tmp_path):
 def test_without_a_val_split_the_last_epoch_is_the_result(tmp_path, caplog):
     from dentalzoo.data.synthetic import write_panoramic_dataset
 
-    folder = write_panoramic_dataset(tmp_path / "films", 3, 1, 64, 128, val_fraction=0)
+    folder = write_panoramic_dataset(tmp_path / "radiographs", 3, 1, 64, 128, val_fraction=0)
     made = dz.train("panoramic_unet", folder, tmp_path / "run", "tiny", epochs=1)
     assert made.metadata["metrics"] == {} and "no val split" in caplog.text
     state = json.loads(json.dumps(final_state(tmp_path / "run")[1]))

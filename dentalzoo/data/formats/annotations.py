@@ -12,25 +12,25 @@ from tqdm import tqdm
 from dentalzoo.data import masks
 from dentalzoo.data.crops import class_names_above, coco_edges, turned, yolo_edges, yolo_lines
 from dentalzoo.data.formats.coco import category_names
-from dentalzoo.data.formats.image_files import PictureFile
+from dentalzoo.data.formats.image_files import FileEntry
 from dentalzoo.data.formats.tree import Skip, Tree
 from dentalzoo.data.io.decode import is_dicom, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
 from dentalzoo.errors import BadFile
 
-# Ours, in pixels of the picture: what rounding makes of a box at the border, and the thinnest box.
+# Ours, in pixels of the image: what rounding makes of a box at the border, and the thinnest box.
 _ROUNDING = _THINNEST = 0.5
-_LEAST_INSIDE = 0.5  # ours: the part of a box that the picture holds
+_LEAST_INSIDE = 0.5  # ours: the part of a box that the image holds
 _SAME_SHAPE = 2.0  # pixels: by how much two sizes of one shape may differ, for rounding
 _DISPLAY_SHAPE = 0.02  # ours: a window's sides are whole pixels
 
 
 @dataclass(frozen=True)
 class Box:
-    """One object in a picture.
+    """One object in an image.
 
     Attributes:
-        top, left, bottom, right: in [0, 1] of the upright picture, lower ends exclusive.
+        top, left, bottom, right: in [0, 1] of the upright image, lower ends exclusive.
         difficult: hard to recognise, as VOC marks it.
         crowd: several objects in one box, as COCO marks it.
     """
@@ -46,12 +46,12 @@ class Box:
 
 @dataclass(frozen=True)
 class BoxSample:
-    """A picture with its boxes.
+    """An image with its boxes.
 
     Attributes:
         name: unique in its data set.
-        boxes: none where the picture was looked at and shows nothing.
-        group: what it must not be parted from: pictures of one group lie in one split.
+        boxes: none where the image was looked at and shows nothing.
+        group: what it must not be parted from: images of one group lie in one split.
         split: "train", "val", "test" or "".
     """
 
@@ -82,13 +82,13 @@ class DrawnBox:
 
 @dataclass
 class Drawing:
-    """The boxes of one picture as a file has them.
+    """The boxes of one image as a file has them.
 
     Attributes:
-        name: of the file and of the picture in it, for messages.
+        name: of the file and of the image in it, for messages.
         size: (height, width) of what the boxes were drawn on; None where the file does not say.
         unit: "pixels" of `size`; "display", the same for a window that may be stretched; "parts"
-            of the upright picture.
+            of the upright image.
         bad: (where, reason) of boxes that cannot be read.
         repaired: what the reader has put right, besides single boxes.
     """
@@ -114,10 +114,10 @@ class Found:
     """What files of one format draw.
 
     Attributes:
-        drawings: picture -> its boxes.
-        refused: the pictures that `skips` account for.
+        drawings: image -> its boxes.
+        refused: the images that `skips` account for.
         names: the classes in the order of their ids; None where nothing tells them.
-        splits: picture -> split, where the format has a place for it; `split_source` is that.
+        splits: image -> split, where the format has a place for it; `split_source` is that.
         repaired: (file, what) besides the drawings' own.
     """
 
@@ -130,12 +130,12 @@ class Found:
     repaired: list[tuple[str, str]] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, images: Iterable[Path] = ()) -> None:
-        """Notes an annotation that is not used, and the pictures that it may have meant."""
+        """Notes an annotation that is not used, and the images that it may have meant."""
         self.skips.append(Skip(name, reason))
         self.refused.update(images)
 
     def place(self, images: list[Path], drawing: Drawing) -> None:
-        """Keeps a drawing that belongs to one picture, the first one of it."""
+        """Keeps a drawing that belongs to one image, the first one of it."""
         if len(images) != 1:
             what = f"annotation of {len(images)} images of one name" if images else ""
             self.refuse(drawing.name, what or "annotation without image", images)
@@ -148,8 +148,8 @@ class Found:
 # ---- YOLO and COCO -------------------------------------------------------------------------------
 
 
-def read_labels(tree: Tree, files: list[PictureFile]) -> Found:
-    """The YOLO lines or COCO boxes of pictures that have either as their `partner`."""
+def read_labels(tree: Tree, files: list[FileEntry]) -> Found:
+    """The YOLO lines or COCO boxes of images that have either as their `partner`."""
     found, lists = Found(), {}
     for file in tqdm(files, "reading boxes", leave=False, disable=None):
         source = file.partner
@@ -167,7 +167,7 @@ def read_labels(tree: Tree, files: list[PictureFile]) -> Found:
     return found
 
 
-def _yolo_drawing(tree: Tree, file: PictureFile, names: list[str] | None) -> Drawing:
+def _yolo_drawing(tree: Tree, file: FileEntry, names: list[str] | None) -> Drawing:
     drawing = Drawing(file.partner, tree.name(file.partner), unit="parts")
 
     def box(line: str, where: str) -> DrawnBox:
@@ -178,7 +178,7 @@ def _yolo_drawing(tree: Tree, file: PictureFile, names: list[str] | None) -> Dra
     return drawing
 
 
-def _coco_drawing(tree: Tree, file: PictureFile) -> Drawing:
+def _coco_drawing(tree: Tree, file: FileEntry) -> Drawing:
     name = f"{tree.name(file.partner)}: {file.image.name}"
     drawing = Drawing(file.partner, name, told_size(file.boxes.height, file.boxes.width))
 
@@ -278,12 +278,12 @@ class Upright:
 
 
 def upright_boxes(image: Path, drawing: Drawing, classes: Classes) -> Upright:
-    """The boxes of a drawing in the upright picture; docs/data_formats.md has the rules.
+    """The boxes of a drawing in the upright image; docs/data_formats.md has the rules.
 
     Raises:
-        BadFile: the picture cannot be opened, or the drawing is of another size.
+        BadFile: the image cannot be opened, or the drawing is of another size.
     """
-    size, turn = picture_size(image)
+    size, turn = image_size(image)
     frame, turn, notes = _frame(image, drawing, size, turn)
     made = Upright(bad=list(drawing.bad), repaired=[("", note) for note in notes])
     seen = set()
@@ -309,11 +309,11 @@ def upright_boxes(image: Path, drawing: Drawing, classes: Classes) -> Upright:
     return made
 
 
-def picture_size(image: Path) -> tuple[tuple[int, int], int]:
-    """((height, width) of the upright picture, its EXIF orientation), from its header.
+def image_size(image: Path) -> tuple[tuple[int, int], int]:
+    """((height, width) of the upright image, its EXIF orientation), from its header.
 
     Raises:
-        BadFile: the file is no picture.
+        BadFile: the file is no image.
     """
     if is_dicom(image):  # compressed or with a window: what it is shows when it is read
         return read_image(image).shape[:2], 1
@@ -328,25 +328,25 @@ def _frame(image: Path, drawing: Drawing, size: tuple[int, int], turn: int):
     if not drawing.boxes:  # and so nothing that a size would place
         return size, 1, notes
     if turn > 1 and (drawing.unit == "parts" or drawing.size == size):
-        masks.notice_once("boxes of turned pictures are taken as drawn upright", image.parent)
+        masks.notice_once("boxes of turned images are taken as drawn upright", image.parent)
     if drawing.unit == "parts":
         return (1, 1), 1, notes
     if drawing.size is None:
-        return size, 1, notes + ["no size; the picture's is taken"]
+        return size, 1, notes + ["no size; the image's is taken"]
     if drawing.size == size:
         return size, 1, notes
     tall, wide = drawing.size
     shown = f"Received: {wide} x {tall} (width x height)"
     upright, stored = _stretch(drawing.size, size), _stretch(drawing.size, size[::-1])
     if turn >= 5 and upright > stored <= _SAME_SHAPE / min(*size, *drawing.size):
-        notes.append(f"drawn on the stored picture; turned upright with it. {shown}")
+        notes.append(f"drawn on the stored image; turned upright with it. {shown}")
         return drawing.size, turn, notes
     if drawing.unit == "display":
         if min(upright, stored if turn >= 5 else upright) > _DISPLAY_SHAPE:
             notes.append(f"drawn on a window of another shape; stretched. {shown}")
         return drawing.size, turn if turn >= 5 and stored < upright else 1, notes
     if upright <= _SAME_SHAPE / min(*size, *drawing.size):
-        return drawing.size, 1, notes + [f"drawn on another size; scaled to the picture. {shown}"]
+        return drawing.size, 1, notes + [f"drawn on another size; scaled to the image. {shown}"]
     ends = [(max(b.edges[::2]), max(b.edges[1::2])) for b in drawing.boxes]
     fits = all(y <= height + 1 and x <= width + 1 for y, x in ends)
     if drawing.size == size[::-1] and fits and any(y > tall or x > wide for y, x in ends):
@@ -364,7 +364,7 @@ def _stretch(size: tuple[int, int], other: tuple[int, int]) -> float:
 
 
 def _upright_edges(edges, frame, turn: int, size) -> tuple[tuple[float, ...], list[str]]:
-    """Edges in [0, 1] of the upright picture of `size`, and what was put right.
+    """Edges in [0, 1] of the upright image of `size`, and what was put right.
 
     Raises:
         ValueError: the box cannot be used.
@@ -386,9 +386,8 @@ def _upright_edges(edges, frame, turn: int, size) -> tuple[tuple[float, ...], li
         raise ValueError(f"a box without area. {shown}")
     if kept.prod() < _LEAST_INSIDE * whole.prod() or kept.min() < _THINNEST:
         raise ValueError(
-            f"more than half of the box lies outside of its picture of {size[1]} x {size[0]}. "
-            f"{shown}"
+            f"more than half of the box lies outside of its image of {size[1]} x {size[0]}. {shown}"
         )
     if (np.abs(corners - inside) * size).max() > _ROUNDING:
-        notes.append(f"cut off at the border of the picture. {shown}")
+        notes.append(f"cut off at the border of the image. {shown}")
     return tuple(inside.ravel().tolist()), notes

@@ -13,7 +13,7 @@ from dentalzoo.errors import BadFile, DentalzooError, require
 
 @dataclass(frozen=True)
 class Regions:
-    """The outlines of one picture: `shapes` holds (class id >= 1, COCO segmentation)."""
+    """The outlines of one image: `shapes` holds (class id >= 1, COCO segmentation)."""
 
     source: Path
     height: int | None
@@ -29,7 +29,7 @@ def read_coco(path: Path, classes: tuple[str, ...] | None) -> list[tuple[str, Re
             makes every category id 1.
 
     Returns:
-        (file name, outlines) of every picture listed, those without any outline included.
+        (file name, outlines) of every image listed, those without any outline included.
 
     Raises:
         BadFile: the file is no COCO JSON, or refers to what it does not define.
@@ -60,7 +60,7 @@ def read_coco(path: Path, classes: tuple[str, ...] | None) -> list[tuple[str, Re
 
 @dataclass(frozen=True)
 class Boxes:
-    """The boxes of one picture, as listed: (category, COCO bbox, whether it is a crowd)."""
+    """The boxes of one image, as listed: (category, COCO bbox, whether it is a crowd)."""
 
     source: Path
     height: int | None
@@ -69,7 +69,7 @@ class Boxes:
 
 
 def read_boxes(path: Path) -> list[tuple[str, Boxes]]:
-    """Reads the boxes of an annotation file: (file name, boxes) of every picture listed.
+    """Reads the boxes of an annotation file: (file name, boxes) of every image listed.
 
     Raises:
         BadFile: the file is no COCO JSON, or refers to what it does not define.
@@ -108,7 +108,7 @@ def category_names(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
-    """Pictures by id as (file name, height, width), categories by id, and annotations."""
+    """Images by id as (file name, height, width), categories by id, and annotations."""
     try:
         content = json.loads(path.read_bytes())
         images = {
@@ -127,7 +127,7 @@ def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
             f"Received: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
         ) from error
     if len(set(names)) < len(content["images"]):
-        raise BadFile(path, "expected one entry per picture. Received: an image id or name twice")
+        raise BadFile(path, "expected one entry per image. Received: an image id or name twice")
     if lost:
         annotation, image, category = lost[0]
         raise BadFile(
@@ -154,7 +154,7 @@ def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise BadFile(
                 regions.source,
-                f"outline {number + 1} of a picture cannot be drawn. "
+                f"outline {number + 1} of an image cannot be drawn. "
                 f"Received: {' '.join(str(error).split())[:120]}",
             ) from error
         layers.append((-int(inside.sum()), number, class_id, inside))

@@ -1,8 +1,8 @@
-"""Writes pictures with their defects as a data set that segmentation and detection read.
+"""Writes images with their defects as a data set that segmentation and detection read.
 
 `out`/
-    images/NAME.png          the picture
-    masks/NAME.png           0 or 255, all objects of the picture
+    images/NAME.png          the image
+    masks/NAME.png           0 or 255, all objects of the image
     voc/NAME.xml             PASCAL VOC: a box for each object, in whole pixels counted from 1, the
                              last row and column included
     annotations.coco.json    COCO: a box, an area and an outline for each object
@@ -32,7 +32,7 @@ _ANNOTATIONS = "annotations.coco.json"
 
 
 class DatasetWriter:
-    """Writes a data set picture by picture, in constant memory; a context manager.
+    """Writes a data set image by image, in constant memory; a context manager.
 
     The data set is complete or absent: after an error inside the `with`, nothing is left of it.
 
@@ -46,11 +46,11 @@ class DatasetWriter:
 
     Attributes:
         folder: where the files lie until the end; what else belongs to the data set goes there.
-        count: how many pictures have been added.
+        count: how many images have been added.
 
     Raises:
         DentalzooError: `out_dir` holds something else or cannot be made, or a class is named
-            twice or not at all; at the end, no picture has been added.
+            twice or not at all; at the end, no image has been added.
     """
 
     def __init__(self, out_dir: str | Path, classes: Sequence[str]):
@@ -87,14 +87,14 @@ class DatasetWriter:
         objects: Sequence[tuple[str, np.ndarray]],
         split: str = "",
     ) -> None:
-        """Writes a picture.
+        """Writes an image.
 
         Args:
             name: of the files, without suffix; each name once, whatever the case.
             image: (H, W), (H, W, 1) or (H, W, 3) uint8.
             mask: (H, W) or (H, W, 1), 0 or 1: all objects together.
             objects: (label, mask (H, W) bool), none of them empty.
-            split: "train", "val" or "test"; "" for every picture where there are none.
+            split: "train", "val" or "test"; "" for every image where there are none.
 
         Raises:
             DentalzooError: an argument is out of place, or the disk is full.
@@ -125,22 +125,22 @@ class DatasetWriter:
         if not name or name.startswith(".") or set(name) & set('/\\:\0"') or not name.isprintable():
             raise DentalzooError(f"a name is that of a file without folders. Received: {name!r}")
         if name.casefold() in self._names:
-            raise DentalzooError(f"each picture has a name of its own. Received: {name!r} twice")
+            raise DentalzooError(f"each image has a name of its own. Received: {name!r} twice")
         if split and split not in SPLITS:
             raise DentalzooError(f"split is one of {SPLITS} or ''. Received: {split!r}")
         if bool(split) != any(self._splits.values()) and self._splits:
-            raise DentalzooError(f"all pictures have a split or none has. Received: {split!r}")
+            raise DentalzooError(f"all images have a split or none has. Received: {split!r}")
         size = image.shape[:2]
         if mask.size != image.shape[0] * image.shape[1] or mask.shape[:2] != size:
             raise DentalzooError(
-                f"{name}: the mask has the picture's size {size}. Received: {mask.shape}"
+                f"{name}: the mask has the image's size {size}. Received: {mask.shape}"
             )
         for label, inside in objects:
             if label not in self.classes:
                 raise DentalzooError(f"a label is one of {self.classes}. Received: {label!r}")
             if inside.shape != size or not inside.any():
                 raise DentalzooError(
-                    f"{name}: an object is a mask of the picture's size {size} with at least a "
+                    f"{name}: an object is a mask of the image's size {size} with at least a "
                     f"pixel. Received: {inside.shape}, {int(inside.sum())} pixels"
                 )
         together = np.any([inside for _, inside in objects] or np.zeros((1, *size), bool), axis=0)
@@ -168,7 +168,7 @@ class DatasetWriter:
 
     def _finish(self) -> None:
         if not self.count:
-            raise DentalzooError("a data set has at least one picture. Received: none")
+            raise DentalzooError("a data set has at least one image. Received: none")
         if any(self._splits.values()):
             with open(self.folder / "split.csv", "w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream, lineterminator="\n").writerows(

@@ -1,4 +1,4 @@
-"""Files of pictures with what belongs to them: masks, drawings, boxes, groups, labels, splits."""
+"""Files of images with what belongs to them: masks, drawings, boxes, groups, labels, splits."""
 
 import csv
 import hashlib
@@ -23,13 +23,13 @@ _ID_COLUMNS = ("id", "file", "name", "image")
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A picture file.
+class FileEntry:
+    """An image file.
 
     Attributes:
         partner: its mask, its drawing of boundaries, or its file of boxes; None without.
         boxes: its boxes where `partner` is a COCO file.
-        name, group, label, split: see `dentalzoo.data.images.Picture`.
+        name, group, label, split: see `dentalzoo.data.images.ImageSample`.
     """
 
     image: Path
@@ -42,26 +42,26 @@ class PictureFile:
     split: str = ""
 
 
-def find_files(tree: Tree, crops: str | None) -> tuple[list[PictureFile], list[Skip]]:
-    """The pictures of a tree, each with what `crops` needs: a mask (optional for None), a drawing
+def find_files(tree: Tree, crops: str | None) -> tuple[list[FileEntry], list[Skip]]:
+    """The images of a tree, each with what `crops` needs: a mask (optional for None), a drawing
     of boundaries or boxes. What finds no partner is a skip."""
     drawings = [folder for folder in tree.folders if _boundary_key(tree, folder)]
     tree = replace(tree, folders=[f for f in tree.folders if f not in drawings])
     pairs, pair_skips = layouts.pair_folders(tree, masks_needed=False)
     skips = [skip for skip in pair_skips if skip.reason != "image without mask"]
-    no_pictures = {tree.root / skip.name for skip in skips} | {mask for _, mask, _ in pairs}
+    no_images = {tree.root / skip.name for skip in skips} | {mask for _, mask, _ in pairs}
     named = any(folder.role == "images" for folder in tree.folders)
     files = []
     for folder in tree.folders:
         if folder.role == "masks":
             continue
         if named and not folder.role and not folder.split:  # previews, results, other annotations
-            layouts.unused(tree, folder, folder.pictures, "not used")
+            layouts.unused(tree, folder, folder.images, "not used")
             continue
         files += [
-            PictureFile(picture, folder, split=folder.split)
-            for picture in folder.pictures
-            if picture not in no_pictures
+            FileEntry(img, folder, split=folder.split)
+            for img in folder.images
+            if img not in no_images
         ]
     if crops == "boundaries":
         files, more = _with_drawings(tree, files, drawings)
@@ -89,7 +89,7 @@ def find_files(tree: Tree, crops: str | None) -> tuple[list[PictureFile], list[S
 
 
 def _boundary_key(tree: Tree, folder: Folder) -> tuple[str, ...] | None:
-    """The `Folder.key` of the pictures that a folder of drawings belongs to; else None."""
+    """The `Folder.key` of the images that a folder of drawings belongs to; else None."""
     parts = folder.path.relative_to(tree.root).parts
     for i in reversed(range(len(parts))):
         if match := _BOUNDARY.fullmatch(parts[i]):
@@ -98,10 +98,10 @@ def _boundary_key(tree: Tree, folder: Folder) -> tuple[str, ...] | None:
     return None
 
 
-def _with_drawings(tree, files, folders) -> tuple[list[PictureFile], list[Skip]]:
+def _with_drawings(tree, files, folders) -> tuple[list[FileEntry], list[Skip]]:
     drawings, skips = {}, []
     for folder in folders:
-        for drawing in folder.pictures:
+        for drawing in folder.images:
             key = (_boundary_key(tree, folder), layouts.normal(drawing.stem))
             if key in drawings:
                 reason = f"a second drawing beside {drawings[key].name}"
@@ -121,7 +121,7 @@ def _with_drawings(tree, files, folders) -> tuple[list[PictureFile], list[Skip]]
     return files, skips
 
 
-def _with_boxes(tree, files) -> tuple[list[PictureFile], list[Skip]]:
+def _with_boxes(tree, files) -> tuple[list[FileEntry], list[Skip]]:
     """Label files of the same stem, else COCO."""
     folder_of = {file.folder.path: _label_folder(tree, file.folder) for file in files}
     texts = {
@@ -140,7 +140,7 @@ def _with_boxes(tree, files) -> tuple[list[PictureFile], list[Skip]]:
     skips = [
         Skip(tree.name(path), "labels without image")
         for (folder, _), path in texts.items()
-        if path not in used and folder not in folder_of  # beside pictures: some other text
+        if path not in used and folder not in folder_of  # beside images: some other text
     ]
     return labelled, skips
 
@@ -156,12 +156,12 @@ def _label_folder(tree: Tree, folder: Folder) -> Path:
     return below if below.is_dir() else folder.path
 
 
-def _with_coco(tree, files) -> tuple[list[PictureFile], list[Skip]]:
+def _with_coco(tree, files) -> tuple[list[FileEntry], list[Skip]]:
     by_image, skips = {file.image: file for file in files}, []
     for source in tree.coco:
         split = layouts.coco_split(tree, source)
         for file_name, boxes in read_boxes(source):
-            found = layouts.find_picture(tree, source, file_name, split)
+            found = layouts.find_image(tree, source, file_name, split)
             row = f"{tree.name(source)}: {file_name}"
             if len(found) != 1 or found[0][0] not in by_image:
                 what = f"boxes of {len(found)} images of one name" if found[1:] else ""
@@ -180,11 +180,11 @@ def _with_coco(tree, files) -> tuple[list[PictureFile], list[Skip]]:
 # ---- names, groups, labels -----------------------------------------------------------------------
 
 
-def describe(tree: Tree, files: list[PictureFile]) -> list[PictureFile]:
+def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
     """Gives unique names, and groups and labels from index.csv, defects.csv and folders.
 
     Raises:
-        BadFile: a table is no text, or has a picture in two groups.
+        BadFile: a table is no text, or has an image in two groups.
     """
     stems = Counter(file.image.stem for file in files)
     paths = Counter(file.image.with_suffix("") for file in files)
@@ -213,13 +213,13 @@ def _folder_label(tree: Tree, folder: Path) -> str:
 
 
 class _Tables:
-    """The tables of one name anywhere above the pictures; the nearest one counts."""
+    """The tables of one name anywhere above the images; the nearest one counts."""
 
     def __init__(self, tree: Tree, name: str):
         self._tree, self._name, self._read = tree, name, {}
 
     def look_up(self, image: Path, columns: Iterable[str]) -> tuple[Path | None, list[str]]:
-        """(table, the different values of a picture in the first of `columns` that is there)."""
+        """(table, the different values of an image in the first of `columns` that is there)."""
         for folder in image.parents:
             path = folder / self._name
             if path not in self._read:
@@ -258,17 +258,17 @@ def _read_table(path: Path, columns: Iterable[str]) -> dict[str, list[str]] | No
 
 def split_files(
     tree: Tree,
-    files: list[PictureFile],
+    files: list[FileEntry],
     skips: list[Skip],
-    holdout: float,
+    val_fraction: float,
     where: str = "the folders' names",
     what: str = "image",
-) -> tuple[list[PictureFile], list[Skip]]:
+) -> tuple[list[FileEntry], list[Skip]]:
     """Gives splits from split.csv, else from folders, else held out by group.
 
     Args:
         skips: what is left out already.
-        holdout: the part of the groups that becomes "val" where nothing tells a split.
+        val_fraction: the part of the groups that becomes "val" where nothing tells a split.
         where: what told the splits that the files have.
         what: what the files are, for messages.
 
@@ -295,7 +295,7 @@ def split_files(
         lost = [file.image for file in files if not file.split]
         files = [file for file in files if file.split]
     else:
-        aside = _held_out({file.group for file in files}, holdout)
+        aside = _held_out({file.group for file in files}, val_fraction)
         return [replace(f, split="val" if f.group in aside else "train") for f in files], skips
     skips = skips + [Skip(tree.name(image), f"{what} in no split of {where}") for image in lost]
     split_of = {}
@@ -311,12 +311,12 @@ def split_files(
 
 def of_split(
     tree: Tree,
-    files: list[PictureFile],
+    files: list[FileEntry],
     skips: list[Skip],
     wanted: str,
-    holdout: float,
-    what: str = "pictures",
-) -> tuple[list[PictureFile], list[Skip]]:
+    val_fraction: float,
+    what: str = "images",
+) -> tuple[list[FileEntry], list[Skip]]:
     """The files of a split, and what is left out of it or of no known split.
 
     Raises:
@@ -327,7 +327,7 @@ def of_split(
         raise MissingSplit(
             f"{tree.root}: expected {what} of the split {wanted!r}, from split.csv (id,split), "
             "the folders' names, ImageSets of PASCAL VOC or held out. "
-            f"Received: {dict(present)}, holdout={holdout:g}"
+            f"Received: {dict(present)}, val_fraction={val_fraction:g}"
         )
     return (
         [file for file in files if file.split == wanted],

@@ -1,7 +1,7 @@
 """Reads TFRecord files of `tf.train.Example` with the keys of the TF Object Detection API.
 
-The pictures stay where they are: a `RecordedPicture` knows its place in a file and opens as a file
-does, so that every rule for pictures holds for them too.
+The images stay where they are: a `RecordedImage` knows its place in a file and opens as a file
+does, so that every rule for images holds for them too.
 """
 
 import io
@@ -14,7 +14,7 @@ from stat import S_ISREG
 from tqdm import tqdm
 
 from dentalzoo.data.formats.annotations import Drawing, DrawnBox, Found, merged, told_size
-from dentalzoo.data.formats.image_files import PictureFile
+from dentalzoo.data.formats.image_files import FileEntry
 from dentalzoo.data.formats.label_maps import read_label_items
 from dentalzoo.data.formats.tree import Folder, Tree, coco_split
 from dentalzoo.errors import BadFile, reason_of
@@ -25,24 +25,24 @@ _HEADER, _FOOTER = 12, 4  # bytes around a record: its length with a checksum, a
 _SHARD = re.compile(r"(\d{1,9})-of-(\d{1,9})")
 
 
-class RecordedPicture(type(Path())):
-    """A picture inside of a record file, under the path that it would have beside it.
+class RecordedImage(type(Path())):
+    """An image inside of a record file, under the path that it would have beside it.
 
     It opens as a file does; its size and time are those of the record file.
 
     Attributes:
-        place: (record file, offset, length) of the encoded picture; None for a path that was
+        place: (record file, offset, length) of the encoded image; None for a path that was
             derived from this one, which is a path as any other.
     """
 
     place: tuple[Path, int, int] | None = None
 
     @classmethod
-    def at(cls, path: Path, file: Path, offset: int, length: int) -> "RecordedPicture":
-        """The picture `path` in bytes `offset` to `offset + length` of `file`."""
-        picture = cls(path)
-        picture.place = file, offset, length
-        return picture
+    def at(cls, path: Path, file: Path, offset: int, length: int) -> "RecordedImage":
+        """The image `path` in bytes `offset` to `offset + length` of `file`."""
+        image = cls(path)
+        image.place = file, offset, length
+        return image
 
     def open(self, mode="r", *args, **options):
         if self.place is None:
@@ -62,8 +62,8 @@ class RecordedPicture(type(Path())):
             return False
 
 
-def read_records(tree: Tree) -> tuple[Found, list[PictureFile]]:
-    """The pictures and boxes of all record files of a tree, whoever wrote them.
+def read_records(tree: Tree) -> tuple[Found, list[FileEntry]]:
+    """The images and boxes of all record files of a tree, whoever wrote them.
 
     `class/text` decides the class; `class/label` alone means the id of the label map, if there is
     one: some tools write labels from 0 beside a label map from 1. What lies behind a damaged
@@ -82,15 +82,15 @@ def read_records(tree: Tree) -> tuple[Found, list[PictureFile]]:
         try:
             for number, (offset, record) in enumerate(_records(file), start=1):
                 try:
-                    picture, drawing = _drawn(tree, file, number, offset, record, names_of)
+                    image, drawing = _drawn(tree, file, number, offset, record, names_of)
                 except ValueError as error:
                     found.refuse(f"{tree.name(file)}, record {number}", str(error))
                     continue
-                if picture in found.drawings:  # another one of the same name
-                    place = file / str(number) / picture.name
-                    picture = RecordedPicture.at(place, *picture.place)
-                files.append(PictureFile(picture, folder, split=folder.split))
-                found.place([picture], drawing)
+                if image in found.drawings:  # another one of the same name
+                    place = file / str(number) / image.name
+                    image = RecordedImage.at(place, *image.place)
+                files.append(FileEntry(image, folder, split=folder.split))
+                found.place([image], drawing)
         except BadFile as error:
             found.refuse(f"{tree.name(file)}, record {number + 1}", error.reason)
     for name, reason in _missing(tree):
@@ -138,8 +138,8 @@ def _missing(tree: Tree) -> Iterator[tuple[str, str]]:
 
 def _drawn(
     tree: Tree, file: Path, number: int, offset: int, record: bytes, names: dict[int, str]
-) -> tuple[RecordedPicture, Drawing]:
-    """A picture and its boxes; raises ValueError where the record does not hold them."""
+) -> tuple[RecordedImage, Drawing]:
+    """An image and its boxes; raises ValueError where the record does not hold them."""
     values = _values(record)
     encoded = _one(values, "image/encoded", b"")
     if not encoded:
@@ -147,7 +147,7 @@ def _drawn(
     told = _text(_one(values, "image/filename", b"")).replace("\\", "/").split("/")
     parts = [part for part in told if part.strip(". ") and ":" not in part and part.isprintable()]
     path = file.parent.joinpath(*parts) if parts else file / str(number)
-    picture = RecordedPicture.at(path, file, offset + record.find(encoded), len(encoded))
+    image = RecordedImage.at(path, file, offset + record.find(encoded), len(encoded))
     name = f"{tree.name(file)}, record {number}"
     size = told_size(_one(values, "image/height", 0), _one(values, "image/width", 0))
     drawing = Drawing(file, name, size, "pixels" if size else "parts")
@@ -167,7 +167,7 @@ def _drawn(
     ):
         edges = tuple(float(edge) * length for edge, length in zip(edges, scale, strict=True))
         drawing.boxes.append(DrawnBox(label, edges, f"box {row}", difficult, crowd))
-    return picture, drawing
+    return image, drawing
 
 
 def _values(record: bytes) -> dict[str, list]:

@@ -1,7 +1,7 @@
-"""Writes pictures with boxes as TFRecord files with the keys of the TF Object Detection API.
+"""Writes images with boxes as TFRecord files with the keys of the TF Object Detection API.
 
 `out`/
-    train-00000-of-00008.tfrecord   a `tf.train.Example` for each picture; also val-..., test-...
+    train-00000-of-00008.tfrecord   a `tf.train.Example` for each image; also val-..., test-...
     label_map.pbtxt                 the numbers 1..n of the classes
     records.json                    what the records are made of, and what each file holds
 """
@@ -39,7 +39,7 @@ _RECORDS, _LABEL_MAP = "records.json", "label_map.pbtxt"
 
 @dataclass
 class RecordReport:
-    """How many pictures lie in the records now, and (name, reason) of those that cannot be read."""
+    """How many images lie in the records now, and (name, reason) of those that cannot be read."""
 
     written: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -54,13 +54,13 @@ def write_records(
     skip_empty: bool = False,
     shards: int = 8,
     quality: int = 95,
-    holdout: float = 0.1,
+    val_fraction: float = 0.1,
 ) -> RecordReport:
     """Writes the records of all splits; after a kill the same call goes on at the first file that
     is not there.
 
     An 8-bit upright grey or RGB JPEG is taken as it is, under whatever suffix and with whatever it
-    tells of itself; any other picture is turned upright and encoded as JPEG. The pictures of a
+    tells of itself; any other image is turned upright and encoded as JPEG. The images of a
     split keep their order from file to file. In memory there are a few at a time.
 
     Args:
@@ -68,29 +68,29 @@ def write_records(
         out: a folder that is absent, empty, or holds a part of these very records.
         classes: as for `find_boxes`; their numbers from 1 are `class/label`.
         clahe: grey with its contrast equalised in 16 x 16 tiles, clipped at 2.0, as in the later
-            state of the paper's repository; all pictures are encoded anew.
-        skip_empty: leave out pictures without boxes, as the paper's repository does.
-        shards: files of each split; fewer where a split has fewer pictures.
+            state of the paper's repository; all images are encoded anew.
+        skip_empty: leave out images without boxes, as the paper's repository does.
+        shards: files of each split; fewer where a split has fewer images.
         quality: of JPEG, 1 to 100.
-        holdout: as for `find_boxes`.
+        val_fraction: as for `find_boxes`.
 
     Returns:
-        What `out` holds. A picture that cannot be read is logged in one line and left out.
+        What `out` holds. An image that cannot be read is logged in one line and left out.
 
     Raises:
         DentalzooError: as `find_boxes`; `out` holds something else or cannot be written, an
-            argument is out of place, or no picture can be used.
+            argument is out of place, or no image can be used.
     """
     for name, value, most in (("shards", shards, 99_999), ("quality", quality, 100)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise DentalzooError(f"{name} is a whole number from 1 to {most}. Received: {value!r}")
     out = Path(out)
-    found = find_boxes(data, classes=classes, holdout=holdout)
+    found = find_boxes(data, classes=classes, val_fraction=val_fraction)
     samples = [sample for sample in found.samples if sample.boxes or not skip_empty]
     if not samples:
         raise DentalzooError(
-            f"{data}: no picture has a box of the classes {', '.join(found.classes)}. "
-            f"Received: {len(found)} pictures"
+            f"{data}: no image has a box of the classes {', '.join(found.classes)}. "
+            f"Received: {len(found)} images"
         )
     make_folder(out, [sample.image for sample in samples])
     files = _shards(samples, shards)
@@ -100,26 +100,26 @@ def write_records(
     count = sum(len(files[name]) for name in done)
     with (
         logging_redirect_tqdm(),
-        tqdm(None, "writing", len(samples), initial=count, disable=None, unit="picture") as bar,
+        tqdm(None, "writing", len(samples), initial=count, disable=None, unit="image") as bar,
     ):
         for name, content in files.items():
             if name not in done:
                 done[name] = _write_shard(out / name, content, encode, bar)
                 write_json(out / _RECORDS, {**state, "files": done})
     report = RecordReport(
-        sum(entry["pictures"] for entry in done.values()),
+        sum(entry["images"] for entry in done.values()),
         [tuple(pair) for entry in done.values() for pair in entry["failed"]],
     )
     if not report.written:
         raise DentalzooError(
-            f"{data}: none of {len(samples)} pictures can be used. Received: "
+            f"{data}: none of {len(samples)} images can be used. Received: "
             f"{': '.join(report.failed[0])}"
         )
     return report
 
 
 def _shards(samples: Sequence[BoxSample], shards: int) -> dict[str, list[tuple[int, BoxSample]]]:
-    """File name -> its pictures, each with its number from 1 in the data set."""
+    """File name -> its images, each with its number from 1 in the data set."""
     files = {}
     numbered = list(enumerate(samples, start=1))
     for split in SPLITS:
@@ -150,7 +150,7 @@ def _begin(out: Path, data: Path, samples, classes, files, **settings) -> dict:
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:
-        what = "records of other pictures or settings" if _RECORDS in old else min(old)
+        what = "records of other images or settings" if _RECORDS in old else min(old)
         raise DentalzooError(
             f"out is a new or empty folder, or one with a part of these records. Received: {out}, "
             f"which holds {what}"
@@ -164,10 +164,10 @@ def _name(sample: BoxSample, data: Path) -> str:
 
 
 def _write_shard(path: Path, samples, encode: "_Encoder", bar: tqdm) -> dict:
-    """Writes a file and returns what it holds: "pictures" and "failed" [name, reason]."""
+    """Writes a file and returns what it holds: "images" and "failed" [name, reason]."""
     import tensorflow as tf
 
-    made = {"pictures": 0, "failed": []}
+    made = {"images": 0, "failed": []}
 
     def write(file) -> None:
         try:
@@ -180,7 +180,7 @@ def _write_shard(path: Path, samples, encode: "_Encoder", bar: tqdm) -> dict:
                         made["failed"].append([sample.name, reason])
                     else:
                         writer.write(record)
-                        made["pictures"] += 1
+                        made["images"] += 1
         except tf.errors.OpError as error:
             raise OSError(reason_of(error)) from error
 
@@ -189,7 +189,7 @@ def _write_shard(path: Path, samples, encode: "_Encoder", bar: tqdm) -> dict:
 
 
 class _Encoder:
-    """(number, sample) -> the serialised `tf.train.Example` of a picture."""
+    """(number, sample) -> the serialised `tf.train.Example` of an image."""
 
     def __init__(self, data: Path, classes: Sequence[str], clahe: bool, quality: int):
         self._data, self._clahe, self._quality = data, clahe, quality
@@ -231,13 +231,13 @@ class _Encoder:
         return made.SerializeToString(deterministic=True)
 
     def _jpeg(self, path: Path) -> tuple[bytes, tuple[int, int]]:
-        """The picture as JPEG, and its (height, width); read whole, so that damage is told here."""
+        """The image as JPEG, and its (height, width); read whole, so that damage is told here."""
         image = read_image(path, 1 if self._clahe else None)
         if self._clahe:
             image = cv2.createCLAHE(_CLIP, _TILES).apply(image[..., 0])
         elif content := plain_jpeg(path):
             return content, image.shape[:2]
         stream = io.BytesIO()
-        picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
-        picture.save(stream, format="JPEG", quality=self._quality)
+        img = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
+        img.save(stream, format="JPEG", quality=self._quality)
         return stream.getvalue(), image.shape[:2]

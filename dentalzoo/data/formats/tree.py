@@ -1,4 +1,4 @@
-"""How folders of pictures and masks are laid out: what belongs together, and to which split."""
+"""How folders of images and masks are laid out: what belongs together, and to which split."""
 
 import csv
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger("dentalzoo")
 SPLITS = ("train", "val", "test")
 UNDERSTOOD = (
     "images/ beside masks/ (also <split>/<split>_images and <split>/<split>_mask), x.jpg beside "
-    "x_mask.png or x.jpg_mask.png, or *annotations.coco.json with the pictures"
+    "x_mask.png or x.jpg_mask.png, or *annotations.coco.json with the images"
 )
 
 _SPLIT_WORDS = {
@@ -41,13 +41,13 @@ _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that holds pictures."""
+    """A folder that holds images."""
 
     path: Path
     role: str  # "images", "masks" or ""
     key: tuple[str, ...]  # the same for a folder of images and its folder of masks
     split: str  # of SPLITS, or ""
-    pictures: list[Path]
+    images: list[Path]
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Tree:
     folders: list[Folder]
     coco: list[Path]  # *annotations.coco.json
     split_csv: Path | None
-    unreadable: list[Path]  # named like pictures: broken links and folders
+    unreadable: list[Path]  # named like images: broken links and folders
     notes: list[Path] = field(default_factory=list)  # other files that may hold annotations
     records: list[Path] = field(default_factory=list)  # TFRecord files
 
     @cached_property
-    def pictures_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
-        """File name -> the pictures of that name that are no masks."""
+    def images_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
+        """File name -> the images of that name that are no masks."""
         found = defaultdict(list)
         for folder in self.folders:
-            for picture in folder.pictures if folder.role != "masks" else ():
-                found[normal(picture.name)].append((picture, folder))
+            for image in folder.images if folder.role != "masks" else ():
+                found[normal(image.name)].append((image, folder))
         return found
 
     def name(self, path: Path) -> str:
@@ -76,11 +76,11 @@ class Tree:
 
     def seen(self) -> str:
         """One phrase for error messages."""
-        folders = [f"{self.name(f.path)}/ ({len(f.pictures)} pictures)" for f in self.folders]
+        folders = [f"{self.name(f.path)}/ ({len(f.images)} images)" for f in self.folders]
         files = [self.name(path) for path in (*self.coco, *self.records)]
         listed = folders[:6] + files[:3]
         more = len(folders) + len(files) - len(listed)
-        return (", ".join(listed) or "no picture at all") + (f" and {more} more" if more else "")
+        return (", ".join(listed) or "no image at all") + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                 f"{root}: expected one data set with {UNDERSTOOD}. "
                 f"Received: more than {_MAX_FOLDERS:,} folders"
             )
-        pictures = []
+        images = []
         for entry in sorted(path.iterdir(), key=natural_key):
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             if entry.suffix.lower() in IMAGE_SUFFIXES:
-                (pictures if entry.is_file() else unreadable).append(entry)
+                (images if entry.is_file() else unreadable).append(entry)
             elif entry.is_dir():
                 if deeper:
                     waiting.append((entry, deeper - 1))
@@ -131,9 +131,9 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                 notes.append(entry)
             elif _RECORDS.fullmatch(entry.name):
                 records.append(entry)
-        if pictures:
+        if images:
             role, key = _role(path.relative_to(root).parts)
-            folders.append(Folder(path, role, key, split_of(root, path), pictures))
+            folders.append(Folder(path, role, key, split_of(root, path), images))
     split_csv = root / "split.csv"
     split_csv = split_csv if split_csv.is_file() else None
     return Tree(root, folders, coco, split_csv, unreadable, notes, records)
@@ -170,25 +170,25 @@ def pair_folders(
         same_key = [f for f in images.values() if f.key == mask_folder.key]
         partners = [f for f in same_key if f.role] or same_key
         split = next((f.split for f in partners if f.split), mask_folder.split)
-        pictures = [picture for f in partners for picture in images.pop(f.path).pictures]
-        _pair(tree, pictures, mask_folder.pictures, split, pairs, skips)
+        imgs = [image for f in partners for image in images.pop(f.path).imgs]
+        _pair(tree, imgs, mask_folder.imgs, split, pairs, skips)
     for folder in images.values():
-        beside = [p for p in folder.pictures if _MASK_STEM.fullmatch(p.stem)]
-        rest = [p for p in folder.pictures if not _MASK_STEM.fullmatch(p.stem)]
+        beside = [p for p in folder.imgs if _MASK_STEM.fullmatch(p.stem)]
+        rest = [p for p in folder.imgs if not _MASK_STEM.fullmatch(p.stem)]
         if beside and rest:
             _pair(tree, rest, beside, folder.split, pairs, skips)
         elif masks_needed:
-            skips += unused(tree, folder, folder.pictures, "image without mask")
+            skips += unused(tree, folder, folder.imgs, "image without mask")
     return pairs, skips
 
 
-def unused(tree: Tree, folder: Folder, pictures: list[Path], reason: str) -> list[Skip]:
-    """Skips for `pictures`; a folder that is called neither images nor after a split, and of which
+def unused(tree: Tree, folder: Folder, images: list[Path], reason: str) -> list[Skip]:
+    """Skips for `images`; a folder that is called neither images nor after a split, and of which
     nothing is used, holds something else: previews, results, other annotations."""
-    if not folder.role and not folder.split and len(pictures) == len(folder.pictures):
-        _log.info("%s/: %d pictures, not used", tree.name(folder.path), len(pictures))
+    if not folder.role and not folder.split and len(images) == len(folder.images):
+        _log.info("%s/: %d images, not used", tree.name(folder.path), len(images))
         return []
-    return [Skip(tree.name(picture), reason, folder.split) for picture in pictures]
+    return [Skip(tree.name(image), reason, folder.split) for image in images]
 
 
 def _pair(tree, images, masks, split, pairs, skips) -> None:
@@ -226,15 +226,15 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def find_picture(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
+def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
     """The files an annotation file may mean by `file_name`; never one outside the data folder."""
     file_name = file_name.replace("\\", "/")
-    found = tree.pictures_by_name.get(normal(file_name.rsplit("/", 1)[-1]), [])
+    found = tree.images_by_name.get(normal(file_name.rsplit("/", 1)[-1]), [])
     for fits in (
-        lambda picture, folder: picture == source.parent / file_name,
-        lambda picture, folder: folder.path == source.parent,
-        lambda picture, folder: split and folder.split == split,
-        lambda picture, folder: not split or not folder.split,
+        lambda image, folder: image == source.parent / file_name,
+        lambda image, folder: folder.path == source.parent,
+        lambda image, folder: split and folder.split == split,
+        lambda image, folder: not split or not folder.split,
     ):
         if best := [pair for pair in found if fits(*pair)]:
             return [pair for pair in best if pair[1].role] or best

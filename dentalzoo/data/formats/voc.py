@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dentalzoo.data.crops import class_names_above
 from dentalzoo.data.formats.annotations import Drawing, DrawnBox, Found, merged, nearest, told_size
-from dentalzoo.data.formats.image_files import PictureFile
+from dentalzoo.data.formats.image_files import FileEntry
 from dentalzoo.data.formats.label_maps import read_label_map
 from dentalzoo.data.formats.tree import SPLITS, Skip, Tree, normal, split_word
 from dentalzoo.data.formats.vott import read_vott
@@ -63,22 +63,22 @@ class _Annotation:
         )
 
 
-def read_voc(tree: Tree, files: list[PictureFile]) -> Found:
+def read_voc(tree: Tree, files: list[FileEntry]) -> Found:
     """The boxes of `*.xml` files anywhere in the tree, with their label map and ImageSets.
 
     Raises:
         BadFile: a label map is broken.
     """
     found = Found()
-    pictures = _Pictures(file.image for file in files)
-    read = list(_annotations(tree, found, pictures))
+    imgs = _Images(file.image for file in files)
+    read = list(_annotations(tree, found, imgs))
     if not read:
         return found
     from_0 = _origins(tree, read)
     others = None
     for annotation in read:
         name = tree.name(annotation.path)
-        images, notes = pictures.of(annotation)
+        images, notes = imgs.of(annotation)
         drawing = _drawing(name, annotation, from_0[annotation.path.parent])
         drawing.repaired += notes
         if annotation.lost_ymax and len(images) == 1:
@@ -105,13 +105,13 @@ def _names(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
 # ---- XML -----------------------------------------------------------------------------------------
 
 
-def _annotations(tree: Tree, found: Found, pictures: "_Pictures") -> Iterator[_Annotation]:
+def _annotations(tree: Tree, found: Found, images: "_Images") -> Iterator[_Annotation]:
     paths = [path for path in tree.notes if path.suffix.lower() == ".xml"]
     for path in tqdm(paths, "reading boxes", leave=False, disable=None):
         try:
             root, notes = parse_xml(path)
         except BadFile as error:
-            found.refuse(tree.name(path), error.reason, pictures.named(path.stem, path))
+            found.refuse(tree.name(path), error.reason, images.named(path.stem, path))
             continue
         if root.tag != "annotation":
             _log.info("%s: no VOC annotation, not used", tree.name(path))
@@ -210,11 +210,11 @@ def _drawing(name: str, annotation: _Annotation, from_0: bool) -> Drawing:
     return drawing
 
 
-# ---- which picture -------------------------------------------------------------------------------
+# ---- which image -------------------------------------------------------------------------------
 
 
-class _Pictures:
-    """Finds the picture of an annotation, by the names that VoTT makes of it too."""
+class _Images:
+    """Finds the image of an annotation, by the names that VoTT makes of it too."""
 
     _KEYS = (
         lambda name: name,
@@ -230,7 +230,7 @@ class _Pictures:
                 table[key(normal(image.name))].append(image)
 
     def of(self, annotation: _Annotation) -> tuple[list[Path], list[str]]:
-        """The pictures of an annotation, and what had to be put right; its `path` is not used,
+        """The images of an annotation, and what had to be put right; its `path` is not used,
         which tells of another machine or another folder."""
         listed = annotation.text("filename").replace("\\", "/").rsplit("/", 1)[-1]
         own = self.named(annotation.path.stem, annotation.path)
@@ -238,11 +238,11 @@ class _Pictures:
         if len(own) > 1 and len(told) == 1 and told[0] in own:
             return told, []
         if len(own) == 1 and told and own[0] not in told:
-            return own, [f"its picture is {own[0].name}, not filename. Received: {listed!r}"]
+            return own, [f"its image is {own[0].name}, not filename. Received: {listed!r}"]
         return own or told, []
 
     def named(self, name: str, source: Path) -> list[Path]:
-        """The pictures that a name means, those that lie nearest to `source`."""
+        """The images that a name means, those that lie nearest to `source`."""
         for table in self._tables:
             if images := table.get(normal(name)):
                 return nearest(images, source)
@@ -255,8 +255,8 @@ class _Pictures:
 def _read_sets(tree: Tree, found: Found, images: list[Path], read: list[_Annotation]) -> None:
     """Splits from `ImageSets/Main/*_train.txt` and the like, beside the folder of annotations.
 
-    The boxes tell what a picture shows, so the flags 1 and -1 of a line do not count, nor does a
-    line that is there twice. Of a picture in several sets only the rarest use is safe: test, then
+    The boxes tell what an image shows, so the flags 1 and -1 of a line do not count, nor does a
+    line that is there twice. Of an image in several sets only the rarest use is safe: test, then
     val, then train.
     """
     roots = {annotation.path.parent.parent for annotation in read}
@@ -270,11 +270,11 @@ def _read_sets(tree: Tree, found: Found, images: list[Path], read: list[_Annotat
         if not lists:
             continue
         found.split_source = "ImageSets"
-        pictures = _Pictures(image for image in images if image.is_relative_to(root))
+        imgs = _Images(image for image in images if image.is_relative_to(root))
         members = defaultdict(dict)
         lost = set()
         for path, split in lists.items():
-            _read_set(tree, found, path, split, pictures, members, lost)
+            _read_set(tree, found, path, split, imgs, members, lost)
         for image, splits in members.items():
             split = next(s for s in reversed(SPLITS) if s in splits)
             found.splits[image] = split
@@ -283,19 +283,19 @@ def _read_sets(tree: Tree, found: Found, images: list[Path], read: list[_Annotat
                 found.repaired.append((tree.name(image), f"in {both} of ImageSets; {split} counts"))
 
 
-def _read_set(tree, found, path: Path, split: str, pictures: _Pictures, members, lost) -> None:
+def _read_set(tree, found, path: Path, split: str, imgs: _Images, members, lost) -> None:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = f"expected a list of pictures. Received: {error}"
+        reason = f"expected a list of images. Received: {error}"
         found.skips.append(Skip(tree.name(path), reason, split))
         return
     flags = defaultdict(Counter)
     for line in filter(None, map(str.strip, lines)):
         match = _MEMBER.fullmatch(line)
-        names = [(line, "")] + ([match.groups()] if match else [])  # "film 1" may be a name
+        names = [(line, "")] + ([match.groups()] if match else [])  # "radiograph 1" may be a name
         images, flag = next(
-            ((i, f) for name, f in names if (i := pictures.named(name, path))), ([], "")
+            ((i, f) for name, f in names if (i := imgs.named(name, path))), ([], "")
         )
         if len(images) != 1:
             if names[-1][0] not in lost:
@@ -311,7 +311,7 @@ def _read_set(tree, found, path: Path, split: str, pictures: _Pictures, members,
         found.repaired.append(
             (
                 tree.name(path),
-                "pictures listed with 1 and with -1; their boxes tell. "
+                "images listed with 1 and with -1; their boxes tell. "
                 f"Received: {several[0].name} and {len(several) - 1} more",
             )
         )

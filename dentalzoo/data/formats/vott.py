@@ -16,25 +16,25 @@ from dentalzoo.data.formats.annotations import (
     nearest,
     told_size,
 )
-from dentalzoo.data.formats.image_files import PictureFile
+from dentalzoo.data.formats.image_files import FileEntry
 from dentalzoo.data.formats.tree import Tree, normal
 from dentalzoo.data.io.images import natural_key
 
-VISITED, TAGGED = 1, 2  # the states of a picture in VoTT 2; 0 is not visited
+VISITED, TAGGED = 1, 2  # the states of an image in VoTT 2; 0 is not visited
 
 
-def read_vott(tree: Tree, files: list[PictureFile]) -> Found:
+def read_vott(tree: Tree, files: list[FileEntry]) -> Found:
     """The boxes of VoTT's JSON files anywhere in the tree, or of `<folder>.json` beside it.
 
-    Version 1 keeps one file for a folder of pictures; version 2 a project `*.vott` with an
-    `*-asset.json` for each picture, and exports `*-export.json`.
+    Version 1 keeps one file for a folder of images; version 2 a project `*.vott` with an
+    `*-asset.json` for each image, and exports `*-export.json`.
     """
     found, names = Found(), []
     images = {}
     for file in files:
         images.setdefault(normal(file.image.name), []).append(file.image)
     projects = [(path, content, kind) for path, content, kind in _projects(tree, found) if kind]
-    # What the tool saves for each picture is newer than an export; a project knows its visits.
+    # What the tool saves for each image is newer than an export; a project knows its visits.
     order = ("v1", "asset", "export", "project")
     seen = set()
     for path, content, kind in sorted(projects, key=lambda p: order.index(p[2])):
@@ -101,11 +101,11 @@ def _read_v1(tree: Tree, found: Found, path: Path, content: dict, images: dict) 
     if len(kinds) > 1:  # the visits are numbers and the frames names: nothing to learn from them
         visited = None
     keys = [*frames, *(visited or ())]
-    pictures = _numbered(tree, found, path, keys, images)
+    imgs = _numbered(tree, found, path, keys, images)
     for key in dict.fromkeys(keys):
         name = f"{_name(tree, path)}: {key}"
         regions = frames.get(key) or []
-        image = pictures.get(key) or images.get(normal(key), [])
+        image = imgs.get(key) or images.get(normal(key), [])
         image = nearest(image, path.with_suffix("")) if image else []
         if not regions and visited is not None and key not in visited:
             found.refuse(name, "not visited in VoTT", image)
@@ -118,8 +118,8 @@ def _read_v1(tree: Tree, found: Found, path: Path, content: dict, images: dict) 
 
 
 def _numbered(tree: Tree, found: Found, path: Path, keys: list[str], images: dict) -> dict:
-    """key -> pictures for frames that are numbered from 0, as old versions have them: <i + 1>.png
-    where all pictures are called so, else in the order of the names."""
+    """key -> images for frames that are numbered from 0, as old versions have them: <i + 1>.png
+    where all images are called so, else in the order of the names."""
     numbers = [key for key in keys if key.isdecimal() and normal(key) not in images]
     if not numbers:
         return {}
@@ -137,7 +137,7 @@ def _numbered(tree: Tree, found: Found, path: Path, keys: list[str], images: dic
 
 
 def _region_v1(drawing: Drawing, region, where: str) -> DrawnBox:
-    """A region, with its corners on the window that the first region of the picture was drawn
+    """A region, with its corners on the window that the first region of the image was drawn
     on: windows change their size from one region to the next."""
     if not isinstance(region, dict):
         raise ValueError(f"expected a region. Received: {region!r}")
@@ -180,7 +180,7 @@ def _read_v2(tree: Tree, found: Found, path: Path, content: dict, images: dict, 
         seen.add(key)
         name = f"{_name(tree, path)}: {asset.get('name')}"
         regions = _dicts(entry.get("regions"))
-        image = _asset_pictures(asset, images, path)
+        image = _asset_images(asset, images, path)
         if "regions" not in entry and asset.get("state") == TAGGED:
             found.refuse(name, f"tagged, but {key}-asset.json is missing", image)
             continue
@@ -201,7 +201,7 @@ def _read_v2(tree: Tree, found: Found, path: Path, content: dict, images: dict, 
         found.place(image, drawing)
 
 
-def _asset_pictures(asset: dict, images: dict, source: Path) -> list[Path]:
+def _asset_images(asset: dict, images: dict, source: Path) -> list[Path]:
     """By its name; its path is that of another machine, but for the name at the end."""
     end = str(asset.get("path") or "").replace("\\", "/").rsplit("/", 1)[-1]
     for name in (str(asset.get("name") or ""), end):

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.data.formats.annotations import BoxSample, picture_size
+from dentalzoo.data.formats.annotations import BoxSample, image_size
 from dentalzoo.data.formats.vott import TAGGED, VISITED
 from dentalzoo.errors import DentalzooError
 
@@ -21,18 +21,18 @@ _IMAGE = 1  # a kind of asset; 2 is a video
 
 
 def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Sequence[str]) -> Path:
-    """Writes the project of a folder of pictures, for VoTT 1.5 to 1.7.
+    """Writes the project of a folder of images, for VoTT 1.5 to 1.7.
 
     The tool finds it as `<folder>.json` beside the folder that it opens.
 
     Args:
         path: the file.
-        samples: pictures with their boxes, as found or as predicted; crowds are left out.
+        samples: images with their boxes, as found or as predicted; crowds are left out.
         classes: the tags, in the order of their ids.
 
     Raises:
-        BadFile: a picture cannot be opened.
-        DentalzooError: two pictures have one name, a class holds a comma, a box has no class of
+        BadFile: an image cannot be opened.
+        DentalzooError: two images have one name, a class holds a comma, a box has no class of
             `classes`, or the file cannot be written.
     """
     classes = _checked(classes)
@@ -43,7 +43,7 @@ def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Seque
         name = sample.image.name
         if name in frames:
             raise DentalzooError(
-                f"VoTT 1 knows pictures by their names, in one folder. Received: {name!r} twice"
+                f"VoTT 1 knows images by their names, in one folder. Received: {name!r} twice"
             )
         frames[name] = []
         for box, (height, width), (top, left, bottom, right) in _drawn(sample, classes):
@@ -78,13 +78,13 @@ def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Seque
 def write_vott_v2(
     folder: str | Path, samples: Iterable[BoxSample], classes: Sequence[str], name: str
 ) -> Path:
-    """Writes a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` a picture.
+    """Writes a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` an image.
 
-    The tool knows a picture by its whole path, so the pictures stay where they are.
+    The tool knows an image by its whole path, so the images stay where they are.
 
     Args:
-        folder: of the project, on the machine that opens it; pictures may lie elsewhere.
-        samples: pictures with their boxes, as found or as predicted; crowds are left out.
+        folder: of the project, on the machine that opens it; images may lie elsewhere.
+        samples: images with their boxes, as found or as predicted; crowds are left out.
         classes: the tags, in the order of their ids.
         name: of the project.
 
@@ -92,17 +92,17 @@ def write_vott_v2(
         The file of the project.
 
     Raises:
-        BadFile: a picture cannot be opened.
+        BadFile: an image cannot be opened.
         DentalzooError: there is none, a box has no class of `classes`, or a file cannot be
             written.
     """
     folder, classes = Path(folder).resolve(), _checked(classes)
-    assets, pictures = {}, None
+    assets, images = {}, None
     for sample in samples:
         image = sample.image.resolve()
-        pictures = pictures or image.parent
+        images = images or image.parent
         path = "file:" + quote(str(image), safe="/~!@$&*()=:,;+'")
-        size, _ = picture_size(image)
+        size, _ = image_size(image)
         regions = [
             {
                 "id": _id(f"{path} {number}")[:9],
@@ -131,7 +131,7 @@ def write_vott_v2(
         content = {"asset": asset, "regions": regions, "version": _VERSION}
         _write(folder / f"{asset['id']}-asset.json", content)
     if not assets:
-        raise DentalzooError("a project has at least one picture. Received: none")
+        raise DentalzooError("a project has at least one image. Received: none")
     colours = _colours(len(classes))
     content = {
         "name": name,
@@ -140,7 +140,7 @@ def write_vott_v2(
         "securityToken": f"{name} Token",
         "description": "written by dentalzoo",
         "tags": [{"name": n, "color": c} for n, c in zip(classes, colours, strict=True)],
-        "sourceConnection": _connection(f"{name} pictures", pictures),
+        "sourceConnection": _connection(f"{name} images", images),
         "targetConnection": _connection(f"{name} project", folder),
         "exportFormat": None,
         "videoSettings": {"frameExtractionRate": 15},
@@ -164,7 +164,7 @@ def _checked(classes: Sequence[str]) -> tuple[str, ...]:
 
 def _drawn(sample: BoxSample, classes: Sequence[str]):
     """(box, (height, width), its edges in pixels) of each object."""
-    height, width = picture_size(sample.image)[0]
+    height, width = image_size(sample.image)[0]
     for box in sample.boxes:
         if box.label not in classes:
             raise DentalzooError(
@@ -183,7 +183,7 @@ def _points(top: float, left: float, bottom: float, right: float) -> list[dict]:
 
 
 def _id(text: str) -> str:
-    """VoTT's identity of a picture is the MD5 of its path."""
+    """VoTT's identity of an image is the MD5 of its path."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

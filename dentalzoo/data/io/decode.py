@@ -1,4 +1,4 @@
-"""Opening picture files of any kind: by content, within a size, upright, one page, all bits."""
+"""Opening image files of any kind: by content, within a size, upright, one page, all bits."""
 
 import re
 from collections.abc import Iterator
@@ -51,29 +51,29 @@ class Stored:
     samples: np.ndarray  # (H, W) or (H, W, bands)
     mode: str  # of PIL
     palette: np.ndarray | None  # (256, 3) uint8
-    grey_bits: int  # of a grey picture, before PIL spread them over 8
+    grey_bits: int  # of a grey image, before PIL spread them over 8
     white_is_zero: bool  # a grey TIFF whose samples PIL left inverted
 
 
 def decode(path: Path, max_pixels: int) -> Stored:
-    """Decodes a picture file that is no DICOM; raises BadFile where that cannot be done."""
-    with _opened(path) as picture:
-        _check_size(path, picture.size, max_pixels)
-        raw_mode = _raw_mode(picture)
-        pages = getattr(picture, "n_frames", 1)
-        if pages > 1 and picture.format != "MPO":  # a phone's JPEG with a preview behind it
-            _refuse_different_pages(path, picture, pages, max_pixels)
+    """Decodes an image file that is no DICOM; raises BadFile where that cannot be done."""
+    with _opened(path) as image:
+        _check_size(path, image.size, max_pixels)
+        raw_mode = _raw_mode(image)
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1 and image.format != "MPO":  # a phone's JPEG with a preview behind it
+            _refuse_different_pages(path, image, pages, max_pixels)
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
-        white_is_zero = _tags(picture).get(_TIFF_PHOTOMETRIC) == 0
-        picture.load()
-        turn = 1 if picture.format == "TIFF" else _orientation(picture)
-        mode, samples, palette = picture.mode, np.asarray(picture), None
+        white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
+        image.load()
+        turn = 1 if image.format == "TIFF" else _orientation(image)
+        mode, samples, palette = image.mode, np.asarray(image), None
         if mode == "P":
             palette = np.zeros((256, 3), np.uint8)
-            colours = np.asarray(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            colours = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
             palette[: len(colours)] = colours
         elif mode in ("CMYK", "YCbCr", "LAB", "PA"):
-            mode, samples = "RGB", np.asarray(picture.convert("RGB"))
+            mode, samples = "RGB", np.asarray(image.convert("RGB"))
         elif "16" in raw_mode and mode in ("LA", "RGB", "RGBA"):
             samples = _decode_16_bit_colour(path, samples)
     bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
@@ -88,10 +88,10 @@ def decode(path: Path, max_pixels: int) -> Stored:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The picture with its header read; whatever goes wrong with it becomes a `BadFile`."""
+    """The image with its header read; whatever goes wrong with it becomes a `BadFile`."""
     try:
         if not path.is_file():
-            raise BadFile(path, f"expected a picture. Received: {_what_else(path)}")
+            raise BadFile(path, f"expected an image. Received: {_what_else(path)}")
         # PIL gets a stream, not the name: by name it maps a turned TIFF with its sides swapped.
         with path.open("rb") as stream:
             head = stream.read(16)
@@ -102,8 +102,8 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                 raise BadFile(
                     path, f"expected PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
                 )
-            with plugin(stream) as picture:
-                yield picture
+            with plugin(stream) as image:
+                yield image
     except DentalzooError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged data
@@ -124,52 +124,52 @@ def _what_else(path: Path) -> str:
 def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise BadFile(path, f"the picture has no pixels. Received: {width} x {height}")
+        raise BadFile(path, f"the image has no pixels. Received: {width} x {height}")
     if width * height > max_pixels:
         raise BadFile(
             path,
-            f"the picture is over the limit of {max_pixels:,} pixels; make it smaller or raise "
+            f"the image is over the limit of {max_pixels:,} pixels; make it smaller or raise "
             f"max_pixels. Received: {width} x {height} (width x height)",
         )
 
 
-def _refuse_different_pages(path: Path, picture, pages: int, max_pixels: int) -> None:
-    """Leaves `picture` at its first page. Thumbnails of a TIFF do not count as pages."""
-    first = _page(picture)
+def _refuse_different_pages(path: Path, image, pages: int, max_pixels: int) -> None:
+    """Leaves `image` at its first page. Thumbnails of a TIFF do not count as pages."""
+    first = _page(image)
     for index in range(1, pages):
-        picture.seek(index)
-        if _tags(picture).get(_TIFF_KIND, 0) & 1:
+        image.seek(index)
+        if _tags(image).get(_TIFF_KIND, 0) & 1:
             continue
-        _check_size(path, picture.size, max_pixels)
-        if _page(picture) != first:
+        _check_size(path, image.size, max_pixels)
+        if _page(image) != first:
             raise BadFile(
                 path,
-                "expected one picture; save the page or frame you mean as its own file. "
+                "expected one image; save the page or frame you mean as its own file. "
                 f"Received: {pages} pages or frames that differ",
             )
-    picture.seek(0)
+    image.seek(0)
 
 
-def _page(picture) -> tuple:
-    plain = picture if picture.mode[0] in "IF" else picture.convert("RGBA")
-    return picture.size, plain.tobytes()
+def _page(image) -> tuple:
+    plain = image if image.mode[0] in "IF" else image.convert("RGBA")
+    return image.size, plain.tobytes()
 
 
-def _tags(picture) -> dict:
-    return getattr(picture, "tag_v2", {})
+def _tags(image) -> dict:
+    return getattr(image, "tag_v2", {})
 
 
-def _raw_mode(picture) -> str:
+def _raw_mode(image) -> str:
     """How PIL will unpack the samples, such as "L;4" or "RGB;16B"; empty where it does not say."""
-    arguments = picture.tile[0].args if picture.tile else ""
+    arguments = image.tile[0].args if image.tile else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
-def _orientation(picture) -> int:
+def _orientation(image) -> int:
     try:
-        return int(_tags(picture).get(_ORIENTATION) or picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block does not spoil the picture
+        return int(_tags(image).get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a broken EXIF block does not spoil the image
         return 1
 
 
@@ -189,17 +189,17 @@ def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
 
 
 def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
-    """((height, width) of the upright picture, EXIF or TIFF orientation) from a file's header.
+    """((height, width) of the upright image, EXIF or TIFF orientation) from a file's header.
 
     Raises:
-        BadFile: the file is no picture, or too large; what lies behind the header is not read.
+        BadFile: the file is no image, or too large; what lies behind the header is not read.
     """
-    with _opened(path) as picture:
-        _check_size(path, picture.size, max_pixels)
-        plain = picture.format == "PNG" and not _TOLD & _png_chunks(path)
-        turn = 1 if plain else _orientation(picture)  # PIL reads a whole PNG to tell
+    with _opened(path) as image:
+        _check_size(path, image.size, max_pixels)
+        plain = image.format == "PNG" and not _TOLD & _png_chunks(path)
+        turn = 1 if plain else _orientation(image)  # PIL reads a whole PNG to tell
         # A TIFF's header is turned already.
-        width, height = picture.size[:: -1 if turn >= 5 and picture.format != "TIFF" else 1]
+        width, height = image.size[:: -1 if turn >= 5 and image.format != "TIFF" else 1]
     return (height, width), turn
 
 
@@ -216,17 +216,17 @@ def _png_chunks(path: Path) -> set[bytes]:
 
 def plain_jpeg(path: Path) -> bytes | None:
     """The content of a JPEG that shows without any rule what `read_image` makes of it: one upright
-    picture, grey or RGB, 8 bits; None for every other file.
+    image, grey or RGB, 8 bits; None for every other file.
 
     Raises:
-        BadFile: the file is no picture.
+        BadFile: the file is no image.
     """
     if is_dicom(path):
         return None
-    with _opened(path) as picture:
-        if picture.format != "JPEG" or picture.mode not in ("L", "RGB"):
+    with _opened(path) as image:
+        if image.format != "JPEG" or image.mode not in ("L", "RGB"):
             return None
-        if _orientation(picture) != 1:
+        if _orientation(image) != 1:
             return None
     with path.open("rb") as stream:
         return stream.read()
@@ -237,8 +237,8 @@ def orientation(path: str | Path) -> int:
     path = Path(path)
     if is_dicom(path):
         return 1
-    with _opened(path) as picture:
-        return _orientation(picture)
+    with _opened(path) as image:
+        return _orientation(image)
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -247,11 +247,11 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def is_dicom(path: Path) -> bool:
-    """By content; and by suffix where the content is no other picture, for a named refusal."""
+    """By content; and by suffix where the content is no other image, for a named refusal."""
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
             head = stream.read(132) if stream else b""
-    except OSError:  # told when the picture is opened
+    except OSError:  # told when the image is opened
         return False
     if head[128:] == b"DICM":
         return True

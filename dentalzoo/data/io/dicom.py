@@ -1,4 +1,4 @@
-"""DICOM radiographs as 8-bit pictures. No element that tells of a person is read."""
+"""DICOM radiographs as 8-bit images. No element that tells of a person is read."""
 
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _refuse_no_single_image(path: Path, dataset, max_pixels: int) -> None:
     if rows * columns > max_pixels:
         raise BadFile(
             path,
-            f"the picture is over the limit of {max_pixels:,} pixels. "
+            f"the image is over the limit of {max_pixels:,} pixels. "
             f"Received: {columns} x {rows} (width x height)",
         )
     frames = int(dataset.get("NumberOfFrames") or 1)

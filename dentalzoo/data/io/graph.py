@@ -1,17 +1,17 @@
-"""Pictures inside a TensorFlow graph: what a SavedModel does as `images` does it with files."""
+"""Images inside a TensorFlow graph: what a SavedModel does as `images` does it with files."""
 
 from collections.abc import Sequence
 
 
-def picture_spec(name: str = "images"):
-    """The `tf.TensorSpec` of pictures of any size: uint8 (B, H, W, 1 or 3)."""
+def image_spec(name: str = "images"):
+    """The `tf.TensorSpec` of images of any size: uint8 (B, H, W, 1 or 3)."""
     import tensorflow as tf
 
     return tf.TensorSpec((None, None, None, None), tf.uint8, name)
 
 
 def to_network(images, size: Sequence[int], channels: int):
-    """Brings pictures to a network's size as `images.read_image` and `images.resize` do.
+    """Brings images to a network's size as `images.read_image` and `images.resize` do.
 
     Args:
         images: uint8 (B, h, w, 1 or 3), any size.
@@ -30,7 +30,7 @@ def to_network(images, size: Sequence[int], channels: int):
             True,
             "images (B, H, W, C) with C = 1 or 3 were expected",
         ),
-        tf.debugging.assert_positive(shape[1:3], "a picture has at least one pixel"),
+        tf.debugging.assert_positive(shape[1:3], "an image has at least one pixel"),
     ]
     with tf.control_dependencies(checks):  # first, or another operation fails with other words
         images = tf.cast(tf.identity(images), tf.float32)
@@ -52,7 +52,7 @@ def to_network(images, size: Sequence[int], channels: int):
 
 
 def files_to_network(encoded, size: Sequence[int], channels: int):
-    """`to_network` of pictures that are decoded in the graph, each of a size of its own.
+    """`to_network` of images that are decoded in the graph, each of a size of its own.
 
     Args:
         encoded: string (B,), each the bytes of one PNG, JPEG, BMP or GIF (its first frame). 16 bits

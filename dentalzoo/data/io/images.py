@@ -1,7 +1,7 @@
-"""Pictures and label masks from disk, under one rule for bit depth, colour and orientation.
+"""Images and label masks from disk, under one rule for bit depth, colour and orientation.
 
 The content decides, never the suffix: PNG, JPEG, TIFF, BMP, GIF, WebP and DICOM are told apart by
-their first bytes. docs/data_formats.md has the rules as a table; in short, for pictures:
+their first bytes. docs/data_formats.md has the rules as a table; in short, for images:
 
 - more than 8 bits: the smallest of 8, 12 and 16 bits that holds the brightest pixel is the depth,
   and its top becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
@@ -25,7 +25,7 @@ from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.decode import Stored, decode, is_dicom
 from dentalzoo.errors import BadFile, DentalzooError
 
-MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 picture, about 30 times a panoramic film
+MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 image, about 30 times a panoramic radiograph
 
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
@@ -35,17 +35,17 @@ IMAGE_SUFFIXES = frozenset(
 def read_image(
     path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Reads a picture, upright.
+    """Reads an image, upright.
 
     Args:
         channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
-        max_pixels: a larger picture is refused before it is decoded.
+        max_pixels: a larger image is refused before it is decoded.
 
     Returns:
         (H, W, 1) or (H, W, 3) uint8.
 
     Raises:
-        BadFile: the file is missing, damaged, too large, or no single picture.
+        BadFile: the file is missing, damaged, too large, or no single image.
     """
     if channels not in (None, 1, 3):
         raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
@@ -83,13 +83,13 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Lists pictures: files as given, folders one level deep in natural order (x2 before x10).
+    """Lists images: files as given, folders one level deep in natural order (x2 before x10).
 
-    In a folder a picture is what has a suffix of `IMAGE_SUFFIXES` and is not hidden, whatever it
+    In a folder an image is what has a suffix of `IMAGE_SUFFIXES` and is not hidden, whatever it
     turns out to be when read, and DICOM files without a suffix.
 
     Raises:
-        DentalzooError: a folder holds no picture.
+        DentalzooError: a folder holds no image.
     """
     found = []
     for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
@@ -97,15 +97,15 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
             found.append(path)
             continue
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        pictures = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
-        if not pictures:
+        images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
+        if not images:
             suffixes = sorted({entry.suffix or "no suffix" for entry in entries})[:8]
             raise DentalzooError(
-                f"{path}: no picture in this folder; expected files ending in "
+                f"{path}: no image in this folder; expected files ending in "
                 f"{', '.join(sorted(IMAGE_SUFFIXES))}. "
                 f"Received: {len(entries)} entries ({', '.join(suffixes) or 'none'})"
             )
-        found += sorted(pictures, key=natural_key)
+        found += sorted(images, key=natural_key)
     return found
 
 
@@ -146,9 +146,9 @@ def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> n
     Args:
         nearest: take the nearest pixel instead, which class ids need.
     """
-    picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
+    img = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    return np.asarray(picture.resize(size[::-1], method)).reshape(*size, image.shape[-1])
+    return np.asarray(img.resize(size[::-1], method)).reshape(*size, image.shape[-1])
 
 
 def _colours(path: Path, stored: Stored) -> np.ndarray:
@@ -181,7 +181,7 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.
     if low < 0 or high > 65535:
         raise BadFile(
             path,
-            "integer pixels lie in 0..65535; save the picture with 8 or 16 bits without sign. "
+            "integer pixels lie in 0..65535; save the image with 8 or 16 bits without sign. "
             f"Received: values from {low} to {high}",
         )
     top = next((1 << bits) - 1 for bits in (8, 12, 16) if high < 1 << bits)

@@ -73,7 +73,8 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
         count: the number of vertices.
 
     Returns:
-        (count,) uint8 of 0 and FDI numbers, 11..18 and 21..28; milk teeth 51..55 and 61..65 too.
+        (count,) uint8 of 0 and FDI numbers, 11..18 and 21..28; deciduous teeth 51..55 and 61..65
+        too.
 
     Raises:
         BadFile: it is no such file, of a lower jaw, or of another number of vertices.

@@ -1,6 +1,6 @@
-"""The views of a jaw as picture files: a folder for each jaw, a picture for each camera.
+"""The views of a jaw as image files: a folder for each jaw, an image for each camera.
 
-The number at the end of a picture's name is that of its camera, 0 to 9: `view_0.png`, `3.jpg`.
+The number at the end of an image's name is that of its camera, 0 to 9: `view_0.png`, `3.jpg`.
 """
 
 import re
@@ -17,22 +17,22 @@ _NAME = re.compile(r"(.*?)[ ._-]*([0-9]+)", re.DOTALL)
 _LEAST_CONTRAST = 16  # ours: grey values between the darkest and the brightest pixel
 
 
-def read_views(folder: Path, pictures: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def read_views(folder: Path, images: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Reads the views of one jaw.
 
     Args:
         folder: what messages name.
-        pictures: files of pictures, some or all of the ten.
+        images: files of images, some or all of the ten.
 
     Returns:
         (V, S, S, 1 or 3) uint8, and the camera of each, (V,) int32, ascending.
 
     Raises:
-        BadFile: a picture cannot be read, has no camera or that of another one, is not square or
+        BadFile: an image cannot be read, has no camera or that of another one, is not square or
             of another size, or shows nothing.
     """
     by_camera = {}
-    for path in pictures:
+    for path in images:
         camera = camera_of(path)
         if camera is None or camera >= VIEWS:
             raise BadFile(
@@ -47,7 +47,7 @@ def read_views(folder: Path, pictures: Sequence[Path]) -> tuple[np.ndarray, np.n
             )
         by_camera[camera] = path
     if not by_camera:
-        raise BadFile(folder, f"expected up to {VIEWS} views. Received: no picture")
+        raise BadFile(folder, f"expected up to {VIEWS} views. Received: no image")
     cameras = sorted(by_camera)
     views = [_read(folder, by_camera[camera]) for camera in cameras]
     first, channels = views[0].shape, max(view.shape[2] for view in views)
@@ -61,14 +61,14 @@ def read_views(folder: Path, pictures: Sequence[Path]) -> tuple[np.ndarray, np.n
 
 
 def camera_of(path: Path) -> int | None:
-    """The number at the end of a picture's name, whatever it is; None without."""
+    """The number at the end of an image's name, whatever it is; None without."""
     named = _NAME.fullmatch(path.stem)
     return int(named[2]) if named else None
 
 
-def title_of(pictures: Sequence[Path]) -> str:
-    """What the names of pictures share before the number, `jaw12` of `jaw12_3.jpg`; else ""."""
-    found = {named[1] for named in (_NAME.fullmatch(p.stem) for p in pictures) if named}
+def title_of(images: Sequence[Path]) -> str:
+    """What the names of images share before the number, `jaw12` of `jaw12_3.jpg`; else ""."""
+    found = {named[1] for named in (_NAME.fullmatch(p.stem) for p in images) if named}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -81,7 +81,7 @@ def _read(folder: Path, path: Path) -> np.ndarray:
     if height != width:
         raise BadFile(
             folder,
-            "the cameras' pictures are square; cut or fill up all of them alike. "
+            "the cameras' images are square; cut or fill up all of them alike. "
             f"Received: {path.name!r} of {width} x {height}",
         )
     if np.ptp(view) < _LEAST_CONTRAST:

@@ -48,10 +48,11 @@ class Augment:
     `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are none.
     Of a box that a transform cuts, what is left counts, where that is a third or more.
 
-    Where classes are tooth numbers, 11 is 21 on a mirrored film. A film turned by 180 degrees is
-    the same mouth upside down, so a flip up to down, which is that turn and a flip left to right,
+    Where classes are tooth numbers, 11 is 21 on a mirrored radiograph. A radiograph turned by 180
+    degrees is the same mouth upside down, so a flip up to down, which is that turn and a flip left
+    to right,
     mirrors the mouth as well: numbers change sides under one of both flips and stay under both.
-    Where a mirror image is no class, films are not mirrored, which is logged.
+    Where a mirror image is no class, radiographs are not mirrored, which is logged.
     """
 
     def __init__(self, transforms: Callable[[], list], seed: int = 0, classes: Sequence[str] = ()):
@@ -59,7 +60,7 @@ class Augment:
         try:
             self._mirrored = np.int32([0, *mirrored(classes)])
         except DentalzooError as error:
-            log.info("pictures are not flipped, left would become right: %s", error)
+            log.info("images are not flipped, left would become right: %s", error)
             self._transforms = lambda: [
                 transform
                 for transform in transforms()
@@ -110,8 +111,8 @@ class Augment:
         return {"image": made["image"], "boxes": boxes, "classes": classes}
 
 
-def film_transforms() -> list:
-    """Transforms for radiographs: films differ in position, size, tilt, exposure and noise."""
+def radiograph_transforms() -> list:
+    """Transforms for radiographs: radiographs differ in position, size, tilt, exposure and noise."""
     A = albumentations()
     return [
         A.HorizontalFlip(p=0.5),
@@ -135,7 +136,7 @@ def black_patches(count: int = 10, probability: float = 0.5, size: float = 0.1):
     Args:
         count: how many squares there may be.
         probability: of each one.
-        size: side of a square in shorter sides of the picture.
+        size: side of a square in shorter sides of the image.
     """
     A = albumentations()
 

@@ -100,7 +100,7 @@ class Cache:
                 return np.empty(shape, dtype)
             except MemoryError:
                 raise DentalzooError(
-                    "the decoded pictures do not fit into memory; keep them in a folder "
+                    "the decoded images do not fit into memory; keep them in a folder "
                     f"(cache=DIR, --cache DIR). Received: {shape[0]} of shape {shape[1:]}"
                 ) from None
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Pictures drawn by a seed, with exact labels: for tests, demos and pre-training.
+"""Images drawn by a seed, with exact labels: for tests, demos and pre-training.
 
-Panoramic films, photographs of single teeth, grey surfaces with cracks and pores, upper jaws, and
-rows of upper crowns from a statistical shape model.
+Panoramic radiographs, photographs of single teeth, grey surfaces with cracks and pores, upper jaws,
+and rows of upper crowns from a statistical shape model.
 """
 
 from dentalzoo.data.synthetic.crowns import CrownModel as CrownModel

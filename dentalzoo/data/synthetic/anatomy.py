@@ -1,6 +1,7 @@
 """What surrounds the teeth: jaws, sinuses, palate, airway, spine and ghosts, in grey values.
 
-Positions were read off the mean of real panoramic films, scaled to 1024 film units of width.
+Positions were read off the mean of real panoramic radiographs, scaled to 1024 radiograph units of
+width.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ class Plan:
     """The proportions of one patient's jaws and how they stood in the machine.
 
     Attributes:
-        sag: how far the bite rises from the midline to x = +-330, in film units (the 'smile').
-        gap_front, gap_back: the dark gap between upper and lower teeth, in film units.
+        sag: how far the bite rises from the midline to x = +-330, in radiograph units (the
+            'smile').
+        gap_front, gap_back: the dark gap between upper and lower teeth, in radiograph units.
         chin: y of the lower border at the midline.
         width: factor on the width of the jaws.
         ridge: factor on the height of the bone above the crowns; 1 with teeth, less without.
@@ -69,7 +71,7 @@ def _both(points) -> list[np.ndarray]:
 
 
 def mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """The closed outline of the mandible and its lower border, in film units."""
+    """The closed outline of the mandible and its lower border, in radiograph units."""
     w, chin, bulge = plan.width, plan.chin, plan.angle
     border = np.array(
         [(0, chin), (90, chin - 4), (180, chin - 24), (260, chin - 58),
@@ -137,7 +139,7 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     arch = np.stack([flank, high + rng.uniform(60, 150) * ((flank - 120) / 340) ** 2], 1)
     cheek = shade(_both([*arch, (480, 60), (330, 70), (120, -60)]), rng.uniform(2, 7))
     back += rng.uniform(10, 30) * cheek * np.clip((reach - 120) / 160, 0, 1)
-    # above its shadow from the other side, the film is brighter
+    # above its shadow from the other side, the radiograph is brighter
     step, start = rng.uniform(75, 120), rng.uniform(100, 230)
     tilt = rng.uniform(-14, 14)
     ghost = shade(_both([(0, step), (640, step + tilt), (640, -150), (0, -150)]), 2.6)

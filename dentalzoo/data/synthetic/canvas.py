@@ -1,4 +1,4 @@
-"""Where film units become pixels: exact coverage of outlines, smooth random fields."""
+"""Where radiograph units become pixels: exact coverage of outlines, smooth random fields."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """A film of (height, width) pixels and the (2, 3) matrix from film units to its pixels.
+    """A radiograph of (height, width) pixels and the (2, 3) matrix from radiograph units to its
+    pixels.
 
     `fine` is the number of sub-pixels a side by which the coverage of a pixel is counted.
     """
@@ -21,19 +22,19 @@ class Frame:
 
     @cached_property
     def scale(self) -> float:
-        """Pixels per film unit (geometric mean of both axes)."""
+        """Pixels per radiograph unit (geometric mean of both axes)."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
     def pixels(self, points) -> np.ndarray:
-        """Film units (N, 2) x, y -> continuous pixel coordinates (N, 2) x, y."""
+        """Radiograph units (N, 2) x, y -> continuous pixel coordinates (N, 2) x, y."""
         return np.asarray(points, float) @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def shrunk(self, factor: int) -> "Frame":
-        """The same film with `factor` times fewer pixels a side."""
+        """The same radiograph with `factor` times fewer pixels a side."""
         return Frame(-(-self.height // factor), -(-self.width // factor), self.matrix / factor, 2)
 
     def units(self, window=None) -> tuple[np.ndarray, np.ndarray]:
-        """Film units x, y at the centre of every pixel of a window: two float32 arrays."""
+        """Radiograph units x, y at the centre of every pixel of a window: two float32 arrays."""
         rows, columns = window or (slice(0, self.height), slice(0, self.width))
         x = np.arange(columns.start, columns.stop) + (0.5 - self.matrix[0, 2])
         y = np.arange(rows.start, rows.stop)[:, None] + (0.5 - self.matrix[1, 2])
@@ -41,7 +42,7 @@ class Frame:
         return tuple((a * x + b * y).astype(np.float32) for a, b in inverse)
 
     def window(self, outlines, margin: float = 0.0) -> tuple[slice, slice] | None:
-        """The rows and columns around outlines, or None where they miss the film."""
+        """The rows and columns around outlines, or None where they miss the radiograph."""
         points = self.pixels(np.concatenate(outlines))
         low = np.maximum(np.floor(points.min(0) - margin), 0).astype(int)
         high = np.ceil(points.max(0) + margin).astype(int)
@@ -54,7 +55,7 @@ class Frame:
         """How much of each pixel of a window the union of outlines covers.
 
         Args:
-            outlines: (N, 2) arrays in film units.
+            outlines: (N, 2) arrays in radiograph units.
             window: rows and columns, from `window`.
             thickness: 0 fills; more draws the lines alone, that many units thick.
             closed: whether the lines return to their start.

@@ -1,4 +1,4 @@
-"""Writes drawn films as a data set for segmentation and detection, and jaws as Teeth3DS."""
+"""Writes drawn radiographs as a data set for segmentation and detection, and jaws as Teeth3DS."""
 
 import csv
 import json
@@ -29,18 +29,18 @@ def write_panoramic_dataset(
     val_fraction: float = 0.2,
     **rates: float,
 ) -> Path:
-    """Draws films `seed`, `seed + 1`, ... and writes them in the layout of `panoramic_teeth`.
+    """Draws radiographs `seed`, `seed + 1`, ... and writes them in the layout of `panoramic_teeth`.
 
-    `images/NNNN.png` are the grey films, `masks/NNNN.png` their teeth (0 or 255),
-    `teeth/NNNN.png` the FDI numbers as a palette picture, `split.csv` (id,split) says train or
+    `images/NNNN.png` are the grey radiographs, `masks/NNNN.png` their teeth (0 or 255),
+    `teeth/NNNN.png` the FDI numbers as a palette image, `split.csv` (id,split) says train or
     val, and `annotations.coco.json` holds the findings as COCO boxes and polygons.
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many films, at least 1.
-        seed: the first film's seed.
-        height, width: pixels of each film.
-        val_fraction: the part for validation, in [0, 1): the last films.
+        count: how many radiographs, at least 1.
+        seed: the first radiograph's seed.
+        height, width: pixels of each radiograph.
+        val_fraction: the part for validation, in [0, 1): the last radiographs.
         rates: passed on to `panoramic`.
 
     Returns:
@@ -63,16 +63,18 @@ def write_panoramic_dataset(
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("id", "split"))
         for index in range(count):
-            film = panoramic(seed + index, height, width, **rates)
+            radiograph = panoramic(seed + index, height, width, **rates)
             name = f"{index:04d}"
-            write_png(folder / "images" / f"{name}.png", film.image)
-            write_png(folder / "masks" / f"{name}.png", film.tooth_mask.astype(np.uint8) * 255)
-            write_png(folder / "teeth" / f"{name}.png", film.teeth, palette=fdi_palette())
+            write_png(folder / "images" / f"{name}.png", radiograph.image)
+            write_png(
+                folder / "masks" / f"{name}.png", radiograph.tooth_mask.astype(np.uint8) * 255
+            )
+            write_png(folder / "teeth" / f"{name}.png", radiograph.teeth, palette=fdi_palette())
             table.writerow((name, "train" if index < num_train else "val"))
             coco["images"].append(
                 {"id": index + 1, "file_name": f"{name}.png", "height": height, "width": width}
             )
-            for finding in film.findings:
+            for finding in radiograph.findings:
                 entry = {"id": len(coco["annotations"]) + 1, "image_id": index + 1}
                 coco["annotations"].append(entry | _coco(finding))
         (folder / "annotations.coco.json").write_text(json.dumps(coco))

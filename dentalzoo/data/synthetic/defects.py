@@ -53,7 +53,7 @@ def defect(
     invert: bool = False,
     border: float = 0.2,
 ) -> Defect:
-    """Draws a surface with a defect; the same arguments draw the same picture everywhere.
+    """Draws a surface with a defect; the same arguments draw the same image everywhere.
 
     A defect is at least about a pixel thick, whatever the size; what is None is drawn by lot.
 
@@ -114,18 +114,18 @@ def write_defect_dataset(
     kinds: Sequence[str] = DEFECTS,
     **look,
 ) -> Path:
-    """Draws surfaces `seed`, `seed + 1`, ... and writes them as pictures with masks.
+    """Draws surfaces `seed`, `seed + 1`, ... and writes them as images with masks.
 
-    `images/NNNN.png` are the grey pictures, `masks/NNNN.png` their defects (0 or 255),
+    `images/NNNN.png` are the grey images, `masks/NNNN.png` their defects (0 or 255),
     `split.csv` (id,split) says train or val, and `defects.csv` (id,kind,top,left,bottom,right)
     the kind and the box in [0, 1].
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many pictures, at least 1.
-        seed: the first picture's seed.
+        count: how many images, at least 1.
+        seed: the first image's seed.
         size: pixels a side.
-        val_fraction: the part for validation, in [0, 1): the last pictures.
+        val_fraction: the part for validation, in [0, 1): the last images.
         kinds: of DEFECTS, in turn.
         look: passed on to `defect`: texture, background, contrast, invert, border.
 
@@ -228,7 +228,7 @@ def _pores(rng, thin):
 
 
 def _beyond(rng, deepest):
-    """What lies beyond an edge of the product that runs along one side of the picture."""
+    """What lies beyond an edge of the product that runs along one side of the image."""
     depth = rng.uniform(0.3, 1.0) * deepest
     t = np.linspace(-0.2, 1.2, 15)
     line = depth + rng.normal(0, 0.04) * (t - 0.5) + rng.normal(0, 0.06) * (t - 0.5) ** 2

@@ -22,13 +22,13 @@ SHADES = {
 """Shades of teeth in CIE L*, a*, b*, named as in the VITA classical guide.
 
 Approximate, not measured: what they keep is the order of the guide from light to dark and from
-grey to yellow. A picture's own light and camera vary around them.
+grey to yellow. An image's own light and camera vary around them.
 """
 
 # How often each shade is drawn, in the same order; ours.
 _SHARES = np.array((16, 18, 16, 8, 2, 8, 8, 6, 3, 5, 4, 2, 1, 4, 3, 2)) / 106
 
-# How often a picture has its tooth at places 1 to 6 of a quadrant; ours.
+# How often an image has its tooth at places 1 to 6 of a quadrant; ours.
 _PLACES = (0.26, 0.2, 0.22, 0.15, 0.1, 0.07)
 # Degrees by which the outer face of teeth 1 to 8 is turned from the midline; ours.
 _TURN = (5, 17, 38, 55, 64, 70, 76, 80)
@@ -98,7 +98,7 @@ class Mouth:
     """What stands around a tooth.
 
     Attributes:
-        target: the tooth that the picture is of, one of `upper` or `lower`.
+        target: the tooth that the image is of, one of `upper` or `lower`.
         upper, lower: crowns from the viewer's left to the right, none of them empty.
         upper_gum, lower_gum: (N, 2) the edges of the gum in mm, through the tips between the
             crowns and behind the crowns.

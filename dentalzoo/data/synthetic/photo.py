@@ -99,7 +99,7 @@ def _rgb(lab) -> np.ndarray:
 
 
 class _Look:
-    """Colours and light of a picture; every range is ours, set beside clinical photographs."""
+    """Colours and light of an image; every range is ours, set beside clinical photographs."""
 
     def __init__(self, rng, shade):
         # a flash photograph is lighter and warmer than the shade guide

@@ -1,4 +1,4 @@
-"""Draws a whole panoramic film with its labels."""
+"""Draws a whole panoramic radiograph with its labels."""
 
 from dataclasses import dataclass
 
@@ -30,13 +30,13 @@ gap; `root` the roots of a tooth without its crown.
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding on a film.
+    """One finding on a radiograph.
 
     Attributes:
         name: its class, one of FINDINGS.
         fdi: the FDI number of the tooth, or of the place where there is none.
         box: the tight box of its mask, yxyx in [0, 1], lower ends exclusive.
-        corner: row, column of the crop in the film.
+        corner: row, column of the crop in the radiograph.
         crop: bool (rows, columns), the mask inside the box.
     """
 
@@ -47,7 +47,7 @@ class Finding:
     crop: np.ndarray
 
     def mask(self, height: int, width: int) -> np.ndarray:
-        """The finding's mask on the whole film: bool (height, width)."""
+        """The finding's mask on the whole radiograph: bool (height, width)."""
         whole = np.zeros((height, width), bool)
         row, column = self.corner
         whole[row : row + self.crop.shape[0], column : column + self.crop.shape[1]] = self.crop
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Panoramic:
-    """A drawn film and everything that is known about it.
+    """A drawn radiograph and everything that is known about it.
 
     Attributes:
         image: uint8 (H, W), brighter where more radiopaque.
@@ -113,19 +113,19 @@ def panoramic(
     remnants: float = 0.01,
     edentulous: float = 0.01,
 ) -> Panoramic:
-    """Draws a panoramic dental film; the same arguments draw the same film everywhere.
+    """Draws a panoramic dental radiograph; the same arguments draw the same radiograph everywhere.
 
-    The film's own shape is 2.1 to 2.5 times as wide as high, as real ones are, and is stretched
-    to `height` and `width` as a real film resized for a network.
+    The radiograph's own shape is 2.1 to 2.5 times as wide as high, as real ones are, and is
+    stretched to `height` and `width` as a real radiograph resized for a network.
 
     Args:
         seed: a non-negative integer.
-        height, width: pixels of the film, at least 32 each.
+        height, width: pixels of the radiograph, at least 32 each.
         wisdom: probability that a wisdom tooth exists.
         missing, restored, endodontic, crowned, carious, remnants: mean probability per tooth;
             each patient has a factor between 0 and 2.5 on all but `missing` of them.
         implanted: probability that a gap before the wisdom teeth carries an implant.
-        edentulous: probability of a film without a tooth.
+        edentulous: probability of a radiograph without a tooth.
 
     Raises:
         DentalzooError: the seed or a size is out of range.
@@ -133,7 +133,9 @@ def panoramic(
     if seed < 0 or int(seed) != seed:
         raise DentalzooError(f"seed must be a non-negative integer. Received: {seed!r}")
     if min(height, width) < 32:
-        raise DentalzooError(f"A film is at least 32 x 32 pixels. Received: {height} x {width}")
+        raise DentalzooError(
+            f"A radiograph is at least 32 x 32 pixels. Received: {height} x {width}"
+        )
     body, mouth, device = (np.random.default_rng((int(seed), stream)) for stream in range(3))
     toothless = mouth.random() < edentulous
     plan = make_plan(body, toothless)
@@ -195,7 +197,7 @@ _THICKNESS = (0.83, 0.82, 0.92, 0.97, 1.03, 1.12, 1.12, 1.08)
 
 
 def _make_frame(rng, height: int, width: int) -> Frame:
-    """The matrix from film units to pixels: position, zoom and tilt of one exposure."""
+    """The matrix from radiograph units to pixels: position, zoom and tilt of one exposure."""
     native = 1024 * rng.uniform(0.40, 0.47)
     turn, zoom = np.radians(rng.normal(0, 0.8)), rng.uniform(0.94, 1.05)
     matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -237,12 +239,12 @@ def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
     return places
 
 
-# Lean of the apex toward distal, in degrees, of teeth 1 to 8; read off real films.
+# Lean of the apex toward distal, in degrees, of teeth 1 to 8; read off real radiographs.
 _LEAN = {True: (1, 4, 8, 6, 5, 4, 6, 8), False: (0, 1, 3, 5, 8, 12, 14, 16)}
 
 
 def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
-    """Draws a tooth on the film and its labels; returns its window, or None outside the film."""
+    """Draws a tooth on the radiograph and its labels; returns its window, or None outside the radiograph."""
     outline = tooth.roots if root_only else tooth.outline
     window = frame.window(outline, 4 * frame.scale)
     if window is None:
@@ -332,7 +334,7 @@ def _smear(rng, density, frame) -> None:
 
 
 def _expose(rng, density, frame) -> np.ndarray:
-    """Density -> uint8 film: unsharpness, exposure, contrast, vignette, noise, side marker."""
+    """Density -> uint8 radiograph: unsharpness, exposure, contrast, vignette, noise, side marker."""
     image = blur(density, rng.uniform(0.35, 0.85) * frame.scale)
     black, white = rng.uniform(0, 24), rng.uniform(205, 240)
     image -= np.float32(black)

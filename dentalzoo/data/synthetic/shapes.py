@@ -1,7 +1,7 @@
-"""The outlines of teeth and implants, in film units.
+"""The outlines of teeth and implants, in radiograph units.
 
-A film is 1024 units wide, about 5 units to a millimetre; x grows to the viewer's right from the
-midline, y grows downward from the level of the bite at the midline. A tooth is built in its own
+A radiograph is 1024 units wide, about 5 units to a millimetre; x grows to the viewer's right from
+the midline, y grows downward from the level of the bite at the midline. A tooth is built in its own
 frame, `u` from mesial to distal and `v` from the biting edge (0) to the apex, then placed.
 """
 
@@ -37,7 +37,7 @@ _CROWNS = {
 
 @dataclass(frozen=True)
 class Tooth:
-    """Outlines of one tooth, every one an (N, 2) float64 array of x, y in film units.
+    """Outlines of one tooth, every one an (N, 2) float64 array of x, y in radiograph units.
 
     Attributes:
         fdi: the tooth's FDI number.
@@ -47,7 +47,7 @@ class Tooth:
         pulp: the chamber and the canals.
         canals: centre lines of the canals, from the chamber to the apex.
         origin, across, along: the tooth's own frame: a point is origin + u * across + v * along.
-        width, crown_height, length: in film units.
+        width, crown_height, length: in radiograph units.
     """
 
     fdi: int
@@ -69,7 +69,7 @@ class Tooth:
         return (self.crown, *self.roots)
 
     def place(self, points) -> np.ndarray:
-        """Own coordinates (N, 2) of u / width and v / crown height -> film units (N, 2)."""
+        """Own coordinates (N, 2) of u / width and v / crown height -> radiograph units (N, 2)."""
         u, v = np.asarray(points, float).T
         return (
             self.origin
@@ -79,7 +79,7 @@ class Tooth:
 
 
 def size(fdi: int) -> tuple[float, float, float]:
-    """Mean width, crown height and length of a tooth in film units."""
+    """Mean width, crown height and length of a tooth in radiograph units."""
     row = (_UPPER_MM if fdi < 30 else _LOWER_MM)[fdi % 10 - 1]
     return tuple(UNITS_PER_MM * value for value in row)
 
@@ -125,7 +125,7 @@ def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
     Args:
         rng: a numpy Generator.
         fdi: the FDI number.
-        origin: x, y of the middle of the biting edge, in film units.
+        origin: x, y of the middle of the biting edge, in radiograph units.
         angle: lean of the apex toward distal, in radians.
         scale: factors of width and of length on the mean tooth.
     """
@@ -140,17 +140,17 @@ def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
     build = _molar if kind >= 6 else _front_tooth
     crown, roots, core, pulp, canals = build(rng, upper, kind, width, crown_height, length)
 
-    def to_film(points):
+    def to_radiograph(points):
         points = np.asarray(points, float)
         return origin + points[:, :1] * across + points[:, 1:] * along
 
     return Tooth(
         fdi=fdi,
-        crown=to_film(crown),
-        roots=tuple(map(to_film, roots)),
-        core=to_film(core),
-        pulp=tuple(map(to_film, pulp)),
-        canals=tuple(map(to_film, canals)),
+        crown=to_radiograph(crown),
+        roots=tuple(map(to_radiograph, roots)),
+        core=to_radiograph(core),
+        pulp=tuple(map(to_radiograph, pulp)),
+        canals=tuple(map(to_radiograph, canals)),
         origin=np.asarray(origin, float),
         across=across,
         along=along,
@@ -252,7 +252,7 @@ def _molar(rng, upper, kind, width, crown_height, length):
 
 
 def make_implant(rng, tooth: Tooth) -> np.ndarray:
-    """The outline (N, 2) of a screw in the place of a tooth, in film units."""
+    """The outline (N, 2) of a screw in the place of a tooth, in radiograph units."""
     half = UNITS_PER_MM * rng.uniform(3.6, 4.8) / 2
     length = UNITS_PER_MM * rng.uniform(9.0, 13.0)
     top = tooth.crown_height * rng.uniform(0.95, 1.15)

@@ -11,8 +11,8 @@ def draw_work(rng, density, frame, tooth, window, rates):
 
     Args:
         rng: a numpy Generator.
-        density: float32 (H, W) film, drawn upon.
-        frame: the film's Frame.
+        density: float32 (H, W) radiograph, drawn upon.
+        frame: the radiograph's Frame.
         tooth: the tooth, drawn already.
         window: rows and columns of its tile.
         rates: probabilities of restored, endodontic, crowned and carious.

@@ -1,28 +1,28 @@
 """A variational autoencoder that overlays several defects by summing latent vectors.
 
-Malyshev et al., GraphiCon 2021: a variational autoencoder for pictures of surface defects. Network:
+Malyshev et al., GraphiCon 2021: a variational autoencoder for images of surface defects. Network:
 the example "Variational AutoEncoder" of keras.io (F. Chollet, 2020).
 
-An encoder turns a grey picture of a defect into mean and variance of a normal distribution over a
-plane, a sample of it goes through a decoder, and the picture comes back. A grid of points of the
-plane, decoded, shows what lies between the pictures. The sum of the vectors of several pictures,
+An encoder turns a grey image of a defect into mean and variance of a normal distribution over a
+plane, a sample of it goes through a decoder, and the image comes back. A grid of points of the
+plane, decoded, shows what lies between the images. The sum of the vectors of several images,
 decoded, is meant to show all their defects in one: an overlay.
 
 Inputs: image (B, H, W, C) float32 in [0, 1], H and W as in the config, C = 1 or 3.
 Outputs: z_mean, z_log_var, z (B, D) and reconstruction (B, H, W, C) float32 in [0, 1]. The
-SavedModel takes uint8 pictures of any size, see `signatures`.
+SavedModel takes uint8 images of any size, see `signatures`.
 
 Differences from the paper:
-- It does not state the size of its pictures; here 64x64. Its 80 pictures of cracks are private.
+- It does not state the size of its images; here 64x64. Its 80 images of cracks are private.
 - Two forms of the loss were in use in its year. `paper` sums the KL divergence over the latent
   units; `kl_reduction="mean"` is the older form.
-- `few` is section 4, a few pictures copied 500 times: copies are visits of the same picture, and
-  every minibatch holds every picture.
-- Run literally, the recipe often ends with dead ReLU units and one picture for every point, and a
+- `few` is section 4, a few images copied 500 times: copies are visits of the same image, and
+  every minibatch holds every image.
+- Run literally, the recipe often ends with dead ReLU units and one image for every point, and a
   sum of latent vectors does not show its sources. `robust` and `robust_few` are ours. Their latent
-  units have a place in the picture and start as a cosine transform, which keeps pictures apart
+  units have a place in the image and start as a cosine transform, which keeps images apart
   from the first step; sums of latent vectors are trained to decode to what an overlay should be;
-  and their own overlay decodes each picture and puts the defects together (`overlay="maximum"`),
+  and their own overlay decodes each image and puts the defects together (`overlay="maximum"`),
   so that none is lost in another's grain. `overlay="sum"` is the trained sum.
 
 Example:
@@ -48,7 +48,7 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.images import CROPS, find_pictures, load_picture
+from dentalzoo.data.images import CROPS, find_images, load_image
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
 from dentalzoo.data.pipeline.batches import Cache, balanced_order, batches, epoch_order
 from dentalzoo.errors import DentalzooError
@@ -56,11 +56,11 @@ from dentalzoo.errors import DentalzooError
 log = logging.getLogger("dentalzoo")
 
 ABOUT = {
-    "paper": "Malyshev et al., variational autoencoder for pictures of defects, GraphiCon 2021",
-    "inputs": "images: uint8 (B, H, W, 1 or 3), any size; pictures of a surface with a defect",
+    "paper": "Malyshev et al., variational autoencoder for images of defects, GraphiCon 2021",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size; images of a surface with a defect",
     "outputs": "z_mean, z_log_var, z: float32 (B, D) or (D,); image: float32 (B, H, W, C) or "
     "(H, W, C) in [0, 1]",
-    "intended_use": "Research and training pictures for the inspection of surfaces. An overlay is "
+    "intended_use": "Research and training images for the inspection of surfaces. An overlay is "
     "no evidence of how real defects meet.",
 }
 
@@ -69,7 +69,7 @@ ABOUT = {
 class Config:
     """Settings of the network and of its training; the defaults are the paper's."""
 
-    network: str = "conv"  # the Keras example; or map, ours: units with a place in the picture
+    network: str = "conv"  # the Keras example; or map, ours: units with a place in the image
     input_size: tuple[int, int] = (64, 64)  # not stated; ours: (height, width)
     channels: int = 1  # section 3: black and white
     latent_dim: int = 2  # section 3
@@ -86,17 +86,17 @@ class Config:
     mixture: float = 0.0  # ours: weight of the loss of overlays
     averaged: int = 0  # ours: the first latent units are of the background, which is averaged
     defects: str = "dark"  # ours: or bright, or both; which is seen where they meet
-    overlay: str = "sum"  # section 4; ours: mean, or maximum: of the decoded pictures
+    overlay: str = "sum"  # section 4; ours: mean, or maximum: of the decoded images
     invert: bool = False  # ours: the network works on 1 - image
     copies: int = 1  # section 3; section 4: 500
-    stratified: bool = False  # section 4: every minibatch holds every picture
+    stratified: bool = False  # section 4: every minibatch holds every image
     crops: str | None = None  # ours: masks or boxes cut single defects out
     margin: float = 1.3  # ours: side of a crop in sides of its box
     window: int | None = None  # ours: side of a crop in pixels instead
-    holdout: float = 0.0  # the paper keeps no pictures for validation
+    val_fraction: float = 0.0  # the paper keeps no images for validation
     scan: tuple[float, ...] = (-15.0, 15.0, -10.0, 10.0)  # section 3: ranges of the two units
     scan_step: float = 0.1  # section 3
-    augmentation: str | None = None  # ours: flips, a draw for each picture and epoch
+    augmentation: str | None = None  # ours: flips, a draw for each image and epoch
     optimizer: str = "rmsprop"  # section 3; or adam
     learning_rate: float = 2e-3  # section 3
     schedule: str = "constant"  # section 3; or cosine
@@ -137,7 +137,7 @@ class Config:
             free_bits=(0, math.inf),
             mixture=(0, math.inf),
             margin=(1, 100),
-            holdout=(0, 0.9),
+            val_fraction=(0, 0.9),
             scan_step=(1e-3, math.inf),
             learning_rate=(0, math.inf),
         )
@@ -200,16 +200,16 @@ def make_dataset(
     cache: str | Path | None = None,
     devices: int = 1,
 ):
-    """Batches of pictures of defects.
+    """Batches of images of defects.
 
     Args:
-        data_dir: a folder of pictures, see docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all pictures.
-        config: size, channels, polarity, crops, hold-out, copies and batch size.
-        training: shuffle, augment, and visit every picture `copies` times an epoch.
+        data_dir: a folder of images, see docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all images.
+        config: size, channels, polarity, crops, validation fraction, copies and batch size.
+        training: shuffle, augment, and visit every image `copies` times an epoch.
         epochs: the epochs to deliver, one after the other.
         seed: seed of the order and the augmentation.
-        cache: folder for the resized pictures; memory where None.
+        cache: folder for the resized images; memory where None.
         devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
@@ -217,22 +217,22 @@ def make_dataset(
         says so. Bad files are logged and left out.
 
     Raises:
-        DentalzooError: no picture of the split can be used, or `stratified` and more pictures than
+        DentalzooError: no image of the split can be used, or `stratified` and more images than
             a batch holds.
     """
     import tensorflow as tf
 
-    found = find_pictures(
+    found = find_images(
         data_dir,
         split,
         crops=config.crops,
         margin=config.margin,
         window=config.window,
-        holdout=config.holdout,
+        val_fraction=config.val_fraction,
     )
 
     def read(index: int) -> dict[str, np.ndarray]:
-        sample = load_picture(found.samples[index], config.input_size, config.channels)
+        sample = load_image(found.samples[index], config.input_size, config.channels)
         return {"image": sample["image"]}
 
     samples = Cache(
@@ -243,8 +243,8 @@ def make_dataset(
     )
     if training and config.stratified and len(samples) > config.batch_size:
         raise DentalzooError(
-            f"stratified: every minibatch holds every picture. At most {config.batch_size} "
-            f"pictures were expected (batch_size), or stratified=False. Received: {len(samples)}"
+            f"stratified: every minibatch holds every image. At most {config.batch_size} "
+            f"images were expected (batch_size), or stratified=False. Received: {len(samples)}"
         )
 
     def order(epoch):
@@ -337,8 +337,8 @@ def compile_model(model, config: Config, steps: int = 1) -> None:
     model.compile(optimizer=optimizer[config.optimizer](rate))
 
 
-LEAST_KL = 0.1  # nats a picture: with less, every picture is encoded as the same distribution
-LEAST_SEPARATION = 3.0  # deviations: with less, samples of one picture are taken for another's
+LEAST_KL = 0.1  # nats an image: with less, every image is encoded as the same distribution
+LEAST_SEPARATION = 3.0  # deviations: with less, samples of one image are taken for another's
 
 
 def callbacks(config: Config) -> list:
@@ -366,9 +366,9 @@ def collapse(logs: dict[str, float]) -> str:
     """What is wrong with the latent space by the measures of an epoch; empty where nothing is."""
     kl, apart = logs.get("kl_loss", math.inf), logs.get("separation", math.inf)
     if kl < LEAST_KL:
-        return f"the latent space has collapsed, every picture is encoded alike (KL {kl:.2g} nats)"
+        return f"the latent space has collapsed, every image is encoded alike (KL {kl:.2g} nats)"
     if apart < LEAST_SEPARATION:
-        return f"two pictures share a place in the latent space ({apart:.2g} deviations apart)"
+        return f"two images share a place in the latent space ({apart:.2g} deviations apart)"
     return ""
 
 
@@ -389,16 +389,16 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import picture_spec
+    from dentalzoo.data.io.graph import image_spec
     from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite
     from dentalzoo.nn.vae import latent_signatures
 
     functions = latent_signatures(model, config, config.invert)
 
-    @tf.function(input_signature=[picture_spec(), tf.TensorSpec((None,), tf.float32, "weights")])
+    @tf.function(input_signature=[image_spec(), tf.TensorSpec((None,), tf.float32, "weights")])
     def overlay(images, weights):
         tf.debugging.assert_equal(
-            tf.shape(images)[0], tf.shape(weights)[0], "one weight for each picture was expected"
+            tf.shape(images)[0], tf.shape(weights)[0], "one weight for each image was expected"
         )
         tf.debugging.assert_positive(tf.reduce_sum(weights), "the weights' sum is positive")
         means = functions["encode"](images)["z_mean"]

@@ -1,4 +1,4 @@
-"""The encoder and decoder of defect_overlay_vae whose latent units have a place in the picture.
+"""The encoder and decoder of defect_overlay_vae whose latent units have a place in the image.
 
 A unit belongs to a patch of s x s pixels, s = 2^n for n filters. The D units are maps of H/s x W/s,
 one after the other, each row by row. Untrained, the networks are a cosine transform of the patches
@@ -26,7 +26,7 @@ class Background(layers.Layer):
 
 
 def map_encoder(config):
-    """A picture and its background, patch by patch, and what convolutions add to that.
+    """An image and its background, patch by patch, and what convolutions add to that.
 
     Returns:
         A `keras.Model` "encoder": image (B, H, W, C) -> [mean (B, D), log_var (B, D), z].

@@ -1,4 +1,4 @@
-"""Sums of the latent vectors of defect_overlay_vae, and the pictures that they should decode to."""
+"""Sums of the latent vectors of defect_overlay_vae, and the images that they should decode to."""
 
 import numpy as np
 from keras import metrics, ops, saving
@@ -34,7 +34,7 @@ def combine(z, weights, averaged: int = 0):
 
 
 def background(images):
-    """Pictures without what is narrow: medians along the rows, then along the columns.
+    """Images without what is narrow: medians along the rows, then along the columns.
 
     Args:
         images: (..., H, W, C) float32.
@@ -102,7 +102,7 @@ class OverlayVAE(VAE):
         averaged: see `combine`.
         polarity: see `composite`.
         mixture: factor on the squared error, in units of `sigma`, of what the sum of the latent
-            vectors of one to three pictures of the batch decodes to; `composite` is wanted.
+            vectors of one to three images of the batch decodes to; `composite` is wanted.
         separated: report `separation`.
     """
 
@@ -137,7 +137,7 @@ class OverlayVAE(VAE):
         return loss, reconstruction, kl
 
     def _missed_overlays(self, image, z):
-        """Every picture alone, with the one before it in the batch, or with two, in turn."""
+        """Every image alone, with the one before it in the batch, or with two, in turn."""
         turn = ops.arange(ops.shape(z)[0]) % 3
         weights = ops.stack([ops.cast(turn >= number, "float32") for number in range(3)])
         overlays = self.decoder(combine(_rolled(z), weights, self.averaged))
@@ -160,9 +160,9 @@ def _rolled(batch):
 
 
 def separation(image, z_mean, z_log_var):
-    """The least distance between the means of two pictures in units of the largest deviation.
+    """The least distance between the means of two images in units of the largest deviation.
 
-    Copies of a picture count as one; where all are copies of one the result is infinite.
+    Copies of an image count as one; where all are copies of one the result is infinite.
     """
     image = ops.reshape(ops.cast(image, "float32"), (ops.shape(image)[0], -1))
     differ = ops.max(ops.abs(image[:, None] - image[None]), axis=-1) > 1e-6

@@ -1,4 +1,4 @@
-"""An upper jaw in 3-D from ten pictures of it: MobileNetV2 per view, attention, 50,000 points.
+"""An upper jaw in 3-D from ten images of it: MobileNetV2 per view, attention, 50,000 points.
 
 J. Cho, S.-Y. Jeong, E.-J. Bae, S.-Y. Ihm, arXiv:2606.05998, 2026 (English version of a paper of the
 Korea Multimedia Society Conference, November 2025). Known here by its abstract alone.
@@ -13,7 +13,7 @@ Outputs: points (B, N, 3) float32 in the frame of the cameras, 40 mm = 1. The Sa
 views of any size and gives millimetres, see `signatures`.
 
 Differences from the paper:
-- What the abstract does not state is ours: cameras, picture size, widths, modulator, weights of the
+- What the abstract does not state is ours: cameras, image size, widths, modulator, weights of the
   losses, optimizer; each is marked in `Config`.
 - L1 needs to know which point belongs to which. Where the jaws have their vertices in one order
   (`pairs="index"`) that order tells; else (`pairs="nearest"`) it is the nearest one, and stage 1 is
@@ -55,7 +55,7 @@ ABOUT = {
     "inputs": "views: uint8 (B, 10, H, W, 1 or 3), any size; an upper jaw from ten cameras at "
     "fixed places, nine around it and one above; serve_some takes fewer",
     "outputs": "points: float32 (B, N, 3) mm; faces: int32 (B, M, 3) where the decoder has them",
-    "intended_use": "Research on the reconstruction of jaws from pictures. Not a medical device, "
+    "intended_use": "Research on the reconstruction of jaws from images. Not a medical device, "
     "not for diagnosis or for the making of appliances.",
 }
 

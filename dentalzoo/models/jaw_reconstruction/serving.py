@@ -33,10 +33,10 @@ def signatures(model, config) -> dict:
         message = "ten views of a jaw were expected; serve_some takes fewer"
         with tf.control_dependencies([tf.debugging.assert_equal(shape[1], VIEWS, message)]):
             views = tf.identity(views)
-        pictures = tf.reshape(views, tf.concat([[-1], shape[2:]], axis=0))
+        images = tf.reshape(views, tf.concat([[-1], shape[2:]], axis=0))
         size = (config.image_size, config.image_size)
-        pictures = to_network(pictures, size, config.channels)
-        return tf.reshape(pictures, [-1, VIEWS, *size, config.channels])
+        images = to_network(images, size, config.channels)
+        return tf.reshape(images, [-1, VIEWS, *size, config.channels])
 
     def named(found):
         points, *faces = found if isinstance(found, list | tuple) else [found]

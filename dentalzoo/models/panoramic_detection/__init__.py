@@ -5,7 +5,7 @@ clemkoa/tooth-detection at 4dc6010. SSD: Liu et al. 2016, arXiv:1512.02325. Mobi
 2017, arXiv:1704.04861. RetinaNet: Lin et al. 2018, arXiv:1708.02002. Faster R-CNN: Ren et al. 2015,
 arXiv:1506.01497.
 
-A film goes through a convolutional network, whose maps predict for each of many anchors which
+A radiograph goes through a convolutional network, whose maps predict for each of many anchors which
 finding it holds and how its box differs from the anchor; Faster R-CNN looks at the likeliest of
 these boxes once more. Overlapping boxes of one class are dropped for the most likely one. Backbone,
 pyramid, head, anchor matching and box codes are those of TensorFlow's model garden, which succeeded
@@ -13,7 +13,7 @@ the Object Detection API that the authors used.
 
 Inputs: image (B, H, W, 3) float32 in [0, 1], H and W as in the config.
 Outputs: for each of A anchors `classes` (B, A, C) logits and `boxes` (B, A, 4) codes; `build_model`
-tells those of Faster R-CNN. The SavedModel takes uint8 pictures of any size and returns boxes, see
+tells those of Faster R-CNN. The SavedModel takes uint8 images of any size and returns boxes, see
 `signatures`.
 
 Differences from the paper:
@@ -28,8 +28,8 @@ Differences from the paper:
 
 Example:
     >>> import dentalzoo as dz
-    >>> bundle = dz.train("panoramic_detection", data="films", out="runs/findings")
-    >>> found = bundle.detect(film)  # boxes (K, 4) yxyx in [0, 1], scores, classes, num
+    >>> bundle = dz.train("panoramic_detection", data="radiographs", out="runs/findings")
+    >>> found = bundle.detect(radiograph)  # boxes (K, 4) yxyx in [0, 1], scores, classes, num
 """
 
 import dataclasses
@@ -83,8 +83,8 @@ class Config:
     anchor_size: float = 3.0  # ours; of both: sides of an anchor in strides
     num_proposals: int = 300  # its fastercnn.config; of faster_rcnn, as the next four
     proposal_iou: float = 0.7  # its fastercnn.config: of two proposals
-    anchor_samples: int = 256  # the API's: anchors of a film that the first stage learns from
-    region_samples: int = 64  # the API's: regions of a film that the second stage learns from
+    anchor_samples: int = 256  # the API's: anchors of a radiograph that the first stage learns from
+    region_samples: int = 64  # the API's: regions of a radiograph that the second stage learns from
     hidden_units: int = 1024  # arXiv:1612.03144: of the two layers of the second stage
     loss: str = "hard_negatives"  # its ssd.config; or focal
     negatives: float = 3.0  # its ssd.config: for each positive; of hard_negatives
@@ -94,13 +94,15 @@ class Config:
     box_delta: float = 1.0  # smooth L1; smaller is nearer to L1
     match: tuple[float, float] = (0.5, 0.5)  # its ssd.config: background below, finding above
     nms_iou: float = 0.5  # its ssd.config in the cloud; 0.3 in the local one
-    score_threshold: float = 0.01  # ours; its ssd.config 1e-8, which writes a hundred boxes a film
+    score_threshold: float = (
+        0.01  # ours; its ssd.config 1e-8, which writes a hundred boxes a radiograph
+    )
     max_per_class: int = 64  # its ssd.config
     max_detections: int = 100  # its ssd.config
     operating_threshold: float = 0.3  # ours: scores from which boxes are drawn and counted
-    max_boxes: int = 100  # ours: findings of a film that are learned from
+    max_boxes: int = 100  # ours: findings of a radiograph that are learned from
     augmentation: str | None = "paper"  # its ssd.config; ours: radiograph
-    holdout: float = 0.1  # not stated; ours: part for validation where the data name none
+    val_fraction: float = 0.1  # not stated; ours: part for validation where the data name none
     optimizer: str = "rmsprop"  # its ssd.config; momentum: its fastercnn.config; or adam
     learning_rate: float = 0.008  # its ssd.config
     schedule: str = "constant"  # its decay starts after 800,720 steps; or cosine
@@ -142,7 +144,7 @@ class Config:
             proposal_iou=(0, 1),
             score_threshold=(0, 1),
             operating_threshold=(0, 1),
-            holdout=(0, 0.9),
+            val_fraction=(0, 0.9),
             learning_rate=(0, math.inf),
         )
         if self.clip_norm is not None:
@@ -304,14 +306,14 @@ def callbacks(config: Config) -> list:
 
 PRETRAINED = {
     "dental_radiography_v1": Weights(  # ships with the repository
-        metrics={"ap50": 0.596, "ap": 0.302},  # over the 98 films of the val split
-        data="dental_radiography: 458 panoramic films with boxes",
+        metrics={"ap50": 0.596, "ap": 0.302},  # over the 98 radiographs of the val split
+        data="dental_radiography: 458 panoramic radiographs with boxes",
         licence="CC-BY-4.0",
         command="see docs/models/panoramic_detection.md",
     ),
     "drawn_films_v1": Weights(
-        metrics={"ap50": 0.872, "ap": 0.518},  # over the 120 drawn films of the val split
-        data="drawn_films: 480 drawn panoramic films with boxes",
+        metrics={"ap50": 0.872, "ap": 0.518},  # over the 120 drawn radiographs of the val split
+        data="drawn_films: 480 drawn panoramic radiographs with boxes",
         licence="Apache-2.0",
         command="see docs/models/panoramic_detection.md",
     ),
@@ -323,8 +325,11 @@ def example_batch(config: Config) -> dict[str, np.ndarray]:
     from dentalzoo.data.synthetic import panoramic
 
     height, width = config.input_size
-    films = [panoramic(seed, 128, 256) for seed in range(2)]
-    images = [np.repeat(resize(film.image[..., None], (height, width)), 3, -1) for film in films]
+    radiographs = [panoramic(seed, 128, 256) for seed in range(2)]
+    images = [
+        np.repeat(resize(radiograph.image[..., None], (height, width)), 3, -1)
+        for radiograph in radiographs
+    ]
     boxes = np.zeros((2, config.max_boxes, 4), np.float32)
     classes = np.zeros((2, config.max_boxes), np.int32)
     boxes[:, 0], classes[:, 0] = (0.2, 0.3, 0.6, 0.5), 1

@@ -64,8 +64,8 @@ def labeler(thresholds: tuple[float, float], samples: int | None = None):
     Args:
         thresholds: of IoU. Below the first an anchor is background, above the second the finding's;
             between both it does not count. The best anchor of each finding is the finding's.
-        samples: of each film so many anchors are drawn anew at each call, at most half of them of
-            findings, and the others do not count; None takes all.
+        samples: of each radiograph so many anchors are drawn anew at each call, at most half of
+            them of findings, and the others do not count; None takes all.
     """
     low, high = thresholds
     if samples is None:

@@ -1,4 +1,4 @@
-"""Films and boxes to train on, and how they are varied."""
+"""Radiographs and boxes to train on, and how they are varied."""
 
 import logging
 from pathlib import Path
@@ -26,7 +26,7 @@ def _paper_transforms() -> list:
 
 
 def _radiograph_transforms() -> list:
-    """Ours: flips, a part of the film enlarged, exposure."""
+    """Ours: flips, a part of the radiograph enlarged, exposure."""
     A = albumentations()
     return [
         A.HorizontalFlip(p=0.5),
@@ -56,16 +56,16 @@ def make_dataset(
     cache: str | Path | None = None,
     devices: int = 1,
 ):
-    """Batches of films and boxes.
+    """Batches of radiographs and boxes.
 
     Args:
         data_dir: a folder in a layout of docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all pictures.
+        split: `train`, `val`, `test` or None for all images.
         config: sizes, classes, batch size and augmentation.
         training: shuffle and augment.
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
-        cache: folder for the resized pictures; memory where None.
+        cache: folder for the resized images; memory where None.
         devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
@@ -74,15 +74,15 @@ def make_dataset(
         are left out, difficult findings are not; bad files are logged and left out.
 
     Raises:
-        DentalzooError: no layout is recognised, or no picture of the split can be used.
+        DentalzooError: no layout is recognised, or no image of the split can be used.
     """
     import tensorflow as tf
 
-    found = find_boxes(data_dir, split, classes=config.classes, holdout=config.holdout)
+    found = find_boxes(data_dir, split, classes=config.classes, val_fraction=config.val_fraction)
     if not any(sample.boxes for sample in found.samples):
         raise DentalzooError(
             f"{data_dir}: no box of the classes {config.classes}. Name the data's: --set "
-            f'\'classes=("one","other")\'. Received: {len(found)} pictures without a box'
+            f'\'classes=("one","other")\'. Received: {len(found)} images without a box'
         )
 
     def read(index: int) -> dict[str, np.ndarray]:

@@ -48,7 +48,7 @@ class Detector(keras.Model):
         positive = wanted > 0
         count = tf.maximum(tf.reduce_sum(tf.cast(positive, tf.float32), axis=1), 1.0)  # (B,)
         if config.loss == "focal":
-            # Over the batch, as in the model garden: a film without findings weighs less.
+            # Over the batch, as in the model garden: a radiograph without findings weighs less.
             count = tf.zeros_like(count) + tf.reduce_mean(count)
         missed = tf.reduce_sum(self._class_losses(wanted, y_pred["classes"]), axis=1) / count
         return missed, box_losses(codes, y_pred["boxes"], positive, config.box_delta) / count
@@ -67,7 +67,7 @@ class Detector(keras.Model):
 
 
 def box_losses(codes, found, positive, delta: float):
-    """Smooth L1 of the codes (B, A, 4) of findings, summed for each film: (B,)."""
+    """Smooth L1 of the codes (B, A, 4) of findings, summed for each radiograph: (B,)."""
     off = tf.reduce_sum(huber(codes - found, delta), -1)
     return tf.reduce_sum(tf.where(positive, off, 0.0), axis=1)
 

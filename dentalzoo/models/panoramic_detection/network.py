@@ -1,6 +1,6 @@
 """The networks of panoramic_detection: backbones and pyramids of the model garden, SSD's own maps.
 
-A network maps pictures (B, H, W, 3) in the range of its encoder to the class logits (B, A, C) and
+A network maps images (B, H, W, 3) in the range of its encoder to the class logits (B, A, C) and
 the box codes (B, A, 4) of its A anchors.
 """
 

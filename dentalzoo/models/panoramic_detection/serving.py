@@ -1,14 +1,14 @@
-"""The functions of the SavedModel: pictures or files of pictures in, boxes out."""
+"""The functions of the SavedModel: images or files of images in, boxes out."""
 
 
 def signatures(model, config) -> dict:
     """The functions of the SavedModel; all pre- and post-processing is inside the graph.
 
     - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
-      of the picture, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
+      of the image, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
       (B,): rows from num on are zeros. Of overlapping boxes of a class the likeliest is kept.
     - `detect_encoded`: encoded, string (B,), each the bytes of one PNG, JPEG, BMP or GIF, of any
-      size -> the same, in [0, 1] of each picture as stored: EXIF orientation is not applied.
+      size -> the same, in [0, 1] of each image as stored: EXIF orientation is not applied.
     - `detect_example`: examples, string (B,), each a serialised `tf.train.Example` whose feature
       `image/encoded` holds such bytes -> the same.
     - `raw`: images as for `detect` -> boxes (B, A, 4) and scores (B, A, C) of all anchors before
@@ -20,7 +20,7 @@ def signatures(model, config) -> dict:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import files_to_network, picture_spec, to_network
+    from dentalzoo.data.io.graph import files_to_network, image_spec, to_network
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
 
     anchors, size = tf.constant(make_anchors(config)), config.input_size
@@ -49,11 +49,11 @@ def signatures(model, config) -> dict:
         classes = tf.where(counts, tf.cast(classes, tf.int32) + 1, 0)
         return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
 
-    @tf.function(input_signature=[picture_spec()])
+    @tf.function(input_signature=[image_spec()])
     def raw(images):
         return predict(to_network(images, size, 3))
 
-    @tf.function(input_signature=[picture_spec()])
+    @tf.function(input_signature=[image_spec()])
     def detect(images):
         return find(to_network(images, size, 3))
 

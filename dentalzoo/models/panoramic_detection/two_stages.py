@@ -143,7 +143,8 @@ class FasterRCNN(Detector):
             mix_gt_boxes=False, num_sampled_rois=number, foreground_fraction=0.25
         )
         found = y["classes"] > 0
-        # The sampler would mix in the empty rows of the findings, too: regions outside of the film.
+        # The sampler would mix in the empty rows of the findings, too: regions outside of the
+        # radiograph.
         places = tf.range(found.shape[1]) % proposals.shape[1]
         more = tf.where(found[..., None], y["boxes"], tf.gather(proposals, places, axis=1))
         regions = tf.concat([proposals, more], axis=1)

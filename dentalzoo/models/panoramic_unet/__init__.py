@@ -5,13 +5,13 @@ the repository mohamedali020/Dental-Panoramic-X-Ray-Segmentation-Using-U-Net-wit
 (6116112); without DOI. Network: Ronneberger et al. 2015, arXiv:1505.04597, as segmentation-models
 1.0.1 builds it.
 
-A convolutional encoder reads the film, a decoder with skip connections gives every pixel a
+A convolutional encoder reads the radiograph, a decoder with skip connections gives every pixel a
 probability of belonging to the annotated structures. The mask is the probability above 0.5, or the
-most probable class where there are several. Training is by Dice loss on pictures with masks.
+most probable class where there are several. Training is by Dice loss on images with masks.
 
 Inputs: image (B, H, W, 3) float32 in [0, 1], H and W as in the config.
 Outputs: mask (B, H, W, K) float32 probabilities: K = 1 (sigmoid), or K classes (softmax, 0 is
-background). The SavedModel takes uint8 pictures of any size, see `signatures`.
+background). The SavedModel takes uint8 images of any size, see `signatures`.
 
 Differences from the paper:
 - The decoder of the VGG-16 run is not published. `paper` is the U-Net of segmentation-models;
@@ -19,7 +19,7 @@ Differences from the paper:
   count it matches: 41,076,929 with VGG-16.
 - Article and repository disagree on the loss. The curves of the published run (Dice + loss = 1)
   were made with the Dice loss alone, so that is `paper`'s; `loss="bce_dice"` is the article's text.
-- The paper's validation pictures are augmented like its training pictures. Here they are not.
+- The paper's validation images are augmented like its training images. Here they are not.
 - ReduceLROnPlateau watched Dice as if it were to fall; here it knows that Dice is to rise.
 - Albumentations 1.1.0's recipe is expressed in 2.0.8 with 1.1.0's borders, noise and scale.
 
@@ -27,7 +27,7 @@ Example:
     >>> import dentalzoo as dz
     >>> model = dz.build("panoramic_unet", "light")
     >>> unet = dz.load("panoramic_unet.panoramic_teeth_v1")
-    >>> mask = unet.serve(film)["mask"]             # film: uint8 (H, W)
+    >>> mask = unet.serve(radiograph)["mask"]             # radiograph: uint8 (H, W)
 """
 
 import dataclasses
@@ -48,10 +48,10 @@ from dentalzoo.config import (
     check_whole_numbers,
     make_tuples,
 )
-from dentalzoo.data.io.graph import picture_spec, to_network
+from dentalzoo.data.io.graph import image_spec, to_network
 from dentalzoo.data.io.images import resize
 from dentalzoo.data.masks import find_masks, load
-from dentalzoo.data.pipeline.augmentation import Augment, albumentations, film_transforms
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
 from dentalzoo.data.pipeline.batches import Cache, batches
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_unet.network import DECODERS, SLIM_ENCODERS, build_network
@@ -83,7 +83,7 @@ class Config:
     input_range: tuple[float, float] = (0.0, 1.0)  # preprocessing notebook: image / 255
     decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # segmentation-models 1.0.1
     bn_momentum: float = 0.99  # Keras' default
-    augmentation: str | None = "paper"  # preprocessing notebook; or film, None
+    augmentation: str | None = "paper"  # preprocessing notebook; or radiograph, None
     loss: str = "dice"  # curves of the published run; article: bce_dice
     learning_rate: float = 1e-4  # article, third text
     schedule: str = "plateau"  # the author's VGG-19 notebook; or cosine
@@ -146,7 +146,7 @@ def _paper_transforms() -> list:
     ]
 
 
-AUGMENTATIONS = {"paper": _paper_transforms, "film": film_transforms, None: None}
+AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": radiograph_transforms, None: None}
 
 _PAPER = Config()
 _LIGHT = dataclasses.replace(
@@ -156,7 +156,7 @@ _LIGHT = dataclasses.replace(
     input_range=(-1.0, 1.0),  # what MobileNet's ImageNet weights were trained with
     decoder_filters=(128, 64, 48, 32, 16),
     bn_momentum=0.9,
-    augmentation="film",
+    augmentation="radiograph",
     loss="bce_dice",
     learning_rate=1e-3,
     schedule="cosine",
@@ -191,16 +191,16 @@ def make_dataset(
     cache: str | Path | None = None,
     devices: int = 1,
 ):
-    """Batches of films and masks.
+    """Batches of radiographs and masks.
 
     Args:
         data_dir: a folder in a layout of docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all pictures.
+        split: `train`, `val`, `test` or None for all images.
         config: sizes, classes, batch size and augmentation.
         training: shuffle and augment.
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
-        cache: folder for the resized pictures; memory where None.
+        cache: folder for the resized images; memory where None.
         devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
@@ -208,7 +208,7 @@ def make_dataset(
         (B, H, W, 1), class ids}. Bad files are logged and left out.
 
     Raises:
-        DentalzooError: no layout is recognised, or no picture of the split can be used.
+        DentalzooError: no layout is recognised, or no image of the split can be used.
     """
     import tensorflow as tf
 
@@ -246,7 +246,7 @@ def make_dataset(
     )
     transforms = AUGMENTATIONS[config.augmentation] if training else None
     if transforms and (config.num_classes > 32 or any(name.isdigit() for name in config.classes)):
-        log.info("classes are tooth numbers: pictures are not flipped, left would become right")
+        log.info("classes are tooth numbers: images are not flipped, left would become right")
         flipped = transforms
 
         def transforms():
@@ -339,7 +339,7 @@ def signatures(model, config: Config) -> dict:
 
     - `serve`: images uint8 (B, H, W, 1 or 3), any B, H, W -> mask uint8 (B, H, W, 1), class ids;
       probabilities float32 (B, H, W, K).
-    - `serve_encoded`: the bytes of one PNG, JPEG, BMP or GIF -> the same for B = 1. The picture is
+    - `serve_encoded`: the bytes of one PNG, JPEG, BMP or GIF -> the same for B = 1. The image is
       taken as stored: EXIF orientation is not applied.
 
     Args:
@@ -347,7 +347,7 @@ def signatures(model, config: Config) -> dict:
     """
     import tensorflow as tf
 
-    @tf.function(input_signature=[picture_spec()])
+    @tf.function(input_signature=[image_spec()])
     def serve(images):
         probabilities = model(to_network(images, config.input_size, channels=3))
         probabilities = tf.image.resize(probabilities, tf.shape(images)[1:3], antialias=True)
@@ -366,8 +366,8 @@ def signatures(model, config: Config) -> dict:
 
 PRETRAINED = {
     "panoramic_teeth_v1": Weights(  # ships with the repository
-        metrics={"dice": 0.9305, "iou": 0.8703},  # means over the 15 films of the val split
-        data="panoramic_teeth: 70 films of Abdi et al. 2015 with the masks of S. Helli",
+        metrics={"dice": 0.9305, "iou": 0.8703},  # means over the 15 radiographs of the val split
+        data="panoramic_teeth: 70 radiographs of Abdi et al. 2015 with the masks of S. Helli",
         licence="CC-BY-NC-3.0",
         command="see docs/models/panoramic_unet.md",
     ),
@@ -378,8 +378,9 @@ def example_batch(config: Config) -> dict[str, np.ndarray]:
     """Two phantoms as `make_dataset` would deliver them."""
     from dentalzoo.data.synthetic import panoramic
 
-    films = [panoramic(seed, *config.input_size) for seed in range(2)]
+    radiographs = [panoramic(seed, *config.input_size) for seed in range(2)]
     return {
-        "image": np.stack([np.repeat(f.image[..., None], 3, -1) for f in films]) / np.float32(255),
-        "mask": np.stack([f.tooth_mask[..., None] for f in films]).astype(np.float32),
+        "image": np.stack([np.repeat(f.image[..., None], 3, -1) for f in radiographs])
+        / np.float32(255),
+        "mask": np.stack([f.tooth_mask[..., None] for f in radiographs]).astype(np.float32),
     }

@@ -61,7 +61,7 @@ def _segmentation_models(config):
 
 
 def _keras_encoder(config):
-    """An encoder of keras.applications on pictures of the config's size."""
+    """An encoder of keras.applications on images of the config's size."""
     from keras import applications
 
     options = {"include_top": False, "weights": config.encoder_weights}

@@ -1,24 +1,24 @@
-"""A variational autoencoder that generates pictures of teeth.
+"""A variational autoencoder that generates images of teeth.
 
 "Variational Autoencoder in tooth image generation": known by its title and text; authors, journal
 and DOI could not be found. Background: Kingma and Welling 2013, arXiv:1312.6114; the
 importance-weighted bound, Burda et al. 2015, arXiv:1509.00519.
 
-An encoder turns a picture of a tooth into mean and variance of a normal distribution, a sample of
-it goes through a decoder, and the picture comes back. Both are trained to a bound of the
-likelihood of the pictures. Samples of the standard normal distribution then decode to new teeth.
+An encoder turns an image of a tooth into mean and variance of a normal distribution, a sample of
+it goes through a decoder, and the image comes back. Both are trained to a bound of the
+likelihood of the images. Samples of the standard normal distribution then decode to new teeth.
 
 Inputs: image (B, H, W, C) float32 in [0, 1], H and W as in the config, C = 1 or 3.
 Outputs: z_mean, z_log_var, z (B, D) and reconstruction (B, H, W, C) float32 in [0, 1]. The
-SavedModel takes uint8 pictures of any size, see `signatures`.
+SavedModel takes uint8 images of any size, see `signatures`.
 
 Differences from the paper:
-- It states neither network, picture size, latent size, loss, optimizer nor epochs. `paper` is the
+- It states neither network, image size, latent size, loss, optimizer nor epochs. `paper` is the
   convolutional network that the Keras example "Variational AutoEncoder" made common, in colour.
-- Its 451 photographs of a hospital are private. Any folder of pictures will do, and teeth can be
+- Its 451 photographs of a hospital are private. Any folder of images will do, and teeth can be
   cut from photographs and radiographs (`crops`).
 - `deep` is ours: a deeper network, a likelihood that prices blur higher, and samples of the normal
-  distribution that the codes of the training pictures have in fact (arXiv:1903.12436, section 4),
+  distribution that the codes of the training images have in fact (arXiv:1903.12436, section 4),
   not of N(0, I), from which they differ.
 
 Example:
@@ -43,14 +43,14 @@ from dentalzoo.config import (
     check_size,
     check_whole_numbers,
 )
-from dentalzoo.data.images import CROPS, find_pictures, load_picture
+from dentalzoo.data.images import CROPS, find_images, load_image
 from dentalzoo.data.pipeline.batches import Cache, batches
 
 ABOUT = {
     "paper": "Variational Autoencoder in tooth image generation (known by its title)",
     "inputs": "images: uint8 (B, H, W, 1 or 3), any size; a photograph or radiograph of a tooth",
     "outputs": "z_mean, z_log_var: float32 (B, D); image: float32 (B, H, W, C) in [0, 1]",
-    "intended_use": "Research, teaching and test pictures. Not a medical device, not for "
+    "intended_use": "Research, teaching and test images. Not a medical device, not for "
     "diagnosis; a generated tooth is nobody's.",
 }
 
@@ -75,7 +75,7 @@ class Config:
     temperature: float = 1.0  # of `generate`: factor on the deviation of its samples
     crops: str | None = None  # ours: boundaries, boxes or masks cut single teeth out
     margin: float = 1.3  # ours: side of a crop in sides of its box
-    holdout: float = 0.1  # ours: part kept for validation where the data name no split
+    val_fraction: float = 0.1  # ours: part kept for validation where the data name no split
     augmentation: str | None = "flip"  # ours: left and right are alike; or None
     learning_rate: float = 1e-3  # the Keras example: Adam's default
     schedule: str = "constant"  # the Keras example; or cosine
@@ -108,7 +108,7 @@ class Config:
             free_bits=(0, math.inf),
             temperature=(0, math.inf),
             margin=(1, math.inf),
-            holdout=(0, 0.9),
+            val_fraction=(0, 0.9),
             learning_rate=(0, math.inf),
         )
         check_size(self, "input_size", multiple=2 ** len(self.filters))
@@ -134,7 +134,7 @@ VARIANTS = {
         _PAPER, input_size=(16, 16), latent_dim=4, filters=(8, 8), epochs=2, batch_size=8
     ),
 }
-LEAST = 10  # pictures to learn from: with fewer, every sample is one of them
+LEAST = 10  # images to learn from: with fewer, every sample is one of them
 
 
 def make_dataset(
@@ -148,16 +148,16 @@ def make_dataset(
     cache: str | Path | None = None,
     devices: int = 1,
 ):
-    """Batches of pictures of teeth.
+    """Batches of images of teeth.
 
     Args:
-        data_dir: a folder of pictures, see docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all pictures.
-        config: size, channels, crops, hold-out, batch size and augmentation.
+        data_dir: a folder of images, see docs/data_formats.md.
+        split: `train`, `val`, `test` or None for all images.
+        config: size, channels, crops, validation fraction, batch size and augmentation.
         training: shuffle and augment.
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
-        cache: folder for the resized pictures; memory where None.
+        cache: folder for the resized images; memory where None.
         devices: see `dentalzoo.data.pipeline.batches.batches`.
 
     Returns:
@@ -165,22 +165,22 @@ def make_dataset(
         left out.
 
     Raises:
-        DentalzooError: no picture of the split can be used, or fewer than 10 are there to train.
+        DentalzooError: no image of the split can be used, or fewer than 10 are there to train.
     """
     import tensorflow as tf
 
-    found = find_pictures(
+    found = find_images(
         data_dir,
         split,
         crops=config.crops,
         margin=config.margin,
-        holdout=config.holdout,
+        val_fraction=config.val_fraction,
         least=LEAST if training else 1,
         with_masks=False,
     )
 
     def read(index: int) -> dict[str, np.ndarray]:
-        sample = load_picture(found.samples[index], config.input_size, config.channels)
+        sample = load_image(found.samples[index], config.input_size, config.channels)
         return {"image": sample["image"]}
 
     samples = Cache(
@@ -278,7 +278,7 @@ def signatures(model, config: Config) -> dict:
       image as the network read it, float32 (B, H, W, C) in [0, 1].
     - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1].
     - `generate`: seed and n, int64 -> image float32 (n, H, W, C): decoded samples of the prior,
-      their deviation multiplied by the temperature. The same seed gives the same pictures.
+      their deviation multiplied by the temperature. The same seed gives the same images.
 
     Args:
         model: has the callables `encoder`, `decoder` and, where it is fitted, `prior`.
@@ -289,7 +289,7 @@ def signatures(model, config: Config) -> dict:
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64, name) for name in ("seed", "n")])
     def generate(seed, n):
-        tf.debugging.assert_positive(n, "n, the number of pictures, is at least 1")
+        tf.debugging.assert_positive(n, "n, the number of images, is at least 1")
         noise = tf.random.stateless_normal([n, config.latent_dim], tf.stack([seed, 0]))
         noise = config.temperature * noise
         return {"image": model.decoder(model.prior(noise) if config.prior == "fitted" else noise)}

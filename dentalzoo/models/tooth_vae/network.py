@@ -1,8 +1,8 @@
-"""The deep encoder and decoder of tooth_vae, for pictures of 32 pixels a side and more.
+"""The deep encoder and decoder of tooth_vae, for images of 32 pixels a side and more.
 
-Every level halves or doubles the picture, with batch normalisation, as in DCGAN
+Every level halves or doubles the image, with batch normalisation, as in DCGAN
 (arXiv:1511.06434); the decoder has a second convolution at each level. Its last level has no
-feature maps of the picture's full size, which would take half of the time.
+feature maps of the image's full size, which would take half of the time.
 """
 
 import keras

@@ -9,7 +9,7 @@ import numpy as np
 from dentalzoo.errors import require
 from dentalzoo.tasks.detection.matching import Case
 
-MOST = 100  # detections of a class and picture: COCO's
+MOST = 100  # detections of a class and image: COCO's
 _EVERY_SIZE = [[0.0, 1e10]]  # square pixels: COCO's range "all"
 _OUTSIDE = 1e12  # square pixels, beyond every size: ignored
 

@@ -1,4 +1,4 @@
-"""Two bundles on the same pictures, side by side."""
+"""Two bundles on the same images, side by side."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.evaluation import (
     described,
     find,
-    headline,
     make_report,
     measure,
     read,
+    summary_metrics,
 )
 from dentalzoo.tasks.detection.inference import Detector, threshold_of
 from dentalzoo.tasks.detection.matching import FOUND, IGNORED, Matches
 
-_DRAWS, _SHOWN = 500, 3  # of the interval, and films where each is the better one: ours
+_DRAWS, _SHOWN = 500, 3  # of the interval, and radiographs where each is the better one: ours
 
 
 def compare(
@@ -34,26 +34,27 @@ def compare(
     score_threshold: float | None = None,
     seed: int = 0,
 ) -> dict:
-    """Measures two bundles of the same classes on the same pictures.
+    """Measures two bundles of the same classes on the same images.
 
     Args:
         bundle, other: of the task "detection"; their classes may be in another order.
         data, split: as in `evaluate`.
         out: a folder for `comparison.json`, which is what is returned, and as PNG `comparison`,
-            AP of each class at an overlap of 0.5, `froc`, and `films`, where they differ most.
+            AP of each class at an overlap of 0.5, `froc`, and `radiographs`, where they differ
+            most.
         score_threshold: of both; None for each one's own.
         seed: of the interval.
 
     Returns:
         Plain values: "bundles", two names, of their variants where both are called the same;
-        "headline", name of a number -> both; "per_class", class -> AP of both at an overlap of 0.5;
-        "difference", of the mean AP (PASCAL VOC), the first less the second, with the 95 % interval
-        "from" .. "to" that pictures drawn anew give; "seconds_per_picture" of both; "reports", both
-        in whole.
+        "summary_metrics", name of a number -> both; "per_class", class -> AP of both at an overlap
+        of 0.5; "difference", of the mean AP (PASCAL VOC), the first less the second, with the 95 %
+        interval "from" .. "to" that images drawn anew give; "seconds_per_image" of both; "reports",
+        both in whole.
 
     Raises:
         DentalzooError: as `evaluate`; the classes differ; or the bundles cannot use the same
-            pictures.
+            images.
     """
     detectors = [Detector(bundle), Detector(other)]
     names = [detector.classes for detector in detectors]
@@ -72,29 +73,29 @@ def compare(
         out = Path(out)
         make_folder(out, [sample.image for sample in founds[0].samples])
     both = [measure(detector, found) for detector, found in zip(detectors, founds, strict=True)]
-    pictures = [[sample.name for sample in measured.samples] for measured in both]
-    if pictures[0] != pictures[1]:
-        odd = sorted(set(pictures[0]) ^ set(pictures[1]))
+    images = [[sample.name for sample in measured.samples] for measured in both]
+    if images[0] != images[1]:
+        odd = sorted(set(images[0]) ^ set(images[1]))
         raise DentalzooError(
-            f"both bundles have to read the same pictures. Received: {odd[0]} for one alone"
+            f"both bundles have to read the same images. Received: {odd[0]} for one alone"
         )
     reports = [
         make_report(detector, measured, threshold)
         | {"data": Path(data).resolve().name, "split": split}
         for detector, measured, threshold in zip(detectors, both, thresholds, strict=True)
     ]
-    heads = [headline(report) for report in reports]
+    heads = [summary_metrics(report) for report in reports]
     report = {
         "bundles": labels,
         "data": reports[0]["data"],
         "split": split,
-        "images": len(pictures[0]),
-        "headline": {key: [head.get(key) for head in heads] for key in heads[0] | heads[1]},
+        "images": len(images[0]),
+        "summary_metrics": {key: [head.get(key) for head in heads] for key in heads[0] | heads[1]},
         "per_class": {
             name: [report["per_class"][name]["voc_ap"] for report in reports] for name in names[0]
         },
         "difference": _difference([measured.matches for measured in both], names, seed),
-        "seconds_per_picture": [report["seconds_per_picture"] for report in reports],
+        "seconds_per_image": [report["seconds_per_image"] for report in reports],
         "reports": reports,
     }
     if out is not None:
@@ -108,16 +109,16 @@ def compare(
             for label, measured in zip(labels, both, strict=True)
         }
         write_png(out / "froc.png", curves.froc(points, where))
-        write_png(out / "films.png", _films(detectors, both, reports, labels))
+        write_png(out / "radiographs.png", _radiographs(detectors, both, reports, labels))
     return report
 
 
 def _difference(matches: list[Matches], names, seed: int) -> dict | None:
-    """The difference of the means of AP, and its interval over pictures drawn with replacement."""
+    """The difference of the means of AP, and its interval over images drawn with replacement."""
     rng = np.random.default_rng(seed)
-    pictures = matches[0].pictures
-    draws = rng.multinomial(pictures, np.full(pictures, 1 / pictures), size=_DRAWS)
-    areas = [_areas(m, np.vstack([np.ones(pictures, int), draws])) for m in matches]
+    images = matches[0].images
+    draws = rng.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
+    areas = [_areas(m, np.vstack([np.ones(images, int), draws])) for m in matches]
     order = [names[1].index(name) for name in names[0]]
     differences = areas[0] - areas[1][:, order]
     occurs = ~np.isnan(differences).all(1)  # draws may hold no object at all
@@ -132,23 +133,23 @@ def _difference(matches: list[Matches], names, seed: int) -> dict | None:
 
 
 def _areas(matches: Matches, times: np.ndarray) -> np.ndarray:
-    """AP of each class where each picture is taken so many times.
+    """AP of each class where each image is taken so many times.
 
     Args:
-        times: (draws, pictures) whole numbers.
+        times: (draws, images) whole numbers.
 
     Returns:
         (draws, classes) float64, NaN where a class does not occur.
     """
-    rows, wanted = matches.rows(), matches.wanted_per_picture()
+    rows, wanted = matches.rows(), matches.wanted_per_image()
     areas = np.full((len(times), matches.num_classes), np.nan)
     for label in range(1, matches.num_classes + 1):
         mine = rows[(rows[:, 1] == label) & (rows[:, 3] != IGNORED)]
         mine = mine[np.argsort(-mine[:, 4], kind="stable")]
-        pictures, found = mine[:, 0].astype(int), mine[:, 3] == FOUND
+        images, found = mine[:, 0].astype(int), mine[:, 3] == FOUND
         for draw, row in enumerate(times):
             total = int(row @ wanted[:, label])
-            weights = row[pictures]
+            weights = row[images]
             if total:
                 points = measures.Curve(
                     mine[:, 4],
@@ -161,10 +162,10 @@ def _areas(matches: Matches, times: np.ndarray) -> np.ndarray:
     return areas
 
 
-def _films(detectors, both, reports, labels) -> np.ndarray:
-    """The pictures on which one bundle errs more than the other, and the same the other way."""
+def _radiographs(detectors, both, reports, labels) -> np.ndarray:
+    """The images on which one bundle errs more than the other, and the same the other way."""
     errors = [
-        np.array([row["wrong"] + row["missed"] for row in report["per_picture"]])
+        np.array([row["wrong"] + row["missed"] for row in report["per_image"]])
         for report in reports
     ]
     order = np.argsort(errors[0] - errors[1], kind="stable").tolist()
@@ -174,7 +175,7 @@ def _films(detectors, both, reports, labels) -> np.ndarray:
         image = read(detectors[0], both[0].samples[index])
         texts, columns = [], []
         for detector, measured, report, label in zip(detectors, both, reports, labels, strict=True):
-            row = report["per_picture"][index]
+            row = report["per_image"][index]
             texts.append(f"{label}: {row['found']} found, {row['wrong']} wrong")
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))

@@ -1,4 +1,4 @@
-"""Curves and tables of an evaluation as pictures, (H, W, 3) uint8."""
+"""Curves and tables of an evaluation as images, (H, W, 3) uint8."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +36,7 @@ def precision_recall(curves: Mapping[str, Curve], title: str) -> np.ndarray:
 
 
 def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
-    """Recall over false positives per picture.
+    """Recall over false positives per image.
 
     Args:
         curves: name -> curve; the first is drawn thick. Beyond 12 others they are all grey.
@@ -48,7 +48,7 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
         points = curves[name].thresholds()
         if not points.wanted:
             continue
-        rates = points.wrong / max(points.pictures, 1)
+        rates = points.wrong / max(points.images, 1)
         style = _style(index - 1) if index else {"color": _INK, "linewidth": 2.5}
         if index and len(curves) > _NAMED + 1:
             style = {"color": _FAINT, "linewidth": 0.8}
@@ -66,7 +66,7 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
         )
     plot.set_xscale("log", base=2)
     plot.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
-    plot.set(xlabel="false positives per picture", ylabel="recall", xlim=(low, high))
+    plot.set(xlabel="false positives per image", ylabel="recall", xlim=(low, high))
     plot.set_ylim(0, 1.02)
     return _finished(figure, plot, title, drawn)
 

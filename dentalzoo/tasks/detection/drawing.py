@@ -1,4 +1,4 @@
-"""Boxes drawn on pictures, and the sheet of the films that a bundle understood least.
+"""Boxes drawn on images, and the sheet of the radiographs that a bundle understood least.
 
 Colours are those of masks: `dentalzoo.tasks.segmentation.drawing`.
 """
@@ -15,7 +15,7 @@ from dentalzoo.tasks.segmentation.drawing import PANEL, fit, font, palette, shee
 
 _GREY, _DARK, _LIGHT = (190, 190, 190), (20, 20, 20), (255, 255, 255)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
-_LINE, _TEXT = 250, 45  # parts of a picture's shorter side; ours
+_LINE, _TEXT = 250, 45  # parts of an image's shorter side; ours
 _LEAST_TEXT = 9  # pixels
 _HIDDEN = 0.25  # part of a box that a text may cover; ours
 _LEGEND = 8  # classes that a line of the sheets holds
@@ -28,10 +28,10 @@ def overlay(
     names: Sequence[str],
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with boxes in the colours of their classes, and beside them names and scores.
+    """An image with boxes in the colours of their classes, and beside them names and scores.
 
     The best boxes are named first. A text lies outside of its box where it can, covers no other
-    text and little of any box. On a small picture it is the score alone where the name does not
+    text and little of any box. On a small image it is the score alone where the name does not
     fit, and is left out where that does not either; its box is not.
 
     Args:
@@ -57,61 +57,61 @@ def overlay(
 def worst_sheet(
     rows: Sequence[tuple[str, np.ndarray, Case, Outcome]], names: Sequence[str]
 ) -> np.ndarray:
-    """Films with what is annotated, what was detected, and the errors.
+    """Radiographs with what is annotated, what was detected, and the errors.
 
     Among the errors what was missed is dashed, what was found is thin and grey.
 
     Args:
-        rows: (caption, image (H, W, C) uint8, case, outcome) of each film.
+        rows: (caption, image (H, W, C) uint8, case, outcome) of each radiograph.
         names: of the classes 1..n.
 
     Returns:
         (H, W, 3) uint8.
     """
-    pictures = []
+    images = []
     for _, image, case, outcome in rows:
-        film, shown = fit(image, PANEL), outcome.shown
+        radiograph, shown = fit(image, PANEL), outcome.shown
         found = case.found[shown], case.classes[shown]
-        pictures.append(
+        images.append(
             [
-                _in_a_row(film, case.boxes, case.labels, names),
-                _in_a_row(film, *found, names, case.scores[shown]),
-                _errors(film, case, outcome, names),
+                _in_a_row(radiograph, case.boxes, case.labels, names),
+                _in_a_row(radiograph, *found, names, case.scores[shown]),
+                _errors(radiograph, case, outcome, names),
             ]
         )
     legend = _legend(names)
     if legend:
         legend.append(("errors: found", _GREY))
     captions = [caption for caption, *_ in rows]
-    return sheet(pictures, captions, ("Annotated", "Detected", "Errors"), legend)
+    return sheet(images, captions, ("Annotated", "Detected", "Errors"), legend)
 
 
 def compared_sheet(
     rows: Sequence[tuple[str, np.ndarray, Sequence[tuple[Case, np.ndarray, Sequence[str]]]]],
     headings: Sequence[str],
 ) -> np.ndarray:
-    """Films with what is annotated and what each of several bundles detected.
+    """Radiographs with what is annotated and what each of several bundles detected.
 
     Args:
         rows: (caption, image (H, W, C) uint8, for each bundle: case, which detections are shown
-            (K,) bool, names of its classes) of each film.
+            (K,) bool, names of its classes) of each radiograph.
         headings: of the bundles.
 
     Returns:
         (H, W, 3) uint8.
     """
-    pictures = []
+    images = []
     names = list(rows[0][2][0][2])
     for _, image, columns in rows:
-        film, first = fit(image, PANEL), columns[0][0]
-        row = [_in_a_row(film, first.boxes, first.labels, names)]
+        radiograph, first = fit(image, PANEL), columns[0][0]
+        row = [_in_a_row(radiograph, first.boxes, first.labels, names)]
         for case, shown, own_names in columns:
             # A class has one colour, whatever its number in the bundle.
             same = [names.index(own_names[label - 1]) + 1 for label in case.classes[shown]]
-            row.append(_in_a_row(film, case.found[shown], same, names, case.scores[shown]))
-        pictures.append(row)
+            row.append(_in_a_row(radiograph, case.found[shown], same, names, case.scores[shown]))
+        images.append(row)
     captions = [caption for caption, *_ in rows]
-    return sheet(pictures, captions, ["Annotated", *headings], _legend(names))
+    return sheet(images, captions, ["Annotated", *headings], _legend(names))
 
 
 def _legend(names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
@@ -121,12 +121,14 @@ def _legend(names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
     return [(name, palette()[label]) for label, name in enumerate(names, 1)]
 
 
-def _in_a_row(film, boxes, classes, names, scores=None) -> np.ndarray:
+def _in_a_row(radiograph, boxes, classes, names, scores=None) -> np.ndarray:
     """An overlay whose names are left to the legend where there is one."""
-    return overlay(film, boxes, classes, [""] * len(names) if _legend(names) else names, scores)
+    return overlay(
+        radiograph, boxes, classes, [""] * len(names) if _legend(names) else names, scores
+    )
 
 
-def _errors(film, case: Case, outcome: Outcome, names: Sequence[str]) -> np.ndarray:
+def _errors(radiograph, case: Case, outcome: Outcome, names: Sequence[str]) -> np.ndarray:
     marks = []
     for thing, detection in outcome.confused:
         label = case.classes[detection]
@@ -146,7 +148,7 @@ def _errors(film, case: Case, outcome: Outcome, names: Sequence[str]) -> np.ndar
             marks.append(_Mark(case.found[detection], palette()[label], text))
     for detection in np.flatnonzero(outcome.shown & (outcome.kinds == FOUND)):
         marks.append(_Mark(case.found[detection], _GREY, thin=True))
-    return _drawn(film, marks)
+    return _drawn(radiograph, marks)
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _dash(draw: ImageDraw.ImageDraw, place, colour, line: int) -> None:
 
 
 def _pixels(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom as inclusive pixels inside of the picture."""
+    """Left, top, right, bottom as inclusive pixels inside of the image."""
     top, left, bottom, right = (float(part) for part in np.clip(box, 0, 1))
     left, top = min(width - 1, int(left * width)), min(height - 1, int(top * height))
     right, bottom = round(right * width) - 1, round(bottom * height) - 1

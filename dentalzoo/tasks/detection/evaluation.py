@@ -25,18 +25,18 @@ from dentalzoo.tasks.detection.matching import Case, Matches
 from dentalzoo.tasks.detection.sweep import Sweep, mean
 
 _log = logging.getLogger("dentalzoo")
-_WORST = 4  # films on the sheet: ours
+_WORST = 4  # radiographs on the sheet: ours
 
 
 @dataclass
 class Measured:
-    """What a bundle found on the pictures of a data set; the pictures themselves are not kept.
+    """What a bundle found on the images of a data set; the images themselves are not kept.
 
     Attributes:
-        samples, cases: of the pictures that can be used.
+        samples, cases: of the images that can be used.
         matches: what each detection is.
         skipped: [file, reason] of what took no part.
-        seconds: of each picture, for the bundle alone.
+        seconds: of each image, for the bundle alone.
     """
 
     samples: list[BoxSample] = field(default_factory=list)
@@ -61,15 +61,15 @@ def evaluate(
     """Compares a bundle's boxes with the truth; in memory only boxes stay.
 
     An average precision judges the whole list of boxes; `score_threshold` is the one operating
-    point of "operating", "confusion", "per_picture" and the sheet of the worst films.
+    point of "operating", "confusion", "per_image" and the sheet of the worst radiographs.
 
     Args:
         bundle: a `Bundle` of the task "detection".
         data: a folder in a layout of docs/data_formats.md.
-        split: "train", "val" or "test"; None for all pictures.
+        split: "train", "val" or "test"; None for all images.
         out: a folder for `evaluation.json`, which is what is returned, and as PNG
-            `precision_recall`, `froc`, `confusion`, `worst`, the films with the most errors, and
-            `sweep`.
+            `precision_recall`, `froc`, `confusion`, `worst`, the radiographs with the most errors,
+            and `sweep`.
         score_threshold: in [0, 1]; None for the bundle's own, else 0.5.
         sweep: try other suppression, numbers of boxes and thresholds too, see `sweep.Sweep`: one
             more pass of the network, whatever the number of settings.
@@ -78,17 +78,17 @@ def evaluate(
     Returns:
         Plain values. "coco": "ap" (mean over overlaps of 0.5 to 0.95), "ap50", "ap75" and "ar100",
         means over the classes that occur. "voc": "map" and "map_11_point" at an overlap of 0.5.
-        "froc": recall at 1/8, 1/4, ..., 8 false positives per picture and its mean, all classes
-        together. "operating": "precision", "recall", "f1", "false_positives_per_picture" at
+        "froc": recall at 1/8, 1/4, ..., 8 false positives per image and its mean, all classes
+        together. "operating": "precision", "recall", "f1", "false_positives_per_image" at
         "score_threshold", all classes together; "best_f1" the same where F1 is best, on these
-        very pictures. "per_class" has all of this of each class, None where it does not occur.
-        "confusion": "counts" [annotated][detected], the background last. "per_picture": what was
-        found, wrong and missed. "seconds_per_picture" is the median. "sweep" as `Sweep.report`
+        very images. "per_class" has all of this of each class, None where it does not occur.
+        "confusion": "counts" [annotated][detected], the background last. "per_image": what was
+        found, wrong and missed. "seconds_per_image" is the median. "sweep" as `Sweep.report`
         says, or None. "skipped" lists [file, reason] of what took no part, "repaired" [file, what]
         of what was put right in the annotations.
 
     Raises:
-        DentalzooError: no picture can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or an argument is out of place.
     """
     threshold = threshold_of(bundle, score_threshold)
     detector = Detector(bundle, nms_iou, max_per_class, teeth)
@@ -106,12 +106,12 @@ def evaluate(
         _log.info("%s", told(report["sweep"]))
     if out is not None:
         write_json(out / "evaluation.json", report)
-        for name, picture in _pictures(detector, measured, report):
-            write_png(out / f"{name}.png", picture)
+        for name, image in _images(detector, measured, report):
+            write_png(out / f"{name}.png", image)
     return report
 
 
-def headline(report: dict) -> dict[str, float]:
+def summary_metrics(report: dict) -> dict[str, float]:
     """The few numbers that stand for a report; those that could not be measured are left out."""
     values = {
         **report["coco"],
@@ -127,9 +127,9 @@ def headline(report: dict) -> dict[str, float]:
 
 
 def find(detector: Detector, data: str | Path, split: str | None) -> BoxDataset:
-    """The annotated pictures, with the classes and the hold-out of the bundle."""
+    """The annotated images, with the classes and the validation fraction of the bundle."""
     config = detector.bundle.metadata["config"]
-    options = {"holdout": config["holdout"]} if "holdout" in config else {}
+    options = {"val_fraction": config["val_fraction"]} if "val_fraction" in config else {}
     return find_boxes(data, split, classes=detector.classes, **options)
 
 
@@ -138,13 +138,13 @@ def measure(
     found: BoxDataset,
     also: Callable[[np.ndarray, Case], None] | None = None,
 ) -> Measured:
-    """Runs a bundle over the pictures.
+    """Runs a bundle over the images.
 
     Args:
-        also: called with each picture and its case.
+        also: called with each image and its case.
 
     Raises:
-        DentalzooError: no picture can be used.
+        DentalzooError: no image can be used.
     """
     measured = Measured(matches=Matches(len(detector.classes)))
     measured.skipped = [list(skip) for skip in found.skipped]
@@ -169,7 +169,7 @@ def measure(
         measured.matches.add(case)
     if not measured.cases:
         first = ": ".join(measured.skipped[len(found.skipped)])
-        raise DentalzooError(f"none of {len(found)} pictures can be used. Received: {first}")
+        raise DentalzooError(f"none of {len(found)} images can be used. Received: {first}")
     return measured
 
 
@@ -179,7 +179,7 @@ def _loaded(detector: Detector, found: BoxDataset) -> Iterator[tuple[BoxSample, 
 
     reading = read_ahead(load, found.samples)
     with logging_redirect_tqdm():
-        yield from tqdm(reading, "evaluating", len(found), disable=None, unit="picture")
+        yield from tqdm(reading, "evaluating", len(found), disable=None, unit="image")
 
 
 def _channels(bundle) -> int:
@@ -204,7 +204,7 @@ def _case(sample: BoxSample, arrays: dict, found) -> Case:
 
 
 def _most(found: BoxDataset) -> int:
-    """The most objects of one class on one picture."""
+    """The most objects of one class on one image."""
     counts = [[box.label for box in sample.boxes] for sample in found.samples]
     return max((labels.count(name) for labels in counts for name in set(labels)), default=0)
 
@@ -223,7 +223,7 @@ def make_report(detector: Detector, measured: Measured, threshold: float) -> dic
     per_class = {}
     for label, name in enumerate(classes, 1):
         points = measures.curve(matches, label)
-        about = {"objects": points.wanted, "pictures": int(occurs[label])}
+        about = {"objects": points.wanted, "images": int(occurs[label])}
         areas = {key: _number(values[label - 1]) for key, values in coco.items()}
         areas["voc_ap"] = measures.average_precision(points)
         areas["voc_ap_11_point"] = measures.average_precision_11(points)
@@ -255,12 +255,12 @@ def make_report(detector: Detector, measured: Measured, threshold: float) -> dic
         **_points(pooled, threshold),
         "per_class": per_class,
         "confusion": {"classes": [*classes, "background"], "counts": counts.tolist()},
-        "per_picture": [
+        "per_image": [
             {"name": case.name, "objects": int((~case.ignored).sum())}
             | dict(zip(("found", "wrong", "missed"), outcome.counts(), strict=True))
             for case, outcome in zip(measured.cases, outcomes, strict=True)
         ],
-        "seconds_per_picture": round(float(np.median(measured.seconds)), 6),
+        "seconds_per_image": round(float(np.median(measured.seconds)), 6),
         "skipped": measured.skipped,
     }
 
@@ -308,15 +308,15 @@ def _rounded(values: dict) -> dict:
     return {key: round(v, 6) if isinstance(v, float) else v for key, v in values.items()}
 
 
-# ---- the pictures --------------------------------------------------------------------------------
+# ---- the images --------------------------------------------------------------------------------
 
 
-def _pictures(detector: Detector, measured: Measured, report: dict):
-    """Yields name and picture (H, W, 3) uint8 of what an evaluation shows."""
+def _images(detector: Detector, measured: Measured, report: dict):
+    """Yields name and image (H, W, 3) uint8 of what an evaluation shows."""
     where = f"{report['bundle']} on {report['data']}" + (
         f", {report['split']}" * bool(report["split"])
     )
-    where += f": {report['images']} pictures"
+    where += f": {report['images']} images"
     by_class = {
         name: measures.curve(measured.matches, label)
         for label, name in enumerate(detector.classes, 1)
@@ -331,7 +331,7 @@ def _pictures(detector: Detector, measured: Measured, report: dict):
         yield "sweep", curves.sweep(report["sweep"], where)
     order = sorted(
         range(len(measured.cases)),
-        key=lambda i: -(report["per_picture"][i]["wrong"] + report["per_picture"][i]["missed"]),
+        key=lambda i: -(report["per_image"][i]["wrong"] + report["per_image"][i]["missed"]),
     )
     yield "worst", draw_cases(detector, measured, order[:_WORST], report["score_threshold"])
 
@@ -339,13 +339,13 @@ def _pictures(detector: Detector, measured: Measured, report: dict):
 def described(report: dict) -> str:
     """The data of a report in a few words."""
     split = f", {report['split']}" if report["split"] else ""
-    return f"{report['data']}{split}: {report['images']} pictures"
+    return f"{report['data']}{split}: {report['images']} images"
 
 
 def draw_cases(
     detector: Detector, measured: Measured, chosen: list[int], threshold: float
 ) -> np.ndarray:
-    """A sheet of some of the pictures, read once more."""
+    """A sheet of some of the images, read once more."""
     rows = []
     for index in chosen:
         sample, case = measured.samples[index], measured.cases[index]
@@ -358,5 +358,5 @@ def draw_cases(
 
 
 def read(detector: Detector, sample: BoxSample) -> np.ndarray:
-    """A picture as the bundle gets it, (H, W, C) uint8."""
+    """An image as the bundle gets it, (H, W, C) uint8."""
     return load_boxes(sample, detector.classes, channels=_channels(detector.bundle))["image"]

@@ -1,4 +1,4 @@
-"""What measuring and applying a bundle share: boxes of a picture."""
+"""What measuring and applying a bundle share: boxes of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ _MOST, _LEAST = 1000, 0.01  # candidates of a class and their score before suppr
 
 @dataclass(frozen=True)
 class Detections:
-    """The boxes of a picture, the best first.
+    """The boxes of an image, the best first.
 
     Attributes:
-        boxes: (K, 4) float32, top, left, bottom, right in [0, 1] of the picture.
+        boxes: (K, 4) float32, top, left, bottom, right in [0, 1] of the image.
         scores: (K,) float32 in [0, 1].
         classes: (K,) int32, from 1.
     """
@@ -89,10 +89,10 @@ class Detector:
         }
 
     def __call__(self, image: np.ndarray) -> Detections:
-        """The boxes of a picture (H, W, 1 or 3) uint8.
+        """The boxes of an image (H, W, 1 or 3) uint8.
 
         Raises:
-            DentalzooError: the bundle refuses the picture or gives what is no number.
+            DentalzooError: the bundle refuses the image or gives what is no number.
         """
         changed = self.nms_iou is not None or self.max_per_class is not None
         found = self._from_raw(image) if changed and has_raw(self.bundle) else self._kept(image)

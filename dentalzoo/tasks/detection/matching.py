@@ -19,10 +19,10 @@ FOUND, WRONG, IGNORED = 1, 0, -1
 
 @dataclass(frozen=True)
 class Case:
-    """The truth and the detections of a picture.
+    """The truth and the detections of an image.
 
     Attributes:
-        name: of the picture.
+        name: of the image.
         size: height and width in pixels.
         boxes, labels: (N, 4) and (N,) of the annotated objects; boxes lie in [0, 1], labels start
             at 1.
@@ -42,7 +42,7 @@ class Case:
 
 
 def match(case: Case, iou: float = IOU) -> tuple[np.ndarray, np.ndarray]:
-    """What each detection of a picture is.
+    """What each detection of an image is.
 
     Returns:
         (K,) int8, FOUND, WRONG or IGNORED, and (K,) int64, the object of one that is FOUND, else
@@ -74,7 +74,7 @@ def match(case: Case, iou: float = IOU) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Matches:
-    """The detections of a data set with what they are, gathered picture by picture.
+    """The detections of a data set with what they are, gathered image by image.
 
     Attributes:
         num_classes: n.
@@ -85,41 +85,41 @@ class Matches:
     _wanted: list[np.ndarray] = field(default_factory=list, init=False)
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many there are."""
         return len(self._wanted)
 
     @property
     def wanted(self) -> np.ndarray:
         """(n + 1,) int64, objects of each class, 0 for the background."""
-        return self.wanted_per_picture().sum(0)
+        return self.wanted_per_image().sum(0)
 
-    def wanted_per_picture(self) -> np.ndarray:
-        """(pictures, n + 1) int64."""
+    def wanted_per_image(self) -> np.ndarray:
+        """(images, n + 1) int64."""
         return np.reshape(self._wanted, (-1, self.num_classes + 1)).astype(np.int64)
 
     def add(self, case: Case, iou: float = IOU) -> np.ndarray:
-        """Adds a picture; returns what its detections are, as `match` does."""
+        """Adds an image; returns what its detections are, as `match` does."""
         outcomes, _ = match(case, iou)
         wanted = np.bincount(case.labels[~case.ignored], minlength=self.num_classes + 1)
         ranks = np.zeros(len(outcomes), np.int64)
         for label in np.unique(case.classes):
             mine = np.flatnonzero(case.classes == label)
             ranks[mine[np.argsort(-case.scores[mine], kind="stable")]] = np.arange(len(mine))
-        picture = np.full(len(outcomes), self.pictures)
+        image = np.full(len(outcomes), self.images)
         order = np.argsort(-case.scores, kind="stable")
-        rows = np.stack([picture, case.classes, ranks, outcomes, case.scores], 1)
+        rows = np.stack([image, case.classes, ranks, outcomes, case.scores], 1)
         self._rows.append(np.float64(rows)[order])
         self._wanted.append(wanted)
         return outcomes
 
     def rows(self) -> np.ndarray:
-        """(D, 5) float64: picture, class, rank in its class and picture, outcome, score."""
+        """(D, 5) float64: image, class, rank in its class and image, outcome, score."""
         return np.concatenate([np.zeros((0, 5)), *self._rows])
 
 
 def gather(cases: Iterable[Case], num_classes: int, iou: float = IOU) -> Matches:
-    """The matches of all pictures."""
+    """The matches of all images."""
     matches = Matches(num_classes)
     for case in cases:
         matches.add(case, iou)

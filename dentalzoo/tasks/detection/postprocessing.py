@@ -134,12 +134,12 @@ def one_per_tooth(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def in_quadrant_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Indices of the boxes of the greatest total score that stand as teeth do, one per tooth.
 
-    On a film the patient's right is on the left: from left to right the centres of an upper jaw
-    are 18..11, 21..28, those of a lower jaw 48..41, 31..38, and deciduous teeth among them. A
+    On a radiograph the patient's right is on the left: from left to right the centres of an upper
+    jaw are 18..11, 21..28, those of a lower jaw 48..41, 31..38, and deciduous teeth among them. A
     tooth that stands across another, impacted say, may lose its box.
 
     Args:
-        boxes: (N, 4) on a film that is not mirrored.
+        boxes: (N, 4) on a radiograph that is not mirrored.
         scores: (N,), positive.
         numbers: (N,) FDI numbers.
 

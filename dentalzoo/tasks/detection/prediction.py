@@ -1,4 +1,4 @@
-"""Boxes of any number of pictures, in the formats that other tools read."""
+"""Boxes of any number of images, in the formats that other tools read."""
 
 import csv
 import io
@@ -43,34 +43,34 @@ def predict(
     teeth: str | None = None,
     vott: Sequence[int] = (),
 ) -> PredictionReport:
-    """Finds boxes in pictures and writes `out`/detections.json and `out`/detections.csv.
+    """Finds boxes in images and writes `out`/detections.json and `out`/detections.csv.
 
     detections.json is COCO's list of results: "image_id", counted from 1 in the order of the
-    pictures, "category_id" from 1, "bbox" (left, top, width, height in pixels of the upright
-    picture) and "score"; "file_name" says which picture, from the folder that holds all of them.
-    detections.csv has a row for each box (left, top, right, bottom, and the picture's size, in
-    pixels), and one with the name and the size alone for a picture without any. Both are whole or
+    images, "category_id" from 1, "bbox" (left, top, width, height in pixels of the upright
+    image) and "score"; "file_name" says which image, from the folder that holds all of them.
+    detections.csv has a row for each box (left, top, right, bottom, and the image's size, in
+    pixels), and one with the name and the size alone for an image without any. Both are whole or
     absent, whenever the process dies.
 
     Args:
         bundle: a `Bundle` of the task "detection".
-        inputs: pictures, and folders whose pictures are taken, one level deep.
+        inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
-        overlay: write also `out`/<stem>_overlay.png, the picture with its boxes; names as for
+        overlay: write also `out`/<stem>_overlay.png, the image with its boxes; names as for
             `dentalzoo.tasks.segmentation.predict`.
         score_threshold: boxes with a lower score are left out, in [0, 1]; None for the bundle's
             own, else 0.5.
         nms_iou, max_per_class, teeth: other than the bundle's own, see `inference.Detector`;
-            with `teeth` the boxes of a picture are in the order of quadrants, 11..18, 21..28, ...
+            with `teeth` the boxes of an image are in the order of quadrants, 11..18, 21..28, ...
         vott: 1 and 2 write projects that open in VoTT 1 (`out`/vott1/<folder>.json for each folder
-            of pictures) and VoTT 2 (`out`/vott2/<name of out>.vott), to be corrected there.
+            of images) and VoTT 2 (`out`/vott2/<name of out>.vott), to be corrected there.
 
     Returns:
-        What was written and what failed. A picture that cannot be read is logged in one line and
+        What was written and what failed. An image that cannot be read is logged in one line and
         the rest goes on.
 
     Raises:
-        DentalzooError: there is no picture, `out` holds inputs or cannot be written, or an option
+        DentalzooError: there is no image, `out` holds inputs or cannot be written, or an option
             is out of place.
     """
     threshold = threshold_of(bundle, score_threshold)
@@ -78,13 +78,13 @@ def predict(
     if not set(vott) <= {1, 2}:
         raise DentalzooError(f"vott is 1, 2 or both. Received: {vott!r}")
     out = Path(out)
-    pictures = list({path.resolve(): path for path in list_images(inputs)}.values())
-    if not pictures:
-        raise DentalzooError(f"expected pictures or folders of pictures. Received: {inputs!r}")
-    make_folder(out, pictures)
+    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not images:
+        raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
+    make_folder(out, images)
     report, samples = PredictionReport(), []
-    names = dict(zip(pictures, output_names(pictures, overlay), strict=True))
-    files = _file_names(pictures)
+    names = dict(zip(images, output_names(images, overlay), strict=True))
+    files = _file_names(images)
     with tempfile.TemporaryFile() as boxes:
         text = io.TextIOWrapper(boxes, "utf-8", errors="backslashreplace")
 
@@ -93,7 +93,7 @@ def predict(
             rows = csv.writer(table, lineterminator="\n")
             rows.writerow(_COLUMNS)
             separator = "[\n"
-            for number, path, image, found in _found(detector, pictures, threshold, report):
+            for number, path, image, found in _found(detector, images, threshold, report):
                 size, labels = image.shape[:2], found.classes
                 edges = np.float64(found.boxes) * [*size, *size]
                 shown = [detector.classes[label - 1] for label in labels]
@@ -135,12 +135,12 @@ def predict(
 
 
 def _found(
-    detector: Detector, pictures: list[Path], threshold: float, report: PredictionReport
+    detector: Detector, images: list[Path], threshold: float, report: PredictionReport
 ) -> Iterator[tuple[int, Path, np.ndarray, Detections]]:
-    """Yields number, path, picture and boxes; tells of what fails."""
-    reading = read_ahead(read_image, pictures)
+    """Yields number, path, image and boxes; tells of what fails."""
+    reading = read_ahead(read_image, images)
     with logging_redirect_tqdm():
-        bar = tqdm(reading, "detecting", len(pictures), disable=None, unit="picture")
+        bar = tqdm(reading, "detecting", len(images), disable=None, unit="image")
         for number, (path, image) in enumerate(bar, 1):
             try:
                 if isinstance(image, DentalzooError):
@@ -158,10 +158,10 @@ def _found(
             yield number, path, image, found
 
 
-def _file_names(pictures: Sequence[Path]) -> dict[Path, str]:
-    """The paths from the folder that holds all pictures."""
-    folder = os.path.commonpath([path.absolute().parent for path in pictures])
-    return {path: path.absolute().relative_to(folder).as_posix() for path in pictures}
+def _file_names(images: Sequence[Path]) -> dict[Path, str]:
+    """The paths from the folder that holds all images."""
+    folder = os.path.commonpath([path.absolute().parent for path in images])
+    return {path: path.absolute().relative_to(folder).as_posix() for path in images}
 
 
 def _sample(path: Path, name: str, found: Detections, labels: Sequence[str]) -> BoxSample:

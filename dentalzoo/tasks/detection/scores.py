@@ -13,7 +13,7 @@ from dentalzoo.tasks.detection.matching import FOUND, IGNORED, IOU, WRONG, Case,
 from dentalzoo.tasks.detection.postprocessing import overlaps
 from dentalzoo.tasks.segmentation.evaluation import scores as ratios
 
-# False positives per picture of a FROC curve's points: the CAD challenges' (LUNA16)
+# False positives per image of a FROC curve's points: the CAD challenges' (LUNA16)
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _EPS = 1e-12  # 0.3 is not 3 * 0.1
 
@@ -26,14 +26,14 @@ class Curve:
         scores: (D,), falling.
         found, wrong: (D,), how many detections with this score or a better one are so.
         wanted: how many objects there are.
-        pictures: on how many pictures.
+        images: on how many images.
     """
 
     scores: np.ndarray
     found: np.ndarray
     wrong: np.ndarray
     wanted: int
-    pictures: int
+    images: int
 
     @property
     def recall(self) -> np.ndarray:
@@ -50,7 +50,7 @@ class Curve:
         last = np.flatnonzero(np.append(np.diff(self.scores), -1)) if len(self.scores) else []
         keep = np.asarray(last, np.int64)
         return Curve(
-            self.scores[keep], self.found[keep], self.wrong[keep], self.wanted, self.pictures
+            self.scores[keep], self.found[keep], self.wrong[keep], self.wanted, self.images
         )
 
 
@@ -66,7 +66,7 @@ def curve(matches: Matches, label: int | None = None, rows: np.ndarray | None = 
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
     wanted = matches.wanted[1:].sum() if label is None else matches.wanted[label]
     found = rows[:, 3] == FOUND
-    return Curve(rows[:, 4], np.cumsum(found), np.cumsum(~found), int(wanted), matches.pictures)
+    return Curve(rows[:, 4], np.cumsum(found), np.cumsum(~found), int(wanted), matches.images)
 
 
 def average_precision(points: Curve) -> float | None:
@@ -93,7 +93,7 @@ def precision_at(points: Curve, recalls: np.ndarray) -> np.ndarray:
 
 
 def sensitivity(points: Curve, rates: Sequence[float] = RATES) -> list[float] | None:
-    """FROC: the best recall with at most so many false positives per picture.
+    """FROC: the best recall with at most so many false positives per image.
 
     Returns:
         Of each rate, in [0, 1]; None where nothing is wanted.
@@ -101,13 +101,13 @@ def sensitivity(points: Curve, rates: Sequence[float] = RATES) -> list[float] | 
     if not points.wanted:
         return None
     points = points.thresholds()
-    wrong = points.wrong / max(points.pictures, 1)
+    wrong = points.wrong / max(points.images, 1)
     recalls = np.concatenate([[0.0], points.recall])
     return [float(recalls[np.count_nonzero(wrong <= rate + _EPS)]) for rate in rates]
 
 
 def at_threshold(points: Curve, threshold: float) -> dict[str, float]:
-    """Precision, recall, F1 and false positives per picture of the detections from a score on."""
+    """Precision, recall, F1 and false positives per image of the detections from a score on."""
     count = np.count_nonzero(points.scores >= threshold)
     found = int(points.found[count - 1]) if count else 0
     wrong = int(points.wrong[count - 1]) if count else 0
@@ -116,7 +116,7 @@ def at_threshold(points: Curve, threshold: float) -> dict[str, float]:
         "precision": float(values["precision"]),
         "recall": float(values["recall"]),
         "f1": float(values["dice"]),
-        "false_positives_per_picture": wrong / max(points.pictures, 1),
+        "false_positives_per_image": wrong / max(points.images, 1),
     }
 
 
@@ -132,12 +132,12 @@ def best_threshold(points: Curve) -> float | None:
     return float(np.floor(points.scores[np.argmax(f1)] * 1e6) / 1e6)
 
 
-# ---- one picture ---------------------------------------------------------------------------------
+# ---- one image ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the objects and the detections of a picture, from one score on.
+    """What became of the objects and the detections of an image, from one score on.
 
     Attributes:
         shown: (K,) bool, the detections that count.
@@ -158,7 +158,7 @@ class Outcome:
 
 
 def judge(case: Case, threshold: float, iou: float = IOU) -> Outcome:
-    """Judges a picture's detections with a score of at least `threshold`.
+    """Judges an image's detections with a score of at least `threshold`.
 
     A wrong detection and a missed object that overlap by `iou` or more are a confusion of their
     classes, the closest pairs first.

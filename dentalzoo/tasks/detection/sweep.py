@@ -1,8 +1,8 @@
 """Other settings for suppression and scores, tried on a data set in one pass of the network.
 
-What the article tuned: the overlap from which two boxes are one, how many boxes of a class a
-picture may have, and the score from which on a box counts. A mouth has at most 32 teeth, so no more
-boxes of a class than that are tried, unless the annotated pictures hold more.
+What the article tuned: the overlap from which two boxes are one, how many boxes of a class an
+image may have, and the score from which on a box counts. A mouth has at most 32 teeth, so no more
+boxes of a class than that are tried, unless the annotated images hold more.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from dentalzoo.tasks.detection.matching import Case, Matches
 from dentalzoo.tasks.detection.postprocessing import suppress_at
 
 NMS_IOUS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # those of the article's configurations, and one more
-LIMITS = (1, 2, 4, 8, 16, TEETH)  # boxes of a class in a picture: ours
-_MORE = (64, 100)  # where pictures hold more objects of a class than a mouth has teeth
+LIMITS = (1, 2, 4, 8, 16, TEETH)  # boxes of a class in an image: ours
+_MORE = (64, 100)  # where images hold more objects of a class than a mouth has teeth
 
 
 class Sweep:
-    """Gathers the pictures of a data set; in memory only what matching says of each box stays.
+    """Gathers the images of a data set; in memory only what matching says of each box stays.
 
     The bundle's `max_detections` is not applied: it would cut the least sure boxes of all classes.
 
     Args:
         detector: with the bundle's own settings.
-        most: the most objects of a class that an annotated picture holds.
+        most: the most objects of a class that an annotated image holds.
     """
 
     def __init__(self, detector: Detector, most: int = 0):
@@ -46,7 +46,7 @@ class Sweep:
         self.matches = [Matches(len(detector.classes)) for _ in self.ious]
 
     def add(self, image: np.ndarray, case: Case) -> None:
-        """Takes a picture (H, W, 1 or 3) uint8 and its truth; runs the network once."""
+        """Takes an image (H, W, 1 or 3) uint8 and its truth; runs the network once."""
         parts = [[] for _ in self.ious]
         for label, (boxes, values) in enumerate(self.detector.candidates(image), 1):
             for part, best in zip(
@@ -66,7 +66,7 @@ class Sweep:
         Returns:
             Plain values. "settings": each with "nms_iou" (None: as the bundle kept them),
             "max_per_class", "ap50" (PASCAL VOC's mean over classes), "score_threshold" (where F1 is
-            best) and there "f1", "precision", "recall" and "false_positives_per_picture".
+            best) and there "f1", "precision", "recall" and "false_positives_per_image".
             "best": of these the one of the highest F1, and of the highest "ap50"; of equal ones
             (to 4 digits) that with fewer boxes, then that with the lower overlap. "own": the same
             numbers of what was measured. "source": "raw", or "kept" where the bundle has no

@@ -1,16 +1,16 @@
-"""Whether generated pictures are copies of the training pictures.
+"""Whether generated images are copies of the training images.
 
-Pictures are compared at 16 x 16 pixels, where blur costs little: the distance is the root of the
+Images are compared at 16 x 16 pixels, where blur costs little: the distance is the root of the
 mean squared difference of 14 x 14 of them, the least over shifts by a pixel and over mirroring.
 
-A sample counts as copied if a training picture is less than half as far from it as an unseen
-picture usually is from its nearest: as a held-out picture from the training pictures, or as one of
-these from the others, whichever is less. Held-out pictures are counted by the same bound.
+A sample counts as copied if a training image is less than half as far from it as an unseen
+image usually is from its nearest: as a held-out image from the training images, or as one of
+these from the others, whichever is less. Held-out images are counted by the same bound.
 
 A second test needs no bound and is fair to blurred samples, which are close to everything: is the
-picture nearest to a sample, of the training and the held-out ones together, a held-out one less
+image nearest to a sample, of the training and the held-out ones together, a held-out one less
 often than their number says? A model that has copied nothing does not know which is which, unless
-the held-out pictures are of another kind, other patients for example. (Meehan et al. 2020,
+the held-out images are of another kind, other patients for example. (Meehan et al. 2020,
 arXiv:2004.05675, compare the same distances.)
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 SIDE, _SHIFT = 16, 1  # pixels; ours
 SPACE = "16 x 16 pixels, shifted by up to 1 and mirrored, root mean square in [0, 1]"
 CLOSE = 0.5  # ours: of the usual distance; a copy shifted by 5 % of its side has 0.3
-MANY = 0.05  # ours: part of the samples that may be closer, beyond that of held-out pictures
+MANY = 0.05  # ours: part of the samples that may be closer, beyond that of held-out images
 _SHUFFLES, _BLOCK, _QUERIES = 999, 256, 1000
 
 
@@ -57,8 +57,8 @@ def _squares(queries: np.ndarray, others: np.ndarray) -> np.ndarray:
     side, shifts = SIDE - 2 * _SHIFT, range(2 * _SHIFT + 1)
     middle = _rows(queries[:, _SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
     moved = [
-        _rows(pictures[:, top : top + side, left : left + side])
-        for pictures in (others, others[:, :, ::-1])
+        _rows(images[:, top : top + side, left : left + side])
+        for images in (others, others[:, :, ::-1])
         for top in shifts
         for left in shifts
     ]
@@ -81,17 +81,17 @@ def copying(made, training, held_out, seed: int = 0) -> tuple[dict, np.ndarray, 
         seed: of the shuffles behind the p-value.
 
     Returns:
-        The findings; for each sample the number of the nearest training picture and its distance.
+        The findings; for each sample the number of the nearest training image and its distance.
         The findings are
 
         - "copied", the part of the samples that count as copied, and "copied_held_out";
-        - "closer_than_any_held_out", the part of the samples closer to a training picture than
-          every held-out picture;
-        - the median distance to the nearest training picture: of "samples", "held_out" and
-          "training" pictures, the last without themselves; "ratio" is the first by the second;
-        - "nearest_is_held_out", the part of the samples whose nearest picture is a held-out one,
+        - "closer_than_any_held_out", the part of the samples closer to a training image than
+          every held-out image;
+        - the median distance to the nearest training image: of "samples", "held_out" and
+          "training" images, the last without themselves; "ratio" is the first by the second;
+        - "nearest_is_held_out", the part of the samples whose nearest image is a held-out one,
           what is "expected" of no copying, and the "p_value" of so few or fewer, by shuffling
-          which pictures were held out;
+          which images were held out;
         - "warning": what is wrong, or None.
     """
     numbers, distances = nearest(made, training)
@@ -121,8 +121,8 @@ def copying(made, training, held_out, seed: int = 0) -> tuple[dict, np.ndarray, 
     warning = None
     if copied > copied_held_out + MANY:
         warning = (
-            f"{copied:.0%} of the samples are copies of training pictures, of held-out pictures "
-            f"{copied_held_out:.0%}. Train on more pictures, for fewer epochs, or with a smaller "
+            f"{copied:.0%} of the samples are copies of training images, of held-out images "
+            f"{copied_held_out:.0%}. Train on more images, for fewer epochs, or with a smaller "
             "latent_dim or higher beta"
         )
     return findings | {"warning": warning}, numbers, distances

@@ -1,19 +1,19 @@
-"""How far generated pictures are from real ones, on features made by hand: nothing to download.
+"""How far generated images are from real ones, on features made by hand: nothing to download.
 
-A picture is shrunk or enlarged to a square of at most 128 pixels and described three times:
+An image is shrunk or enlarged to a square of at most 128 pixels and described three times:
 
 - colour: means of CIE L*, a*, b* in 4 x 4 cells, and the deviation of L* in each (64 numbers);
-- edges: histograms of 6 orientations of the gradient of L*, in 4 x 4 cells of the picture and in
-  2 x 2 cells of the picture at half its size, their square roots (120 numbers);
+- edges: histograms of 6 orientations of the gradient of L*, in 4 x 4 cells of the image and in
+  2 x 2 cells of the image at half its size, their square roots (120 numbers);
 - spectrum: the log energy of the cosine transform of L*, a*, b* in 5 octaves (15 numbers).
 
-Every number is centred and divided by its deviation over the real pictures, and each description
-weighs a third, so that the real pictures have variance 1 in all: a distance of 1 is their spread.
+Every number is centred and divided by its deviation over the real images, and each description
+weighs a third, so that the real images have variance 1 in all: a distance of 1 is their spread.
 
 Two distances are taken: KID, the unbiased squared MMD of the kernel (x . y + 1)^3 (Binkowski et
 al. 2018, arXiv:1801.01401), and the Frechet distance of two normal distributions (Heusel et al.
 2017, arXiv:1706.08500). They are no substitute for those of an Inception network and have another
-scale. Beside each is its floor: the same distance between two halves of the real pictures.
+scale. Beside each is its floor: the same distance between two halves of the real images.
 """
 
 from functools import cache
@@ -26,12 +26,12 @@ LARGEST = 128  # pixels a side, ours
 _ORIENTATIONS, _CELLS = 6, 4
 _OCTAVES = 5
 _GROUPS = (64, 120, 15)  # numbers of the three descriptions
-_FAINT = (0.01, 0.01, 1.0)  # ours: numbers that vary less between pictures are divided by this
-_SUBSET, _SUBSETS, _DRAWS = 100, 50, 5  # pictures in a KID subset, subsets, Frechet draws; ours
+_FAINT = (0.01, 0.01, 1.0)  # ours: numbers that vary less between images are divided by this
+_SUBSET, _SUBSETS, _DRAWS = 100, 50, 5  # images in a KID subset, subsets, Frechet draws; ours
 
 
 def features(images: np.ndarray) -> np.ndarray:
-    """Describes pictures.
+    """Describes images.
 
     Args:
         images: (B, H, W, 1 or 3) float32 in [0, 1].
@@ -78,7 +78,7 @@ def _kernel(x: np.ndarray) -> np.ndarray:
 
 
 def _mmd(kernel: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """From the kernel between all pictures and the numbers of those on each side."""
+    """From the kernel between all images and the numbers of those on each side."""
 
     def within(part):
         block = kernel[np.ix_(part, part)]
@@ -98,7 +98,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compare(real: np.ndarray, made: np.ndarray, seed: int = 0) -> dict | None:
-    """Both distances of made pictures from real ones, and the real ones' own floor.
+    """Both distances of made images from real ones, and the real ones' own floor.
 
     Args:
         real, made: features (N, F) and (M, F).
@@ -106,10 +106,10 @@ def compare(real: np.ndarray, made: np.ndarray, seed: int = 0) -> dict | None:
 
     Returns:
         "kid" with the mean and the deviation "kid_std" over subsets, "frechet", and the same of
-        halves of the real pictures: "kid_floor", "kid_floor_std", "frechet_floor". The Frechet
-        distance falls with the number of pictures, so it and its floor are of "pictures" each,
-        the mean over draws. "real" and "made" count the pictures, "subset" those of a subset.
-        None of fewer than 4 real pictures or 2 made ones.
+        halves of the real images: "kid_floor", "kid_floor_std", "frechet_floor". The Frechet
+        distance falls with the number of images, so it and its floor are of "images" each,
+        the mean over draws. "real" and "made" count the images, "subset" those of a subset.
+        None of fewer than 4 real images or 2 made ones.
     """
     most = min(len(real) // 2, len(made))
     if most < 2:
@@ -134,12 +134,12 @@ def compare(real: np.ndarray, made: np.ndarray, seed: int = 0) -> dict | None:
         "frechet_floor": np.mean(frechets, 0)[1],
     }
     values = {key: round(float(value), 6) for key, value in values.items()}
-    numbers = {"real": len(real), "made": len(made), "pictures": most, "subset": size}
+    numbers = {"real": len(real), "made": len(made), "images": most, "subset": size}
     return {**values, **numbers, "features": FEATURES}
 
 
 def _draws(rng, times: int, real: int, made: int, size: int):
-    """Yields the numbers of real pictures, of as many others, and of made ones, which follow."""
+    """Yields the numbers of real images, of as many others, and of made ones, which follow."""
     for _ in range(times):
         order = rng.permutation(real)
         yield order[:size], order[-size:], real + rng.permutation(made)[:size]

@@ -1,6 +1,6 @@
-"""Sheets of pictures: arrays in, uint8 (H, W, 3) out.
+"""Sheets of images: arrays in, uint8 (H, W, 3) out.
 
-Pictures are (H, W, 1 or 3), float32 in [0, 1] or uint8; small ones are enlarged to be seen.
+Images are (H, W, 1 or 3), float32 in [0, 1] or uint8; small ones are enlarged to be seen.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ import numpy as np
 
 from dentalzoo.tasks.segmentation.drawing import fit, palette, sheet
 
-TILE = 96  # pixels: the least a picture's longer side is drawn with; ours
-GAP, _SEAM = 4, 2  # pixels between pictures, and in a plane; ours
+TILE = 96  # pixels: the least an image's longer side is drawn with; ours
+GAP, _SEAM = 4, 2  # pixels between images, and in a plane; ours
 _INK, _FAINT, _DPI = "#1e1e1e", "#9a9a9a", 100
 _NAMED = 7  # labels with a colour of their own; the rest share a grey
 
@@ -19,41 +19,41 @@ _NAMED = 7  # labels with a colour of their own; the rest share a grey
 def grid(
     images: Sequence[np.ndarray], columns: int, tile: int | None = None, gap: int = GAP
 ) -> np.ndarray:
-    """Pictures of one size in rows of `columns`, on white.
+    """Images of one size in rows of `columns`, on white.
 
     Args:
-        tile: pixels of a picture's longer side; None for its own, at least `TILE`.
-        gap: pixels between pictures.
+        tile: pixels of an image's longer side; None for its own, at least `TILE`.
+        gap: pixels between images.
     """
     tiles = [_tile(image, tile) for image in images]
     height, width = tiles[0].shape[:2]
     columns, rows = min(columns, len(tiles)), -(-len(tiles) // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for index, picture in enumerate(tiles):
+    for index, img in enumerate(tiles):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = picture
+        canvas[top : top + height, left : left + width] = img
     return canvas
 
 
 def side_by_side(*images: np.ndarray, tile: int | None = None) -> np.ndarray:
-    """Pictures of one size in a row."""
+    """Images of one size in a row."""
     return grid(images, len(images), tile)
 
 
 def pairs(
     groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[np.ndarray]]],
 ) -> np.ndarray:
-    """Pictures above their counterparts, a block under a caption for each group.
+    """Images above their counterparts, a block under a caption for each group.
 
     Args:
-        groups: caption, pictures, as many counterparts.
+        groups: caption, images, as many counterparts.
     """
     blocks = [[grid([*upper, *lower], len(upper), gap=GAP)] for _, upper, lower in groups]
     return sheet(blocks, [caption for caption, _, _ in groups])
 
 
 def strips(rows: Sequence[Sequence[np.ndarray]], caption: str) -> np.ndarray:
-    """Rows of pictures, the first and the last of each set apart, under a caption."""
+    """Rows of images, the first and the last of each set apart, under a caption."""
     lines = []
     for row in rows:
         first, *middle, last = row
@@ -72,12 +72,12 @@ def scatter(
     axes: tuple[str, str] = ("z 0", "z 1"),
     title: str = "",
 ) -> np.ndarray:
-    """Points in a plane, coloured by label, pictures on as many of them as do not hide each other.
+    """Points in a plane, coloured by label, images on as many of them as do not hide each other.
 
     Args:
         points: (N, 2).
         labels: N words; the commonest get a colour.
-        thumbnails: pictures of the first points.
+        thumbnails: images of the first points.
         axes: names of x and y.
     """
     figure, plot = plot_figure(900, 820)
@@ -119,7 +119,7 @@ def plane(
     rows, columns = images.shape[:2]
     pixels = grid(images[::-1].reshape(-1, *images.shape[2:]), columns, tile, gap=_SEAM)
     height, width = pixels.shape[:2]
-    left, top, right, bottom = 76, 40, 20, 60  # pixels around the pictures
+    left, top, right, bottom = 76, 40, 20, 60  # pixels around the images
     size = (width + left + right, height + top + bottom)
     figure, plot = plot_figure(*size, layout=None)
     plot.set_position((left / size[0], bottom / size[1], width / size[0], height / size[1]))
@@ -206,7 +206,7 @@ def _colours(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int = 44) -> None:
-    """Lays pictures over their points, none over another."""
+    """Lays images over their points, none over another."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     places = plot.transData.transform(points)
@@ -215,9 +215,9 @@ def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int =
         if (np.abs(taken - place).max(1) < side + 4).any():
             continue
         taken = np.vstack([taken, place])
-        picture = _tile(image, side)
+        img = _tile(image, side)
         style = {"edgecolor": colour, "linewidth": 2.5 if framed else 0.5}
         box = AnnotationBbox(
-            OffsetImage(picture, zoom=72 / _DPI, resample=False), point, pad=0.05, bboxprops=style
+            OffsetImage(img, zoom=72 / _DPI, resample=False), point, pad=0.05, bboxprops=style
         )
         plot.add_artist(box)

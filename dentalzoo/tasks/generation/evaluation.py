@@ -1,10 +1,10 @@
-"""How well a bundle describes pictures, and how its own pictures compare with them.
+"""How well a bundle describes images, and how its own images compare with them.
 
-The bounds of log p(x) are in nats a picture. With a Bernoulli likelihood grey values stand for
+The bounds of log p(x) are in nats an image. With a Bernoulli likelihood grey values stand for
 probabilities, with a Gaussian one the bound is a density over [0, 1]: numbers of the two cannot be
 compared. Bits per dimension are -ELBO / (log 2 x H x W x C).
 
-Large data take no more memory: distances and drawings use the numbers of pictures in `LIMITS`,
+Large data take no more memory: distances and drawings use the numbers of images in `LIMITS`,
 drawn by the seed, and the report says how many these were.
 """
 
@@ -20,31 +20,31 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_json
 from dentalzoo.data.formats.tree import split_word
-from dentalzoo.data.images import Picture, PictureDataset, find_pictures, load_picture
+from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.generation import copying, distance, scores, sheets
-from dentalzoo.tasks.generation.inference import BLOCK, decode, picture_shape, sample_blocks
+from dentalzoo.tasks.generation.inference import BLOCK, decode, image_shape, sample_blocks
 
 _log = logging.getLogger("dentalzoo")
-_BATCH = 32  # pictures encoded at once
-LIMITS = {"distance": 2000, "training": 10_000, "held_out": 1000}  # pictures; ours
+_BATCH = 32  # images encoded at once
+LIMITS = {"distance": 2000, "training": 10_000, "held_out": 1000}  # images; ours
 
 
 @dataclass
 class Measured:
-    """What is kept of the pictures: `rows` of each one, the rest of those that are `kept`.
+    """What is kept of the images: `rows` of each one, the rest of those that are `kept`.
 
     Attributes:
-        samples, rows: the pictures that could be used, and their numbers.
+        samples, rows: the images that could be used, and their numbers.
         kl: KL divergence of each unit, summed, (D,); `moments`: sums of the means and of their
             squares, (2, D).
         kept: numbers of the samples whose z_mean (n, D), features (n, F) and thumbnails are kept.
     """
 
-    samples: list[Picture] = field(default_factory=list)
+    samples: list[ImageSample] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     kl: np.ndarray | float = 0.0
     moments: np.ndarray | float = 0.0
@@ -54,7 +54,7 @@ class Measured:
 
     @property
     def variance(self) -> np.ndarray:
-        """Of each unit's mean over the pictures, (D,)."""
+        """Of each unit's mean over the images, (D,)."""
         mean, square = self.moments / len(self.samples)
         return np.maximum(square - mean**2, 0)
 
@@ -70,19 +70,19 @@ def evaluate(
     count: int = 500,
     seed: int = 0,
 ) -> dict:
-    """Measures a variational autoencoder on pictures, in constant memory.
+    """Measures a variational autoencoder on images, in constant memory.
 
     Args:
         bundle: a `Bundle` of the task "generation".
         data: a folder in a layout of docs/data_formats.md.
-        split: "train", "val" or "test"; None for all pictures.
+        split: "train", "val" or "test"; None for all images.
         out: a folder for `evaluation.json`, which is what is returned, and for the sheets
             reconstructions, samples, interpolation, latent, manifold, neighbours and kl_per_unit,
             a PNG each.
-        crops: "boundaries", "boxes" or "masks", see `find_pictures`, "whole" for whole pictures;
+        crops: "boundaries", "boxes" or "masks", see `find_images`, "whole" for whole images;
             None for what the bundle was trained on.
         samples: k of the importance-weighted bound, at least 1.
-        count: generated pictures, at least 2.
+        count: generated images, at least 2.
         seed: of all that is drawn.
 
     Returns:
@@ -92,21 +92,21 @@ def evaluate(
           bound of k = 1 (the ELBO), 5 and `samples`; the prior is N(0, I), whatever `generate`
           samples;
         - "reconstruction": "log_likelihood" in nats, of samples of the code, and "mse", "psnr" in
-          dB and "ssim" of what the code's mean decodes to, means over pictures;
+          dB and "ssim" of what the code's mean decodes to, means over images;
         - "kl" in nats, "kl_per_unit", "active_units" by two definitions (`scores.active_units`),
           and "collapse": None, or what is wrong and what to change;
-        - "distance" of generated pictures from the data, see `distance.compare`;
-        - "copying", see `copying.copying`; it needs training and held-out pictures: `split`, and
-          "val" where that is None or "train". Both are None where there are too few pictures;
+        - "distance" of generated images from the data, see `distance.compare`;
+        - "copying", see `copying.copying`; it needs training and held-out images: `split`, and
+          "val" where that is None or "train". Both are None where there are too few images;
         - "per_image", and "skipped", (file, reason) of what took no part.
 
     Raises:
-        DentalzooError: no picture can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or an argument is out of place.
     """
     if not isinstance(samples, int) or samples < 1:
         raise DentalzooError(f"samples is a whole number, at least 1. Received: {samples!r}")
     if count == 1:
-        raise DentalzooError(f"count is at least 2: one picture has no spread. Received: {count!r}")
+        raise DentalzooError(f"count is at least 2: one image has no spread. Received: {count!r}")
     blocks = sample_blocks(bundle, count, seed)
     found = _find(bundle, data, split, crops)
     if out is not None:
@@ -116,13 +116,11 @@ def evaluate(
     measured = _measure(bundle, found, samples, seed, skipped)
     if not measured.samples:
         first = ": ".join(skipped[len(found.skipped)])
-        raise DentalzooError(
-            f"{data}: none of {len(found)} pictures can be used. Received: {first}"
-        )
+        raise DentalzooError(f"{data}: none of {len(found)} images can be used. Received: {first}")
     described, thumbnails = [], []
-    for pictures in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
-        described.append(distance.features(pictures))
-        thumbnails.append(copying.thumbnails(pictures))
+    for images in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
+        described.append(distance.features(images))
+        thumbnails.append(copying.thumbnails(images))
     made = np.concatenate(thumbnails)
     compared = distance.compare(np.concatenate(measured.features), np.concatenate(described), seed)
     everything = found if split is None else _find(bundle, data, None, crops)
@@ -152,7 +150,7 @@ def evaluate(
     return report
 
 
-def headline(report: dict) -> dict[str, float]:
+def summary_metrics(report: dict) -> dict[str, float]:
     """The few numbers that stand for a report; those that could not be measured are left out."""
     *_, k = report["bounds"]
     values = {
@@ -170,18 +168,18 @@ def headline(report: dict) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _find(bundle, data, split: str | None, crops: str | None) -> PictureDataset:
-    """The pictures, cut and split as the bundle's were."""
+def _find(bundle, data, split: str | None, crops: str | None) -> ImageDataset:
+    """The images, cut and split as the bundle's were."""
     config = bundle.metadata["config"]
     crops = config.get("crops") if crops is None else None if crops == "whole" else crops
-    options = {key: config[key] for key in ("margin", "window", "holdout") if key in config}
-    return find_pictures(data, split, crops=crops, **options)
+    options = {key: config[key] for key in ("margin", "window", "val_fraction") if key in config}
+    return find_images(data, split, crops=crops, **options)
 
 
-# ---- the pictures and their codes ----------------------------------------------------------------
+# ---- the images and their codes ----------------------------------------------------------------
 
 
-def _measure(bundle, found: PictureDataset, samples: int, seed: int, skipped: list) -> Measured:
+def _measure(bundle, found: ImageDataset, samples: int, seed: int, skipped: list) -> Measured:
     rng, measured = np.random.default_rng(seed), Measured()
     chosen = set(rng.permutation(len(found))[: LIMITS["distance"]].tolist())
     for numbers, images in _batches(bundle, found, "evaluating", skipped):
@@ -209,17 +207,17 @@ def _measure(bundle, found: PictureDataset, samples: int, seed: int, skipped: li
     return measured
 
 
-def _batches(bundle, found: PictureDataset, word: str, skipped: list | None = None):
+def _batches(bundle, found: ImageDataset, word: str, skipped: list | None = None):
     """Yields (numbers, uint8 (B, H, W, C)); tells and appends to `skipped` what cannot be used."""
-    height, width, channels = picture_shape(bundle)
+    height, width, channels = image_shape(bundle)
 
     def load(number: int) -> dict:
-        return load_picture(found.samples[number], (height, width), channels)
+        return load_image(found.samples[number], (height, width), channels)
 
     reading = read_ahead(load, range(len(found)))
     numbers, images = [], []
     with logging_redirect_tqdm():
-        for number, arrays in tqdm(reading, word, len(found), disable=None, unit="picture"):
+        for number, arrays in tqdm(reading, word, len(found), disable=None, unit="image"):
             if isinstance(arrays, DentalzooError):
                 if skipped is not None:
                     _log.warning("skipped %s", arrays)
@@ -234,7 +232,7 @@ def _batches(bundle, found: PictureDataset, word: str, skipped: list | None = No
         yield numbers, np.stack(images)
 
 
-def _skip(sample: Picture, error: DentalzooError) -> list[str]:
+def _skip(sample: ImageSample, error: DentalzooError) -> list[str]:
     """[file, reason] without the folders, whose names are no one else's business."""
     if isinstance(error, BadFile):
         path = Path(error.path)
@@ -243,7 +241,7 @@ def _skip(sample: Picture, error: DentalzooError) -> list[str]:
 
 
 def _describe(bundle, code: dict, noise: np.ndarray) -> tuple[list[dict], np.ndarray]:
-    """Numbers of each picture of a batch, and the KL divergence of its units, (B, D)."""
+    """Numbers of each image of a batch, and the KL divergence of its units, (B, D)."""
     config = bundle.metadata["config"]
     images, z_mean, z_log_var = code["image"], code["z_mean"], code["z_log_var"]
     z = z_mean + np.exp(0.5 * np.float64(z_log_var)) * noise
@@ -286,7 +284,7 @@ def _summary(bundle, measured: Measured) -> dict:
     bounds = {key[5:]: value for key, value in means.items() if key.startswith("iwae_")}
     kl = measured.kl / number
     active = scores.active_units(measured.variance, kl)
-    bits = -bounds["1"] / (math.log(2) * math.prod(picture_shape(bundle)))
+    bits = -bounds["1"] / (math.log(2) * math.prod(image_shape(bundle)))
     return {
         "elbo": bounds["1"],
         "bits_per_dim": round(bits, 6),
@@ -303,10 +301,10 @@ def _summary(bundle, measured: Measured) -> dict:
 # ---- copies --------------------------------------------------------------------------------------
 
 
-def _copying(bundle, everything: PictureDataset, split: str | None, made: np.ndarray, seed: int):
+def _copying(bundle, everything: ImageDataset, split: str | None, made: np.ndarray, seed: int):
     """The findings on copies, and what is drawn of them: (training samples, nearest, distances).
 
-    None and None where there are too few training or held-out pictures.
+    None and None where there are too few training or held-out images.
     """
     word = split_word(split) if split else "val"
     word = "val" if word == "train" else word
@@ -314,7 +312,7 @@ def _copying(bundle, everything: PictureDataset, split: str | None, made: np.nda
     for key, wanted in (("training", "train"), ("held_out", word)):
         samples = [sample for sample in everything.samples if sample.split == wanted]
         chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
-        some = PictureDataset([samples[number] for number in sorted(chosen.tolist())])
+        some = ImageDataset([samples[number] for number in sorted(chosen.tolist())])
         kept, thumbnails = [], []
         for numbers, images in _batches(bundle, some, f"reading the split {wanted}"):
             kept += [some.samples[number] for number in numbers]
@@ -322,15 +320,15 @@ def _copying(bundle, everything: PictureDataset, split: str | None, made: np.nda
         parts.append((kept, thumbnails, len(samples)))
     (training, train_thumbnails, of_training), (held_out, held_thumbnails, of_held_out) = parts
     if len(training) < 2 or not held_out:
-        numbers = f"{len(training)} training and {len(held_out)} held-out pictures ({word})"
+        numbers = f"{len(training)} training and {len(held_out)} held-out images ({word})"
         _log.info("too few to tell whether samples are copies: %s", numbers)
         return None, None
     findings, numbers, distances = copying.copying(
         made, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
     )
     about = {
-        "training_pictures": [len(training), of_training],
-        "held_out_pictures": [len(held_out), of_held_out],
+        "training_images": [len(training), of_training],
+        "held_out_images": [len(held_out), of_held_out],
         "held_out_split": word,
         "space": copying.SPACE,
     }

@@ -8,26 +8,26 @@ import numpy as np
 from dentalzoo.errors import DentalzooError
 
 BLOCK = 64  # samples drawn at once; fixed, since each block has a seed of its own
-_VALUES = 1 << 22  # of the pictures decoded at once, so that they take little memory; ours
+_VALUES = 1 << 22  # of the images decoded at once, so that they take little memory; ours
 
 
-def picture_shape(bundle) -> tuple[int, int, int]:
+def image_shape(bundle) -> tuple[int, int, int]:
     """(H, W, C) of what the network sees."""
     config = bundle.metadata["config"]
     return (*config["input_size"], config["channels"])
 
 
 def decode(bundle, z: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields the pictures of latent vectors (N, D) in blocks: (n, H, W, C) float32 in [0, 1]."""
-    rows = max(1, _VALUES // int(np.prod(picture_shape(bundle))))
+    """Yields the images of latent vectors (N, D) in blocks: (n, H, W, C) float32 in [0, 1]."""
+    rows = max(1, _VALUES // int(np.prod(image_shape(bundle))))
     for start in range(0, len(z), rows):
         yield bundle.decode(np.float32(z[start : start + rows]))["image"]
 
 
 def sample_blocks(bundle, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """`count` generated pictures in blocks of up to 64, (n, H, W, C) float32 in [0, 1].
+    """`count` generated images in blocks of up to 64, (n, H, W, C) float32 in [0, 1].
 
-    Picture i depends on the seed and on i alone.
+    Image i depends on the seed and on i alone.
 
     Raises:
         DentalzooError: count or seed is out of place.
@@ -42,11 +42,11 @@ def sample_blocks(bundle, count: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 
 def pick_samples(bundle, numbers: Sequence[int], seed: int = 0) -> list[np.ndarray]:
-    """The generated pictures of these numbers once more, (H, W, C) each."""
+    """The generated images of these numbers once more, (H, W, C) each."""
     found = {}
     for block in {number // BLOCK for number in numbers}:
-        pictures = _block(bundle, block, seed)
-        found |= {n: pictures[n % BLOCK] for n in numbers if n // BLOCK == block}
+        images = _block(bundle, block, seed)
+        found |= {n: images[n % BLOCK] for n in numbers if n // BLOCK == block}
     return [found[number] for number in numbers]
 
 
@@ -61,7 +61,7 @@ def quantiles(number: int) -> np.ndarray:
 
 
 def decode_plane(bundle, xs, ys, units: Sequence[int] = (0, 1), latent_dim: int = 2):
-    """The pictures of a plane of the latent space through its origin.
+    """The images of a plane of the latent space through its origin.
 
     Args:
         xs, ys: values of the first and of the second of `units`.
@@ -72,5 +72,5 @@ def decode_plane(bundle, xs, ys, units: Sequence[int] = (0, 1), latent_dim: int 
     z = np.zeros((len(ys), len(xs), latent_dim), np.float32)
     z[..., units[1]] = np.asarray(ys)[:, None]
     z[..., units[0]] = xs
-    pictures = np.concatenate(list(decode(bundle, z.reshape(-1, latent_dim))))
-    return pictures.reshape(len(ys), len(xs), *pictures.shape[1:])
+    images = np.concatenate(list(decode(bundle, z.reshape(-1, latent_dim))))
+    return images.reshape(len(ys), len(xs), *images.shape[1:])

@@ -1,4 +1,4 @@
-"""Reconstructions and codes of any number of pictures, and generated pictures, file by file."""
+"""Reconstructions and codes of any number of images, and generated images, file by file."""
 
 import csv
 import io
@@ -25,37 +25,37 @@ _COLUMNS = 8  # of the sheet of samples
 def predict(
     bundle, inputs: str | Path | Iterable[str | Path], out: str | Path, overlay: bool = False
 ) -> PredictionReport:
-    """Encodes and decodes pictures: writes `out`/<stem>.png for each and `out`/latents.csv.
+    """Encodes and decodes images: writes `out`/<stem>.png for each and `out`/latents.csv.
 
-    A reconstruction has the network's size and is the picture of the code's mean. A row of
+    A reconstruction has the network's size and is the image of the code's mean. A row of
     latents.csv is the name of the reconstruction, z_mean_0, ... and z_log_var_0, ...; the file is
     whole or absent. Names and bad files are treated as by `dentalzoo.tasks.segmentation.predict`.
 
     Args:
         bundle: a `Bundle` with the signatures `encode` and `decode`.
-        inputs: pictures, and folders whose pictures are taken, one level deep.
+        inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
-        overlay: write also `out`/<stem>_overlay.png, the picture as the network sees it beside
+        overlay: write also `out`/<stem>_overlay.png, the image as the network sees it beside
             its reconstruction.
 
     Returns:
-        What was written and what failed. A picture that cannot be read is logged in one line and
+        What was written and what failed. An image that cannot be read is logged in one line and
         the rest goes on.
 
     Raises:
-        DentalzooError: there is no picture, or `out` holds inputs or cannot be written.
+        DentalzooError: there is no image, or `out` holds inputs or cannot be written.
     """
     out = Path(out)
-    pictures = list({path.resolve(): path for path in list_images(inputs)}.values())
-    if not pictures:
-        raise DentalzooError(f"expected pictures or folders of pictures. Received: {inputs!r}")
-    make_folder(out, pictures)
+    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not images:
+        raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
+    make_folder(out, images)
     report = PredictionReport()
 
     def write(file) -> None:
         text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
         rows = csv.writer(text, lineterminator="\n")
-        for row in _rows(bundle, pictures, out, overlay, report):
+        for row in _rows(bundle, images, out, overlay, report):
             rows.writerow(row)
         text.flush()
         text.detach()
@@ -64,14 +64,14 @@ def predict(
     return report
 
 
-def _rows(bundle, pictures: list[Path], out: Path, overlay: bool, report) -> Iterator[list]:
-    """Writes the pictures; yields the rows of latents.csv, the names of its columns first."""
-    names = dict(zip(pictures, output_names(pictures, overlay), strict=True))
+def _rows(bundle, images: list[Path], out: Path, overlay: bool, report) -> Iterator[list]:
+    """Writes the images; yields the rows of latents.csv, the names of its columns first."""
+    names = dict(zip(images, output_names(images, overlay), strict=True))
     keys, units = ("z_mean", "z_log_var"), range(bundle.metadata["config"]["latent_dim"])
     yield ["file", *(f"{key}_{unit}" for key in keys for unit in units)]
-    reading = read_ahead(read_image, pictures)
+    reading = read_ahead(read_image, images)
     with logging_redirect_tqdm():
-        for path, image in tqdm(reading, "encoding", len(pictures), disable=None, unit="picture"):
+        for path, image in tqdm(reading, "encoding", len(images), disable=None, unit="image"):
             try:
                 if isinstance(image, DentalzooError):
                     raise image
@@ -91,19 +91,19 @@ def _rows(bundle, pictures: list[Path], out: Path, overlay: bool, report) -> Ite
 
 
 def generate(bundle, out: str | Path, count: int = 64, seed: int = 0) -> PredictionReport:
-    """Writes generated pictures, `out`/images/0000.png, 0001.png, ..., and a sheet of the first
+    """Writes generated images, `out`/images/0000.png, 0001.png, ..., and a sheet of the first
     64, `out`/samples.png.
 
-    The same seed gives the same pictures, whatever the count. The folder is complete or as it was.
+    The same seed gives the same images, whatever the count. The folder is complete or as it was.
 
     Args:
         bundle: a `Bundle` with the signature `generate`.
-        out: a folder that is absent, empty, or of an earlier call, whose pictures are replaced.
+        out: a folder that is absent, empty, or of an earlier call, whose images are replaced.
         count: how many, at least 1.
         seed: a whole number, at least 0.
 
     Returns:
-        How many pictures were written, the sheet not counted.
+        How many images were written, the sheet not counted.
 
     Raises:
         DentalzooError: an argument is out of place, or `out` holds something else or cannot be

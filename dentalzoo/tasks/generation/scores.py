@@ -1,4 +1,4 @@
-"""What a variational autoencoder is measured by, in NumPy: the bounds, the code, the pictures.
+"""What a variational autoencoder is measured by, in NumPy: the bounds, the code, the images.
 
 The formulas are those of `dentalzoo.nn.vae`, in float64 where sums are long.
 """
@@ -13,12 +13,12 @@ ACTIVE = (
 )
 COLLAPSED = 0.1  # ours: nats that the whole code carries at least
 _EPSILON = 1e-7  # Keras' own, which keeps probabilities off 0 and 1
-_C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for pictures in [0, 1]
+_C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for images in [0, 1]
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
 
 
 def log_likelihood(image, decoded, likelihood: str = "bernoulli", sigma: float = 0.1):
-    """log p(x | z) of pictures, summed over height, width and channels, in nats.
+    """log p(x | z) of images, summed over height, width and channels, in nats.
 
     Args:
         image, decoded: (..., H, W, C) float32 in [0, 1]; they may broadcast.
@@ -90,8 +90,8 @@ def active_units(means_variance, kl) -> dict[str, int]:
     """How many latent units carry something, by two definitions.
 
     Args:
-        means_variance: variance over the pictures of each unit's mean, (D,).
-        kl: the mean over the pictures of each unit's KL divergence, (D,), in nats.
+        means_variance: variance over the images of each unit's mean, (D,).
+        kl: the mean over the images of each unit's KL divergence, (D,), in nats.
 
     Returns:
         "variance": units with a variance above 0.01, as Burda et al. count them; "kl": units with
@@ -102,7 +102,7 @@ def active_units(means_variance, kl) -> dict[str, int]:
 
 
 def collapse(active: int, kl: float, config: dict) -> str | None:
-    """What is wrong, and what to change, where the code says nothing of the picture; else None.
+    """What is wrong, and what to change, where the code says nothing of the image; else None.
 
     Args:
         active: active units, by the variance of their means.
@@ -122,20 +122,20 @@ def collapse(active: int, kl: float, config: dict) -> str | None:
     known = [way for key, way in ways.items() if key in config] or list(ways.values())[:1]
     return (
         f"the code has collapsed: it carries {kl:.3f} nats in {active} active units, so every "
-        f"picture is decoded alike. Train again with {', or '.join(known)}"
+        f"image is decoded alike. Train again with {', or '.join(known)}"
     )
 
 
 def psnr(mse):
-    """Peak signal-to-noise ratio in dB, of pictures in [0, 1]; at most 100."""
+    """Peak signal-to-noise ratio in dB, of images in [0, 1]; at most 100."""
     return -10 * np.log10(np.maximum(mse, 1e-10))
 
 
 def ssim(image: np.ndarray, other: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004) of two pictures, the mean over pixels and channels.
+    """Structural similarity (Wang et al. 2004) of two images, the mean over pixels and channels.
 
-    Gaussian windows of 11 pixels and deviation 1.5 that lie inside the picture; mirrored at the
-    border where the picture is smaller than two windows.
+    Gaussian windows of 11 pixels and deviation 1.5 that lie inside the image; mirrored at the
+    border where the image is smaller than two windows.
 
     Args:
         image, other: (H, W, C) float32 in [0, 1].

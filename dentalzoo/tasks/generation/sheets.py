@@ -1,20 +1,20 @@
-"""The sheets of an evaluation: which pictures to show."""
+"""The sheets of an evaluation: which images to show."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from dentalzoo.data.images import load_picture
+from dentalzoo.data.images import load_image
 from dentalzoo.tasks.generation import drawing, scores
 from dentalzoo.tasks.generation.inference import (
     decode,
     decode_plane,
+    image_shape,
     pick_samples,
-    picture_shape,
     quantiles,
 )
 
-_ACROSS, _STRIPS, _STEPS, _PLANE, _THUMBNAILS = 8, 6, 8, 11, 300  # pictures; ours
+_ACROSS, _STRIPS, _STEPS, _PLANE, _THUMBNAILS = 8, 6, 8, 11, 300  # images; ours
 _PLANE_TILE = 80  # pixels; ours
 
 
@@ -25,8 +25,8 @@ def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tupl
         measured: an `evaluation.Measured`.
         report: what is to be said of it.
         neighbours: training samples, the nearest's number and its distance for each generated
-            picture; or None.
-        seed: of the generated pictures.
+            image; or None.
+        seed: of the generated images.
     """
     yield "reconstructions", _reconstructions(bundle, measured)
     count = report["generated"]
@@ -44,12 +44,12 @@ def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tupl
 
 
 def _load(bundle, samples) -> list[np.ndarray]:
-    """Pictures as the network sees them, uint8 (H, W, C)."""
-    height, width, channels = picture_shape(bundle)
-    pictures = {}
+    """Images as the network sees them, uint8 (H, W, C)."""
+    height, width, channels = image_shape(bundle)
+    images = {}
     for sample in sorted(samples, key=lambda sample: sample.name):  # crops of one file together
-        pictures[sample.name] = load_picture(sample, (height, width), channels)["image"]
-    return [pictures[sample.name] for sample in samples]
+        images[sample.name] = load_image(sample, (height, width), channels)["image"]
+    return [images[sample.name] for sample in samples]
 
 
 def _reconstructions(bundle, measured) -> np.ndarray:
@@ -67,7 +67,7 @@ def _reconstructions(bundle, measured) -> np.ndarray:
         codes = bundle.encode(np.stack(images))["z_mean"]
         decibels = [measured.rows[index]["psnr"] for index in chosen]
         span = f"{max(decibels):.1f} to {min(decibels):.1f} dB"
-        decoded = [picture for block in decode(bundle, codes) for picture in block]
+        decoded = [image for block in decode(bundle, codes) for image in block]
         caption = f"{case} of {len(order)}, above their reconstructions: {span}"
         groups.append((caption, images, decoded))
     return drawing.pairs(groups)
@@ -80,10 +80,10 @@ def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
     rows = []
     for start, end in chosen:
         z = (1 - parts) * means[start] + parts * means[end]
-        steps = [picture for block in decode(bundle, z) for picture in block]
+        steps = [image for block in decode(bundle, z) for image in block]
         first, last = _load(bundle, [measured.samples[measured.kept[i]] for i in (start, end)])
         rows.append([first, *steps, last])
-    return drawing.strips(rows, "from picture to picture, decoded along a straight line")
+    return drawing.strips(rows, "from image to image, decoded along a straight line")
 
 
 def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
@@ -98,14 +98,14 @@ def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
             f"principal axis {i + 1} ({shares[i]:.0%} of the variance)" if i < len(shares) else ""
             for i in range(2)
         )
-    order = rng.permutation(len(points))  # so that the pictures shown are not all of one folder
+    order = rng.permutation(len(points))  # so that the images shown are not all of one folder
     samples = [measured.samples[measured.kept[index]] for index in order]
     return drawing.scatter(
         points[order],
         [sample.label for sample in samples],
         _load(bundle, samples[:_THUMBNAILS]),
         axes,
-        f"means of the codes of {len(points)} pictures",
+        f"means of the codes of {len(points)} images",
     )
 
 
@@ -125,8 +125,8 @@ def _neighbours(bundle, report, training, numbers, distances, seed: int) -> np.n
     number = min(_ACROSS, max(1, len(order) // 2))
     middle = (len(order) - number) // 2
     cases = {
-        "the closest samples, above training pictures {:.3f} to {:.3f} away": order[:number],
-        "usual samples, {:.3f} to {:.3f} away; of held-out pictures half are within "
+        "the closest samples, above training images {:.3f} to {:.3f} away": order[:number],
+        "usual samples, {:.3f} to {:.3f} away; of held-out images half are within "
         f"{report['copying']['held_out']:.3f}": order[middle : middle + number],
     }
     groups = []

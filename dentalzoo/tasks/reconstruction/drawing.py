@@ -1,4 +1,4 @@
-"""Reconstructed jaws as pictures: what the cameras of the views see of points and meshes.
+"""Reconstructed jaws as images: what the cameras of the views see of points and meshes.
 
 Distances are coloured from blue by yellow to red, in colours of Okabe & Ito, Color Universal
 Design, 2008, which colour-blind people can tell apart.
@@ -59,18 +59,18 @@ def draw(
         look = _points_seen(shape.points, distances)
     else:
         look = _mesh_seen(shape, distances)
-    pictures = []
+    images = []
     for number in numbers:
         image = np.zeros((size * _RAYS, size * _RAYS, 3), np.float32)
         hit, shades, values = look(cameras()[number], size * _RAYS)
         image[hit] = shades[:, None] * (1 if values is None else colours(values) / 255)
         small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        pictures.append(np.rint(small).astype(np.uint8))
-    return pictures
+        images.append(np.rint(small).astype(np.uint8))
+    return images
 
 
 def _mesh_seen(shape: Shape, distances: np.ndarray | None):
-    """A function from a camera and the side of its picture in pixels to which of them show the
+    """A function from a camera and the side of its image in pixels to which of them show the
     mesh, (S, S) bool, and these ones' brightness and distances, (K,)."""
     scene = Scene(Mesh(np.float32(shape.points / SCALE), shape.faces))
 
@@ -160,7 +160,7 @@ def jaw_sheet(
             (told(measured), _beside(_closer(draw(shape, numbers, distances=measured.found))))
         )
         rows.append(("", colour_bar()))
-    return sheet([[picture] for _, picture in rows], [caption for caption, _ in rows])
+    return sheet([[image] for _, image in rows], [caption for caption, _ in rows])
 
 
 def cases_sheet(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.ndarray:
@@ -173,16 +173,16 @@ def cases_sheet(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.nda
     Returns:
         (H, W, 3) uint8.
     """
-    pictures, numbers = [], (CAMERAS["from above"], CAMERAS["from the front"])
+    images, numbers = [], (CAMERAS["from above"], CAMERAS["from the front"])
     for _, shape, truth, distances in cases:
         columns = (truth, None), (shape, None), (shape, distances)
         drawn = [draw(what, numbers, distances=values) for what, values in columns]
-        row = [picture for view in zip(*drawn, strict=True) for picture in view]
-        pictures.append([fit(picture, (_CASE, _CASE)) for picture in _closer(row)])
+        row = [image for view in zip(*drawn, strict=True) for image in view]
+        images.append([fit(image, (_CASE, _CASE)) for image in _closer(row)])
     headings = ("True jaw", "Reconstruction", "Distance to the true jaw")
     bar = [colour_bar()] + [np.full((1, 1), 255, np.uint8)] * 5
     captions = [caption for caption, *_ in cases]
-    return sheet([*pictures, bar], [*captions, "Distance"], headings * 2)
+    return sheet([*images, bar], [*captions, "Distance"], headings * 2)
 
 
 def told(measured: Errors) -> str:
@@ -213,8 +213,8 @@ def _grid(views: np.ndarray, places: Sequence[int]) -> np.ndarray:
     """The ten views in two rows, each in its place; those that were not given are left white."""
     cells = [np.full((_SMALL, _SMALL, 3), 255, np.uint8) for _ in range(VIEWS)]
     for view, place in zip(views, places, strict=True):
-        picture = fit(view, (_SMALL, _SMALL))
-        cells[place][:] = picture if picture.ndim == 3 else picture[..., None]
+        image = fit(view, (_SMALL, _SMALL))
+        cells[place][:] = image if image.ndim == 3 else image[..., None]
         cell = Image.fromarray(cells[place])
         ImageDraw.Draw(cell).text((6, 4), str(place), _WHITE, font(14))
         cells[place] = np.asarray(cell)
@@ -223,21 +223,21 @@ def _grid(views: np.ndarray, places: Sequence[int]) -> np.ndarray:
     return np.concatenate([upper, np.repeat(gap, upper.shape[1], 1), lower])
 
 
-def _closer(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Pictures of one size, cut alike around their middle to the square that shows something, and
+def _closer(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images of one size, cut alike around their middle to the square that shows something, and
     as large as before."""
-    side = pictures[0].shape[0]
-    shown = np.argwhere(np.max(pictures, axis=(0, 3)))
+    side = images[0].shape[0]
+    shown = np.argwhere(np.max(images, axis=(0, 3)))
     half = side / 2 if not len(shown) else np.abs(shown - (side - 1) / 2).max() * 1.04 + 1
     cut = slice(max(0, int(side / 2 - half)), min(side, int(np.ceil(side / 2 + half))))
-    return [fit(picture[cut, cut], (side, side)) for picture in pictures]
+    return [fit(image[cut, cut], (side, side)) for image in images]
 
 
-def _beside(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of one size in a row, with seams."""
-    height, width = pictures[0].shape[:2]
-    row = np.full((height, len(pictures) * (width + _GAP) - _GAP, 3), 255, np.uint8)
-    for index, picture in enumerate(pictures):
+def _beside(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Images of one size in a row, with seams."""
+    height, width = images[0].shape[:2]
+    row = np.full((height, len(images) * (width + _GAP) - _GAP, 3), 255, np.uint8)
+    for index, image in enumerate(images):
         left = index * (width + _GAP)
-        row[:, left : left + width] = picture
+        row[:, left : left + width] = image
     return row

@@ -119,7 +119,7 @@ def evaluate(
     return report
 
 
-def headline(report: dict) -> dict[str, float]:
+def summary_metrics(report: dict) -> dict[str, float]:
     """The few numbers that stand for a report; those that could not be measured are left out.
 
     Errors are means in mm, from the found points to the true ones and back.

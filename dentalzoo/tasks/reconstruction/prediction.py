@@ -116,7 +116,7 @@ def write_views(
     sources, report = _find(inputs, out)
     for source, name, jaw in _loaded("drawing", sources, size, report):
         if source.views:
-            error = BadFile(source.path, "expected meshes. Received: a folder of pictures")
+            error = BadFile(source.path, "expected meshes. Received: a folder of images")
             _failed(report, source.path, error)
             continue
         for place, view in zip(jaw.places, jaw.views, strict=True):

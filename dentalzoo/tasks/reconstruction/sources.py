@@ -26,7 +26,7 @@ class Source:
 
     Attributes:
         path: a folder of views, or a mesh.
-        views: the folder's pictures; none for a mesh.
+        views: the folder's images; none for a mesh.
         truth: the true mesh, where there is one; of a mesh itself.
     """
 
@@ -70,7 +70,7 @@ class Loaded:
 def find_jaws(
     inputs: str | Path | Iterable[str | Path], out: Path
 ) -> tuple[list[Source], list[BadFile]]:
-    """Lists jaws: meshes as given; in folders, at any depth, each folder of pictures is the views
+    """Lists jaws: meshes as given; in folders, at any depth, each folder of images is the views
     of one jaw, and where there are none, each mesh that is not called lower is one.
 
     Args:
@@ -107,15 +107,15 @@ def _in_folder(root: Path, out: Path) -> Iterable[Source]:
             continue
         entries = sorted(folder.iterdir(), key=natural_key)
         files = [e for e in entries if not e.name.startswith(".") and not e.is_dir()]
-        pictures = tuple(e for e in files if e.suffix.lower() in IMAGE_SUFFIXES)
+        images = tuple(e for e in files if e.suffix.lower() in IMAGE_SUFFIXES)
         meshes = [e for e in files if e.suffix.lower() in MESH_SUFFIXES]
-        if pictures:
-            names = {normal(folder.resolve().name), normal(title_of(pictures))}
+        if images:
+            names = {normal(folder.resolve().name), normal(title_of(images))}
             own = [mesh for mesh in meshes if normal(mesh.stem) in names]
             for mesh in meshes:
                 if mesh not in own[:1]:
                     _log.info("%s: not used, beside views", mesh)
-            yield Source(folder, pictures, own[0] if own else None)
+            yield Source(folder, images, own[0] if own else None)
         else:
             upper = (m for m in meshes if not any(map(is_lower, (*parts, m.name))))
             yield from (Source(mesh, truth=mesh) for mesh in upper)
@@ -125,7 +125,7 @@ def with_truth(sources: Sequence[Source], truth: str | Path) -> list[Source]:
     """Gives folders of views their true jaws.
 
     Args:
-        truth: a folder of meshes named like the folders, or like their pictures before the number;
+        truth: a folder of meshes named like the folders, or like their images before the number;
             a mesh where there is one folder of views.
 
     Raises:

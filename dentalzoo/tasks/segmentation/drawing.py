@@ -1,4 +1,4 @@
-"""Masks drawn on pictures: colours that colour-blind people can tell apart, outlines, sheets.
+"""Masks drawn on images: colours that colour-blind people can tell apart, outlines, sheets.
 
 The first seven colours are those of Okabe & Ito, Color Universal Design, 2008.
 """
@@ -35,7 +35,7 @@ def palette() -> tuple[tuple[int, int, int], ...]:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.3) -> np.ndarray:
-    """A picture with each class of a mask as a translucent area with an outline.
+    """An image with each class of a mask as a translucent area with an outline.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8.
@@ -54,7 +54,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.3) -> np.nda
 
 
 def outlines(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """A picture with the outlines of the truth in `TRUTH` and the prediction's in `PREDICTION`.
+    """An image with the outlines of the truth in `TRUTH` and the prediction's in `PREDICTION`.
 
     Shapes are those of `overlay`.
     """
@@ -66,7 +66,7 @@ def outlines(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """A dimmed picture with the wrong pixels filled: what was missed in `TRUTH`, what is too much
+    """A dimmed image with the wrong pixels filled: what was missed in `TRUTH`, what is too much
     in `PREDICTION`, a class taken for another in `CONFUSED`. Shapes are those of `overlay`.
     """
     canvas = _rgb(image) // 2
@@ -96,10 +96,10 @@ def sheet(
     headings: Sequence[str] = (),
     legend: Sequence[tuple[str, tuple[int, int, int]]] = (),
 ) -> np.ndarray:
-    """Pictures in rows, each row under its caption.
+    """Images in rows, each row under its caption.
 
     Args:
-        rows: pictures (H, W), (H, W, 1) or (H, W, 3) uint8 of any size; `fit` first what is large.
+        rows: images (H, W), (H, W, 1) or (H, W, 3) uint8 of any size; `fit` first what is large.
         captions: one line per row.
         headings: one word or two per column, at the top.
         legend: (word, colour), at the bottom.
@@ -110,7 +110,7 @@ def sheet(
     line = _TEXT + _MARGIN
     widths = [max(p.shape[1] for p in column) for column in zip(*rows, strict=True)]
     lefts = [_MARGIN + sum(widths[:i]) + i * _MARGIN for i in range(len(widths))]
-    heights = [max(picture.shape[0] for picture in row) for row in rows]
+    heights = [max(image.shape[0] for image in row) for row in rows]
     width = sum(widths) + _MARGIN * (len(widths) + 1)
     height = sum(heights) + line * (len(rows) + bool(headings) + bool(legend)) + _MARGIN
     canvas = Image.new("RGB", (width, height), _PAPER)
@@ -122,8 +122,8 @@ def sheet(
     for row, caption, tallest in zip(rows, captions, heights, strict=True):
         draw.text((_MARGIN, top), _shortened(caption, width - 2 * _MARGIN), _INK, font())
         top += _TEXT + _MARGIN // 2
-        for left, picture in zip(lefts, row, strict=True):
-            canvas.paste(Image.fromarray(_rgb(picture)), (left, top))
+        for left, image in zip(lefts, row, strict=True):
+            canvas.paste(Image.fromarray(_rgb(image)), (left, top))
         top += tallest + _MARGIN // 2
     left = _MARGIN
     for word, colour in legend:
@@ -145,7 +145,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 def _outline(canvas: np.ndarray, area: np.ndarray, colour: tuple[int, int, int]) -> None:
     contours, _ = cv2.findContours(area.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    thickness = max(1, round(min(area.shape) / 250))  # ours: 2 pixels on a film 1280 wide
+    thickness = max(1, round(min(area.shape) / 250))  # ours: 2 pixels on a radiograph 1280 wide
     cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
 
 

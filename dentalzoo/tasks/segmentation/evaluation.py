@@ -1,8 +1,8 @@
-"""How well a bundle segments annotated pictures, at the pictures' own size.
+"""How well a bundle segments annotated images, at the images' own size.
 
 What is empty: a class that neither the truth nor the prediction holds scores 1; every score whose
-denominator is 0 otherwise (an empty truth with a wrong prediction, say) is 0. The scores of a
-picture with several classes are the means over the classes that occur in its truth or prediction.
+denominator is 0 otherwise (an empty truth with a wrong prediction, say) is 0. The scores of an
+image with several classes are the means over the classes that occur in its truth or prediction.
 """
 
 import datetime
@@ -29,7 +29,7 @@ from dentalzoo.tasks.segmentation.inference import (
 )
 
 _log = logging.getLogger("dentalzoo")
-_BLOCK = 1 << 20  # pixels counted at a time, so that a large picture takes no memory
+_BLOCK = 1 << 20  # pixels counted at a time, so that a large image takes no memory
 
 
 def evaluate(
@@ -40,26 +40,26 @@ def evaluate(
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
 ) -> dict:
-    """Compares a bundle's masks with the truth, picture by picture, in constant memory.
+    """Compares a bundle's masks with the truth, image by image, in constant memory.
 
     Args:
         bundle: a `Bundle` of the task "segmentation".
         data: a folder in a layout of docs/data_formats.md.
-        split: "train", "val" or "test"; None for all pictures.
+        split: "train", "val" or "test"; None for all images.
         out: a folder for `evaluation.json`, which is what is returned, and `evaluation.png`, the
-            best, the median and the worst picture.
+            best, the median and the worst image.
         threshold: of a binary mask, in [0, 1]; None for the bundle's own.
         classes: names of the ids 1..n of a bundle with several classes; COCO data needs them.
 
     Returns:
         Plain values. "pooled" are the scores of all pixels taken together, "mean", "median" and
-        "min" those over pictures, "per_image" those of each; a score is "dice", "iou",
+        "min" those over images, "per_image" those of each; a score is "dice", "iou",
         "precision", "recall" or "accuracy" in [0, 1]. "per_class" has the pooled scores of each
-        class and the number of pictures it occurs in, None for one that never occurs. "skipped"
+        class and the number of images it occurs in, None for one that never occurs. "skipped"
         lists (file, reason) of what took no part.
 
     Raises:
-        DentalzooError: no picture can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or an argument is out of place.
     """
     check_threshold(bundle, threshold)
     config = bundle.metadata.get("config", {})
@@ -80,12 +80,10 @@ def evaluate(
         confusions += confusion
         occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
         used.append(sample)
-        rows.append(picture_scores(confusion))
+        rows.append(image_scores(confusion))
     if not used:
         first = ": ".join(skipped[len(found.skipped)])
-        raise DentalzooError(
-            f"{data}: none of {len(found)} pictures can be used. Received: {first}"
-        )
+        raise DentalzooError(f"{data}: none of {len(found)} images can be used. Received: {first}")
 
     per_class = _class_scores(confusions)
     report = {
@@ -95,7 +93,7 @@ def evaluate(
         "threshold": None if channels > 1 else THRESHOLD if threshold is None else threshold,
         "date": datetime.date.today().isoformat(),
         "images": len(used),
-        "pooled": _rounded(picture_scores(confusions)),
+        "pooled": _rounded(image_scores(confusions)),
         **{
             word: _rounded({key: reduce([row[key] for row in rows]) for key in rows[0]})
             for word, reduce in (("mean", np.mean), ("median", np.median), ("min", np.min))
@@ -116,8 +114,8 @@ def evaluate(
     return report
 
 
-def headline(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report: means over pictures, spread and pooled Dice."""
+def summary_metrics(report: dict) -> dict[str, float]:
+    """The few numbers that stand for a report: means over images, spread and pooled Dice."""
     extremes = {f"dice_{word}": report[word]["dice"] for word in ("median", "min", "pooled")}
     return {**report["mean"], **extremes}
 
@@ -157,7 +155,7 @@ def scores(tp, fp, fn, tn) -> dict[str, np.ndarray]:
     }
 
 
-def picture_scores(confusion: np.ndarray) -> dict[str, float]:
+def image_scores(confusion: np.ndarray) -> dict[str, float]:
     """Scores of a confusion matrix: means over the foreground classes that occur, 1 without any.
 
     The accuracy is that of all pixels and ids.
@@ -196,7 +194,7 @@ def _predictions(bundle, found: MaskDataset, channels: int, threshold, skipped: 
     """Yields (sample, its arrays, predicted mask); appends to `skipped` what cannot be used."""
     reading = read_ahead(lambda sample: load(sample, channels), found.samples)
     with logging_redirect_tqdm():
-        for sample, arrays in tqdm(reading, "evaluating", len(found), disable=None, unit="picture"):
+        for sample, arrays in tqdm(reading, "evaluating", len(found), disable=None, unit="image"):
             try:
                 if isinstance(arrays, DentalzooError):
                     raise arrays
@@ -222,14 +220,18 @@ def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) 
     cases = {}
     for case, place in (("best", -1), ("median", len(order) // 2), ("worst", 0)):
         cases.setdefault(order[place], case)
-    pictures, captions = [], []
+    images, captions = [], []
     for index, case in cases.items():
         arrays = load(samples[index], num_channels(bundle))
         mask = segment(bundle, arrays["image"], threshold)
-        film = drawing.fit(arrays["image"])
+        radiograph = drawing.fit(arrays["image"])
         truth, mask = (drawing.fit(m, ids=True) for m in (arrays["mask"], mask))
-        pictures.append(
-            [film, drawing.outlines(film, truth, mask), drawing.errors(film, truth, mask)]
+        images.append(
+            [
+                radiograph,
+                drawing.outlines(radiograph, truth, mask),
+                drawing.errors(radiograph, truth, mask),
+            ]
         )
         captions.append(
             f"{case} of {len(rows)}:  {samples[index].name}   Dice {rows[index]['dice']:.3f}   "
@@ -241,4 +243,4 @@ def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) 
     ]
     if num_channels(bundle) > 2:
         legend.append(("another class", drawing.CONFUSED))
-    return drawing.sheet(pictures, captions, ("Film", "Outlines", "Errors"), legend)
+    return drawing.sheet(images, captions, ("Radiograph", "Outlines", "Errors"), legend)

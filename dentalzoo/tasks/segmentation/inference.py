@@ -1,4 +1,4 @@
-"""What measuring and applying a bundle share: masks from pictures."""
+"""What measuring and applying a bundle share: masks from images."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def check_threshold(bundle, threshold: float | None) -> None:
 
 
 def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.ndarray:
-    """Class ids of a picture at its own size.
+    """Class ids of an image at its own size.
 
     Args:
         image: (H, W, 1 or 3) uint8.

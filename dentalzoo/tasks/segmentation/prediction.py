@@ -1,4 +1,4 @@
-"""Masks of any number of pictures, written one by one."""
+"""Masks of any number of images, written one by one."""
 
 import logging
 from collections import defaultdict
@@ -27,7 +27,7 @@ _log = logging.getLogger("dentalzoo")
 
 @dataclass
 class PredictionReport:
-    """How many pictures have a mask now, and (path, reason) of those that do not."""
+    """How many images have a mask now, and (path, reason) of those that do not."""
 
     written: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -40,39 +40,39 @@ def predict(
     overlay: bool = False,
     threshold: float | None = None,
 ) -> PredictionReport:
-    """Segments pictures and writes `out`/<stem>.png for each, at the picture's own size.
+    """Segments images and writes `out`/<stem>.png for each, at the image's own size.
 
-    A binary mask holds 0 and 255, one of several classes is a palette PNG of class ids. Pictures
+    A binary mask holds 0 and 255, one of several classes is a palette PNG of class ids. Images
     that share a stem (`a.png` and `a.jpg`) keep their whole name (`a.png.png`, `a.jpg.png`), and
-    where that is shared too, as many folders before it as it takes (`left_a.png.png`). A picture
+    where that is shared too, as many folders before it as it takes (`left_a.png.png`). An image
     given twice is written once. Every file is whole or absent, whenever the process dies.
 
     Args:
         bundle: a `Bundle` of the task "segmentation".
-        inputs: pictures, and folders whose pictures are taken, one level deep.
+        inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
-        overlay: write also `out`/<stem>_overlay.png, the picture with the mask on it.
+        overlay: write also `out`/<stem>_overlay.png, the image with the mask on it.
         threshold: of a binary mask, in [0, 1]; None for the bundle's own.
 
     Returns:
-        What was written and what failed. A picture that cannot be read is logged in one line and
+        What was written and what failed. An image that cannot be read is logged in one line and
         the rest goes on.
 
     Raises:
-        DentalzooError: there is no picture, `out` holds inputs or cannot be written, or the
+        DentalzooError: there is no image, `out` holds inputs or cannot be written, or the
             threshold is out of place.
     """
     check_threshold(bundle, threshold)
     out = Path(out)
-    pictures = list({path.resolve(): path for path in list_images(inputs)}.values())
-    if not pictures:
-        raise DentalzooError(f"expected pictures or folders of pictures. Received: {inputs!r}")
-    make_folder(out, pictures)
-    names = dict(zip(pictures, output_names(pictures, overlay), strict=True))
+    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not images:
+        raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
+    make_folder(out, images)
+    names = dict(zip(images, output_names(images, overlay), strict=True))
     binary, report = num_channels(bundle) == 1, PredictionReport()
-    reading = read_ahead(read_image, pictures)
+    reading = read_ahead(read_image, images)
     with logging_redirect_tqdm():
-        for path, image in tqdm(reading, "segmenting", len(pictures), disable=None, unit="picture"):
+        for path, image in tqdm(reading, "segmenting", len(images), disable=None, unit="image"):
             try:
                 if isinstance(image, DentalzooError):
                     raise image
@@ -93,16 +93,16 @@ def predict(
     return report
 
 
-def output_names(pictures: Sequence[Path], overlay: bool = False) -> list[str]:
-    """A name without suffix for each picture's results, all different whatever the case.
+def output_names(images: Sequence[Path], overlay: bool = False) -> list[str]:
+    """A name without suffix for each image's results, all different whatever the case.
 
     Args:
-        pictures: different paths.
+        images: different paths.
         overlay: <name>_overlay is taken too.
     """
-    depths = [0] * len(pictures)
+    depths = [0] * len(images)
     while True:
-        names = [_name(index, path, depths[index]) for index, path in enumerate(pictures)]
+        names = [_name(index, path, depths[index]) for index, path in enumerate(images)]
         takers = defaultdict(set)
         for index, name in enumerate(names):
             takers[name.casefold()].add(index)

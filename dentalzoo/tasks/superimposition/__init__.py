@@ -2,7 +2,7 @@
 
 from dentalzoo.tasks.generation.prediction import predict as predict
 from dentalzoo.tasks.superimposition.evaluation import evaluate as evaluate
-from dentalzoo.tasks.superimposition.evaluation import headline as headline
+from dentalzoo.tasks.superimposition.evaluation import summary_metrics as summary_metrics
 from dentalzoo.tasks.superimposition.latents import Plane as Plane
 from dentalzoo.tasks.superimposition.latents import scan as scan
 from dentalzoo.tasks.superimposition.making import OverlayReport as OverlayReport

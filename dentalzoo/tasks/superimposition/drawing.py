@@ -1,4 +1,4 @@
-"""Pictures of overlays and of the latent space they are made in."""
+"""Images of overlays and of the latent space they are made in."""
 
 import io
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ ORANGE, SKY_BLUE, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), 
 BLUE, VERMILLION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
 SOURCES = (ORANGE, SKY_BLUE, PURPLE)  # the first, second and third source
 
-_SIDE = 176  # pixels of a picture in a sheet: ours
+_SIDE = 176  # pixels of an image in a sheet: ours
 _NUMBERS = 4  # what fits below it
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
-_TILES = 31  # pictures across the scan's sheet
+_TILES = 31  # images across the scan's sheet
 _TILE = 48  # pixels of each
 _MAP = 670  # pixels of the longer side of a map
-_MARKED = 300  # more dots would hide the pictures
+_MARKED = 300  # more dots would hide the images
 
 
 # ---- overlays ------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ class Case:
     Attributes:
         caption: a line.
         images, masks: of the K sources, (H, W, C) uint8 and (H, W) bool or None.
-        overlays: heading -> (picture (H, W, C) float32 in [0, 1], its score or None).
+        overlays: heading -> (image (H, W, C) float32 in [0, 1], its score or None).
     """
 
     caption: str
@@ -68,8 +68,8 @@ def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
         ]
         blank = np.full_like(row[0], 255)
         row += [blank] * (most - len(row))
-        for picture, score in case.overlays.values():
-            levels = as_pixels(picture)
+        for img, score in case.overlays.values():
+            levels = as_pixels(img)
             if score is None:
                 row.append(_tagged(fit(levels, (_SIDE, _SIDE)), "", None))
             else:
@@ -99,7 +99,7 @@ def _cycled(colours):
 
 
 def _outlined(image: np.ndarray, masks, colours) -> np.ndarray:
-    """A picture at the sheet's size with the borders of masks."""
+    """An image at the sheet's size with the borders of masks."""
     canvas = fit(image, (_SIDE, _SIDE))
     canvas = np.repeat(canvas[..., None], 3, 2) if canvas.ndim == 2 else canvas.copy()
     for mask, colour in zip(masks, colours, strict=True):
@@ -110,15 +110,15 @@ def _outlined(image: np.ndarray, masks, colours) -> np.ndarray:
     return canvas
 
 
-def _tagged(picture: np.ndarray, text: str, colour) -> np.ndarray:
-    """A picture with a frame, and up to two lines of text below it."""
-    picture = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
-    height, width = picture.shape[:2]
+def _tagged(image: np.ndarray, text: str, colour) -> np.ndarray:
+    """An image with a frame, and up to two lines of text below it."""
+    image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
+    height, width = image.shape[:2]
     canvas = Image.new("RGB", (width + 8, height + 50), _PAPER)
     draw = ImageDraw.Draw(canvas)
     if colour:
         draw.rectangle((0, 0, width + 7, height + 7), colour)
-    canvas.paste(Image.fromarray(picture), (4, 4))
+    canvas.paste(Image.fromarray(image), (4, 4))
     draw.text((4, height + 10), text, _darker(colour) if colour else _INK, font(15))
     return np.asarray(canvas)
 
@@ -133,11 +133,11 @@ def _darker(colour):
 def write_scatter(
     path: Path, plane: Plane, z_mean: np.ndarray, z_log_var: np.ndarray, labels: Sequence[str]
 ) -> None:
-    """Writes a PNG: the mean of each picture in a plane, with an ellipse of one deviation.
+    """Writes a PNG: the mean of each image in a plane, with an ellipse of one deviation.
 
     Args:
         z_mean, z_log_var: (N, D).
-        labels: of each picture; "" where there are none.
+        labels: of each image; "" where there are none.
     """
     figure, axes = _figure(9, 7)
     places, spreads = plane.place(z_mean), plane.spread(z_log_var)
@@ -148,7 +148,7 @@ def write_scatter(
         axes.plot(*places[chosen].T, ".", color=_rgb(colour), ms=7, label=name or None)
     if len(names) > 1:
         axes.legend(loc="best", framealpha=0.9)
-    axes.set_title(f"Means of {len(z_mean)} pictures, with one standard deviation", loc="left")
+    axes.set_title(f"Means of {len(z_mean)} images, with one standard deviation", loc="left")
     axes.set(xlabel=plane.names[0], ylabel=plane.names[1])
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(color="0.92")
@@ -213,7 +213,7 @@ def write_scan(
     """Writes a PNG: decoded points of the plane and, below them, which sources they show.
 
     Args:
-        z_mean: (N, D), pictures to mark in the plane.
+        z_mean: (N, D), images to mark in the plane.
     """
     from matplotlib.figure import Figure
 
@@ -244,7 +244,7 @@ def write_scan(
     axes.set(xlim=extent[:2], ylim=extent[2:])
     columns, rows = map(len, plane.grid())
     shown = f", one in {sheet.every} rows and columns shown" if sheet.every > 1 else ""
-    marked = "; dots: the means of the pictures" if len(z_mean) <= _MARKED else ""
+    marked = "; dots: the means of the images" if len(z_mean) <= _MARKED else ""
     axes.set_title(
         f"{columns} x {rows} = {columns * rows:,} points decoded{shown}{marked}", loc="left"
     )

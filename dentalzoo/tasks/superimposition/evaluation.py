@@ -1,4 +1,4 @@
-"""How well a bundle overlays the pictures of a data set, beside plainer ways to do it."""
+"""How well a bundle overlays the images of a data set, beside plainer ways to do it."""
 
 import datetime
 import logging
@@ -65,12 +65,12 @@ def evaluate(
     Args:
         bundle: a `Bundle` of the task "overlay".
         data: a folder in a layout of docs/data_formats.md.
-        split: "train", "val" or "test"; None for all pictures.
-        out: a folder for `evaluation.json`, which is what is returned, and the pictures
-            `overlays.png`, `latent.png` (means of the pictures) and `scan.png` (decoded points).
-        count: how many overlays are judged; fewer where fewer sets of pictures exist.
+        split: "train", "val" or "test"; None for all images.
+        out: a folder for `evaluation.json`, which is what is returned, and the images
+            `overlays.png`, `latent.png` (means of the images) and `scan.png` (decoded points).
+        count: how many overlays are judged; fewer where fewer sets of images exist.
         seed: of the sets.
-        crops, margin, window: see `dentalzoo.data.images.find_pictures`; None for the bundle's
+        crops, margin, window: see `dentalzoo.data.images.find_images`; None for the bundle's
             own.
         step: of the scan; None for the bundle's own, in the paper 0.1.
 
@@ -79,14 +79,14 @@ def evaluate(
         overlay and the others of `METHODS`, over all sets, pairs and triples,
         "success" (the part of the sets in which every source is visible and the background kept),
         "visible" (the part of the sources), and the medians of the recovered contrast and of the
-        background error. "faint" pictures cannot be judged and are not drawn, nor "unjudged_sets",
+        background error. "faint" images cannot be judged and are not drawn, nor "unjudged_sets",
         where the others' masks leave too little around a source; in "covered_sets" a source lies
         three quarters under the others and is seen where they are. "collapse" says what is wrong
         with the latent space, or is None.
         "skipped" lists (file, reason) of what took no part.
 
     Raises:
-        DentalzooError: no picture can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or an argument is out of place.
     """
     if step is not None and not step > 0:
         raise DentalzooError(f"step is a positive number. Received: {step!r}")
@@ -137,7 +137,7 @@ def evaluate(
     return report
 
 
-def headline(report: dict) -> dict[str, float]:
+def summary_metrics(report: dict) -> dict[str, float]:
     """The few numbers that stand for a report."""
     numbers = {"mae": report["reconstruction"]["mae"], "kl": report["latent"]["kl"]}
     if report["overlay"] is None:
@@ -173,7 +173,7 @@ def _judge(bundle, sources: Sources, count: int, seed: int) -> tuple[list[_Judge
             continue
         images, z_mean = np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)]
         made = overlays(bundle, images, z_mean)
-        scores = {name: scorer.score(grey(picture)) for name, picture in made.items()}
+        scores = {name: scorer.score(grey(image)) for name, image in made.items()}
         judged.append(_Judged(chosen, scores, bool(scorer.covered.any())))
         bar.update()
     bar.close()
@@ -253,7 +253,7 @@ def _draw_overlays(path: Path, bundle, sources: Sources, sets: list) -> None:
                 f"{about}:   {names}" if about else names,
                 [source.image for source in loaded],
                 [source.mask for source in loaded],
-                {name: (picture, scores and scores[name]) for name, picture in made.items()},
+                {name: (image, scores and scores[name]) for name, image in made.items()},
             )
         )
     write_png(path, drawing.overlay_sheet(rows))
@@ -285,6 +285,6 @@ def _draw_scan(path: Path, bundle, sources: Sources, sets: list, judged: bool, s
             bar.update(len(images))
     found = None
     if scorer:
-        pictures, masks = [s.image for s in loaded], [s.mask for s in loaded]
-        found = drawing.Visibility(pictures, masks, sources.z_mean[chosen], visible, kept)
+        imgs, masks = [s.image for s in loaded], [s.mask for s in loaded]
+        found = drawing.Visibility(imgs, masks, sources.z_mean[chosen], visible, kept)
     drawing.write_scan(path, sheet, sources.z_mean if units else sources.z_mean[chosen], found)

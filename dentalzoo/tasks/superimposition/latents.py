@@ -8,13 +8,13 @@ import numpy as np
 from dentalzoo.tasks.generation.scores import COLLAPSED, kl_divergence
 
 APART = 3.0
-"""The least distance of two pictures' means in standard deviations. Below it their samples mix, and
-so do the decoded pictures."""
+"""The least distance of two images' means in standard deviations. Below it their samples mix, and
+so do the decoded images."""
 
 SCAN, STEP = (-15.0, 15.0, -10.0, 10.0), 0.1
 """The ranges of the two latent units that the paper scans, and its step."""
 
-FEW = 10  # ours: more pictures cannot all lie apart, and need not
+FEW = 10  # ours: more images cannot all lie apart, and need not
 _BLOCK = 512  # points decoded at a time
 
 
@@ -33,10 +33,10 @@ def separation(z_mean: np.ndarray, z_log_var: np.ndarray) -> float | None:
 
 
 def collapse(z_mean: np.ndarray, z_log_var: np.ndarray, config: dict) -> str | None:
-    """What is wrong and what to change where pictures cannot be told apart by their codes.
+    """What is wrong and what to change where images cannot be told apart by their codes.
 
     Args:
-        z_mean, z_log_var: (N, D), of N different pictures.
+        z_mean, z_log_var: (N, D), of N different images.
         config: of the network; only settings that it has are named.
 
     Returns:
@@ -45,7 +45,7 @@ def collapse(z_mean: np.ndarray, z_log_var: np.ndarray, config: dict) -> str | N
     total = float(kl_divergence(z_mean, z_log_var).mean(0).sum())
     if total < COLLAPSED:
         found = (
-            f"the code has collapsed: it carries {total:.3f} nats, so every picture is decoded "
+            f"the code has collapsed: it carries {total:.3f} nats, so every image is decoded "
             "alike and no overlay can show its sources"
         )
     else:
@@ -53,7 +53,7 @@ def collapse(z_mean: np.ndarray, z_log_var: np.ndarray, config: dict) -> str | N
         if apart is None or len(z_mean) > FEW or apart >= APART:
             return None
         found = (
-            f"two pictures share a place in the latent space: their means are {apart:.1f} standard "
+            f"two images share a place in the latent space: their means are {apart:.1f} standard "
             f"deviations apart, and {APART:g} are needed to decode each as itself"
         )
     advice = []
@@ -122,12 +122,12 @@ def main_plane(z_mean: np.ndarray) -> Plane:
 def scan_plane(z_mean: np.ndarray, config: dict, step: float | None = None) -> Plane:
     """The plane that a scan covers.
 
-    Two latent units are scanned themselves. Of more it is the plane of the sums of two pictures,
-    z = x * first + y * second: the pictures lie at (1, 0) and (0, 1), their mean at (0.5, 0.5) and
+    Two latent units are scanned themselves. Of more it is the plane of the sums of two images,
+    z = x * first + y * second: the images lie at (1, 0) and (0, 1), their mean at (0.5, 0.5) and
     their sum at (1, 1). Units that the bundle averages are held at the mean of the two.
 
     Args:
-        z_mean: of the pictures, (K, D).
+        z_mean: of the images, (K, D).
         config: of the network, for `averaged`, and `scan` and `scan_step` of two units.
         step: of the scan instead of the config's, or of 0.05.
     """

@@ -1,4 +1,4 @@
-"""Overlays of given pictures, and data sets enlarged by overlays of their pictures."""
+"""Overlays of given images, and data sets enlarged by overlays of their images."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.data.formats import tree as layouts
 from dentalzoo.data.formats.dataset_writer import DatasetWriter
-from dentalzoo.data.images import Picture
+from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import list_images, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder, whole_folder
@@ -35,7 +35,7 @@ from dentalzoo.tasks.superimposition.sources import (
 _log = logging.getLogger("dentalzoo")
 _TRIES = 10  # overlays tried for each one wanted, before a bundle that rarely succeeds is given up
 _IMAGES = re.compile(r"(.*[ _-])?(images?|imgs?)", re.IGNORECASE)
-_UNNAMED = "defect"  # the class of pictures without a label
+_UNNAMED = "defect"  # the class of images without a label
 
 
 @dataclass
@@ -44,7 +44,7 @@ class OverlayReport:
 
     Attributes:
         written: overlays.
-        failed: (file, reason) of pictures that could not be used.
+        failed: (file, reason) of images that could not be used.
         rejected: overlays that were made and not kept, because a defect is not visible in them or
             the background is lost.
     """
@@ -60,7 +60,7 @@ def overlay(
     out: str | Path,
     weights: Sequence[float] | None = None,
 ) -> OverlayReport:
-    """Makes one picture with the defects of several.
+    """Makes one image with the defects of several.
 
     Writes `out`/overlay.png, the overlay at the network's size; overlay_sheet.png, the sources
     beside it; and overlay.json, what it was made of. Where every source has a mask (in a folder
@@ -69,32 +69,32 @@ def overlay(
 
     Args:
         bundle: a `Bundle` of the task "overlay".
-        inputs: two or more pictures of any size, or folders of pictures.
+        inputs: two or more images of any size, or folders of images.
         out: a folder that is absent, empty, or of an earlier call, which is replaced; no input may
             lie in it.
-        weights: a positive number for each picture, the wanted part of its contrast; ones where
+        weights: a positive number for each image, the wanted part of its contrast; ones where
             there are none.
 
     Raises:
-        DentalzooError: there are fewer than two pictures, one cannot be read, `out` holds inputs
+        DentalzooError: there are fewer than two images, one cannot be read, `out` holds inputs
             or anything else or cannot be written, or the weights are out of place.
     """
-    pictures, out = list_images(inputs), Path(out)
-    if len(pictures) < 2:
+    images, out = list_images(inputs), Path(out)
+    if len(images) < 2:
         raise DentalzooError(
-            f"at least two pictures are overlaid. Received: {[str(path) for path in pictures]}"
+            f"at least two images are overlaid. Received: {[str(path) for path in images]}"
         )
-    factors = check_weights(weights, len(pictures))
-    masks = _masks_beside(pictures)
-    sources = _load(bundle, pictures, masks)
-    make_folder(out, [*pictures, *masks.values()])
+    factors = check_weights(weights, len(images))
+    masks = _masks_beside(images)
+    sources = _load(bundle, images, masks)
+    make_folder(out, [*images, *masks.values()])
     made = bundle.overlay(np.stack([source.image for source in sources]), factors)["image"]
     levels = as_pixels(made)
     about = {
         "bundle": bundle.name,
         "sources": [
             {"name": path.name, "weight": float(factor)}
-            for path, factor in zip(pictures, factors, strict=True)
+            for path, factor in zip(images, factors, strict=True)
         ],
     }
     score = None
@@ -106,10 +106,10 @@ def overlay(
             entry |= {"box": _box(source.mask), "recovered": _plain(recovered), "visible": seen}
         about |= {"background_error": _plain(score.background_error), "success": score.success}
     elif masks:
-        missing = [p.name for p, s in zip(pictures, sources, strict=True) if s.mask is None]
+        missing = [p.name for p, s in zip(images, sources, strict=True) if s.mask is None]
         _log.warning("no mask is written, because these have none: %s", ", ".join(missing))
     case = drawing.Case(
-        "  +  ".join(path.name for path in pictures),
+        "  +  ".join(path.name for path in images),
         [source.image for source in sources],
         [source.mask for source in sources],
         {"overlay": (made, score)},
@@ -139,9 +139,9 @@ def enlarge(
     margin: float | None = None,
     window: int | None = None,
 ) -> OverlayReport:
-    """Makes a data set of overlays of random pairs and triples of pictures with masks.
+    """Makes a data set of overlays of random pairs and triples of images with masks.
 
-    `out` gets what `DatasetWriter` writes, all of it in `split`: pictures at the network's size,
+    `out` gets what `DatasetWriter` writes, all of it in `split`: images at the network's size,
     the union of their sources' masks, and a box and an outline with a label for each source; and
     overlays.csv, the sources, the method and the score of each. The data set is complete or absent,
     and the same arguments make the same.
@@ -152,18 +152,18 @@ def enlarge(
         out: a new folder outside of `data`, or an older data set of this kind, which is replaced.
         count: how many overlays are wanted; fewer are written where too few succeed or no more
             sets exist, which is logged.
-        split: "train", "val" or "test", whose pictures are overlaid.
-        sizes: how many pictures make an overlay, in turn.
+        split: "train", "val" or "test", whose images are overlaid.
+        sizes: how many images make an overlay, in turn.
         seed: of the sets and of the noise.
         keep: "successful", only overlays in which every source is visible, none lies three
             quarters under the others and the background is kept; or "all".
         noise: factor on the deviations with which latent vectors are drawn around their means;
             with it a set may come again. For bundles that overlay by a sum or a mean.
-        crops, margin, window: see `dentalzoo.data.images.find_pictures`; None for the bundle's
+        crops, margin, window: see `dentalzoo.data.images.find_images`; None for the bundle's
             own.
 
     Raises:
-        DentalzooError: there are too few pictures with masks, no overlay succeeds, or an argument
+        DentalzooError: there are too few images with masks, no overlay succeeds, or an argument
             is out of place.
     """
     if keep not in ("successful", "all"):
@@ -181,8 +181,8 @@ def enlarge(
     with_masks = [sample for sample in found.samples if sample.mask is not None]
     if not with_masks:
         raise DentalzooError(
-            f"{data}: expected pictures with masks of the split {split!r}: images/ beside masks/. "
-            f"Received: {len(found)} pictures without"
+            f"{data}: expected images with masks of the split {split!r}: images/ beside masks/. "
+            f"Received: {len(found)} images without"
         )
     names = sorted({sample.label or _UNNAMED for sample in with_masks})
     with DatasetWriter(out, names) as writer:
@@ -260,10 +260,10 @@ def _row(name: str, sources: list[str], labels: list[str], method: str, score: O
     return name, "; ".join(sources), "; ".join(labels), method, recovered, error, int(score.success)
 
 
-def _masks_beside(pictures: Sequence[Path]) -> dict[Path, Path]:
-    """The masks that lie beside pictures in one of the usual layouts; picture -> mask."""
+def _masks_beside(images: Sequence[Path]) -> dict[Path, Path]:
+    """The masks that lie beside images in one of the usual layouts; image -> mask."""
     found = {}
-    for folder in dict.fromkeys(path.parent for path in pictures):
+    for folder in dict.fromkeys(path.parent for path in images):
         roots = [(folder, 0)]
         if _IMAGES.fullmatch(folder.name) and _has_masks(folder.parent):
             roots.append((folder.parent, 1))
@@ -273,7 +273,7 @@ def _masks_beside(pictures: Sequence[Path]) -> dict[Path, Path]:
             except (DentalzooError, OSError):
                 continue
             found |= {image.resolve(): mask for image, mask, _ in pairs}
-    return {path: found[path.resolve()] for path in pictures if path.resolve() in found}
+    return {path: found[path.resolve()] for path in images if path.resolve() in found}
 
 
 def _has_masks(folder: Path) -> bool:
@@ -284,19 +284,19 @@ def _has_masks(folder: Path) -> bool:
         return False
 
 
-def _load(bundle, pictures: Sequence[Path], masks: dict[Path, Path]) -> list[Source]:
-    """Loads pictures with their masks; a mask that does not fit its picture is left out."""
+def _load(bundle, images: Sequence[Path], masks: dict[Path, Path]) -> list[Source]:
+    """Loads images with their masks; a mask that does not fit its image is left out."""
     size, channels = network_size(bundle)
     sources = []
-    for path in pictures:
-        sample = Picture(path.name, path, mask=masks.get(path))
+    for path in images:
+        sample = ImageSample(path.name, path, mask=masks.get(path))
         try:
             sources.append(load_source(sample, size, channels))
         except BadFile as error:
             if sample.mask is None or Path(error.path) != sample.mask:
                 raise
             _log.warning("left out %s", error)
-            sources.append(load_source(Picture(path.name, path), size, channels))
+            sources.append(load_source(ImageSample(path.name, path), size, channels))
     return sources
 
 

@@ -1,4 +1,4 @@
-"""Ways to make one picture of several: the bundle's own, and plainer ones to compare it with."""
+"""Ways to make one image of several: the bundle's own, and plainer ones to compare it with."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ _REACH = 4  # ours: a background is the median over windows of a side / _REACH t
 
 
 def overlays(bundle, images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Overlays of K pictures by each of METHODS.
+    """Overlays of K images by each of METHODS.
 
     Args:
         images: (K, H, W, C) uint8.
-        z_mean: (K, D) float32, of the same pictures.
+        z_mean: (K, D) float32, of the same images.
 
     Returns:
         (H, W, C) float32 in [0, 1] each.
@@ -37,27 +37,27 @@ def overlays(bundle, images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.nda
     }
 
 
-def extremes(pictures: np.ndarray) -> np.ndarray:
+def extremes(images: np.ndarray) -> np.ndarray:
     """The mean of the backgrounds and, on it, of every pixel what differs most from its own.
 
     Args:
-        pictures: (K, H, W, C) float32 in [0, 1].
+        images: (K, H, W, C) float32 in [0, 1].
 
     Returns:
         (H, W, C) float32 in [0, 1].
     """
-    behind = np.stack([_background(picture) for picture in pictures])
-    defects = pictures - behind
+    behind = np.stack([_background(image) for image in images])
+    defects = images - behind
     strongest = np.abs(defects).argmax(0)[None]
     return np.clip(behind.mean(0) + np.take_along_axis(defects, strongest, 0)[0], 0, 1)
 
 
-def _background(picture: np.ndarray) -> np.ndarray:
+def _background(image: np.ndarray) -> np.ndarray:
     """(H, W, C) in [0, 1] without what is smaller than half a window."""
-    side = 2 * (max(picture.shape[:2]) // _REACH) + 1
-    levels = np.rint(picture * 255).astype(np.uint8)  # medians of large windows need 8 bits
+    side = 2 * (max(image.shape[:2]) // _REACH) + 1
+    levels = np.rint(image * 255).astype(np.uint8)  # medians of large windows need 8 bits
     smooth = cv2.medianBlur(levels, min(side, 255))
-    return np.float32(smooth.reshape(picture.shape)) / 255
+    return np.float32(smooth.reshape(image.shape)) / 255
 
 
 def check_sampling(bundle) -> None:
@@ -95,13 +95,13 @@ def check_weights(weights: Sequence[float] | None, count: int) -> np.ndarray:
     """Weights (count,) float32, ones where there are none.
 
     Raises:
-        DentalzooError: not one positive number for each picture.
+        DentalzooError: not one positive number for each image.
     """
     if weights is None:
         return np.ones(count, np.float32)
     found = np.asarray(weights, np.float32)
     if found.shape != (count,) or not np.isfinite(found).all() or (found <= 0).any():
         raise DentalzooError(
-            f"weights are {count} positive numbers, one for each picture. Received: {weights!r}"
+            f"weights are {count} positive numbers, one for each image. Received: {weights!r}"
         )
     return found

@@ -2,9 +2,9 @@
 
 For source i with the mask M_i, all as the network sees them:
 
-- contrast c_i(picture): the mean over a ring around M_i, 3 to 6 pixels away and clear of every
+- contrast c_i(image): the mean over a ring around M_i, 3 to 6 pixels away and clear of every
   mask and its edge pixel, minus the mean over what of M_i no other mask covers. It is positive for
-  a dark defect and negative for a bright one, and linear in the picture.
+  a dark defect and negative for a bright one, and linear in the image.
 - recovered_i = c_i(overlay) / c_i(source i): 1 where the defect is there as it was, 0 where it is
   gone, below 0 where it has turned from dark to bright; the same for either polarity.
 - visible_i: recovered_i >= VISIBLE.
@@ -69,7 +69,7 @@ class Scorer:
             background; ones where there are none.
 
     Attributes:
-        contrast_weights: (K, H, W) float32; c_i(picture) = sum(contrast_weights[i] * picture), for
+        contrast_weights: (K, H, W) float32; c_i(image) = sum(contrast_weights[i] * image), for
             those who want its gradient.
         own: (K,) contrasts of the sources, weighted.
         judgeable: (K,) bool: |own| >= FAINT.
@@ -142,18 +142,18 @@ def score(overlay: np.ndarray, sources: np.ndarray, masks: np.ndarray) -> Overla
     return Scorer(sources, masks).score(overlay)
 
 
-def contrast(picture: np.ndarray, mask: np.ndarray, others: np.ndarray = ()) -> float:
-    """How much darker a picture is inside a mask than around it.
+def contrast(image: np.ndarray, mask: np.ndarray, others: np.ndarray = ()) -> float:
+    """How much darker an image is inside a mask than around it.
 
     Args:
-        picture: (H, W) in [0, 1].
+        image: (H, W) in [0, 1].
         mask: (H, W) bool.
         others: (N, H, W) bool, the masks of the other defects.
 
     Returns:
         In [-1, 1]; 0 for a mask that is empty or leaves nothing to compare it with.
     """
-    return float((contrast_weights(mask, others) * picture).sum())
+    return float((contrast_weights(mask, others) * image).sum())
 
 
 def contrast_weights(mask: np.ndarray, others: np.ndarray = ()) -> np.ndarray:
@@ -182,13 +182,13 @@ def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def draw_sets(
-    pictures: int | Sequence[str], count: int, sizes: Sequence[int] = (2, 3), seed: int = 0
+    images: int | Sequence[str], count: int, sizes: Sequence[int] = (2, 3), seed: int = 0
 ) -> list[tuple[int, ...]]:
-    """Draws sets of different pictures, no set twice.
+    """Draws sets of different images, no set twice.
 
     Args:
-        pictures: how many there are; or their labels, each of which is then drawn about as often
-            as another, whatever the number of its pictures, while it has sets left.
+        images: how many there are; or their labels, each of which is then drawn about as often
+            as another, whatever the number of its images, while it has sets left.
         count: how many sets; fewer come back where no more exist.
         sizes: of the sets, in turn.
         seed: the same arguments draw the same sets.
@@ -197,9 +197,9 @@ def draw_sets(
         Tuples of rising indices.
 
     Raises:
-        DentalzooError: fewer pictures than the smallest set, or an argument is out of range.
+        DentalzooError: fewer images than the smallest set, or an argument is out of range.
     """
-    labels = [""] * pictures if isinstance(pictures, int) else list(pictures)
+    labels = [""] * images if isinstance(images, int) else list(images)
     if count < 1 or not sizes or min(sizes) < 1:
         raise DentalzooError(
             f"count and sizes are at least 1. Received: count {count!r}, sizes {tuple(sizes)!r}"
@@ -208,7 +208,7 @@ def draw_sets(
         raise DentalzooError(f"seed is a whole number, at least 0. Received: {seed!r}")
     if len(labels) < min(sizes):
         raise DentalzooError(
-            f"at least {min(sizes)} pictures are overlaid. Received: {len(labels)} that can be"
+            f"at least {min(sizes)} images are overlaid. Received: {len(labels)} that can be"
         )
     rng = np.random.default_rng((seed, 23))
     names, codes = np.unique(labels, return_inverse=True)

@@ -1,4 +1,4 @@
-"""The pictures of a data set as a bundle sees them, and their latent vectors."""
+"""The images of a data set as a bundle sees them, and their latent vectors."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,19 +10,19 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from dentalzoo.data.images import Picture, PictureDataset, find_pictures, load_picture
+from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.tasks.superimposition.scores import FAINT, contrast
 
 _log = logging.getLogger("dentalzoo")
-_BATCH = 32  # pictures that go through the network at a time
-_KEPT = 256  # loaded pictures kept in memory: overlays use each several times
+_BATCH = 32  # images that go through the network at a time
+_KEPT = 256  # loaded images kept in memory: overlays use each several times
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture at the network's size: (H, W, C) uint8, and its mask (H, W) bool or None."""
+    """An image at the network's size: (H, W, C) uint8, and its mask (H, W) bool or None."""
 
     image: np.ndarray
     mask: np.ndarray | None
@@ -33,45 +33,45 @@ class Source:
         return grey(np.float32(self.image) / 255)
 
 
-def find_sources(bundle, data: str | Path, split: str | None = None, **crops) -> PictureDataset:
-    """Finds the pictures of a split, cut as those the bundle was trained on.
+def find_sources(bundle, data: str | Path, split: str | None = None, **crops) -> ImageDataset:
+    """Finds the images of a split, cut as those the bundle was trained on.
 
     Args:
-        crops: `crops`, `margin` and `window` of `find_pictures` instead of the bundle's own; None
+        crops: `crops`, `margin` and `window` of `find_images` instead of the bundle's own; None
             for its own.
 
     Raises:
-        DentalzooError: as `find_pictures`.
+        DentalzooError: as `find_images`.
     """
     config = bundle.metadata["config"]
-    keys = ("crops", "margin", "window", "holdout")
+    keys = ("crops", "margin", "window", "val_fraction")
     options = {key: config[key] for key in keys if key in config}
     options |= {key: value for key, value in crops.items() if value is not None}
-    return find_pictures(data, split, **options)
+    return find_images(data, split, **options)
 
 
 class Sources:
-    """The usable pictures of a data set, encoded once; pixels are loaded when they are asked for.
+    """The usable images of a data set, encoded once; pixels are loaded when they are asked for.
 
     Args:
         bundle: of the task "overlay".
         found: what `find_sources` found.
 
     Attributes:
-        samples: the N pictures.
+        samples: the N images.
         z_mean, z_log_var: (N, D) float32.
         errors: (N, 2) mean absolute and mean squared error of the decoded means.
         contrasts: (N,) of each mask alone; NaN where there is none.
         skipped: [file, reason] of what takes no part.
 
     Raises:
-        DentalzooError: no picture can be used.
+        DentalzooError: no image can be used.
     """
 
-    def __init__(self, bundle, found: PictureDataset):
+    def __init__(self, bundle, found: ImageDataset):
         self.size, self.channels = network_size(bundle)
         self.skipped = [list(skip) for skip in found.skipped]
-        self.samples: list[Picture] = []
+        self.samples: list[ImageSample] = []
         columns = {key: [] for key in ("z_mean", "z_log_var", "errors", "contrasts")}
         for samples, sources in self._batches(found.samples):
             images = np.stack([source.image for source in sources])
@@ -85,7 +85,7 @@ class Sources:
             self.samples += samples
         if not self.samples:
             first = ": ".join(self.skipped[len(found.skipped)])
-            raise DentalzooError(f"none of {len(found)} pictures can be used. Received: {first}")
+            raise DentalzooError(f"none of {len(found)} images can be used. Received: {first}")
         self.z_mean, self.z_log_var, self.errors, self.contrasts = (
             np.concatenate(parts) for parts in columns.values()
         )
@@ -99,18 +99,20 @@ class Sources:
         return [sample.label for sample in self.samples]
 
     def judgeable(self) -> list[int]:
-        """The pictures whose own defect, taken alone, can be judged."""
+        """The images whose own defect, taken alone, can be judged."""
         return [i for i, own in enumerate(self.contrasts) if abs(own) >= FAINT]
 
     def _load(self, index: int) -> Source:
         return load_source(self.samples[index], self.size, self.channels)
 
-    def _batches(self, samples: list[Picture]) -> Iterator[tuple[list[Picture], list[Source]]]:
-        """Loads pictures in the background; what cannot be read goes to `skipped`."""
+    def _batches(
+        self, samples: list[ImageSample]
+    ) -> Iterator[tuple[list[ImageSample], list[Source]]]:
+        """Loads images in the background; what cannot be read goes to `skipped`."""
         reading = read_ahead(lambda s: load_source(s, self.size, self.channels), samples)
         batch = []
         with logging_redirect_tqdm():
-            for pair in tqdm(reading, "encoding", len(samples), disable=None, unit="picture"):
+            for pair in tqdm(reading, "encoding", len(samples), disable=None, unit="image"):
                 sample, source = pair
                 if isinstance(source, BadFile):
                     path = Path(source.path)
@@ -128,19 +130,19 @@ class Sources:
             yield tuple(map(list, zip(*batch, strict=True)))
 
 
-def load_source(sample: Picture, size: tuple[int, int], channels: int) -> Source:
-    """Loads a picture at a network's size (height, width).
+def load_source(sample: ImageSample, size: tuple[int, int], channels: int) -> Source:
+    """Loads an image at a network's size (height, width).
 
     Raises:
-        BadFile: as `load_picture`.
+        BadFile: as `load_image`.
     """
-    arrays = load_picture(sample, size, channels)
+    arrays = load_image(sample, size, channels)
     mask = arrays["mask"][..., 0].astype(bool) if "mask" in arrays else None
     return Source(arrays["image"], mask)
 
 
 def network_size(bundle) -> tuple[tuple[int, int], int]:
-    """(height, width) and channels of the pictures that a bundle works on."""
+    """(height, width) and channels of the images that a bundle works on."""
     config = bundle.metadata["config"]
     return tuple(config["input_size"]), config["channels"]
 

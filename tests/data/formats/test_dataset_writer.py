@@ -19,7 +19,7 @@ CLASSES = ["crack", "pore"]
 
 
 def drawn(seed, size=48):
-    """A picture with a crack and a pore: image, union mask, objects."""
+    """An image with a crack and a pore: image, union mask, objects."""
     crack, pore = defect(seed, "crack", size), defect(seed + 100, "pore", size)
     objects = [("crack", crack.mask), ("pore", pore.mask)]
     return np.minimum(crack.image, pore.image), crack.mask | pore.mask, objects
@@ -27,7 +27,7 @@ def drawn(seed, size=48):
 
 def written(folder, count=3, splits=("",)):
     """A data set and what is in it: name -> (image, mask, objects)."""
-    content = {f"picture_{i}": drawn(i) for i in range(count)}
+    content = {f"image_{i}": drawn(i) for i in range(count)}
     with DatasetWriter(folder, CLASSES) as writer:
         for i, (name, (image, mask, objects)) in enumerate(content.items()):
             writer.add(name, image, mask[..., None], objects, splits[i % len(splits)])
@@ -46,9 +46,9 @@ def test_both_forms_give_the_written_mask_back(tmp_path, annotations):
     content = written(tmp_path / "set", splits=("train", "val"))
     found = find_masks(tmp_path / "set", annotations=annotations)
     assert [(s.name, s.split) for s in found.samples] == [
-        ("picture_0", "train"),
-        ("picture_1", "val"),
-        ("picture_2", "train"),
+        ("image_0", "train"),
+        ("image_1", "val"),
+        ("image_2", "train"),
     ]
     assert not found.skipped
     for sample in found.samples:
@@ -61,7 +61,7 @@ def test_the_classes_of_the_objects_come_back(tmp_path):
     content = written(tmp_path / "set", 1)
     found = find_masks(tmp_path / "set", classes=CLASSES, annotations="coco")
     ids = load(found.samples[0], found.num_classes)["mask"][..., 0]
-    (_, mask, objects) = content["picture_0"]
+    (_, mask, objects) = content["image_0"]
     np.testing.assert_array_equal(ids > 0, mask)
     alone = objects[0][1] & ~objects[1][1]
     assert set(ids[alone]) == {1}
@@ -141,11 +141,11 @@ def test_the_label_map_numbers_the_classes(tmp_path):
     assert (tmp_path / "set" / "label_map.pbtxt").read_text() == expected
 
 
-def test_pictures_and_masks_are_plain_pngs(tmp_path):
+def test_images_and_masks_are_plain_pngs(tmp_path):
     content = written(tmp_path / "set", 1)
-    image, mask, _ = content["picture_0"]
-    np.testing.assert_array_equal(read_image(tmp_path / "set/images/picture_0.png")[..., 0], image)
-    np.testing.assert_array_equal(read_mask(tmp_path / "set/masks/picture_0.png"), mask * 255)
+    image, mask, _ = content["image_0"]
+    np.testing.assert_array_equal(read_image(tmp_path / "set/images/image_0.png")[..., 0], image)
+    np.testing.assert_array_equal(read_mask(tmp_path / "set/masks/image_0.png"), mask * 255)
     assert not (tmp_path / "set" / "split.csv").exists()
 
 
@@ -169,9 +169,9 @@ def test_nothing_is_there_before_the_end(tmp_path):
     assert (tmp_path / "deep" / "set" / "more.csv").is_file()
 
 
-def test_a_data_set_without_pictures_is_refused(tmp_path):
+def test_a_data_set_without_images_is_refused(tmp_path):
     writer = DatasetWriter(tmp_path / "set", CLASSES)
-    with pytest.raises(DentalzooError, match="at least one picture"), writer:
+    with pytest.raises(DentalzooError, match="at least one image"), writer:
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -217,7 +217,7 @@ NOTHING = np.zeros((8, 8), bool)
         (("b", INSIDE, [("pore", INSIDE[:4])], ""), r"Received: \(4, 8\)"),
         (("b", INSIDE[:4], [("pore", INSIDE)], ""), r"Received: \(4, 8\)"),
         (("b", INSIDE, [], ""), "8 other pixels"),
-        (("b", INSIDE, [("pore", INSIDE)], "train"), "all pictures have a split or none"),
+        (("b", INSIDE, [("pore", INSIDE)], "train"), "all images have a split or none"),
         (("b", INSIDE, [("pore", INSIDE)], "training"), "Received: 'training'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Pictures with boxes as TFRecord files: what is written is read back, whole or by name refused."""
+"""Images with boxes as TFRecord files: what is written is read back, whole or by name refused."""
 
 import dataclasses
 import hashlib
@@ -37,17 +37,17 @@ def _notices_anew():
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Ten films, three of them for validation."""
-    folder = tmp_path_factory.mktemp("films") / "films"
+def radiographs(tmp_path_factory):
+    """Ten radiographs, three of them for validation."""
+    folder = tmp_path_factory.mktemp("radiographs") / "radiographs"
     return write_panoramic_dataset(folder, 10, 0, 128, 256, val_fraction=0.3)
 
 
 @pytest.fixture(scope="module")
-def recorded(films, tmp_path_factory):
-    """The records of `films`. Not to be changed."""
+def recorded(radiographs, tmp_path_factory):
+    """The records of `radiographs`. Not to be changed."""
     folder = tmp_path_factory.mktemp("recorded") / "records"
-    write_records(films, folder, shards=2)
+    write_records(radiographs, folder, shards=2)
     return folder
 
 
@@ -97,7 +97,7 @@ def examples(folder):
 
 @pytest.fixture
 def jpeg(tmp_path):
-    path = tmp_path / "pictures" / "a.jpg"
+    path = tmp_path / "images" / "a.jpg"
     path.parent.mkdir()
     Image.fromarray(textured(0)).save(path)
     return path
@@ -109,8 +109,8 @@ BOXES = ((0.1, 0.2, 0.5, 0.4), (0.5, 0.5, 1.0, 0.75))
 # ---- there and back ------------------------------------------------------------------------------
 
 
-def test_a_data_set_comes_back_as_it_was(films, recorded):
-    before, after = find_boxes(films), find_boxes(recorded)
+def test_a_data_set_comes_back_as_it_was(radiographs, recorded):
+    before, after = find_boxes(radiographs), find_boxes(recorded)
     assert (after.form, after.skipped, after.repaired) == ("TFRecord", [], [])
     assert after.classes == before.classes
     there = {sample.name: sample for sample in after.samples}
@@ -124,13 +124,13 @@ def test_a_data_set_comes_back_as_it_was(films, recorded):
         assert np.abs(same["image"].astype(int) - one["image"]).mean() < 2  # JPEG
 
 
-def test_the_files_are_those_of_the_object_detection_api(films, recorded):
+def test_the_files_are_those_of_the_object_detection_api(radiographs, recorded):
     assert sorted(path.name for path in recorded.iterdir()) == sorted(
         ["label_map.pbtxt", "records.json", *SHARDS]
     )
-    assert tuple(read_label_map(recorded / "label_map.pbtxt")) == find_boxes(films).classes
-    numbers, found = [], find_boxes(films)
-    truth = {sample.image.relative_to(films).as_posix(): sample for sample in found.samples}
+    assert tuple(read_label_map(recorded / "label_map.pbtxt")) == find_boxes(radiographs).classes
+    numbers, found = [], find_boxes(radiographs)
+    truth = {sample.image.relative_to(radiographs).as_posix(): sample for sample in found.samples}
     for features in examples(recorded):
         encoded = features["image/encoded"][0]
         assert features["image/format"] == [b"jpeg"] and encoded.startswith(b"\xff\xd8\xff")
@@ -168,13 +168,13 @@ def test_the_decoder_of_the_model_garden_reads_them(recorded):
         assert row["source_id"].isdigit() and not row["groundtruth_is_crowd"].any()
 
 
-def test_training_reads_them(films, recorded):
+def test_training_reads_them(radiographs, recorded):
     from dentalzoo.models import panoramic_detection as paper
 
-    config = dataclasses.replace(paper.VARIANTS["tiny"], classes=find_boxes(films).classes)
+    config = dataclasses.replace(paper.VARIANTS["tiny"], classes=find_boxes(radiographs).classes)
     one, other = (
         list(paper.make_dataset(folder, "train", config).as_numpy_iterator())
-        for folder in (films, recorded)
+        for folder in (radiographs, recorded)
     )
     for rows, same in zip(one, other, strict=True):
         np.testing.assert_allclose(same["boxes"], rows["boxes"], atol=1e-7)
@@ -189,8 +189,8 @@ def test_an_export_of_vott_1_goes_to_records_and_to_vott_1(tmp_path):
     assert before.classes == after.classes == CLASSES
     names = (export / "pascal_label_map.pbtxt", out / "label_map.pbtxt")
     assert [*map(read_label_map, names)] == [list(CLASSES)] * 2
-    project = write_vott_v1(tmp_path / "films.json", after.samples, after.classes)
-    shutil.copytree(export / "JPEGImages", tmp_path / "again" / "films")
+    project = write_vott_v1(tmp_path / "radiographs.json", after.samples, after.classes)
+    shutil.copytree(export / "JPEGImages", tmp_path / "again" / "radiographs")
     shutil.copy(project, tmp_path / "again")
     again = find_boxes(tmp_path / "again")
     assert again.classes == CLASSES and again.skipped == again.repaired == []
@@ -201,7 +201,7 @@ def test_an_export_of_vott_1_goes_to_records_and_to_vott_1(tmp_path):
             boxes = truth[sample.image.name]
             assert [b.label for b in sample.boxes] == [b.label for b in boxes]
             assert [*map(pixels, sample.boxes)] == [*map(pixels, boxes)]
-    assert sum(map(len, truth.values())) == 3  # one picture shows nothing
+    assert sum(map(len, truth.values())) == 3  # one image shows nothing
 
 
 def test_records_of_records_are_the_same(recorded, tmp_path):
@@ -221,11 +221,11 @@ def test_marks_of_boxes_come_back(tmp_path):
     assert [box.difficult for box in find_boxes(tmp_path / "out").samples[0].boxes] == [True, False]
 
 
-# ---- pictures ------------------------------------------------------------------------------------
+# ---- images ------------------------------------------------------------------------------------
 
 
 def encoded(data, tmp_path, **options):
-    """{file name: (content, the picture as it is read)} of the records of a folder."""
+    """{file name: (content, the image as it is read)} of the records of a folder."""
     write_records(data, tmp_path / "out", **options)
     found = find_boxes(tmp_path / "out")
     return {s.image.name: (s.image.open("rb").read(), read_image(s.image)) for s in found.samples}
@@ -234,10 +234,10 @@ def encoded(data, tmp_path, **options):
 def test_a_jpeg_is_taken_as_it_is_and_all_else_is_encoded(tmp_path):
     data = yolo(tmp_path / "data", "a", "b", "c", "d", "e")
     paths = {name: data / "images" / f"{name}.png" for name in "abcde"}
-    picture = Image.fromarray(textured(0))
-    picture.save(paths["a"], format="JPEG")
-    picture.convert("L").save(paths["b"], format="JPEG")
-    picture.convert("CMYK").save(paths["c"], format="JPEG")
+    img = Image.fromarray(textured(0))
+    img.save(paths["a"], format="JPEG")
+    img.convert("L").save(paths["b"], format="JPEG")
+    img.convert("CMYK").save(paths["c"], format="JPEG")
     deep = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 6
     Image.fromarray(deep).save(paths["d"])
     found = encoded(data, tmp_path, quality=100)
@@ -250,7 +250,7 @@ def test_a_jpeg_is_taken_as_it_is_and_all_else_is_encoded(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 7])
-def test_a_turned_picture_is_written_upright(tmp_path, orientation):
+def test_a_turned_image_is_written_upright(tmp_path, orientation):
     put(tmp_path, "data/images/a.jpg")
     upright = read_image(tmp_path / "data" / "images" / "a.jpg")
     size = exif(tmp_path / "data" / "images" / "a.jpg", orientation)
@@ -264,7 +264,7 @@ def test_a_turned_picture_is_written_upright(tmp_path, orientation):
     assert pixels(sample.boxes[0]) == (10, 20, 40, 60)
 
 
-def test_clahe_is_that_of_opencv_on_the_grey_picture(tmp_path):
+def test_clahe_is_that_of_opencv_on_the_grey_image(tmp_path):
     data = yolo(tmp_path / "data", "a")
     Image.fromarray(textured(0, 256, 320)).save(data / "images" / "a.png")
     (_, image), *_ = encoded(data, tmp_path, clahe=True, quality=100).values()
@@ -275,21 +275,21 @@ def test_clahe_is_that_of_opencv_on_the_grey_picture(tmp_path):
     assert np.abs(grey.astype(int) - expected).mean() > 5
 
 
-def test_pictures_without_boxes_stay_unless_they_are_skipped(tmp_path):
+def test_images_without_boxes_stay_unless_they_are_skipped(tmp_path):
     data = yolo(tmp_path / "data", "a", "b", lines=("0 0.5 0.5 0.5 0.5", "1 0.5 0.5 0.2 0.2"))
     text(data / "labels" / "b.txt")
-    kept = write_records(data, tmp_path / "all", holdout=0)
+    kept = write_records(data, tmp_path / "all", val_fraction=0)
     skipped = write_records(data, tmp_path / "some", skip_empty=True, classes=["Implant"])
     assert (kept.written, skipped.written) == (2, 1)
     assert [len(s.boxes) for s in find_boxes(tmp_path / "all").samples] == [2, 0]
     found = find_boxes(tmp_path / "some")
     assert found.classes == ("Implant",) and [s.name for s in found.samples] == ["a"]
-    with pytest.raises(DentalzooError, match="no picture has a box of the classes Crown"):
+    with pytest.raises(DentalzooError, match="no image has a box of the classes Crown"):
         text(data / "labels" / "a.txt", "1 0.5 0.5 0.2 0.2")
         write_records(data, tmp_path / "none", skip_empty=True, classes=["Crown"])
 
 
-def test_bad_pictures_are_named_and_left_out(tmp_path, capsys):
+def test_bad_images_are_named_and_left_out(tmp_path, capsys):
     data = yolo(tmp_path / "data", "a", "b", "c")
     path = data / "images" / "b.png"
     path.write_bytes(path.read_bytes()[:2000])
@@ -302,7 +302,7 @@ def test_bad_pictures_are_named_and_left_out(tmp_path, capsys):
     assert {s.name for s in find_boxes(tmp_path / "out").samples} == {"a", "c"}
     for name in "ac":
         shutil.copy(path, data / "images" / f"{name}.png")
-    with pytest.raises(DentalzooError, match="none of 3 pictures can be used. Received: "):
+    with pytest.raises(DentalzooError, match="none of 3 images can be used. Received: "):
         write_records(data, tmp_path / "none")
 
 
@@ -310,7 +310,7 @@ def test_bad_pictures_are_named_and_left_out(tmp_path, capsys):
 
 
 def test_what_was_interrupted_goes_on_at_the_first_missing_file(
-    films, recorded, tmp_path, monkeypatch
+    radiographs, recorded, tmp_path, monkeypatch
 ):
     out, made = tmp_path / "out", []
     encode = record_writer._Encoder.__call__
@@ -323,7 +323,7 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
 
     monkeypatch.setattr(record_writer._Encoder, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
-        write_records(films, out, shards=2)
+        write_records(radiographs, out, shards=2)
     there = [path.name for path in out.glob("*.tfrecord")]
     assert there == SHARDS[:1] and not list(out.glob(".*"))
     stamp = (out / SHARDS[0]).stat().st_mtime_ns
@@ -334,27 +334,27 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
 
     made.clear()
     monkeypatch.setattr(record_writer._Encoder, "__call__", lambda *a: made.append(0) or encode(*a))
-    assert write_records(films, out, shards=2).written == 10
+    assert write_records(radiographs, out, shards=2).written == 10
     assert len(made) == 7 and (out / SHARDS[0]).stat().st_mtime_ns == stamp
     for path in recorded.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
     assert not list(out.glob(".*"))
-    assert write_records(films, out, shards=2).written == 10 and len(made) == 7
+    assert write_records(radiographs, out, shards=2).written == 10 and len(made) == 7
 
 
 @pytest.mark.slow
 def test_what_was_killed_goes_on(tmp_path):
-    films = write_panoramic_dataset(tmp_path / "films", 24, 0, 256, 512)
-    write_records(films, tmp_path / "whole", shards=12)
+    radiographs = write_panoramic_dataset(tmp_path / "radiographs", 24, 0, 256, 512)
+    write_records(radiographs, tmp_path / "whole", shards=12)
     out, command = tmp_path / "out", [sys.executable, "-m", "dentalzoo", "records"]
     for _ in range(2):
         before = len(list(out.glob("*.tfrecord")))
-        process = subprocess.Popen([*command, films, out, "--shards", "12"])
+        process = subprocess.Popen([*command, radiographs, out, "--shards", "12"])
         while len(list(out.glob("*.tfrecord"))) < before + 2 and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert write_records(films, out, shards=12).written == 24
+    assert write_records(radiographs, out, shards=12).written == 24
     for path in (tmp_path / "whole").iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -362,16 +362,16 @@ def test_what_was_killed_goes_on(tmp_path):
 @pytest.mark.parametrize(
     "other", [{"clahe": True}, {"quality": 80}, {"shards": 3}, {"classes": ["implant"]}]
 )
-def test_other_settings_are_not_mixed_in(films, recorded, other):
-    with pytest.raises(DentalzooError, match="holds records of other pictures or settings$"):
-        write_records(films, recorded, **{"shards": 2, **other})
+def test_other_settings_are_not_mixed_in(radiographs, recorded, other):
+    with pytest.raises(DentalzooError, match="holds records of other images or settings$"):
+        write_records(radiographs, recorded, **{"shards": 2, **other})
 
 
-def test_other_pictures_are_not_mixed_in(tmp_path):
+def test_other_images_are_not_mixed_in(tmp_path):
     data = yolo(tmp_path / "data", "a", "b")
     write_records(data, tmp_path / "out")
     text(data / "labels" / "a.txt", "0 0.5 0.5 0.1 0.1")
-    with pytest.raises(DentalzooError, match="records of other pictures or settings"):
+    with pytest.raises(DentalzooError, match="records of other images or settings"):
         write_records(data, tmp_path / "out")
     (tmp_path / "mine").mkdir()
     text(tmp_path / "mine" / "thesis.txt", "text")
@@ -382,9 +382,9 @@ def test_other_pictures_are_not_mixed_in(tmp_path):
 
 
 @pytest.mark.parametrize("bad", [{"shards": 0}, {"quality": 101}, {"shards": 2.0}])
-def test_arguments_out_of_place(films, tmp_path, bad):
+def test_arguments_out_of_place(radiographs, tmp_path, bad):
     with pytest.raises(DentalzooError, match="is a whole number from 1 to .* Received: "):
-        write_records(films, tmp_path / "out", **bad)
+        write_records(radiographs, tmp_path / "out", **bad)
     assert not (tmp_path / "out").exists()
 
 
@@ -438,7 +438,7 @@ def test_lost_files_of_many_are_one_line(tmp_path, jpeg):
     assert reason.startswith("999999998 of 999999999 shards missing")
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half(films, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_leaves_nothing_half(radiographs, tmp_path, monkeypatch):
     import tensorflow as tf
 
     def write(self, record):
@@ -446,7 +446,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(films, tmp_path, monkeypatc
 
     monkeypatch.setattr(tf.io.TFRecordWriter, "write", write)
     with pytest.raises(DentalzooError, match="Received: No space left on device$"):
-        write_records(films, tmp_path / "out")
+        write_records(radiographs, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "records.json",
         "label_map.pbtxt",
@@ -520,8 +520,8 @@ def test_records_without_name_or_size_and_names_that_are_there_twice(tmp_path, j
     assert {pixels(s.boxes[0]) for s in found.samples} == {(24, 9, 48, 45)}
 
 
-def test_boxes_of_a_picture_that_is_stored_turned(tmp_path, jpeg):
-    """Who decodes without EXIF draws on the stored picture, which the size tells."""
+def test_boxes_of_a_image_that_is_stored_turned(tmp_path, jpeg):
+    """Who decodes without EXIF draws on the stored image, which the size tells."""
     size = exif(jpeg, 6)
     record = drawn(jpeg, (0.1, 0.2, 0.5, 0.4), size=size, object__class__text=[b"root"])
     put_records(tmp_path / "data" / "x.tfrecord", record)

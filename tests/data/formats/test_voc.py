@@ -29,7 +29,7 @@ def annotation(filename, *things, size=(WIDTH, HEIGHT), folder="images", path=""
 
 
 def one(root, *things, **options):
-    """A data set of one picture `a.png`."""
+    """A data set of one image `a.png`."""
     put(root, "images/a.png")
     text(root / "voc" / "a.xml", annotation("a.png", *things, **options))
     return find_boxes(root)
@@ -77,7 +77,7 @@ def test_an_export_of_vott_1_is_read_with_its_label_map_and_sets(tmp_path):
     assert [s.name for s in find_boxes(tmp_path, "val").samples] == ["2"]
 
 
-def test_stems_that_lost_their_first_dot_find_their_picture(tmp_path):
+def test_stems_that_lost_their_first_dot_find_their_image(tmp_path):
     put(tmp_path, "JPEGImages/a.b.c.png")
     text(tmp_path / "Annotations" / "ab.c.xml", annotation("ab.c", thing("root", 1, 2, 30, 40)))
     assert [s.image.name for s in find_boxes(tmp_path).samples] == ["a.b.c.png"]
@@ -85,23 +85,25 @@ def test_stems_that_lost_their_first_dot_find_their_picture(tmp_path):
 
 def test_an_export_of_vott_2_is_read(tmp_path):
     """Names with suffix, floats, an object per tag, LF, no newline at the end of the lists."""
-    root = tmp_path / "Films-PascalVOC-export"
-    put(root, "JPEGImages/my film 1.png", "JPEGImages/my film 2.png", "JPEGImages/b.png")
+    root = tmp_path / "Radiographs-PascalVOC-export"
+    put(
+        root, "JPEGImages/my radiograph 1.png", "JPEGImages/my radiograph 2.png", "JPEGImages/b.png"
+    )
     items = "".join(f"item {{\n id: {i}\n name: '{n}'\n}}\n" for i, n in enumerate(CLASSES, 1))
     text(root / "pascal_label_map.pbtxt", items)
     box = (10.25, 20.5, 40.75, 60.125)
-    for name in ("my film 1", "my film 2", "b"):
+    for name in ("my radiograph 1", "my radiograph 2", "b"):
         things = thing("implant", *box), thing("restoration", *box)
         xml = annotation(f"{name}.png", *things, folder="Annotation", path="x-export/Annotations/")
         text(root / "Annotations" / f"{name}.xml", xml)
     sets = root / "ImageSets" / "Main"
     sets.mkdir(parents=True)
-    (sets / "implant_val.txt").write_text("my film 1.png 1")
-    (sets / "implant_train.txt").write_text("my film 2.png 1\nb.png 1")
+    (sets / "implant_val.txt").write_text("my radiograph 1.png 1")
+    (sets / "implant_train.txt").write_text("my radiograph 2.png 1\nb.png 1")
     found = find_boxes(tmp_path)
     assert {s.name: s.split for s in found.samples} == {
-        "my film 1": "val",
-        "my film 2": "train",
+        "my radiograph 1": "val",
+        "my radiograph 2": "train",
         "b": "train",
     }
     assert [(b.label, pixels(b)) for b in found.samples[0].boxes] == [
@@ -112,14 +114,17 @@ def test_an_export_of_vott_2_is_read(tmp_path):
 
 
 def test_plain_lists_and_names_with_numbers(tmp_path):
-    put(tmp_path, "JPEGImages/film 1.png", "JPEGImages/film.png")
-    for name in ("film 1", "film"):
+    put(tmp_path, "JPEGImages/radiograph 1.png", "JPEGImages/radiograph.png")
+    for name in ("radiograph 1", "radiograph"):
         text(tmp_path / "Annotations" / f"{name}.xml", annotation(name, thing("root", 2, 2, 9, 9)))
-    text(tmp_path / "ImageSets" / "Main" / "train.txt", "film 1")
-    text(tmp_path / "ImageSets" / "Main" / "val.txt", "film")
-    text(tmp_path / "ImageSets" / "Main" / "trainval.txt", "film 1", "film")
+    text(tmp_path / "ImageSets" / "Main" / "train.txt", "radiograph 1")
+    text(tmp_path / "ImageSets" / "Main" / "val.txt", "radiograph")
+    text(tmp_path / "ImageSets" / "Main" / "trainval.txt", "radiograph 1", "radiograph")
     found = find_boxes(tmp_path)
-    assert {s.name: s.split for s in found.samples} == {"film 1": "train", "film": "val"}
+    assert {s.name: s.split for s in found.samples} == {
+        "radiograph 1": "train",
+        "radiograph": "val",
+    }
 
 
 def test_several_exports_of_the_same_names_lie_in_one_folder(tmp_path):
@@ -141,7 +146,7 @@ def test_what_the_project_writes_is_the_same_in_voc_and_coco(tmp_path):
         assert [pixels(b, 48, 48) for b in one_.boxes] == [pixels(b, 48, 48) for b in other.boxes]
 
 
-def test_annotations_beside_their_pictures(tmp_path):
+def test_annotations_beside_their_images(tmp_path):
     put(tmp_path, "train/a.png", "val/a.png")
     for split, right in (("train", 30), ("val", 40)):
         text(tmp_path / split / "a.xml", annotation("a.png", thing("root", 1, 1, right, 50)))
@@ -210,15 +215,13 @@ def test_a_wrong_path_is_never_followed(tmp_path):
     assert [s.image.parent.name for s in find_boxes(tmp_path).samples] == ["images"]
 
 
-def test_a_filename_of_another_picture_is_reported(tmp_path):
+def test_a_filename_of_another_image_is_reported(tmp_path):
     put(tmp_path, "images/a.png", "images/b.png")
     for name in "ab":
         text(tmp_path / "voc" / f"{name}.xml", annotation("a.png", thing("x", 2, 2, 30, 30)))
     found = find_boxes(tmp_path)
     assert [s.image.name for s in found.samples] == ["a.png", "b.png"]
-    assert found.repaired == [
-        ("voc/b.xml", "its picture is b.png, not filename. Received: 'a.png'")
-    ]
+    assert found.repaired == [("voc/b.xml", "its image is b.png, not filename. Received: 'a.png'")]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_boxes_that_cannot_be_used_are_named_and_the_others_stay(tmp_path, bad, 
     assert name == "voc/a.xml, object 2" and reason in told
 
 
-def test_a_picture_without_any_usable_box_is_no_picture_of_nothing(tmp_path):
+def test_a_image_without_any_usable_box_is_no_image_of_nothing(tmp_path):
     put(tmp_path, "images/b.png")
     text(tmp_path / "voc" / "b.xml", annotation("b.png"))
     found = one(tmp_path, thing("root", 200, 20, 260, 60))
@@ -301,16 +304,16 @@ def test_unknown_classes_are_refused_and_spellings_repaired(tmp_path):
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), ("", ""), ("wide", 90)])
-def test_a_missing_size_is_the_pictures(tmp_path, size):
+def test_a_missing_size_is_the_images(tmp_path, size):
     found = one(tmp_path, thing("root", 0, 20, 40, 60), size=size)
     assert pixels(found.samples[0].boxes[0]) == (0, 20, 40, 60)
-    assert found.repaired == [("voc/a.xml", "no size; the picture's is taken")]
+    assert found.repaired == [("voc/a.xml", "no size; the image's is taken")]
 
 
-def test_boxes_of_a_resized_picture_are_scaled(tmp_path):
+def test_boxes_of_a_resized_image_are_scaled(tmp_path):
     found = one(tmp_path, thing("root", 0, 200, 400, 600), size=(1200, 900))
     assert pixels(found.samples[0].boxes[0]) == (0, 20, 40, 60)
-    assert "scaled to the picture" in found.repaired[0][1]
+    assert "scaled to the image" in found.repaired[0][1]
 
 
 def test_an_exchanged_size_is_repaired_where_the_boxes_tell(tmp_path):
@@ -326,8 +329,8 @@ def test_a_size_of_another_shape_is_refused(tmp_path, size):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_drawn_on_a_stored_picture_are_turned_with_it(tmp_path, orientation):
-    """Where the size tells; a mirrored picture keeps its size and is taken as upright."""
+def test_boxes_drawn_on_a_stored_image_are_turned_with_it(tmp_path, orientation):
+    """Where the size tells; a mirrored image keeps its size and is taken as upright."""
     put(tmp_path, "images/a.jpg")
     height, width = exif(tmp_path / "images" / "a.jpg", orientation)
     xml = annotation("a.jpg", thing("root", 0, 20, 40, 60), size=(width, height))
@@ -343,7 +346,7 @@ def test_boxes_drawn_on_a_stored_picture_are_turned_with_it(tmp_path, orientatio
     assert len(found.repaired) == (orientation >= 5)
 
 
-def test_boxes_drawn_on_the_upright_picture_stay(tmp_path):
+def test_boxes_drawn_on_the_upright_image_stay(tmp_path):
     put(tmp_path, "images/a.jpg")
     exif(tmp_path / "images" / "a.jpg", 6)
     text(tmp_path / "voc" / "a.xml", annotation("a.jpg", thing("root", 0, 20, 40, 60)))
@@ -402,7 +405,7 @@ def test_no_xml_is_named(tmp_path, content):
         parse_xml(path)
 
 
-def test_names_in_another_unicode_form_find_their_picture(tmp_path):
+def test_names_in_another_unicode_form_find_their_image(tmp_path):
     put(tmp_path, "images/e\u0301te\u0301.png")
     xml = annotation("\u00e9t\u00e9.png", thing("x", 2, 2, 9, 9))
     text(tmp_path / "voc" / "\u00e9t\u00e9.xml", xml)

@@ -44,7 +44,7 @@ def v1(path, frames, tags="root,implant", **more):
     path.write_text(json.dumps(content | more), encoding="utf-8")
 
 
-def asset(name, *regions, key=None, state=2, size=(WIDTH, HEIGHT), path="file:C:/films/"):
+def asset(name, *regions, key=None, state=2, size=(WIDTH, HEIGHT), path="file:C:/radiographs/"):
     about = {"format": "png", "id": key or hashlib.md5(name.encode()).hexdigest()}
     about |= {"name": name, "path": path + name, "state": state, "type": 1}
     about |= {"size": {"width": size[0], "height": size[1]} if size else None}
@@ -60,20 +60,24 @@ def rectangle(left, top, width, height, *tags):
 
 
 @pytest.mark.parametrize("where", ["above", "beside"])
-def test_a_project_lies_beside_its_folder_of_pictures(tmp_path, where):
-    """The corners are those of the window, which has another size than the picture."""
-    put(tmp_path, "films/a.png", "films/b.png")
+def test_a_project_lies_beside_its_folder_of_images(tmp_path, where):
+    """The corners are those of the window, which has another size than the image."""
+    put(tmp_path, "radiographs/a.png", "radiographs/b.png")
     boxes = [region(100, 50, 300, 225, "root", width=400, height=300)]
     boxes.append(region(10, 5, 40, 45, "implant", width=200, height=150))  # a smaller window
-    v1(tmp_path / "films.json", {"a.png": boxes, "b.png": []}, visitedFrames=["a.png", "b.png"])
-    found = find_boxes(tmp_path if where == "above" else tmp_path / "films")
+    v1(
+        tmp_path / "radiographs.json",
+        {"a.png": boxes, "b.png": []},
+        visitedFrames=["a.png", "b.png"],
+    )
+    found = find_boxes(tmp_path if where == "above" else tmp_path / "radiographs")
     assert (found.form, found.classes) == ("VoTT", ("root", "implant"))
     assert [(s.name, len(s.boxes)) for s in found.samples] == [("a", 2), ("b", 0)]
     assert [pixels(b) for b in found.samples[0].boxes] == [(30, 15, 90, 67.5), (6, 3, 24, 27)]
     assert (found.skipped, found.repaired) == ([], [])
 
 
-def test_pictures_that_nobody_looked_at_are_no_pictures_of_nothing(tmp_path):
+def test_images_that_nobody_looked_at_are_no_images_of_nothing(tmp_path):
     put(tmp_path, "images/a.png", "images/b.png", "images/c.png", "images/d.png")
     frames = {"a.png": [region(10, 20, 40, 60, "root")], "b.png": []}
     v1(tmp_path / "images.json", frames, visitedFrames=["a.png", "c.png"])
@@ -150,13 +154,13 @@ def test_regions_that_cannot_be_used_are_named(tmp_path, bad, reason):
 @pytest.mark.parametrize(
     ("window", "expected", "note"),
     [
-        ((90, 120), (20, 0, 60, 40), "drawn on the stored picture"),
-        ((45, 60), (40, 0, 120, 80), "drawn on the stored picture"),
+        ((90, 120), (20, 0, 60, 40), "drawn on the stored image"),
+        ((45, 60), (40, 0, 120, 80), "drawn on the stored image"),
         ((120, 90), (0, 20, 40, 60), ""),
         ((120, 60), (0, 30, 40, 90), "a window of another shape"),
     ],
 )
-def test_windows_that_show_the_stored_picture(tmp_path, window, expected, note):
+def test_windows_that_show_the_stored_image(tmp_path, window, expected, note):
     put(tmp_path, "images/a.jpg")
     exif(tmp_path / "images" / "a.jpg", 5)
     box = region(0, 20, 40, 60, "root", width=window[0], height=window[1])
@@ -171,50 +175,50 @@ def test_windows_that_show_the_stored_picture(tmp_path, window, expected, note):
 
 
 def test_an_export_of_version_2_is_read(tmp_path):
-    put(tmp_path, "my film.png", "b.png", "c.png", "d.png")
+    put(tmp_path, "my radiograph.png", "b.png", "c.png", "d.png")
     polygon = {"id": "y", "type": "POLYGON", "tags": ["implant"], "boundingBox": None}
     polygon["points"] = [{"x": 5, "y": 6}, {"x": 50, "y": 8}, {"x": 20, "y": 44}]
     entries = [
-        asset("my film.png", rectangle(10.5, 20, 30, 40, "root", "implant"), polygon),
+        asset("my radiograph.png", rectangle(10.5, 20, 30, 40, "root", "implant"), polygon),
         asset("b.png", state=1),
         asset("c.png", state=0),
         asset("x.mp4#t=1.5", rectangle(10, 20, 30, 40, "root")),
     ]
-    content = {"name": "Films", "tags": [{"name": "root"}, {"name": "implant"}]}
+    content = {"name": "Radiographs", "tags": [{"name": "root"}, {"name": "implant"}]}
     content["assets"] = {entry["asset"]["id"]: entry for entry in entries}
-    (tmp_path / "Films-export.json").write_text(json.dumps(content))
+    (tmp_path / "Radiographs-export.json").write_text(json.dumps(content))
     found = find_boxes(tmp_path)
-    assert [(s.name, len(s.boxes)) for s in found.samples] == [("b", 0), ("my film", 3)]
+    assert [(s.name, len(s.boxes)) for s in found.samples] == [("b", 0), ("my radiograph", 3)]
     assert [(b.label, pixels(b)) for b in found.samples[1].boxes] == [
         ("root", (10.5, 20, 40.5, 60)),
         ("implant", (10.5, 20, 40.5, 60)),
         ("implant", (5, 6, 50, 44)),
     ]
     assert found.skipped == [
-        ("Films-export.json: c.png", "not visited in VoTT"),
-        ("Films-export.json: x.mp4#t=1.5", "annotation without image"),
+        ("Radiographs-export.json: c.png", "not visited in VoTT"),
+        ("Radiographs-export.json: x.mp4#t=1.5", "annotation without image"),
         ("d.png", "image without boxes"),
     ]
 
 
 def test_a_project_of_version_2_is_read_and_counts_before_its_export(tmp_path):
-    put(tmp_path, "a film.png", "b.png", "c.png")
-    newer = asset("a%20film.png", rectangle(0, 0, 60, 45, "root"), key="1")
+    put(tmp_path, "a radiograph.png", "b.png", "c.png")
+    newer = asset("a%20radiograph.png", rectangle(0, 0, 60, 45, "root"), key="1")
     (tmp_path / "1-asset.json").write_text(json.dumps(newer))
-    older = asset("a film.png", rectangle(0, 0, 6, 4, "root"), key="1")
+    older = asset("a radiograph.png", rectangle(0, 0, 6, 4, "root"), key="1")
     (tmp_path / "x-export.json").write_text(json.dumps({"assets": {"1": older}}))
     known = [newer["asset"], asset("b.png", key="2", state=1)["asset"]]
     known.append(asset("c.png", key="3")["asset"])
     project = {"tags": [{"name": "implant"}, {"name": "root"}]}
     project["assets"] = {entry["id"]: entry for entry in known}
-    (tmp_path / "films.vott").write_text(json.dumps(project))
+    (tmp_path / "radiographs.vott").write_text(json.dumps(project))
     found = find_boxes(tmp_path)
     assert found.classes == ("implant", "root")
     assert [(s.name, list(map(pixels, s.boxes))) for s in found.samples] == [
-        ("a film", [(0, 0, 60, 45)]),
+        ("a radiograph", [(0, 0, 60, 45)]),
         ("b", []),
     ]
-    assert found.skipped == [("films.vott: c.png", "tagged, but 3-asset.json is missing")]
+    assert found.skipped == [("radiographs.vott: c.png", "tagged, but 3-asset.json is missing")]
 
 
 @pytest.mark.parametrize(
@@ -249,9 +253,9 @@ def test_a_cut_json_file_is_named_and_other_json_is_none_of_ours(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Films with boxes in floats, as a network predicts them, and one without any."""
-    folder = tmp_path_factory.mktemp("films") / "films"
+def radiographs(tmp_path_factory):
+    """Radiographs with boxes in floats, as a network predicts them, and one without any."""
+    folder = tmp_path_factory.mktemp("radiographs") / "radiographs"
     write_panoramic_dataset(folder, 4, 1, 128, 256)
     found = find_boxes(folder)
     rng = np.random.default_rng(0)
@@ -274,11 +278,11 @@ def assert_same(found, samples, classes):
             np.testing.assert_allclose(*edges, rtol=0, atol=1e-12)
 
 
-def test_boxes_go_to_version_1_and_back(films, tmp_path):
-    folder, samples, classes = films
-    copies = tmp_path / "films"
+def test_boxes_go_to_version_1_and_back(radiographs, tmp_path):
+    folder, samples, classes = radiographs
+    copies = tmp_path / "radiographs"
     copies.symlink_to(folder / "images")
-    path = write_vott_v1(tmp_path / "films.json", samples, classes)
+    path = write_vott_v1(tmp_path / "radiographs.json", samples, classes)
     content = json.loads(path.read_text())
     assert content["visitedFrames"] == [s.image.name for s in samples]
     assert content["inputTags"] == ",".join(classes)
@@ -293,11 +297,11 @@ def test_boxes_go_to_version_1_and_back(films, tmp_path):
     )
 
 
-def test_boxes_go_to_version_2_and_back(films, tmp_path):
-    folder, samples, classes = films
-    project = write_vott_v2(tmp_path / "project", samples, classes, "films")
+def test_boxes_go_to_version_2_and_back(radiographs, tmp_path):
+    folder, samples, classes = radiographs
+    project = write_vott_v2(tmp_path / "project", samples, classes, "radiographs")
     content = json.loads(project.read_text())
-    assert project.name == "films.vott" and [t["name"] for t in content["tags"]] == [*classes]
+    assert project.name == "radiographs.vott" and [t["name"] for t in content["tags"]] == [*classes]
     for key, entry in content["assets"].items():
         assert key == entry["id"] == hashlib.md5(entry["path"].encode()).hexdigest()
         assert unquote(entry["path"]) == f"file:{folder.resolve()}/images/{entry['name']}"
@@ -307,21 +311,21 @@ def test_boxes_go_to_version_2_and_back(films, tmp_path):
         connection = content[f"{end}Connection"]
         assert connection["providerType"] == "localFileSystemProxy"
         assert connection["providerOptions"]["folderPath"] == str(place)
-    (tmp_path / "pictures").symlink_to(folder / "images")
+    (tmp_path / "images").symlink_to(folder / "images")
     assert_same(find_boxes(tmp_path), samples, classes)
 
 
-def test_version_1_goes_to_version_2_and_back_to_the_same_file(films, tmp_path):
-    folder, samples, classes = films
-    (tmp_path / "films").symlink_to(folder / "images")
-    write_vott_v1(tmp_path / "films.json", samples, classes)
-    before = json.loads((tmp_path / "films.json").read_text())
+def test_version_1_goes_to_version_2_and_back_to_the_same_file(radiographs, tmp_path):
+    folder, samples, classes = radiographs
+    (tmp_path / "radiographs").symlink_to(folder / "images")
+    write_vott_v1(tmp_path / "radiographs.json", samples, classes)
+    before = json.loads((tmp_path / "radiographs.json").read_text())
     found = find_boxes(tmp_path)
-    (tmp_path / "films.json").unlink()
-    write_vott_v2(tmp_path / "project", found.samples, found.classes, "films")
+    (tmp_path / "radiographs.json").unlink()
+    write_vott_v2(tmp_path / "project", found.samples, found.classes, "radiographs")
     found = find_boxes(tmp_path)
-    write_vott_v1(tmp_path / "films.json", found.samples, found.classes)
-    after = json.loads((tmp_path / "films.json").read_text())
+    write_vott_v1(tmp_path / "radiographs.json", found.samples, found.classes)
+    after = json.loads((tmp_path / "radiographs.json").read_text())
     for name, regions in before["frames"].items():
         for one, other in zip(regions, after["frames"][name], strict=True):
             assert one["tags"] == other["tags"] and one["UID"] == other["UID"]
@@ -329,8 +333,8 @@ def test_version_1_goes_to_version_2_and_back_to_the_same_file(films, tmp_path):
                 assert one[key] == pytest.approx(other[key], abs=1e-9)
 
 
-def test_crowds_are_no_objects_in_vott(films, tmp_path):
-    _, samples, classes = films
+def test_crowds_are_no_objects_in_vott(radiographs, tmp_path):
+    _, samples, classes = radiographs
     crowd = Box("crown", 0, 0, 1, 1, crowd=True)
     sample = BoxSample("0000", samples[0].image, (crowd,))
     path = write_vott_v1(tmp_path / "images.json", [sample], classes)
@@ -338,8 +342,8 @@ def test_crowds_are_no_objects_in_vott(films, tmp_path):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_cannot_be_written_is_refused(films, tmp_path, version):
-    _, samples, classes = films
+def test_what_cannot_be_written_is_refused(radiographs, tmp_path, version):
+    _, samples, classes = radiographs
 
     def write(samples, classes):
         if version == 1:
@@ -357,5 +361,5 @@ def test_what_cannot_be_written_is_refused(films, tmp_path, version):
         with pytest.raises(DentalzooError, match="no tags with a comma"):
             write(samples, ["crown, metal"])
     else:
-        with pytest.raises(DentalzooError, match="at least one picture"):
+        with pytest.raises(DentalzooError, match="at least one image"):
             write([], classes)

@@ -139,7 +139,7 @@ def test_padding_takes_no_part_in_the_range(dicom):
     assert grey(dicom(np.array([[0, 1000, 2000]], np.uint16), PixelPaddingValue=0)) == [0, 0, 255]
 
 
-def test_flat_picture(dicom):
+def test_flat_image(dicom):
     assert grey(dicom(np.full((2, 2), 7, np.uint16))) == [0, 0, 0, 0]
 
 

@@ -29,7 +29,7 @@ def save(tmp_path):
     return write
 
 
-def test_hostile_pictures_are_read_or_refused_as_they_must(hostile):
+def test_hostile_images_are_read_or_refused_as_they_must(hostile):
     folder, expected = hostile
     assert len(expected) >= 40
     for name, expectation in expected.items():
@@ -127,7 +127,7 @@ def test_a_header_tells_the_size_of_a_turned_png(tmp_path, place):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "tif16"])
 def test_orientation_is_applied(tmp_path, kind, orientation):
-    """The upright picture has its dark quarter at the top left, wherever the file stores it."""
+    """The upright image has its dark quarter at the top left, wherever the file stores it."""
     want = np.full((16, 24), 200, np.uint8)
     want[:8, :8] = 0
     stored = next(
@@ -184,7 +184,7 @@ def palette_image(indices, colours):
     return image
 
 
-def test_palette_is_colours_of_a_picture_and_ids_of_a_mask(save):
+def test_palette_is_colours_of_a_image_and_ids_of_a_mask(save):
     path = save(palette_image([0, 1, 2], [(0, 0, 0), (9, 90, 200), (255, 0, 0)]))
     assert read_image(path).tolist() == [[[0, 0, 0], [9, 90, 200], [255, 0, 0]]]
     assert read_mask(path).tolist() == [[0, 1, 2]]
@@ -253,7 +253,7 @@ def test_mask_numbers(save):
 def test_thumbnail_pages_do_not_count(tmp_path):
     page = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
     small = page.resize((4, 4))
-    small.encoderinfo = {"tiffinfo": {254: 1}}  # NewSubfileType: a reduced picture
+    small.encoderinfo = {"tiffinfo": {254: 1}}  # NewSubfileType: a reduced image
     page.save(tmp_path / "x.tif", save_all=True, append_images=[small])
     assert read_image(tmp_path / "x.tif").shape == (8, 8, 1)
 
@@ -318,10 +318,10 @@ def test_pipe_is_refused_and_not_waited_for(tmp_path):
         read_image(tmp_path / "x.png")
 
 
-def test_real_films(shared_data):
+def test_real_radiographs(shared_data):
     path = shared_data / "panoramic_teeth"
     if not path.is_dir():
         pytest.skip("no panoramic_teeth there")
-    film = read_image(list_images(path / "images")[0])
+    radiograph = read_image(list_images(path / "images")[0])
     mask = read_mask(list_images(path / "masks")[0])
-    assert film.shape == (*mask.shape, 1) and set(np.unique(mask)) == {0, 255}
+    assert radiograph.shape == (*mask.shape, 1) and set(np.unique(mask)) == {0, 255}

@@ -20,7 +20,7 @@ def sample(boxes):
 ONE = sample([(0.1, 0.2, 0.4, 0.3, 2), (0.5, 0.6, 0.9, 0.9, 1)])
 
 
-def test_boxes_follow_the_picture():
+def test_boxes_follow_the_image():
     flip = Augment(lambda: [albumentations().HorizontalFlip(p=1.0)])
     made = flip(ONE, 0, 0)
     np.testing.assert_allclose(made["boxes"][0], [0.1, 0.7, 0.4, 0.8], atol=1e-6)
@@ -39,7 +39,7 @@ def test_a_box_of_which_little_is_left_is_none():
     assert made["classes"].tolist() == [2, 0, 0, 0, 0, 0]
 
 
-def test_a_picture_without_boxes_stays_one():
+def test_a_image_without_boxes_stays_one():
     made = Augment(lambda: [albumentations().VerticalFlip(p=1.0)])(sample([]), 0, 0)
     assert not made["classes"].any() and not made["boxes"].any()
 
@@ -71,17 +71,17 @@ def test_black_patches_leave_boxes_alone():
 # ---- tooth numbers -------------------------------------------------------------------------------
 
 
-def film_of_teeth(seed=5):
-    """A drawn film, with a box for each tooth, and the numbers that occur with their mirrors."""
-    film = panoramic(seed, 128, 256)
-    numbers = [number for number in np.unique(film.teeth).tolist() if number]
+def radiograph_of_teeth(seed=5):
+    """A drawn radiograph, with a box for each tooth, and the numbers that occur with their mirrors."""
+    radiograph = panoramic(seed, 128, 256)
+    numbers = [number for number in np.unique(radiograph.teeth).tolist() if number]
     names = sorted({*numbers, *(n + 10 if n // 10 % 2 else n - 10 for n in numbers)})
     boxes, classes = np.zeros((40, 4), np.float32), np.zeros(40, np.int32)
     for row, number in enumerate(numbers):
-        places = np.argwhere(film.teeth == number)
+        places = np.argwhere(radiograph.teeth == number)
         boxes[row] = np.concatenate([places.min(0), places.max(0) + 1]) / (128, 256, 128, 256)
         classes[row] = 1 + names.index(number)
-    image = np.repeat(film.image[..., None], 3, -1)
+    image = np.repeat(radiograph.image[..., None], 3, -1)
     return {"image": image, "boxes": boxes, "classes": classes}, tuple(map(str, names))
 
 
@@ -106,7 +106,7 @@ def mirror_image(number):
     ],
 )
 def test_tooth_numbers_change_sides_in_a_mirror_alone(flips, swapped, place):
-    sample, names = film_of_teeth()
+    sample, names = radiograph_of_teeth()
     patches = black_patches(count=3)  # neither moves nor mirrors anything
     flip = Augment(lambda: [*(getattr(albumentations(), f)(p=1.0) for f in flips), patches],
                    classes=names)  # fmt: skip
@@ -118,9 +118,9 @@ def test_tooth_numbers_change_sides_in_a_mirror_alone(flips, swapped, place):
         np.testing.assert_allclose(after[number], point, atol=1e-5)
 
 
-def test_a_film_flipped_left_to_right_is_that_of_a_mouth():
+def test_a_radiograph_flipped_left_to_right_is_that_of_a_mouth():
     """Where the patient's right is on the left, the midline divides 11..18 from 21..28."""
-    sample, names = film_of_teeth()
+    sample, names = radiograph_of_teeth()
     flip = Augment(lambda: [albumentations().HorizontalFlip(p=1.0)], classes=names)
     for made in (sample, flip(sample, 0, 0)):
         found = numbers_of(made, names)
@@ -130,7 +130,7 @@ def test_a_film_flipped_left_to_right_is_that_of_a_mouth():
 
 
 def test_turning_and_enlarging_mirrors_nothing():
-    sample, names = film_of_teeth()
+    sample, names = radiograph_of_teeth()
     move = Augment(lambda: [albumentations().Affine(scale=(1.5, 2), rotate=(-180, 180), p=1.0)],
                    classes=names)  # fmt: skip
     for index in range(10):
@@ -144,7 +144,7 @@ def test_numbers_without_their_mirror_image_are_not_flipped(names, caplog):
     A = albumentations()
     flip = Augment(lambda: [A.HorizontalFlip(p=1.0), A.VerticalFlip(p=1.0)], classes=names)
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("pictures are not flipped")
+    assert caplog.messages[0].startswith("images are not flipped")
     assert repr(names[0]) in caplog.messages[0]
     made = flip(ONE, 0, 0)
     for key, value in ONE.items():

@@ -272,7 +272,7 @@ def test_the_data_set_stands_beside_drawn_jaws(tmp_path, capsys, model_file, row
         (["--kind", "crowns"], "--shape-model FILE goes with --kind crowns"),
         (["--kind", "jaws", "--shape-model", "x.npz"], "Received: --kind jaws"),
         (["--kind", "crowns", "--shape-model", "x.npz"], "x.npz: it cannot be read"),
-        (["--kind", "crowns", "--shape-model", "x.npz", "--size", "9"], "no pictures"),
+        (["--kind", "crowns", "--shape-model", "x.npz", "--size", "9"], "no images"),
     ],
 )
 def test_the_command_needs_a_shape_model(tmp_path, capsys, arguments, reason):

@@ -87,7 +87,7 @@ def test_masks_have_the_area_of_the_drawing(kind):
 
 @pytest.mark.parametrize("kind", DEFECTS)
 def test_the_mask_is_what_differs_from_the_sound_surface(kind, monkeypatch):
-    """The same seed without a defect leaves the same picture, up to the blur at its edge."""
+    """The same seed without a defect leaves the same image, up to the blur at its edge."""
     nothing = np.full((3, 2), -9.0)
     for seed in range(6):
         drawn = defect(seed, kind, 128, contrast=0.6, border=0)

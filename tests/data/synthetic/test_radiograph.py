@@ -1,4 +1,4 @@
-"""The drawn panoramic films: the same for a seed, labels exact, anatomy in order."""
+"""The drawn panoramic radiographs: the same for a seed, labels exact, anatomy in order."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data.synthetic import FINDINGS, panoramic, write_panoramic_dataset
-from dentalzoo.data.synthetic import film as drawing
+from dentalzoo.data.synthetic import radiograph as drawing
 from dentalzoo.data.synthetic.dataset import fdi_palette
 from dentalzoo.data.synthetic.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
@@ -25,25 +25,25 @@ SEEDS = range(8)
 
 
 @pytest.fixture(scope="module")
-def films():
+def radiographs():
     return [panoramic(seed) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
 def worn():
-    """Films with many findings of every class."""
+    """Radiographs with many findings of every class."""
     rates = dict(missing=0.15, restored=0.5, endodontic=0.3, crowned=0.2, carious=0.3)
     return [panoramic(seed, remnants=0.1, edentulous=0, **rates) for seed in range(20, 26)]
 
 
-def digest(film):
-    parts = [film.image.tobytes(), film.teeth.tobytes()]
+def digest(radiograph):
+    parts = [radiograph.image.tobytes(), radiograph.teeth.tobytes()]
     parts += [f.name.encode() + repr((f.fdi, f.box)).encode() + f.crop.tobytes()
-              for f in film.findings]  # fmt: skip
+              for f in radiograph.findings]  # fmt: skip
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_seed_draws_the_same_film_in_another_process():
+def test_a_seed_draws_the_same_radiograph_in_another_process():
     code = (
         "import hashlib\nfrom dentalzoo.data.synthetic import panoramic\n"
         + inspect.getsource(digest)
@@ -56,8 +56,8 @@ def test_a_seed_draws_the_same_film_in_another_process():
     assert process.stdout.strip() == digest(panoramic(7, 128, 256))
 
 
-def test_seeds_differ_and_global_random_state_is_left_alone(films):
-    assert len({digest(film) for film in films}) == len(films)
+def test_seeds_differ_and_global_random_state_is_left_alone(radiographs):
+    assert len({digest(radiograph) for radiograph in radiographs}) == len(radiographs)
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
     panoramic(1, 64, 128)
@@ -66,10 +66,10 @@ def test_seeds_differ_and_global_random_state_is_left_alone(films):
 
 @pytest.mark.parametrize("height, width", [(256, 512), (512, 1024), (640, 1280), (101, 333)])
 def test_any_size(height, width):
-    film = panoramic(3, height, width)
-    assert film.image.shape == film.teeth.shape == (height, width)
-    assert film.image.dtype == film.teeth.dtype == np.uint8
-    assert 0.12 < film.tooth_mask.mean() < 0.33
+    radiograph = panoramic(3, height, width)
+    assert radiograph.image.shape == radiograph.teeth.shape == (height, width)
+    assert radiograph.image.dtype == radiograph.teeth.dtype == np.uint8
+    assert 0.12 < radiograph.tooth_mask.mean() < 0.33
 
 
 def test_sizes_show_the_same_patient():
@@ -82,9 +82,9 @@ def test_sizes_show_the_same_patient():
 
 def test_every_box_is_the_tight_box_of_its_mask(worn):
     seen = set()
-    for film in worn:
-        height, width = film.teeth.shape
-        for finding, box in zip(film.findings, film.boxes, strict=True):
+    for radiograph in worn:
+        height, width = radiograph.teeth.shape
+        for finding, box in zip(radiograph.findings, radiograph.boxes, strict=True):
             mask = finding.mask(height, width)
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             expected = (rows[0] / height, columns[0] / width,
@@ -108,42 +108,44 @@ def test_a_finding_keeps_every_pixel_of_its_mask():
 
 
 def test_class_ids_count_from_one(worn):
-    film = worn[0]
-    assert film.classes.dtype == np.int32 and film.boxes.dtype == np.float32
-    assert [FINDINGS[i - 1] for i in film.classes] == [f.name for f in film.findings]
-    union = np.logical_or.reduce([f.mask(512, 1024) for f in film.findings if f.name == "crown"])
-    assert (film.finding_mask("crown") == union).all()
+    radiograph = worn[0]
+    assert radiograph.classes.dtype == np.int32 and radiograph.boxes.dtype == np.float32
+    assert [FINDINGS[i - 1] for i in radiograph.classes] == [f.name for f in radiograph.findings]
+    union = np.logical_or.reduce(
+        [f.mask(512, 1024) for f in radiograph.findings if f.name == "crown"]
+    )
+    assert (radiograph.finding_mask("crown") == union).all()
     with pytest.raises(DentalzooError, match="Received: 'gold'"):
-        film.finding_mask("gold")
+        radiograph.finding_mask("gold")
 
 
-def test_places_are_teeth_or_implants_or_gaps(films, worn):
-    for film in [*films, *worn]:
-        assert 28 <= len(film.positions) <= 32
-        teeth = set(np.unique(film.teeth)) - {0}
-        empty = {f.fdi for f in film.findings if f.name in ("missing", "implant")}
-        assert teeth | empty == set(film.positions)
+def test_places_are_teeth_or_implants_or_gaps(radiographs, worn):
+    for radiograph in [*radiographs, *worn]:
+        assert 28 <= len(radiograph.positions) <= 32
+        teeth = set(np.unique(radiograph.teeth)) - {0}
+        empty = {f.fdi for f in radiograph.findings if f.name in ("missing", "implant")}
+        assert teeth | empty == set(radiograph.positions)
         assert not teeth & empty
         on_teeth = ("restoration", "endodontic", "caries", "root")
-        assert {f.fdi for f in film.findings if f.name in on_teeth} <= teeth
+        assert {f.fdi for f in radiograph.findings if f.name in on_teeth} <= teeth
 
 
-def test_fdi_numbers_run_from_the_patients_right_to_the_left(films):
-    for film in films:
+def test_fdi_numbers_run_from_the_patients_right_to_the_left(radiographs):
+    for radiograph in radiographs:
         for order, other in ((UPPER, LOWER), (LOWER, UPPER)):
-            present = [fdi for fdi in order if (film.teeth == fdi).any()]
-            centres = [np.nonzero(film.teeth == fdi) for fdi in present]
+            present = [fdi for fdi in order if (radiograph.teeth == fdi).any()]
+            centres = [np.nonzero(radiograph.teeth == fdi) for fdi in present]
             columns = [c.mean() for _, c in centres]
             assert columns == sorted(columns), present
-            below = np.isin(film.teeth, other)
+            below = np.isin(radiograph.teeth, other)
             rows = np.mean([r.mean() for r, _ in centres])
             assert (rows < np.nonzero(below)[0].mean()) == (order is UPPER)
 
 
-def test_a_tooth_is_one_piece_within_its_place(films):
-    for film in films:
-        for fdi in np.unique(film.teeth)[1:]:
-            pieces, labels = cv2.connectedComponents((film.teeth == fdi).astype(np.uint8))
+def test_a_tooth_is_one_piece_within_its_place(radiographs):
+    for radiograph in radiographs:
+        for fdi in np.unique(radiograph.teeth)[1:]:
+            pieces, labels = cv2.connectedComponents((radiograph.teeth == fdi).astype(np.uint8))
             sizes = np.bincount(labels.ravel())[1:]
             assert sizes.max() > 0.9 * sizes.sum(), fdi
 
@@ -163,11 +165,11 @@ def test_enamel_is_brighter_than_dentine_and_dentine_than_pulp(monkeypatch):
     means = []
     for seed in range(4):
         drawn.clear()
-        film = panoramic(seed, edentulous=0, **zero)
+        radiograph = panoramic(seed, edentulous=0, **zero)
         whole = slice(0, 512), slice(0, 1024)
         molars = [tooth for tooth in drawn if tooth.fdi % 10 in (6, 7)]
         for tooth in molars:
-            mine = film.teeth == tooth.fdi
+            mine = radiograph.teeth == tooth.fdi
             crown, core, pulp = (
                 frames[-1].cover(outlines, whole) > 0.9
                 for outlines in ([tooth.crown], [tooth.core], tooth.pulp)
@@ -175,59 +177,59 @@ def test_enamel_is_brighter_than_dentine_and_dentine_than_pulp(monkeypatch):
             enamel = mine & crown & ~core
             dentine = mine & crown & core & ~pulp
             means.append(
-                [film.image[part].mean() for part in (enamel, dentine, mine & pulp & core)]
+                [radiograph.image[part].mean() for part in (enamel, dentine, mine & pulp & core)]
             )
     enamel, dentine, pulp = np.mean(means, axis=0)
     assert enamel > dentine + 5 and dentine > pulp + 5
 
 
 def test_metal_is_the_brightest_and_caries_dark(worn):
-    for film in worn:
-        tooth = film.image[film.tooth_mask].mean()
+    for radiograph in worn:
+        tooth = radiograph.image[radiograph.tooth_mask].mean()
         for name in ("restoration", "endodontic", "crown", "implant"):
-            mask = film.finding_mask(name)
+            mask = radiograph.finding_mask(name)
             if mask.any():
-                assert film.image[mask].mean() > tooth + 15, name
+                assert radiograph.image[mask].mean() > tooth + 15, name
     caries = [
         f.image[f.finding_mask("caries")].mean() for f in worn if f.finding_mask("caries").any()
     ]
     assert np.mean(caries) < np.mean([f.image[f.tooth_mask].mean() for f in worn]) - 10
 
 
-def test_teeth_are_brighter_than_what_is_around_them(films):
-    for film in films:
-        mask = film.tooth_mask.astype(np.uint8)
+def test_teeth_are_brighter_than_what_is_around_them(radiographs):
+    for radiograph in radiographs:
+        mask = radiograph.tooth_mask.astype(np.uint8)
         ring = (cv2.dilate(mask, np.ones((25, 25), np.uint8)) > 0) & (mask == 0)
-        assert film.image[mask > 0].mean() > film.image[ring].mean() + 8
+        assert radiograph.image[mask > 0].mean() > radiograph.image[ring].mean() + 8
 
 
 def test_findings_of_a_place_do_not_overlap(worn):
-    for film in worn:
-        for fdi in {f.fdi for f in film.findings}:
-            masks = [f.mask(*film.teeth.shape) for f in film.findings if f.fdi == fdi]
+    for radiograph in worn:
+        for fdi in {f.fdi for f in radiograph.findings}:
+            masks = [f.mask(*radiograph.teeth.shape) for f in radiograph.findings if f.fdi == fdi]
             assert np.sum(masks, axis=0).max() == 1, fdi
 
 
 def test_implants_are_not_teeth(worn):
-    for film in worn:
-        for finding in film.findings:
+    for radiograph in worn:
+        for finding in radiograph.findings:
             if finding.name == "implant":
-                assert not (film.teeth == finding.fdi).any()
+                assert not (radiograph.teeth == finding.fdi).any()
 
 
 def test_edentulous():
-    film = panoramic(2, 256, 512, edentulous=1.0)
-    assert not film.teeth.any()
-    assert {f.name for f in film.findings} <= {"missing", "implant", "crown"}
-    assert {f.fdi for f in film.findings} == set(film.positions)
+    radiograph = panoramic(2, 256, 512, edentulous=1.0)
+    assert not radiograph.teeth.any()
+    assert {f.name for f in radiograph.findings} <= {"missing", "implant", "crown"}
+    assert {f.fdi for f in radiograph.findings} == set(radiograph.positions)
 
 
 def test_rates_of_zero_leave_a_perfect_dentition():
     zero = dict(missing=0, restored=0, endodontic=0, crowned=0, carious=0, remnants=0, edentulous=0)
-    film = panoramic(1, 256, 512, wisdom=1.0, **zero)
-    assert film.findings == () and film.boxes.shape == (0, 4)
-    assert film.positions == (*UPPER, *LOWER)
-    assert set(np.unique(film.teeth)) == {0, *UPPER, *LOWER}
+    radiograph = panoramic(1, 256, 512, wisdom=1.0, **zero)
+    assert radiograph.findings == () and radiograph.boxes.shape == (0, 4)
+    assert radiograph.positions == (*UPPER, *LOWER)
+    assert set(np.unique(radiograph.teeth)) == {0, *UPPER, *LOWER}
 
 
 @pytest.mark.parametrize("arguments", [(-1,), (0, 16, 1024), (0, 512, 8)])
@@ -242,12 +244,12 @@ def test_quick_enough():
         start = time.process_time()
         panoramic(seed)
         spent.append(time.process_time() - start)
-    print(f"CPU time of a film of 512 x 1024: {1000 * statistics.median(spent):.0f} ms")
+    print(f"CPU time of a radiograph of 512 x 1024: {1000 * statistics.median(spent):.0f} ms")
     assert statistics.median(spent) < 0.5
 
 
 def test_written_dataset(tmp_path):
-    folder = write_panoramic_dataset(tmp_path / "films", 5, seed=30, height=128, width=256)
+    folder = write_panoramic_dataset(tmp_path / "radiographs", 5, seed=30, height=128, width=256)
     names = [f"{i:04d}" for i in range(5)]
     with open(folder / "split.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -256,16 +258,16 @@ def test_written_dataset(tmp_path):
     coco = json.loads((folder / "annotations.coco.json").read_text())
     assert [c["name"] for c in coco["categories"]] == list(FINDINGS)
     for index, name in enumerate(names):
-        film = panoramic(30 + index, 128, 256)
+        radiograph = panoramic(30 + index, 128, 256)
         image = np.asarray(Image.open(folder / "images" / f"{name}.png"))
-        assert (image == film.image).all()
+        assert (image == radiograph.image).all()
         mask = np.asarray(Image.open(folder / "masks" / f"{name}.png"))
-        assert set(np.unique(mask)) <= {0, 255} and ((mask > 0) == film.tooth_mask).all()
+        assert set(np.unique(mask)) <= {0, 255} and ((mask > 0) == radiograph.tooth_mask).all()
         teeth = Image.open(folder / "teeth" / f"{name}.png")
-        assert teeth.mode == "P" and (np.asarray(teeth) == film.teeth).all()
+        assert teeth.mode == "P" and (np.asarray(teeth) == radiograph.teeth).all()
         entries = [a for a in coco["annotations"] if a["image_id"] == index + 1]
-        assert len(entries) == len(film.findings)
-        for entry, finding in zip(entries, film.findings, strict=True):
+        assert len(entries) == len(radiograph.findings)
+        for entry, finding in zip(entries, radiograph.findings, strict=True):
             x, y, w, h = entry["bbox"]
             box = np.array(finding.box) * (128, 256, 128, 256)
             assert [y, x, y + h, x + w] == pytest.approx(box)
@@ -278,10 +280,10 @@ def test_written_dataset(tmp_path):
 def test_coco_polygons_rasterise_to_the_masks(tmp_path):
     coco_mask = pytest.importorskip("pycocotools.mask")
     write_panoramic_dataset(tmp_path, 1, seed=24, missing=0.2, restored=0.6)
-    film = panoramic(24, missing=0.2, restored=0.6)
+    radiograph = panoramic(24, missing=0.2, restored=0.6)
     entries = json.loads((tmp_path / "annotations.coco.json").read_text())["annotations"]
     overlaps = []
-    for entry, finding in zip(entries, film.findings, strict=True):
+    for entry, finding in zip(entries, radiograph.findings, strict=True):
         runs = coco_mask.merge(coco_mask.frPyObjects(entry["segmentation"], 512, 1024))
         drawn, mask = coco_mask.decode(runs) > 0, finding.mask(512, 1024)
         overlaps.append((drawn & mask).sum() / (drawn | mask).sum())
