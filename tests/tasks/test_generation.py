@@ -363,7 +363,7 @@ def test_new_images_are_no_copies(thumbnails):
 
 
 @pytest.mark.parametrize("disguise", ["none", "mirrored", "shifted", "blurred", "noisy"])
-def test_copies_are_caught(thumbnails, imgs, disguise):
+def test_copies_are_caught(thumbnails, images, disguise):
     training, held_out, _ = thumbnails
     change = {
         "none": lambda images: images,
@@ -372,7 +372,7 @@ def test_copies_are_caught(thumbnails, imgs, disguise):
         "blurred": blurred(1.0),
         "noisy": lambda images: noisy(0.05)(images[:60]),
     }[disguise]
-    copies = change(imgs[:60])
+    copies = change(images[:60])
     found, numbers, _ = copying.copying(copying.thumbnails(copies), training, held_out)
     np.testing.assert_array_equal(numbers, range(60))
     assert found["copied"] > 0.9 and found["copied_held_out"] == 0

@@ -170,15 +170,15 @@ def pair_folders(
         same_key = [f for f in images.values() if f.key == mask_folder.key]
         partners = [f for f in same_key if f.role] or same_key
         split = next((f.split for f in partners if f.split), mask_folder.split)
-        imgs = [image for f in partners for image in images.pop(f.path).imgs]
-        _pair(tree, imgs, mask_folder.imgs, split, pairs, skips)
+        imgs = [image for f in partners for image in images.pop(f.path).images]
+        _pair(tree, imgs, mask_folder.images, split, pairs, skips)
     for folder in images.values():
-        beside = [p for p in folder.imgs if _MASK_STEM.fullmatch(p.stem)]
-        rest = [p for p in folder.imgs if not _MASK_STEM.fullmatch(p.stem)]
+        beside = [p for p in folder.images if _MASK_STEM.fullmatch(p.stem)]
+        rest = [p for p in folder.images if not _MASK_STEM.fullmatch(p.stem)]
         if beside and rest:
             _pair(tree, rest, beside, folder.split, pairs, skips)
         elif masks_needed:
-            skips += unused(tree, folder, folder.imgs, "image without mask")
+            skips += unused(tree, folder, folder.images, "image without mask")
     return pairs, skips
 
 

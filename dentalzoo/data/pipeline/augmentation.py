@@ -112,7 +112,7 @@ class Augment:
 
 
 def radiograph_transforms() -> list:
-    """Transforms for radiographs: radiographs differ in position, size, tilt, exposure and noise."""
+    """Return transforms for radiographs: position, size, tilt, exposure and noise."""
     A = albumentations()
     return [
         A.HorizontalFlip(p=0.5),

@@ -1,32 +1,86 @@
-"""Reading in the background while what was read is used."""
+"""Reading in the background, and the one loop over many inputs: progress, skipping, reporting."""
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-from dentalzoo.errors import DentalzooError
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from dentalzoo.errors import BadFile, DentalzooError
+
+_log = logging.getLogger("dentalzoo")
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 def read_ahead(
-    read: Callable[[Any], Any], items: Iterable[Any], ahead: int = 2
-) -> Iterator[tuple[Any, Any]]:
-    """Yields each item with `read(item)`, or with the DentalzooError it raised, in order.
+    read: Callable[[Item], Value], items: Iterable[Item], ahead: int = 2
+) -> Iterator[tuple[Item, Value] | tuple[Item, DentalzooError]]:
+    """Yield each item with `read(item)`, or with the DentalzooError it raised, in order.
 
     While one is being used, the next `ahead` are read in the background, and no more than that.
     """
     with ThreadPoolExecutor(ahead) as pool:
-        waiting = deque()
+        waiting: deque[tuple[Item, Future[Value]]] = deque()
         for item in items:
             waiting.append((item, pool.submit(read, item)))
             if len(waiting) > ahead:
-                yield _result(*waiting.popleft())
+                yield _result(waiting.popleft())
         while waiting:
-            yield _result(*waiting.popleft())
+            yield _result(waiting.popleft())
 
 
-def _result(item, future) -> tuple[Any, Any]:
+def _result(
+    pending: "tuple[Item, Future[Value]]",
+) -> tuple[Item, Value] | tuple[Item, DentalzooError]:
+    item, future = pending
     try:
         return item, future.result()
     except DentalzooError as error:
         return item, error
+
+
+def for_each(
+    items: Sequence[Item],
+    read: Callable[[Item], Value],
+    use: Callable[[Item, Value], Result],
+    *,
+    title: str,
+    unit: str = "image",
+    failed: MutableSequence[tuple[str, str]],
+    name: Callable[[Item], str] = str,
+    ahead: int = 2,
+) -> Iterator[tuple[Item, Value, Result]]:
+    """Read and use many inputs one by one, in constant memory; what fails is reported and skipped.
+
+    Args:
+        items: the inputs, in order.
+        read: item -> value, called in the background; raises DentalzooError for a bad one.
+        use: (item, value) -> result, called in this thread; raises DentalzooError likewise.
+        title: shown before the progress bar, such as "segmenting".
+        unit: what is counted.
+        failed: gets (name, reason) of each item that fails, which is logged in one line.
+        name: item -> its name in messages and in `failed`.
+        ahead: how many items are read in advance.
+
+    Yields:
+        (item, value, result) of each item that does not fail, in order.
+    """
+    with logging_redirect_tqdm():
+        reading = read_ahead(read, items, ahead)
+        for item, value in tqdm(reading, title, len(items), disable=None, unit=unit):
+            try:
+                if isinstance(value, DentalzooError):
+                    raise value
+                result = use(item, value)
+            except DentalzooError as error:
+                reason = error.reason if isinstance(error, BadFile) else str(error)
+                _log.warning("%s: %s", name(item), reason)
+                failed.append((name(item), reason))
+                continue
+            yield item, value, result

@@ -1,0 +1,243 @@
+"""The seams of the package as types: what a paper, a task, a format and an exporter must have.
+
+A paper is a package of `dentalzoo.models`, a task one of `dentalzoo.tasks`, an annotation format a
+module of `dentalzoo.data.formats`, an exporter a module of `dentalzoo.exporters`. Each is listed in
+one table, which a type checker and one test compare with the protocols here.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from dentalzoo.bundle import Bundle
+    from dentalzoo.config import PaperConfig
+    from dentalzoo.data.pipeline import Cache
+    from dentalzoo.tasks.base import PredictionReport
+
+Report = dict[str, Any]  # plain values, ready for JSON
+
+
+# ---- papers --------------------------------------------------------------------------------------
+
+
+class About(TypedDict):
+    """What a reader must know of a paper, a sentence each."""
+
+    paper: str
+    inputs: str
+    outputs: str
+    intended_use: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A released bundle: where it lies and what must be known before it is used.
+
+    Attributes:
+        url: http(s) address of the bundle as .tar.gz or .zip; None: it ships with the repository.
+        sha256: hexadecimal digest of that archive; required with a url.
+        size: bytes of that archive; required with a url.
+        metrics: name -> value on the split that `data` names.
+        data: training data.
+        licence: of the weights, as an SPDX identifier where there is one.
+        command: the command that trained it.
+
+    Raises:
+        DentalzooError: an address that is not http(s), or one without size and SHA-256.
+    """
+
+    url: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    data: str = ""
+    licence: str = ""
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.url is None:
+            return
+        if not self.url.startswith(("https://", "http://")):
+            raise DentalzooError(f"url must be an http(s) address. Received: {self.url!r}")
+        if not self.url.endswith((".tar.gz", ".zip")):
+            raise DentalzooError(f"url must end in .tar.gz or .zip. Received: {self.url!r}")
+        if not self.size or not re.fullmatch(r"[0-9a-f]{64}", self.sha256 or ""):
+            raise DentalzooError(
+                "Weights with a url must have a size in bytes and a SHA-256 in lower case. "
+                f"Received: size={self.size!r}, sha256={self.sha256!r}"
+            )
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data a paper's `make_dataset` delivers, and how.
+
+    Attributes:
+        split: "train", "val" or "test"; None for all samples.
+        training: shuffle and augment.
+        epochs: the epochs to deliver, one after the other.
+        seed: seed of the order and of the augmentation.
+        cache: folder for the decoded samples; memory where None.
+        devices: every batch is a multiple of this number.
+        shard: (index, number of shards): this worker's share of each epoch.
+    """
+
+    split: str | None = None
+    training: bool = False
+    epochs: range = range(1)
+    seed: int = 0
+    cache: Path | None = None
+    devices: int = 1
+    shard: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches, and the decoded samples that they are made of.
+
+    Attributes:
+        dataset: a `tf.data.Dataset` of dicts of tensors, of known cardinality.
+        cache: the decoded samples, their names, and what was skipped.
+    """
+
+    dataset: "tf.data.Dataset"
+    cache: "Cache"
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.dataset)
+
+
+class Paper(Protocol):
+    """A package of `dentalzoo.models`; registry, training and bundles know nothing more of it."""
+
+    ABOUT: About
+    Config: "type[PaperConfig]"
+    VARIANTS: "Mapping[str, Any]"  # the first is the default, "tiny" is for tests
+    PRETRAINED: Mapping[str, Weights]  # tag -> released bundle
+
+    def make_dataset(
+        self, data: str | Path, config: Any, options: DataOptions = DataOptions()
+    ) -> Stream:
+        """Return batches whose elements are named after the model's inputs and outputs."""
+
+    def build_model(self, config: Any) -> "keras.Model":
+        """Return the network with random or, where the config names them, pretrained weights."""
+
+    def compile_model(self, model: Any, config: Any, steps: int = 1) -> None:
+        """Compile the model with the config's loss, optimizer and metrics."""
+
+    def callbacks(self, config: Any) -> "list[keras.callbacks.Callback]":
+        """Return the recipe's callbacks; an empty list where it has none."""
+
+    def signatures(self, model: Any, config: Any) -> Mapping[str, Any]:
+        """Return the functions of the SavedModel, name -> `tf.function` with an input signature."""
+
+    def example_batch(self, config: Any) -> Mapping[str, Any]:
+        """Return two synthetic samples as `make_dataset` delivers them, name -> array."""
+
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+
+class Task(Protocol):
+    """A package of `dentalzoo.tasks`; its options are dataclasses of `dentalzoo.tasks.options`.
+
+    Further verbs (`generate`, `compare`, ...) are functions of the same form, each listed with its
+    options in `dentalzoo.tasks.options.OPTIONS`.
+    """
+
+    def evaluate(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: Any = ...,
+    ) -> Report:
+        """Measure a bundle on annotated data; write the report and figures to `out`."""
+
+    def predict(
+        self,
+        bundle: "Bundle",
+        inputs: str | Path | Iterable[str | Path],
+        out: str | Path,
+        *,
+        options: Any = ...,
+    ) -> "PredictionReport":
+        """Apply a bundle to files and folders and write a result of each to `out`."""
+
+    def summary_metrics(self, report: Report) -> dict[str, float]:
+        """Return the few numbers that stand for a report of `evaluate`."""
+
+
+# ---- exporters -----------------------------------------------------------------------------------
+
+
+class Exporter(Protocol):
+    """A module of `dentalzoo.exporters`: writes a model in the form of one runtime."""
+
+    NAME: str
+    SUFFIX: str  # of the file or folder it writes; empty for a folder without one
+
+    def export(self, model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
+        """Write the functions of a model to `path` and return it."""
+
+    def load(self, path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
+        """Load what `export` wrote: name -> function of named arrays."""
+
+
+# ---- the check -----------------------------------------------------------------------------------
+
+
+def missing_parts(module: ModuleType | object, protocol: type) -> list[str]:
+    """Name what an object lacks to fulfil a protocol of this module.
+
+    Args:
+        module: a module or an instance.
+        protocol: `Paper`, `Task`, `AnnotationFormat` or `Exporter`.
+
+    Returns:
+        A line for each absent attribute, and for each function whose parameters are not those of
+        the protocol; empty where nothing is missing.
+    """
+    import inspect
+
+    lines = []
+    for name, member in vars(protocol).items():
+        if name.startswith("_") or not inspect.isfunction(member):
+            continue
+        function = getattr(module, name, None)
+        if not callable(function):
+            lines.append(f"{name}: a function was expected. Received: {function!r}")
+            continue
+        wanted = list(inspect.signature(member).parameters.values())[1:]
+        given = inspect.signature(function).parameters
+        for parameter in wanted:
+            if parameter.name not in given:
+                lines.append(f"{name}: has no parameter {parameter.name!r}")
+            elif given[parameter.name].kind not in (
+                parameter.kind,
+                parameter.POSITIONAL_OR_KEYWORD,
+            ):
+                lines.append(f"{name}: the parameter {parameter.name!r} is of another kind")
+    names = {key for key in getattr(protocol, "__annotations__", {}) if not key.startswith("_")}
+    lines += [f"{key}: is missing" for key in sorted(names) if not hasattr(module, key)]
+    return lines
+
+
+def as_plain(value: Any) -> Any:
+    """Return a dataclass or a path as plain values that fit into JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,84 @@
+"""What every task shares: reports, names of results, and inputs that were skipped."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
+
+@dataclass
+class PredictionReport:
+    """The number of inputs with a result, and (path, reason) of each input without one."""
+
+    written: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def report_header(bundle: "Bundle", data: str | Path, split: str | None) -> dict[str, Any]:
+    """Return what every evaluation report begins with: bundle, data, split, date.
+
+    Of the data only the folder's own name is kept: parent folders may identify patients.
+    """
+    return {
+        "bundle": bundle.name,
+        "data": Path(data).resolve().name,
+        "split": split,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def refuse_empty(
+    data: str | Path, count: int, skipped: Sequence[Sequence[str]], what: str = "images"
+) -> None:
+    """Raise the error of an evaluation that could use nothing.
+
+    Args:
+        count: how many samples there were.
+        skipped: (name, reason) of those that failed, the first of which is shown.
+
+    Raises:
+        DentalzooError: always.
+    """
+    first = ": ".join(skipped[0]) if skipped else "nothing"
+    raise DentalzooError(f"{data}: none of {count} {what} can be used. Received: {first}")
+
+
+def output_names(inputs: Sequence[Path], taken: Iterable[str] = ()) -> list[str]:
+    """Return a name without suffix for each input's results, all different whatever the case.
+
+    Inputs that share a stem (`a.png` and `a.jpg`) keep their whole name (`a.png`, `a.jpg`), and
+    where that is shared too, as many folders before it as it takes (`left_a.png`).
+
+    Args:
+        inputs: different paths.
+        taken: further endings in use: with "overlay", <name>_overlay is taken by each name too.
+    """
+    depths = [0] * len(inputs)
+    while True:
+        names = [_name(index, path, depths[index]) for index, path in enumerate(inputs)]
+        takers = defaultdict(set)
+        for index, name in enumerate(names):
+            for ending in ("", *(f"_{word}" for word in taken)):
+                takers[f"{name}{ending}".casefold()].add(index)
+        clashing: set[int] = set()
+        clashing.update(*(indices for indices in takers.values() if len(indices) > 1))
+        if not clashing:
+            return names
+        for index in clashing:
+            depths[index] += 1
+
+
+def _name(index: int, path: Path, depth: int) -> str:
+    """Return the stem (depth 0), the name (1), and one more folder each; then a number."""
+    if depth == 0:
+        return path.stem
+    folders_and_name = path.resolve().parts[1:]
+    name = "_".join(folders_and_name[-depth:])
+    return name if depth <= len(folders_and_name) else f"{index}_{name}"

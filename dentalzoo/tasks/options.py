@@ -1,0 +1,235 @@
+"""The options of every task and verb, declared once.
+
+A dataclass per task and verb: its fields are the flags of the command line and the keywords of
+`dz.evaluate`, `dz.predict` and the rest. Importing this module imports nothing heavy. None as a
+default stands for the bundle's own setting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dentalzoo.config import check_fields, option
+
+CROPS = ("boundaries", "boxes", "masks")
+TEETH_RULES = ("single", "ordered")
+MESH_FORMATS = ("ply", "stl", "obj")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of all options; values are checked when an instance is made."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+# ---- segmentation --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SegmentationEvaluateOptions(Options):
+    """Options of `evaluate` for segmentation."""
+
+    threshold: float | None = option(
+        None, "probability above which a pixel of a binary mask is foreground", low=0, high=1
+    )
+    classes: tuple[str, ...] | None = option(
+        None, "names of the class ids 1..n, in order; COCO data needs them"
+    )
+
+
+@dataclass(frozen=True)
+class SegmentationPredictOptions(Options):
+    """Options of `predict` for segmentation."""
+
+    overlay: bool = option(False, "also write each image with its result drawn on it")
+    threshold: float | None = option(
+        None, "probability above which a pixel of a binary mask is foreground", low=0, high=1
+    )
+
+
+# ---- detection -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BoxOptions(Options):
+    """What happens to the boxes of the network, shared by `evaluate` and `predict`."""
+
+    score_threshold: float | None = option(
+        None, "confidence threshold: boxes with a lower score are left out", low=0, high=1
+    )
+    nms_iou: float | None = option(None, "IoU threshold for non-maximum suppression", low=0, high=1)
+    max_per_class: int | None = option(None, "maximum number of boxes per class and image", low=1)
+    teeth: str | None = option(
+        None,
+        "for FDI classes: keep the best box of each tooth (single), and only boxes in anatomical "
+        "order (ordered)",
+        choices=TEETH_RULES,
+    )
+
+
+@dataclass(frozen=True)
+class DetectionEvaluateOptions(BoxOptions):
+    """Options of `evaluate` for detection."""
+
+    sweep: bool = option(False, "also measure other suppression settings and thresholds")
+
+
+@dataclass(frozen=True)
+class DetectionPredictOptions(BoxOptions):
+    """Options of `predict` for detection."""
+
+    overlay: bool = option(False, "also write each image with its result drawn on it")
+    vott: tuple[int, ...] = option(
+        (), "also write a project of VoTT version 1 or 2", choices=(1, 2)
+    )
+
+
+@dataclass(frozen=True)
+class DetectionCompareOptions(Options):
+    """Options of `compare` for detection."""
+
+    score_threshold: float | None = option(
+        None, "confidence threshold of both bundles", low=0, high=1
+    )
+    seed: int = option(0, "random seed of the bootstrap interval", low=0)
+
+
+# ---- generation ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GenerationEvaluateOptions(Options):
+    """Options of `evaluate` for generation."""
+
+    crops: str | None = option(
+        None,
+        "crop single teeth by drawn boundaries, boxes or masks; whole: whole images",
+        choices=(*CROPS, "whole"),
+    )
+    samples: int = option(64, "samples of the importance-weighted bound", low=1)
+    count: int = option(500, "number of generated images to compare", low=2)
+    seed: int = option(0, "random seed", low=0)
+
+
+@dataclass(frozen=True)
+class GenerationPredictOptions(Options):
+    """Options of `predict` for generation and superimposition: encode and decode images."""
+
+    overlay: bool = option(False, "also write each image beside its reconstruction")
+
+
+@dataclass(frozen=True)
+class GenerateOptions(Options):
+    """Options of `generate`."""
+
+    count: int = option(64, "number of images", low=1)
+    seed: int = option(0, "random seed", low=0)
+
+
+# ---- superimposition -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CropOptions(Options):
+    """How single defects are cut out of images; None for the bundle's own setting."""
+
+    crops: str | None = option(
+        None,
+        "crop single defects by drawn boundaries, boxes or masks; whole: whole images",
+        choices=(*CROPS, "whole"),
+    )
+    margin: float | None = option(None, "side of a crop in longer sides of its box", low=1)
+    window: int | None = option(None, "side of every crop in pixels instead of a margin", low=1)
+
+
+@dataclass(frozen=True)
+class SuperimpositionEvaluateOptions(CropOptions):
+    """Options of `evaluate` for superimposition."""
+
+    count: int = option(200, "number of superimposed images to judge", low=1)
+    seed: int = option(0, "random seed", low=0)
+    step: float | None = option(None, "step of the scan of the latent plane", low=1e-6)
+
+
+@dataclass(frozen=True)
+class SuperimposeOptions(Options):
+    """Options of `superimpose`."""
+
+    weights: tuple[float, ...] | None = option(
+        None, "a positive number for each image: the factor on its contrast", low=0
+    )
+
+
+@dataclass(frozen=True)
+class AugmentOptions(CropOptions):
+    """Options of `augment_dataset`."""
+
+    count: int = option(200, "number of superimposed images", low=1)
+    split: str = option("train", "split whose images are combined")
+    sizes: tuple[int, ...] = option((2, 3), "how many images make one, in turn", low=2)
+    seed: int = option(0, "random seed", low=0)
+    keep: str = option(
+        "successful", "which superimposed images are kept", choices=("successful", "all")
+    )
+    noise: float = option(
+        0.0, "factor on the deviation of latent vectors; for sums and means only", low=0
+    )
+
+
+# ---- reconstruction ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReconstructionEvaluateOptions(Options):
+    """Options of `evaluate` for reconstruction."""
+
+    num_points: int = option(50_000, "points sampled on each ground-truth surface", low=2)
+    seed: int = option(0, "random seed of these points", low=0)
+    views: tuple[int, ...] | None = option(
+        None, "camera indices of the views that are used, 0 to 9", low=0, high=9
+    )
+
+
+@dataclass(frozen=True)
+class ReconstructionPredictOptions(Options):
+    """Options of `predict` for reconstruction."""
+
+    mesh: tuple[str, ...] | None = option(
+        None, "mesh formats to write beside PLY", choices=MESH_FORMATS
+    )
+    ground_truth: str | None = option(
+        None, "ground-truth meshes for folders of views: a mesh, or a folder of them"
+    )
+
+
+# task -> verb -> its options. The verbs are functions of the task's package.
+OPTIONS: Mapping[str, Mapping[str, type[Options]]] = MappingProxyType(
+    {
+        "segmentation": {
+            "evaluate": SegmentationEvaluateOptions,
+            "predict": SegmentationPredictOptions,
+        },
+        "detection": {
+            "evaluate": DetectionEvaluateOptions,
+            "predict": DetectionPredictOptions,
+            "compare": DetectionCompareOptions,
+        },
+        "generation": {
+            "evaluate": GenerationEvaluateOptions,
+            "predict": GenerationPredictOptions,
+            "generate": GenerateOptions,
+        },
+        "superimposition": {
+            "evaluate": SuperimpositionEvaluateOptions,
+            "predict": GenerationPredictOptions,
+            "superimpose": SuperimposeOptions,
+            "augment_dataset": AugmentOptions,
+        },
+        "reconstruction": {
+            "evaluate": ReconstructionEvaluateOptions,
+            "predict": ReconstructionPredictOptions,
+        },
+    }
+)
