@@ -289,7 +289,7 @@ def test_what_is_printed_and_escaped(demo, monkeypatch, tmp_path, capsys):
         "A <title>",
         ["1 < 2"],
         [("radiograph", "Dice"), ("a<b", "0.5")],
-        [("One & only", [demo.ImageSample(image, 'a "caption"')])],
+        [("One & only", [demo.Figure(image, 'a "caption"')])],
     )
     monkeypatch.setattr(demo, "SECTIONS", [lambda folder, count: section])
     assert demo.main(["--out", str(tmp_path)]) == 0

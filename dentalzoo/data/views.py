@@ -16,7 +16,7 @@ from dentalzoo.atomic import stamp
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
-from dentalzoo.data.pipeline.batches import Cache
+from dentalzoo.data.pipeline.batching import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.ops.meshes import unit, vertex_normals
 
@@ -213,7 +213,7 @@ def cache_views(
     seed: int = 0,
     strict: bool = False,
 ) -> Cache:
-    """Draws every jaw once, for `dentalzoo.data.pipeline.batches.batches`.
+    """Draws every jaw once, for `dentalzoo.data.pipeline.batches`.
 
     Args:
         samples: of `dentalzoo.data.meshes.find_meshes`.

@@ -257,8 +257,8 @@ def test_wrong_options_are_refused(tmp_path, wrong):
 
 
 def test_nothing_usable_says_what_was_expected_and_seen(tmp_path):
-    put(tmp_path, "images/a.png")
-    with pytest.raises(DentalzooError, match=r"YOLO.*COCO|coco.json.*VOC.*VoTT.*images/ \(1 pict"):
+    put(tmp_path, "scans/a.png")
+    with pytest.raises(DentalzooError, match=r"YOLO.*COCO|coco.json.*VOC.*VoTT.*scans/ \(1 im"):
         find_boxes(tmp_path)
     text(tmp_path / "voc" / "a.xml", "no xml")
     with pytest.raises(DentalzooError, match="the first skipped: voc/a.xml: expected a VOC"):

@@ -112,8 +112,8 @@ def test_splits_are_kept_apart_and_named_alike(tmp_path):
         assert dataset.skipped == [("valid/images/alone.png", "image without mask")]
     with pytest.raises(DentalzooError, match=r"split 'test'.*Received: .*'train': 3, 'val': 1"):
         find_masks(tmp_path, "test")
-    with pytest.raises(DentalzooError, match="Received: 'val_fraction'"):
-        find_masks(tmp_path, "val_fraction")
+    with pytest.raises(DentalzooError, match="Received: 'holdout'"):
+        find_masks(tmp_path, "holdout")
 
 
 def test_everything_left_out_is_listed(tmp_path, caplog):
@@ -157,8 +157,8 @@ def test_nothing_there_says_what_is_understood_and_what_was_seen(tmp_path):
     with pytest.raises(DentalzooError, match="no image at all") as error:
         find_masks(tmp_path)
     assert "images/ beside masks/" in str(error.value) and "coco" in str(error.value)
-    put(tmp_path, "images/a.png")
-    with pytest.raises(DentalzooError, match=r"Received: images/ \(1 images\)"):
+    put(tmp_path, "scans/a.png")
+    with pytest.raises(DentalzooError, match=r"Received: scans/ \(1 images\)"):
         find_masks(tmp_path)
     with pytest.raises(DentalzooError, match="Received: no such folder"):
         find_masks(tmp_path / "gone")

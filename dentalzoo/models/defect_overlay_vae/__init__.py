@@ -50,7 +50,7 @@ from dentalzoo.config import (
 )
 from dentalzoo.data.images import CROPS, find_images, load_image
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
-from dentalzoo.data.pipeline.batches import Cache, balanced_order, batches, epoch_order
+from dentalzoo.data.pipeline.batching import Cache, balanced_order, batches, epoch_order
 from dentalzoo.errors import DentalzooError
 
 log = logging.getLogger("dentalzoo")
@@ -210,7 +210,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of the order and the augmentation.
         cache: folder for the resized images; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}, inverted where the config

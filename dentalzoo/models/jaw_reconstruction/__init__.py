@@ -45,7 +45,7 @@ from dentalzoo.config import (
 )
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import find_meshes
-from dentalzoo.data.pipeline.batches import batches
+from dentalzoo.data.pipeline.batching import batches
 from dentalzoo.data.views import VIEWS, cache_views
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.jaw_reconstruction.serving import signatures as signatures
@@ -221,7 +221,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of the order, of the points and of what is hidden.
         cache: folder for what was drawn, 0.8 MB a jaw; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"views": float32 (B, 10, S, S, C) in [0, 1], hidden ones black,
@@ -281,10 +281,10 @@ def build_model(config: Config):
     """
     import keras
 
-    from dentalzoo.models.jaw_reconstruction import networks
+    from dentalzoo.models.jaw_reconstruction import network
 
-    encoder = networks.encoder(config)
-    decoder = networks.decoder(config, encoder.output_shape[-1])
+    encoder = network.encoder(config)
+    decoder = network.decoder(config, encoder.output_shape[-1])
     shape = (VIEWS, config.image_size, config.image_size, config.channels)
     views = keras.Input(shape, name="views")
     found = decoder(encoder(views))

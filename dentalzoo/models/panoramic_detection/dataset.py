@@ -8,7 +8,7 @@ import numpy as np
 from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.io.images import resize
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, black_patches
-from dentalzoo.data.pipeline.batches import Cache, batches
+from dentalzoo.data.pipeline.batching import Cache, batches
 from dentalzoo.errors import DentalzooError
 
 log = logging.getLogger("dentalzoo")
@@ -66,7 +66,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized images; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4)

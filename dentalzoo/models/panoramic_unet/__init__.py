@@ -52,7 +52,7 @@ from dentalzoo.data.io.graph import image_spec, to_network
 from dentalzoo.data.io.images import resize
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
-from dentalzoo.data.pipeline.batches import Cache, batches
+from dentalzoo.data.pipeline.batching import Cache, batches
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_unet.network import DECODERS, SLIM_ENCODERS, build_network
 
@@ -201,7 +201,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized images; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32

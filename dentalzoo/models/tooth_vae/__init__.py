@@ -44,7 +44,7 @@ from dentalzoo.config import (
     check_whole_numbers,
 )
 from dentalzoo.data.images import CROPS, find_images, load_image
-from dentalzoo.data.pipeline.batches import Cache, batches
+from dentalzoo.data.pipeline.batching import Cache, batches
 
 ABOUT = {
     "paper": "Variational Autoencoder in tooth image generation (known by its title)",
@@ -158,7 +158,7 @@ def make_dataset(
         epochs: the epochs to deliver, one after the other.
         seed: seed of order and augmentation.
         cache: folder for the resized images; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches.batches`.
+        devices: see `dentalzoo.data.pipeline.batches`.
 
     Returns:
         A `tf.data.Dataset` of {"image": float32 (B, H, W, C) in [0, 1]}. Bad files are logged and

@@ -311,7 +311,7 @@ def test_boxes_go_to_version_2_and_back(radiographs, tmp_path):
         connection = content[f"{end}Connection"]
         assert connection["providerType"] == "localFileSystemProxy"
         assert connection["providerOptions"]["folderPath"] == str(place)
-    (tmp_path / "images").symlink_to(folder / "images")
+    (tmp_path / "scans").symlink_to(folder / "images")
     assert_same(find_boxes(tmp_path), samples, classes)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dentalzoo.data.pipeline import batches as pipeline
+from dentalzoo.data.pipeline import batching as pipeline
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
-from dentalzoo.data.pipeline.batches import Cache, balanced_order, batches
+from dentalzoo.data.pipeline.batching import Cache, balanced_order, batches
 from dentalzoo.errors import BadFile, DentalzooError
 
 
