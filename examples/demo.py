@@ -35,8 +35,9 @@ from dentalzoo.data.synthetic import (
     write_panoramic_dataset,
     write_tooth_photos,
 )
+from dentalzoo.plots.contact_sheet import side_by_side
+from dentalzoo.plots.pixels import as_pixels, fit
 from dentalzoo.tasks import detection
-from dentalzoo.tasks.generation.drawing import as_pixels, side_by_side
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE, grown
 
@@ -350,9 +351,9 @@ def _beside_its_sources(bundle, samples) -> np.ndarray:
     tiles = []
     for colour, source in enumerate(sources, 1):
         around = grown(source["mask"][..., 0], 1)  # so that the outline hides no thin crack
-        mask = drawing.fit(np.uint8(colour * around), _TILE, ids=True)
-        tiles.append(drawing.overlay(drawing.fit(source["image"], _TILE), mask, opacity=0))
-    tiles.append(drawing.overlay(drawing.fit(as_pixels(made), _TILE), np.zeros_like(mask)))
+        mask = fit(np.uint8(colour * around), _TILE, ids=True)
+        tiles.append(drawing.overlay(fit(source["image"], _TILE), mask, opacity=0))
+    tiles.append(drawing.overlay(fit(as_pixels(made), _TILE), np.zeros_like(mask)))
     return side_by_side(*tiles)
 
 

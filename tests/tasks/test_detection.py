@@ -17,6 +17,7 @@ from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.errors import DentalzooError
+from dentalzoo.plots.palette import palette
 from dentalzoo.tasks.detection import Detector, compare, evaluate, predict, summary_metrics
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores, evaluated
@@ -31,7 +32,6 @@ from dentalzoo.tasks.detection.postprocessing import (
     suppress_per_class,
 )
 from dentalzoo.tasks.detection.sweep import Sweep
-from dentalzoo.tasks.segmentation.drawing import palette
 
 CLASSES = ("restoration", "endodontic", "implant")
 

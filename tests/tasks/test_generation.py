@@ -15,6 +15,7 @@ import pytest
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.synthetic import write_tooth_photos
 from dentalzoo.errors import DentalzooError
+from dentalzoo.plots.pixels import as_pixels
 from dentalzoo.tasks.generation import (
     copying,
     distance,
@@ -677,18 +678,6 @@ def test_samples_are_picked_again(linear):
 # ---- drawing -------------------------------------------------------------------------------------
 
 
-def test_a_grid_holds_its_images(images):
-    sheet = drawing.grid(images[:5], 3, tile=SIZE)
-    assert sheet.shape == (2 * SIZE + 4, 3 * SIZE + 8, 3) and sheet.dtype == np.uint8
-    fifth = sheet[SIZE + 4 :, SIZE + 4 : 2 * SIZE + 4]
-    np.testing.assert_array_equal(fifth, drawing.as_pixels(images[4]))
-    for empty in (sheet[SIZE : SIZE + 4], sheet[SIZE + 4 :, 2 * SIZE + 8 :]):
-        assert (empty == 255).all()
-    assert drawing.grid(images[:1], 8).shape == (96, 96, 3)  # small images are enlarged
-    grey = drawing.grid([images[0][..., 0], images[0][..., :1]], 2, tile=SIZE, gap=0)
-    np.testing.assert_array_equal(grey[:, :SIZE], grey[:, SIZE:])
-
-
 def test_the_plane_has_its_origin_below_on_the_left(linear):
     xs, ys = np.array([-2.0, 0.0, 2.0]), np.array([-1.0, 1.0])
     images = inference.decode_plane(linear, xs, ys, (1, 0), 8)
@@ -696,7 +685,7 @@ def test_the_plane_has_its_origin_below_on_the_left(linear):
     z[0, :2] = 1.0, -2.0
     np.testing.assert_array_equal(images[1, 0], linear.decode(z)["image"][0])
     sheet = drawing.plane(images, xs, ys, tile=SIZE)
-    pixels = drawing.as_pixels(images[1, 0])  # the largest y is on top
+    pixels = as_pixels(images[1, 0])  # the largest y is on top
     top, left = 40, 76
     np.testing.assert_allclose(
         sheet[top : top + SIZE, left : left + SIZE].astype(int), pixels, atol=2

@@ -25,10 +25,10 @@ from dentalzoo.data.synthetic import upper_jaw
 from dentalzoo.data.views import render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
+from dentalzoo.tasks.base import output_names
 from dentalzoo.tasks.reconstruction import drawing, evaluation, scores, viewer, write_views
 from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
 from dentalzoo.tasks.reconstruction.sources import find_jaws, load_jaw
-from dentalzoo.tasks.segmentation.prediction import output_names
 
 
 def clouds(sizes=(400, 300)):

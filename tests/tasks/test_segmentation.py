@@ -15,17 +15,10 @@ from PIL import Image
 from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.segmentation import (
-    drawing,
-    evaluate,
-    overlay,
-    predict,
-    scores,
-    sheet,
-    summary_metrics,
-)
+from dentalzoo.plots.palette import CONFUSED, GROUND_TRUTH, PREDICTION, palette
+from dentalzoo.tasks.segmentation import evaluate, predict, scores, summary_metrics
+from dentalzoo.tasks.segmentation.drawing import errors, overlay
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
-from dentalzoo.tasks.segmentation.prediction import output_names
 
 
 class StandIn:
@@ -245,13 +238,14 @@ def test_coco_data_for_several_classes_needs_their_names(tmp_path):
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_sheet_has_a_row_per_case(tmp_path, number, monkeypatch):
+def test_the_figure_has_a_row_per_case(tmp_path, number, monkeypatch):
     data = write_pairs(
         tmp_path / "data", {f"p{i}": (square(4, 5), square(4, 5 + i)) for i in range(number)}
     )
     drawn = []
     monkeypatch.setattr(
-        drawing, "sheet", lambda rows, captions, *_: drawn.extend(captions) or rows[0][0]
+        "dentalzoo.tasks.segmentation.evaluation.contact_sheet",
+        lambda rows, captions, *_: drawn.extend(captions) or rows[0][0],
     )
     evaluate(StandIn(), data, out=tmp_path / "out")
     cases = ["best", "median", "worst"] if number > 2 else ["best", "worst"][:number]
@@ -291,7 +285,7 @@ def test_predict_with_several_classes_writes_ids_in_a_palette(tmp_path):
     predict(StandIn(33), tmp_path / "in", tmp_path / "out")
     with Image.open(tmp_path / "out" / "a.png") as stored:
         assert stored.mode == "P"
-        assert stored.getpalette()[3:6] == list(drawing.palette()[1])
+        assert stored.getpalette()[3:6] == list(palette()[1])
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a.png"), ids)
 
 
@@ -344,34 +338,6 @@ def test_a_folder_that_cannot_be_written_ends_it(tmp_path):
     with pytest.raises(DentalzooError, match="cannot be made"):
         predict(StandIn(), tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file is in the way"
-
-
-@pytest.mark.parametrize(
-    ("images", "names"),
-    [
-        (["a.png", "b.jpg"], ["a", "b"]),
-        (["a.png", "a.jpg", "b.png"], ["a.png", "a.jpg", "b"]),
-        (["x/a.png", "y/a.jpg"], ["a.png", "a.jpg"]),
-        (["x/a.png", "y/a.png", "y/a.jpg"], ["x_a.png", "y_a.png", "a.jpg"]),
-        (["x/p/a.png", "y/p/a.png"], ["x_p_a.png", "y_p_a.png"]),
-        (["A.png", "a.jpg"], ["A.png", "a.jpg"]),
-        (["a.png", "a.jpg", "a.png.png"], ["data_a.png", "a.jpg", "a.png.png"]),
-        (["a.png", "a_overlay.png"], ["a", "a_overlay"]),
-    ],
-)
-def test_names_clash_with_nothing(images, names):
-    assert output_names([Path("/data", image) for image in images]) == names
-
-
-def test_names_clash_with_no_overlay():
-    names = output_names([Path("a.png"), Path("a_overlay.png"), Path("b.png")], overlay=True)
-    written = [name + end for name in names for end in ("", "_overlay")]
-    assert len(set(written)) == 6 and names[2] == "b"
-
-
-def test_names_differ_even_where_every_folder_does_not_help():
-    names = output_names([Path("/x_y/a.png"), Path("/x/y_a.png"), Path("/x/y/a.png")])
-    assert len(set(names)) == 3 and not any("/" in name for name in names)
 
 
 def test_clashing_images_are_all_written(tmp_path):
@@ -475,7 +441,7 @@ def test_overlay_tints_the_inside_outlines_it_and_leaves_the_rest():
     drawn = overlay(radiograph, mask)
     assert drawn.shape == (40, 60, 3) and drawn.dtype == np.uint8
     for class_id, column in ((1, 20), (2, 45)):
-        colour = np.array(drawing.palette()[class_id])
+        colour = np.array(palette()[class_id])
         np.testing.assert_allclose(drawn[20, column], 0.7 * 100 + 0.3 * colour, atol=1)
         np.testing.assert_allclose(drawn[10, column], colour, atol=40)
     assert (drawn[:8] == 100).all() and (drawn[20, 55] == 100).all()
@@ -486,55 +452,10 @@ def test_overlay_tints_the_inside_outlines_it_and_leaves_the_rest():
 def test_errors_are_coloured_by_their_kind():
     truth = np.uint8([[0, 1, 1, 0, 1]])
     found = np.uint8([[0, 1, 0, 1, 2]])
-    drawn = drawing.errors(np.full((1, 5), 100, np.uint8), truth, found)[0].tolist()
+    drawn = errors(np.full((1, 5), 100, np.uint8), truth, found)[0].tolist()
     grey = [50, 50, 50]
-    coloured = [list(c) for c in (drawing.TRUTH, drawing.PREDICTION, drawing.CONFUSED)]
+    coloured = [list(c) for c in (GROUND_TRUTH, PREDICTION, CONFUSED)]
     assert drawn == [grey, grey, *coloured]
-
-
-def test_the_colours_of_32_teeth_differ():
-    colours = drawing.palette()
-    assert len(colours) == 256 and len(set(colours[:33])) == 33
-
-
-def simulated(colour, kind):
-    """A colour as seen without one kind of cone, in linear light; Vienot et al. 1999."""
-    linear = (np.array(colour) / 255) ** 2.2
-    matrices = {
-        "protan": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
-        "deutan": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
-    }
-    return np.clip(np.array(matrices[kind]) @ linear, 0, 1) ** (1 / 2.2) * 255
-
-
-@pytest.mark.parametrize("kind", ["protan", "deutan"])
-def test_truth_and_prediction_differ_for_the_colour_blind(kind):
-    truth, found = (simulated(c, kind) for c in (drawing.TRUTH, drawing.PREDICTION))
-    assert np.linalg.norm(truth - found) > 100
-    red, green = simulated((220, 60, 40), kind), simulated((60, 140, 40), kind)
-    assert np.linalg.norm(red - green) < 100  # the usual choice
-
-
-def test_a_sheet_holds_every_image_and_its_words():
-    images = [np.full((50, 300, 3), value, np.uint8) for value in (10, 20, 40, 60)]
-    made = sheet([images[:2], images[2:]], ["first", "second"], ["Left", "Right"])
-    for value in (10, 20, 40, 60):
-        assert ((made == value).all(2)).sum() >= 50 * 300
-    plain = sheet([images[:2], images[2:]], ["", ""], ["Left", "Right"])
-    assert plain.shape == made.shape and (plain != made).any(2).sum() > 100
-    long = sheet([images[:2]], ["name " * 200])
-    assert long.shape[1] == 3 * 16 + 600
-    assert (long[:, -16:] == 255).all()
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3), (1400, 2900)])
-def test_fit_fills_the_box_and_keeps_the_shape(size):
-    made = drawing.fit(np.zeros((*size, 1), np.uint8))
-    height, width = made.shape
-    assert height <= drawing.PANEL[1] and width <= drawing.PANEL[0]
-    assert height == drawing.PANEL[1] or width == drawing.PANEL[0]
-    ids = drawing.fit(np.tile(np.uint8([[0, 9, 9]]), (500, 500)), ids=True)
-    assert set(np.unique(ids)) == {0, 9}
 
 
 # ---- real radiographs

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dentalzoo.plots.figures import DARK, FAINT, figure_pixels, plot_figure
+from dentalzoo.plots.palette import hex_colour, palette
 from dentalzoo.tasks.detection.scores import RATES, Curve, average_precision, precision_at
-from dentalzoo.tasks.generation.drawing import figure_pixels, hex_colour, plot_figure
-from dentalzoo.tasks.segmentation.drawing import palette
 
-_INK, _FAINT = "#1e1e1e", "#9a9a9a"
 _RECALLS = np.linspace(0, 1, 201)
 _NAMED = 12  # classes with a line of their own
 
@@ -25,7 +24,7 @@ def precision_recall(curves: Mapping[str, Curve], title: str) -> np.ndarray:
     named = order if len(order) <= _NAMED else [*order[: _NAMED // 2], *order[-_NAMED // 2 :]]
     figure, plot = plot_figure(900, 620)
     for name in order:
-        points, style = curves[name], {"color": _FAINT, "linewidth": 0.8}
+        points, style = curves[name], {"color": FAINT, "linewidth": 0.8}
         if name in named:
             text = f"{name}  AP {areas[name]:.3f}  ({points.wanted})"
             place = list(curves) if len(order) <= _NAMED else named
@@ -49,9 +48,9 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
         if not points.wanted:
             continue
         rates = points.wrong / max(points.images, 1)
-        style = _style(index - 1) if index else {"color": _INK, "linewidth": 2.5}
+        style = _style(index - 1) if index else {"color": DARK, "linewidth": 2.5}
         if index and len(curves) > _NAMED + 1:
-            style = {"color": _FAINT, "linewidth": 0.8}
+            style = {"color": FAINT, "linewidth": 0.8}
         else:
             style["label"] = f"{name}  ({points.wanted})"
         before = points.recall[rates <= low]
@@ -85,16 +84,16 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> np.ndar
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     plot.imshow(parts, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        colour = "white" if parts[row, column] > 0.5 else _INK
+        colour = "white" if parts[row, column] > 0.5 else DARK
         plot.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour)
     last = len(names) - 1
-    plot.text(last, last, "–", ha="center", va="center", color=_FAINT)
+    plot.text(last, last, "–", ha="center", va="center", color=FAINT)
     plot.set_xticks(range(len(names)), names, rotation=35 if len(names) > 3 else 0)
     for label in plot.get_xticklabels() if len(names) > 3 else ():
         label.set_ha("right")
     plot.set_yticks(range(len(names)), names)
     plot.set(xlabel="detected as", ylabel="annotated")
-    plot.set_title(title, loc="left", fontsize=11, color=_INK)
+    plot.set_title(title, loc="left", fontsize=11, color=DARK)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=0)
     return figure_pixels(figure)
@@ -114,9 +113,9 @@ def sweep(report: Mapping, title: str) -> np.ndarray:
         word = "as the bundle kept them" if iou is None else f"nms_iou {iou:g}"
         plot.plot(range(len(limits)), values, marker="o", label=word, **_style(index))
     own, best = report["own"], report["best"]["f1"]
-    plot.axhline(own["f1"], color=_INK, linestyle="--", linewidth=1, label="the bundle as it is")
+    plot.axhline(own["f1"], color=DARK, linestyle="--", linewidth=1, label="the bundle as it is")
     place = limits.index(best["max_per_class"])
-    plot.plot(place, best["f1"], "o", ms=16, mfc="none", mec=_INK, mew=1.5, label="best")
+    plot.plot(place, best["f1"], "o", ms=16, mfc="none", mec=DARK, mew=1.5, label="best")
     plot.set_xticks(range(len(limits)), [f"{limit}" for limit in limits])
     plot.set(xlabel="max_per_class", ylabel="F1 at its best threshold")
     return _finished(figure, plot, title, ious)
@@ -137,13 +136,13 @@ def side_by_side(names: Sequence[str], values: Mapping[str, Sequence[float | Non
         colour = hex_colour(palette()[1 + index])
         bars = plot.barh(places, widths, height * 0.92, color=colour, label=name)
         texts = ["–" if row[index] is None else f"{row[index]:.3f}" for row in values.values()]
-        plot.bar_label(bars, texts, padding=4, color=_INK, fontsize=10)
+        plot.bar_label(bars, texts, padding=4, color=DARK, fontsize=10)
     plot.set_yticks(range(len(values)), list(values))
     plot.invert_yaxis()
     plot.set_xlim(0, 1.08)
     plot.set_xlabel("AP at an overlap of 0.5")
     plot.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(names), frameon=False)
-    plot.set_title(title, loc="right", fontsize=11, color=_INK)
+    plot.set_title(title, loc="right", fontsize=11, color=DARK)
     return figure_pixels(figure)
 
 
@@ -154,7 +153,7 @@ def _style(index: int) -> dict:
 
 
 def _finished(figure, plot, title: str, drawn) -> np.ndarray:
-    plot.set_title(title, loc="left", fontsize=11, color=_INK)
+    plot.set_title(title, loc="left", fontsize=11, color=DARK)
     plot.grid(alpha=0.25)
     plot.set_axisbelow(True)
     if drawn:

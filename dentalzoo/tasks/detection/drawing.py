@@ -1,6 +1,6 @@
 """Boxes drawn on images, and the sheet of the radiographs that a bundle understood least.
 
-Colours are those of masks: `dentalzoo.tasks.segmentation.drawing`.
+Colours are those of masks: `dentalzoo.plots.palette`.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from dentalzoo.plots.contact_sheet import contact_sheet
+from dentalzoo.plots.fonts import font
+from dentalzoo.plots.palette import palette
+from dentalzoo.plots.pixels import PANEL, fit
 from dentalzoo.tasks.detection.matching import FOUND, WRONG, Case
 from dentalzoo.tasks.detection.scores import Outcome
-from dentalzoo.tasks.segmentation.drawing import PANEL, fit, font, palette, sheet
 
 _GREY, _DARK, _LIGHT = (190, 190, 190), (20, 20, 20), (255, 255, 255)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
@@ -83,7 +86,7 @@ def worst_sheet(
     if legend:
         legend.append(("errors: found", _GREY))
     captions = [caption for caption, *_ in rows]
-    return sheet(images, captions, ("Annotated", "Detected", "Errors"), legend)
+    return contact_sheet(images, captions, ("Annotated", "Detected", "Errors"), legend)
 
 
 def compared_sheet(
@@ -111,7 +114,7 @@ def compared_sheet(
             row.append(_in_a_row(radiograph, case.found[shown], same, names, case.scores[shown]))
         images.append(row)
     captions = [caption for caption, *_ in rows]
-    return sheet(images, captions, ["Annotated", *headings], _legend(names))
+    return contact_sheet(images, captions, ["Annotated", *headings], _legend(names))
 
 
 def _legend(names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:

@@ -22,10 +22,10 @@ from dentalzoo.data.io.images import list_images, read_image, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.detection.coco_scores import to_pixels
 from dentalzoo.tasks.detection.drawing import overlay as draw_overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, threshold_of
-from dentalzoo.tasks.segmentation.prediction import PredictionReport, output_names
 
 _log = logging.getLogger("dentalzoo")
 _COLUMNS = ("file", "class", "score", "left", "top", "right", "bottom", "width", "height")
@@ -83,7 +83,7 @@ def predict(
         raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
     make_folder(out, images)
     report, samples = PredictionReport(), []
-    names = dict(zip(images, output_names(images, overlay), strict=True))
+    names = dict(zip(images, output_names(images, ("overlay",) if overlay else ()), strict=True))
     files = _file_names(images)
     with tempfile.TemporaryFile() as boxes:
         text = io.TextIOWrapper(boxes, "utf-8", errors="backslashreplace")

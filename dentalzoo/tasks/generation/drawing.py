@@ -1,4 +1,4 @@
-"""Sheets of images: arrays in, uint8 (H, W, 3) out.
+"""Figures of a latent space: arrays in, uint8 (H, W, 3) out.
 
 Images are (H, W, 1 or 3), float32 in [0, 1] or uint8; small ones are enlarged to be seen.
 """
@@ -8,61 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dentalzoo.tasks.segmentation.drawing import fit, palette, sheet
+from dentalzoo.plots.contact_sheet import as_tile, grid
+from dentalzoo.plots.figures import DARK, DPI, FAINT, figure_pixels, plot_figure
+from dentalzoo.plots.palette import hex_colour, palette
 
-TILE = 96  # pixels: the least an image's longer side is drawn with; ours
-GAP, _SEAM = 4, 2  # pixels between images, and in a plane; ours
-_INK, _FAINT, _DPI = "#1e1e1e", "#9a9a9a", 100
+_SEAM = 2  # pixels between the images of a plane; ours
 _NAMED = 7  # labels with a colour of their own; the rest share a grey
-
-
-def grid(
-    images: Sequence[np.ndarray], columns: int, tile: int | None = None, gap: int = GAP
-) -> np.ndarray:
-    """Images of one size in rows of `columns`, on white.
-
-    Args:
-        tile: pixels of an image's longer side; None for its own, at least `TILE`.
-        gap: pixels between images.
-    """
-    tiles = [_tile(image, tile) for image in images]
-    height, width = tiles[0].shape[:2]
-    columns, rows = min(columns, len(tiles)), -(-len(tiles) // columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for index, img in enumerate(tiles):
-        top, left = index // columns * (height + gap), index % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = img
-    return canvas
-
-
-def side_by_side(*images: np.ndarray, tile: int | None = None) -> np.ndarray:
-    """Images of one size in a row."""
-    return grid(images, len(images), tile)
-
-
-def pairs(
-    groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[np.ndarray]]],
-) -> np.ndarray:
-    """Images above their counterparts, a block under a caption for each group.
-
-    Args:
-        groups: caption, images, as many counterparts.
-    """
-    blocks = [[grid([*upper, *lower], len(upper), gap=GAP)] for _, upper, lower in groups]
-    return sheet(blocks, [caption for caption, _, _ in groups])
-
-
-def strips(rows: Sequence[Sequence[np.ndarray]], caption: str) -> np.ndarray:
-    """Rows of images, the first and the last of each set apart, under a caption."""
-    lines = []
-    for row in rows:
-        first, *middle, last = row
-        parts = [grid([first], 1), grid(middle, len(middle)), grid([last], 1)]
-        space = np.full((len(parts[0]), 3 * GAP, 3), 255, np.uint8)
-        lines += [np.concatenate([parts[0], space, parts[1], space, parts[2]], axis=1)]
-    between = np.full((GAP, lines[0].shape[1], 3), 255, np.uint8)
-    stacked = [part for line in lines for part in (line, between)][:-1]
-    return sheet([[np.concatenate(stacked)]], [caption])
 
 
 def scatter(
@@ -84,7 +35,7 @@ def scatter(
     colours = _colours(labels)
     names = [label if label in colours else "" for label in labels] or [""] * len(points)
     many = len(set(names)) > 1
-    for name, colour in [*colours.items(), ("", _FAINT)]:
+    for name, colour in [*colours.items(), ("", FAINT)]:
         chosen = np.array([own == name for own in names])
         if chosen.any():
             label = (name or "other") if many else None
@@ -96,7 +47,7 @@ def scatter(
     if many:
         figure.legend(loc="outside right upper", frameon=False, markerscale=2)
     figure.canvas.draw()
-    _put_thumbnails(plot, points, thumbnails, [colours.get(name, _FAINT) for name in names], many)
+    _put_thumbnails(plot, points, thumbnails, [colours.get(name, FAINT) for name in names], many)
     return figure_pixels(figure)
 
 
@@ -114,7 +65,7 @@ def plane(
         images: (len(ys), len(xs), H, W, C), decoded at (xs[j], ys[i]).
         xs, ys: rising numbers.
         axes: names of x and y.
-        tile: see `grid`.
+        tile: see `contact_sheet.grid`.
     """
     rows, columns = images.shape[:2]
     pixels = grid(images[::-1].reshape(-1, *images.shape[2:]), columns, tile, gap=_SEAM)
@@ -145,10 +96,10 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
     figure, plot = plot_figure(900, 420)
     values = np.sort(np.asarray(values, np.float64))[::-1]
     floor = threshold / 30
-    colours = [hex_colour(palette()[5]) if value > threshold else _FAINT for value in values]
+    colours = [hex_colour(palette()[5]) if value > threshold else FAINT for value in values]
     places = np.arange(1, len(values) + 1)
     plot.bar(places, np.maximum(values, floor) - floor, 0.8, bottom=floor, color=colours)
-    plot.axhline(threshold, color=_INK, linewidth=1, linestyle="--")
+    plot.axhline(threshold, color=DARK, linewidth=1, linestyle="--")
     plot.set_yscale("log")
     plot.yaxis.set_major_formatter("{x:g}")
     plot.set(xlabel=axes[0], ylabel=axes[1], title=title, xlim=(0.2, len(values) + 0.8))
@@ -156,47 +107,6 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
     plot.grid(alpha=0.25, axis="y")
     plot.xaxis.get_major_locator().set_params(integer=True)
     return figure_pixels(figure)
-
-
-def as_pixels(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1 or 3) float in [0, 1] or uint8 -> (H, W, 1 or 3) uint8."""
-    if image.dtype == np.uint8:
-        return image
-    return np.uint8(np.clip(image, 0, 1) * 255 + 0.5)
-
-
-def _tile(image: np.ndarray, tile: int | None) -> np.ndarray:
-    """(H, W, 3) uint8, its longer side `tile`."""
-    pixels = as_pixels(image)
-    longer = max(pixels.shape[:2])
-    side = tile or max(TILE, longer)
-    pixels = fit(pixels, (side, side)) if side != longer else pixels
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
-def plot_figure(width: int, height: int, layout: str | None = "constrained"):
-    """A figure of so many pixels and its one plot."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout=layout)
-    FigureCanvasAgg(figure)
-    plot = figure.add_subplot()
-    plot.tick_params(labelsize=10, colors=_INK)
-    plot.spines[["top", "right"]].set_visible(False)
-    return figure, plot
-
-
-def figure_pixels(figure) -> np.ndarray:
-    """What a figure shows, (H, W, 3) uint8."""
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
-
-
-def hex_colour(colour: tuple[int, int, int]) -> str:
-    """A colour (r, g, b) as matplotlib takes it."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
@@ -215,9 +125,9 @@ def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int =
         if (np.abs(taken - place).max(1) < side + 4).any():
             continue
         taken = np.vstack([taken, place])
-        img = _tile(image, side)
+        img = as_tile(image, side)
         style = {"edgecolor": colour, "linewidth": 2.5 if framed else 0.5}
         box = AnnotationBbox(
-            OffsetImage(img, zoom=72 / _DPI, resample=False), point, pad=0.05, bboxprops=style
+            OffsetImage(img, zoom=72 / DPI, resample=False), point, pad=0.05, bboxprops=style
         )
         plot.add_artist(box)

@@ -14,9 +14,10 @@ from dentalzoo.data.io.images import list_images, read_image, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder, whole_folder
-from dentalzoo.tasks.generation.drawing import as_pixels, grid, side_by_side
+from dentalzoo.plots.contact_sheet import grid, side_by_side
+from dentalzoo.plots.pixels import as_pixels
+from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.generation.inference import BLOCK, sample_blocks
-from dentalzoo.tasks.segmentation.prediction import PredictionReport, output_names
 
 _log = logging.getLogger("dentalzoo")
 _COLUMNS = 8  # of the sheet of samples
@@ -66,7 +67,7 @@ def predict(
 
 def _rows(bundle, images: list[Path], out: Path, overlay: bool, report) -> Iterator[list]:
     """Writes the images; yields the rows of latents.csv, the names of its columns first."""
-    names = dict(zip(images, output_names(images, overlay), strict=True))
+    names = dict(zip(images, output_names(images, ("overlay",) if overlay else ()), strict=True))
     keys, units = ("z_mean", "z_log_var"), range(bundle.metadata["config"]["latent_dim"])
     yield ["file", *(f"{key}_{unit}" for key in keys for unit in units)]
     reading = read_ahead(read_image, images)

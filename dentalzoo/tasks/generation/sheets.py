@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dentalzoo.data.images import load_image
+from dentalzoo.plots import contact_sheet
 from dentalzoo.tasks.generation import drawing, scores
 from dentalzoo.tasks.generation.inference import (
     decode,
@@ -31,7 +32,7 @@ def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tupl
     yield "reconstructions", _reconstructions(bundle, measured)
     count = report["generated"]
     first = pick_samples(bundle, range(min(count, _ACROSS**2)), seed)
-    yield "samples", drawing.grid(first, _ACROSS)
+    yield "samples", contact_sheet.grid(first, _ACROSS)
     means = np.concatenate(measured.z_mean)
     rng = np.random.default_rng(seed)
     if len(means) > 1:
@@ -70,7 +71,7 @@ def _reconstructions(bundle, measured) -> np.ndarray:
         decoded = [image for block in decode(bundle, codes) for image in block]
         caption = f"{case} of {len(order)}, above their reconstructions: {span}"
         groups.append((caption, images, decoded))
-    return drawing.pairs(groups)
+    return contact_sheet.pairs(groups)
 
 
 def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
@@ -83,7 +84,7 @@ def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
         steps = [image for block in decode(bundle, z) for image in block]
         first, last = _load(bundle, [measured.samples[measured.kept[i]] for i in (start, end)])
         rows.append([first, *steps, last])
-    return drawing.strips(rows, "from image to image, decoded along a straight line")
+    return contact_sheet.strips(rows, "from image to image, decoded along a straight line")
 
 
 def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
@@ -134,7 +135,7 @@ def _neighbours(bundle, report, training, numbers, distances, seed: int) -> np.n
         made = pick_samples(bundle, chosen.tolist(), seed)
         nearest = _load(bundle, [training[numbers[index]] for index in chosen])
         groups.append((caption.format(*distances[chosen[[0, -1]]]), made, nearest))
-    return drawing.pairs(groups)
+    return contact_sheet.pairs(groups)
 
 
 def _kl(report: dict) -> np.ndarray:

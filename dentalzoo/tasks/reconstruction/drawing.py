@@ -14,9 +14,11 @@ from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.views import FIELD_OF_VIEW, VIEWS, Scene, brightness, cameras
 from dentalzoo.ops.meshes import point_normals, unit
+from dentalzoo.plots.contact_sheet import contact_sheet
+from dentalzoo.plots.fonts import font
+from dentalzoo.plots.pixels import fit
 from dentalzoo.tasks.reconstruction.inference import Shape
 from dentalzoo.tasks.reconstruction.scores import Errors
-from dentalzoo.tasks.segmentation.drawing import fit, font, sheet
 
 LIMIT = 2.0  # mm; ours: farther is drawn alike, so that the colours of all jaws compare
 RAMP = ((86, 180, 233), (240, 228, 66), (213, 94, 0))  # from 0 over LIMIT / 2 to LIMIT
@@ -160,7 +162,7 @@ def jaw_sheet(
             (told(measured), _beside(_closer(draw(shape, numbers, distances=measured.found))))
         )
         rows.append(("", colour_bar()))
-    return sheet([[image] for _, image in rows], [caption for caption, _ in rows])
+    return contact_sheet([[image] for _, image in rows], [caption for caption, _ in rows])
 
 
 def cases_sheet(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.ndarray:
@@ -182,7 +184,7 @@ def cases_sheet(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.nda
     headings = ("True jaw", "Reconstruction", "Distance to the true jaw")
     bar = [colour_bar()] + [np.full((1, 1), 255, np.uint8)] * 5
     captions = [caption for caption, *_ in cases]
-    return sheet([*images, bar], [*captions, "Distance"], headings * 2)
+    return contact_sheet([*images, bar], [*captions, "Distance"], headings * 2)
 
 
 def told(measured: Errors) -> str:

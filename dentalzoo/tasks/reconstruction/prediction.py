@@ -15,11 +15,11 @@ from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.reconstruction import drawing, viewer
 from dentalzoo.tasks.reconstruction.inference import POINTS, makes_meshes, reconstruct
 from dentalzoo.tasks.reconstruction.scores import errors
 from dentalzoo.tasks.reconstruction.sources import Loaded, Source, find_jaws, load_jaw, with_truth
-from dentalzoo.tasks.segmentation.prediction import PredictionReport, output_names
 
 _log = logging.getLogger("dentalzoo")
 

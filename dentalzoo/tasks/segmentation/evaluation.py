@@ -20,6 +20,9 @@ from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.plots import palette
+from dentalzoo.plots.contact_sheet import contact_sheet
+from dentalzoo.plots.pixels import fit
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -224,8 +227,8 @@ def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) 
     for index, case in cases.items():
         arrays = load(samples[index], num_channels(bundle))
         mask = segment(bundle, arrays["image"], threshold)
-        radiograph = drawing.fit(arrays["image"])
-        truth, mask = (drawing.fit(m, ids=True) for m in (arrays["mask"], mask))
+        radiograph = fit(arrays["image"])
+        truth, mask = (fit(m, ids=True) for m in (arrays["mask"], mask))
         images.append(
             [
                 radiograph,
@@ -238,9 +241,9 @@ def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) 
             f"IoU {rows[index]['iou']:.3f}"
         )
     legend = [
-        ("annotated; in the errors: missed", drawing.TRUTH),
-        ("predicted; in the errors: too much", drawing.PREDICTION),
+        ("annotated; in the errors: missed", palette.GROUND_TRUTH),
+        ("predicted; in the errors: too much", palette.PREDICTION),
     ]
     if num_channels(bundle) > 2:
-        legend.append(("another class", drawing.CONFUSED))
-    return drawing.sheet(images, captions, ("Radiograph", "Outlines", "Errors"), legend)
+        legend.append(("another class", palette.CONFUSED))
+    return contact_sheet(images, captions, ("Radiograph", "Outlines", "Errors"), legend)

@@ -1,9 +1,7 @@
 """Masks of any number of images, written one by one."""
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,9 @@ from dentalzoo.data.io.images import list_images, read_image, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.plots.palette import palette
+from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.segmentation.drawing import overlay as draw_overlay
-from dentalzoo.tasks.segmentation.drawing import palette
 from dentalzoo.tasks.segmentation.inference import (
     check_threshold,
     num_channels,
@@ -23,14 +22,6 @@ from dentalzoo.tasks.segmentation.inference import (
 )
 
 _log = logging.getLogger("dentalzoo")
-
-
-@dataclass
-class PredictionReport:
-    """How many images have a mask now, and (path, reason) of those that do not."""
-
-    written: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def predict(
@@ -68,7 +59,7 @@ def predict(
     if not images:
         raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
     make_folder(out, images)
-    names = dict(zip(images, output_names(images, overlay), strict=True))
+    names = dict(zip(images, output_names(images, ("overlay",) if overlay else ()), strict=True))
     binary, report = num_channels(bundle) == 1, PredictionReport()
     reading = read_ahead(read_image, images)
     with logging_redirect_tqdm():
@@ -91,34 +82,3 @@ def predict(
                 write_png(out / f"{names[path]}_overlay.png", draw_overlay(image, mask))
             report.written += 1
     return report
-
-
-def output_names(images: Sequence[Path], overlay: bool = False) -> list[str]:
-    """A name without suffix for each image's results, all different whatever the case.
-
-    Args:
-        images: different paths.
-        overlay: <name>_overlay is taken too.
-    """
-    depths = [0] * len(images)
-    while True:
-        names = [_name(index, path, depths[index]) for index, path in enumerate(images)]
-        takers = defaultdict(set)
-        for index, name in enumerate(names):
-            takers[name.casefold()].add(index)
-            if overlay:
-                takers[f"{name}_overlay".casefold()].add(index)
-        clashing = set().union(*(taken for taken in takers.values() if len(taken) > 1))
-        if not clashing:
-            return names
-        for index in clashing:
-            depths[index] += 1
-
-
-def _name(index: int, path: Path, depth: int) -> str:
-    """The stem (depth 0), the name (1), and one more folder each; beyond them all, a number."""
-    if depth == 0:
-        return path.stem
-    folders_and_name = path.resolve().parts[1:]
-    name = "_".join(folders_and_name[-depth:])
-    return name if depth <= len(folders_and_name) else f"{index}_{name}"

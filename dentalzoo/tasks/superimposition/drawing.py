@@ -11,14 +11,22 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.tasks.generation.drawing import as_pixels
-from dentalzoo.tasks.segmentation.drawing import fit, font, sheet
+from dentalzoo.plots.contact_sheet import contact_sheet
+from dentalzoo.plots.fonts import font
+from dentalzoo.plots.palette import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILLION,
+    YELLOW,
+)
+from dentalzoo.plots.pixels import as_pixels, fit
 from dentalzoo.tasks.superimposition.latents import Plane
 from dentalzoo.tasks.superimposition.scores import BACKGROUND, OverlayScore
 
-# Okabe & Ito, Color Universal Design, 2008
-ORANGE, SKY_BLUE, GREEN, YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
-BLUE, VERMILLION, PURPLE, BLACK = (0, 114, 178), (213, 94, 0), (204, 121, 167), (0, 0, 0)
 SOURCES = (ORANGE, SKY_BLUE, PURPLE)  # the first, second and third source
 
 _SIDE = 176  # pixels of an image in a sheet: ours
@@ -78,7 +86,7 @@ def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
         rows.append(row)
     headings = [f"source {i + 1}" for i in range(most)] + list(cases[0].overlays)
     legend = [("all defects are visible", GREEN), ("not so, or the background is lost", VERMILLION)]
-    return sheet(rows, [case.caption for case in cases], headings, legend if judged else ())
+    return contact_sheet(rows, [case.caption for case in cases], headings, legend if judged else ())
 
 
 def _verdict(score: OverlayScore) -> str:

@@ -18,7 +18,7 @@ from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import list_images, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder, whole_folder
-from dentalzoo.tasks.generation.drawing import as_pixels
+from dentalzoo.plots.pixels import as_pixels
 from dentalzoo.tasks.superimposition import drawing
 from dentalzoo.tasks.superimposition.methods import check_sampling, check_weights, sampled
 from dentalzoo.tasks.superimposition.scores import OverlayScore, Scorer, draw_sets

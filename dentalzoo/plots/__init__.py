@@ -1,0 +1,1 @@
+"""What several tasks draw with: palettes, fonts, contact sheets and matplotlib figures."""
