@@ -65,7 +65,7 @@ def measure(setting: str, data: Path, options) -> list[str]:
         report = dz.evaluate(
             made, data, split="val", out=folder / f"{prior}_sheets", samples=5, count=options.count
         )
-        scores[prior] = dz.tasks.summary_metrics(made, report)
+        scores[prior] = dz.api.summary_metrics(made, report)
     fitted = scores["fitted"]
     kids = [scores["standard"].get("kid"), fitted.get("kid"), fitted.get("kid_floor")]
     seconds = run.metadata["training"]["seconds"] / options.epochs

@@ -1,172 +1,412 @@
-"""What can be done with a bundle, by its task; each task is one module."""
+"""The verbs of the package: what can be done with a bundle, dispatched to its task.
+
+Each verb has explicit options, overloaded by task; a test compares the overloads with the
+dataclasses of `dentalzoo.tasks.options`, which the command line is made of too.
+"""
 
 import importlib
 import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from dentalzoo.bundle.format import Bundle, add_metrics, load
+from dentalzoo.bundle import Bundle, add_metrics, load
+from dentalzoo.config import did_you_mean, field_names
+from dentalzoo.contracts import Report
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks import TASKS
+from dentalzoo.tasks.options import OPTIONS, Options
+
+if TYPE_CHECKING:
+    from dentalzoo.contracts import Task
+    from dentalzoo.tasks.base import PredictionReport
+
+Paths = str | Path | Iterable[str | Path]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _task_of(bundle: Bundle):
-    task = bundle.metadata["task"]
-    if task not in TASKS:
-        raise DentalzooError(
-            f"this dentalzoo knows bundles for: {', '.join(TASKS)}; update it, or call the "
-            f"bundle's signatures. Received: task {task!r}"
-        )
-    return importlib.import_module(TASKS[task])
+def _with_options_of(verb: str) -> Callable[[Function], Function]:
+    """Give a function of **options the signature that names all options of a verb."""
+
+    def named(function: Function) -> Function:
+        signature = inspect.signature(function)
+        kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        known = {parameter.name for parameter in kept}
+        extra: dict[str, inspect.Parameter] = {}
+        for kinds in OPTIONS.values():
+            for name, parameter in inspect.signature(kinds.get(verb, Options)).parameters.items():
+                if name not in known:
+                    extra[name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
+        parameters = [*kept, *extra.values()]
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+        return function
+
+    return named
 
 
-def _call(verb: str, bundle: Bundle | str | Path, *arguments, **options):
-    """Calls the function `verb` of a bundle's task, with the options that are not None."""
-    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-    task, module = bundle.metadata["task"], _task_of(bundle)
-    function = getattr(module, verb, None)
-    known = list(inspect.signature(function).parameters) if callable(function) else []
-    if known[:1] != ["bundle"]:  # there are functions that draw an overlay, too
-        raise DentalzooError(
-            f"{verb} is for bundles of another task. Received: {bundle.name} for {task}"
-        )
-    options = {key: value for key, value in options.items() if value is not None}
-    known = known[1 + len(arguments) :]
-    for key in options:
-        if key not in known:
-            raise DentalzooError(
-                f"{verb} has these options for {task}: {', '.join(known)}. Received: {key}"
-            )
-    return function(bundle, *arguments, **options)
+# ---- evaluate ------------------------------------------------------------------------------------
 
 
-def evaluate(bundle: Bundle | str | Path, data: str | Path, **options) -> dict:
-    """Measures a bundle on data, annotated where its task needs it.
+@overload  # segmentation
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    threshold: float | None = None,
+    classes: Sequence[str] | None = None,
+) -> Report: ...
+@overload  # detection
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    max_per_class: int | None = None,
+    teeth: str | None = None,
+    sweep: bool = False,
+) -> Report: ...
+@overload  # generation
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    crops: str | None = None,
+    samples: int = 64,
+    count: int = 500,
+    seed: int = 0,
+) -> Report: ...
+@overload  # superimposition
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    crops: str | None = None,
+    margin: float | None = None,
+    window: int | None = None,
+    count: int = 200,
+    seed: int = 0,
+    step: float | None = None,
+) -> Report: ...
+@overload  # reconstruction
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    num_points: int = 50_000,
+    seed: int = 0,
+    views: Sequence[int] | None = None,
+) -> Report: ...
+@_with_options_of("evaluate")
+def evaluate(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> Report:
+    """Measure a bundle on data, annotated where its task needs it.
 
     Args:
         bundle: a loaded bundle, a name such as `panoramic_unet.panoramic_teeth_v1` or a folder.
         data: a folder in a layout of docs/data_formats.md.
-        options: of the task's `evaluate`: `split`, `out`, and for segmentation `threshold`, for
-            generation and overlay `count` and `seed`, for detection `score_threshold`, `sweep` and
-            others of `dentalzoo.tasks.detection.evaluate`, for reconstruction `num_points`,
-            `seed` and `places`.
+        split: "train", "val" or "test"; None for all samples.
+        out: a folder for evaluation.json and figures.
+        options: of the bundle's task; `dentalzoo evaluate BUNDLE --help` lists them.
 
     Returns:
         The metrics, as written to `out`/evaluation.json.
 
     Raises:
-        DentalzooError: no such bundle, no readable data, an option of another task.
+        DentalzooError: no such bundle, no readable data, an option of another task or a bad value.
     """
-    return _call("evaluate", bundle, data, **options)
+    return _run("evaluate", bundle, data, options=options, split=split, out=out)
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+@overload  # segmentation
+def predict(
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    threshold: float | None = None,
+) -> "PredictionReport": ...
+@overload  # detection
+def predict(
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    max_per_class: int | None = None,
+    teeth: str | None = None,
+    overlay: bool = False,
+    vott: Sequence[int] = (),
+) -> "PredictionReport": ...
+@overload  # generation and superimposition
+def predict(
+    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, *, overlay: bool = False
+) -> "PredictionReport": ...
+@overload  # reconstruction
+def predict(
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    mesh: Sequence[str] | None = None,
+    ground_truth: str | None = None,
+) -> "PredictionReport": ...
+@_with_options_of("predict")
+def predict(
+    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, **options: Any
+) -> "PredictionReport":
+    """Apply a bundle to files and folders and write a result for each image or jaw.
+
+    Args:
+        bundle: a loaded bundle, a name or a folder.
+        inputs: paths of images and of folders of images; for reconstruction of folders of views
+            and of meshes.
+        out: the folder to write to.
+        options: of the bundle's task; `dentalzoo predict BUNDLE --help` lists them.
+
+    Returns:
+        The number of inputs with a result, and the name and reason of each that failed.
+
+    Raises:
+        DentalzooError: no such bundle, no image, `out` is a folder of the inputs, an option of
+            another task or a bad value.
+    """
+    return cast("PredictionReport", _run("predict", bundle, inputs, out, options=options))
+
+
+# ---- verbs of single tasks -----------------------------------------------------------------------
 
 
 def compare(
-    bundle: Bundle | str | Path, other: Bundle | str | Path, data: str | Path, **options
-) -> dict:
-    """Measures two bundles of one task on the same data, side by side.
+    bundle: Bundle | str | Path,
+    other: Bundle | str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    score_threshold: float | None = None,
+    seed: int = 0,
+) -> Report:
+    """Measure two bundles of the task detection on the same data, side by side.
 
     Args:
         bundle, other: loaded bundles, names or folders.
         data: a folder in a layout of docs/data_formats.md.
-        options: `split`, `out`, `score_threshold` and `seed` of
-            `dentalzoo.tasks.detection.compare`.
+        split: "train", "val" or "test"; None for all images.
+        out: a folder for comparison.json and figures.
+        score_threshold: confidence threshold of both, in [0, 1]; None for each one's own.
+        seed: random seed of the bootstrap interval.
 
     Returns:
         The task's report, as written to `out`/comparison.json.
 
     Raises:
-        DentalzooError: no such bundle, two that do not compare, no readable data.
+        DentalzooError: no such bundle, two of different tasks or classes, no readable data.
     """
-    bundles = [b if isinstance(b, Bundle) else load(b) for b in (bundle, other)]
-    tasks = [b.metadata["task"] for b in bundles]
-    if tasks[0] != tasks[1]:
+    first, second = (b if isinstance(b, Bundle) else load(b) for b in (bundle, other))
+    if first.task != second.task:
         raise DentalzooError(
-            f"two bundles of one task were expected. Received: {tasks[0]} and {tasks[1]}"
+            f"both bundles must be for one task. Received: {first.task} and {second.task}"
         )
-    return _call("compare", *bundles, data, **options)
+    options = {"score_threshold": score_threshold, "seed": seed}
+    return _run("compare", first, second, data, options=options, split=split, out=out)
 
 
-def predict(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
-    """Applies a bundle to files and folders and writes a result of each image or jaw.
-
-    Args:
-        bundle: a loaded bundle, a name or a folder.
-        inputs: paths of images and of folders of images; for reconstruction of folders of
-            views and of meshes.
-        out: the folder to write to.
-        options: of the task's `predict`: `overlay`, and for segmentation `threshold`, for
-            detection `score_threshold` and others of `dentalzoo.tasks.detection.predict`, for
-            reconstruction `mesh` and `truth`.
-
-    Returns:
-        The task's report: what was written and what failed.
-
-    Raises:
-        DentalzooError: no such bundle, no image, `out` is a folder of the inputs, an option of
-            another task.
-    """
-    return _call("predict", bundle, inputs, out, **options)
-
-
-def generate(bundle: Bundle | str | Path, out: str | Path, **options):
-    """Writes new images that a generative bundle draws.
+def generate(
+    bundle: Bundle | str | Path, out: str | Path, *, count: int = 64, seed: int = 0
+) -> "PredictionReport":
+    """Write new images that a generative bundle draws from its prior.
 
     Args:
         bundle: a loaded bundle, a name such as `tooth_vae` or a folder.
         out: the folder to write to.
-        options: `count` and `seed`.
+        count: number of images.
+        seed: random seed.
 
     Returns:
-        The task's report: what was written.
+        The number of images written.
 
     Raises:
-        DentalzooError: no such bundle, or one that does not generate.
+        DentalzooError: no such bundle, or one of another task.
     """
-    return _call("generate", bundle, out, **options)
+    options = {"count": count, "seed": seed}
+    return cast("PredictionReport", _run("generate", bundle, out, options=options))
 
 
-def overlay(bundle: Bundle | str | Path, inputs, out: str | Path, **options):
-    """Puts the defects of two or more images onto one.
+def superimpose(
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    weights: Sequence[float] | None = None,
+) -> "PredictionReport":
+    """Write one image with the defects of two or more images.
 
     Args:
         bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
         inputs: the images' paths.
         out: the folder to write to.
-        options: `weights`, a number for each image.
+        weights: a positive number for each image: the factor on its contrast.
 
     Returns:
-        The task's report: what was written.
+        What was written.
 
     Raises:
         DentalzooError: no such bundle, fewer than two images, one that cannot be read.
     """
-    return _call("overlay", bundle, inputs, out, **options)
+    options = {"weights": weights}
+    return cast("PredictionReport", _run("superimpose", bundle, inputs, out, options=options))
 
 
-def enlarge(bundle: Bundle | str | Path, data: str | Path, out: str | Path, **options):
-    """Makes a data set of overlays of random pairs and triples of a data set's images.
+def augment_dataset(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    crops: str | None = None,
+    margin: float | None = None,
+    window: int | None = None,
+    count: int = 200,
+    split: str = "train",
+    sizes: Sequence[int] = (2, 3),
+    seed: int = 0,
+    keep: str = "successful",
+    noise: float = 0.0,
+) -> "PredictionReport":
+    """Write a data set of images that each superimpose the defects of two or three others.
 
     Args:
         bundle: a loaded bundle, a name such as `defect_overlay_vae` or a folder.
         data: a folder of images with masks.
         out: the new data set's folder.
-        options: `count`, `split`, `seed` and others of `dentalzoo.tasks.superimposition.enlarge`.
+        crops, margin, window: how defects are cut out; None for the bundle's own setting.
+        count: number of superimposed images.
+        split: the split whose images are combined.
+        sizes: how many images make one, in turn.
+        seed: random seed.
+        keep: "successful" or "all" of the superimposed images.
+        noise: factor on the deviation of latent vectors; for sums and means only.
 
     Returns:
-        The task's report: what was written.
+        What was written.
 
     Raises:
         DentalzooError: no such bundle, no images with masks.
     """
-    return _call("enlarge", bundle, data, out, **options)
+    options = {
+        "crops": crops,
+        "margin": margin,
+        "window": window,
+        "count": count,
+        "split": split,
+        "sizes": sizes,
+        "seed": seed,
+        "keep": keep,
+        "noise": noise,
+    }
+    return cast("PredictionReport", _run("augment_dataset", bundle, data, out, options=options))
 
 
-def summary_metrics(bundle: Bundle, report: dict) -> dict[str, float]:
-    """The few numbers of a report of `evaluate` that stand for it."""
-    return _task_of(bundle).summary_metrics(report)
+# ---- metrics -------------------------------------------------------------------------------------
 
 
-def record(bundle: Bundle, report: dict) -> Bundle:
-    """Writes the summary_metrics of a report of `evaluate`, with data, split and date, into the bundle."""
-    words = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
-    about = {key: report[key] for key in words if key in report}
+def summary_metrics(bundle: Bundle, report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report of `evaluate`."""
+    return task_of(bundle).summary_metrics(report)
+
+
+def save_metrics(bundle: Bundle, report: Report) -> Bundle:
+    """Write the summary of a report of `evaluate`, with data, split and date, into the bundle."""
+    keys = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
+    about = {key: report[key] for key in keys if key in report}
     return add_metrics(bundle, {**summary_metrics(bundle, report), **about})
+
+
+# ---- dispatch ------------------------------------------------------------------------------------
+
+
+def task_of(bundle: Bundle) -> "Task":
+    """Return the package of a bundle's task.
+
+    Raises:
+        DentalzooError: this version does not know the task.
+    """
+    if bundle.task not in TASKS:
+        raise DentalzooError(
+            f"the bundle's task must be one of: {', '.join(TASKS)}; update dentalzoo, or call the "
+            f"bundle's signatures. Received: {bundle.task!r}"
+        )
+    return cast("Task", importlib.import_module(TASKS[bundle.task]))
+
+
+def make_options(task: str, verb: str, given: Mapping[str, Any]) -> Options:
+    """Return the options of a task's verb from keywords.
+
+    Raises:
+        DentalzooError: a keyword that the task does not have, or a bad value.
+    """
+    kind = OPTIONS[task][verb]
+    known = field_names(kind)
+    for key in given:
+        if key not in known:
+            others = [
+                t for t, kinds in OPTIONS.items() if key in field_names(kinds.get(verb, Options))
+            ]
+            hint = (
+                f"{key} is an option for {', '.join(others)}. "
+                if others
+                else did_you_mean(key, known)
+            )
+            listed = ", ".join(known) or "no options"
+            raise DentalzooError(f"{verb} for {task} has: {listed}. {hint}Received: {key!r}")
+    return kind(**given)
+
+
+def _run(
+    verb: str,
+    bundle: Bundle | str | Path,
+    *arguments: Any,
+    options: Mapping[str, Any],
+    **common: Any,
+) -> Any:
+    """Call the function `verb` of a bundle's task."""
+    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
+    package = task_of(bundle)
+    if verb not in OPTIONS[bundle.task]:
+        tasks = [task for task, kinds in OPTIONS.items() if verb in kinds]
+        raise DentalzooError(
+            f"{verb} needs a bundle for {' or '.join(tasks)}. "
+            f"Received: {bundle.name}, for {bundle.task}"
+        )
+    made = make_options(bundle.task, verb, options)
+    function = getattr(package, verb, None) or getattr(package, _OLD_VERBS[verb])
+    if "options" not in inspect.signature(function).parameters:
+        given = {_OLD.get(key, key): getattr(made, key) for key in options}
+        return function(bundle, *arguments, **common, **given)
+    return function(bundle, *arguments, **common, options=made)
+
+
+# Until every task takes its options as a dataclass.
+_OLD_VERBS = {"superimpose": "overlay", "augment_dataset": "enlarge"}
+_OLD = {"views": "places", "ground_truth": "truth"}

@@ -1,36 +1,53 @@
-"""The `dentalzoo` command: one sub-command per public function, see `commands`."""
+"""The `dentalzoo` command: one sub-command per public function, see `commands`.
+
+The flags of a task come from its option dataclasses in `dentalzoo.tasks.options`. `--help` after a
+verb groups them by task; `--help` after a verb and a bundle shows those of the bundle's task.
+"""
 
 import argparse
+import difflib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, NoReturn
 
 import dentalzoo as dz
 from dentalzoo import commands
+from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.storage import STORAGE
+from dentalzoo.config import Rule, rule_of
 from dentalzoo.errors import DentalzooError
+from dentalzoo.tasks.options import CROPS, OPTIONS
 from dentalzoo.training.distribute import STRATEGIES
+
+# Sub-commands whose flags are the options of a task's verb, where the name differs from the verb.
+VERBS = {"augment": "augment_dataset"}
+_SPLIT_HELP = "train, val or test (default: all samples)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
+    """Run the command.
 
     Returns:
-        The exit status: 0; 1 where something is wrong with some images; 2 for a user's error,
-        told in one line; 130 after Ctrl-C or a request to end (SIGTERM).
+        The exit status: 0; 1 where some inputs failed or are invalid; 2 for a user's error, which
+        is printed in one line; 130 after Ctrl-C or SIGTERM.
     """
-    options = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("dentalzoo").setLevel(logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
     try:
-        with _each_line_once(), _ended_as_by_ctrl_c():
+        with _each_line_once(), _sigterm_as_ctrl_c():
             return options.run(options) or 0
-    except BrokenPipeError:  # the reader, `head` say, has left
+    except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (DentalzooError, OSError) as error:
@@ -42,13 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextmanager
-def _each_line_once():
-    """What is wrong with a file is said once: a training reads its data to learn and to measure."""
+def _each_line_once() -> Iterator[None]:
+    """Log each line once: a training reads its data to learn and again to evaluate."""
     log, seen = logging.getLogger("dentalzoo"), set()
 
     def is_new(record: logging.LogRecord) -> bool:
         line = record.getMessage()
-        return line not in seen and not seen.add(line)
+        if line in seen:
+            return False
+        seen.add(line)
+        return True
 
     log.addFilter(is_new)
     try:
@@ -58,8 +78,8 @@ def _each_line_once():
 
 
 @contextmanager
-def _ended_as_by_ctrl_c():
-    """SIGTERM, which schedulers and containers send, ends the command as Ctrl-C does."""
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which schedulers and containers send, end the command as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -70,201 +90,304 @@ def _ended_as_by_ctrl_c():
         signal.signal(signal.SIGTERM, before)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
+# ---- parsing -------------------------------------------------------------------------------------
 
-    def error(self, message: str):
+
+class Parser(argparse.ArgumentParser):
+    """A parser that prints an error in one line and takes no abbreviated flags."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dentalzoo", description="Published models for dental imaging.")
-    parser.add_argument("--version", action="version", version=dz.__version__)
-    words = parser.add_subparsers(metavar="COMMAND", required=True)
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line; exit with status 2 and one line where it is wrong.
 
-    def command(name, text, *, as_json=False):
-        made = words.add_parser(name, help=text, description=text)
-        made.set_defaults(run=getattr(commands, f"do_{name}"))
+    Returns:
+        The values by name; `given` holds the task options that were given, by name.
+    """
+    command = arguments[0] if arguments else ""
+    task = _task_named(arguments) if VERBS.get(command, command) in _verbs() else None
+    parser = make_parser(task)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        subparser = subparsers_of(parser)[command]
+        subparser.error(_unknown(unknown[0], command, task, subparser))
+    options.given = {
+        key.removeprefix("option_"): tuple(value) if isinstance(value, list) else value
+        for key, value in vars(options).items()
+        if key.startswith("option_")
+    }
+    return options
+
+
+def _verbs() -> set[str]:
+    return {verb for kinds in OPTIONS.values() for verb in kinds}
+
+
+def _task_named(arguments: Sequence[str]) -> str | None:
+    """Return the task of the bundle that is the first argument after the verb, if it is known."""
+    bundle = next((word for word in arguments[1:] if not word.startswith("-")), None)
+    return None if bundle is None else task_on_disk(bundle)
+
+
+def _unknown(word: str, command: str, task: str | None, subparser: Parser) -> str:
+    """Describe a flag or an argument that the sub-command does not have."""
+    flag = word.partition("=")[0]
+    if not flag.startswith("-"):
+        return f"unexpected argument {word!r}"
+    verb = VERBS.get(command, command)
+    name = flag.lstrip("-").replace("-", "_")
+    others = [
+        other
+        for other, kinds in OPTIONS.items()
+        if verb in kinds and name in {field.name for field in fields(kinds[verb])}
+    ]
+    if task and others:
+        return f"{flag} is an option for {', '.join(others)}; the bundle is for {task}"
+    flags = [flag_ for action in subparser._actions for flag_ in action.option_strings]
+    close = difflib.get_close_matches(flag, flags, n=1)
+    return f"unknown option {flag}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """Return the parser of each sub-command by its name."""
+    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def make_parser(task: str | None = None) -> Parser:
+    """Return the parser of the command.
+
+    Args:
+        task: show and accept the options of this task alone; None for those of all tasks.
+    """
+    parser = Parser(prog="dentalzoo", description="Published models for dental imaging.")
+    parser.add_argument("--version", action="version", version=dz.__version__)
+    subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+
+    def command(name: str, text: str, *, as_json: bool = False) -> Parser:
+        made = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made.set_defaults(run=getattr(commands, f"do_{name.replace('-', '_')}"))
         if as_json:
-            made.add_argument("--json", action="store_true", help="one JSON object on stdout")
+            made.add_argument("--json", action="store_true", help="print one JSON object to stdout")
         return made
 
-    add = command("list", "the models of the zoo", as_json=True)
-    add.add_argument("--task", help="only those of this task")
-    add.add_argument("--markdown", action="store_true", help="the table of the README")
+    add = command("list", "list the models of the zoo", as_json=True)
+    add.add_argument("--task", help="list only the models for this task")
+    add.add_argument("--markdown", action="store_true", help="print the table of the README")
 
-    add = command("info", "what is known about a model", as_json=True)
+    add = command("info", "describe a model: paper, inputs, outputs, settings", as_json=True)
     add.add_argument("name")
 
     add = command("train", "train a model and write a bundle")
     add.add_argument("name")
-    add.add_argument("--data", required=True, help="folder of annotated images")
+    add.add_argument("--data", required=True, help="folder of annotated images or of meshes")
     add.add_argument("--out", required=True, help="folder of the run")
-    add.add_argument("--variant", help="see `dentalzoo info NAME`")
-    add.add_argument("--epochs")
-    add.add_argument("--batch-size")
-    add.add_argument("--encoder-weights", help="imagenet, a file, or none")
+    add.add_argument("--variant", help="variant of the model; `dentalzoo info NAME` lists them")
+    add.add_argument("--epochs", help="number of epochs (default: the variant's)")
+    add.add_argument("--batch-size", help="samples per training step (default: the variant's)")
+    add.add_argument("--encoder-weights", help="imagenet, a file, or none (default: the variant's)")
     add.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="other settings"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="other settings; `dentalzoo info NAME` lists them",
     )
-    add.add_argument("--cache", help="keep the decoded images in this folder, not in memory")
-    add.add_argument("--seed", type=int, default=0)
-    add.add_argument("--strategy", choices=STRATEGIES, default="default")
+    add.add_argument("--cache", help="folder for the decoded samples (default: keep in memory)")
+    add.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
+    add.add_argument(
+        "--strategy", choices=STRATEGIES, default="default", help="devices to use (default: one)"
+    )
     add.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
     add.add_argument("--init", metavar="BUNDLE", help="start from a bundle of the same network")
-    add.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    add.add_argument("--storage", choices=STORAGE, default="float32")
+    add.add_argument("--resume", action="store_true", help="resume an interrupted run in --out")
+    _add_weights_dtype(add)
 
     add = command("evaluate", "measure a bundle on annotated data", as_json=True)
-    add.add_argument("bundle")
-    add.add_argument("--data", required=True)
-    add.add_argument("--split", help="train, val or test; all images where not given")
-    add.add_argument("--out", help="folder for evaluation.json and evaluation.png")
-    add.add_argument("--threshold", type=float, help="of binary masks")
-    add.add_argument("--count", type=int, help="how many samples or overlays are judged")
-    add.add_argument("--seed", type=int, help="of samples, overlays and points")
-    add.add_argument("--samples", type=int, help="of the importance-weighted bound")
+    add.add_argument("bundle", help="name or folder of a bundle")
+    add.add_argument("--data", required=True, help="folder of annotated images or of meshes")
+    add.add_argument("--split", help=_SPLIT_HELP)
+    add.add_argument("--out", help="folder for evaluation.json and figures")
     add.add_argument(
-        "--crops", choices=("boundaries", "boxes", "masks"), help="cut to single teeth or defects"
+        "--save-metrics", action="store_true", help="write the summary into the bundle too"
     )
-    _add_box_options(add)
-    add.add_argument(
-        "--places", type=int, nargs="+", help="which views of jaws are given, 0 to 9; all"
-    )
-    add.add_argument(
-        "--sweep", action="store_true", default=None, help="try other suppression and thresholds"
-    )
-    add.add_argument("--record", action="store_true", help="write the scores into the bundle too")
+    _add_task_options(add, "evaluate", task)
 
-    add = command("compare", "measure two bundles on the same data", as_json=True)
-    add.add_argument("bundle")
-    add.add_argument("other")
-    add.add_argument("--data", required=True)
-    add.add_argument("--split", help="train, val or test; all images where not given")
-    add.add_argument("--out", required=True, help="folder for comparison.json and the charts")
-    add.add_argument("--score-threshold", type=float, help="of both, from which on boxes count")
-    add.add_argument("--seed", type=int, help="of the interval")
+    add = command("compare", "measure two bundles for detection side by side", as_json=True)
+    add.add_argument("bundle", help="name or folder of a bundle")
+    add.add_argument("other", help="name or folder of a bundle")
+    add.add_argument("--data", required=True, help="folder of images with boxes")
+    add.add_argument("--split", help=_SPLIT_HELP)
+    add.add_argument("--out", required=True, help="folder for comparison.json and figures")
+    _add_task_options(add, "compare", task)
 
-    add = command("predict", "apply a bundle to images, or to views of jaws")
-    add.add_argument("bundle")
+    add = command("predict", "apply a bundle to images, views or meshes")
+    add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
-    add.add_argument("--out", required=True)
-    add.add_argument(
-        "--overlay",
-        action="store_true",
-        default=None,
-        help="also the image with the result on it",
-    )
-    add.add_argument("--threshold", type=float)
-    _add_box_options(add)
-    add.add_argument(
-        "--vott", type=int, nargs="+", choices=(1, 2), help="also a project of VoTT 1 or 2"
-    )
-    add.add_argument(
-        "--mesh", nargs="+", choices=("ply", "stl", "obj"), help="formats of jaws beside PLY (stl)"
-    )
-    add.add_argument("--truth", help="true jaws of folders of views: a mesh, or a folder of them")
+    add.add_argument("--out", required=True, help="folder for the results")
+    _add_task_options(add, "predict", task)
 
-    add = command("views", "draw upper jaws as ten cameras see them")
+    add = command("views", "render the ten views of upper jaws")
     add.add_argument("inputs", nargs="+", metavar="MESH", help="OBJ, PLY, STL, or folders of them")
-    add.add_argument("--out", required=True)
-    add.add_argument("--size", type=int, default=224, help="height and width in pixels")
+    add.add_argument("--out", required=True, help="folder for the views")
+    add.add_argument(
+        "--size", type=int, default=224, help="height and width in pixels (default 224)"
+    )
 
-    add = command("generate", "write new images that a bundle draws")
-    add.add_argument("bundle")
-    add.add_argument("--out", required=True)
-    add.add_argument("--count", type=int)
-    add.add_argument("--seed", type=int)
+    add = command("generate", "write new images that a bundle generates")
+    add.add_argument("bundle", help="name or folder of a bundle")
+    add.add_argument("--out", required=True, help="folder for the images")
+    _add_task_options(add, "generate", task)
 
-    add = command("overlay", "put the defects of several images onto one")
-    add.add_argument("bundle")
+    add = command("superimpose", "write one image with the defects of several images")
+    add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE")
-    add.add_argument("--out", required=True)
-    add.add_argument("--weights", type=float, nargs="+", help="a number for each image")
+    add.add_argument("--out", required=True, help="folder for the image")
+    _add_task_options(add, "superimpose", task)
 
-    add = command("enlarge", "make a data set of overlays of a data set's images")
-    add.add_argument("bundle")
+    add = command("augment", "write a data set of superimposed images of a data set")
+    add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("--data", required=True, help="folder of images with masks")
-    add.add_argument("--out", required=True)
-    add.add_argument("--count", type=int, help="how many overlays")
-    add.add_argument("--split", help="whose images are combined")
-    add.add_argument("--sizes", type=int, nargs="+", help="how many images make one (2 3)")
-    add.add_argument("--keep", choices=("successful", "all"))
-    add.add_argument("--noise", type=float, help="on the latent vectors, of sums and means alone")
-    add.add_argument("--seed", type=int)
+    add.add_argument("--out", required=True, help="folder for the new data set")
+    _add_task_options(add, "augment_dataset", task)
 
-    add = command("export", "write a run or a bundle as a bundle, anew")
-    add.add_argument("bundle")
-    add.add_argument("--out", required=True)
-    add.add_argument("--tag", help="<training data>_v<N>")
-    add.add_argument("--storage", choices=STORAGE, default="float32")
+    add = command("export", "write a run or a bundle as a new bundle")
+    add.add_argument("bundle", help="name or folder of a bundle or a run")
+    add.add_argument("--out", required=True, help="folder for the new bundle")
+    add.add_argument("--tag", help="<training data>_v<N> of a release")
+    _add_weights_dtype(add)
     add.add_argument(
         "--about-data",
         nargs="+",
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="what the metadata say of the training data: name, licence",
+        help="entries on the training data in the metadata: name, licence",
     )
-    add.add_argument("--images", nargs="+", default=[], help="sheets that the card shows")
+    add.add_argument("--figures", nargs="+", default=[], help="image files for the model card")
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
-    add.add_argument("bundle")
+    add.add_argument("bundle", help="name or folder of a bundle")
 
-    add = command("check", "read annotated data and say what is wrong", as_json=True)
-    add.add_argument("data")
-    add.add_argument("--split")
-    add.add_argument("--num-classes", type=int, default=1, help="of the masks")
+    add = command("check", "read annotated data and list what is invalid", as_json=True)
+    add.add_argument("data", help="folder of the data set")
+    add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument(
-        "--images", action="store_true", help="images with or without masks, for autoencoders"
+        "--num-classes", type=int, default=1, help="classes of the masks (default 1: binary)"
     )
+    add.add_argument("--images", action="store_true", help="the data are images for autoencoders")
+    add.add_argument("--boxes", action="store_true", help="the data are images with boxes")
+    add.add_argument("--meshes", action="store_true", help="the data are meshes of upper jaws")
     add.add_argument(
-        "--boxes",
-        action="store_true",
-        help="images with boxes: YOLO, COCO, PASCAL VOC, VoTT, TFRecord",
-    )
-    add.add_argument("--meshes", action="store_true", help="upper jaws: OBJ, PLY, STL")
-    add.add_argument(
-        "--crops", choices=("boundaries", "boxes", "masks"), help="the same, cut to single teeth"
+        "--crops", choices=CROPS, help="crop images to single teeth or defects by these"
     )
 
-    add = command("records", "write images with boxes as TFRecord files")
+    add = command("tfrecord", "write images with boxes as TFRecord files")
     add.add_argument("data", help="folder of images with boxes")
-    add.add_argument("out", help="folder of the records; a part of them is gone on with")
-    add.add_argument("--classes", nargs="+", help="only these, numbered from 1 in this order")
-    add.add_argument("--clahe", action="store_true", help="grey, with the contrast equalised")
+    add.add_argument("out", help="output folder; an interrupted run is resumed")
+    add.add_argument(
+        "--classes", nargs="+", help="only these classes, numbered from 1 in this order"
+    )
+    add.add_argument("--clahe", action="store_true", help="equalise the contrast, in grey (CLAHE)")
     add.add_argument("--skip-empty", action="store_true", help="leave out images without boxes")
-    add.add_argument("--shards", type=int, default=8, help="files of each split")
-    add.add_argument("--quality", type=int, default=95, help="of JPEG, where encoded anew")
+    add.add_argument("--shards", type=int, default=8, help="files per split (default 8)")
+    add.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
 
-    add = command("morphable", "fit means and modes of shape to jaws of one topology", as_json=True)
-    add.add_argument("data", help="folder of upper jaws; those with the same faces are a family")
-    add.add_argument("--out", required=True, help="the .npz, for `train --set morphable_model=`")
-    add.add_argument("--components", type=int, default=64, help="modes of each family")
-    add.add_argument("--split", default="train", help="whose jaws")
+    add = command("shape-model", "fit a statistical shape model to jaws", as_json=True)
+    add.add_argument("data", help="folder of upper jaws; those with the same faces form a family")
+    add.add_argument("--out", required=True, help=".npz file for --set morphable_model=FILE")
+    add.add_argument("--components", type=int, default=64, help="modes per family (default 64)")
+    add.add_argument("--split", default="train", help="split of the jaws (default train)")
 
-    add = command("phantoms", "draw images or jaws with exact labels, for trials and tests")
-    add.add_argument("--out", required=True)
-    kinds = ("radiographs", "teeth", "defects", "jaws", "crowns")
-    add.add_argument("--kind", choices=kinds, default="radiographs")
-    add.add_argument("--count", type=int, default=20)
-    add.add_argument("--seed", type=int, default=0)
+    add = command("synthetic", "write synthetic images or jaws with exact labels")
+    add.add_argument("--out", required=True, help="folder for the data set")
+    add.add_argument(
+        "--kind",
+        choices=tuple(commands.SYNTHETIC),
+        default="radiographs",
+        help="what is generated (default radiographs)",
+    )
+    add.add_argument("--count", type=int, default=20, help="number of samples (default 20)")
+    add.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     add.add_argument(
         "--size",
         type=int,
         nargs="+",
-        help="height and width of radiographs (512 1024), a side (64)",
+        help="height and width of radiographs (default 512 1024), side of other images (64)",
     )
-    add.add_argument("--shape-model", help=".npz of real crowns, for crowns")
+    add.add_argument("--shape-model", help=".npz file of real crowns, for --kind crowns")
     return parser
 
 
-def _add_box_options(add) -> None:
-    add.add_argument("--score-threshold", type=float, help="from which on boxes count")
-    add.add_argument("--nms-iou", type=float, help="boxes that overlap by more are one")
-    add.add_argument("--max-per-class", type=int, help="boxes of a class in an image")
-    add.add_argument(
-        "--teeth",
-        choices=("single", "ordered"),
-        help="one box for each tooth number",
+def _add_weights_dtype(parser: Parser) -> None:
+    parser.add_argument(
+        "--weights-dtype",
+        choices=STORAGE,
+        default="float32",
+        help="number type of the stored weights: weight-only quantization (default float32)",
     )
+
+
+# ---- options of tasks ----------------------------------------------------------------------------
+
+
+def _add_task_options(parser: Parser, verb: str, task: str | None) -> None:
+    """Add a flag for each option of a verb, in a group for the tasks that share it."""
+    tasks = [name for name, kinds in OPTIONS.items() if verb in kinds and task in (None, name)]
+    tasks = tasks or [name for name, kinds in OPTIONS.items() if verb in kinds]
+    owners: dict[str, list[str]] = {}
+    for name in tasks:
+        for field in fields(OPTIONS[name][verb]):
+            owners.setdefault(field.name, []).append(name)
+    groups: dict[tuple[str, ...], argparse._ArgumentGroup] = {}
+    for option, names in owners.items():
+        key = tuple(names)
+        if key not in groups:
+            groups[key] = parser.add_argument_group(f"options for {', '.join(names)}")
+        _add_option(groups[key], verb, option, names)
+
+
+def _add_option(
+    group: "argparse._ArgumentGroup", verb: str, option: str, tasks: Sequence[str]
+) -> None:
+    described: dict[str, list[str]] = {}
+    for name in tasks:
+        kind = OPTIONS[name][verb]
+        field = next(field for field in fields(kind) if field.name == option)
+        described.setdefault(_help_of(rule_of(field), field.default), []).append(name)
+    texts = list(described)
+    if len(texts) > 1:
+        texts = [f"{', '.join(names)}: {text}" for text, names in described.items()]
+    flag = f"--{option.replace('_', '-')}"
+    arguments: dict[str, Any] = {
+        "dest": f"option_{option}",
+        "default": argparse.SUPPRESS,
+        "help": "; ".join(texts).replace("%", "%%"),
+    }
+    annotation = typing.get_type_hints(kind)[option]
+    if typing.get_origin(annotation) is types.UnionType:
+        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    if annotation is bool:
+        group.add_argument(flag, action="store_true", **arguments)
+        return
+    if typing.get_origin(annotation) is tuple:
+        annotation = typing.get_args(annotation)[0]
+        arguments["nargs"] = "+"
+    choices = rule_of(field).choices or None
+    metavar = None if choices else option.upper()
+    group.add_argument(flag, type=annotation, choices=choices, metavar=metavar, **arguments)
+
+
+def _help_of(rule: Rule, default: Any) -> str:
+    if default is None:
+        return rule.help
+    if isinstance(default, bool) or default == ():
+        return rule.help
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{rule.help} (default {shown})"

@@ -1,28 +1,35 @@
-"""What the sub-commands do: `do_NAME` calls one public function and shows what that returns.
+"""The sub-commands: `do_NAME` calls one public function and prints what it returns.
 
-It takes the parsed options and returns the exit status, None for 0.
+Each takes the parsed options and returns the exit status, None for 0.
 """
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import dentalzoo as dz
-from dentalzoo import registry
+from dentalzoo import api, registry
 from dentalzoo.errors import DentalzooError
 
+if TYPE_CHECKING:
+    from dentalzoo.tasks.base import PredictionReport
 
-def do_list(options):
+
+def do_list(options: Namespace) -> None:
     entries = {name: registry.ZOO[name] for name in dz.list_models(options.task)}
     rows = [{"name": name, **entry._asdict()} for name, entry in entries.items()]
     if options.markdown:
         print(registry.markdown_table())
         return
-    width = max(map(len, entries))
-    lines = [f"{name:{width}}  {entry.task:13} {entry.summary}" for name, entry in entries.items()]
+    widths = [max(len(row[key]) for row in rows) for key in ("name", "task")]
+    lines = [
+        f"{row['name']:{widths[0]}}  {row['task']:{widths[1]}}  {row['summary']}" for row in rows
+    ]
     _show(options, {"models": rows}, "\n".join(lines))
 
 
-def do_info(options):
+def do_info(options: Namespace) -> None:
     content = dz.info(options.name)
     text = "\n".join(
         [
@@ -42,7 +49,7 @@ def do_info(options):
     _show(options, content, text)
 
 
-def do_train(options):
+def do_train(options: Namespace) -> None:
     overrides = _pairs(options.set)
     for key in ("epochs", "batch_size", "encoder_weights"):
         if getattr(options, key) is not None:
@@ -57,48 +64,32 @@ def do_train(options):
         mixed_precision=options.mixed_precision,
         resume=options.resume,
         init=options.init,
-        storage=options.storage,
+        storage=options.weights_dtype,
         cache=options.cache,
         **overrides,
     )
     print(bundle.path)
 
 
-def do_evaluate(options):
-    from dentalzoo import api as tasks
-
+def do_evaluate(options: Namespace) -> None:
     bundle = dz.load(options.bundle)
     report = dz.evaluate(
-        bundle,
-        options.data,
-        split=options.split,
-        out=options.out,
-        threshold=options.threshold,
-        count=options.count,
-        seed=options.seed,
-        samples=options.samples,
-        crops=options.crops,
-        sweep=options.sweep,
-        places=options.places,
-        **_box_options(options),
+        bundle, options.data, split=options.split, out=options.out, **options.given
     )
-    if options.record:
-        tasks.record(bundle, report)
-    lines = [
-        f"{key:26} {value:.4f}" for key, value in tasks.summary_metrics(bundle, report).items()
-    ]
-    _show(options, report, "\n".join(lines))
+    if options.save_metrics:
+        dz.save_metrics(bundle, report)
+    metrics = api.summary_metrics(bundle, report)
+    _show(options, report, "\n".join(f"{key:26} {value:.4f}" for key, value in metrics.items()))
 
 
-def do_compare(options):
+def do_compare(options: Namespace) -> None:
     report = dz.compare(
         options.bundle,
         options.other,
         options.data,
         split=options.split,
         out=options.out,
-        score_threshold=options.score_threshold,
-        seed=options.seed,
+        **options.given,
     )
     rows = {"": report["bundles"]} | {
         key: ["none" if value is None else f"{value:.4f}" for value in both]
@@ -112,67 +103,48 @@ def do_compare(options):
     _show(options, report, "\n".join(lines))
 
 
-def do_predict(options):
-    report = dz.predict(
-        options.bundle,
-        options.inputs,
-        options.out,
-        overlay=options.overlay,
-        threshold=options.threshold,
-        vott=options.vott,
-        mesh=options.mesh,
-        truth=options.truth,
-        **_box_options(options),
-    )
-    return _told(report, options.out)
+def do_predict(options: Namespace) -> int:
+    report = dz.predict(options.bundle, options.inputs, options.out, **options.given)
+    return _summary(report, options.out)
 
 
-def do_views(options):
+def do_views(options: Namespace) -> int:
     from dentalzoo.tasks.reconstruction import write_views
 
-    return _told(write_views(options.inputs, options.out, options.size), options.out)
+    return _summary(write_views(options.inputs, options.out, options.size), options.out)
 
 
-def do_generate(options):
-    report = dz.generate(options.bundle, options.out, count=options.count, seed=options.seed)
-    return _told(report, options.out)
+def do_generate(options: Namespace) -> int:
+    return _summary(dz.generate(options.bundle, options.out, **options.given), options.out)
 
 
-def do_overlay(options):
-    report = dz.overlay(options.bundle, options.inputs, options.out, weights=options.weights)
-    return _told(report, options.out)
+def do_superimpose(options: Namespace) -> int:
+    report = dz.superimpose(options.bundle, options.inputs, options.out, **options.given)
+    return _summary(report, options.out)
 
 
-def do_enlarge(options):
-    report = dz.enlarge(
-        options.bundle,
-        options.data,
-        options.out,
-        count=options.count,
-        split=options.split,
-        sizes=options.sizes,
-        keep=options.keep,
-        noise=options.noise,
-        seed=options.seed,
-    )
-    return _told(report, options.out)
+def do_augment(options: Namespace) -> int:
+    report = dz.augment_dataset(options.bundle, options.data, options.out, **options.given)
+    return _summary(report, options.out)
 
 
-def do_export(options):
+def do_export(options: Namespace) -> None:
     from dentalzoo.bundle.format import reexport
 
     data = _pairs(options.about_data)
-    made = reexport(options.bundle, options.out, options.tag, options.storage, data, options.images)
+    made = reexport(
+        options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
+    )
     print(made.path)
 
 
-def do_verify(options):
+def do_verify(options: Namespace) -> None:
     report = dz.verify(options.bundle)
     text = f"{report['bundle']}: {report['files']} files, {report['bytes']} bytes, all as listed"
     _show(options, report, text)
 
 
-def do_check(options):
+def do_check(options: Namespace) -> int:
     from dentalzoo.data.boxes import check_boxes
     from dentalzoo.data.images import check_images
     from dentalzoo.data.masks import check_folder
@@ -181,9 +153,7 @@ def do_check(options):
     for word in ("boxes", "meshes"):
         others = options.images, options.crops, options.boxes and options.meshes
         if getattr(options, word) and any(others):
-            raise DentalzooError(
-                f"--{word} goes without --images, --crops and the like. Received: both"
-            )
+            raise DentalzooError(f"--{word} cannot be combined with --images, --crops and the like")
     if options.meshes:
         report = check_meshes(options.data, options.split)
     elif options.boxes:
@@ -197,7 +167,7 @@ def do_check(options):
     return 1 if report["skipped"] or report["duplicates"] else 0
 
 
-def do_records(options):
+def do_tfrecord(options: Namespace) -> int:
     from dentalzoo.data.formats.tfrecord_writer import write_records
 
     report = write_records(
@@ -209,10 +179,10 @@ def do_records(options):
         shards=options.shards,
         quality=options.quality,
     )
-    return _told(report, options.out)
+    return _summary(report, options.out)
 
 
-def do_morphable(options):
+def do_shape_model(options: Namespace) -> None:
     from dentalzoo.data import morphable
 
     report = morphable.fit(options.data, options.out, options.components, options.split)
@@ -225,50 +195,49 @@ def do_morphable(options):
     _show(options, report, "\n".join(lines))
 
 
-def do_phantoms(options):
-    from dentalzoo.data import synthetic as phantoms
+# kind -> (function of `dentalzoo.data.synthetic`, default size)
+SYNTHETIC: dict[str, tuple[str, tuple[int, ...]]] = {
+    "radiographs": ("write_panoramic_dataset", (512, 1024)),
+    "teeth": ("write_tooth_photos", (64,)),
+    "defects": ("write_defect_dataset", (64,)),
+    "jaws": ("write_jaw_dataset", ()),
+    "crowns": ("write_crown_rows", ()),
+}
 
-    write, size = {
-        "radiographs": (phantoms.write_panoramic_dataset, (512, 1024)),
-        "teeth": (phantoms.write_tooth_photos, (64,)),
-        "defects": (phantoms.write_defect_dataset, (64,)),
-        "jaws": (phantoms.write_jaw_dataset, ()),
-        "crowns": (
-            lambda out, *rest: phantoms.write_crown_rows(out, options.shape_model, *rest),
-            (),
-        ),
-    }[options.kind]
+
+def do_synthetic(options: Namespace) -> None:
+    from dentalzoo.data import synthetic
+
+    name, size = SYNTHETIC[options.kind]
     if (options.kind == "crowns") != (options.shape_model is not None):
         raise DentalzooError(
-            "--shape-model FILE goes with --kind crowns, and only there. "
+            "--shape-model must be given with --kind crowns, and only there. "
             f"Received: --kind {options.kind}, --shape-model {options.shape_model}"
         )
+    if options.size and not size:
+        raise DentalzooError(f"--size does not apply to {options.kind} (meshes)")
     if options.size and len(options.size) != len(size):
-        words = ("nothing, for they are no images", "one number, the side", "height and width")
-        words = words[len(size)]
-        raise DentalzooError(f"--size of {options.kind} is {words}. Received: {options.size}")
-    print(write(options.out, options.count, options.seed, *(options.size or size)))
-
-
-def _box_options(options) -> dict:
-    return {
-        key: getattr(options, key)
-        for key in ("score_threshold", "nms_iou", "max_per_class", "teeth")
-    }
+        expected = ("", "one number, the side", "height and width")[len(size)]
+        raise DentalzooError(
+            f"--size of {options.kind} must be {expected}. Received: {options.size}"
+        )
+    model = [options.shape_model] if options.kind == "crowns" else []
+    write = getattr(synthetic, name)
+    print(write(options.out, *model, options.count, options.seed, *(options.size or size)))
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         if "=" not in word:
-            raise DentalzooError(f"settings are given as KEY=VALUE. Received: {word!r}")
+            raise DentalzooError(f"settings must be KEY=VALUE. Received: {word!r}")
     return dict(word.split("=", 1) for word in words)
 
 
-def _show(options, content, text: str | None = None) -> None:
+def _show(options: Namespace, content: Any, text: str | None = None) -> None:
     as_text = text is not None and not options.json
     print(text if as_text else json.dumps(content, indent=2))
 
 
-def _told(report, out: str) -> int:
+def _summary(report: "PredictionReport", out: str) -> int:
     print(f"{report.written} written to {out}, {len(report.failed)} failed")
     return 1 if report.failed else 0

@@ -27,7 +27,7 @@ ZOO = {
     ),
     "defect_overlay_vae": Entry(
         "dentalzoo.models.defect_overlay_vae",
-        "overlay",
+        "superimposition",
         "variational autoencoder: several defects on one image by summing latent vectors",
     ),
     "panoramic_detection": Entry(

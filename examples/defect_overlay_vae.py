@@ -135,7 +135,7 @@ try:
     report = dz.evaluate(vae, data, split="val", out=evaluation, count=40 if quick else 200)
 except dz.DentalzooError as error:
     sys.exit(f"defect_overlay_vae: {error}")
-for key, value in dz.tasks.summary_metrics(vae, report).items():
+for key, value in dz.api.summary_metrics(vae, report).items():
     print(f"{key:26} {value:.4g}")
 print(f"visible: {VISIBLE:.0%} of its contrast; background: within {BACKGROUND:.0%} of the range")
 print(f"images: {', '.join(str(path) for path in sorted(evaluation.glob('*.png')))}")
@@ -150,7 +150,7 @@ is visible. `weights` makes one defect fainter than another.
 
 files = list(dict.fromkeys(sample.image for sample in held_out))[:2]
 if len(files) == 2:
-    dz.overlay(vae, files, options.out / "overlay")
+    dz.superimpose(vae, files, options.out / "overlay")
     made = json.loads((options.out / "overlay" / "overlay.json").read_text())
     for source in made["sources"]:
         print(source["name"], "box", source.get("box"), "recovered", source.get("recovered"))
@@ -171,7 +171,7 @@ was made of.
 
 larger = options.out / "enlarged"
 try:
-    enlarged = dz.enlarge(vae, data, larger, count=20 if quick else 200, split="train")
+    enlarged = dz.augment_dataset(vae, data, larger, count=20 if quick else 200, split="train")
 except dz.DentalzooError as error:  # no masks, or no overlay is a success
     sys.exit(f"defect_overlay_vae: {error}")
 print(f"{enlarged.written} overlays in {larger}, {enlarged.rejected} were left out")

@@ -183,7 +183,7 @@ def tooth_generation(folder: Path, count: int) -> Section:
     def value(key: str, digits: int) -> str:
         return f"{numbers[key]:.{digits}f}" if key in numbers else "too few images"
 
-    numbers = dz.tasks.summary_metrics(bundle, report)
+    numbers = dz.api.summary_metrics(bundle, report)
     table = [
         ("measure", "value", "beside it"),
         ("photographs", str(report["images"]), f"{report['generated']} new teeth"),

@@ -127,7 +127,7 @@ the paper's, is 1.4 mm, and forgives much.
 """
 
 report = dz.evaluate(jaw, data, split="val", out=options.out / "evaluation")
-for key, value in dz.tasks.summary_metrics(jaw, report).items():
+for key, value in dz.api.summary_metrics(jaw, report).items():
     print(f"{key:26} {value:.4g}")
 
 """

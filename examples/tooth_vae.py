@@ -113,7 +113,7 @@ each: reconstructions, samples, interpolations, the latent space, and nearest ne
 """
 
 report = dz.evaluate(vae, data, split="val", out=options.out / "evaluation")
-for key, value in dz.tasks.summary_metrics(vae, report).items():
+for key, value in dz.api.summary_metrics(vae, report).items():
     print(f"{key:20} {value:.4g}")
 
 """

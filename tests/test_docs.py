@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dentalzoo import registry
-from dentalzoo.cli import _parser
+from dentalzoo.cli import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -106,7 +106,7 @@ def test_there_are_commands_and_code_to_check():
 )
 def test_command_lines_are_understood(page, words):
     if words[0] == "dentalzoo":
-        options = _parser().parse_args(words[1:])
+        options = parse(words[1:])
         if words[1] == "train":
             given = dict(pair.split("=", 1) for pair in options.set)
             registry.configure(options.name, options.variant, **given)

@@ -248,7 +248,7 @@ def test_check_finds_what_is_wrong(command, hostile):
 def test_train_evaluate_export_verify_predict(command, tmp_path):
     radiographs, out, small = tmp_path / "radiographs", tmp_path / "run", tmp_path / "small"
     size = ("--size", 128, 256)
-    assert command("phantoms", "--out", radiographs, "--count", 6, *size)[:2] == (
+    assert command("synthetic", "--out", radiographs, "--count", 6, *size)[:2] == (
         0,
         f"{radiographs}\n",
     )
@@ -260,7 +260,7 @@ def test_train_evaluate_export_verify_predict(command, tmp_path):
     assert status == 0 and report["images"] == 1 and not [x for x in lines if "Traceback" in x]
     assert report["mean"]["dice"] == dz.load(out).metadata["metrics"]["dice"]
 
-    tagged = ("--tag", "x_v1", "--storage", "float16")
+    tagged = ("--tag", "x_v1", "--weights-dtype", "float16")
     assert command("export", out, "--out", small, *tagged)[:2] == (0, f"{small}\n")
     status, text, _ = command("verify", small, "--json")
     assert status == 0 and json.loads(text)["files"] >= 5
@@ -280,7 +280,7 @@ def test_a_second_evaluation_is_recorded_where_asked(command, run, phantoms, tmp
     before = (copy / "metadata.json").read_bytes()
     words = ("evaluate", copy, "--data", phantoms, "--split", "train", "--json")
     assert command(*words)[0] == 0 and (copy / "metadata.json").read_bytes() == before
-    assert json.loads(command(*words, "--record")[1])["split"] == "train"
+    assert json.loads(command(*words, "--save-metrics")[1])["split"] == "train"
     assert dz.load(copy).metadata["metrics"]["split"] == "train"
 
 

@@ -6,4 +6,5 @@ from dentalzoo.bundle.format import export as export
 from dentalzoo.bundle.format import find as find
 from dentalzoo.bundle.format import load as load
 from dentalzoo.bundle.format import reexport as reexport
+from dentalzoo.bundle.format import task_on_disk as task_on_disk
 from dentalzoo.bundle.format import verify as verify

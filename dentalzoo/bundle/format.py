@@ -54,6 +54,12 @@ class Bundle:
         tag = self.metadata["tag"]
         return self.metadata["name"] + (f".{tag}" if tag else "")
 
+    @property
+    def task(self) -> str:
+        """The task, a key of `dentalzoo.tasks.TASKS`."""
+        task = self.metadata["task"]
+        return "superimposition" if task == "overlay" else task  # its name in format 1
+
     def __getattr__(self, name: str):
         if name.startswith("_") or name == "metadata" or name not in self.metadata["signatures"]:
             if "metadata" not in vars(self):
@@ -355,6 +361,20 @@ def find(name_or_path: str | Path) -> Path:
         names=registry.ZOO,
         tags=lambda name: registry.module_of(name).PRETRAINED,
     )
+
+
+def task_on_disk(name_or_path: str | Path) -> str | None:
+    """Return the task of a bundle without loading or downloading it; None where it is unknown."""
+    name = str(name_or_path).partition(".")[0]
+    if name in registry.ZOO:
+        return registry.ZOO[name].task
+    for folder in (Path(name_or_path), Path(name_or_path) / "bundle"):
+        try:
+            metadata = json.loads((folder / "metadata.json").read_bytes())
+            return Bundle(folder, metadata, None).task
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def verify(name_or_path: str | Path) -> dict:

@@ -3,7 +3,7 @@
 TASKS = {
     "segmentation": "dentalzoo.tasks.segmentation",
     "generation": "dentalzoo.tasks.generation",
-    "overlay": "dentalzoo.tasks.superimposition",
+    "superimposition": "dentalzoo.tasks.superimposition",
     "detection": "dentalzoo.tasks.detection",
     "reconstruction": "dentalzoo.tasks.reconstruction",
 }

@@ -14,8 +14,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from dentalzoo import api as tasks
-from dentalzoo import registry
+from dentalzoo import api, registry
 from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.bundle import format as bundle
 from dentalzoo.config import STARTS, without_starts
@@ -171,8 +170,8 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
         data={"name": data.resolve().name},
     )
     if validation is not None:
-        report = tasks.evaluate(made, data, split="val", out=out / "evaluation")
-        made = tasks.record(made, report)
+        report = api.evaluate(made, data, split="val", out=out / "evaluation")
+        made = api.save_metrics(made, report)
     return made
 
 

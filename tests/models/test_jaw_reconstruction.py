@@ -206,12 +206,12 @@ def test_two_families_of_one_size(jaws, tmp_path):
 
 def test_the_command_tells_what_to_train_with(jaws, tmp_path, capsys):
     assert (
-        main(["morphable", str(jaws), "--out", str(tmp_path / "a.npz"), "--components", "2"]) == 0
+        main(["shape-model", str(jaws), "--out", str(tmp_path / "a.npz"), "--components", "2"]) == 0
     )
     told = capsys.readouterr().out
     assert "jaws 8, vertices 50000, faces 98952, explained 0." in told
     assert f'--set "morphable_model={tmp_path / "a.npz"}" "num_points=50000"' in told
-    assert main(["morphable", str(tmp_path), "--out", str(tmp_path / "b.npz")]) == 2
+    assert main(["shape-model", str(tmp_path), "--out", str(tmp_path / "b.npz")]) == 2
     assert "no upper jaw" in capsys.readouterr().err and not (tmp_path / "b.npz").exists()
 
 

@@ -567,13 +567,16 @@ def test_the_commands(meshed, jaws, tmp_path, capsys):
     views, out = str(tmp_path / "views"), str(tmp_path / "out")
     assert main(["views", str(jaws / "val"), "--out", views, "--size", "32"]) == 0
     arguments = ["predict", str(meshed.path), views, "--out", out]
-    assert main([*arguments, "--mesh", "obj", "--truth", str(jaws)]) == 0
+    assert main([*arguments, "--mesh", "obj", "--ground-truth", str(jaws)]) == 0
     assert capsys.readouterr().out.splitlines()[1] == f"2 written to {out}, 0 failed"
     assert (tmp_path / "out" / "c.obj").is_file()
     assert main([*arguments, "--overlay"]) == 2
     assert "predict has these options for reconstruction: mesh, truth" in capsys.readouterr().err
     bundle = shutil.copytree(meshed.path, tmp_path / "bundle")
-    assert main(["evaluate", str(bundle), "--data", str(jaws), "--split", "val", "--record"]) == 0
+    assert (
+        main(["evaluate", str(bundle), "--data", str(jaws), "--split", "val", "--save-metrics"])
+        == 0
+    )
     assert capsys.readouterr().out.startswith("precision_0035 ")
     metrics = dz.load(bundle).metadata["metrics"]
     assert metrics["jaws"] == 2 and metrics["split"] == "val" and metrics["recall_0035"] > 0

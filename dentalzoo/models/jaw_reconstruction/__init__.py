@@ -81,7 +81,7 @@ class Config:
     decoder: str = "mlp"  # abstract; or morphable
     hidden: tuple[int, ...] = (256,)  # not stated; ours: of the mlp
     num_points: int = 50_000  # abstract
-    morphable_model: str | None = None  # ours: a file of `dentalzoo morphable`
+    morphable_model: str | None = None  # ours: a file of `dentalzoo shape-model`
     components: int = 64  # ours: modes of each family of a morphable model
     faces: tuple[int, ...] = ()  # ours: number of faces of each of its families
     pairs: str = "nearest"  # not stated; ours: what L1 compares; or index

@@ -293,7 +293,7 @@ def test_bad_images_are_named_and_left_out(tmp_path, capsys):
     data = yolo(tmp_path / "data", "a", "b", "c")
     path = data / "images" / "b.png"
     path.write_bytes(path.read_bytes()[:2000])
-    assert cli.main(["records", str(data), str(tmp_path / "out"), "--shards", "2"]) == 1
+    assert cli.main(["tfrecord", str(data), str(tmp_path / "out"), "--shards", "2"]) == 1
     shown = capsys.readouterr()
     assert shown.out == f"2 written to {tmp_path / 'out'}, 1 failed\n"
     assert "skipped b: damaged" in shown.err

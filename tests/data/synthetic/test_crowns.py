@@ -248,7 +248,7 @@ def test_too_many_points_and_damaged_files_are_refused(tmp_path, model_file, mon
 
 def test_the_data_set_stands_beside_drawn_jaws(tmp_path, capsys, model_file, rows):
     out = tmp_path / "jaws" / "crowns"
-    command = ["phantoms", "--kind", "crowns", "--shape-model", str(model_file), "--out", str(out)]
+    command = ["synthetic", "--kind", "crowns", "--shape-model", str(model_file), "--out", str(out)]
     assert main([*command, "--count", "3", "--seed", "5"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     write_jaw_dataset(tmp_path / "jaws" / "drawn", 2, val_fraction=0.5)
@@ -276,7 +276,7 @@ def test_the_data_set_stands_beside_drawn_jaws(tmp_path, capsys, model_file, row
     ],
 )
 def test_the_command_needs_a_shape_model(tmp_path, capsys, arguments, reason):
-    assert main(["phantoms", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert main(["synthetic", "--out", str(tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err
     assert reason in error and "Received: " in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()

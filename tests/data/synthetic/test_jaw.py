@@ -101,7 +101,7 @@ def test_a_jaw_is_drawn_at_once():
 
 def test_the_data_set_is_laid_out_as_teeth3ds(tmp_path, capsys):
     out = tmp_path / "jaws"
-    command = ["phantoms", "--kind", "jaws", "--out", str(out), "--count", "3", "--seed", "5"]
+    command = ["synthetic", "--kind", "jaws", "--out", str(out), "--count", "3", "--seed", "5"]
     assert main(command) == 0
     assert capsys.readouterr().out.strip() == str(out)
     found = find_meshes(out)
@@ -128,6 +128,6 @@ def test_senseless_data_sets_are_refused(tmp_path, options):
 
 
 def test_jaws_have_no_size(tmp_path, capsys):
-    arguments = ["phantoms", "--kind", "jaws", "--out", str(tmp_path / "x"), "--size", "64"]
+    arguments = ["synthetic", "--kind", "jaws", "--out", str(tmp_path / "x"), "--size", "64"]
     assert main(arguments) == 2
     assert "Received: [64]" in capsys.readouterr().err
