@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside, flushed to the disk, then renamed."""
+"""Atomic file writes: to a temporary file, flushed to the disk, then renamed into place."""
 
 import contextlib
 import json
@@ -14,15 +14,15 @@ from dentalzoo.errors import DentalzooError
 def write_atomically(
     path: str | Path, write: Callable[[BinaryIO], None] | bytes | str, durable: bool = True
 ) -> None:
-    """Writes a file so that a kill at any moment leaves the old content or the new.
+    """Write a file so that a kill at any moment leaves either the old content or the new.
 
     Args:
-        path: the file; its folder is made.
+        path: the file; its folder is created.
         write: the content, or a function that writes it to an open binary file.
-        durable: survive a power cut too, which costs a flush of the disk.
+        durable: also survive a power cut, at the cost of flushing the disk.
 
     Raises:
-        DentalzooError: the disk is full or the folder cannot be written; the old file is intact.
+        DentalzooError: the disk is full or the folder is not writable; the old file is intact.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -45,35 +45,38 @@ def write_atomically(
         if not isinstance(error, OSError):
             raise
         raise DentalzooError(
-            f"{path} could not be written; what was there is intact. Free or choose another disk "
-            f"or folder. Received: {error}"
+            f"{path} could not be written; an older file of this name is intact. Free disk space "
+            f"or choose another folder. Received: {error}"
         ) from error
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes `content` as indented JSON, atomically."""
+    """Write `content` as indented JSON, atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    # File names may hold bytes that are no text: a backslash and their number, as in JSON.
+    # File names may hold bytes that are not UTF-8: escaped with a backslash, as in JSON.
     write_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def stamp(path: Path) -> tuple[str, int | None, int | None]:
-    """Name, size and time of a file, which change with it; None twice where it is not there."""
+    """Return path, size in bytes and modification time in ns of a file, to detect changes.
+
+    Size and time are None for a file that does not exist.
+    """
     try:
         status = path.stat()
-    except OSError:  # told when it is read
+    except OSError:  # reported when it is read
         return str(path), None, None
     return str(path), status.st_size, status.st_mtime_ns
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Removes what processes that were killed while writing to `folder` left aside."""
+    """Remove the temporary files of processes that were killed while writing to `folder`."""
     for path in Path(folder).glob(".*.tmp"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the renames in a folder survive a power cut."""
+    """Make the renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

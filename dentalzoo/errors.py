@@ -1,49 +1,54 @@
-"""The errors a user can cause, each told in one line."""
+"""Errors that a user can cause, each reported in one line."""
 
 import importlib
 import re
+from pathlib import Path
 from types import ModuleType
 
 
 class DentalzooError(ValueError):
-    """A user's error: one line that says what came, what was expected and what to do."""
+    """A user's error: one line that states what was expected, what was received and the remedy."""
 
 
 class BadFile(DentalzooError):
     """A file that cannot be used. `path` names it and `reason` says why.
 
     Args:
-        path: the file, as the user knows it.
+        path: the file, as the user named it.
         reason: what is wrong with it, without the path.
     """
 
-    def __init__(self, path, reason: str):
+    def __init__(self, path: str | Path, reason: str) -> None:
         self.path, self.reason = path, reason
         shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
         super().__init__(f"{shown}: {reason}")
 
 
 class MissingSplit(DentalzooError):
-    """The data has no image of the split that was asked for."""
+    """The data has no sample of the requested split."""
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Imports the optional dependency `module`.
+    """Import the optional dependency `module`.
+
+    Args:
+        module: name of the module.
+        extra: the extra of `dentalzoo` that installs it.
 
     Raises:
-        DentalzooError: it is not installed; the message is the command that installs it.
+        DentalzooError: it cannot be imported; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise DentalzooError(
-            f"{module} is needed for this and cannot be imported ({error}). "
-            f"Install it with: pip install 'dentalzoo[{extra}]'. Received: no module {module!r}"
+            f"{module} must be installed for this: pip install 'dentalzoo[{extra}]'. "
+            f"Received: {error}"
         ) from error
 
 
 def reason_of(error: Exception) -> str:
-    """The line of a TensorFlow error that says what was wrong, without the trace around it."""
+    """Return the line of a TensorFlow error that names the cause, without the trace around it."""
     lines = [line.strip() for line in str(getattr(error, "message", error)).splitlines()]
     frames = ("Graph execution error", "Detected at", "File ", "<stack traces", "[[")
     lines = [line for line in lines if line and not line.startswith(frames)] or [repr(error)]

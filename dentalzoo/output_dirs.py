@@ -1,4 +1,4 @@
-"""Folders of results: what may be written where, and folders that are complete or absent."""
+"""Output folders: where results may be written, and folders that are replaced as a whole."""
 
 import contextlib
 import json
@@ -11,116 +11,120 @@ from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
 
 _BUNDLE = ("metadata.json", "SHA256SUMS")
-_LIST = ".dentalzoo.json"  # what was written and by what; hidden, so that it is no part of the data
+_LIST = ".dentalzoo.json"  # the writer and its files; hidden, so that it is not part of the data
 
 
 def check_outside(path: Path) -> None:
-    """Raises DentalzooError if `path` lies in a bundle, which one more file would make unusable."""
+    """Raise DentalzooError if `path` lies in a bundle, which an added file would invalidate."""
     for folder in (path, *path.parents):
         if all((folder / name).is_file() for name in _BUNDLE):
             raise DentalzooError(
-                f"a folder outside of bundles was expected; {folder} is one. Received: {path}"
+                f"the output folder must be outside of bundles; {folder} is one. Received: {path}"
             )
 
 
 def make_folder(out: Path, inputs: Iterable[Path]) -> None:
-    """Makes the folder of the results.
+    """Create the output folder.
+
+    Args:
+        out: the folder; it may exist.
+        inputs: files that the results must not overwrite.
 
     Raises:
-        DentalzooError: an input lies in it, it lies in a bundle, or it cannot be made.
+        DentalzooError: an input lies in it, it lies in a bundle, or it cannot be created.
     """
     folder = out.resolve()
     check_outside(folder)
     if any(path.parent.resolve() == folder for path in inputs):
         raise DentalzooError(
-            f"out is a folder of its own, so that no input is overwritten. Received: {out}, "
-            "which holds inputs"
+            "out must be a folder without inputs, so that none of them is overwritten. "
+            f"Received: {out}, which holds inputs"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DentalzooError(
-            f"{out}: the folder cannot be made. Received: {error.strerror}"
+            f"{out}: the folder cannot be created. Received: {error.strerror}"
         ) from error
 
 
 @contextlib.contextmanager
 def whole_folder(out: str | Path, writer: str) -> Iterator[Path]:
-    """A folder that is complete or as it was: yields where to write what it will hold.
+    """Replace the content of a folder as a whole: yield a temporary folder to write to.
 
-    The files lie in a hidden folder inside of `out` and take their places at the end. After an
-    error inside the `with`, `out` is as it was.
+    The temporary folder is hidden inside of `out`; its files are moved into `out` at the end. After
+    an error inside the `with`, `out` is unchanged.
 
     Args:
-        out: absent, empty, or what the same writer wrote earlier without any other file, which is
-            replaced; hidden files do not count.
-        writer: a name that stays in the folder.
+        out: absent, empty, or with nothing but the files that the same writer wrote earlier, which
+            are replaced; hidden files do not count.
+        writer: a name that is stored in the folder.
 
     Raises:
-        DentalzooError: `out` holds something else or lies in a bundle, or cannot be written.
+        DentalzooError: `out` holds other files, lies in a bundle, or cannot be written.
     """
-    place = Path(out).resolve()
-    check_outside(place)
-    aside = place / f".{os.getpid()}.tmp"
+    folder = Path(out).resolve()
+    check_outside(folder)
+    temporary = folder / f".{os.getpid()}.tmp"
     try:
-        old = _replaceable(place, out, writer)
-        made = [folder for folder in (place, *place.parents) if not folder.exists()]
-        place.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(place)
-        aside.mkdir()
+        old = _replaceable(folder, out, writer)
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        temporary.mkdir()
     except OSError as error:
         raise DentalzooError(
-            f"{out}: the folder cannot be made. Received: {error.strerror}"
+            f"{out}: the folder cannot be created. Received: {error.strerror}"
         ) from error
     try:
-        yield aside
-        _put(aside, place, old, writer)
+        yield temporary
+        _move_into_place(temporary, folder, old, writer)
     except OSError as error:
         raise DentalzooError(f"{out} could not be written. Received: {error}") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the first that is not empty ends it
-            for folder in made:
-                folder.rmdir()
+        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # stops at the first that is not empty
+            for path in created:
+                path.rmdir()
 
 
-def _replaceable(place: Path, out: str | Path, writer: str) -> set[str]:
-    """The files in a folder, all of which `writer` wrote.
+def _replaceable(folder: Path, out: str | Path, writer: str) -> set[str]:
+    """Return the names of the files in a folder, all of which `writer` wrote.
 
     Raises:
-        DentalzooError: there is another one.
+        DentalzooError: there is another file.
     """
-    found, written = {str(place)}, set()
-    if not place.exists() or place.is_dir():
-        found = _files(place)
+    present, written = {str(folder)}, set()
+    if not folder.exists() or folder.is_dir():
+        present = _files(folder)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            about = json.loads((place / _LIST).read_bytes())
+            about = json.loads((folder / _LIST).read_bytes())
             written = set(about["files"]) if about["writer"] == writer else set()
-    if found - written:
+    if present - written:
         raise DentalzooError(
-            "out is a new or empty folder, or an older one of this command as it was written. "
-            f"Received: {out}, which holds something else: {min(found - written)}"
+            "out must be a new or empty folder, or one that holds only what this command wrote. "
+            f"Received: {out}, which holds something else: {min(present - written)}"
         )
-    return found
+    return present
 
 
-def _put(aside: Path, place: Path, old: set[str], writer: str) -> None:
-    """Replaces the old files by those that lie aside."""
-    new = _files(aside)
-    # Both: whatever a kill leaves of this is still what `writer` wrote.
-    write_json(place / _LIST, {"writer": writer, "files": sorted(old | new)})
+def _move_into_place(temporary: Path, folder: Path, old: set[str], writer: str) -> None:
+    """Replace the old files by those of the temporary folder."""
+    new = _files(temporary)
+    # Old and new: whatever a kill leaves of this is still listed as the writer's.
+    write_json(folder / _LIST, {"writer": writer, "files": sorted(old | new)})
     for name in old - new:
-        (place / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            (place / name).parent.rmdir()
+            (folder / name).parent.rmdir()
     for name in sorted(new):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(aside / name, place / name)
-    write_json(place / _LIST, {"writer": writer, "files": sorted(new)})
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary / name, folder / name)
+    write_json(folder / _LIST, {"writer": writer, "files": sorted(new)})
 
 
 def _files(folder: Path) -> set[str]:
-    """All files that are not hidden; a link counts as a file and so is not followed."""
+    """Return the names of all files that are not hidden; a link counts as a file."""
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Folders that are complete or as they were."""
+"""Output folders are replaced as a whole or unchanged."""
 
 import json
 
@@ -39,14 +39,14 @@ def test_another_writer_and_other_files_are_refused(tmp_path):
     assert content(tmp_path) == {"one/text.txt": "1", "mine.txt": "mine"}
 
 
-def test_a_file_that_was_deleted_by_hand_is_missed_by_nobody(tmp_path):
+def test_a_file_that_was_deleted_by_hand_is_no_error(tmp_path):
     fill(tmp_path, one="1", two="2")
     (tmp_path / "one" / "text.txt").unlink()
     fill(tmp_path, three="3")
     assert content(tmp_path) == {"three/text.txt": "3"}
 
 
-def test_after_an_error_the_folder_is_as_it_was(tmp_path):
+def test_after_an_error_the_folder_is_unchanged(tmp_path):
     def fail(out):
         with whole_folder(out, "draw") as folder:
             (folder / "half.txt").write_text("half")
@@ -73,15 +73,15 @@ def test_what_a_kill_leaves_is_replaced(tmp_path):
     assert not (tmp_path / ".77.tmp").exists()
 
 
-def test_a_place_that_is_none_is_one_line(tmp_path):
+def test_an_unusable_folder_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(DentalzooError, match="something else: .*file"):
         fill(tmp_path / "file", one="1")
-    with pytest.raises(DentalzooError, match="cannot be made. Received: Not a directory"):
+    with pytest.raises(DentalzooError, match="cannot be created. Received: Not a directory"):
         fill(tmp_path / "file" / "out", one="1")
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     for name in ("metadata.json", "SHA256SUMS"):
         (bundle / name).write_text("{}")
-    with pytest.raises(DentalzooError, match="outside of bundles"):
+    with pytest.raises(DentalzooError, match="must be outside of bundles"):
         fill(bundle / "more", one="1")

@@ -79,7 +79,7 @@ def test_points_alone_are_a_ply_file(coarse, tmp_path):
     found = trimesh.load(tmp_path / "points.ply")
     assert isinstance(found, trimesh.PointCloud)
     assert (np.asarray(found.vertices, np.float32) == coarse.vertices).all()
-    with pytest.raises(BadFile, match="points.ply: expected"):
+    with pytest.raises(BadFile, match="points.ply: must"):
         read_mesh(tmp_path / "points.ply")
 
 
@@ -139,19 +139,19 @@ end_header
     [
         ("a.obj", b"", "Received: 0"),
         ("a.obj", SQUARE.encode(), "5 vertices, 0 faces"),
-        ("a.obj", SQUARE.encode() + b"f 4 1 3\nf 3 5", "line 7: expected 3 numbers or more"),
-        ("a.obj", b"v 1 2\nf 1 2 3\n", "line 1: expected 3 numbers or more. Received: 'v 1 2'"),
-        ("a.obj", SQUARE.encode() + b"f 1 2 99\n", "name the vertices 0..4. Received: 98"),
+        ("a.obj", SQUARE.encode() + b"f 4 1 3\nf 3 5", "line 7: must have at least 3 numbers"),
+        ("a.obj", b"v 1 2\nf 1 2 3\n", "line 1: must have at least 3 numbers. Received: 'v 1 2'"),
+        ("a.obj", SQUARE.encode() + b"f 1 2 99\n", "indices of vertices 0..4. Received: 98"),
         ("a.obj", SQUARE.encode() + b"f 0 1 2\n", "Received: -1"),
-        ("a.obj", SQUARE.encode() + b"f a b c\n", "expected numbers"),
+        ("a.obj", SQUARE.encode() + b"f a b c\n", "must hold numbers"),
         ("a.obj", SQUARE.replace("9 9 9", "nan 9 9").encode() + b"f 1 3 4", "NaN or infinite ones"),
-        ("a.obj", SQUARE.replace("9 9 9", "9,5 9 9").encode() + b"f 1 3 4", "expected numbers"),
+        ("a.obj", SQUARE.replace("9 9 9", "9,5 9 9").encode() + b"f 1 3 4", "must hold numbers"),
         ("a.obj", bytes(range(256)) * 4, "0 vertices, 0 faces"),
-        ("a.ply", b"junk", "expected a whole PLY file"),
+        ("a.ply", b"junk", "must be a whole PLY file"),
         ("a.ply", HEADER, "Received: "),
-        ("a.stl", b"\0" * 80 + struct.pack("<I", 9) + b"\0" * 100, "is it cut short?"),
+        ("a.stl", b"\0" * 80 + struct.pack("<I", 9) + b"\0" * 100, "is it truncated?"),
         ("a.stl", b"solid x\nfacet normal", "Received: "),
-        ("a.off", b"OFF", "a mesh is .obj, .ply or .stl. Received: .off"),
+        ("a.off", b"OFF", "a mesh must be .obj, .ply or .stl. Received: .off"),
     ],
 )
 def test_damaged_files_are_refused_in_one_line(tmp_path, name, content, reason):
@@ -165,20 +165,23 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, content, reason):
 
 
 def test_missing_files_are_refused(tmp_path):
-    with pytest.raises(BadFile, match="it cannot be read. Received: No such file"):
+    with pytest.raises(BadFile, match="cannot be read. Received: No such file"):
         read_mesh(tmp_path / "a.obj")
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"labels": [0, 11]}, "expected 3 labels, one per vertex. Received: (2,)"),
-        ({"labels": [0, 11, 31]}, "a label is 0 or an upper tooth's FDI number. Received: 31"),
+        ({"labels": [0, 11]}, "must hold 3 labels, one per vertex. Received: (2,)"),
+        (
+            {"labels": [0, 11, 31]},
+            "labels must be 0 or the FDI number of an upper tooth. Received: 31",
+        ),
         ({"labels": [0, 0.5, 11]}, "FDI number"),
-        ({"labels": [0, 0, 11], "jaw": "lower"}, "expected an upper jaw. Received: 'lower'"),
-        ({"instances": []}, 'expected JSON with "labels"'),
-        ([1], 'expected JSON with "labels"'),
-        ("{", 'expected JSON with "labels"'),
+        ({"labels": [0, 0, 11], "jaw": "lower"}, "must be of an upper jaw. Received: 'lower'"),
+        ({"instances": []}, 'must be JSON with "labels"'),
+        ([1], 'must be JSON with "labels"'),
+        ("{", 'must be JSON with "labels"'),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, content, reason):
@@ -395,8 +398,8 @@ def test_check_names_every_fault(tmp_path, coarse, capsys):
     assert (report["usable"], report["train"], report["val"], report["labelled"]) == (3, 2, 1, 1)
     assert {name: reason[:25] for name, reason in report["skipped"]} == {
         "metres": "expected millimetres. Rec",
-        "labels": f"labels.json: expected {len(coarse.vertices)} "[:25],
-        "empty": "expected 1 to 1,000,000,0",
+        "labels": f"labels.json: must hold {len(coarse.vertices)} "[:25],
+        "empty": "must have 1 to 1,000,000,",
     }
     assert report["repaired"] == [["down", "the crowns point to -z: turned about y"]]
     assert ["good", "same", "the same mesh, in train and val"] in report["duplicates"]

@@ -270,7 +270,7 @@ def test_encoded_bytes_give_the_mask_of_the_image(bundle):
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((8, 8, 4), np.uint8, "C = 1 or 3 were expected"),
+        ((8, 8, 4), np.uint8, "with C = 1 or 3"),
         ((8, 8), np.float32, "images is uint8"),
         ((0, 8), np.uint8, "holds nothing"),
         ((0, 8, 8, 1), np.uint8, "holds nothing"),

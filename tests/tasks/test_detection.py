@@ -799,9 +799,9 @@ def test_teeth_are_single_and_in_the_order_of_quadrants(tmp_path):
 
 
 def test_predict_never_writes_among_its_inputs(data):
-    with pytest.raises(DentalzooError, match="folder of its own"):
+    with pytest.raises(DentalzooError, match="a folder without inputs"):
         predict(StandIn(), data / "images", data / "images")
-    with pytest.raises(DentalzooError, match="folder of its own"):
+    with pytest.raises(DentalzooError, match="a folder without inputs"):
         evaluate(StandIn(), data, out=data / "images")
 
 

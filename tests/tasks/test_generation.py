@@ -557,7 +557,7 @@ def test_evaluate_needs_one_usable_image(linear, tmp_path):
 
 def test_evaluate_does_not_write_among_its_data(linear, teeth):
     before = sorted(teeth.iterdir())
-    with pytest.raises(DentalzooError, match="folder of its own"):
+    with pytest.raises(DentalzooError, match="a folder without inputs"):
         evaluate(linear, teeth, out=teeth)
     assert sorted(teeth.iterdir()) == before
 
@@ -622,7 +622,7 @@ def test_predict_goes_on_after_bad_files(linear, teeth, tmp_path, caplog):
     assert [Path(path).name for path, _ in report.failed] == ["0001.png"]
     assert len((tmp_path / "out" / "latents.csv").read_text().splitlines()) == 4
     assert len(caplog.records) == 1
-    with pytest.raises(DentalzooError, match="folder of its own"):
+    with pytest.raises(DentalzooError, match="a folder without inputs"):
         predict(linear, data, data)
 
 

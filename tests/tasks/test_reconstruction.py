@@ -457,11 +457,11 @@ def image(path, height=40, width=40, low=0, high=255):
     [
         (
             lambda b: image(b / "3.png"),
-            "one view of each camera. Received: '3.png' and 'view_3.png'",
+            "one view per camera. Received: '3.png' and 'view_3.png'",
         ),
         (
             lambda b: image(b / "cover.png"),
-            "the number of its camera, 0 to 9. Received: 'cover.png'",
+            "its camera index, 0 to 9. Received: 'cover.png'",
         ),
         (lambda b: image(b / "view_10.png"), "0 to 9. Received: 'view_10.png'"),
         (
@@ -469,7 +469,10 @@ def image(path, height=40, width=40, low=0, high=255):
             "Received: 40 x 40 and 30 x 30 in 'view_0.png'",
         ),
         (lambda b: image(b / "view_4.png", 40, 60), "Received: 'view_4.png' of 60 x 40"),
-        (lambda b: image(b / "view_4.png", high=9), "Received: 'view_4.png', without any"),
+        (
+            lambda b: image(b / "view_4.png", high=9),
+            "Received: 'view_4.png', which is almost uniform",
+        ),
         (lambda b: (b / "view_4.png").write_bytes(b"GIF89a"), "view_4.png: "),
         (
             lambda b: [p.unlink() for p in b.iterdir()],

@@ -1,16 +1,18 @@
-"""Opening image files of any kind: by content, within a size, upright, one page, all bits."""
+"""Decode image files that are not DICOM: kind by content, limited size, upright, one page."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
+    Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
@@ -20,7 +22,7 @@ from PIL import (
 
 from dentalzoo.errors import BadFile, DentalzooError
 
-_PLUGINS = {
+_PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": JpegImagePlugin.jpeg_factory,
     b"II*\0": TiffImagePlugin.TiffImageFile,
@@ -32,8 +34,8 @@ _PLUGINS = {
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
-_TOLD = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
-_EXIF_TO_UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274
+_EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
+_EXIF_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, tag 274
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -46,17 +48,33 @@ _EXIF_TO_UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274
 
 @dataclass(frozen=True)
 class Stored:
-    """Upright samples as the file stores them, with what is needed to read them."""
+    """Upright samples as the file stores them, with what is needed to interpret them.
 
-    samples: np.ndarray  # (H, W) or (H, W, bands)
-    mode: str  # of PIL
-    palette: np.ndarray | None  # (256, 3) uint8
-    grey_bits: int  # of a grey image, before PIL spread them over 8
-    white_is_zero: bool  # a grey TIFF whose samples PIL left inverted
+    Attributes:
+        samples: (H, W) or (H, W, bands), of the dtype that the file stores.
+        mode: PIL's mode.
+        palette: (256, 3) uint8 where the mode is "P", else None.
+        grey_bits: bits of a grey pixel in the file, before PIL spread them over 8.
+        white_is_zero: whether this is a grey TIFF whose samples PIL left inverted.
+    """
+
+    samples: np.ndarray
+    mode: str
+    palette: np.ndarray | None
+    grey_bits: int
+    white_is_zero: bool
 
 
 def decode(path: Path, max_pixels: int) -> Stored:
-    """Decodes an image file that is no DICOM; raises BadFile where that cannot be done."""
+    """Decode an image file that is not DICOM.
+
+    Args:
+        path: the file.
+        max_pixels: a larger image is refused before it is decoded.
+
+    Raises:
+        BadFile: the file is missing, damaged, too large, of an unknown kind, or has several pages.
+    """
     with _opened(path) as image:
         _check_size(path, image.size, max_pixels)
         raw_mode = _raw_mode(image)
@@ -66,7 +84,7 @@ def decode(path: Path, max_pixels: int) -> Stored:
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
         white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
         image.load()
-        turn = 1 if image.format == "TIFF" else _orientation(image)
+        exif_orientation = 1 if image.format == "TIFF" else _orientation(image)
         mode, samples, palette = image.mode, np.asarray(image), None
         if mode == "P":
             palette = np.zeros((256, 3), np.uint8)
@@ -78,7 +96,7 @@ def decode(path: Path, max_pixels: int) -> Stored:
             samples = _decode_16_bit_colour(path, samples)
     bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
     return Stored(
-        upright(samples, turn),
+        upright(samples, exif_orientation),
         mode,
         palette,
         int(bits[1]) if bits else 8,
@@ -88,10 +106,10 @@ def decode(path: Path, max_pixels: int) -> Stored:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """The image with its header read; whatever goes wrong with it becomes a `BadFile`."""
+    """Yield the image with its header read; every error of a decoder becomes a `BadFile`."""
     try:
         if not path.is_file():
-            raise BadFile(path, f"expected an image. Received: {_what_else(path)}")
+            raise BadFile(path, f"must be an image file. Received: {_what_else(path)}")
         # PIL gets a stream, not the name: by name it maps a turned TIFF with its sides swapped.
         with path.open("rb") as stream:
             head = stream.read(16)
@@ -100,16 +118,16 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
             if plugin is None:
                 what = f"a file that begins with {head[:8]!r}" if head else "an empty file"
                 raise BadFile(
-                    path, f"expected PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
+                    path, f"must be PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
                 )
             with plugin(stream) as image:
                 yield image
     except DentalzooError:
         raise
-    except Exception as error:  # decoders raise whatever they like on damaged data
+    except Exception as error:  # decoders raise errors of any type on damaged data
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadFile(
-            path, f"damaged or of an unknown kind; save it anew as PNG. Received: {what}"
+            path, f"damaged or of an unknown kind; save it again as PNG. Received: {what}"
         ) from error
 
 
@@ -117,24 +135,29 @@ def _what_else(path: Path) -> str:
     if path.is_dir():
         return "a folder"
     if path.exists():
-        return "no regular file"
+        return "not a regular file"
     return "a broken link" if path.is_symlink() else "no such file"
 
 
 def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise BadFile(path, f"the image has no pixels. Received: {width} x {height}")
+        raise BadFile(path, f"the image must have pixels. Received: {width} x {height}")
     if width * height > max_pixels:
         raise BadFile(
             path,
-            f"the image is over the limit of {max_pixels:,} pixels; make it smaller or raise "
+            f"the image must have at most {max_pixels:,} pixels; make it smaller or raise "
             f"max_pixels. Received: {width} x {height} (width x height)",
         )
 
 
-def _refuse_different_pages(path: Path, image, pages: int, max_pixels: int) -> None:
-    """Leaves `image` at its first page. Thumbnails of a TIFF do not count as pages."""
+def _refuse_different_pages(
+    path: Path, image: ImageFile.ImageFile, pages: int, max_pixels: int
+) -> None:
+    """Raise BadFile for pages that differ, else leave `image` at its first page.
+
+    Thumbnails of a TIFF do not count as pages.
+    """
     first = _page(image)
     for index in range(1, pages):
         image.seek(index)
@@ -144,40 +167,40 @@ def _refuse_different_pages(path: Path, image, pages: int, max_pixels: int) -> N
         if _page(image) != first:
             raise BadFile(
                 path,
-                "expected one image; save the page or frame you mean as its own file. "
+                "must hold one image; save the page or frame you need as a separate file. "
                 f"Received: {pages} pages or frames that differ",
             )
     image.seek(0)
 
 
-def _page(image) -> tuple:
+def _page(image: Image.Image) -> tuple[tuple[int, int], bytes]:
     plain = image if image.mode[0] in "IF" else image.convert("RGBA")
     return image.size, plain.tobytes()
 
 
-def _tags(image) -> dict:
+def _tags(image: Image.Image) -> Mapping[int, Any]:
     return getattr(image, "tag_v2", {})
 
 
-def _raw_mode(image) -> str:
-    """How PIL will unpack the samples, such as "L;4" or "RGB;16B"; empty where it does not say."""
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Return how PIL unpacks the samples, such as "L;4" or "RGB;16B"; "" where it is unknown."""
     arguments = image.tile[0].args if image.tile else ""
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
 
 
-def _orientation(image) -> int:
+def _orientation(image: Image.Image) -> int:
     try:
         return int(_tags(image).get(_ORIENTATION) or image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block does not spoil the image
+    except Exception:  # an image with a broken EXIF block is still usable
         return 1
 
 
 def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
-    """All 16 bits, where PIL keeps the upper 8: OpenCV's reading, checked against PIL's."""
+    """Decode all 16 bits, where PIL keeps the upper 8, with OpenCV; PIL's 8 must agree."""
     with path.open("rb") as stream:
         content = np.frombuffer(stream.read(), np.uint8)
-    deep = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    deep: Any = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # None for what it cannot read
     if deep is not None and deep.ndim == 3 and deep.shape[2] >= 3:
         deep = deep[..., [2, 1, 0]]
         bands = high_bytes[..., :1] if high_bytes.shape[2] == 2 else high_bytes[..., :3]
@@ -185,41 +208,47 @@ def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
             deep[..., : bands.shape[2]] >> 8, bands
         ):
             return deep[..., : bands.shape[2]]
-    raise BadFile(path, "16-bit colour that cannot be read; save it with 8 bits. Received: 16 bits")
+    raise BadFile(
+        path, "this kind of 16-bit colour cannot be read; save it with 8 bits. Received: 16 bits"
+    )
 
 
 def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
-    """((height, width) of the upright image, EXIF or TIFF orientation) from a file's header.
+    """Return the size of the upright image and its orientation from a file's header.
+
+    Returns:
+        ((height, width), EXIF or TIFF orientation 1..8).
 
     Raises:
-        BadFile: the file is no image, or too large; what lies behind the header is not read.
+        BadFile: the file is not an image, or too large; nothing behind the header is read.
     """
     with _opened(path) as image:
         _check_size(path, image.size, max_pixels)
-        plain = image.format == "PNG" and not _TOLD & _png_chunks(path)
-        turn = 1 if plain else _orientation(image)  # PIL reads a whole PNG to tell
-        # A TIFF's header is turned already.
+        plain = image.format == "PNG" and not _EXIF_CHUNKS & _png_chunks(path)
+        turn = 1 if plain else _orientation(image)  # PIL reads a whole PNG for its orientation
+        # PIL gives the size of a TIFF upright already.
         width, height = image.size[:: -1 if turn >= 5 and image.format != "TIFF" else 1]
     return (height, width), turn
 
 
 def _png_chunks(path: Path) -> set[bytes]:
-    """The kinds of chunks of a PNG, without reading what they hold."""
-    found = set()
+    """Return the kinds of chunks of a PNG, without reading their content."""
+    kinds = set()
     with path.open("rb") as stream:
         stream.seek(8)
         while len(head := stream.read(8)) == 8:
-            found.add(head[4:])
+            kinds.add(head[4:])
             stream.seek(int.from_bytes(head[:4]) + 4, 1)
-    return found
+    return kinds
 
 
 def plain_jpeg(path: Path) -> bytes | None:
-    """The content of a JPEG that shows without any rule what `read_image` makes of it: one upright
-    image, grey or RGB, 8 bits; None for every other file.
+    """Return the content of a JPEG that any decoder reads as `read_image` does.
+
+    That is one upright image, grey or RGB, of 8 bits. None for every other file.
 
     Raises:
-        BadFile: the file is no image.
+        BadFile: the file is not an image.
     """
     if is_dicom(path):
         return None
@@ -233,7 +262,11 @@ def plain_jpeg(path: Path) -> bytes | None:
 
 
 def orientation(path: str | Path) -> int:
-    """The EXIF or TIFF orientation, 1..8, that `read_image` undoes; 1 where there is none."""
+    """Return the EXIF or TIFF orientation, 1..8, that `read_image` undoes; 1 without one.
+
+    Raises:
+        BadFile: the file is not an image.
+    """
     path = Path(path)
     if is_dicom(path):
         return 1
@@ -242,16 +275,19 @@ def orientation(path: str | Path) -> int:
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns (H, W, ...) stored pixels upright, as their EXIF orientation 1..8 says."""
+    """Turn stored pixels (H, W, ...) upright according to their EXIF orientation 1..8."""
     return _EXIF_TO_UPRIGHT.get(orientation, lambda a: a)(array)
 
 
 def is_dicom(path: Path) -> bool:
-    """By content; and by suffix where the content is no other image, for a named refusal."""
+    """Return whether a file is DICOM: by its content, or by its suffix.
+
+    The suffix counts only where the content is no other image; the error then names DICOM.
+    """
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
             head = stream.read(132) if stream else b""
-    except OSError:  # told when the image is opened
+    except OSError:  # reported when the image is opened
         return False
     if head[128:] == b"DICM":
         return True

@@ -1,17 +1,17 @@
 """Images and label masks from disk, under one rule for bit depth, colour and orientation.
 
-The content decides, never the suffix: PNG, JPEG, TIFF, BMP, GIF, WebP and DICOM are told apart by
-their first bytes. docs/data_formats.md has the rules as a table; in short, for images:
+The first bytes decide, never the suffix, whether a file is PNG, JPEG, TIFF, BMP, GIF, WebP or
+DICOM. docs/data_formats.md has the rules as a table; in short, for images:
 
-- more than 8 bits: the smallest of 8, 12 and 16 bits that holds the brightest pixel is the depth,
-  and its top becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
-- floats lie in [0, 1] and become times 255, or lie in [0, 255];
+- more than 8 bits: the depth is the smallest of 8, 12 and 16 bits that holds the brightest pixel,
+  and its maximum becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
+- floats in [0, 1] are multiplied by 255, other floats must lie in [0, 255];
 - a palette becomes its colours, CMYK becomes RGB, alpha is dropped;
 - EXIF and TIFF orientations are applied;
-- pages and frames that differ are refused, and so are more than `MAX_PIXELS` pixels, from the
-  header, before memory is taken.
+- files whose pages or frames differ are refused, and so are images of more than `MAX_PIXELS`
+  pixels, by the header, before memory is allocated.
 
-Masks keep the numbers they store; a palette keeps its indices.
+Masks keep the values they store; a palette keeps its indices.
 """
 
 import re
@@ -35,9 +35,10 @@ IMAGE_SUFFIXES = frozenset(
 def read_image(
     path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Reads an image, upright.
+    """Read an image, upright.
 
     Args:
+        path: the file.
         channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
         max_pixels: a larger image is refused before it is decoded.
 
@@ -45,11 +46,12 @@ def read_image(
         (H, W, 1) or (H, W, 3) uint8.
 
     Raises:
-        BadFile: the file is missing, damaged, too large, or no single image.
+        BadFile: the file is missing, damaged, too large, or not a single image.
+        DentalzooError: channels is something else.
     """
     if channels not in (None, 1, 3):
-        raise DentalzooError(f"channels is 1, 3 or None. Received: {channels!r}")
-    path = path if isinstance(path, Path) else Path(path)  # there are paths into other files
+        raise DentalzooError(f"channels must be 1, 3 or None. Received: {channels!r}")
+    path = path if isinstance(path, Path) else Path(path)  # a subclass may point into another file
     if is_dicom(path):
         from dentalzoo.data.io.dicom import read_dicom
 
@@ -64,53 +66,57 @@ def read_image(
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads a label mask, upright, with the numbers it stores; a palette keeps its indices.
+    """Read a label mask, upright, with the values it stores; a palette keeps its indices.
 
-    A palette of greys alone that does not brighten from black with its index, or that stays
-    below grey 64, is the work of a PNG optimiser: its greys are the numbers.
+    A palette of only greys that does not brighten from black with its index, or that stays below
+    grey 64, was written by a PNG optimiser: there the greys are the values.
+
+    Args:
+        path: the file.
+        max_pixels: a larger mask is refused before it is decoded.
 
     Returns:
         (H, W) of an integer dtype.
 
     Raises:
-        BadFile: as `read_image`; and for coloured masks, and masks kept in the alpha channel.
+        BadFile: as `read_image`; and for coloured masks, and labels in the alpha channel.
     """
     path = Path(path)
     if is_dicom(path):
-        raise BadFile(path, "a mask is a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
+        raise BadFile(path, "a mask must be a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
     labels = _labels(path, decode(path, max_pixels))
     return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
 
 
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Lists images: files as given, folders one level deep in natural order (x2 before x10).
+    """List images: files as given, folders one level deep in natural order (x2 before x10).
 
-    In a folder an image is what has a suffix of `IMAGE_SUFFIXES` and is not hidden, whatever it
-    turns out to be when read, and DICOM files without a suffix.
+    Of a folder, files that are not hidden and have a suffix of `IMAGE_SUFFIXES` are listed, without
+    opening them, and DICOM files without a suffix.
 
     Raises:
         DentalzooError: a folder holds no image.
     """
-    found = []
+    files = []
     for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
         entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
         images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
         if not images:
             suffixes = sorted({entry.suffix or "no suffix" for entry in entries})[:8]
             raise DentalzooError(
-                f"{path}: no image in this folder; expected files ending in "
+                f"{path}: the folder must hold files ending in "
                 f"{', '.join(sorted(IMAGE_SUFFIXES))}. "
                 f"Received: {len(entries)} entries ({', '.join(suffixes) or 'none'})"
             )
-        found += sorted(images, key=natural_key)
-    return found
+        files += sorted(images, key=natural_key)
+    return files
 
 
-def natural_key(path: str | Path) -> tuple[list, str]:
-    """A sort key that orders x2 before x10 and is total: equal keys mean equal paths."""
+def natural_key(path: str | Path) -> tuple[list[int | str], str]:
+    """Return a sort key that orders x2 before x10; equal keys mean equal paths."""
     parts = re.split(r"(\d+)", str(path))
     return [int(p) if i % 2 else p.casefold() for i, p in enumerate(parts)], str(path)
 
@@ -118,20 +124,21 @@ def natural_key(path: str | Path) -> tuple[list, str]:
 def write_png(
     path: str | Path, array: np.ndarray, palette: Sequence[Sequence[int]] | None = None
 ) -> None:
-    """Writes a PNG so that `path` holds either the old file or the whole new one.
+    """Write a PNG, atomically.
 
     Args:
+        path: the file; its folder is created.
         array: (H, W), (H, W, 1) or (H, W, 3) uint8.
         palette: up to 256 (r, g, b), the colour of each value of a one-channel `array`.
 
     Raises:
-        DentalzooError: the folder cannot be written, or the disk is full.
+        DentalzooError: another dtype or shape, the folder is not writable, or the disk is full.
     """
     array = np.asarray(array)
     flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.dtype != np.uint8 or flat.shape[2:] not in ((), (3,)) or (palette and flat.ndim == 3):
         raise DentalzooError(
-            "a PNG is written from uint8 (H, W), (H, W, 1) or, without a palette, (H, W, 3). "
+            "a PNG must be uint8 (H, W), (H, W, 1) or, without a palette, (H, W, 3). "
             f"Received: {array.dtype} {array.shape}"
         )
     image = Image.fromarray(flat)
@@ -141,19 +148,25 @@ def write_png(
 
 
 def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
-    """Resizes (H, W, C) uint8 to `size` (height, width) with Pillow's Lanczos filter.
+    """Resize an image with Pillow's Lanczos filter.
 
     Args:
+        image: (h, w, C) uint8.
+        size: (H, W).
         nearest: take the nearest pixel instead, which class ids need.
+
+    Returns:
+        (H, W, C) uint8.
     """
-    img = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
+    pil_image = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
     method = Image.Resampling.NEAREST if nearest else Image.Resampling.LANCZOS
-    return np.asarray(img.resize(size[::-1], method)).reshape(*size, image.shape[-1])
+    return np.asarray(pil_image.resize(size[::-1], method)).reshape(*size, image.shape[-1])
 
 
 def _colours(path: Path, stored: Stored) -> np.ndarray:
+    """Convert stored samples to an image (H, W, 1 or 3) uint8."""
     samples, mode = stored.samples, stored.mode
-    if mode == "P":
+    if stored.palette is not None:
         used = stored.palette[np.unique(samples)]
         image = stored.palette[samples]
         return image[..., :1] if (used == used[:, :1]).all() else image
@@ -168,20 +181,20 @@ def _colours(path: Path, stored: Stored) -> np.ndarray:
 
 def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.ndarray:
     if not np.isfinite(samples).all():
-        raise BadFile(path, "every pixel must be a number. Received: NaN or infinite pixels")
+        raise BadFile(path, "pixels must be finite. Received: NaN or infinite pixels")
     low, high = samples.min(), samples.max()
     if samples.dtype.kind == "f":
         if low < 0 or high > 255:
             raise BadFile(
                 path,
-                "floating-point pixels lie in [0, 1] or [0, 255]; rescale them. "
+                "floating-point pixels must lie in [0, 1] or [0, 255]; rescale them. "
                 f"Received: values from {low:g} to {high:g}",
             )
         return np.rint(samples * (255 if high <= 1 else 1)).astype(np.uint8)
     if low < 0 or high > 65535:
         raise BadFile(
             path,
-            "integer pixels lie in 0..65535; save the image with 8 or 16 bits without sign. "
+            "integer pixels must lie in 0..65535; save the image with 8 or 16 unsigned bits. "
             f"Received: values from {low} to {high}",
         )
     top = next((1 << bits) - 1 for bits in (8, 12, 16) if high < 1 << bits)
@@ -190,8 +203,9 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.
 
 
 def _labels(path: Path, stored: Stored) -> np.ndarray:
+    """Convert stored samples to labels (H, W) of an integer dtype."""
     samples, mode = stored.samples, stored.mode
-    if mode == "P":
+    if stored.palette is not None:
         used = np.unique(samples)
         colours = stored.palette[used]
         greys = colours[:, 0].astype(int)
@@ -208,7 +222,7 @@ def _labels(path: Path, stored: Stored) -> np.ndarray:
         if (alpha != alpha.flat[0]).any() and (colour == colour[:1, :1]).all():
             raise BadFile(
                 path,
-                "the labels are in the alpha channel; save that channel as a grey PNG. "
+                "labels must not be in the alpha channel; save that channel as a grey PNG. "
                 "Received: one flat colour with varying alpha",
             )
         samples = colour
@@ -216,14 +230,14 @@ def _labels(path: Path, stored: Stored) -> np.ndarray:
         if (samples != samples[..., :1]).any():
             raise BadFile(
                 path,
-                "a mask holds one number per pixel; map each colour to its class id and save a "
+                "a mask must have one value per pixel; map each colour to its class id and save a "
                 "grey or palette PNG. Received: a coloured mask",
             )
         samples = samples[..., 0]
     if samples.dtype.kind == "f":
         return _labels_from_floats(path, samples)
     if samples.dtype.kind == "i" and samples.min() < 0:
-        raise BadFile(path, f"class ids start at 0. Received: the value {samples.min()}")
+        raise BadFile(path, f"class ids must not be negative. Received: {samples.min()}")
     if stored.grey_bits < 8:
         top = (1 << stored.grey_bits) - 1
         if np.isin(samples, (0, 255)).all():
@@ -234,7 +248,7 @@ def _labels(path: Path, stored: Stored) -> np.ndarray:
 
 def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
     if not np.isfinite(samples).all():
-        raise BadFile(path, "every label must be a number. Received: NaN or infinite values")
+        raise BadFile(path, "labels must be finite. Received: NaN or infinite values")
     low, high = samples.min(), samples.max()
     if low >= 0 and high <= 65535 and (samples == np.rint(samples)).all():
         return samples.astype(np.uint16)
@@ -242,7 +256,7 @@ def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
         return np.rint(samples * 255).astype(np.uint8)
     raise BadFile(
         path,
-        "a floating-point mask holds whole numbers, or values in [0, 1]. "
+        "a floating-point mask must hold whole numbers, or values in [0, 1]. "
         f"Received: values from {low:g} to {high:g}",
     )
 

@@ -1,7 +1,7 @@
-"""Meshes from and to OBJ, PLY and STL files, and the labels that Teeth3DS keeps beside them.
+"""Read and write meshes as OBJ, PLY and STL, and read the labels of Teeth3DS that go with them.
 
-OBJ is read here, because other readers change the order of the vertices or their number, and a
-label belongs to a vertex by its place. trimesh reads PLY and STL.
+OBJ is parsed here, because other readers change the order or the number of the vertices, and a
+label belongs to a vertex by its index. trimesh reads PLY and STL.
 """
 
 import json
@@ -24,9 +24,9 @@ class Mesh:
     """A mesh of triangles.
 
     Attributes:
-        vertices: (V, 3) float32, in the file's order and unit.
-        faces: (F, 3) int32, each in [0, V).
-        labels: (V,) uint8, an FDI number or 0 for the gum; None without.
+        vertices: (V, 3) float32, in the file's order and unit of length.
+        faces: (F, 3) int32, indices of vertices in [0, V).
+        labels: (V,) uint8, FDI numbers and 0 for gum; None for a mesh without labels.
     """
 
     vertices: np.ndarray
@@ -35,75 +35,85 @@ class Mesh:
 
 
 def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
-    """Reads a mesh.
+    """Read a mesh.
 
-    Polygons become triangles. The corners of an STL file that lie at one place become one vertex,
-    and so do those of an OBJ or PLY file in which no two faces share any.
+    Polygons are split into triangles. Where no two faces share a vertex, as in STL files, vertices
+    at the same position are merged.
 
     Args:
+        path: an .obj, .ply or .stl file.
         labels: a JSON file of Teeth3DS.
 
     Raises:
-        BadFile: a file is missing, damaged or cut short, holds no face or no numbers, or there
-            are more or fewer labels than vertices.
+        BadFile: a file is missing, damaged or truncated, has no faces or coordinates that are not
+            finite, or the number of labels is not the number of vertices.
     """
     path = Path(path)
     reader = {".obj": _read_obj, ".ply": _read_ply, ".stl": _read_stl}.get(path.suffix.lower())
     if reader is None:
-        raise BadFile(path, f"a mesh is .obj, .ply or .stl. Received: {path.suffix or 'no suffix'}")
+        received = path.suffix or "no suffix"
+        raise BadFile(path, f"a mesh must be .obj, .ply or .stl. Received: {received}")
     try:
         size = path.stat().st_size
         if not 0 < size <= MAX_BYTES:
-            raise BadFile(path, f"expected 1 to {MAX_BYTES:,} bytes. Received: {size:,}")
+            raise BadFile(path, f"must have 1 to {MAX_BYTES:,} bytes. Received: {size:,}")
         vertices, faces = reader(path)
     except OSError as error:
-        raise BadFile(path, f"it cannot be read. Received: {error.strerror or error}") from error
-    _refuse(path, vertices, faces)
+        raise BadFile(path, f"cannot be read. Received: {error.strerror or error}") from error
+    _check(path, vertices, faces)
     mesh = Mesh(
         np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32),
         None if labels is None else read_labels(labels, len(vertices)),
     )  # fmt: skip
-    return _welded(mesh) if len(vertices) == 3 * len(faces) else mesh
+    return _merge_vertices(mesh) if len(vertices) == 3 * len(faces) else mesh
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
-    """Reads the labels of an upper jaw from a JSON file of Teeth3DS.
+    """Read the labels of an upper jaw from a JSON file of Teeth3DS.
 
     Args:
-        count: the number of vertices.
+        path: the JSON file.
+        count: number of vertices.
 
     Returns:
-        (count,) uint8 of 0 and FDI numbers, 11..18 and 21..28; deciduous teeth 51..55 and 61..65
-        too.
+        (count,) uint8: 0 for gum, and FDI numbers: 11..18 and 21..28, deciduous teeth 51..55 and
+        61..65.
 
     Raises:
-        BadFile: it is no such file, of a lower jaw, or of another number of vertices.
+        BadFile: it is not such a file, or of a lower jaw, or of another number of vertices.
     """
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         jaw, labels = content.get("jaw", "upper"), np.asarray(content["labels"])
     except OSError as error:
-        raise BadFile(path, f"it cannot be read. Received: {error.strerror or error}") from error
+        raise BadFile(path, f"cannot be read. Received: {error.strerror or error}") from error
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise BadFile(path, f'expected JSON with "labels". Received: {error!r}') from error
+        raise BadFile(path, f'must be JSON with "labels". Received: {error!r}') from error
     if jaw != "upper":
-        raise BadFile(path, f"expected an upper jaw. Received: {jaw!r}")
+        raise BadFile(path, f"must be of an upper jaw. Received: {jaw!r}")
     if labels.shape != (count,):
-        raise BadFile(path, f"expected {count} labels, one per vertex. Received: {labels.shape}")
+        raise BadFile(path, f"must hold {count} labels, one per vertex. Received: {labels.shape}")
     known = [0, *range(11, 19), *range(21, 29), *range(51, 56), *range(61, 66)]
     unknown = ~np.isin(labels, known) if labels.dtype.kind in "iu" else np.ones(count, bool)
     if unknown.any():
         value = labels[unknown.argmax()]
-        raise BadFile(path, f"a label is 0 or an upper tooth's FDI number. Received: {value}")
+        raise BadFile(
+            path, f"labels must be 0 or the FDI number of an upper tooth. Received: {value}"
+        )
     return labels.astype(np.uint8)
 
 
 def write_obj(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Writes (V, 3) with 4 decimals and (F, 3), counted from 0, as an OBJ file, atomically.
+    """Write a mesh as an OBJ file with 4 decimals, atomically.
+
+    Args:
+        path: the file; its folder is created.
+        vertices: (V, 3).
+        faces: (F, 3) indices of vertices, from 0.
 
     Raises:
-        DentalzooError: the folder cannot be written, or the disk is full.
+        DentalzooError: the folder is not writable, or the disk is full.
     """
     text = "v %.4f %.4f %.4f\n" * len(vertices) % tuple(np.asarray(vertices, float).ravel())
     text += "f %d %d %d\n" * len(faces) % tuple((np.asarray(faces) + 1).ravel())
@@ -111,11 +121,15 @@ def write_obj(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None
 
 
 def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = None) -> None:
-    """Writes (V, 3) as float32 and, where there are any, (F, 3), counted from 0, as a binary PLY
-    file, atomically.
+    """Write a point cloud or a mesh as a binary PLY file of float32, atomically.
+
+    Args:
+        path: the file; its folder is created.
+        points: (V, 3).
+        faces: (F, 3) indices of points, from 0; None for a point cloud.
 
     Raises:
-        DentalzooError: the folder cannot be written, or the disk is full.
+        DentalzooError: the folder is not writable, or the disk is full.
     """
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
     lines += [f"property float {axis}" for axis in "xyz"]
@@ -129,10 +143,15 @@ def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = N
 
 
 def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Writes (V, 3) and (F, 3), counted from 0, as a binary STL file, atomically.
+    """Write a mesh as a binary STL file, atomically.
+
+    Args:
+        path: the file; its folder is created.
+        vertices: (V, 3).
+        faces: (F, 3) indices of vertices, from 0.
 
     Raises:
-        DentalzooError: not a mesh, the folder cannot be written, or the disk is full.
+        DentalzooError: not a mesh, the folder is not writable, or the disk is full.
     """
     rows = np.zeros(len(faces), [("side", "<f4", 3), ("corners", "<f4", (3, 3)), ("none", "<u2")])
     rows["side"] = normals(vertices, faces)[0]
@@ -145,38 +164,41 @@ def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    points, corners, counts, before = [], [], [], []
+    coordinates: list[bytes] = []
+    corners: list[bytes] = []
+    corner_counts: list[int] = []  # of each face
+    vertices_before: list[int] = []  # each face, for indices that count back from there
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            words = line.split() if line[:1] in b"vf" else ()
-            if not words or words[0] not in (b"v", b"f"):
+            tokens = line.split() if line[:1] in b"vf" else []
+            if not tokens or tokens[0] not in (b"v", b"f"):
                 continue
-            if len(words) < 4:
+            if len(tokens) < 4:
                 shown = line[:40].decode(errors="replace").strip()
-                reason = f"line {number}: expected 3 numbers or more. Received: {shown!r}"
+                reason = f"line {number}: must have at least 3 numbers. Received: {shown!r}"
                 raise BadFile(path, reason)
-            if words[0] == b"v":
-                points += words[1:4]
+            if tokens[0] == b"v":
+                coordinates += tokens[1:4]
                 continue
             if b"/" in line:
-                words = [word.partition(b"/")[0] for word in words]
-            corners += words[1:]
-            counts.append(len(words) - 1)
-            before.append(len(points) // 3)
+                tokens = [token.partition(b"/")[0] for token in tokens]
+            corners += tokens[1:]
+            corner_counts.append(len(tokens) - 1)
+            vertices_before.append(len(coordinates) // 3)
     try:
-        vertices = np.array(points, "S").astype(np.float64).reshape(-1, 3)
-        corners = np.array(corners, "S").astype(np.int64)
+        vertices = np.array(coordinates, "S").astype(np.float64).reshape(-1, 3)
+        indices = np.array(corners, "S").astype(np.int64)
     except ValueError as error:
-        raise BadFile(path, f"expected numbers in its lines v and f. Received: {error}") from error
-    counts = np.array(counts, int)
-    corners = np.where(corners < 0, corners + np.repeat(before, counts), corners - 1)
+        raise BadFile(path, f"lines v and f must hold numbers. Received: {error}") from error
+    counts = np.array(corner_counts, int)
+    indices = np.where(indices < 0, indices + np.repeat(vertices_before, counts), indices - 1)
     if (counts == 3).all():
-        return vertices, corners.reshape(-1, 3)
-    return vertices, _fans(corners, counts)
+        return vertices, indices.reshape(-1, 3)
+    return vertices, _triangles(indices, counts)
 
 
-def _fans(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Polygons of `counts` corners each -> triangles (F, 3)."""
+def _triangles(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Split polygons of `counts` corners each into fans of triangles (F, 3)."""
     start = np.repeat(np.cumsum(counts) - counts, counts - 2)
     step = np.concatenate([np.arange(1, count - 1) for count in counts])
     return np.stack([indices[start], indices[start + step], indices[start + step + 1]], axis=1)
@@ -186,9 +208,11 @@ def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with open(path, "rb") as file:
         head = file.read(10_000)
     vertices, faces = _with_trimesh(path, "ply")
-    told = re.search(rb"^element vertex (\d+)", head, re.MULTILINE)
-    if told and int(told[1]) != len(vertices):
-        raise BadFile(path, f"expected {int(told[1])} vertices. Received: {len(vertices)}")
+    declared = re.search(rb"^element vertex (\d+)", head, re.MULTILINE)
+    if declared and int(declared[1]) != len(vertices):
+        raise BadFile(
+            path, f"must have {int(declared[1])} vertices, as declared. Received: {len(vertices)}"
+        )
     return vertices, faces
 
 
@@ -200,39 +224,43 @@ def _with_trimesh(path: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
     trimesh = require("trimesh", "jaw_reconstruction")
     try:
         with open(path, "rb") as file, np.errstate(all="ignore"):
-            found = trimesh.load_mesh(file, file_type=kind, process=False)
-        return np.asarray(found.vertices), np.asarray(found.faces)
+            mesh = trimesh.load_mesh(file, file_type=kind, process=False)
+        return np.asarray(mesh.vertices), np.asarray(mesh.faces)
     except OSError:
         raise
-    except Exception as error:  # whatever the damage leads to
+    except Exception as error:  # damage can raise errors of any type
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise BadFile(path, f"expected a whole {kind.upper()} file. Received: {reason}") from error
+        raise BadFile(path, f"must be a whole {kind.upper()} file. Received: {reason}") from error
 
 
 # ---- content -------------------------------------------------------------------------------------
 
 
-def _refuse(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+def _check(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
     if not len(vertices) or not len(faces):
         received = f"{len(vertices)} vertices, {len(faces)} faces"
-        raise BadFile(path, f"expected vertices and faces; is it cut short? Received: {received}")
+        raise BadFile(path, f"must have vertices and faces; is it truncated? Received: {received}")
     good = np.isfinite(vertices).all(axis=1)
     if not good.all():
         raise BadFile(
             path,
-            "every coordinate must be a number. Received: NaN or infinite ones in "
-            f"{(~good).sum()} vertices, the first {good.argmin()}",
+            "coordinates must be finite. Received: NaN or infinite ones in "
+            f"{(~good).sum()} vertices, the first with index {good.argmin()}",
         )
     low, high = faces.min(), faces.max()
     if low < 0 or high >= len(vertices):
         wrong = low if low < 0 else high
-        raise BadFile(path, f"faces name the vertices 0..{len(vertices) - 1}. Received: {wrong}")
+        raise BadFile(
+            path, f"faces must be indices of vertices 0..{len(vertices) - 1}. Received: {wrong}"
+        )
 
 
-def _welded(mesh: Mesh) -> Mesh:
-    """A mesh whose faces share no vertex, with one vertex for each place."""
+def _merge_vertices(mesh: Mesh) -> Mesh:
+    """Merge vertices at the same position, if no two faces share a vertex."""
     if len(np.unique(mesh.faces)) < len(mesh.vertices):
         return mesh
-    places, first, place = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
-    faces = place.reshape(-1)[mesh.faces].astype(np.int32)
-    return Mesh(places, faces, None if mesh.labels is None else mesh.labels[first])
+    positions, first, index = np.unique(
+        mesh.vertices, axis=0, return_index=True, return_inverse=True
+    )
+    faces = index.reshape(-1)[mesh.faces].astype(np.int32)
+    return Mesh(positions, faces, None if mesh.labels is None else mesh.labels[first])

@@ -127,7 +127,7 @@ def _read(path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             content = {name: archive[name] for name in names}
     except OSError as error:
-        raise BadFile(path, f"it cannot be read. Received: {error.strerror or error}") from error
+        raise BadFile(path, f"cannot be read. Received: {error.strerror or error}") from error
     except Exception as error:  # a flipped bit in a zip file's directory can raise anything
         shown = " ".join(str(error).split())[:100] or type(error).__name__
         reason = f"expected a shape model, .npz of {', '.join(names)}. Received: {shown}"

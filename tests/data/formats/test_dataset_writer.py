@@ -183,7 +183,7 @@ def test_an_older_data_set_is_replaced_and_anything_else_is_refused(tmp_path):
     write_png(tmp_path / "set" / "images" / "mine.png", drawn(0)[0])
     with pytest.raises(
         DentalzooError,
-        match="as it was written. Received: .*set, which holds something else: images/mine.png",
+        match="this command wrote. Received: .*set, which holds something else: images/mine.png",
     ):
         written(tmp_path / "set", 1)
     (tmp_path / "file").write_text("text")
@@ -196,7 +196,7 @@ def test_an_older_data_set_is_replaced_and_anything_else_is_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("text")
-    with pytest.raises(DentalzooError, match="cannot be made. Received: Not a directory"):
+    with pytest.raises(DentalzooError, match="cannot be created. Received: Not a directory"):
         written(tmp_path / "file" / "set")
 
 

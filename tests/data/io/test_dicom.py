@@ -11,7 +11,7 @@ VALUES = np.array([[0, 1024, 2048, 4095]], np.uint16)
 
 @pytest.fixture
 def dicom(tmp_path):
-    """Writes a DICOM file of 12 bits in 16, with elements added, changed, or removed by None."""
+    """Write a DICOM file of 12 bits in 16, with elements added, changed, or removed by None."""
 
     def write(pixels=VALUES, name="x.dcm", preamble=bytes(128), syntax=None, **elements):
         from pydicom.dataset import Dataset, FileMetaDataset
@@ -102,7 +102,7 @@ def test_window_agrees_with_pydicom(dicom, function, signed):
 
 
 @pytest.mark.parametrize("width", [0, "", -5])
-def test_window_without_width_counts_as_none(dicom, width):
+def test_window_without_width_is_ignored(dicom, width):
     assert grey(dicom(WindowCenter=2000, WindowWidth=width)) == [0, 64, 128, 255]
 
 
@@ -135,7 +135,7 @@ def test_signed_and_negative_slope(dicom):
     assert grey(dicom(pixels, RescaleSlope=-1, RescaleIntercept=0)) == [255, 128, 0]
 
 
-def test_padding_takes_no_part_in_the_range(dicom):
+def test_padding_is_not_part_of_the_range(dicom):
     assert grey(dicom(np.array([[0, 1000, 2000]], np.uint16), PixelPaddingValue=0)) == [0, 0, 255]
 
 
@@ -157,7 +157,7 @@ def test_content_decides_not_the_suffix(dicom, tmp_path):
     assert read_image(tmp_path / "y.dcm").ravel().tolist() == [3, 4]
 
 
-def refused(path, reason):
+def assert_refused(path, reason):
     with pytest.raises(BadFile, match=reason) as error:
         read_image(path)
     message = str(error.value)
@@ -167,7 +167,7 @@ def refused(path, reason):
 
 @pytest.mark.parametrize("start", [b"MZ\x90\0", b"\x7fELF\x02", b"#!/bin/sh\n"])
 def test_a_program_in_the_preamble_is_refused(dicom, start):
-    refused(dicom(preamble=start.ljust(128, b"\0")), "an executable")
+    assert_refused(dicom(preamble=start.ljust(128, b"\0")), "an executable")
 
 
 def test_tiff_in_the_preamble_is_no_program(dicom):
@@ -175,44 +175,44 @@ def test_tiff_in_the_preamble_is_no_program(dicom):
 
 
 def test_several_frames_are_refused(dicom):
-    refused(dicom(np.zeros((4, 4), np.uint16), Rows=2, NumberOfFrames=2), "one frame")
+    assert_refused(dicom(np.zeros((4, 4), np.uint16), Rows=2, NumberOfFrames=2), "one frame")
 
 
 def test_no_image_is_refused(dicom):
-    refused(dicom(Rows=None, Columns=None, PixelData=None), "without one")
-    refused(dicom(PixelData=None), "without pixel data")
+    assert_refused(dicom(Rows=None, Columns=None, PixelData=None), "without one")
+    assert_refused(dicom(PixelData=None), "without pixel data")
 
 
-def test_compression_without_a_decoder_is_refused_by_name(dicom):
+def test_compression_without_a_decoder_is_named(dicom):
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEGLSLossless
 
     path = dicom(syntax=JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8nothing\xff\xd9"]))
-    refused(path, "JPEG-LS Lossless")
+    assert_refused(path, "JPEG-LS Lossless")
 
 
 def test_size_is_checked_before_the_pixels(dicom):
-    refused(dicom(Rows=60000, Columns=60000), "60000 x 60000")
+    assert_refused(dicom(Rows=60000, Columns=60000), "60000 x 60000")
 
 
 def test_damage_is_refused(dicom, tmp_path):
     path = dicom(np.zeros((50, 50), np.uint16))
     path.write_bytes(path.read_bytes()[:-2000])
-    refused(path, "damaged")
+    assert_refused(path, "damaged")
     (tmp_path / "text.dcm").write_text("no DICOM")
-    refused(tmp_path / "text.dcm", "no DICOM header")
+    assert_refused(tmp_path / "text.dcm", "no DICOM header")
     (tmp_path / "empty.dcm").write_bytes(b"")
-    refused(tmp_path / "empty.dcm", "an empty file")
+    assert_refused(tmp_path / "empty.dcm", "an empty file")
 
 
 def test_deflated_is_refused(tmp_path):
     from pydicom.data import get_testdata_file
 
     source = get_testdata_file("image_dfl.dcm", download=False)
-    refused(source, "deflated")
+    assert_refused(source, "deflated")
 
 
-def test_missing_pydicom_is_told_with_the_command(dicom, monkeypatch):
+def test_missing_pydicom_is_reported_with_the_install_command(dicom, monkeypatch):
     import sys
 
     path = dicom()

@@ -5,7 +5,7 @@ from dentalzoo.data.io.graph import image_spec, to_network
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_of_the_networks_size_stay_as_they_are(channels):
+def test_images_of_the_networks_size_are_unchanged(channels):
     import tensorflow as tf
 
     graph = tf.function(
@@ -14,6 +14,6 @@ def test_images_of_the_networks_size_stay_as_they_are(channels):
     assert graph.get_concrete_function().output_shapes.as_list() == [None, 24, 40, channels]
     random = np.random.default_rng(0)
     imgs = random.integers(0, 256, (2, 24, 40, channels), np.uint8)
-    found = graph(imgs).numpy()
-    assert found == pytest.approx(imgs / 255, abs=1e-7)
-    assert graph(imgs[:, :13]).shape == found.shape  # the same graph resizes others
+    result = graph(imgs).numpy()
+    assert result == pytest.approx(imgs / 255, abs=1e-7)
+    assert graph(imgs[:, :13]).shape == result.shape  # the same graph resizes others

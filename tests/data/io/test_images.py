@@ -18,7 +18,7 @@ def hostile(tmp_path_factory):
 
 @pytest.fixture
 def save(tmp_path):
-    """Saves an array or a PIL image and returns its path."""
+    """Save an array or a PIL image and return its path."""
 
     def write(image, name="x.png", **options):
         if isinstance(image, np.ndarray):
@@ -29,7 +29,7 @@ def save(tmp_path):
     return write
 
 
-def test_hostile_images_are_read_or_refused_as_they_must(hostile):
+def test_hostile_images_are_read_or_refused(hostile):
     folder, expected = hostile
     assert len(expected) >= 40
     for name, expectation in expected.items():
@@ -43,7 +43,7 @@ def test_hostile_images_are_read_or_refused_as_they_must(hostile):
             assert name in message and "Received: " in message and "\n" not in message
 
 
-def test_hostile_folder_is_small_and_listed_whole(hostile):
+def test_hostile_folder_is_small_and_listed_completely(hostile):
     folder, expected = hostile
     files = [p for p in folder.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 5e6
@@ -59,7 +59,7 @@ def test_bomb_is_refused_before_memory_is_taken(hostile):
         read_image(hostile[0] / "images" / "bomb.png")
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
-    assert Image.MAX_IMAGE_PIXELS == 89478485  # PIL's own limit is not ours to move
+    assert Image.MAX_IMAGE_PIXELS == 89478485  # PIL's own limit is unchanged
 
 
 def test_max_pixels_is_exact(save):
@@ -72,9 +72,9 @@ def test_max_pixels_is_exact(save):
 @pytest.mark.parametrize(
     ("top", "expected"),
     [
-        (255, [0, 100, 255]),  # 8 bits in 16: as they are
+        (255, [0, 100, 255]),  # 8 bits in 16: unchanged
         (4095, [0, 100, 255]),
-        (2000, [0, 49, 125]),  # holds in 12 bits: 2000 / 4095 of white
+        (2000, [0, 49, 125]),  # fits into 12 bits: 2000 / 4095 of white
         (65535, [0, 100, 255]),
     ],
 )
@@ -103,38 +103,38 @@ def test_tiff_of_every_depth(save, dtype, scale):
 
 def test_tiff_whose_white_is_zero(save):
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[262] = 0  # WhiteIsZero; PIL inverts 8 bits by itself and leaves 16 as they are
+    tags[262] = 0  # WhiteIsZero; PIL inverts 8 bits by itself, but not 16
     for dtype, scale, expected in ((np.uint8, 1, [0, 10, 255]), (np.uint16, 257, [255, 245, 0])):
         path = save((np.array([[0, 10, 255]]) * scale).astype(dtype), "x.tif", tiffinfo=tags)
         assert read_image(path).ravel().tolist() == expected
 
 
-@pytest.mark.parametrize("place", ["before", "after", "none"])
-def test_a_header_tells_the_size_of_a_turned_png(tmp_path, place):
+@pytest.mark.parametrize("position", ["before", "after", "none"])
+def test_a_header_has_the_size_of_a_turned_png(tmp_path, position):
     path, exif = tmp_path / "a.png", Image.Exif()
     exif[274] = 6
-    Image.new("L", (30, 20)).save(path, **({} if place == "none" else {"exif": exif}))
-    if place == "after":  # the chunk may stand behind the pixels
+    Image.new("L", (30, 20)).save(path, **({} if position == "none" else {"exif": exif}))
+    if position == "after":  # the chunk may follow the pixels
         content = path.read_bytes()
         start = content.index(b"eXIf") - 4
         length = 12 + int.from_bytes(content[start : start + 4])
         chunk, end = content[start : start + length], content.index(b"IEND") - 4
         rest = content[:start] + content[start + length : end]
         path.write_bytes(rest + chunk + content[end:])
-    assert upright_size(path, 10**6) == (((20, 30), 1) if place == "none" else ((30, 20), 6))
+    assert upright_size(path, 10**6) == (((20, 30), 1) if position == "none" else ((30, 20), 6))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "tif", "tif16"])
 def test_orientation_is_applied(tmp_path, kind, orientation):
     """The upright image has its dark quarter at the top left, wherever the file stores it."""
-    want = np.full((16, 24), 200, np.uint8)
-    want[:8, :8] = 0
+    expected = np.full((16, 24), 200, np.uint8)
+    expected[:8, :8] = 0
     stored = next(
         candidate
-        for turned in (want, want.T)
+        for turned in (expected, expected.T)
         for candidate in (turned, turned[::-1], turned[:, ::-1], turned[::-1, ::-1])
-        if np.array_equal(upright(candidate, orientation), want)
+        if np.array_equal(upright(candidate, orientation), expected)
     )
     exif = Image.Exif()
     exif[274] = orientation
@@ -143,10 +143,10 @@ def test_orientation_is_applied(tmp_path, kind, orientation):
     path = tmp_path / f"x.{kind[:3]}"
     Image.fromarray(stored).save(path, exif=exif, **({"quality": 95} if kind == "jpg" else {}))
     image = read_image(path)[..., 0].astype(int)
-    assert image.shape == want.shape
-    assert np.abs(image - want).max() <= (8 if kind == "jpg" else 0)
+    assert image.shape == expected.shape
+    assert np.abs(image - expected).max() <= (8 if kind == "jpg" else 0)
     if kind != "jpg":
-        assert np.array_equal(read_mask(path) // (257 if deep else 1), want)
+        assert np.array_equal(read_mask(path) // (257 if deep else 1), expected)
 
 
 def test_upright_agrees_with_pil():
@@ -184,7 +184,7 @@ def palette_image(indices, colours):
     return image
 
 
-def test_palette_is_colours_of_a_image_and_ids_of_a_mask(save):
+def test_a_palette_gives_colours_in_an_image_and_ids_in_a_mask(save):
     path = save(palette_image([0, 1, 2], [(0, 0, 0), (9, 90, 200), (255, 0, 0)]))
     assert read_image(path).tolist() == [[[0, 0, 0], [9, 90, 200], [255, 0, 0]]]
     assert read_mask(path).tolist() == [[0, 1, 2]]
@@ -208,7 +208,7 @@ def test_palette_of_a_png_optimiser(save, colours, indices, expected):
     assert read_mask(path).ravel().tolist() == expected
 
 
-def test_four_bit_masks_keep_their_numbers(tmp_path):
+def test_four_bit_masks_keep_their_values(tmp_path):
     import struct
     import zlib
 
@@ -242,7 +242,7 @@ def test_masks_that_are_refused(save, array, reason):
         read_mask(path)
 
 
-def test_mask_numbers(save):
+def test_mask_values(save):
     assert read_mask(save(np.array([[0, 300]], np.uint16))).tolist() == [[0, 300]]
     assert read_mask(save(np.array([[0, 2]], np.float32), "f.tif")).tolist() == [[0, 2]]
     assert read_mask(save(np.array([[0, 0.5, 1]], np.float32), "s.tif")).tolist() == [[0, 128, 255]]
@@ -270,7 +270,7 @@ def test_list_images_sorts_naturally_and_keeps_named_files(tmp_path):
     ]
 
 
-def test_folders_whose_names_begin_alike_are_ordered():
+def test_folders_with_a_common_prefix_are_ordered():
     names = ["crack2/1.png", "crack/1.png", "2/a.png", "a/2.png", "A/2.png", "crack/10.png"]
     for order in (names, names[::-1]):
         assert sorted(order, key=natural_key) == sorted(names, key=natural_key)
@@ -312,16 +312,16 @@ def test_write_png_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
         write_png(tmp_path / "x.png", np.zeros((2, 2)))
 
 
-def test_pipe_is_refused_and_not_waited_for(tmp_path):
+def test_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "x.png")
-    with pytest.raises(BadFile, match="no regular file"):
+    with pytest.raises(BadFile, match="not a regular file"):
         read_image(tmp_path / "x.png")
 
 
 def test_real_radiographs(shared_data):
     path = shared_data / "panoramic_teeth"
     if not path.is_dir():
-        pytest.skip("no panoramic_teeth there")
+        pytest.skip("shared data panoramic_teeth is absent")
     radiograph = read_image(list_images(path / "images")[0])
     mask = read_mask(list_images(path / "masks")[0])
     assert radiograph.shape == (*mask.shape, 1) and set(np.unique(mask)) == {0, 255}

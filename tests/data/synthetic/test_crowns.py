@@ -228,7 +228,7 @@ def test_teeth_may_stand_in_any_order(tmp_path, rows):
 
 def test_too_many_points_and_damaged_files_are_refused(tmp_path, model_file, monkeypatch):
     path = tmp_path / "upper.npz"
-    with pytest.raises(BadFile, match="it cannot be read. Received: No such file"):
+    with pytest.raises(BadFile, match="cannot be read. Received: No such file"):
         read_crown_model(path)
     whole = model_file.read_bytes()
     for content in (b"", b"junk", whole[:1000], whole[:300] + b"\xff" * 9 + whole[309:]):
@@ -271,7 +271,7 @@ def test_the_data_set_stands_beside_drawn_jaws(tmp_path, capsys, model_file, row
     [
         (["--kind", "crowns"], "--shape-model FILE goes with --kind crowns"),
         (["--kind", "jaws", "--shape-model", "x.npz"], "Received: --kind jaws"),
-        (["--kind", "crowns", "--shape-model", "x.npz"], "x.npz: it cannot be read"),
+        (["--kind", "crowns", "--shape-model", "x.npz"], "x.npz: cannot be read"),
         (["--kind", "crowns", "--shape-model", "x.npz", "--size", "9"], "no images"),
     ],
 )
