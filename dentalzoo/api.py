@@ -131,12 +131,17 @@ def evaluate(
     Raises:
         DentalzooError: no such bundle, no readable data, an option of another task or a bad value.
     """
-    return _run("evaluate", bundle, data, options=options, split=split, out=out)
+    report = _run("evaluate", bundle, data, options=options, split=split, out=out)
+    return cast(Report, report)
 
 
 # ---- predict -------------------------------------------------------------------------------------
 
 
+@overload  # generation and superimposition
+def predict(
+    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, *, overlay: bool = False
+) -> "PredictionReport": ...
 @overload  # segmentation
 def predict(
     bundle: Bundle | str | Path,
@@ -158,10 +163,6 @@ def predict(
     teeth: str | None = None,
     overlay: bool = False,
     vott: Sequence[int] = (),
-) -> "PredictionReport": ...
-@overload  # generation and superimposition
-def predict(
-    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, *, overlay: bool = False
 ) -> "PredictionReport": ...
 @overload  # reconstruction
 def predict(
@@ -230,7 +231,8 @@ def compare(
             f"both bundles must be for one task. Received: {first.task} and {second.task}"
         )
     options = {"score_threshold": score_threshold, "seed": seed}
-    return _run("compare", first, second, data, options=options, split=split, out=out)
+    report = _run("compare", first, second, data, options=options, split=split, out=out)
+    return cast(Report, report)
 
 
 def generate(

@@ -96,8 +96,8 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 class Parser(argparse.ArgumentParser):
     """A parser that prints an error in one line and takes no abbreviated flags."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` explains\n")

@@ -13,6 +13,7 @@ from dentalzoo import api, registry
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
+    from dentalzoo.data.formats.tfrecord_writer import RecordReport
     from dentalzoo.tasks.base import PredictionReport
 
 
@@ -238,6 +239,6 @@ def _show(options: Namespace, content: Any, text: str | None = None) -> None:
     print(text if as_text else json.dumps(content, indent=2))
 
 
-def _summary(report: "PredictionReport", out: str) -> int:
+def _summary(report: "PredictionReport | RecordReport", out: str) -> int:
     print(f"{report.written} written to {out}, {len(report.failed)} failed")
     return 1 if report.failed else 0
