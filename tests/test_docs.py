@@ -244,9 +244,9 @@ def test_only_a_card_waits_for_numbers(page):
 
 
 def test_the_dice_of_the_questions():
-    from dentalzoo.tasks.segmentation import scores
+    from dentalzoo.ops.scores import scores_of_counts
 
-    found = scores([90, 1, 91], [10, 1, 11], [10, 1, 11], 0)["dice"]
+    values = scores_of_counts([90, 1, 91], [10, 1, 11], [10, 1, 11], 0)["dice"]
     text = (ROOT / "docs" / "faq.md").read_text()
-    for value in (found[0], found[1], found[:2].mean(), found[2]):
+    for value in (values[0], values[1], values[:2].mean(), values[2]):
         assert f"{value:.3f}" in text

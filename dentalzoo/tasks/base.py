@@ -1,4 +1,4 @@
-"""What every task shares: reports, names of results, and inputs that were skipped."""
+"""What every task shares: inputs and names of results, reports, and inputs that were skipped."""
 
 import datetime
 from collections import defaultdict
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.output_dirs import make_folder
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -21,33 +22,29 @@ class PredictionReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def report_header(bundle: "Bundle", data: str | Path, split: str | None) -> dict[str, Any]:
-    """Return what every evaluation report begins with: bundle, data, split, date.
-
-    Of the data only the folder's own name is kept: parent folders may identify patients.
-    """
-    return {
-        "bundle": bundle.name,
-        "data": Path(data).resolve().name,
-        "split": split,
-        "date": datetime.date.today().isoformat(),
-    }
+# ---- inputs and results --------------------------------------------------------------------------
 
 
-def refuse_empty(
-    data: str | Path, count: int, skipped: Sequence[Sequence[str]], what: str = "images"
-) -> None:
-    """Raise the error of an evaluation that could use nothing.
+def named_images(
+    inputs: str | Path | Iterable[str | Path], out: Path, taken: Iterable[str] = ()
+) -> dict[Path, str]:
+    """Return each input image, once, with the name of its results; make the folder `out`.
 
     Args:
-        count: how many samples there were.
-        skipped: (name, reason) of those that failed, the first of which is shown.
+        inputs: images, and folders whose images are taken, one level deep.
+        out: the folder of the results.
+        taken: see `output_names`.
 
     Raises:
-        DentalzooError: always.
+        DentalzooError: there is no image, or `out` holds inputs or cannot be made.
     """
-    first = ": ".join(skipped[0]) if skipped else "nothing"
-    raise DentalzooError(f"{data}: none of {count} {what} can be used. Received: {first}")
+    from dentalzoo.data.io.images import list_images  # which imports NumPy and OpenCV
+
+    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not images:
+        raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
+    make_folder(out, images)
+    return dict(zip(images, output_names(images, taken), strict=True))
 
 
 def output_names(inputs: Sequence[Path], taken: Iterable[str] = ()) -> list[str]:
@@ -82,3 +79,56 @@ def _name(index: int, path: Path, depth: int) -> str:
     folders_and_name = path.resolve().parts[1:]
     name = "_".join(folders_and_name[-depth:])
     return name if depth <= len(folders_and_name) else f"{index}_{name}"
+
+
+# ---- reports -------------------------------------------------------------------------------------
+
+
+def report_header(bundle: "Bundle", data: str | Path, split: str | None) -> dict[str, Any]:
+    """Return what every evaluation report begins with: bundle, data, split, date.
+
+    Of the data only the folder's own name is kept: parent folders may identify patients.
+    """
+    return {
+        "bundle": bundle.name,
+        "data": Path(data).resolve().name,
+        "split": split,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def refuse_empty(
+    data: str | Path, count: int, skipped: Sequence[Sequence[str]], what: str = "images"
+) -> None:
+    """Raise the error of an evaluation that could use nothing.
+
+    Args:
+        count: how many samples there were.
+        skipped: (name, reason) of those that failed, the first of which is shown.
+
+    Raises:
+        DentalzooError: always.
+    """
+    first = ": ".join(skipped[0]) if skipped else "nothing"
+    raise DentalzooError(f"{data}: none of {count} {what} can be used. Received: {first}")
+
+
+def without_folders(error: DentalzooError, item: Path) -> BadFile:
+    """Return the error of an item, or of a file beside it such as its mask, for `for_each`.
+
+    Its reason holds no folder: reports are passed on, and folders may identify patients.
+
+    Args:
+        error: what reading the item raised.
+        item: the item's own file.
+    """
+    if not isinstance(error, BadFile):
+        return BadFile(item, str(error).replace(f"{item.parent}/", ""))
+    path = Path(error.path)
+    reason = error.reason.replace(str(path), path.name)
+    return BadFile(item, reason if path == item else f"{path.name}: {reason}")
+
+
+def skipped_files(failed: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Return (path, reason) of inputs that failed as [file name, reason] for a report."""
+    return [[Path(path).name, reason] for path, reason in failed]

@@ -16,7 +16,8 @@ from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import CONFUSED, GROUND_TRUTH, PREDICTION, palette
-from dentalzoo.tasks.segmentation import evaluate, predict, scores, summary_metrics
+from dentalzoo.tasks.options import SegmentationEvaluateOptions, SegmentationPredictOptions
+from dentalzoo.tasks.segmentation import evaluate, predict, summary_metrics
 from dentalzoo.tasks.segmentation.drawing import errors, overlay
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
 
@@ -74,52 +75,21 @@ def pairs(tmp_path):
 # ---- scores --------------------------------------------------------------------------------------
 
 
-def test_scores_by_hand():
-    found = scores(tp=6, fp=2, fn=4, tn=8)
-    expected = {"dice": 12 / 18, "iou": 6 / 12, "precision": 6 / 8, "recall": 6 / 10}
-    assert found == pytest.approx(expected | {"accuracy": 14 / 20})
-
-
-@pytest.mark.parametrize(
-    ("counts", "value"),
-    [((0, 0, 0, 80), 1.0), ((0, 8, 0, 72), 0.0), ((0, 0, 8, 72), 0.0)],
-    ids=["both empty", "empty truth", "empty prediction"],
-)
-def test_scores_of_what_is_empty(counts, value):
-    found = scores(*counts)
-    assert {key: float(found[key]) for key in ("dice", "iou", "precision", "recall")} == (
-        dict.fromkeys(("dice", "iou", "precision", "recall"), value)
-    )
-    assert found["accuracy"] == counts[3] / 80
-
-
-def test_scores_in_closed_form():
-    counts = np.random.default_rng(0).integers(1, 10**9, (4, 500))
-    found = scores(*counts)
-    harmonic = 2 / (1 / found["precision"] + 1 / found["recall"])
-    np.testing.assert_allclose(found["dice"], harmonic)  # F1
-    np.testing.assert_allclose(found["iou"], found["dice"] / (2 - found["dice"]))
-    tp, fp, fn, _ = counts
-    swapped = scores(tp, fn, fp, 0)
-    np.testing.assert_array_equal(swapped["dice"], found["dice"])
-    np.testing.assert_array_equal(swapped["precision"], found["recall"])
-
-
 def test_count_is_the_confusion_matrix_whatever_the_blocks(monkeypatch):
     rng = np.random.default_rng(0)
-    truth, found = rng.integers(0, 255, (2, 40, 50), np.uint8)
+    gt, prediction = rng.integers(0, 255, (2, 40, 50), np.uint8)
     expected = np.zeros((255, 255), int)
-    np.add.at(expected, (truth.ravel(), found.ravel()), 1)
+    np.add.at(expected, (gt.ravel(), prediction.ravel()), 1)
     monkeypatch.setattr("dentalzoo.tasks.segmentation.evaluation._BLOCK", 333)
-    np.testing.assert_array_equal(count(truth, found, 255), expected)
+    np.testing.assert_array_equal(count(gt, prediction, 255), expected)
 
 
 def test_several_classes_count_those_that_occur():
     confusion = np.array([[50, 0, 2, 0], [0, 10, 0, 0], [4, 0, 4, 0], [0, 0, 0, 0]])
-    found = image_scores(confusion)
-    assert found["dice"] == pytest.approx((1 + 8 / 14) / 2)  # class 3 is nowhere
-    assert found["recall"] == pytest.approx((1 + 4 / 8) / 2)
-    assert found["accuracy"] == pytest.approx(64 / 70)
+    scores = image_scores(confusion)
+    assert scores["dice"] == pytest.approx((1 + 8 / 14) / 2)  # class 3 is nowhere
+    assert scores["recall"] == pytest.approx((1 + 4 / 8) / 2)
+    assert scores["accuracy"] == pytest.approx(64 / 70)
     assert image_scores(np.diag([70, 0, 0, 0]))["dice"] == 1.0
 
 
@@ -199,10 +169,10 @@ def test_evaluate_does_not_write_among_its_data(pairs, where):
 
 
 def test_evaluate_with_several_classes(tmp_path):
-    truth = square(4, 5, 1) + square(2, 2, 1)  # 4 pixels of id 2, 16 of id 1
-    image = truth * 10
-    image[0, 0] = 10  # one pixel of 2 taken for 1
-    data = write_pairs(tmp_path / "ids", {"a": (image, truth), "b": (truth * 0, truth * 0)})
+    gt = square(4, 5, 1) + square(2, 2, 1)  # 4 pixels of id 2, 16 of id 1
+    image = gt * 10
+    image[0, 0] = 10  # one pixel of 2 predicted as 1
+    data = write_pairs(tmp_path / "ids", {"a": (image, gt), "b": (gt * 0, gt * 0)})
     report = evaluate(StandIn(4), data, out=tmp_path / "out")
     one, two = 32 / 33, 6 / 7
     assert report["per_image"][0]["dice"] == pytest.approx((one + two) / 2, abs=1e-6)
@@ -214,10 +184,14 @@ def test_evaluate_with_several_classes(tmp_path):
     nothing = dict.fromkeys(("dice", "iou", "precision", "recall", "accuracy"))
     assert report["per_class"]["class_3"] == {"images": 0} | nothing
     assert report["threshold"] is None
-    named = evaluate(StandIn(4), data, classes=("caries", "crown", "implant"))
+    named = evaluate(
+        StandIn(4),
+        data,
+        options=SegmentationEvaluateOptions(classes=("caries", "crown", "implant")),
+    )
     assert list(named["per_class"]) == ["caries", "crown", "implant"]
-    with pytest.raises(DentalzooError, match="has 3 classes"):
-        evaluate(StandIn(4), data, classes=("caries", "crown"))
+    with pytest.raises(DentalzooError, match="classes must be the 3 of stand_in"):
+        evaluate(StandIn(4), data, options=SegmentationEvaluateOptions(classes=("caries", "crown")))
 
 
 def test_coco_data_for_several_classes_needs_their_names(tmp_path):
@@ -232,7 +206,9 @@ def test_coco_data_for_several_classes_needs_their_names(tmp_path):
     (tmp_path / "annotations.coco.json").write_text(json.dumps(coco))
     with pytest.raises(DentalzooError, match="names in the order of the ids"):
         evaluate(StandIn(3), tmp_path)
-    report = evaluate(StandIn(3), tmp_path, classes=("crown", "caries"))
+    report = evaluate(
+        StandIn(3), tmp_path, options=SegmentationEvaluateOptions(classes=("crown", "caries"))
+    )
     assert report["per_class"]["crown"]["dice"] == 1
     assert report["per_class"]["caries"]["images"] == 0
 
@@ -273,7 +249,12 @@ def test_predict_writes_a_mask_per_image_at_its_own_size(tmp_path):
 def test_predict_with_overlay(tmp_path):
     radiograph = square(4, 5, 200, size=(20, 30))
     write_png(tmp_path / "in" / "a.png", radiograph)
-    predict(StandIn(), [tmp_path / "in"], tmp_path / "out", overlay=True)
+    predict(
+        StandIn(),
+        [tmp_path / "in"],
+        tmp_path / "out",
+        options=SegmentationPredictOptions(overlay=True),
+    )
     assert files(tmp_path / "out") == ["a.png", "a_overlay.png"]
     drawn = read_image(tmp_path / "out" / "a_overlay.png")
     np.testing.assert_array_equal(drawn, overlay(radiograph, (radiograph > 100).astype(np.uint8)))
@@ -289,7 +270,7 @@ def test_predict_with_several_classes_writes_ids_in_a_palette(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a.png"), ids)
 
 
-def test_a_bad_image_is_one_line_and_the_rest_goes_on(tmp_path, caplog):
+def test_a_bad_image_is_one_line_and_the_rest_is_written(tmp_path, caplog):
     folder = tmp_path / "in"
     for name in "aceg":
         write_png(folder / f"{name}.png", square(4, 5))
@@ -323,7 +304,7 @@ def test_predict_never_writes_among_its_inputs(tmp_path, given):
     )
 
 
-def test_predict_needs_a_image(tmp_path):
+def test_predict_needs_an_image(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").write_text("")
     for inputs in (tmp_path / "in", []):
@@ -359,7 +340,12 @@ def test_a_higher_threshold_marks_less(tmp_path):
     write_png(tmp_path / "in" / "ramp.png", np.arange(256, dtype=np.uint8).reshape(8, 32))
     marked = {}
     for threshold in (None, 0.0, 0.25, 0.5, 0.75, 1.0):
-        predict(StandIn(), tmp_path / "in", tmp_path / "out", threshold=threshold)
+        predict(
+            StandIn(),
+            tmp_path / "in",
+            tmp_path / "out",
+            options=SegmentationPredictOptions(threshold=threshold),
+        )
         marked[threshold] = int((read_mask(tmp_path / "out" / "ramp.png") > 0).sum())
     assert marked == {None: 128, 0.0: 255, 0.25: 192, 0.5: 128, 0.75: 64, 1.0: 0}
 
@@ -367,7 +353,7 @@ def test_a_higher_threshold_marks_less(tmp_path):
 def test_evaluate_uses_the_threshold(pairs, tmp_path):
     write_png(pairs / "images" / "exact.png", square(4, 5, 100))
     assert evaluate(StandIn(), pairs)["pooled"]["recall"] == pytest.approx(1 / 3, abs=1e-6)
-    report = evaluate(StandIn(), pairs, threshold=0.3)
+    report = evaluate(StandIn(), pairs, options=SegmentationEvaluateOptions(threshold=0.3))
     assert report["pooled"]["recall"] == pytest.approx(2 / 3, abs=1e-6)
     assert report["threshold"] == 0.3
 
@@ -375,17 +361,22 @@ def test_evaluate_uses_the_threshold(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("channels", "threshold", "says"),
     [
-        (1, 1.5, r"in \[0, 1\]"),
-        (1, -0.1, r"in \[0, 1\]"),
+        (1, 1.5, "threshold must be a number from 0 to 1, or None"),
+        (1, -0.1, "threshold must be a number from 0 to 1, or None"),
         (1, float("nan"), "nan"),
-        (3, 0.5, "binary"),
+        (3, 0.5, "threshold must be None for several classes"),
     ],
 )
-def test_a_threshold_out_of_place_is_refused(pairs, tmp_path, channels, threshold, says):
+def test_a_bad_threshold_is_refused(pairs, tmp_path, channels, threshold, says):
     with pytest.raises(DentalzooError, match=says):
-        evaluate(StandIn(channels), pairs, threshold=threshold)
+        evaluate(StandIn(channels), pairs, options=SegmentationEvaluateOptions(threshold=threshold))
     with pytest.raises(DentalzooError, match=says):
-        predict(StandIn(channels), pairs / "images", tmp_path / "out", threshold=threshold)
+        predict(
+            StandIn(channels),
+            pairs / "images",
+            tmp_path / "out",
+            options=SegmentationPredictOptions(threshold=threshold),
+        )
 
 
 # ---- memory --------------------------------------------------------------------------------------
@@ -421,9 +412,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
             evaluate(StandIn(), data)
         else:
             predict(StandIn(), data / "images", tmp_path / f"out_{number}")
-        found = tracemalloc.get_traced_memory()[1]
+        most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return most
 
     peak(10)  # imports and caches
     few, many = peak(20), peak(120)
@@ -450,19 +441,18 @@ def test_overlay_tints_the_inside_outlines_it_and_leaves_the_rest():
 
 
 def test_errors_are_coloured_by_their_kind():
-    truth = np.uint8([[0, 1, 1, 0, 1]])
-    found = np.uint8([[0, 1, 0, 1, 2]])
-    drawn = errors(np.full((1, 5), 100, np.uint8), truth, found)[0].tolist()
+    gt = np.uint8([[0, 1, 1, 0, 1]])
+    prediction = np.uint8([[0, 1, 0, 1, 2]])
+    drawn = errors(np.full((1, 5), 100, np.uint8), gt, prediction)[0].tolist()
     grey = [50, 50, 50]
     coloured = [list(c) for c in (GROUND_TRUTH, PREDICTION, CONFUSED)]
     assert drawn == [grey, grey, *coloured]
 
 
-# ---- real radiographs
-# ----------------------------------------------------------------------------------
+# ---- real radiographs ----------------------------------------------------------------------------
 
 
-def test_real_radiographs_that_are_their_own_truth(shared_data, tmp_path):
+def test_real_radiographs_that_are_their_own_ground_truth(shared_data, tmp_path):
     folder = shared_data / "panoramic_teeth"
     if not folder.is_dir():
         pytest.skip("DENTALZOO_DATA has no panoramic_teeth")

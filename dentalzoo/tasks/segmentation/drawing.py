@@ -1,4 +1,4 @@
-"""Masks drawn on images: areas, outlines and errors, in the colours of `dentalzoo.plots.palette`."""
+"""Masks drawn on images: areas, outlines and errors, in the colours of `plots.palette`."""
 
 import cv2
 import numpy as np

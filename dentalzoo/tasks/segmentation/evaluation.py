@@ -1,105 +1,108 @@
 """How well a bundle segments annotated images, at the images' own size.
 
-What is empty: a class that neither the truth nor the prediction holds scores 1; every score whose
-denominator is 0 otherwise (an empty truth with a wrong prediction, say) is 0. The scores of an
-image with several classes are the means over the classes that occur in its truth or prediction.
+What is empty: a class that neither the ground truth nor the prediction holds scores 1; every other
+score whose denominator is 0 (an empty ground truth with a wrong prediction, say) is 0. The scores
+of an image with several classes are the means over the classes that occur in its ground truth or
+prediction.
 """
 
-import datetime
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
-from dentalzoo.data.pipeline.prefetch import read_ahead
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.plots import palette
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.pixels import fit
+from dentalzoo.tasks.base import refuse_empty, report_header, skipped_files, without_folders
+from dentalzoo.tasks.options import SegmentationEvaluateOptions
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
-    check_threshold,
     num_channels,
+    refuse_threshold,
     segment,
 )
 
-_log = logging.getLogger("dentalzoo")
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
 _BLOCK = 1 << 20  # pixels counted at a time, so that a large image takes no memory
 
 
 def evaluate(
-    bundle,
+    bundle: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    threshold: float | None = None,
-    classes: Sequence[str] | None = None,
-) -> dict:
-    """Compares a bundle's masks with the truth, image by image, in constant memory.
+    options: SegmentationEvaluateOptions = SegmentationEvaluateOptions(),
+) -> Report:
+    """Compare a bundle's masks with the ground truth, image by image, in constant memory.
 
     Args:
-        bundle: a `Bundle` of the task "segmentation".
+        bundle: of the task "segmentation".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
         out: a folder for `evaluation.json`, which is what is returned, and `evaluation.png`, the
             best, the median and the worst image.
-        threshold: of a binary mask, in [0, 1]; None for the bundle's own.
-        classes: names of the ids 1..n of a bundle with several classes; COCO data needs them.
+        options: see `SegmentationEvaluateOptions`.
 
     Returns:
         Plain values. "pooled" are the scores of all pixels taken together, "mean", "median" and
         "min" those over images, "per_image" those of each; a score is "dice", "iou",
         "precision", "recall" or "accuracy" in [0, 1]. "per_class" has the pooled scores of each
         class and the number of images it occurs in, None for one that never occurs. "skipped"
-        lists (file, reason) of what took no part.
+        lists [file, reason] of what could not be used.
 
     Raises:
-        DentalzooError: no image can be used, or an argument is out of place.
+        DentalzooError: no image can be used, a threshold is given for a bundle of several classes,
+            or the classes are not those of the bundle.
     """
-    check_threshold(bundle, threshold)
+    refuse_threshold(bundle, options.threshold)
     config = bundle.metadata.get("config", {})
-    classes = classes or config.get("classes") or None
-    found = find_masks(data, split, classes, config.get("annotations", "auto"))
-    names = _class_names(bundle, found, classes)
+    classes = options.classes or config.get("classes") or None
+    dataset = find_masks(data, split, classes, config.get("annotations", "auto"))
+    names = _class_names(bundle, dataset, classes)
     if out is not None:
         out = Path(out)
-        inputs = [path for s in found.samples for path in (s.image, s.mask) if path is not None]
+        inputs = [path for s in dataset.samples for path in (s.image, s.mask) if path is not None]
         make_folder(out, inputs)
-    channels = num_channels(bundle)
     confusions = np.zeros((len(names) + 1,) * 2, np.int64)
     occurs = np.zeros(len(names), np.int64)
-    used, rows, skipped = [], [], [list(skip) for skip in found.skipped]
+    used: list[MaskSample] = []
+    rows: list[dict[str, float]] = []
+    failed: list[tuple[str, str]] = []
 
-    for sample, arrays, mask in _predictions(bundle, found, channels, threshold, skipped):
-        confusion = count(arrays["mask"], mask, len(names) + 1)
+    for sample, mask, prediction in _predictions(bundle, dataset, options.threshold, failed):
+        confusion = count(mask, prediction, len(names) + 1)
         confusions += confusion
         occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
         used.append(sample)
         rows.append(image_scores(confusion))
+    skipped = skipped_files(failed)
     if not used:
-        first = ": ".join(skipped[len(found.skipped)])
-        raise DentalzooError(f"{data}: none of {len(found)} images can be used. Received: {first}")
+        refuse_empty(data, len(dataset), skipped)
 
     per_class = _class_scores(confusions)
-    report = {
-        "bundle": bundle.name,
-        "data": Path(data).resolve().name,
-        "split": split,
-        "threshold": None if channels > 1 else THRESHOLD if threshold is None else threshold,
-        "date": datetime.date.today().isoformat(),
+    own = THRESHOLD if num_channels(bundle) == 1 else None
+    reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
+    report = report_header(bundle, data, split) | {
+        "threshold": own if options.threshold is None else options.threshold,
         "images": len(used),
         "pooled": _rounded(image_scores(confusions)),
         **{
-            word: _rounded({key: reduce([row[key] for row in rows]) for key in rows[0]})
-            for word, reduce in (("mean", np.mean), ("median", np.median), ("min", np.min))
+            name: _rounded({key: reduce([row[key] for row in rows]) for key in rows[0]})
+            for name, reduce in reductions
         },
         "per_class": {
             name: {"images": int(occurs[i])}
@@ -109,59 +112,43 @@ def evaluate(
         "per_image": [
             {"name": sample.name} | _rounded(row) for sample, row in zip(used, rows, strict=True)
         ],
-        "skipped": skipped,
+        "skipped": [*map(list, dataset.skipped), *skipped],
     }
     if out is not None:
         write_json(out / "evaluation.json", report)
-        write_png(out / "evaluation.png", _draw_cases(bundle, used, rows, threshold))
+        write_png(out / "evaluation.png", _draw_cases(bundle, used, rows, options.threshold))
     return report
 
 
-def summary_metrics(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report: means over images, spread and pooled Dice."""
-    extremes = {f"dice_{word}": report[word]["dice"] for word in ("median", "min", "pooled")}
+def summary_metrics(report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report: means, spread and pooled Dice."""
+    extremes = {f"dice_{key}": report[key]["dice"] for key in ("median", "min", "pooled")}
     return {**report["mean"], **extremes}
 
 
-def count(truth: np.ndarray, prediction: np.ndarray, num_ids: int) -> np.ndarray:
-    """Confusion matrix (num_ids, num_ids) int64, [true id, predicted id], of two uint8 masks."""
-    truth, prediction = truth.ravel(), prediction.ravel()
+# ---- scores --------------------------------------------------------------------------------------
+
+
+def count(ground_truth: np.ndarray, prediction: np.ndarray, num_ids: int) -> np.ndarray:
+    """Return the confusion matrix of two uint8 masks of class ids.
+
+    Returns:
+        (num_ids, num_ids) int64, [true id, predicted id].
+    """
+    true, predicted = ground_truth.ravel(), prediction.ravel()
     counts = np.zeros(num_ids**2, np.int64)
-    for start in range(0, truth.size, _BLOCK):
+    for start in range(0, true.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        pairs = truth[block].astype(np.int32) * num_ids + prediction[block]
+        pairs = true[block].astype(np.int32) * num_ids + predicted[block]
         counts += np.bincount(pairs, minlength=num_ids**2)
     return counts.reshape(num_ids, num_ids)
 
 
-def scores(tp, fp, fn, tn) -> dict[str, np.ndarray]:
-    """Scores from counts of pixels, numbers or arrays of one shape.
-
-    dice = 2 tp / (2 tp + fp + fn), iou = tp / (tp + fp + fn), precision = tp / (tp + fp),
-    recall = tp / (tp + fn), accuracy = (tp + tn) / all. 0/0 is 1 where tp = fp = fn = 0, else 0.
-
-    Returns:
-        float64 arrays of the counts' shape.
-    """
-    tp, fp, fn, tn = (np.asarray(n, np.float64) for n in (tp, fp, fn, tn))
-    nothing = tp + fp + fn == 0
-
-    def ratio(part, whole):
-        return np.where(whole > 0, part / np.where(whole > 0, whole, 1), nothing)
-
-    return {
-        "dice": ratio(2 * tp, 2 * tp + fp + fn),
-        "iou": ratio(tp, tp + fp + fn),
-        "precision": ratio(tp, tp + fp),
-        "recall": ratio(tp, tp + fn),
-        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
-    }
-
-
 def image_scores(confusion: np.ndarray) -> dict[str, float]:
-    """Scores of a confusion matrix: means over the foreground classes that occur, 1 without any.
+    """Return the scores of a confusion matrix.
 
-    The accuracy is that of all pixels and ids.
+    They are means over the foreground classes that occur, 1 without any; the accuracy is that of
+    all pixels and ids.
     """
     occurs = confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
     per_class = _class_scores(confusion)
@@ -170,70 +157,83 @@ def image_scores(confusion: np.ndarray) -> dict[str, float]:
 
 
 def _class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of each foreground class against all other ids."""
+    """Return the scores of each foreground class against all other ids."""
     tp = np.diag(confusion)[1:]
     fp, fn = confusion[:, 1:].sum(0) - tp, confusion[1:].sum(1) - tp
-    return scores(tp, fp, fn, confusion.sum() - tp - fp - fn)
+    return scores_of_counts(tp, fp, fn, confusion.sum() - tp - fp - fn)
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
+def _rounded(values: Mapping[str, Any]) -> dict[str, float]:
     return {key: round(float(value), 6) for key, value in values.items()}
 
 
-def _class_names(bundle, found: MaskDataset, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the ids 1..n that the bundle knows."""
+# ---- images --------------------------------------------------------------------------------------
+
+
+def _class_names(
+    bundle: "Bundle", dataset: MaskDataset, classes: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the names of the ids 1..n that the bundle knows."""
     number = max(1, num_channels(bundle) - 1)
-    if classes is not None and len(found.classes) != number:
+    if classes is not None and len(dataset.classes) != number:
         raise DentalzooError(
-            f"{bundle.name} has {number} classes. Received: classes {', '.join(found.classes)}"
+            f"classes must be the {number} of {bundle.name}. "
+            f"Received: classes {', '.join(dataset.classes)}"
         )
-    found.check_names(num_channels(bundle))
+    dataset.check_names(num_channels(bundle))
     if classes is not None or number == 1:
-        return found.classes
+        return dataset.classes
     return tuple(f"class_{i}" for i in range(1, number + 1))
 
 
-def _predictions(bundle, found: MaskDataset, channels: int, threshold, skipped: list):
-    """Yields (sample, its arrays, predicted mask); appends to `skipped` what cannot be used."""
-    reading = read_ahead(lambda sample: load(sample, channels), found.samples)
-    with logging_redirect_tqdm():
-        for sample, arrays in tqdm(reading, "evaluating", len(found), disable=None, unit="image"):
-            try:
-                if isinstance(arrays, DentalzooError):
-                    raise arrays
-                mask = segment(bundle, arrays["image"], threshold)
-            except DentalzooError as error:
-                path = "" if isinstance(error, BadFile) else f"{sample.image}: "
-                _log.warning("skipped %s%s", path, error)
-                skipped.append(_skip(sample, error))
-                continue
-            yield sample, arrays, mask
+def _predictions(
+    bundle: "Bundle",
+    dataset: MaskDataset,
+    threshold: float | None,
+    failed: list[tuple[str, str]],
+) -> Iterator[tuple[MaskSample, np.ndarray, np.ndarray]]:
+    """Yield (sample, its mask, predicted mask); append to `failed` what cannot be used."""
+    channels = num_channels(bundle)
+
+    def read(sample: MaskSample) -> dict[str, Any]:
+        try:
+            return load(sample, channels)
+        except DentalzooError as error:
+            raise without_folders(error, sample.image) from error
+
+    for sample, arrays, prediction in for_each(
+        dataset.samples,
+        read,
+        lambda _, arrays: segment(bundle, arrays["image"], threshold),
+        title="evaluating",
+        failed=failed,
+        name=lambda sample: str(sample.image),
+    ):
+        yield sample, arrays["mask"], prediction
 
 
-def _skip(sample: MaskSample, error: DentalzooError) -> list[str]:
-    """[file, reason] without the folders, whose names are no one else's business."""
-    if isinstance(error, BadFile):
-        path = Path(error.path)
-        return [path.name, error.reason.replace(str(path), path.name)]
-    return [sample.image.name, str(error)]
-
-
-def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) -> np.ndarray:
-    order = np.argsort([row["dice"] for row in rows], kind="stable")
-    cases = {}
-    for case, place in (("best", -1), ("median", len(order) // 2), ("worst", 0)):
-        cases.setdefault(order[place], case)
+def _draw_cases(
+    bundle: "Bundle",
+    samples: Sequence[MaskSample],
+    rows: Sequence[Mapping[str, float]],
+    threshold: float | None,
+) -> np.ndarray:
+    """Return the best, the median and the worst image as a contact sheet."""
+    order = np.argsort([row["dice"] for row in rows], kind="stable").tolist()
+    cases: dict[int, str] = {}
+    for case, rank in (("best", -1), ("median", len(order) // 2), ("worst", 0)):
+        cases.setdefault(order[rank], case)
     images, captions = [], []
     for index, case in cases.items():
         arrays = load(samples[index], num_channels(bundle))
-        mask = segment(bundle, arrays["image"], threshold)
         radiograph = fit(arrays["image"])
-        truth, mask = (fit(m, ids=True) for m in (arrays["mask"], mask))
+        gt = fit(arrays["mask"], ids=True)
+        prediction = fit(segment(bundle, arrays["image"], threshold), ids=True)
         images.append(
             [
                 radiograph,
-                drawing.outlines(radiograph, truth, mask),
-                drawing.errors(radiograph, truth, mask),
+                drawing.outlines(radiograph, gt, prediction),
+                drawing.errors(radiograph, gt, prediction),
             ]
         )
         captions.append(
@@ -241,9 +241,9 @@ def _draw_cases(bundle, samples: list[MaskSample], rows: list[dict], threshold) 
             f"IoU {rows[index]['iou']:.3f}"
         )
     legend = [
-        ("annotated; in the errors: missed", palette.GROUND_TRUTH),
-        ("predicted; in the errors: too much", palette.PREDICTION),
+        ("ground truth; in Errors: false negatives", palette.GROUND_TRUTH),
+        ("prediction; in Errors: false positives", palette.PREDICTION),
     ]
     if num_channels(bundle) > 2:
-        legend.append(("another class", palette.CONFUSED))
+        legend.append(("another class predicted", palette.CONFUSED))
     return contact_sheet(images, captions, ("Radiograph", "Outlines", "Errors"), legend)

@@ -1,36 +1,41 @@
-"""What measuring and applying a bundle share: masks from images."""
+"""Masks of images, for measuring and applying a bundle."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dentalzoo.errors import DentalzooError
 
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
 THRESHOLD = 0.5  # of binary masks, inside every bundle's `serve`
 
 
-def num_channels(bundle) -> int:
-    """K of a bundle's probabilities: 1 for a binary mask, else the classes and the background."""
-    return bundle.metadata["signatures"]["serve"]["outputs"]["probabilities"]["shape"][-1]
+def num_channels(bundle: "Bundle") -> int:
+    """Return K of a bundle's probabilities.
+
+    It is 1 for a binary mask, else the number of classes and the background.
+    """
+    shape = bundle.metadata["signatures"]["serve"]["outputs"]["probabilities"]["shape"]
+    return int(shape[-1])
 
 
-def check_threshold(bundle, threshold: float | None) -> None:
-    """Raises DentalzooError unless `threshold` is None or fits the bundle and lies in [0, 1]."""
-    if threshold is None:
-        return
-    if num_channels(bundle) > 1:
+def refuse_threshold(bundle: "Bundle", threshold: float | None) -> None:
+    """Raise DentalzooError where a threshold is given and the bundle has several classes."""
+    if threshold is not None and num_channels(bundle) > 1:
         raise DentalzooError(
-            "a threshold belongs to binary masks; with several classes the likeliest one is taken. "
-            f"Received: threshold {threshold!r} for {num_channels(bundle)} classes"
+            "threshold must be None for several classes, of which the likeliest is taken; it is "
+            f"for binary masks. Received: {threshold!r} for {num_channels(bundle)} classes"
         )
-    if not 0 <= threshold <= 1:
-        raise DentalzooError(f"threshold lies in [0, 1]. Received: {threshold!r}")
 
 
-def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.ndarray:
-    """Class ids of an image at its own size.
+def segment(bundle: "Bundle", image: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """Return the class ids of an image at its own size.
 
     Args:
         image: (H, W, 1 or 3) uint8.
-        threshold: a pixel is foreground where its probability is above it; None is the bundle's
+        threshold: a pixel is foreground where its probability is above it; None for the bundle's
             own mask.
 
     Returns:
@@ -38,5 +43,6 @@ def segment(bundle, image: np.ndarray, threshold: float | None = None) -> np.nda
     """
     results = bundle.serve(image)
     if threshold is None:
-        return results["mask"]
-    return (results["probabilities"] > threshold).astype(np.uint8)
+        mask: np.ndarray = results["mask"]
+        return mask
+    return np.asarray(results["probabilities"] > threshold).astype(np.uint8)
