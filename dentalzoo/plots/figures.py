@@ -1,6 +1,6 @@
 """Figures of matplotlib as arrays; nothing is shown and no backend is chosen."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -31,9 +31,6 @@ def plot_figure(
 
 def figure_pixels(figure: "Figure") -> np.ndarray:
     """Return what a figure shows, (H, W, 3) uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)  # as `plot_figure` makes it
+    canvas: Any = figure.canvas  # of Agg, as `plot_figure` makes it
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
