@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.tasks.detection.matching import FOUND, IGNORED, IOU, WRONG, Case, Matches, match
 from dentalzoo.tasks.detection.postprocessing import overlaps
-from dentalzoo.tasks.segmentation.evaluation import scores as ratios
 
 # False positives per image of a FROC curve's points: the CAD challenges' (LUNA16)
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -111,7 +111,7 @@ def at_threshold(points: Curve, threshold: float) -> dict[str, float]:
     count = np.count_nonzero(points.scores >= threshold)
     found = int(points.found[count - 1]) if count else 0
     wrong = int(points.wrong[count - 1]) if count else 0
-    values = ratios(found, wrong, points.wanted - found, 0)
+    values = scores_of_counts(found, wrong, points.wanted - found, 0)
     return {
         "precision": float(values["precision"]),
         "recall": float(values["recall"]),
