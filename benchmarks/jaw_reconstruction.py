@@ -30,7 +30,7 @@ from peers import jaw as peer
 from peers.turns import Worker, figures, python_of, show, timed
 
 import dentalzoo as dz
-from dentalzoo.bundle.format import reexport
+from dentalzoo.bundle import reexport
 from dentalzoo.bundle.hub import cache_dir
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE, find_pose
@@ -287,7 +287,7 @@ def bundles(options, folder: Path) -> tuple:
             model = drawn_weights(paper.build_model(config))
         if (config.encoder, config.decoder) != ("convolutions", "morphable") or not config.faces:
             raise SystemExit("a network of the variant morphable is compared, no other")
-        dz.export(model, folder / "int8", NAME, config, storage="int8")
+        dz.export(model, folder / "int8", NAME, config, weights_dtype="int8")
         reexport(folder / "int8", folder / "float32")
     return dz.load(folder / "int8"), dz.load(folder / "float32")
 

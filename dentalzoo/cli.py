@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import dentalzoo as dz
 from dentalzoo import commands
 from dentalzoo.bundle import task_on_disk
-from dentalzoo.bundle.storage import STORAGE
+from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.config import Rule, rule_of
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.options import CROPS, OPTIONS
@@ -328,7 +328,7 @@ def make_parser(task: str | None = None) -> Parser:
 def _add_weights_dtype(parser: Parser) -> None:
     parser.add_argument(
         "--weights-dtype",
-        choices=STORAGE,
+        choices=WEIGHTS_DTYPES,
         default="float32",
         help="number type of the stored weights: weight-only quantization (default float32)",
     )

@@ -65,7 +65,7 @@ def do_train(options: Namespace) -> None:
         mixed_precision=options.mixed_precision,
         resume=options.resume,
         init=options.init,
-        storage=options.weights_dtype,
+        weights_dtype=options.weights_dtype,
         cache=options.cache,
         **overrides,
     )
@@ -130,7 +130,7 @@ def do_augment(options: Namespace) -> int:
 
 
 def do_export(options: Namespace) -> None:
-    from dentalzoo.bundle.format import reexport
+    from dentalzoo.bundle import reexport
 
     data = _pairs(options.about_data)
     made = reexport(

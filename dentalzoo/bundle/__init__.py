@@ -1,10 +1,13 @@
 """A model on disk: save, verify, load, download. docs/bundle_format.md has the details."""
 
-from dentalzoo.bundle.format import Bundle as Bundle
-from dentalzoo.bundle.format import add_metrics as add_metrics
-from dentalzoo.bundle.format import export as export
-from dentalzoo.bundle.format import find as find
-from dentalzoo.bundle.format import load as load
-from dentalzoo.bundle.format import reexport as reexport
-from dentalzoo.bundle.format import task_on_disk as task_on_disk
-from dentalzoo.bundle.format import verify as verify
+from dentalzoo.bundle.loaded import Bundle as Bundle
+from dentalzoo.bundle.loaded import Signature as Signature
+from dentalzoo.bundle.metadata import Metadata as Metadata
+from dentalzoo.bundle.reading import find as find
+from dentalzoo.bundle.reading import load as load
+from dentalzoo.bundle.reading import task_on_disk as task_on_disk
+from dentalzoo.bundle.reading import verify as verify
+from dentalzoo.bundle.writing import add_metrics as add_metrics
+from dentalzoo.bundle.writing import convert as convert
+from dentalzoo.bundle.writing import export as export
+from dentalzoo.bundle.writing import reexport as reexport

@@ -1,4 +1,4 @@
-"""Unpacks an archive that nobody vouches for: the whole of it or nothing."""
+"""Unpacking of untrusted archives: all members or nothing."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from dentalzoo.errors import BadFile
 
@@ -30,12 +30,12 @@ _DAMAGE = (
 
 
 def unpack(archive: Path, folder: Path, limit: int) -> None:
-    """Unpacks a .zip or .tar.gz into the new directory `folder`, which an error leaves absent.
+    """Unpack a .zip or .tar.gz into the new directory `folder`, which an error leaves absent.
 
     Args:
-        archive: told apart by its first bytes, not by its name.
+        archive: the file; its first bytes decide the format, not its name.
         folder: must not exist; its parent must.
-        limit: the most bytes that may come out.
+        limit: the maximum number of unpacked bytes.
 
     Raises:
         BadFile: the archive is damaged, is larger than `limit` or has a member that is neither a
@@ -48,7 +48,9 @@ def unpack(archive: Path, folder: Path, limit: int) -> None:
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, _DAMAGE):
-            raise BadFile(archive, f"a damaged archive. Received: {error}") from error
+            raise BadFile(
+                archive, f"the archive is corrupt or incomplete. Received: {error}"
+            ) from error
         raise
 
 
@@ -66,7 +68,7 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) 
             file = None if content is None else path.open("xb")
         except (FileExistsError, NotADirectoryError) as error:
             raise _refused(archive, f"two members called {name!r}") from error
-        if file is None:
+        if file is None or content is None:
             continue
         with file:
             while block := content.read(CHUNK):
@@ -104,13 +106,13 @@ def _from_tar(archive: Path, limit: int) -> Iterator[_Member]:
 
 
 class _Bounded(GzipFile):
-    """Bounds what tarfile reads in all: headers and skipped members cost memory and time too."""
+    """A stream bounded in all that tarfile reads: headers and skipped members cost memory too."""
 
-    def __init__(self, archive: Path, raw: IO[bytes], limit: int):
+    def __init__(self, archive: Path, raw: BinaryIO, limit: int):
         super().__init__(fileobj=raw, mode="rb")
         self._archive, self._limit = archive, limit
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         block = super().read(size)
         if self.tell() > self._limit:
             raise _refused(self._archive, f"more than {self._limit} bytes")

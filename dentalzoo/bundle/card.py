@@ -1,4 +1,9 @@
-"""The README.md of a bundle, written from its metadata."""
+"""The model card: the README.md of a bundle, written from its metadata."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dentalzoo.bundle.metadata import Metadata, describe
 
 _TEMPLATE = """# {title}
 
@@ -11,7 +16,7 @@ _TEMPLATE = """# {title}
 | paper | {paper} |
 | inputs | {inputs} |
 | outputs | {outputs} |
-| parameters | {parameters:,}, stored as {storage} |
+| parameters | {parameters:,}, weights in {weights_dtype} |
 | trained on | {data} |
 | licence of the data | {licence} |
 | made with | dentalzoo {dentalzoo}, TensorFlow {tensorflow}, Keras {keras}, {date} |
@@ -34,51 +39,48 @@ or `dentalzoo.load("path/of/this/folder")`. `sha256sum -c SHA256SUMS` verifies t
 ## Metrics
 
 {metrics}
-{images}
+{figures}
 ## Training
 
 {training}
 """
 
 
-def model_card(metadata: dict) -> str:
-    """The card of a bundle with this metadata, as Markdown."""
+def model_card(metadata: Metadata) -> str:
+    """Return the model card of a bundle with this metadata, as Markdown."""
     tag = metadata["tag"]
     first, signature = next(iter(metadata["signatures"].items()))
     arguments = ", ".join(f"{key}={key}" for key in signature["inputs"])
     return _TEMPLATE.format(
-        **{key: metadata[key] for key in ("summary", "parameters", "storage", "dentalzoo")},
-        **{key: metadata[key] for key in ("tensorflow", "keras", "date")},
         **metadata["about"],
         title=metadata["name"] + (f".{tag}" if tag else ""),
+        summary=metadata["summary"],
+        parameters=metadata["parameters"],
+        weights_dtype=metadata["weights_dtype"],
+        dentalzoo=metadata["dentalzoo"],
+        tensorflow=metadata["tensorflow"],
+        keras=metadata["keras"],
+        date=metadata["date"],
         data="; ".join(v for key, v in metadata["data"].items() if key != "licence")
         or "not recorded",
         licence=metadata["data"].get("licence", "not recorded"),
         use=f'results = model.signatures["{first}"]({arguments})',
         signatures="\n".join(
-            f"- `{name}`: {_specs(spec['inputs'])} -> {_specs(spec['outputs'])}"
+            f"- `{name}`: {describe(spec['inputs'], '`')} -> {describe(spec['outputs'], '`')}"
             for name, spec in metadata["signatures"].items()
         ),
         metrics=_table(metadata["metrics"]) or "Not measured.",
-        images="".join(
-            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata.get("images", ())
+        figures="".join(
+            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata["figures"]
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )
 
 
-def _specs(specs: dict) -> str:
-    return ", ".join(
-        f"`{key}` {spec['dtype']} "
-        f"({', '.join('?' if size is None else str(size) for size in spec['shape'])})"
-        for key, spec in specs.items()
-    )
+def _table(values: Mapping[str, Any]) -> str:
+    """Return plain values as a Markdown table, those of nested dicts under dotted keys."""
 
-
-def _table(values: dict) -> str:
-    """Plain values of a dict, nested dicts as dotted keys, as a Markdown table."""
-
-    def rows(values: dict, prefix: str = ""):
+    def rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         for key, value in values.items():
             if isinstance(value, dict):
                 yield from rows(value, f"{prefix}{key}.")

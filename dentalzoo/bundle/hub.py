@@ -1,8 +1,8 @@
-"""From a name or a path to a bundle's directory: found on this machine, or downloaded to it.
+"""From a name or a path to the directory of a bundle: on this machine, or downloaded to it.
 
 A bundle called `name.tag` is looked for in the folder that DENTALZOO_PRETRAINED names, in the
 checkout's `pretrained/`, where an installation puts the released bundles, and in the cache
-(DENTALZOO_CACHE, by default ~/.cache/dentalzoo). Only then is `Weights.url` asked.
+(DENTALZOO_CACHE, by default ~/.cache/dentalzoo). Only then is `Weights.url` requested.
 """
 
 import difflib
@@ -21,12 +21,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from dentalzoo.bundle.archives import CHUNK, unpack
+from dentalzoo.contracts import Weights
 from dentalzoo.errors import BadFile, DentalzooError
 
 ATTEMPTS = 3
@@ -39,77 +40,41 @@ _NAME = re.compile(rf"[a-z][a-z0-9_]*(\.{TAG.pattern})?")
 _log = logging.getLogger("dentalzoo")
 
 
-@dataclass(frozen=True)
-class Weights:
-    """A released bundle: where it lies and what must be known before it is used.
-
-    Attributes:
-        url: http(s) address of the bundle as .tar.gz or .zip; None: it ships with the repository.
-        sha256: hexadecimal digest of that archive; required with a url.
-        size: bytes of that archive; required with a url.
-        metrics: name -> value on the test split that `data` names.
-        data: what it was trained on.
-        licence: of the weights, as an SPDX identifier where there is one.
-        command: the command that trained it.
-    """
-
-    url: str | None = None
-    sha256: str | None = None
-    size: int | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    data: str = ""
-    licence: str = ""
-    command: str = ""
-
-    def __post_init__(self):
-        if self.url is None:
-            return
-        if not self.url.startswith(("https://", "http://")):
-            raise DentalzooError(f"Weights need an http(s) address. Received: url={self.url!r}")
-        if not self.url.endswith((".tar.gz", ".zip")):
-            raise DentalzooError(f"Weights come as .tar.gz or .zip. Received: url={self.url!r}")
-        if not self.size or not re.fullmatch(r"[0-9a-f]{64}", self.sha256 or ""):
-            raise DentalzooError(
-                "Weights with a url need their size in bytes and their SHA-256 in lower case. "
-                f"Received: size={self.size!r}, sha256={self.sha256!r}"
-            )
-
-
 def cache_dir() -> Path:
-    """The folder downloads are unpacked in; it need not exist."""
+    """Return the folder that downloads are unpacked in; it need not exist."""
     return Path(os.environ.get("DENTALZOO_CACHE") or Path.home() / ".cache" / "dentalzoo")
 
 
 def folders() -> list[Path]:
-    """The folders in which bundles are looked for, the first one first; they need not exist."""
+    """Return the folders in which bundles are looked for, in order; they need not exist."""
     package = Path(__file__).resolve().parents[2]
-    prefixes = [package, sysconfig.get_path("data"), site.getuserbase(), sys.prefix]
-    found = [Path(p) / "share" / "dentalzoo" / "pretrained" for p in prefixes]
-    named = os.environ.get("DENTALZOO_PRETRAINED")
-    named = [Path(named)] if named else []
-    return list(dict.fromkeys([*named, package / "pretrained", *found, cache_dir()]))
+    prefixes = [str(package), sysconfig.get_path("data"), site.getuserbase(), sys.prefix]
+    shared = [Path(p) / "share" / "dentalzoo" / "pretrained" for p in prefixes]
+    variable = os.environ.get("DENTALZOO_PRETRAINED")
+    named = [Path(variable)] if variable else []
+    return list(dict.fromkeys([*named, package / "pretrained", *shared, cache_dir()]))
 
 
 def find(bundle: str) -> Path | None:
-    """The directory of the bundle called `name.tag` if it is on this machine."""
+    """Return the directory of the bundle called `name.tag`; None where this machine lacks it."""
     return next((f / bundle for f in folders() if _is_bundle(f / bundle)), None)
 
 
 def resolve(
-    name_or_path: str | os.PathLike,
+    name_or_path: str | os.PathLike[str],
     offline: bool | None = None,
     *,
     names: Iterable[str] = (),
     tags: Callable[[str], Mapping[str, Weights]] = lambda name: {},
 ) -> Path:
-    """The directory of a bundle, downloaded first where that is needed.
+    """Return the directory of a bundle, downloaded first where that is needed.
 
     Args:
         name_or_path: `name` (its newest tag), `name.tag`, or a path: a bundle's directory or that
-            of a run which holds `bundle/`. A known name goes before a directory of that name.
-        offline: True opens no connection; None asks the environment for DENTALZOO_OFFLINE.
-        names: the models there are.
-        tags: from one of `names` to its released bundles, the newest first.
+            of a run which holds `bundle/`. A known name is preferred to a directory of that name.
+        offline: open no connection; where None, the environment variable DENTALZOO_OFFLINE.
+        names: the known models.
+        tags: function from one of `names` to its released bundles, the newest first.
 
     Raises:
         DentalzooError: no such name or directory, or the download failed. Nothing but a complete
@@ -129,10 +94,10 @@ def resolve(
             return candidate
     if text and os.path.isdir(path):
         raise BadFile(
-            text, f"no bundle ({CONTENT}) and no run that holds bundle/. Received: {text!r}"
+            text, f"must hold a bundle ({CONTENT}) or a run with bundle/. Received: {text!r}"
         )
     if os.path.isfile(path):
-        raise BadFile(text, f"a file, where a bundle's directory was expected. Received: {text!r}")
+        raise BadFile(text, f"must be the directory of a bundle. Received: {text!r}, a file")
     name, _, tag = text.strip("./ ").lower().replace("-", "_").replace("/", ".").partition(".")
     close = difflib.get_close_matches(name, names)
     if tag:
@@ -148,12 +113,12 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _did_you_mean(close: Iterable[str]) -> str:
-    close = " or ".join(close)
-    return f"; did you mean {close}?" if close else "."
+    names = " or ".join(close)
+    return f"; did you mean {names}?" if names else "."
 
 
 def _released(name: str, tag: str, table: Mapping[str, Weights], offline: bool | None) -> Path:
-    """The bundle `name.tag` of a known model; without a tag the first one of its table."""
+    """Return the bundle `name.tag` of a known model; without a tag the first one of its table."""
     if not tag and not table:
         raise DentalzooError(
             f"{name} has no released weights: train it (dentalzoo train {name} ...) or give the "
@@ -171,15 +136,24 @@ def _released(name: str, tag: str, table: Mapping[str, Weights], offline: bool |
     return find(bundle) or _fetch(bundle, table[tag], offline)
 
 
+class _Archive(NamedTuple):
+    """A file to download, its bytes and its SHA-256."""
+
+    url: str
+    size: int
+    sha256: str
+
+
 def _fetch(bundle: str, weights: Weights, offline: bool) -> Path:
-    """Downloads, verifies and unpacks into the cache; one process at a time does so."""
+    """Download, verify and unpack into the cache; one process at a time does so."""
     cache = cache_dir()
-    if weights.url is None:
+    if weights.url is None or weights.size is None or weights.sha256 is None:
         raise DentalzooError(
             f"{bundle} ships with dentalzoo and has no address to download it from. "
             f"Copy its directory ({CONTENT}) to {cache / bundle}. "
             f"Received: nothing in {', '.join(map(str, folders()))}"
         )
+    source = _Archive(weights.url, weights.size, weights.sha256)
     suffix = ".zip" if weights.url.endswith(".zip") else ".tar.gz"
     placed, part = cache / (bundle + suffix), cache / f"{bundle}{suffix}.part"
     try:
@@ -188,12 +162,12 @@ def _fetch(bundle: str, weights: Weights, offline: bool) -> Path:
             if _is_bundle(cache / bundle):  # another process was quicker
                 return cache / bundle
             if placed.exists():  # by hand
-                _check(placed, weights)
+                _check(placed, source)
                 return _unpack(placed, cache / bundle)
             try:
                 if offline:
                     raise _Unreachable("offline")
-                _download(bundle, weights, part)
+                _download(bundle, source, part)
             except _Unreachable as error:
                 raise DentalzooError(
                     f"{bundle} is not on this machine and {weights.url} cannot be reached "
@@ -213,7 +187,7 @@ def _fetch(bundle: str, weights: Weights, offline: bool) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds a file lock, which the system gives back however the process ends."""
+    """Hold a file lock, which the system releases however the process ends."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,19 +198,19 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class _Unreachable(Exception):
-    """No byte can be had: no network, no server, a refusal, or it was forbidden to ask."""
+    """Nothing can be downloaded: no network, no server, a refusal, or offline mode."""
 
 
-def _download(bundle: str, weights: Weights, part: Path) -> None:
-    """Fills `part` with the verified archive, from where an earlier attempt was cut off."""
+def _download(bundle: str, source: _Archive, part: Path) -> None:
+    """Fill `part` with the verified archive, from where an earlier attempt was cut off."""
     cause = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE * 2 ** (attempt - 1))
         start = part.stat().st_size if part.exists() else 0
         try:
-            if start < weights.size:
-                _read_into(bundle, weights, part, start)
+            if start < source.size:
+                _read_into(bundle, source, part, start)
         except urllib.error.HTTPError as error:
             error.close()
             cause = f"HTTP {error.code} {error.reason}"
@@ -249,17 +223,17 @@ def _download(bundle: str, weights: Weights, part: Path) -> None:
             cause = str(error)
             continue
         try:
-            return _check(part, weights)
+            return _check(part, source)
         except BadFile as error:
             part.unlink()
             if not start:
-                raise BadFile(weights.url, error.reason) from error
-            cause = error.reason  # what lay here was of another file: once more from the start
+                raise BadFile(source.url, error.reason) from error
+            cause = error.reason  # the old part was of another file: start again
     got = part.stat().st_size if part.exists() else 0
     if got:
         raise BadFile(
-            weights.url,
-            f"got {got} of {weights.size} bytes ({cause}); the same command goes on from there. "
+            source.url,
+            f"got {got} of {source.size} bytes ({cause}); run the same command again to continue. "
             f"Received: {ATTEMPTS} broken connections",
         )
     raise _Unreachable(cause)
@@ -269,9 +243,9 @@ class _Cut(Exception):
     """The connection failed or ended before the server had sent what it announced."""
 
 
-def _read_into(bundle: str, weights: Weights, part: Path, start: int) -> None:
-    """One request: appends to `part` what follows its first `start` bytes."""
-    request = urllib.request.Request(weights.url, headers={"Accept-Encoding": "identity"})
+def _read_into(bundle: str, source: _Archive, part: Path, start: int) -> None:
+    """Send one request and append to `part` what follows its first `start` bytes."""
+    request = urllib.request.Request(source.url, headers={"Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
@@ -284,17 +258,17 @@ def _read_into(bundle: str, weights: Weights, part: Path, start: int) -> None:
         partial = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if response.status != 206 or not partial:
             start = 0
-        left = weights.size - start if response.length is None else response.length
+        left = source.size - start if response.length is None else response.length
         progress = tqdm(
             desc=bundle,
             initial=start,
-            total=weights.size,
+            total=source.size,
             unit="B",
             unit_scale=True,
             disable=not sys.stderr.isatty(),
         )
         with progress, part.open("ab" if start else "wb") as file:
-            while file.tell() <= weights.size:
+            while file.tell() <= source.size:
                 try:
                     block = response.read1(CHUNK)
                 except (OSError, http.client.HTTPException) as error:
@@ -304,29 +278,33 @@ def _read_into(bundle: str, weights: Weights, part: Path, start: int) -> None:
                 file.write(block)
                 left -= len(block)
                 progress.update(len(block))
-            if left > 0 and file.tell() < weights.size:
+            if left > 0 and file.tell() < source.size:
                 raise _Cut("the connection ended early")
 
 
-def _check(archive: Path, weights: Weights) -> None:
-    """Raises BadFile unless the archive has the size and the digest of the table."""
+def _check(archive: Path, source: _Archive) -> None:
+    """Compare an archive with the size and the digest of the table.
+
+    Raises:
+        BadFile: they differ.
+    """
     got = archive.stat().st_size
-    if got != weights.size:
-        count = f"got {got} of {weights.size} bytes"
+    if got != source.size:
+        count = f"got {got} of {source.size} bytes"
         raise BadFile(archive, f"{count}; try again later. Received: a file of another size")
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != weights.sha256:
+    if digest != source.sha256:
         raise BadFile(
             archive,
-            f"not the released file: its SHA-256 should be {weights.sha256}. Received: {digest}",
+            f"not the released file: its SHA-256 should be {source.sha256}. Received: {digest}",
         )
 
 
 def _unpack(archive: Path, target: Path) -> Path:
-    """Unpacks all or nothing: only a complete bundle gets the name `target`."""
+    """Unpack all or nothing: only a complete bundle gets the name `target`."""
     if target.exists():
-        raise BadFile(target, "in the way and not a bundle; remove it. Received: a directory")
+        raise BadFile(target, "must be a bundle or absent; remove it. Received: another directory")
     folder = target.with_name(f"{target.name}.unpacking")
     shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
     try:
@@ -335,7 +313,9 @@ def _unpack(archive: Path, target: Path) -> Path:
         inside = [folder, *folder.iterdir()]
         bundle = next((path for path in inside[:2] if _is_bundle(path)), None)
         if bundle is None:
-            raise BadFile(archive, f"holds no bundle ({CONTENT}). Received: an archive without it")
+            raise BadFile(
+                archive, f"must hold a bundle ({CONTENT}). Received: an archive without one"
+            )
         bundle.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

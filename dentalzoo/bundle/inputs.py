@@ -1,27 +1,27 @@
-"""What a bundle's signatures take, from arrays and bytes."""
+"""Inputs of a bundle's signatures, checked and brought to their shape."""
 
 from typing import Any
 
+from dentalzoo.bundle.metadata import TensorSpec
 from dentalzoo.errors import DentalzooError
 
 
-def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
-    """An input of a signature as a tensor.
+def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
+    """Return an input as a signature takes it.
 
     Args:
         key: its name.
-        spec: its "shape" (None is any size) and "dtype", as in the metadata.
+        spec: its shape, where None is any size, and its dtype.
         array: of that dtype and shape, or without the batch axis; grey images may be without
             their channel axis too. For strings the bytes of a file, or a list of them.
 
     Returns:
-        The tensor, and whether a batch axis was added.
+        The array, or for strings bytes or a list of them; and whether a batch axis was added.
 
     Raises:
         DentalzooError: it is of another dtype or shape, or empty.
     """
     import numpy as np
-    import tensorflow as tf
 
     if spec["dtype"] == "string":
         return _as_strings(key, spec, array)
@@ -29,10 +29,10 @@ def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
     if array.dtype != spec["dtype"]:
         hint = " (grey values 0..255)" if spec["dtype"] == "uint8" else ""
         raise DentalzooError(
-            f"{key} is {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
+            f"{key} must be {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
         )
     if not array.size:
-        raise DentalzooError(f"{key} holds nothing. Received: shape {array.shape}")
+        raise DentalzooError(f"{key} must not be empty. Received: shape {array.shape}")
     rank = len(spec["shape"])
     if rank in (4, 5) and array.ndim == rank - 2:
         array = array[..., None]
@@ -41,23 +41,25 @@ def as_tensor(key: str, spec: dict, array) -> tuple[Any, bool]:
         array = array[None]
     if array.ndim != rank:
         raise DentalzooError(
-            f"{key} has the shape {tuple(spec['shape'])}. Received: shape {array.shape}"
+            f"{key} must have the shape {tuple(spec['shape'])}. Received: shape {array.shape}"
         )
-    return tf.constant(array), single
+    return array, single
 
 
-def _as_strings(key: str, spec: dict, content) -> tuple[Any, bool]:
-    """The same for what files hold; NumPy would cut zeros off the end of bytes."""
+def _as_strings(key: str, spec: TensorSpec, content: Any) -> tuple[Any, bool]:
+    """Return the bytes of files as they are; NumPy would cut zeros off their end."""
     import numpy as np
-    import tensorflow as tf
 
-    content = content.numpy() if tf.is_tensor(content) else content
+    if hasattr(content, "numpy"):  # a tensor
+        content = content.numpy()
     batch = bool(spec["shape"])
     several = batch and isinstance(content, list | tuple | np.ndarray)
     items = list(content) if several else [content]
     wrong = [type(item).__name__ for item in items if not isinstance(item, bytes)]
     if wrong or not items:
-        words = "bytes or a list of them" if batch else "bytes"
-        told = wrong[0] if wrong else "an empty list"
-        raise DentalzooError(f"{key} is {words}, as Path.read_bytes() gives. Received: {told}")
-    return tf.constant(items if batch else content), batch and not several
+        expected = "bytes or a list of bytes" if batch else "bytes"
+        received = wrong[0] if wrong else "an empty list"
+        raise DentalzooError(
+            f"{key} must be {expected}, as Path.read_bytes() returns. Received: {received}"
+        )
+    return items if batch else content, batch and not several

@@ -1,8 +1,10 @@
-"""Whether a bundle's files are whole, and whether its graph does nothing but compute."""
+"""The checks before a bundle is loaded: its files are complete, its graph only computes."""
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn, TypedDict
 
 from dentalzoo.errors import DentalzooError
 
@@ -16,14 +18,22 @@ _OUTSIDE = re.compile(
 _SAVERS = ("traced_save", "traced_restore")  # where TensorFlow's own checkpoint ops are
 
 
+class Verified(TypedDict):
+    """The folder of a bundle, the number of its files and their size in bytes."""
+
+    bundle: str
+    files: int
+    bytes: int
+
+
 def sums(path: Path) -> str:
-    """The content of SHA256SUMS for the files of a bundle."""
+    """Return the content of SHA256SUMS for the files of a bundle."""
     lines = [f"{_sha256(file)}  {file.relative_to(path).as_posix()}" for file in _files(path)]
     return "\n".join(lines) + "\n"
 
 
-def verify(path: Path) -> dict:
-    """Compares every file of a bundle with its SHA-256.
+def verify(path: Path) -> Verified:
+    """Compare every file of a bundle with its SHA-256.
 
     Returns:
         {"bundle": path, "files": number of files, "bytes": their size}.
@@ -36,24 +46,24 @@ def verify(path: Path) -> dict:
         expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError) as error:
         raise DentalzooError(f"{path / SUMS} cannot be read. Received: {error}") from None
-    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    for name in sorted(expected.keys() - found.keys()):
+    present = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    for name in sorted(expected.keys() - present.keys()):
         raise DentalzooError(f"{path}: a file is missing. Received: no {name}")
-    for name in sorted(found.keys() - expected.keys()):
+    for name in sorted(present.keys() - expected.keys()):
         raise DentalzooError(f"{path}: a file is not listed in {SUMS}. Received: {name}")
-    for name, file in sorted(found.items()):
+    for name, file in sorted(present.items()):
         digest = _sha256(file)
         if digest != expected[name]:
             raise DentalzooError(
-                f"{file} is damaged: sha256 {expected[name]} was expected; nothing was loaded. "
-                f"Fetch the bundle again. Received: {digest}"
+                f"{file} is damaged: its SHA-256 must be {expected[name]}; nothing was loaded. "
+                f"Download the bundle again. Received: {digest}"
             )
-    size = sum(file.stat().st_size for file in found.values())
-    return {"bundle": str(path), "files": len(found), "bytes": size}
+    size = sum(file.stat().st_size for file in present.values())
+    return {"bundle": str(path), "files": len(present), "bytes": size}
 
 
 def _files(path: Path) -> list[Path]:
-    """All files of a bundle but the sums; a link counts as a file and so is not followed."""
+    """Return all files of a bundle but the sums; a link counts as a file and is not followed."""
     return sorted(
         file
         for file in path.rglob("*")
@@ -63,13 +73,17 @@ def _files(path: Path) -> list[Path]:
 
 def _sha256(path: Path) -> str:
     if path.is_symlink() or not path.is_file():
-        raise DentalzooError(f"a bundle holds plain files only. Received: {path}")
+        raise DentalzooError(f"a bundle must hold plain files only. Received: {path}")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_unsafe_graph(path: Path) -> None:
-    """Refuses a SavedModel that could do anything but compute, before it is loaded."""
+    """Refuse a SavedModel that could do anything but compute, before it is loaded.
+
+    Raises:
+        DentalzooError: it cannot be read, or holds an unsafe operation; the message names that.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -77,7 +91,9 @@ def refuse_unsafe_graph(path: Path) -> None:
     try:
         content.ParseFromString((path / "saved_model" / "saved_model.pb").read_bytes())
     except (OSError, DecodeError) as error:
-        raise DentalzooError(f"{path} holds no readable SavedModel. Received: {error}") from None
+        raise DentalzooError(
+            f"{path}: the SavedModel is corrupt or incomplete. Received: {error}"
+        ) from None
     # TensorFlow's loader for version 1 runs operations that the loader for version 2 does not.
     if len(content.meta_graphs) != 1 or not content.meta_graphs[0].HasField("object_graph_def"):
         _refuse(path, f"{len(content.meta_graphs)} graphs, or one of TensorFlow 1")
@@ -109,15 +125,15 @@ def refuse_unsafe_graph(path: Path) -> None:
                 _refuse(path, node.op)
 
 
-def _functions(node):
-    """Names of all functions that a node refers to, whatever the attribute."""
+def _functions(node: Any) -> Iterator[str]:
+    """Yield the names of all functions that a node refers to, whatever the attribute."""
     for value in node.attr.values():
         if value.func.name:
             yield value.func.name
         yield from (function.name for function in value.list.func)
 
 
-def _refuse(path: Path, what: str):
+def _refuse(path: Path, operation: str) -> NoReturn:
     raise DentalzooError(
-        f"{path}: the SavedModel reaches outside itself and is not loaded. Received: {what}"
+        f"{path}: the SavedModel contains an unsafe operation ({operation}); refusing to load"
     )

@@ -14,9 +14,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from dentalzoo import api, registry
+from dentalzoo import api, bundle, registry
 from dentalzoo.atomic import remove_leftovers, write_json
-from dentalzoo.bundle import format as bundle
 from dentalzoo.config import STARTS, without_starts
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.training.distribute import strategy as find_strategy
@@ -36,7 +35,7 @@ def train(
     mixed_precision: bool = False,
     resume: bool = False,
     init: str | Path | None = None,
-    storage: str = "float32",
+    weights_dtype: str = "float32",
     cache: str | Path | None = None,
     **overrides,
 ) -> bundle.Bundle:
@@ -54,7 +53,7 @@ def train(
             start. The settings must be those of the run; more epochs may be given, over which a
             cosine schedule is then stretched; a run that early stopping ended stays ended.
         init: a bundle of the same network to start from.
-        storage: how the bundle stores weights, see `export`.
+        weights_dtype: number type of the stored weights, see `export`.
         cache: folder for the decoded images, for data that does not fit into memory.
         overrides: settings of the variant's config, such as epochs=50 or batch_size=4.
 
@@ -81,7 +80,7 @@ def train(
     with _locked(out):
         _claim(out, settings, resume)
         try:
-            return _run(name, config, Path(data), out, settings, variant, storage, cache)
+            return _run(name, config, Path(data), out, settings, variant, weights_dtype, cache)
         except KeyboardInterrupt:
             log.warning(
                 "stopped; resume=True (--resume) goes on from the last whole epoch: %s", out
@@ -89,7 +88,7 @@ def train(
             raise
 
 
-def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.Bundle:
+def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bundle.Bundle:
     module = registry.module_of(name)
     import keras
 
@@ -165,7 +164,7 @@ def _run(name, config, data, out, settings, variant, storage, cache) -> bundle.B
         out / "bundle",
         name,
         config,
-        storage=storage,
+        weights_dtype=weights_dtype,
         training=record,
         data={"name": data.resolve().name},
     )

@@ -1,4 +1,4 @@
-"""An archive is unpacked whole or not at all, whatever it holds."""
+"""An archive is unpacked completely or not at all, whatever it holds."""
 
 import io
 import stat
@@ -40,11 +40,13 @@ def make_zip(path, members):
 
 
 @pytest.mark.parametrize("make", [make_tar, make_zip])
-def test_everything_comes_out(make, tmp_path):
+def test_every_member_is_unpacked(make, tmp_path):
     unpack(make(tmp_path / "x", FILES.items()), tmp_path / "out", LIMIT)
     out = tmp_path / "out"
-    got = {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert got == FILES
+    unpacked = {
+        p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()
+    }
+    assert unpacked == FILES
 
 
 LINK = {"mode": stat.S_IFLNK | 0o777, "to": b"/etc"}
@@ -67,7 +69,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_refused_whole(case, tmp_path, monkeypatch):
+def test_a_malicious_archive_is_refused(case, tmp_path, monkeypatch):
     monkeypatch.setattr("dentalzoo.bundle.archives.MAX_MEMBERS", 100)
     make, members = BAD[case]
     inner = tmp_path / "inner"
@@ -80,11 +82,11 @@ def test_refused_whole(case, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("make", [make_tar, make_zip])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_damaged(make, damage, tmp_path):
+def test_a_damaged_archive_is_refused(make, damage, tmp_path):
     archive = make(tmp_path / "x", [("file", bytes(range(256)) * 400)])
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 0xFF
     archive.write_bytes({"cut": content[:-30], "flipped": content, "empty": b""}[damage])
-    with pytest.raises(BadFile, match="damaged archive"):
+    with pytest.raises(BadFile, match="archive is corrupt or incomplete"):
         unpack(archive, tmp_path / "out", LIMIT)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The hub against a real server on this machine: every way a download can go wrong."""
+"""The hub against a real server on this machine: every way in which a download can fail."""
 
 import hashlib
 import io
@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from dentalzoo.bundle import hub
-from dentalzoo.bundle.hub import Weights, resolve
+from dentalzoo.bundle.hub import resolve
+from dentalzoo.contracts import Weights
 from dentalzoo.errors import DentalzooError
 
 BUNDLE = "unet.teeth_v1"
@@ -43,11 +44,11 @@ ARCHIVE = packed(FILES)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `body`; `plan` holds what is to go wrong with the next requests, in order."""
+    """Serves `body`; `plan` holds the faults of the next requests, in order."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.body, self.plan, self.asked = ARCHIVE, [], []
+        self.body, self.plan, self.requests = ARCHIVE, [], []
         self.url = f"http://127.0.0.1:{self.server_port}/files/{BUNDLE}.tar.gz"
 
     def handle_error(self, request, client_address):
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server, body = self.server, self.server.body
-        server.asked.append(self.headers.get("Range"))
+        server.requests.append(self.headers.get("Range"))
         fault = server.plan.pop(0) if server.plan else None
         if isinstance(fault, int):
             return self.send_error(fault)
@@ -93,7 +94,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """An empty cache, no waiting, and no setting of whoever runs the tests."""
+    """An empty cache, no pauses, and no settings of the environment."""
     monkeypatch.setenv("DENTALZOO_CACHE", str(tmp_path / "cache"))
     for name in ("DENTALZOO_PRETRAINED", "DENTALZOO_OFFLINE", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -150,14 +151,14 @@ def test_downloads_once(server, cache, kind, top):
     assert get(table) == cache / BUNDLE
     assert content(cache / BUNDLE) == FILES
     assert get(table) == cache / BUNDLE
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert leftovers(cache) == [BUNDLE]
 
 
 def test_resumes_after_a_cut(server, cache):
     server.plan = ["cut"]
     assert content(get(weights(server))) == FILES
-    assert server.asked == [None, f"bytes={len(ARCHIVE) // 2}-"]
+    assert server.requests == [None, f"bytes={len(ARCHIVE) // 2}-"]
 
 
 def test_resumes_what_a_killed_process_left(server, cache):
@@ -165,7 +166,7 @@ def test_resumes_what_a_killed_process_left(server, cache):
     (cache / f"{BUNDLE}.tar.gz.part").write_bytes(ARCHIVE[:1000])
     (cache / f"{BUNDLE}.unpacking").mkdir()
     assert content(get(weights(server))) == FILES
-    assert server.asked == ["bytes=1000-"]
+    assert server.requests == ["bytes=1000-"]
     assert leftovers(cache) == [BUNDLE]
 
 
@@ -181,16 +182,16 @@ def test_starts_again_when_another_file_was_left(server, cache, size):
 def test_starts_again_when_the_server_ignores_ranges(server):
     server.plan = ["cut", "ignore range"]
     assert content(get(weights(server))) == FILES
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
-def test_keeps_the_beginning_when_the_line_stays_bad(server, cache):
+def test_keeps_the_beginning_when_the_connection_stays_bad(server, cache):
     server.plan = ["cut"] * 3
     got = len(ARCHIVE) - -(-len(ARCHIVE) // 8)
     message = fails(f"got {got} of {len(ARCHIVE)} bytes", weights(server))
-    assert "goes on from there" in message
+    assert "again to continue" in message
     assert content(get(weights(server))) == FILES
-    assert server.asked[-1] == f"bytes={got}-"
+    assert server.requests[-1] == f"bytes={got}-"
 
 
 @pytest.mark.parametrize("length", [0, 1, len(ARCHIVE) - 1], ids=("nothing", "a byte", "most"))
@@ -224,16 +225,16 @@ def test_wrong_hash(server, cache):
     assert leftovers(cache) == []
 
 
-def test_a_busy_server_is_asked_again(server):
+def test_a_busy_server_gets_another_request(server):
     server.plan = [503, 429]
     assert content(get(weights(server))) == FILES
 
 
-def test_not_found_is_not_asked_again(server, cache):
+def test_not_found_gets_no_other_request(server, cache):
     server.plan = [404]
     message = fails("HTTP 404", weights(server))
     assert str(cache / f"{BUNDLE}.tar.gz") in message
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_no_server(cache):
@@ -249,7 +250,7 @@ def test_a_dead_proxy(server, monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setattr("urllib.request._opener", None)  # it was made before there was a proxy
     fails("cannot be reached", weights(server))
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
@@ -257,7 +258,7 @@ def test_offline_opens_no_connection(server, how, monkeypatch):
     if how == "environment":
         monkeypatch.setenv("DENTALZOO_OFFLINE", "1")
     fails(r"cannot be reached \(offline\)", weights(server), offline=how == "argument" or None)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_placed_by_hand(server, cache):
@@ -267,7 +268,7 @@ def test_placed_by_hand(server, cache):
     fails(f"got {len(ARCHIVE) - 1} of", weights(server), offline=True)
     placed.write_bytes(ARCHIVE)
     assert content(get(weights(server), offline=True)) == FILES
-    assert placed.exists() and server.asked == []
+    assert placed.exists() and server.requests == []
 
 
 def test_malicious_archive(server, cache):
@@ -278,13 +279,13 @@ def test_malicious_archive(server, cache):
 
 def test_an_archive_without_a_bundle(server):
     server.body = packed({"readme": b"hello"})
-    fails("holds no bundle", weights(server, server.body))
+    fails("must hold a bundle", weights(server, server.body))
 
 
-def test_what_is_in_the_way_is_not_removed(server, cache):
+def test_another_directory_of_the_name_is_not_removed(server, cache):
     (cache / BUNDLE).mkdir(parents=True)
     (cache / BUNDLE / "notes").write_text("mine")
-    with pytest.raises(DentalzooError, match="in the way"):
+    with pytest.raises(DentalzooError, match="must be a bundle or absent"):
         get(weights(server))
     assert (cache / BUNDLE / "notes").read_text() == "mine"
 
@@ -298,14 +299,15 @@ def test_a_cache_that_cannot_be_written(server, cache):
 def test_two_processes_at_once(server, cache):
     server.plan = ["slow"]
     code = (
-        "import sys; from dentalzoo.bundle.hub import Weights, resolve; "
+        "import sys; from dentalzoo.bundle.hub import resolve; "
+        "from dentalzoo.contracts import Weights; "
         f"table = {{'teeth_v1': {weights(server)!r}}}; "
         f"print(resolve({BUNDLE!r}, names=['unet'], tags=lambda name: table))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) for _ in range(2)]
     assert [p.communicate(timeout=60)[0].strip() for p in both] == [str(cache / BUNDLE)] * 2
     assert content(cache / BUNDLE) == FILES
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 # ---- names and paths -----------------------------------------------------------------------------
@@ -329,9 +331,9 @@ def test_a_name_means_its_first_tag(server):
     assert get(table, "unet").name == "unet.teeth_v2"
 
 
-def test_a_bundle_of_ones_own_needs_no_table():
-    own = make_bundle(hub.cache_dir() / "unet.clinic_v1")
-    assert resolve("unet.clinic_v1") == own
+def test_a_bundle_in_the_cache_needs_no_table():
+    path = make_bundle(hub.cache_dir() / "unet.clinic_v1")
+    assert resolve("unet.clinic_v1") == path
 
 
 def test_paths(tmp_path, monkeypatch):
@@ -347,9 +349,9 @@ def test_paths(tmp_path, monkeypatch):
 
 def test_paths_without_a_bundle(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DentalzooError, match="a file, where"):
+    with pytest.raises(DentalzooError, match="must be the directory of a bundle.*, a file"):
         resolve(tmp_path / "file")
-    with pytest.raises(DentalzooError, match=r"no bundle .*metadata.json"):
+    with pytest.raises(DentalzooError, match=r"must hold a bundle .*metadata.json"):
         resolve(tmp_path)
 
 
@@ -389,8 +391,8 @@ def test_shipped_weights_that_are_not_there():
         {"size": 0},
     ],
 )
-def test_weights_know_what_they_are(wrong):
+def test_weights_with_a_url_are_checked(wrong):
     facts = {"url": "https://host/file.zip", "sha256": "0" * 64, "size": 1}
     Weights(**facts)
-    with pytest.raises(DentalzooError, match="Weights"):
+    with pytest.raises(DentalzooError, match="Weights|url"):
         Weights(**{**facts, **wrong})

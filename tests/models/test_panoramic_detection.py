@@ -409,7 +409,7 @@ def test_files_of_a_batch_differ_in_size_and_kind(bundle):
     ("signature", "content", "says"),
     [
         ("detect_encoded", b"no image", "refused its input"),
-        ("detect_encoded", "radiograph.png", "bytes or a list of them.*Received: str"),
+        ("detect_encoded", "radiograph.png", "bytes or a list of bytes.*Received: str"),
         ("detect_encoded", [], "Received: an empty list"),
         ("detect_encoded", [b"", None], "Received: NoneType"),
         ("detect_example", b"no example", "refused its input"),
@@ -438,14 +438,14 @@ def test_tensorflow_alone_finds_the_same(bundle, tmp_path, signature):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("storage", ["float16", "int8"])
-def test_weights_are_stored_small(model, storage, tmp_path):
-    small = dz.export(model, tmp_path / storage, NAME, TINY, storage=storage)
+@pytest.mark.parametrize("weights_dtype", ["float16", "int8"])
+def test_weights_are_stored_small(model, weights_dtype, tmp_path):
+    small = dz.export(model, tmp_path / weights_dtype, NAME, TINY, weights_dtype=weights_dtype)
     image = radiograph()
     full = np.asarray(dz.export(model, tmp_path / "full", NAME, TINY).raw(image)["scores"])
     assert np.abs(small.raw(image)["scores"] - full).mean() < 0.05
     size = [sum(f.stat().st_size for f in (tmp_path / name).rglob("variables.data*"))
-            for name in (storage, "full")]  # fmt: skip
+            for name in (weights_dtype, "full")]  # fmt: skip
     assert size[0] < 0.7 * size[1]
 
 

@@ -271,10 +271,10 @@ def test_encoded_bytes_give_the_mask_of_the_image(bundle):
     ("shape", "dtype", "words"),
     [
         ((8, 8, 4), np.uint8, "with C = 1 or 3"),
-        ((8, 8), np.float32, "images is uint8"),
-        ((0, 8), np.uint8, "holds nothing"),
-        ((0, 8, 8, 1), np.uint8, "holds nothing"),
-        ((5,), np.uint8, "has the shape"),
+        ((8, 8), np.float32, "images must be uint8"),
+        ((0, 8), np.uint8, "must not be empty"),
+        ((0, 8, 8, 1), np.uint8, "must not be empty"),
+        ((5,), np.uint8, "must have the shape"),
     ],
 )
 def test_what_is_no_image_is_refused(bundle, shape, dtype, words):

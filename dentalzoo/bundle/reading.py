@@ -1,0 +1,65 @@
+"""From a name or a folder to a loaded bundle, whose files and graph are checked first."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from dentalzoo import registry
+from dentalzoo.bundle import hub, integrity
+from dentalzoo.bundle.integrity import Verified
+from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.errors import DentalzooError
+from dentalzoo.exporters import saved_model
+
+
+def load(name_or_path: str | Path) -> Bundle:
+    """Load a bundle after verifying it.
+
+    Args:
+        name_or_path: a released name (`panoramic_unet.panoramic_teeth_v1`, or `panoramic_unet` for
+            its newest release) or a folder: a bundle, or a training run that holds one.
+
+    Raises:
+        DentalzooError: no such bundle, or one that is damaged or unsafe; nothing is loaded then.
+    """
+    path = find(name_or_path)
+    integrity.verify(path)
+    metadata = read_metadata(path)
+    integrity.refuse_unsafe_graph(path)
+    return Bundle(path, metadata, saved_model.load(path / "saved_model"))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the local folder of a bundle, which is downloaded if it has to be.
+
+    Raises:
+        DentalzooError: there is no such bundle, or the download failed.
+    """
+    return hub.resolve(
+        name_or_path,
+        names=registry.ZOO,
+        tags=lambda name: registry.module_of(name).PRETRAINED,
+    )
+
+
+def task_on_disk(name_or_path: str | Path) -> str | None:
+    """Return the task of a bundle without loading or downloading it; None where it is unknown."""
+    name = str(name_or_path).partition(".")[0]
+    if name in registry.ZOO:
+        return registry.ZOO[name].task
+    for folder in (Path(name_or_path), Path(name_or_path) / "bundle"):
+        with suppress(DentalzooError):
+            return read_metadata(folder)["task"]
+    return None
+
+
+def verify(name_or_path: str | Path) -> Verified:
+    """Compare every file of a bundle with its SHA-256, without loading it.
+
+    Returns:
+        {"bundle": path, "files": number of files, "bytes": their size}.
+
+    Raises:
+        DentalzooError: no such bundle, or a file differs, is missing or is not listed.
+    """
+    return integrity.verify(find(name_or_path))

@@ -1,0 +1,85 @@
+"""The weights of a SavedModel: stored once, in a chosen dtype; computing is in float32."""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+WEIGHTS_DTYPES = ("float32", "float16", "int8")
+
+
+def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
+    """Return a `tf.Module` that holds the model's weights in a dtype and computes in float32.
+
+    It is called like the model; each model within the model is an attribute of its name, called
+    like it. `read_weights()` returns the weights in float32, in the order of `model.weights`.
+
+    Args:
+        model: a `keras.Model`.
+        weights_dtype: one of WEIGHTS_DTYPES.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    # Seeds of dropout and of sampling are not weights, and no signature samples with them.
+    seeds = {id(v): np.asarray(v) for v in model.variables if "seed_generator" in v.path}
+
+    class Stored(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.stored, self.scales = [], []
+            for weight in model.weights:
+                value, scale = _quantized(np.asarray(weight), weight.name, weights_dtype)
+                self.stored.append(tf.Variable(value, trainable=False))
+                self.scales.append(tf.Variable(np.float32(1) if scale is None else scale))
+            for part in model.layers:
+                if isinstance(part, keras.Model):
+                    setattr(self, part.name, functools.partial(self._compute, part))
+
+        @tf.function(input_signature=[])  # type: ignore[untyped-decorator]  # TensorFlow has no types
+        def read_weights(self) -> "list[tf.Tensor]":
+            return [
+                tf.cast(value, tf.float32) * scale
+                if value.dtype == tf.int8
+                else tf.cast(value, tf.float32)
+                for value, scale in zip(self.stored, self.scales, strict=True)
+            ]
+
+        def _compute(self, part: "keras.Model", inputs: Any) -> Any:
+            values = seeds | dict(zip(map(id, model.weights), self.read_weights(), strict=True))
+            outputs, _ = part.stateless_call(
+                [values[id(v)] for v in part.trainable_variables],
+                [values[id(v)] for v in part.non_trainable_variables],
+                inputs,
+                training=False,
+            )
+            return outputs
+
+        def __call__(self, inputs: Any) -> Any:
+            return self._compute(model, inputs)
+
+    return Stored()
+
+
+def _quantized(
+    value: "np.ndarray", name: str, weights_dtype: str
+) -> "tuple[np.ndarray, np.ndarray | None]":
+    """Return a weight as it is stored, and the float32 scale of its channels where it has one."""
+    import numpy as np
+
+    # The moments of a prior are not a kernel: once rounded they may not be a covariance.
+    rounded = value.ndim > 1 and name != "moments"
+    if rounded and weights_dtype == "float16":
+        return value.astype(np.float16), None
+    if rounded and weights_dtype == "int8":
+        # Per output channel: the last axis, or the one before in depthwise kernels.
+        channel = value.ndim - (2 if value.shape[-1] == 1 and value.ndim > 2 else 1)
+        axes = tuple(axis for axis in range(value.ndim) if axis != channel)
+        scale = np.abs(value).max(axis=axes, keepdims=True) / np.float32(127)
+        scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+        return np.round(value / scale).astype(np.int8), scale
+    return value, None

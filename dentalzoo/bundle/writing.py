@@ -1,0 +1,276 @@
+"""From a model to a bundle on disk, which is complete or absent.
+
+A bundle is a folder: `saved_model/` (the contract: signatures, usable with TensorFlow alone),
+`metadata.json`, `README.md` (the model card) and `SHA256SUMS` (coreutils' format, every other
+file). Weights are stored once, inside the SavedModel, in float32, float16 or int8; computing is in
+float32. docs/bundle_format.md has the details.
+"""
+
+import dataclasses
+import datetime
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from dentalzoo import registry
+from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.bundle import hub, integrity
+from dentalzoo.bundle.card import model_card
+from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.bundle.metadata import FORMAT, Metadata, SignatureSpec, TensorSpec
+from dentalzoo.bundle.reading import load
+from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
+from dentalzoo.config import PaperConfig, without_starts
+from dentalzoo.errors import DentalzooError
+from dentalzoo.exporters import EXPORTERS
+from dentalzoo.output_dirs import check_outside
+
+if TYPE_CHECKING:
+    import keras
+
+
+def export(
+    model: "keras.Model",
+    path: str | Path,
+    name: str,
+    config: PaperConfig | None = None,
+    *,
+    tag: str | None = None,
+    weights_dtype: str = "float32",
+    training: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    figures: Sequence[str | Path] = (),
+) -> Bundle:
+    """Write a model as a bundle and load it.
+
+    Args:
+        model: a `keras.Model` that `build(name)` made, trained or not.
+        path: the folder to make; it must not exist or be an older bundle, which is replaced.
+        name: the model's name in the zoo.
+        config: the config it was built from; None where `build` made the model, which remembers.
+        tag: `<training data>_v<N>` of a release.
+        weights_dtype: `float32`, `float16` (half the size) or `int8` (a quarter: matrices in 8 bits
+            with a float32 scale per output channel). Vectors stay in float32.
+        training: the settings and the course of the training, as plain values.
+        data: the training data: `name`, `licence`, ...
+        metrics: the results of an evaluation.
+        figures: PNG or JPEG files, such as contact sheets of an evaluation, for the model card.
+
+    Returns:
+        The bundle, loaded from the disk.
+
+    Raises:
+        DentalzooError: unknown name or dtype, a folder that is something else, a full disk, a
+            figure that cannot be read.
+    """
+    module = registry.module_of(name)
+    config = config or getattr(model, "zoo_config", None)
+    if not isinstance(config, module.Config):
+        raise DentalzooError(
+            "config must be the one that the model was built from: "
+            f"config=configure({name!r}, ...). Received: {config!r}"
+        )
+    config = without_starts(config)  # PORT
+    if weights_dtype not in WEIGHTS_DTYPES:
+        raise DentalzooError(
+            f"weights_dtype must be one of: {', '.join(WEIGHTS_DTYPES)}. Received: {weights_dtype!r}"
+        )
+    if tag is not None and not hub.TAG.fullmatch(tag):
+        raise DentalzooError(
+            "tag must be lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
+            f"Received: {tag!r}"
+        )
+    path = Path(path)
+    check_outside(path.resolve().parent)
+    older = all((path / part).exists() for part in (integrity.SUMS, "metadata.json", "saved_model"))
+    if path.exists() and not older and (not path.is_dir() or any(path.iterdir())):
+        raise DentalzooError(
+            f"the folder must be new or an older bundle. Received: {path}, which is something else"
+        )
+    import keras
+    import tensorflow as tf
+
+    shown = _read_figures(figures)
+    with _replaced(path) as aside:
+        stored = store(model, weights_dtype)
+        functions = module.signatures(stored, config)
+        EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
+        metadata: Metadata = {
+            "format": FORMAT,
+            "name": name,
+            "tag": tag,
+            "task": registry.ZOO[name].task,
+            "summary": registry.ZOO[name].summary,
+            "about": module.ABOUT,
+            "signatures": {key: _spec_of(function) for key, function in functions.items()},
+            "config": dataclasses.asdict(config),
+            "parameters": int(model.count_params()),
+            "weights_dtype": weights_dtype,
+            "data": dict(data or {}),
+            "training": dict(training or {}),
+            "metrics": dict(metrics or {}),
+            "figures": list(shown),
+            "dentalzoo": _version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+            "date": datetime.date.today().isoformat(),
+        }
+        for figure, content in shown.items():
+            (aside / figure).write_bytes(content)
+        _write_description(aside, metadata)
+    return load(path)
+
+
+def reexport(
+    name_or_path: str | Path,
+    path: str | Path,
+    tag: str | None = None,
+    weights_dtype: str = "float32",
+    data: Mapping[str, Any] | None = None,
+    figures: Sequence[str | Path] | None = None,
+) -> Bundle:
+    """Write a bundle, or the bundle of a run, anew: under a tag, with weights of another dtype.
+
+    Args:
+        name_or_path: as for `load`.
+        path: the folder to make.
+        tag: `<training data>_v<N>` of a release.
+        weights_dtype: see `export`.
+        data: entries that replace those of the metadata, such as `name` and `licence`.
+        figures: see `export`; None for those that the bundle has.
+
+    Returns:
+        The new bundle; metrics are not carried over where the dtype is another.
+
+    Raises:
+        DentalzooError: as `load` and `export`.
+    """
+    source = load(name_or_path)
+    old = source.metadata
+    if figures is None:
+        figures = [source.path / figure for figure in old["figures"]]
+    return export(
+        source.to_keras(),
+        path,
+        old["name"],
+        source.config,
+        tag=tag or old["tag"],
+        weights_dtype=weights_dtype,
+        training=old["training"],
+        data={**old["data"], **(data or {})},
+        metrics=old["metrics"] if weights_dtype == old["weights_dtype"] else None,
+        figures=figures,
+    )
+
+
+def convert(name_or_path: str | Path, path: str | Path, exporter: str) -> Path:
+    """Write the functions of a bundle in the format of another runtime.
+
+    Args:
+        name_or_path: as for `load`.
+        path: the file or folder to make, by custom with the exporter's suffix.
+        exporter: a name of `dentalzoo.exporters.EXPORTERS`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DentalzooError: as `load`; an unknown exporter, a path that exists or cannot be written.
+    """
+    if exporter not in EXPORTERS:
+        raise DentalzooError(
+            f"exporter must be one of: {', '.join(EXPORTERS)}. Received: {exporter!r}"
+        )
+    path = Path(path)
+    check_outside(path.resolve().parent)
+    if path.exists():
+        raise DentalzooError(f"the path must be new. Received: {path}")
+    source = load(name_or_path)
+    module: ModuleType = registry.module_of(source.metadata["name"])
+    stored = store(source.to_keras(), source.metadata["weights_dtype"])
+    functions = module.signatures(stored, source.config)
+    with _replaced(path) as aside:
+        EXPORTERS[exporter].export(stored, aside, functions)
+    return path
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Yield a path in a hidden folder beside `path`, then move what was written there to `path`.
+
+    Raises:
+        DentalzooError: it could not be written; what was at `path` is intact.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        yield aside / path.name
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(aside / path.name, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise DentalzooError(f"{path} could not be written. Received: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _read_figures(files: Sequence[str | Path]) -> dict[str, bytes]:
+    """Return name -> content of image files, whose names must differ."""
+    from dentalzoo.data.io.images import read_image
+
+    content: dict[str, bytes] = {}
+    for file in map(Path, files):
+        read_image(file)
+        if file.name in content:
+            raise DentalzooError(f"figures must have different names. Received: {file.name} twice")
+        content[file.name] = file.read_bytes()
+    return content
+
+
+def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
+    """Write metrics into the metadata and the model card of a bundle, and return it."""
+    bundle.metadata["metrics"] = dict(metrics)
+    _write_description(bundle.path, bundle.metadata)
+    return bundle
+
+
+def _version() -> str:
+    from dentalzoo import __version__
+
+    return __version__
+
+
+def _write_description(path: Path, metadata: Metadata) -> None:
+    """Write metadata.json, the model card, and last the sums of all files."""
+    write_json(path / "metadata.json", metadata)
+    write_atomically(path / "README.md", model_card(metadata))
+    write_atomically(path / integrity.SUMS, integrity.sums(path))
+
+
+def _spec_of(function: Any) -> SignatureSpec:
+    """Describe the inputs and outputs of a `tf.function` with an input signature."""
+
+    def plain(specs: Mapping[str, Any]) -> dict[str, TensorSpec]:
+        return {
+            key: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+            for key, spec in specs.items()
+        }
+
+    concrete = function.get_concrete_function()
+    inputs = {spec.name: spec for spec in function.input_signature}
+    return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}

@@ -1,0 +1,9 @@
+"""Writers of models for a runtime: a module for each export format, listed in one table.
+
+docs/adding_an_export_format.md describes how to add one.
+"""
+
+from dentalzoo.contracts import Exporter
+from dentalzoo.exporters import saved_model
+
+EXPORTERS: dict[str, Exporter] = {exporter.NAME: exporter for exporter in (saved_model,)}

@@ -1,0 +1,82 @@
+"""TensorFlow SavedModel: the functions as signatures, and the weights once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dentalzoo.errors import DentalzooError, reason_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "saved_model"
+SUFFIX = ""
+
+
+def export(model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
+    """Write a SavedModel.
+
+    Args:
+        model: the `tf.Module` that holds the variables of the functions.
+        path: the folder to make.
+        functions: name -> `tf.function` with an input signature.
+
+    Returns:
+        `path`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    import tensorflow as tf
+
+    for key, function in functions.items():
+        setattr(model, key, function)
+    tf.saved_model.save(model, str(path), signatures=functions)
+    (path / "fingerprint.pb").unlink(missing_ok=True)  # random: equal models would differ
+    return path
+
+
+def load(path: Path) -> "SavedModel":
+    """Load a SavedModel, which must be trusted: TensorFlow runs what it holds.
+
+    Returns:
+        Its signatures as functions of named arrays.
+    """
+    import tensorflow as tf
+
+    return SavedModel(tf.saved_model.load(str(path)))
+
+
+class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
+    """The signatures of a loaded SavedModel: name -> function of named arrays."""
+
+    def __init__(self, loaded: Any):
+        self._loaded = loaded  # held: signatures die with it
+
+    def __len__(self) -> int:
+        return len(self._loaded.signatures)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded.signatures)
+
+    def __getitem__(self, name: str) -> "Callable[..., dict[str, np.ndarray]]":
+        function = self._loaded.signatures[name]
+
+        def call(**arrays: Any) -> "dict[str, np.ndarray]":
+            import tensorflow as tf
+
+            tensors = {key: tf.constant(array) for key, array in arrays.items()}
+            try:
+                return {key: value.numpy() for key, value in function(**tensors).items()}
+            except tf.errors.ResourceExhaustedError:
+                reason = "ran out of memory; send smaller images or batches"
+            except tf.errors.InvalidArgumentError as error:
+                reason = f"refused its input: {reason_of(error)}"
+            shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+            raise DentalzooError(f"{name} {reason}. Received: {shapes}")
+
+        return call
+
+    def read_weights(self) -> "list[np.ndarray]":
+        """Return the weights in float32, in the order of `model.weights` when it was exported."""
+        return [value.numpy() for value in self._loaded.read_weights()]

@@ -1,0 +1,69 @@
+"""A loaded bundle: its signatures, its config, its Keras model."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.bundle import Bundle, Signature
+
+
+def test_signatures_tell_their_shapes_and_dtypes(bundle):
+    assert list(bundle.signatures) == list(bundle.metadata["signatures"])
+    serve = bundle.signatures["serve"]
+    assert isinstance(serve, Signature) and serve.name == "serve"
+    assert serve.inputs == {"images": {"shape": [None] * 4, "dtype": "uint8"}}
+    assert list(serve.outputs) == list(bundle.metadata["signatures"]["serve"]["outputs"])
+    for text in (repr(serve), serve.__doc__):
+        assert "images uint8 (?, ?, ?, ?)" in text and "mask uint8 (?, ?, ?, 1)" in text
+    assert {"serve", "serve_encoded", "to_keras", "config"} <= set(dir(bundle))
+
+
+def test_a_signature_is_a_method_with_positions_or_names(bundle):
+    image = np.random.default_rng(0).integers(0, 256, (32, 64), np.uint8)
+    expected = bundle.serve(image)
+    for call in (bundle.signatures["serve"], bundle.serve):
+        named = call(images=image)
+        assert set(named) == set(expected) == {"mask", "probabilities"}
+        assert all(np.array_equal(named[key], expected[key]) for key in expected)
+    assert expected["mask"].shape == (32, 64, 1)
+    assert bundle.serve(image[None, ..., None])["mask"].shape == (1, 32, 64, 1)
+
+
+def test_arrays_that_do_not_match_a_signature(bundle):
+    image = np.zeros((8, 8), np.uint8)
+    for arrays, named, received in (
+        ((), {}, "0 arguments"),
+        ((image, image), {}, "2 arguments"),
+        ((), {"image": image}, "1 arguments: image"),
+        ((image,), {"images": image}, "2 arguments: images"),
+    ):
+        expected = rf"serve must be called with \(images\)\. Received: {received}"
+        with pytest.raises(dz.DentalzooError, match=expected):
+            bundle.serve(*arrays, **named)
+
+
+def test_a_signature_that_does_not_exist(bundle):
+    with pytest.raises(AttributeError, match="has the signatures.*Received: 'segment'"):
+        bundle.segment(np.zeros((8, 8), np.uint8))
+    assert not hasattr(bundle, "_private")
+
+
+def test_a_bundle_without_its_model_can_be_copied(bundle):
+    empty = Bundle(bundle.path, bundle.metadata, None)
+    for other in (copy.copy(empty), pickle.loads(pickle.dumps(empty))):
+        assert other.name == bundle.name and other.task == "segmentation"
+
+
+def test_the_config_is_that_of_the_paper(bundle):
+    assert bundle.config == dz.configure("panoramic_unet", "tiny", encoder_weights=None)
+
+
+def test_fine_tuning_starts_from_the_bundles_weights(bundle):
+    model = bundle.to_keras()
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3), np.uint8)
+    inside = bundle.serve(image)["probabilities"]
+    assert np.asarray(model(image / np.float32(255))) == pytest.approx(inside, abs=1e-5)
+    assert model.zoo_config == bundle.config

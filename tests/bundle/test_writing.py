@@ -1,0 +1,81 @@
+"""Writing bundles: weights in three dtypes, figures, folders that are not replaced."""
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.bundle import convert, reexport
+from dentalzoo.bundle.weights import WEIGHTS_DTYPES
+from dentalzoo.data.synthetic import panoramic
+from tests.zoo_case import serve_alone
+
+
+@pytest.mark.parametrize("weights_dtype", WEIGHTS_DTYPES)
+def test_weights_dtype(bundle, tmp_path, weights_dtype):
+    radiograph = panoramic(3, 64, 128).image
+    made = reexport(
+        bundle.path, tmp_path / weights_dtype, tag="test_v1", weights_dtype=weights_dtype
+    )
+    alone = serve_alone(made.path, tmp_path, images=radiograph[None, :, :, None])
+    tolerance = {"float32": 1e-6, "float16": 2e-3, "int8": 5e-2}[weights_dtype]
+    expected = bundle.serve(radiograph)["probabilities"]
+    assert alone["probabilities"][0] == pytest.approx(expected, abs=tolerance)
+    size = {"float32": 4, "float16": 2, "int8": 1}[weights_dtype]
+    variables = sum(f.stat().st_size for f in made.path.glob("saved_model/variables/*.data*"))
+    vectors = sum(4 * w.size for w in bundle.to_keras().get_weights() if w.ndim == 1)
+    assert variables < 1.35 * (bundle.metadata["parameters"] * size + vectors)
+    assert made.name == "panoramic_unet.test_v1"
+
+
+def test_other_folders_are_not_replaced(bundle, tmp_path):
+    (tmp_path / "thesis.tex").write_text("ten years of work")
+    (tmp_path / "metadata.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "thesis.tex"):
+        with pytest.raises(dz.DentalzooError, match="is something else"):
+            reexport(bundle.path, path)
+    assert (tmp_path / "thesis.tex").read_text() == "ten years of work"
+
+
+def test_a_model_remembers_its_config_and_a_foreign_one_needs_it(tmp_path):
+    import keras
+
+    model = dz.build("panoramic_unet", "tiny", num_classes=3)
+    made = dz.export(model, tmp_path / "three", "panoramic_unet", weights_dtype="int8")
+    results = made.serve(np.zeros((40, 50), np.uint8))
+    assert results["probabilities"].shape == (40, 50, 3)
+    assert results["probabilities"].sum(-1) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(results["mask"][..., 0], results["probabilities"].argmax(-1))
+    foreign = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])
+    with pytest.raises(dz.DentalzooError, match="one that the model was built from"):
+        dz.export(foreign, tmp_path / "foreign", "panoramic_unet")
+
+
+def test_figures_go_into_the_model_card_and_are_verified(bundle, tmp_path):
+    from dentalzoo.data.io.images import write_png
+
+    figure = tmp_path / "samples.png"
+    write_png(figure, np.zeros((4, 4, 3), np.uint8))
+    made = reexport(bundle.path, tmp_path / "shown", figures=[figure])
+    assert "![samples](<samples.png>)" in (made.path / "README.md").read_text()
+    assert dz.verify(made.path)["files"] == dz.verify(bundle.path)["files"] + 1
+    assert dz.load(made.path).metadata["figures"] == ["samples.png"]
+    again = reexport(made.path, made.path)  # in its own place, with its figures
+    assert again.metadata["figures"] == ["samples.png"] and dz.verify(made.path)
+    with pytest.raises(dz.DentalzooError, match=r"different names. Received: samples\.png twice"):
+        reexport(bundle.path, tmp_path / "other", figures=[figure, figure])
+    (tmp_path / "no.png").write_text("text")
+    with pytest.raises(dz.BadFile, match=r"no\.png"):
+        reexport(bundle.path, tmp_path / "other", figures=[tmp_path / "no.png"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_bundle_converted_to_a_saved_model_alone(bundle, tmp_path):
+    path = convert(bundle.path, tmp_path / "new" / "saved_model", "saved_model")
+    radiograph = panoramic(3, 64, 128).image[None, :, :, None]
+    alone = serve_alone(path.parent, tmp_path, images=radiograph)
+    assert np.array_equal(alone["probabilities"], bundle.serve(radiograph)["probabilities"])
+    with pytest.raises(dz.DentalzooError, match="path must be new. Received: .*saved_model"):
+        convert(bundle.path, path, "saved_model")
+    with pytest.raises(dz.DentalzooError, match="exporter must be one of: saved_model"):
+        convert(bundle.path, tmp_path / "other", "onxx")
+    assert [p.name for p in path.parent.iterdir()] == ["saved_model"]
