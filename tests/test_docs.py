@@ -204,7 +204,7 @@ def test_the_quickstart_runs(released, tmp_path):
     assert "10 written to out/masks2, 0 failed" in output
     for name in (
         *("out/masks/0000_overlay.png", "out/evaluation/evaluation.png", "bundles/tiny"),
-        *("out/teeth/samples.png", "out/overlay/overlay.png"),
+        *("out/teeth/samples.png", "out/superimposed/superimposed.png"),
     ):
         assert (tmp_path / name).exists(), name
     assert len((tmp_path / "runs" / "tiny" / "history.csv").read_text().splitlines()) == 1 + 4
