@@ -24,6 +24,7 @@ from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.config import Rule, rule_of
 from dentalzoo.errors import DentalzooError
+from dentalzoo.exporters import EXPORTERS
 from dentalzoo.tasks.options import CROPS, OPTIONS
 from dentalzoo.training.distribute import STRATEGIES
 
@@ -271,6 +272,9 @@ def make_parser(task: str | None = None) -> Parser:
         help="entries on the training data in the metadata: name, licence",
     )
     add.add_argument("--figures", nargs="+", default=[], help="image files for the model card")
+    add.add_argument(
+        "--format", choices=EXPORTERS, help="write the functions alone, in this format, to --out"
+    )
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")

@@ -130,9 +130,17 @@ def do_augment(options: Namespace) -> int:
 
 
 def do_export(options: Namespace) -> None:
-    from dentalzoo.bundle import reexport
+    from dentalzoo.bundle import convert, reexport
 
     data = _pairs(options.about_data)
+    if options.format is not None:
+        if options.tag or data or options.figures:
+            raise DentalzooError(
+                "--format cannot be combined with --tag, --about-data and --figures, which describe "
+                "a bundle"
+            )
+        print(convert(options.bundle, options.out, options.format, options.weights_dtype))
+        return
     made = reexport(
         options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
     )

@@ -185,16 +185,31 @@ class Task(Protocol):
 
 
 class Exporter(Protocol):
-    """A module of `dentalzoo.exporters`: writes a model in the form of one runtime."""
+    """A module of `dentalzoo.exporters`: writes a model in the format of one runtime."""
 
-    NAME: str
-    SUFFIX: str  # of the file or folder it writes; empty for a folder without one
+    NAME: str  # of the module, and of the format on the command line
+    SUFFIX: str  # of the file it writes; empty for a folder
 
     def export(self, model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
-        """Write the functions of a model to `path` and return it."""
+        """Write the functions of a model and return `path`.
+
+        Args:
+            model: the `tf.Module` that holds the variables of the functions.
+            path: the file or folder to make; its parent exists.
+            functions: name -> `tf.function` with an input signature, which returns a dict.
+
+        Raises:
+            OSError: it cannot be written; what was written so far is removed by the caller.
+            DentalzooError: the format cannot hold a function.
+        """
 
     def load(self, path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
-        """Load what `export` wrote: name -> function of named arrays."""
+        """Load what `export` wrote.
+
+        Returns:
+            name -> function from named NumPy arrays, and bytes where an input is a string, to a
+            dict of NumPy arrays.
+        """
 
 
 # ---- the check -----------------------------------------------------------------------------------

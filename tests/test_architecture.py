@@ -44,7 +44,7 @@ ROOMS = {
     "api": ("bundle", "tasks"),
     "training": ("api", "bundle", "registry"),
     "commands": ("api", "bundle", "registry", "tasks", "training"),
-    "cli": ("bundle", "commands", "tasks", "training"),
+    "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders")
 

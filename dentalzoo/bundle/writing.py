@@ -11,10 +11,9 @@ import datetime
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
@@ -77,10 +76,7 @@ def export(
             f"config=configure({name!r}, ...). Received: {config!r}"
         )
     config = without_starts(config)  # PORT
-    if weights_dtype not in WEIGHTS_DTYPES:
-        raise DentalzooError(
-            f"weights_dtype must be one of: {', '.join(WEIGHTS_DTYPES)}. Received: {weights_dtype!r}"
-        )
+    _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     if tag is not None and not hub.TAG.fullmatch(tag):
         raise DentalzooError(
             "tag must be lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
@@ -170,35 +166,41 @@ def reexport(
     )
 
 
-def convert(name_or_path: str | Path, path: str | Path, exporter: str) -> Path:
-    """Write the functions of a bundle in the format of another runtime.
+def convert(
+    name_or_path: str | Path, path: str | Path, exporter: str, weights_dtype: str = "float32"
+) -> Path:
+    """Write the functions of a bundle, or of the bundle of a run, in the format of a runtime.
 
     Args:
         name_or_path: as for `load`.
-        path: the file or folder to make, by custom with the exporter's suffix.
+        path: the file or folder to make, by custom with the exporter's suffix; it must not exist.
         exporter: a name of `dentalzoo.exporters.EXPORTERS`.
+        weights_dtype: see `export`.
 
     Returns:
-        What was written.
+        `path`.
 
     Raises:
-        DentalzooError: as `load`; an unknown exporter, a path that exists or cannot be written.
+        DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
+            written.
     """
-    if exporter not in EXPORTERS:
-        raise DentalzooError(
-            f"exporter must be one of: {', '.join(EXPORTERS)}. Received: {exporter!r}"
-        )
+    _check_choice("exporter", exporter, EXPORTERS)
+    _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     path = Path(path)
     check_outside(path.resolve().parent)
     if path.exists():
         raise DentalzooError(f"the path must be new. Received: {path}")
     source = load(name_or_path)
-    module: ModuleType = registry.module_of(source.metadata["name"])
-    stored = store(source.to_keras(), source.metadata["weights_dtype"])
-    functions = module.signatures(stored, source.config)
+    stored = store(source.to_keras(), weights_dtype)
+    functions = registry.module_of(source.metadata["name"]).signatures(stored, source.config)
     with _replaced(path) as aside:
         EXPORTERS[exporter].export(stored, aside, functions)
     return path
+
+
+def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise DentalzooError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
 
 
 @contextmanager

@@ -17,7 +17,8 @@ def export(model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
     """Write a SavedModel.
 
     Args:
-        model: the `tf.Module` that holds the variables of the functions.
+        model: the `tf.Module` that holds the variables of the functions; they become attributes
+            of it, as TensorFlow wants them.
         path: the folder to make.
         functions: name -> `tf.function` with an input signature.
 

@@ -1,0 +1,111 @@
+"""The table of exporters, the protocol, and the page that explains how to add one."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.bundle import convert
+from dentalzoo.contracts import Exporter, missing_parts
+from dentalzoo.exporters import EXPORTERS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "adding_an_export_format.md"
+
+
+def test_the_table_is_the_folder():
+    files = {path.stem for path in (ROOT / "dentalzoo" / "exporters").glob("[!_]*.py")}
+    assert files == set(EXPORTERS)
+    for name, exporter in EXPORTERS.items():
+        assert exporter is importlib.import_module(f"dentalzoo.exporters.{name}")
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_every_exporter_fulfils_the_protocol(name):
+    assert missing_parts(EXPORTERS[name], Exporter) == []
+    assert name == EXPORTERS[name].NAME
+
+
+def test_an_incomplete_exporter_is_named():
+    lines = missing_parts(SimpleNamespace(NAME="x", export=lambda model, path: path), Exporter)
+    assert len(lines) == 3
+    assert "SUFFIX" in lines[-1] and "functions" in lines[0] and "load" in lines[1]
+
+
+def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
+    class Names:
+        """Writes the names of the functions."""
+
+        NAME, SUFFIX = "names", ".json"
+
+        def export(self, model, path, functions):
+            assert len(model.read_weights()) == len(bundle.to_keras().weights)
+            path.write_text(json.dumps(list(functions)))
+            return path
+
+        def load(self, path):
+            return {name: lambda **arrays: arrays for name in json.loads(path.read_text())}
+
+    exporter = Names()
+    assert missing_parts(exporter, Exporter) == []
+    monkeypatch.setitem(EXPORTERS, exporter.NAME, exporter)
+    path = convert(bundle.path, tmp_path / "unet.json", "names")
+    assert set(exporter.load(path)) == set(bundle.signatures)
+
+
+def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
+    class Full:
+        NAME, SUFFIX = "full", ""
+
+        def export(self, model, path, functions):
+            path.write_text("half")
+            raise OSError(28, "No space left on device")
+
+        def load(self, path):
+            return {}
+
+    monkeypatch.setitem(EXPORTERS, "full", Full())
+    with pytest.raises(dz.DentalzooError, match="could not be written.*No space left"):
+        convert(bundle.path, tmp_path / "out", "full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_model_loads_as_functions_of_named_arrays(bundle):
+    functions = EXPORTERS["saved_model"].load(bundle.path / "saved_model")
+    assert set(functions) == set(bundle.signatures)
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 1), np.uint8)
+    results = functions["serve"](images=images)
+    assert np.array_equal(results["mask"], bundle.serve(images)["mask"])
+
+
+def test_the_page_can_be_followed(tmp_path):
+    """A copy of the package gets the page's module, table and test, and runs them."""
+    module, table, test, use = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "dentalzoo", tmp_path / "dentalzoo", ignore=ignored)
+    folder = tmp_path / "dentalzoo" / "exporters"
+    (folder / "frozen_graph.py").write_text(module)
+    face = (folder / "__init__.py").read_text()
+    start = face.index("from dentalzoo.exporters import saved_model")
+    assert face[start:].count("\n") == 3  # the import and the table are the rest of the file
+    (folder / "__init__.py").write_text(face[:start] + table)
+    (tmp_path / "test_frozen_graph.py").write_text(test)
+    compile(use, PAGE.name, "exec")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_frozen_graph.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
