@@ -37,7 +37,7 @@ from dentalzoo.data.synthetic import (
 )
 from dentalzoo.plots.contact_sheet import side_by_side
 from dentalzoo.plots.pixels import as_pixels, fit
-from dentalzoo.tasks import detection
+from dentalzoo.tasks.detection.drawing import overlay as draw_boxes
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE, grown
 
@@ -135,7 +135,7 @@ def radiograph_detection(folder: Path, count: int) -> Section:
         arrays = load_boxes(radiograph, classes)
         drawn = out / f"{radiograph.name}_drawn.png"
         image, labels = arrays["image"], arrays["labels"]
-        write_png(drawn, detection.overlay(image, arrays["boxes"], labels, classes))
+        write_png(drawn, draw_boxes(image, arrays["boxes"], labels, classes))
         counts = [row[key] for key in ("objects", "found", "wrong", "missed")]
         table.append((radiograph.name, *map(str, counts)))
         images.append(

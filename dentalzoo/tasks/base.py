@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
@@ -99,7 +99,7 @@ def report_header(bundle: "Bundle", data: str | Path, split: str | None) -> dict
 
 def refuse_empty(
     data: str | Path, count: int, skipped: Sequence[Sequence[str]], what: str = "images"
-) -> None:
+) -> NoReturn:
     """Raise the error of an evaluation that could use nothing.
 
     Args:

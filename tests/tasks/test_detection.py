@@ -18,11 +18,19 @@ from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
-from dentalzoo.tasks.detection import Detector, compare, evaluate, predict, summary_metrics
+from dentalzoo.tasks.detection import compare, evaluate, predict, summary_metrics
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores, evaluated
 from dentalzoo.tasks.detection.drawing import overlay
-from dentalzoo.tasks.detection.matching import FOUND, IGNORED, WRONG, Case, gather, match
+from dentalzoo.tasks.detection.inference import Detector
+from dentalzoo.tasks.detection.matching import (
+    FALSE_POSITIVE,
+    IGNORED,
+    TRUE_POSITIVE,
+    Case,
+    Matches,
+    match,
+)
 from dentalzoo.tasks.detection.postprocessing import (
     in_quadrant_order,
     one_per_tooth,
@@ -32,6 +40,11 @@ from dentalzoo.tasks.detection.postprocessing import (
     suppress_per_class,
 )
 from dentalzoo.tasks.detection.sweep import Sweep
+from dentalzoo.tasks.options import (
+    BoxOptions,
+    DetectionEvaluateOptions,
+    DetectionPredictOptions,
+)
 
 CLASSES = ("restoration", "endodontic", "implant")
 
@@ -280,41 +293,49 @@ def test_order_takes_the_greatest_total_score():
 # ---- matching and scores -------------------------------------------------------------------------
 
 
-def a_case(truth=(), found=(), ignored=(), crowd=(), size=(600, 1000)):
-    """truth: (label, box); found: (label, score, box); boxes in [0, 1]."""
+def a_case(gt=(), detections=(), ignored=(), crowd=(), size=(600, 1000)):
+    """gt: (label, box); detections: (label, score, box); boxes in [0, 1]."""
     return Case(
-        "case",
-        size,
-        np.float32([box for _, box in truth]).reshape(-1, 4),
-        np.array([label for label, _ in truth], np.int32),
-        np.isin(np.arange(len(truth)), [*ignored, *crowd]),
-        np.isin(np.arange(len(truth)), crowd),
-        np.float32([box for *_, box in found]).reshape(-1, 4),
-        np.float32([score for _, score, _ in found]),
-        np.array([label for label, *_ in found], np.int32),
+        name="case",
+        size=size,
+        gt_boxes=np.float32([box for _, box in gt]).reshape(-1, 4),
+        gt_classes=np.array([label for label, _ in gt], np.int32),
+        ignored=np.isin(np.arange(len(gt)), [*ignored, *crowd]),
+        crowd=np.isin(np.arange(len(gt)), crowd),
+        boxes=np.float32([box for *_, box in detections]).reshape(-1, 4),
+        scores=np.float32([score for _, score, _ in detections]),
+        classes=np.array([label for label, *_ in detections], np.int32),
     )
+
+
+def gather(cases, num_classes):
+    """The matches of all images."""
+    matches = Matches(num_classes)
+    for case in cases:
+        matches.add(case)
+    return matches
 
 
 LEFT, RIGHT, WIDE = (0.1, 0.1, 0.3, 0.3), (0.1, 0.6, 0.3, 0.8), (0.05, 0.05, 0.35, 0.85)
 
 
-def test_the_first_detection_of_an_object_has_found_it():
+def test_the_best_detection_of_an_object_is_its_true_positive():
     case = a_case(
         [(1, LEFT), (2, RIGHT)],
         [(1, 0.6, LEFT), (1, 0.9, (0.1, 0.1, 0.3, 0.28)), (1, 0.8, RIGHT), (2, 0.1, RIGHT)],
     )
-    outcomes, objects = match(case)
-    assert outcomes.tolist() == [WRONG, FOUND, WRONG, FOUND]
+    kinds, objects = match(case)
+    assert kinds.tolist() == [FALSE_POSITIVE, TRUE_POSITIVE, FALSE_POSITIVE, TRUE_POSITIVE]
     assert objects.tolist() == [-1, 0, -1, 1]
 
 
-def test_difficult_objects_and_crowds_are_neither_wanted_nor_wrong():
-    found = [(1, 0.9, LEFT), (1, 0.8, LEFT), (1, 0.7, (0.12, 0.62, 0.2, 0.7)), (1, 0.6, RIGHT)]
-    case = a_case([(1, LEFT), (1, RIGHT)], found, ignored=[0], crowd=[1])
-    outcomes, _ = match(case)
-    assert outcomes.tolist() == [IGNORED] * 4
+def test_difficult_objects_and_crowds_are_ignored():
+    boxes = [(1, 0.9, LEFT), (1, 0.8, LEFT), (1, 0.7, (0.12, 0.62, 0.2, 0.7)), (1, 0.6, RIGHT)]
+    case = a_case([(1, LEFT), (1, RIGHT)], boxes, ignored=[0], crowd=[1])
+    kinds, _ = match(case)
+    assert kinds.tolist() == [IGNORED] * 4
     points = measures.curve(gather([case], 1), 1)
-    assert (points.wanted, len(points.scores)) == (0, 0)
+    assert (points.objects, len(points.scores)) == (0, 0)
     assert measures.average_precision(points) is None
     assert measures.sensitivity(points) is None
     assert measures.at_threshold(points, 0.5)["f1"] == 1
@@ -322,13 +343,13 @@ def test_difficult_objects_and_crowds_are_neither_wanted_nor_wrong():
 
 def test_a_crowd_takes_nothing_from_an_object_inside_of_it():
     case = a_case([(1, WIDE), (1, LEFT)], [(1, 0.9, LEFT), (1, 0.8, RIGHT)], crowd=[0])
-    assert match(case)[0].tolist() == [FOUND, IGNORED]
+    assert match(case)[0].tolist() == [TRUE_POSITIVE, IGNORED]
 
 
 def random_cases(seed=0, number=25, classes=3, most=2, difficult=False):
     """Objects that do not overlap, so that the rules of VOC and COCO agree, and noisy boxes.
 
-    They do not agree on a second detection of a difficult object: wrong for COCO alone.
+    They do not agree on a second detection of a difficult object: a false positive for COCO alone.
     """
     rng = np.random.default_rng(seed)
     cases = []
@@ -338,16 +359,16 @@ def random_cases(seed=0, number=25, classes=3, most=2, difficult=False):
             (r / 4 + 0.02, c / 4 + 0.02, r / 4 + 0.2, c / 4 + 0.2)
             for r, c in (divmod(cell, 4) for cell in cells)
         ]
-        truth = [(int(rng.integers(1, classes + 1)), box) for box in boxes]
-        found = []
-        for label, box in truth:
+        gt = [(int(rng.integers(1, classes + 1)), box) for box in boxes]
+        detections = []
+        for label, box in gt:
             for _ in range(rng.integers(0, most + 1)):
                 label = label if rng.random() < 0.8 else int(rng.integers(1, classes + 1))
                 noise = np.clip(box + rng.normal(0, 0.02, 4), 0, 1)
-                found.append((label, float(np.round(rng.random(), 2)), noise))  # with ties
-        ignored = rng.permutation(len(truth))[: len(truth) // 3 * difficult]
-        found.sort(key=lambda entry: -entry[1])
-        cases.append(a_case(truth, found, ignored=ignored))
+                detections.append((label, float(np.round(rng.random(), 2)), noise))  # with ties
+        ignored = rng.permutation(len(gt))[: len(gt) // 3 * difficult]
+        detections.sort(key=lambda entry: -entry[1])
+        cases.append(a_case(gt, detections, ignored=ignored))
     return cases
 
 
@@ -362,7 +383,7 @@ def test_both_average_precisions_of_voc_are_pycocotools_at_the_same_recalls(seed
         theirs = eleven.eval["precision"][0, :, label - 1, 0, 0].mean()
         assert measures.average_precision_11(points) == pytest.approx(theirs, abs=1e-9)
         # A step of the recall is an object: the area is the mean of the precisions at each.
-        steps = (np.arange(points.wanted) + 0.5) / points.wanted
+        steps = (np.arange(points.objects) + 0.5) / points.objects
         every = evaluated(cases, 3, iouThrs=[0.5], recThrs=steps)
         theirs = every.eval["precision"][0, :, label - 1, 0, 0].mean()
         assert measures.average_precision(points) == pytest.approx(theirs, abs=1e-9)
@@ -372,7 +393,7 @@ def test_both_average_precisions_of_voc_are_pycocotools_at_the_same_recalls(seed
 
 
 def test_coco_scores_of_each_class_are_those_of_that_class_alone():
-    """T7: pycocotools has no per-class result; ours is its mean over one class."""
+    """pycocotools has no result of a class; ours is its mean over one class."""
     from pycocotools.coco import COCO
 
     cases = random_cases(7)
@@ -401,9 +422,9 @@ def test_coco_says_nothing_on_standard_output(capsys):
 
 
 def test_scores_of_perfect_detections_are_1_and_of_none_0():
-    truth = [(1, LEFT), (2, RIGHT)]
-    perfect = [a_case(truth, [(1, 0.9, LEFT), (2, 0.8, RIGHT)])] * 3
-    none = [a_case(truth)] * 3
+    gt = [(1, LEFT), (2, RIGHT)]
+    perfect = [a_case(gt, [(1, 0.9, LEFT), (2, 0.8, RIGHT)])] * 3
+    none = [a_case(gt)] * 3
     for cases, value in ((perfect, 1.0), (none, 0.0)):
         matches = gather(cases, 3)
         for label in (1, 2):
@@ -411,16 +432,16 @@ def test_scores_of_perfect_detections_are_1_and_of_none_0():
             assert measures.average_precision(points) == value
             assert measures.average_precision_11(points) == value
             assert measures.sensitivity(points) == [value] * 7
-        found = coco_scores(cases, 3)
-        np.testing.assert_array_equal(found["ap"][:2], value)
-        assert np.isnan(found["ap"][2])
+        coco = coco_scores(cases, 3)
+        np.testing.assert_array_equal(coco["ap"][:2], value)
+        assert np.isnan(coco["ap"][2])
         assert measures.average_precision(measures.curve(matches, 3)) is None
 
 
 def test_average_precisions_by_hand():
-    """Found, wrong, found of three objects: precision 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3."""
-    truth = [(1, LEFT), (1, RIGHT), (1, (0.6, 0.6, 0.8, 0.8))]
-    case = a_case(truth, [(1, 0.9, LEFT), (1, 0.8, (0.5, 0.1, 0.6, 0.2)), (1, 0.7, RIGHT)])
+    """TP, FP, TP of three objects: precision 1, 1/2, 2/3 at recall 1/3, 1/3, 2/3."""
+    gt = [(1, LEFT), (1, RIGHT), (1, (0.6, 0.6, 0.8, 0.8))]
+    case = a_case(gt, [(1, 0.9, LEFT), (1, 0.8, (0.5, 0.1, 0.6, 0.2)), (1, 0.7, RIGHT)])
     points = measures.curve(gather([case], 1), 1)
     assert measures.average_precision(points) == pytest.approx((1 + 2 / 3) / 3)
     assert measures.average_precision_11(points) == pytest.approx((4 * 1 + 3 * 2 / 3) / 11)
@@ -440,18 +461,18 @@ def test_froc_by_hand_on_two_images():
     one = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.9, ghost), (1, 0.8, LEFT)])
     two = a_case([(1, LEFT), (1, RIGHT)], [(1, 0.7, ghost), (1, 0.7, LEFT), (1, 0.2, RIGHT)])
     points = measures.curve(gather([one, two], 1), 1)
-    # One false positive on two images: from 0.5 an image on 1 of 4 is found. A threshold of 0.7
+    # One false positive on two images: from 0.5 an image on 1 of 4 is detected. A threshold of 0.7
     # takes both the ghost and the object, so that 2 of 4, and with them the last, cost 1.
     assert measures.sensitivity(points, (0.25, 0.5, 0.75, 1, 8)) == [0, 0.25, 0.25, 0.75, 0.75]
 
 
 def test_froc_gets_no_worse_with_more_false_positives():
     points = measures.curve(gather(random_cases(3), 3))
-    found = measures.sensitivity(points)
-    assert found == sorted(found) and 0 < found[0] < found[-1] <= 1
+    recalls = measures.sensitivity(points)
+    assert recalls == sorted(recalls) and 0 < recalls[0] < recalls[-1] <= 1
 
 
-def test_a_confusion_is_a_missed_object_under_a_wrong_detection():
+def test_a_confusion_is_a_false_negative_under_a_false_positive():
     ghost = (0.6, 0.1, 0.7, 0.2)
     case = a_case(
         [(1, LEFT), (2, RIGHT), (3, (0.6, 0.6, 0.8, 0.8))],
@@ -459,16 +480,17 @@ def test_a_confusion_is_a_missed_object_under_a_wrong_detection():
     )
     outcome = measures.judge(case, 0.5)
     assert outcome.confused == [(1, 1)]
-    assert outcome.counts() == (1, 3, 2)
+    assert tuple(outcome.counts().values()) == (1, 3, 2)
     counts = measures.confusion(case, outcome, 3)
     expected = np.zeros((4, 4), int)
-    expected[0, 0] = 1  # found
+    expected[0, 0] = 1  # a true positive
     expected[1, 2] = 1  # an object of class 2 seen as class 3
-    expected[2, 3] = 1  # missed
+    expected[2, 3] = 1  # a false negative
     expected[3, 1] = expected[3, 0] = 1  # the ghost, and the second box on one object
     np.testing.assert_array_equal(counts, expected)
-    lower = measures.judge(case, 0.05)  # now class 2 is found too
-    assert lower.confused == [] and lower.counts() == (2, 3, 1)
+    lower = measures.judge(case, 0.05)  # now class 2 is detected too
+    assert lower.confused == []
+    assert lower.counts() == {"true_positives": 2, "false_positives": 3, "false_negatives": 1}
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.8])
@@ -478,17 +500,17 @@ def test_the_confusion_adds_up_to_what_the_operating_point_counts(threshold):
     outcomes = [measures.judge(case, threshold) for case in cases]
     total = sum(measures.confusion(c, o, 3) for c, o in zip(cases, outcomes, strict=True))
     at = measures.at_threshold(points, threshold)
-    found, everything = np.trace(total), total[:, :3].sum()
-    assert found / everything == pytest.approx(at["precision"])
-    assert total[:3].sum() == points.wanted
-    assert found / points.wanted == pytest.approx(at["recall"])
+    hits, everything = np.trace(total), total[:, :3].sum()
+    assert hits / everything == pytest.approx(at["precision"])
+    assert total[:3].sum() == points.objects
+    assert hits / points.objects == pytest.approx(at["recall"])
 
 
 # ---- evaluate ------------------------------------------------------------------------------------
 
 
 def test_evaluate_writes_what_it_returns(data, tmp_path):
-    report = evaluate(StandIn(), data, out=tmp_path / "out", score_threshold=0.5)
+    report = evaluate(StandIn(), data, out=tmp_path / "out")
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
     names = ("confusion", "evaluation", "froc", "precision_recall", "worst")
     assert [path.stem for path in sorted((tmp_path / "out").iterdir())] == list(names)
@@ -497,7 +519,7 @@ def test_evaluate_writes_what_it_returns(data, tmp_path):
 
 
 def test_evaluate_counts_what_is_there(data):
-    report = evaluate(StandIn(), data, score_threshold=0.5)
+    report = evaluate(StandIn(), data)
     assert (report["images"], report["objects"], report["detections"]) == (4, 5, 5)
     assert report["operating"] == pytest.approx(
         {"precision": 3 / 5, "recall": 3 / 5, "f1": 3 / 5, "false_positives_per_image": 0.5}
@@ -515,15 +537,20 @@ def test_evaluate_counts_what_is_there(data):
     assert report["voc"]["map"] == pytest.approx((0.5 + 1) / 2)
     assert report["coco"]["ap50"] == pytest.approx((51 / 101 + 1) / 2, abs=1e-6)
     assert report["per_image"][2] == {
-        "name": "c", "objects": 2, "found": 1, "wrong": 0, "missed": 1
-    }  # fmt: skip
+        "name": "c",
+        "objects": 2,
+        "true_positives": 1,
+        "false_positives": 0,
+        "false_negatives": 1,
+    }
     assert set(summary_metrics(report)) >= {"ap", "ap50", "ap75", "voc_map", "froc_mean", "f1"}
 
 
 @pytest.mark.parametrize(("threshold", "shown"), [(None, 5), (0.65, 4), (0.99, 0)])
 def test_the_threshold_moves_the_operating_point_and_no_average(data, threshold, shown):
-    report = evaluate(StandIn(), data, score_threshold=threshold)
-    assert sum(row["found"] + row["wrong"] for row in report["per_image"]) == shown
+    report = evaluate(StandIn(), data, options=DetectionEvaluateOptions(score_threshold=threshold))
+    rows = report["per_image"]
+    assert sum(row["true_positives"] + row["false_positives"] for row in rows) == shown
     assert report["score_threshold"] == (0.5 if threshold is None else threshold)
     assert report["voc"]["map"] == pytest.approx(0.75)
 
@@ -532,7 +559,7 @@ def test_a_bundle_may_have_a_threshold_of_its_own(data):
     assert evaluate(StandIn(operating_threshold=0.85), data)["score_threshold"] == 0.85
 
 
-def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(data, caplog):
+def test_images_that_cannot_be_used_are_listed_and_the_rest_is_measured(data, caplog):
     write_png(data / "images" / "c.png", radiograph((13, 0, 0, 1, 1)))
     broken = data / "images" / "b.png"
     broken.write_bytes(broken.read_bytes()[:-30])
@@ -551,7 +578,13 @@ def test_images_without_any_object_have_false_positives_and_no_precision(tmp_pat
     images = {"a": (one, []), "b": (one, [("implant", 10, 10, 30, 20)]), "c": (radiograph(), [])}
     folder = write_boxes(tmp_path / "data", images)
     (folder / "split.csv").write_text("id,split\na,val\nb,train\nc,val\n")
-    report = evaluate(StandIn(), folder, "val", tmp_path / "out", sweep=True)
+    report = evaluate(
+        StandIn(),
+        folder,
+        split="val",
+        out=tmp_path / "out",
+        options=DetectionEvaluateOptions(sweep=True),
+    )
     assert (report["images"], report["objects"]) == (2, 0)
     assert report["coco"] == dict.fromkeys(("ap", "ap50", "ap75", "ar100"))
     assert report["operating"]["false_positives_per_image"] == 0.5
@@ -563,32 +596,37 @@ def test_images_without_any_object_have_false_positives_and_no_precision(tmp_pat
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"score_threshold": 1.5}, r"score_threshold lies in \[0, 1\]"),
+        ({"score_threshold": 1.5}, "score_threshold must be a number from 0 to 1, or None"),
         ({"score_threshold": float("nan")}, "nan"),
-        ({"nms_iou": -0.1}, r"nms_iou lies in \[0, 1\]"),
-        ({"max_per_class": 0}, "max_per_class is a whole number, at least 1"),
+        ({"nms_iou": -0.1}, "nms_iou must be a number from 0 to 1, or None"),
+        ({"max_per_class": 0}, "max_per_class must be an integer >= 1, or None"),
         ({"max_per_class": 1.5}, "1.5"),
-        ({"teeth": "all"}, "teeth is one of: single, ordered"),
-        ({"teeth": "single"}, "FDI numbers"),
+        ({"teeth": "all"}, "teeth must be one of: single, ordered, or None"),
+        ({"teeth": "single"}, "teeth must be None for stand_in.*FDI numbers"),
     ],
 )
-def test_an_option_out_of_place_is_refused(data, tmp_path, options, says):
+def test_a_bad_option_is_refused(data, tmp_path, options, says):
     with pytest.raises(DentalzooError, match=says):
-        evaluate(StandIn(), data, **options)
+        evaluate(StandIn(), data, options=DetectionEvaluateOptions(**options))
     with pytest.raises(DentalzooError, match=says):
-        predict(StandIn(), data / "images", tmp_path / "out", **options)
+        predict(
+            StandIn(),
+            data / "images",
+            tmp_path / "out",
+            options=DetectionPredictOptions(**options),
+        )
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ({"scores": np.float32([np.nan])}, "scores that are no numbers"),
-        ({"boxes": np.float32([[0, 0, np.inf, 1]])}, "boxes that are no numbers"),
-        ({"classes": np.int32([7])}, r"classes 1..3. Received: \[7\]"),
+        ({"scores": np.float32([np.nan])}, "returned NaN or infinite scores"),
+        ({"boxes": np.float32([[0, 0, np.inf, 1]])}, "returned NaN or infinite boxes"),
+        ({"classes": np.int32([7])}, r"classes from 1 to 3. Received: \[7\]"),
         ({"classes": np.int32([0])}, r"Received: \[0\]"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_named(answer, says):
+def test_a_bad_result_is_named(answer, says):
     class Broken(StandIn):
         def detect(self, image):
             good = {"boxes": np.float32([[0, 0, 1, 1]]), "scores": np.float32([0.5])}
@@ -599,7 +637,7 @@ def test_an_answer_that_makes_no_sense_is_named(answer, says):
 
 
 def test_a_bundle_without_names_of_classes_is_refused(data):
-    with pytest.raises(DentalzooError, match="names of its classes"):
+    with pytest.raises(DentalzooError, match="config must hold the names of its classes"):
         evaluate(StandIn(classes=()), data)
 
 
@@ -609,19 +647,23 @@ def test_a_bundle_without_names_of_classes_is_refused(data):
 def test_raw_boxes_are_suppressed_as_asked(data):
     image = radiograph((90, 10, 10, 30, 20), (80, 10, 50, 30, 60))[..., None]
     bundle = StandIn(raw=True)
-    assert [len(Detector(bundle, nms_iou=iou)(image)) for iou in (0.3, 0.5, 0.7)] == [2, 4, 6]
+    assert [len(Detector(bundle, BoxOptions(nms_iou=iou))(image)) for iou in (0.3, 0.5, 0.7)] == [
+        2,
+        4,
+        6,
+    ]
     assert bundle.calls == ["raw"] * 3
-    assert len(Detector(bundle, nms_iou=0.7, max_per_class=3)(image)) == 3
+    assert len(Detector(bundle, BoxOptions(nms_iou=0.7, max_per_class=3))(image)) == 3
     few = StandIn(raw=True, nms_iou=0.7, max_per_class=1)
-    assert len(Detector(few, max_per_class=3)(image)) == 3
-    found = Detector(StandIn(raw=True, max_detections=5), nms_iou=0.7)(image)
-    assert len(found) == 5 and (np.diff(found.scores) <= 0).all()
+    assert len(Detector(few, BoxOptions(max_per_class=3))(image)) == 3
+    kept = Detector(StandIn(raw=True, max_detections=5), BoxOptions(nms_iou=0.7))(image)
+    assert len(kept) == 5 and (np.diff(kept.scores) <= 0).all()
 
 
 def test_without_raw_what_was_kept_can_still_be_thinned():
     image = radiograph((90, 10, 10, 30, 20), (80, 10, 50, 30, 60), (170, 40, 50, 50, 60))[..., None]
-    found = Detector(StandIn(), max_per_class=1)(image)
-    assert list(zip(found.classes.tolist(), found.scores.tolist(), strict=True)) == [
+    kept = Detector(StandIn(), BoxOptions(max_per_class=1))(image)
+    assert list(zip(kept.classes.tolist(), kept.scores.tolist(), strict=True)) == [
         (1, pytest.approx(0.9)),
         (2, pytest.approx(0.7)),
     ]
@@ -630,7 +672,7 @@ def test_without_raw_what_was_kept_can_still_be_thinned():
 def test_the_sweep_runs_the_network_once_and_finds_the_best(data, caplog):
     caplog.set_level("INFO")
     bundle = StandIn(raw=True)
-    report = evaluate(bundle, data, sweep=True)
+    report = evaluate(bundle, data, options=DetectionEvaluateOptions(sweep=True))
     assert sorted(bundle.calls) == ["detect"] * 4 + ["raw"] * 4
     sweep = report["sweep"]
     assert sweep["source"] == "raw"
@@ -645,14 +687,16 @@ def test_the_sweep_runs_the_network_once_and_finds_the_best(data, caplog):
 
 
 def test_the_settings_of_the_sweep_give_its_numbers_when_used(data):
-    sweep = evaluate(StandIn(raw=True), data, sweep=True)["sweep"]
+    sweep = evaluate(StandIn(raw=True), data, options=DetectionEvaluateOptions(sweep=True))["sweep"]
     for row in sweep["settings"][::7]:
         used = evaluate(
             StandIn(raw=True),
             data,
-            nms_iou=row["nms_iou"],
-            max_per_class=row["max_per_class"],
-            score_threshold=row["score_threshold"],
+            options=DetectionEvaluateOptions(
+                nms_iou=row["nms_iou"],
+                max_per_class=row["max_per_class"],
+                score_threshold=row["score_threshold"],
+            ),
         )
         assert used["voc"]["map"] == pytest.approx(row["ap50"], abs=1e-6)
         assert used["operating"]["f1"] == pytest.approx(row["f1"], abs=1e-6)
@@ -660,16 +704,16 @@ def test_the_settings_of_the_sweep_give_its_numbers_when_used(data):
 
 def test_without_raw_the_sweep_suppresses_more_and_never_less(data):
     bundle = StandIn()
-    sweep = evaluate(bundle, data, sweep=True)["sweep"]
+    sweep = evaluate(bundle, data, options=DetectionEvaluateOptions(sweep=True))["sweep"]
     assert sweep["source"] == "kept"
     assert {row["nms_iou"] for row in sweep["settings"]} == {0.2, 0.3, 0.4, None}
     assert bundle.calls == ["detect"] * 8
 
 
 def test_more_boxes_than_teeth_are_tried_only_where_images_hold_more():
-    usual = Sweep(Detector(StandIn()), most=32)
-    crowded = Sweep(Detector(StandIn()), most=33)
-    teeth = Sweep(Detector(StandIn(classes=("11", "12"))), most=1)
+    usual = Sweep(Detector(StandIn()), max_objects=32)
+    crowded = Sweep(Detector(StandIn()), max_objects=33)
+    teeth = Sweep(Detector(StandIn(classes=("11", "12"))), max_objects=1)
     assert [s.limits[-1] for s in (usual, crowded, teeth)] == [32, 100, 1]
 
 
@@ -712,11 +756,16 @@ def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_pa
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=0)
+    predict(
+        StandIn(),
+        data / "images",
+        tmp_path / "out",
+        options=DetectionPredictOptions(score_threshold=0),
+    )
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(data / "annotations.coco.json"))
-        found = truth.loadRes(str(tmp_path / "out" / "detections.json"))
-        theirs = COCOeval(truth, found, "bbox")
+        gt = COCO(str(data / "annotations.coco.json"))
+        detections = gt.loadRes(str(tmp_path / "out" / "detections.json"))
+        theirs = COCOeval(gt, detections, "bbox")
         theirs.evaluate()
         theirs.accumulate()
         theirs.summarize()
@@ -726,17 +775,32 @@ def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_pa
     )
 
 
-def test_a_score_threshold_leaves_boxes_out_and_a_image_without_any_keeps_its_row(data, tmp_path):
-    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=0.75)
+def test_a_score_threshold_leaves_boxes_out_and_an_image_without_any_keeps_its_row(data, tmp_path):
+    predict(
+        StandIn(),
+        data / "images",
+        tmp_path / "out",
+        options=DetectionPredictOptions(score_threshold=0.75),
+    )
     rows = rows_of(tmp_path / "out" / "detections.csv")
     assert [row["class"] for row in rows] == ["restoration", "endodontic", "endodontic", "", ""]
     assert rows[-1]["file"] == "d.png" and rows[-1]["width"] == "100"
-    predict(StandIn(), data / "images", tmp_path / "out", score_threshold=1)
+    predict(
+        StandIn(),
+        data / "images",
+        tmp_path / "out",
+        options=DetectionPredictOptions(score_threshold=1),
+    )
     assert json.loads((tmp_path / "out" / "detections.json").read_text()) == []
 
 
 def test_predict_with_overlay(data, tmp_path):
-    predict(StandIn(), data / "images" / "a.png", tmp_path / "out", overlay=True)
+    predict(
+        StandIn(),
+        data / "images" / "a.png",
+        tmp_path / "out",
+        options=DetectionPredictOptions(overlay=True),
+    )
     drawn = read_image(tmp_path / "out" / "a_overlay.png")
     expected = overlay(
         read_image(data / "images" / "a.png"),
@@ -748,7 +812,7 @@ def test_predict_with_overlay(data, tmp_path):
     np.testing.assert_array_equal(drawn, expected)
 
 
-def test_a_bad_image_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
+def test_a_bad_image_is_one_line_and_the_rest_is_written(data, tmp_path, caplog):
     folder = data / "images"
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:-30])
     write_png(folder / "c.png", radiograph((13, 0, 0, 1, 1)))
@@ -759,10 +823,15 @@ def test_a_bad_image_is_one_line_and_the_rest_goes_on(data, tmp_path, caplog):
     assert {entry["image_id"] for entry in results} == {1, 4}  # numbers do not move
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_files_of_one_name_are_distinguished_by_their_folders(tmp_path):
     for name in ("x/a.png", "y/a.png"):
         write_png(tmp_path / name, radiograph((95, 10, 10, 30, 20)))
-    predict(StandIn(), [tmp_path / "x", tmp_path / "y"], tmp_path / "out", overlay=True, vott=[1])
+    predict(
+        StandIn(),
+        [tmp_path / "x", tmp_path / "y"],
+        tmp_path / "out",
+        options=DetectionPredictOptions(overlay=True, vott=[1]),
+    )
     rows = rows_of(tmp_path / "out" / "detections.csv")
     assert [row["file"] for row in rows] == ["x/a.png", "y/a.png"]
     made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
@@ -772,20 +841,27 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
 @pytest.mark.parametrize("version", [1, 2])
 def test_predictions_open_in_the_annotation_tool(data, tmp_path, version):
     """What VoTT would open is read back as annotations, and the bundle is perfect on it."""
-    predict(StandIn(), data / "images", tmp_path / "out", vott=[version])
+    predict(
+        StandIn(),
+        data / "images",
+        tmp_path / "out",
+        options=DetectionPredictOptions(vott=[version]),
+    )
     project = tmp_path / "project"
     (tmp_path / "out" / f"vott{version}").rename(project)
     (data / "images").rename(project / "images")
-    found = find_boxes(project, classes=CLASSES[:2])
-    assert [sample.name for sample in found.samples] == ["a", "b", "c", "d"]
-    assert [len(sample.boxes) for sample in found.samples] == [2, 1, 1, 1]
+    samples = find_boxes(project, classes=CLASSES[:2]).samples
+    assert [sample.name for sample in samples] == ["a", "b", "c", "d"]
+    assert [len(sample.boxes) for sample in samples] == [2, 1, 1, 1]
     report = evaluate(StandIn(classes=CLASSES[:2]), project)
     assert report["coco"]["ap"] == 1.0
 
 
 def test_predict_refuses_versions_of_vott_that_do_not_exist(data, tmp_path):
-    with pytest.raises(DentalzooError, match="vott is 1, 2 or both"):
-        predict(StandIn(), data / "images", tmp_path / "out", vott=[3])
+    with pytest.raises(DentalzooError, match="vott must be some of: 1, 2"):
+        predict(
+            StandIn(), data / "images", tmp_path / "out", options=DetectionPredictOptions(vott=[3])
+        )
 
 
 def test_teeth_are_single_and_in_the_order_of_quadrants(tmp_path):
@@ -797,9 +873,14 @@ def test_teeth_are_single_and_in_the_order_of_quadrants(tmp_path):
         "single": ["11", "21", "36"],
         "ordered": ["11", "21", "36"],
     }.items():
-        predict(StandIn(names), tmp_path / "in", tmp_path / "out", teeth=rule)
-        found = [row["class"] for row in rows_of(tmp_path / "out" / "detections.csv")]
-        assert (sorted(found) if rule is None else found) == expected
+        predict(
+            StandIn(names),
+            tmp_path / "in",
+            tmp_path / "out",
+            options=DetectionPredictOptions(teeth=rule),
+        )
+        classes = [row["class"] for row in rows_of(tmp_path / "out" / "detections.csv")]
+        assert (sorted(classes) if rule is None else classes) == expected
 
 
 def test_predict_never_writes_among_its_inputs(data):
@@ -829,9 +910,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
             evaluate(Single(), folder)
         else:
             predict(Single(), folder / "images", tmp_path / f"out_{number}")
-        found = tracemalloc.get_traced_memory()[1]
+        most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return most
 
     peak(10)  # imports and caches
     few, many = peak(20), peak(70)
@@ -877,7 +958,7 @@ def test_a_bundle_does_not_differ_from_itself(data):
 
 
 def test_bundles_of_other_classes_are_not_compared(data):
-    with pytest.raises(DentalzooError, match="same classes"):
+    with pytest.raises(DentalzooError, match="both bundles must have the same classes"):
         compare(StandIn(), StandIn(("restoration", "crown", "implant")), data)
 
 
@@ -944,13 +1025,22 @@ def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: bundle)
     monkeypatch.setattr(tasks, "Bundle", StandIn)
     out = str(tmp_path / "out")
-    words = ["evaluate", "x", "--data", str(data), "--sweep", "--score-threshold", "0.65", "--json"]
-    assert main([*words, "--out", out]) == 0
+    arguments = [
+        "evaluate",
+        "x",
+        "--data",
+        str(data),
+        "--sweep",
+        "--score-threshold",
+        "0.65",
+        "--json",
+    ]
+    assert main([*arguments, "--out", out]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["score_threshold"] == 0.65 and report["sweep"]["source"] == "raw"
     assert (tmp_path / "out" / "sweep.png").is_file()
-    words = ["predict", "x", str(data / "images"), "--out", str(tmp_path / "p"), "--vott", "1"]
-    assert main([*words, "--score-threshold", "0.9", "--max-per-class", "1"]) == 0
+    arguments = ["predict", "x", str(data / "images"), "--out", str(tmp_path / "p"), "--vott", "1"]
+    assert main([*arguments, "--score-threshold", "0.9", "--max-per-class", "1"]) == 0
     assert [row["score"] for row in rows_of(tmp_path / "p" / "detections.csv")][:2] == [
         "0.95",
         "0.9",
@@ -973,53 +1063,52 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
     bundles |= {"masks": Of("segmentation"), "more_masks": Of("segmentation")}
     monkeypatch.setattr(tasks, "load", bundles.get)
     monkeypatch.setattr(tasks, "Bundle", StandIn)
-    words = ["--data", str(data), "--out", str(tmp_path / "out")]
-    assert main(["compare", "one", "other", *words, "--score-threshold", "0.65", "--json"]) == 0
+    arguments = ["--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(["compare", "one", "other", *arguments, "--score-threshold", "0.65", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [r["score_threshold"] for r in report["reports"]] == [0.65, 0.65]
-    assert main(["compare", "one", "other", *words]) == 0
+    assert main(["compare", "one", "other", *arguments]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)"]
     both = [f"{value:.4f}" for value in report["summary_metrics"]["voc_map"]]
     assert ["voc_map", *both] in [line.split() for line in shown]
     assert shown[-1].startswith("difference ")
-    assert main(["compare", "one", "masks", *words]) == 2
+    assert main(["compare", "one", "masks", *arguments]) == 2
     assert (
         "both bundles must be for one task. Received: detection and segm" in capsys.readouterr().err
     )
-    assert main(["compare", "masks", "more_masks", *words]) == 2
+    assert main(["compare", "masks", "more_masks", *arguments]) == 2
     assert "compare needs a bundle for detection" in capsys.readouterr().err
 
 
-# ---- real radiographs
-# ----------------------------------------------------------------------------------
+# ---- real radiographs ----------------------------------------------------------------------------
 
 
 def test_real_radiographs_with_their_own_boxes_are_perfect(shared_data, tmp_path):
     folder = shared_data / "dental_radiography"
     if not folder.is_dir():
         pytest.skip("DENTALZOO_DATA has no dental_radiography")
-    found = find_boxes(folder, "val")
+    dataset = find_boxes(folder, "val")
 
     class Knows(StandIn):
         """Gives the boxes of the images in the order it is asked for them."""
 
         def __init__(self):
-            super().__init__(found.classes)
-            self.left = list(found.samples)
+            super().__init__(dataset.classes)
+            self.left = list(dataset.samples)
 
         def detect(self, image):
             boxes = self.left.pop(0).boxes
             edges = np.float32([(b.top, b.left, b.bottom, b.right) for b in boxes]).reshape(-1, 4)
-            classes = np.int32([found.classes.index(box.label) + 1 for box in boxes])
+            classes = np.int32([dataset.classes.index(box.label) + 1 for box in boxes])
             scores = np.linspace(0.9, 0.6, len(boxes)).astype(np.float32)
             return {"boxes": edges, "scores": scores, "classes": classes, "num": len(boxes)}
 
-    report = evaluate(Knows(), folder, "val")
-    assert report["images"] == len(found) == 98
+    report = evaluate(Knows(), folder, split="val")
+    assert report["images"] == len(dataset) == 98
     assert report["voc"]["map"] == 1.0
     assert report["operating"]["f1"] == 1.0
     assert report["coco"]["ap50"] == pytest.approx(1.0, abs=1e-6)
-    with Image.open(found.samples[0].image) as img:
+    with Image.open(dataset.samples[0].image) as img:
         assert img.size == (640, 640)

@@ -3,22 +3,24 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from dentalzoo.errors import require
 from dentalzoo.tasks.detection.matching import Case
 
-MOST = 100  # detections of a class and image: COCO's
+MAX_DETECTIONS = 100  # of a class and image: COCO's
 _EVERY_SIZE = [[0.0, 1e10]]  # square pixels: COCO's range "all"
 _OUTSIDE = 1e12  # square pixels, beyond every size: ignored
 
 
 def coco_scores(cases: Sequence[Case], num_classes: int) -> dict[str, np.ndarray]:
-    """Average precision and recall of each class, with the definitions and the code of COCO.
+    """Return average precision and recall of each class, with COCO's definitions and code.
 
     COCO knows crowds but no difficult objects: those are ignored like objects beyond the range
-    of sizes, each with one detection; a second one is wrong, which it is not for PASCAL VOC.
+    of sizes, each with one detection; a second one is a false positive, which it is not for
+    PASCAL VOC.
 
     Returns:
         "ap" (mean over IoU 0.5, 0.55, ..., 0.95), "ap50", "ap75" and "ar100", each (n,) float64 in
@@ -37,8 +39,8 @@ def coco_scores(cases: Sequence[Case], num_classes: int) -> dict[str, np.ndarray
     }
 
 
-def evaluated(cases: Sequence[Case], num_classes: int, **params):
-    """A `COCOeval` that has accumulated, silent.
+def evaluated(cases: Sequence[Case], num_classes: int, **params: Any) -> Any:
+    """Return a `COCOeval` that has accumulated, silently.
 
     Args:
         params: attributes of its `params`, such as `iouThrs` and `recThrs`.
@@ -48,41 +50,52 @@ def evaluated(cases: Sequence[Case], num_classes: int, **params):
         {"id": number, "height": case.size[0], "width": case.size[1]}
         for number, case in enumerate(cases, 1)
     ]
-    truth, found = [], []
+    targets: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     for image, case in zip(images, cases, strict=True):
         about = {"image_id": image["id"]}
         for box, label, ignored, crowd in zip(
-            to_pixels(case.boxes, case.size), case.labels, case.ignored, case.crowd, strict=True
+            to_pixels(case.gt_boxes, case.size),
+            case.gt_classes,
+            case.ignored,
+            case.crowd,
+            strict=True,
         ):
             area = _OUTSIDE if ignored and not crowd else float(box[2] * box[3])
             entry = {"category_id": int(label), "bbox": box.tolist(), "iscrowd": int(crowd)}
-            truth.append(about | entry | {"id": len(truth) + 1, "area": area})
+            targets.append(about | entry | {"id": len(targets) + 1, "area": area})
         for box, score, label in zip(
-            to_pixels(case.found, case.size), case.scores, case.classes, strict=True
+            to_pixels(case.boxes, case.size), case.scores, case.classes, strict=True
         ):
             entry = {"category_id": int(label), "bbox": box.tolist(), "score": float(score)}
-            entry |= {"id": len(found) + 1, "area": float(box[2] * box[3]), "iscrowd": 0}
-            found.append(about | entry)
+            entry |= {"id": len(predictions) + 1, "area": float(box[2] * box[3]), "iscrowd": 0}
+            predictions.append(about | entry)
     with contextlib.redirect_stdout(io.StringIO()):
-        made = cocoeval.COCOeval(
-            _coco(images, truth, num_classes), _coco(images, found, num_classes), "bbox"
+        coco_eval = cocoeval.COCOeval(
+            _coco(images, targets, num_classes), _coco(images, predictions, num_classes), "bbox"
         )
-        made.params.areaRng, made.params.areaRngLbl = _EVERY_SIZE, ["all"]
-        made.params.maxDets = [MOST]
+        coco_eval.params.areaRng, coco_eval.params.areaRngLbl = _EVERY_SIZE, ["all"]
+        coco_eval.params.maxDets = [MAX_DETECTIONS]
         for key, value in params.items():
-            setattr(made.params, key, value)
-        made.evaluate()
-        made.accumulate()
-    return made
+            setattr(coco_eval.params, key, value)
+        coco_eval.evaluate()
+        coco_eval.accumulate()
+    return coco_eval
 
 
 def to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes in [0, 1] as COCO keeps them: left, top, width and height in pixels, float64."""
-    top, left, bottom, right = (np.float64(boxes).reshape(-1, 4) * [*size, *size]).T
+    """Return boxes in [0, 1] as COCO keeps them: left, top, width, height in pixels, float64.
+
+    Args:
+        boxes: (N, 4) as top, left, bottom, right.
+        size: height and width of the image.
+    """
+    edges = np.asarray(boxes, np.float64).reshape(-1, 4) * [*size, *size]
+    top, left, bottom, right = edges.T
     return np.stack([left, top, right - left, bottom - top], 1)
 
 
-def _coco(images: list[dict], annotations: list[dict], num_classes: int):
+def _coco(images: list[dict[str, int]], annotations: list[dict[str, Any]], num_classes: int) -> Any:
     coco = require("pycocotools.coco", "panoramic_detection").COCO()
     categories = [{"id": label} for label in range(1, num_classes + 1)]
     coco.dataset = {"images": images, "annotations": annotations, "categories": categories}

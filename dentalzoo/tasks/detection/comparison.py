@@ -1,56 +1,63 @@
 """Two bundles on the same images, side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.evaluation import (
-    described,
+    Measured,
+    describe,
     find,
     make_report,
     measure,
-    read,
+    num_errors,
+    read_image_of,
     summary_metrics,
 )
-from dentalzoo.tasks.detection.inference import Detector, threshold_of
-from dentalzoo.tasks.detection.matching import FOUND, IGNORED, Matches
+from dentalzoo.tasks.detection.inference import Detector, operating_threshold
+from dentalzoo.tasks.detection.matching import IGNORED, TRUE_POSITIVE, Matches
+from dentalzoo.tasks.options import DetectionCompareOptions
 
-_DRAWS, _SHOWN = 500, 3  # of the interval, and radiographs where each is the better one: ours
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
+_RESAMPLES = 500  # of the interval: ours
+_SHOWN = 3  # radiographs where each bundle is the better one: ours
 
 
 def compare(
-    bundle,
-    other,
+    bundle: "Bundle",
+    other: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    *,
-    score_threshold: float | None = None,
-    seed: int = 0,
-) -> dict:
-    """Measures two bundles of the same classes on the same images.
+    options: DetectionCompareOptions = DetectionCompareOptions(),
+) -> Report:
+    """Measure two bundles of the same classes on the same images.
 
     Args:
         bundle, other: of the task "detection"; their classes may be in another order.
         data, split: as in `evaluate`.
         out: a folder for `comparison.json`, which is what is returned, and as PNG `comparison`,
-            AP of each class at an overlap of 0.5, `froc`, and `radiographs`, where they differ
-            most.
-        score_threshold: of both; None for each one's own.
-        seed: of the interval.
+            AP of each class at IoU 0.5, `froc`, and `radiographs`, where they differ most.
+        options: without `score_threshold` each bundle's own is used.
 
     Returns:
         Plain values: "bundles", two names, of their variants where both are called the same;
-        "summary_metrics", name of a number -> both; "per_class", class -> AP of both at an overlap
-        of 0.5; "difference", of the mean AP (PASCAL VOC), the first less the second, with the 95 %
-        interval "from" .. "to" that images drawn anew give; "seconds_per_image" of both; "reports",
-        both in whole.
+        "summary_metrics", name of a number -> both; "per_class", class -> AP of both at IoU 0.5;
+        "difference", of the mean AP (PASCAL VOC), the first less the second, with the 95 %
+        interval "from" .. "to" of images drawn with replacement; "seconds_per_image" of both;
+        "reports", both in whole.
 
     Raises:
         DentalzooError: as `evaluate`; the classes differ; or the bundles cannot use the same
@@ -60,68 +67,82 @@ def compare(
     names = [detector.classes for detector in detectors]
     if set(names[0]) != set(names[1]):
         raise DentalzooError(
-            f"two bundles of the same classes were expected. Received: {names[0]} and {names[1]}"
+            f"both bundles must have the same classes. Received: {names[0]} and {names[1]}"
         )
-    labels = [b.name for b in (bundle, other)]
-    if labels[0] == labels[1]:
-        variants = [b.metadata.get("training", {}).get("variant") for b in (bundle, other)]
-        differ = None not in variants and variants[0] != variants[1]
-        labels = variants if differ else [f"{labels[0]} ({number})" for number in (1, 2)]
-    thresholds = [threshold_of(b, score_threshold) for b in (bundle, other)]
-    founds = [find(detector, data, split) for detector in detectors]
+    labels = _labels(bundle, other)
+    thresholds = [operating_threshold(b, options.score_threshold) for b in (bundle, other)]
+    datasets = [find(detector, data, split) for detector in detectors]
     if out is not None:
         out = Path(out)
-        make_folder(out, [sample.image for sample in founds[0].samples])
-    both = [measure(detector, found) for detector, found in zip(detectors, founds, strict=True)]
+        make_folder(out, [sample.image for sample in datasets[0].samples])
+    both = [
+        measure(detector, dataset, data)
+        for detector, dataset in zip(detectors, datasets, strict=True)
+    ]
     images = [[sample.name for sample in measured.samples] for measured in both]
     if images[0] != images[1]:
         odd = sorted(set(images[0]) ^ set(images[1]))
         raise DentalzooError(
-            f"both bundles have to read the same images. Received: {odd[0]} for one alone"
+            f"both bundles must be able to use the same images. Received: {odd[0]} for one alone"
         )
     reports = [
-        make_report(detector, measured, threshold)
-        | {"data": Path(data).resolve().name, "split": split}
+        make_report(detector, measured, data, split, threshold)
         for detector, measured, threshold in zip(detectors, both, thresholds, strict=True)
     ]
-    heads = [summary_metrics(report) for report in reports]
+    metrics = [summary_metrics(report) for report in reports]
     report = {
         "bundles": labels,
         "data": reports[0]["data"],
         "split": split,
         "images": len(images[0]),
-        "summary_metrics": {key: [head.get(key) for head in heads] for key in heads[0] | heads[1]},
+        "summary_metrics": {
+            key: [values.get(key) for values in metrics] for key in metrics[0] | metrics[1]
+        },
         "per_class": {
             name: [report["per_class"][name]["voc_ap"] for report in reports] for name in names[0]
         },
-        "difference": _difference([measured.matches for measured in both], names, seed),
+        "difference": _difference([m.matches for m in both], names, options.seed),
         "seconds_per_image": [report["seconds_per_image"] for report in reports],
         "reports": reports,
     }
     if out is not None:
         write_json(out / "comparison.json", report)
-        where = described(reports[0])
+        title = describe(reports[0])
         mean_row = {"mean": [r["voc"]["map"] for r in reports]}
-        bars = curves.side_by_side(labels, mean_row | report["per_class"], where)
+        bars = curves.side_by_side(labels, mean_row | report["per_class"], title)
         write_png(out / "comparison.png", bars)
         points = {
             label: measures.curve(measured.matches)
             for label, measured in zip(labels, both, strict=True)
         }
-        write_png(out / "froc.png", curves.froc(points, where))
+        write_png(out / "froc.png", curves.froc(points, title))
         write_png(out / "radiographs.png", _radiographs(detectors, both, reports, labels))
     return report
 
 
-def _difference(matches: list[Matches], names, seed: int) -> dict | None:
-    """The difference of the means of AP, and its interval over images drawn with replacement."""
+def _labels(bundle: "Bundle", other: "Bundle") -> list[str]:
+    """Return two different names: of the bundles, of their variants, or numbered."""
+    labels = [b.name for b in (bundle, other)]
+    if labels[0] != labels[1]:
+        return labels
+    variants = [b.metadata.get("training", {}).get("variant") for b in (bundle, other)]
+    if None not in variants and variants[0] != variants[1]:
+        return variants
+    return [f"{labels[0]} ({number})" for number in (1, 2)]
+
+
+def _difference(
+    matches: Sequence[Matches], names: Sequence[tuple[str, ...]], seed: int
+) -> dict[str, float] | None:
+    """Return the difference of the mean AP and its interval over images drawn with replacement."""
     rng = np.random.default_rng(seed)
     images = matches[0].images
-    draws = rng.multinomial(images, np.full(images, 1 / images), size=_DRAWS)
-    areas = [_areas(m, np.vstack([np.ones(images, int), draws])) for m in matches]
+    resamples = rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES)
+    times = np.vstack([np.ones(images, int), resamples])
+    areas = [_areas(m, times) for m in matches]
     order = [names[1].index(name) for name in names[0]]
     differences = areas[0] - areas[1][:, order]
-    occurs = ~np.isnan(differences).all(1)  # draws may hold no object at all
+    occurs = ~np.isnan(differences).all(1)  # a resample may hold no object at all
     if not occurs[0]:
         return None
     values = np.nanmean(differences[occurs], axis=1)
@@ -133,51 +154,55 @@ def _difference(matches: list[Matches], names, seed: int) -> dict | None:
 
 
 def _areas(matches: Matches, times: np.ndarray) -> np.ndarray:
-    """AP of each class where each image is taken so many times.
+    """Return AP of each class where each image is taken so many times.
 
     Args:
-        times: (draws, images) whole numbers.
+        times: (resamples, images) integers.
 
     Returns:
-        (draws, classes) float64, NaN where a class does not occur.
+        (resamples, classes) float64, NaN where a class does not occur.
     """
-    rows, wanted = matches.rows(), matches.wanted_per_image()
+    rows, objects = matches.rows(), matches.objects_per_image()
     areas = np.full((len(times), matches.num_classes), np.nan)
     for label in range(1, matches.num_classes + 1):
         mine = rows[(rows[:, 1] == label) & (rows[:, 3] != IGNORED)]
         mine = mine[np.argsort(-mine[:, 4], kind="stable")]
-        images, found = mine[:, 0].astype(int), mine[:, 3] == FOUND
-        for draw, row in enumerate(times):
-            total = int(row @ wanted[:, label])
+        images, hits = mine[:, 0].astype(int), mine[:, 3] == TRUE_POSITIVE
+        for index, row in enumerate(times):
+            total = int(row @ objects[:, label])
             weights = row[images]
             if total:
                 points = measures.Curve(
                     mine[:, 4],
-                    np.cumsum(weights * found),
-                    np.cumsum(weights * ~found),
+                    np.cumsum(weights * hits),
+                    np.cumsum(weights * ~hits),
                     total,
                     len(row),
                 )
-                areas[draw, label - 1] = measures.average_precision(points)
+                areas[index, label - 1] = measures.average_precision(points)
     return areas
 
 
-def _radiographs(detectors, both, reports, labels) -> np.ndarray:
-    """The images on which one bundle errs more than the other, and the same the other way."""
-    errors = [
-        np.array([row["wrong"] + row["missed"] for row in report["per_image"]])
-        for report in reports
-    ]
+def _radiographs(
+    detectors: Sequence[Detector],
+    both: Sequence[Measured],
+    reports: Sequence[Report],
+    labels: Sequence[str],
+) -> np.ndarray:
+    """Return the images on which one bundle errs more than the other, and the other way round."""
+    errors = [num_errors(report) for report in reports]
     order = np.argsort(errors[0] - errors[1], kind="stable").tolist()
     chosen = list(dict.fromkeys(order[:_SHOWN] + order[::-1][:_SHOWN]))
     rows = []
     for index in chosen:
-        image = read(detectors[0], both[0].samples[index])
+        image = read_image_of(detectors[0], both[0].samples[index])
         texts, columns = [], []
         for detector, measured, report, label in zip(detectors, both, reports, labels, strict=True):
             row = report["per_image"][index]
-            texts.append(f"{label}: {row['found']} found, {row['wrong']} wrong")
+            texts.append(
+                f"{label}: {row['true_positives']} true positives, {row['false_positives']} false"
+            )
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))
         rows.append((f"{both[0].cases[index].name}   " + ";   ".join(texts), image, columns))
-    return drawing.compared_sheet(rows, labels)
+    return drawing.comparison_sheet(rows, labels)

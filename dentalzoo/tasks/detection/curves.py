@@ -1,6 +1,7 @@
-"""Curves and tables of an evaluation as images, (H, W, 3) uint8."""
+"""Curves and tables of an evaluation as figures, (H, W, 3) uint8."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,51 +9,58 @@ from dentalzoo.plots.figures import DARK, FAINT, figure_pixels, plot_figure
 from dentalzoo.plots.palette import hex_colour, palette
 from dentalzoo.tasks.detection.scores import RATES, Curve, average_precision, precision_at
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _RECALLS = np.linspace(0, 1, 201)
 _NAMED = 12  # classes with a line of their own
 
 
 def precision_recall(curves: Mapping[str, Curve], title: str) -> np.ndarray:
-    """Precision, made falling, over recall, with each class's average precision.
+    """Return precision, made falling, over recall, with each class's average precision.
 
     Args:
         curves: name -> curve; those without any object are left out. Beyond 12 the largest and
             the smallest areas are drawn, the others are grey.
     """
-    areas = {name: average_precision(points) for name, points in curves.items() if points.wanted}
-    order = sorted(areas, key=areas.get, reverse=True)
+    areas = {
+        name: area
+        for name, points in curves.items()
+        if (area := average_precision(points)) is not None
+    }
+    order = sorted(areas, key=lambda name: areas[name], reverse=True)
     named = order if len(order) <= _NAMED else [*order[: _NAMED // 2], *order[-_NAMED // 2 :]]
     figure, plot = plot_figure(900, 620)
     for name in order:
-        points, style = curves[name], {"color": FAINT, "linewidth": 0.8}
+        points, style = curves[name], _faint()
         if name in named:
-            text = f"{name}  AP {areas[name]:.3f}  ({points.wanted})"
-            place = list(curves) if len(order) <= _NAMED else named
-            style = _style(place.index(name)) | {"label": text}
+            text = f"{name}  AP {areas[name]:.3f}  ({points.objects})"
+            coloured = list(curves) if len(order) <= _NAMED else named
+            style = _style(coloured.index(name)) | {"label": text}
         plot.plot(_RECALLS, precision_at(points, _RECALLS), **style)
     plot.set(xlabel="recall", ylabel="precision", xlim=(0, 1.005), ylim=(0, 1.02))
-    return _finished(figure, plot, title, areas)
+    return _finished(figure, plot, title, bool(areas))
 
 
 def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
-    """Recall over false positives per image.
+    """Return recall over false positives per image.
 
     Args:
         curves: name -> curve; the first is drawn thick. Beyond 12 others they are all grey.
     """
     figure, plot = plot_figure(900, 620)
     low, high = RATES[0] / 2, RATES[-1] * 2
-    drawn = [name for name, points in curves.items() if points.wanted]
     for index, name in enumerate(curves):
         points = curves[name].thresholds()
-        if not points.wanted:
+        if not points.objects:
             continue
-        rates = points.wrong / max(points.images, 1)
+        rates = points.false_positives_per_image
         style = _style(index - 1) if index else {"color": DARK, "linewidth": 2.5}
         if index and len(curves) > _NAMED + 1:
-            style = {"color": FAINT, "linewidth": 0.8}
+            style = _faint()
         else:
-            style["label"] = f"{name}  ({points.wanted})"
+            style["label"] = f"{name}  ({points.objects})"
         before = points.recall[rates <= low]
         start = before[-1] if len(before) else 0.0
         inside = (rates > low) & (rates <= high)
@@ -67,11 +75,11 @@ def froc(curves: Mapping[str, Curve], title: str) -> np.ndarray:
     plot.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
     plot.set(xlabel="false positives per image", ylabel="recall", xlim=(low, high))
     plot.set_ylim(0, 1.02)
-    return _finished(figure, plot, title, drawn)
+    return _finished(figure, plot, title, any(points.objects for points in curves.values()))
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> np.ndarray:
-    """A table of counts, shaded by the part of its row.
+    """Return a table of counts, shaded by the part of its row.
 
     Args:
         counts: (n + 1, n + 1), rows annotated, columns detected, the background last.
@@ -88,19 +96,18 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> np.ndar
         plot.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour)
     last = len(names) - 1
     plot.text(last, last, "–", ha="center", va="center", color=FAINT)
-    plot.set_xticks(range(len(names)), names, rotation=35 if len(names) > 3 else 0)
-    for label in plot.get_xticklabels() if len(names) > 3 else ():
-        label.set_ha("right")
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right"} if len(names) > 3 else {}
+    plot.set_xticks(range(len(names)), names, **turned)
     plot.set_yticks(range(len(names)), names)
-    plot.set(xlabel="detected as", ylabel="annotated")
+    plot.set(xlabel="detected as", ylabel="ground truth")
     plot.set_title(title, loc="left", fontsize=11, color=DARK)
     plot.spines[:].set_visible(False)
     plot.tick_params(length=0)
     return figure_pixels(figure)
 
 
-def sweep(report: Mapping, title: str) -> np.ndarray:
-    """The best F1 of each setting of a sweep, a line for each overlap.
+def sweep(report: Mapping[str, Any], title: str) -> np.ndarray:
+    """Return the best F1 of each setting of a sweep, a line for each IoU threshold.
 
     Args:
         report: of `sweep.Sweep`.
@@ -110,19 +117,22 @@ def sweep(report: Mapping, title: str) -> np.ndarray:
     limits = list(dict.fromkeys(row["max_per_class"] for row in report["settings"]))
     for index, iou in enumerate(ious):
         values = [row["f1"] for row in report["settings"] if row["nms_iou"] == iou]
-        word = "as the bundle kept them" if iou is None else f"nms_iou {iou:g}"
-        plot.plot(range(len(limits)), values, marker="o", label=word, **_style(index))
+        text = "as the bundle kept them" if iou is None else f"nms_iou {iou:g}"
+        plot.plot(range(len(limits)), values, marker="o", label=text, **_style(index))
     own, best = report["own"], report["best"]["f1"]
-    plot.axhline(own["f1"], color=DARK, linestyle="--", linewidth=1, label="the bundle as it is")
-    place = limits.index(best["max_per_class"])
-    plot.plot(place, best["f1"], "o", ms=16, mfc="none", mec=DARK, mew=1.5, label="best")
+    text = "the bundle's own settings"
+    plot.axhline(own["f1"], color=DARK, linestyle="--", linewidth=1, label=text)
+    column = limits.index(best["max_per_class"])
+    plot.plot(column, best["f1"], "o", ms=16, mfc="none", mec=DARK, mew=1.5, label="best")
     plot.set_xticks(range(len(limits)), [f"{limit}" for limit in limits])
-    plot.set(xlabel="max_per_class", ylabel="F1 at its best threshold")
-    return _finished(figure, plot, title, ious)
+    plot.set(xlabel="max_per_class", ylabel="F1 at its best confidence threshold")
+    return _finished(figure, plot, title, bool(ious))
 
 
-def side_by_side(names: Sequence[str], values: Mapping[str, Sequence[float | None]], title: str):
-    """Bars of two or more bundles for each row, such as AP of each class.
+def side_by_side(
+    names: Sequence[str], values: Mapping[str, Sequence[float | None]], title: str
+) -> np.ndarray:
+    """Return bars of two or more bundles for each row, such as AP of each class.
 
     Args:
         names: of the bundles.
@@ -131,32 +141,37 @@ def side_by_side(names: Sequence[str], values: Mapping[str, Sequence[float | Non
     figure, plot = plot_figure(900, max(300, 90 + (22 * len(names) + 16) * len(values)))
     height = 0.8 / len(names)
     for index, name in enumerate(names):
-        places = np.arange(len(values)) + (index - (len(names) - 1) / 2) * height
-        widths = [0.0 if row[index] is None else row[index] for row in values.values()]
+        centres = np.arange(len(values)) + (index - (len(names) - 1) / 2) * height
+        numbers = [row[index] for row in values.values()]
+        widths = [0.0 if number is None else number for number in numbers]
         colour = hex_colour(palette()[1 + index])
-        bars = plot.barh(places, widths, height * 0.92, color=colour, label=name)
-        texts = ["–" if row[index] is None else f"{row[index]:.3f}" for row in values.values()]
+        bars = plot.barh(centres, widths, height * 0.92, color=colour, label=name)
+        texts = ["–" if number is None else f"{number:.3f}" for number in numbers]
         plot.bar_label(bars, texts, padding=4, color=DARK, fontsize=10)
     plot.set_yticks(range(len(values)), list(values))
     plot.invert_yaxis()
     plot.set_xlim(0, 1.08)
-    plot.set_xlabel("AP at an overlap of 0.5")
+    plot.set_xlabel("AP at IoU 0.5")
     plot.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(names), frameon=False)
     plot.set_title(title, loc="right", fontsize=11, color=DARK)
     return figure_pixels(figure)
 
 
-def _style(index: int) -> dict:
-    """Colour, and dashes beyond the seven colours."""
+def _style(index: int) -> dict[str, Any]:
+    """Return a colour, and dashes beyond the seven colours."""
     dashes = ("-", "--", ":", "-.")[index // 7 % 4]
     return {"color": hex_colour(palette()[1 + index % 7]), "linestyle": dashes, "linewidth": 1.6}
 
 
-def _finished(figure, plot, title: str, drawn) -> np.ndarray:
+def _faint() -> dict[str, Any]:
+    return {"color": FAINT, "linewidth": 0.8}
+
+
+def _finished(figure: "Figure", plot: "Axes", title: str, has_objects: bool) -> np.ndarray:
     plot.set_title(title, loc="left", fontsize=11, color=DARK)
     plot.grid(alpha=0.25)
     plot.set_axisbelow(True)
-    if drawn:
+    if has_objects:
         plot.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     else:
         plot.text(0.5, 0.5, "no object is annotated", transform=plot.transAxes, ha="center")

@@ -1,37 +1,39 @@
-"""Boxes drawn on images, and the sheet of the radiographs that a bundle understood least.
+"""Boxes drawn on images, and contact sheets of radiographs with their boxes.
 
-Colours are those of masks: `dentalzoo.plots.palette`.
+The colours of the classes are those of masks: `dentalzoo.plots.palette`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.fonts import font
-from dentalzoo.plots.palette import palette
-from dentalzoo.plots.pixels import PANEL, fit
-from dentalzoo.tasks.detection.matching import FOUND, WRONG, Case
+from dentalzoo.plots.palette import Colour, palette
+from dentalzoo.plots.pixels import PANEL, as_rgb, fit
+from dentalzoo.tasks.detection.matching import FALSE_POSITIVE, TRUE_POSITIVE, Case
 from dentalzoo.tasks.detection.scores import Outcome
+
+Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels, ends included
 
 _GREY, _DARK, _LIGHT = (190, 190, 190), (20, 20, 20), (255, 255, 255)
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _LINE, _TEXT = 250, 45  # parts of an image's shorter side; ours
-_LEAST_TEXT = 9  # pixels
+_MIN_TEXT = 9  # pixels
 _HIDDEN = 0.25  # part of a box that a text may cover; ours
-_LEGEND = 8  # classes that a line of the sheets holds
+_LEGEND = 8  # classes that the legend of a contact sheet holds
 
 
 def overlay(
     image: np.ndarray,
     boxes: np.ndarray,
-    classes: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
     names: Sequence[str],
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """An image with boxes in the colours of their classes, and beside them names and scores.
+    """Return an image with boxes in the colours of their classes, with names and scores.
 
     The best boxes are named first. A text lies outside of its box where it can, covers no other
     text and little of any box. On a small image it is the score alone where the name does not
@@ -48,7 +50,7 @@ def overlay(
         (H, W, 3) uint8.
     """
     texts = [""] * len(classes) if scores is None else [f"{score:.2f}" for score in scores]
-    return _drawn(
+    return _with_marks(
         image,
         [
             _Mark(box, palette()[label], f"{names[label - 1]} {text}".strip(), text)
@@ -57,12 +59,12 @@ def overlay(
     )
 
 
-def worst_sheet(
+def errors_sheet(
     rows: Sequence[tuple[str, np.ndarray, Case, Outcome]], names: Sequence[str]
 ) -> np.ndarray:
-    """Radiographs with what is annotated, what was detected, and the errors.
+    """Return radiographs with their ground truth, their detections, and the errors.
 
-    Among the errors what was missed is dashed, what was found is thin and grey.
+    Among the errors false negatives are dashed, true positives are thin and grey.
 
     Args:
         rows: (caption, image (H, W, C) uint8, case, outcome) of each radiograph.
@@ -74,26 +76,27 @@ def worst_sheet(
     images = []
     for _, image, case, outcome in rows:
         radiograph, shown = fit(image, PANEL), outcome.shown
-        found = case.found[shown], case.classes[shown]
         images.append(
             [
-                _in_a_row(radiograph, case.boxes, case.labels, names),
-                _in_a_row(radiograph, *found, names, case.scores[shown]),
+                _panel(radiograph, case.gt_boxes, case.gt_classes, names),
+                _panel(
+                    radiograph, case.boxes[shown], case.classes[shown], names, case.scores[shown]
+                ),
                 _errors(radiograph, case, outcome, names),
             ]
         )
     legend = _legend(names)
     if legend:
-        legend.append(("errors: found", _GREY))
+        legend.append(("in Errors: true positives", _GREY))
     captions = [caption for caption, *_ in rows]
-    return contact_sheet(images, captions, ("Annotated", "Detected", "Errors"), legend)
+    return contact_sheet(images, captions, ("Ground truth", "Detections", "Errors"), legend)
 
 
-def compared_sheet(
+def comparison_sheet(
     rows: Sequence[tuple[str, np.ndarray, Sequence[tuple[Case, np.ndarray, Sequence[str]]]]],
     headings: Sequence[str],
 ) -> np.ndarray:
-    """Radiographs with what is annotated and what each of several bundles detected.
+    """Return radiographs with their ground truth and the detections of several bundles.
 
     Args:
         rows: (caption, image (H, W, C) uint8, for each bundle: case, which detections are shown
@@ -107,51 +110,64 @@ def compared_sheet(
     names = list(rows[0][2][0][2])
     for _, image, columns in rows:
         radiograph, first = fit(image, PANEL), columns[0][0]
-        row = [_in_a_row(radiograph, first.boxes, first.labels, names)]
+        row = [_panel(radiograph, first.gt_boxes, first.gt_classes, names)]
         for case, shown, own_names in columns:
             # A class has one colour, whatever its number in the bundle.
-            same = [names.index(own_names[label - 1]) + 1 for label in case.classes[shown]]
-            row.append(_in_a_row(radiograph, case.found[shown], same, names, case.scores[shown]))
+            labels = [names.index(own_names[label - 1]) + 1 for label in case.classes[shown]]
+            row.append(_panel(radiograph, case.boxes[shown], labels, names, case.scores[shown]))
         images.append(row)
     captions = [caption for caption, *_ in rows]
-    return contact_sheet(images, captions, ["Annotated", *headings], _legend(names))
+    return contact_sheet(images, captions, ["Ground truth", *headings], _legend(names))
 
 
-def _legend(names: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
-    """The colours of the classes where a line holds them."""
+def _legend(names: Sequence[str]) -> list[tuple[str, Colour]]:
+    """Return the colours of the classes where a line holds them, else nothing."""
     if len(names) > _LEGEND:
         return []
     return [(name, palette()[label]) for label, name in enumerate(names, 1)]
 
 
-def _in_a_row(radiograph, boxes, classes, names, scores=None) -> np.ndarray:
-    """An overlay whose names are left to the legend where there is one."""
+def _panel(
+    radiograph: np.ndarray,
+    boxes: np.ndarray,
+    classes: Sequence[int] | np.ndarray,
+    names: Sequence[str],
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return an overlay whose names are left to the legend where there is one."""
     return overlay(
         radiograph, boxes, classes, [""] * len(names) if _legend(names) else names, scores
     )
 
 
-def _errors(radiograph, case: Case, outcome: Outcome, names: Sequence[str]) -> np.ndarray:
+def _errors(
+    radiograph: np.ndarray, case: Case, outcome: Outcome, names: Sequence[str]
+) -> np.ndarray:
+    def error(box: np.ndarray, label: int, kind: str, short: str, dashed: bool = False) -> _Mark:
+        text = kind if _legend(names) else f"{names[label - 1]} {kind}"
+        return _Mark(box, palette()[label], text, short, dashed)
+
     marks = []
-    for thing, detection in outcome.confused:
+    for target, detection in outcome.confused:
         label = case.classes[detection]
-        text = f"{names[case.labels[thing] - 1]} as {names[label - 1]}"
-        marks.append(_Mark(case.found[detection], palette()[label], text))
-    things = {thing for thing, _ in outcome.confused}
-    detections = {detection for _, detection in outcome.confused}
-    for thing in np.flatnonzero(outcome.missed):
-        if thing not in things:
-            label = case.labels[thing]
-            text = "missed" if _legend(names) else f"{names[label - 1]} missed"
-            marks.append(_Mark(case.boxes[thing], palette()[label], text, dashed=True))
-    for detection in np.flatnonzero(outcome.shown & (outcome.kinds == WRONG)):
-        if detection not in detections:
-            label = case.classes[detection]
-            text = "wrong" if _legend(names) else f"{names[label - 1]} wrong"
-            marks.append(_Mark(case.found[detection], palette()[label], text))
-    for detection in np.flatnonzero(outcome.shown & (outcome.kinds == FOUND)):
-        marks.append(_Mark(case.found[detection], _GREY, thin=True))
-    return _drawn(radiograph, marks)
+        text = f"{names[case.gt_classes[target] - 1]} as {names[label - 1]}"
+        marks.append(_Mark(case.boxes[detection], palette()[label], text))
+    confused_targets = {target for target, _ in outcome.confused}
+    confused_detections = {detection for _, detection in outcome.confused}
+    for target in np.flatnonzero(outcome.false_negative).tolist():
+        if target not in confused_targets:
+            box, label = case.gt_boxes[target], case.gt_classes[target]
+            marks.append(error(box, label, "false negative", "FN", dashed=True))
+    for detection in np.flatnonzero(outcome.of_kind(FALSE_POSITIVE)).tolist():
+        if detection not in confused_detections:
+            box, label = case.boxes[detection], case.classes[detection]
+            marks.append(error(box, label, "false positive", "FP"))
+    for detection in np.flatnonzero(outcome.of_kind(TRUE_POSITIVE)).tolist():
+        marks.append(_Mark(case.boxes[detection], _GREY, thin=True))
+    return _with_marks(radiograph, marks)
+
+
+# ---- marks ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -159,32 +175,30 @@ class _Mark:
     """A box (4,) in [0, 1] with its colour, its text, and a shorter one for where that is long."""
 
     box: np.ndarray
-    colour: tuple[int, int, int]
+    colour: Colour
     text: str = ""
     short: str = ""
     dashed: bool = False
     thin: bool = False
 
 
-def _drawn(image: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
-    """Boxes with texts; the first ones lie on top and get their texts first."""
-    grey = image.ndim == 2 or image.shape[2] == 1
-    pixels = np.repeat(image.reshape(*image.shape[:2], 1), 3, 2) if grey else image
-    canvas = Image.fromarray(pixels)
+def _with_marks(image: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
+    """Return an image with boxes and texts; the first lie on top and get their texts first."""
+    canvas = Image.fromarray(as_rgb(image))
     draw = ImageDraw.Draw(canvas)
     width, height = canvas.size
     line = max(1, round(min(width, height) / _LINE))
-    letters = font(max(_LEAST_TEXT, round(min(width, height) / _TEXT)))
-    places = [_pixels(mark.box, width, height) for mark in marks]
-    for mark, place in reversed(list(zip(marks, places, strict=True))):
+    letters = font(max(_MIN_TEXT, round(min(width, height) / _TEXT)))
+    areas = [_pixels(mark.box, width, height) for mark in marks]
+    for mark, area in reversed(list(zip(marks, areas, strict=True))):
         if mark.dashed:
-            _dash(draw, place, mark.colour, line)
+            _dash(draw, area, mark.colour, line)
         else:
-            draw.rectangle(place, outline=mark.colour, width=1 if mark.thin else line)
-    taken = []
-    for mark, place in zip(marks, places, strict=True):
+            draw.rectangle(area, outline=mark.colour, width=1 if mark.thin else line)
+    taken: list[Area] = []
+    for mark, area in zip(marks, areas, strict=True):
         texts = [text for text in dict.fromkeys((mark.text, mark.short)) if text]
-        label, text = _free(place, texts, letters, canvas.size, taken, places)
+        label, text = _free_place(area, texts, letters, canvas.size, taken, areas)
         if label:
             taken.append(label)
             draw.rectangle(label, fill=mark.colour)
@@ -193,9 +207,9 @@ def _drawn(image: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def _dash(draw: ImageDraw.ImageDraw, place, colour, line: int) -> None:
-    """A rectangle of dashes, `line` wide and inside of `place`."""
-    left, top, right, bottom = place
+def _dash(draw: ImageDraw.ImageDraw, area: Area, colour: Colour, line: int) -> None:
+    """Draw a rectangle of dashes, `line` wide and inside of `area`."""
+    left, top, right, bottom = area
     dash, deep = 4 * line, line - 1
     for start in range(left, right + 1, 2 * dash):
         end = min(right, start + dash - 1)
@@ -207,22 +221,36 @@ def _dash(draw: ImageDraw.ImageDraw, place, colour, line: int) -> None:
         draw.rectangle((max(left, right - deep), start, right, end), colour)
 
 
-def _pixels(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom as inclusive pixels inside of the image."""
+def _pixels(box: np.ndarray, width: int, height: int) -> Area:
+    """Return the pixels of a box (4,) in [0, 1], inside of the image."""
     top, left, bottom, right = (float(part) for part in np.clip(box, 0, 1))
-    left, top = min(width - 1, int(left * width)), min(height - 1, int(top * height))
-    right, bottom = round(right * width) - 1, round(bottom * height) - 1
-    return left, top, max(left, right), max(top, bottom)
+    x, y = min(width - 1, int(left * width)), min(height - 1, int(top * height))
+    return x, y, max(x, round(right * width) - 1), max(y, round(bottom * height) - 1)
 
 
-def _free(place, texts: Sequence[str], letters, size: tuple[int, int], taken, boxes):
-    """Where a text hides no other and the least of the boxes, and which one of the texts.
+def _free_place(
+    area: Area,
+    texts: Sequence[str],
+    letters: ImageFont.FreeTypeFont,
+    size: tuple[int, int],
+    taken: Sequence[Area],
+    areas: Sequence[Area],
+) -> tuple[Area | None, str]:
+    """Return where a text hides no other and the least of the boxes, and which of the texts.
 
     Above its box, below, beside or inside it; (None, "") where it would hide too much.
+
+    Args:
+        area: of the text's box.
+        texts: the first is preferred.
+        size: width and height of the image.
+        taken: areas of other texts.
+        areas: of all boxes.
     """
-    left, top, right, bottom = place
+    left, top, right, bottom = area
     high = sum(letters.getmetrics()) + 2
-    best, least = (None, ""), _HIDDEN
+    best: tuple[Area | None, str] = (None, "")
+    least = _HIDDEN
     for text in texts:
         wide = round(letters.getlength(text)) + 4
         start = max(0, min(left, size[0] - wide))
@@ -241,15 +269,15 @@ def _free(place, texts: Sequence[str], letters, size: tuple[int, int], taken, bo
             inside = min(x, y) >= 0 and label[2] < size[0] and label[3] < size[1]
             if not inside or (taken and _covered(label, taken).any()):
                 continue
-            hidden = _covered(label, boxes).max()
+            hidden = _covered(label, areas).max()
             if hidden < least:
                 best, least = (label, text), hidden
     return best
 
 
-def _covered(label, boxes) -> np.ndarray:
-    """The part of each box (N, 4) that a label covers, (N,) in [0, 1]; ends are inclusive."""
-    boxes = np.array(boxes)
+def _covered(label: Area, areas: Sequence[Area]) -> np.ndarray:
+    """Return the part of each area that a label covers, (N,) in [0, 1]."""
+    boxes = np.array(areas)
     low, high = np.maximum(boxes[:, :2], label[:2]), np.minimum(boxes[:, 2:], label[2:])
-    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
-    return np.maximum(high - low + 1, 0).prod(1) / areas
+    sizes = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
+    return np.asarray(np.maximum(high - low + 1, 0).prod(1) / sizes)

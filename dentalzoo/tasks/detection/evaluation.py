@@ -1,118 +1,116 @@
-"""How well a bundle finds annotated objects: COCO, PASCAL VOC, FROC, and where it errs."""
+"""How well a bundle finds annotated objects: COCO, PASCAL VOC, FROC, and its errors."""
 
-import datetime
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.pipeline.prefetch import read_ahead
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks.base import refuse_empty, report_header
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
-from dentalzoo.tasks.detection.inference import Detector, threshold_of
+from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.matching import Case, Matches
-from dentalzoo.tasks.detection.sweep import Sweep, mean
+from dentalzoo.tasks.detection.sweep import Sweep, mean, summary_line
+from dentalzoo.tasks.options import DetectionEvaluateOptions
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-_WORST = 4  # radiographs on the sheet: ours
+_WORST = 4  # radiographs in the figure of errors: ours
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
-    """What a bundle found on the images of a data set; the images themselves are not kept.
+    """The detections of a bundle on a data set; the images themselves are not kept.
 
     Attributes:
         samples, cases: of the images that can be used.
-        matches: what each detection is.
-        skipped: [file, reason] of what took no part.
+        matches: the kind of each detection.
+        skipped: [name, reason] of what could not be used.
         seconds: of each image, for the bundle alone.
     """
 
-    samples: list[BoxSample] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
-    matches: Matches = None
-    skipped: list[list[str]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    samples: list[BoxSample]
+    cases: list[Case]
+    matches: Matches
+    skipped: list[list[str]]
+    seconds: list[float]
 
 
 def evaluate(
-    bundle,
+    bundle: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    *,
-    score_threshold: float | None = None,
-    sweep: bool = False,
-    nms_iou: float | None = None,
-    max_per_class: int | None = None,
-    teeth: str | None = None,
-) -> dict:
-    """Compares a bundle's boxes with the truth; in memory only boxes stay.
+    options: DetectionEvaluateOptions = DetectionEvaluateOptions(),
+) -> Report:
+    """Compare a bundle's boxes with the ground truth; only boxes stay in memory.
 
-    An average precision judges the whole list of boxes; `score_threshold` is the one operating
-    point of "operating", "confusion", "per_image" and the sheet of the worst radiographs.
+    An average precision judges the whole list of boxes; the confidence threshold is the one
+    operating point of "operating", "confusion", "per_image" and the figure of the worst
+    radiographs.
 
     Args:
-        bundle: a `Bundle` of the task "detection".
+        bundle: of the task "detection".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
         out: a folder for `evaluation.json`, which is what is returned, and as PNG
             `precision_recall`, `froc`, `confusion`, `worst`, the radiographs with the most errors,
             and `sweep`.
-        score_threshold: in [0, 1]; None for the bundle's own, else 0.5.
-        sweep: try other suppression, numbers of boxes and thresholds too, see `sweep.Sweep`: one
-            more pass of the network, whatever the number of settings.
-        nms_iou, max_per_class, teeth: other than the bundle's own, see `inference.Detector`.
+        options: without `score_threshold` the bundle's own is used, else 0.5. `sweep` takes one
+            more pass of the network, whatever the number of settings, see `sweep.Sweep`. For the
+            others see `inference.Detector`.
 
     Returns:
-        Plain values. "coco": "ap" (mean over overlaps of 0.5 to 0.95), "ap50", "ap75" and "ar100",
-        means over the classes that occur. "voc": "map" and "map_11_point" at an overlap of 0.5.
+        Plain values. "coco": "ap" (mean over IoU 0.5 to 0.95), "ap50", "ap75" and "ar100",
+        means over the classes that occur. "voc": "map" and "map_11_point" at IoU 0.5.
         "froc": recall at 1/8, 1/4, ..., 8 false positives per image and its mean, all classes
         together. "operating": "precision", "recall", "f1", "false_positives_per_image" at
         "score_threshold", all classes together; "best_f1" the same where F1 is best, on these
         very images. "per_class" has all of this of each class, None where it does not occur.
-        "confusion": "counts" [annotated][detected], the background last. "per_image": what was
-        found, wrong and missed. "seconds_per_image" is the median. "sweep" as `Sweep.report`
-        says, or None. "skipped" lists [file, reason] of what took no part, "repaired" [file, what]
-        of what was put right in the annotations.
+        "confusion": "counts" [annotated][detected], the background last. "per_image": "objects",
+        "true_positives", "false_positives" and "false_negatives". "seconds_per_image" is the
+        median. "sweep" is that of `Sweep.report`, or None. "skipped" lists [name, reason] of what
+        could not be used, "repaired" [file, what] of annotations that were repaired.
 
     Raises:
-        DentalzooError: no image can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or an option does not suit the bundle.
     """
-    threshold = threshold_of(bundle, score_threshold)
-    detector = Detector(bundle, nms_iou, max_per_class, teeth)
-    found = find(detector, data, split)
+    threshold = operating_threshold(bundle, options.score_threshold)
+    detector = Detector(bundle, options)
+    dataset = find(detector, data, split)
     if out is not None:
         out = Path(out)
-        make_folder(out, [sample.image for sample in found.samples])
-    tried = Sweep(Detector(bundle), _most(found)) if sweep else None
-    measured = measure(detector, found, tried.add if tried else None)
-    report = make_report(detector, measured, threshold)
-    report |= {"data": Path(data).resolve().name, "split": split}
-    report["repaired"] = [list(repair) for repair in found.repaired]
-    report["sweep"] = tried.report(measured.matches) if tried else None
-    if tried:
-        _log.info("%s", told(report["sweep"]))
+        make_folder(out, [sample.image for sample in dataset.samples])
+    sweep = Sweep(Detector(bundle), _max_per_class(dataset)) if options.sweep else None
+    measured = measure(detector, dataset, data, sweep.add if sweep else None)
+    report = make_report(detector, measured, data, split, threshold)
+    report["repaired"] = [list(repair) for repair in dataset.repaired]
+    report["sweep"] = sweep.report(measured.matches) if sweep else None
+    if sweep:
+        _log.info("%s", summary_line(report["sweep"]))
     if out is not None:
         write_json(out / "evaluation.json", report)
-        for name, image in _images(detector, measured, report):
+        for name, image in _figures(detector, measured, report):
             write_png(out / f"{name}.png", image)
     return report
 
 
-def summary_metrics(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report; those that could not be measured are left out."""
+def summary_metrics(report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report, without those that could not be measured."""
     values = {
         **report["coco"],
         "voc_map": report["voc"]["map"],
@@ -126,8 +124,11 @@ def summary_metrics(report: dict) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+# ---- the detections ------------------------------------------------------------------------------
+
+
 def find(detector: Detector, data: str | Path, split: str | None) -> BoxDataset:
-    """The annotated images, with the classes and the validation fraction of the bundle."""
+    """Find the annotated images, with the classes and the validation fraction of the bundle."""
     config = detector.bundle.metadata["config"]
     options = {"val_fraction": config["val_fraction"]} if "val_fraction" in config else {}
     return find_boxes(data, split, classes=detector.classes, **options)
@@ -135,112 +136,119 @@ def find(detector: Detector, data: str | Path, split: str | None) -> BoxDataset:
 
 def measure(
     detector: Detector,
-    found: BoxDataset,
+    dataset: BoxDataset,
+    data: str | Path,
     also: Callable[[np.ndarray, Case], None] | None = None,
 ) -> Measured:
-    """Runs a bundle over the images.
+    """Run a bundle over the images of a data set.
 
     Args:
-        also: called with each image and its case.
+        data: the data set's folder, for the message.
+        also: called with each image (H, W, C) uint8 and its case.
 
     Raises:
         DentalzooError: no image can be used.
     """
-    measured = Measured(matches=Matches(len(detector.classes)))
-    measured.skipped = [list(skip) for skip in found.skipped]
-    for sample, arrays in _loaded(detector, found):
-        try:
-            if isinstance(arrays, DentalzooError):
-                raise arrays
-            start = time.perf_counter()
-            boxes = detector(arrays["image"])
-            seconds = time.perf_counter() - start
-            case = _case(sample, arrays, boxes)
-            if also:
-                also(arrays["image"], case)
-        except DentalzooError as error:
-            reason = error.reason if isinstance(error, BadFile) else str(error)
-            _log.warning("skipped %s: %s", sample.name, reason)
-            measured.skipped.append([sample.name, reason])
-            continue
+    channels = _channels(detector.bundle)
+    failed: list[tuple[str, str]] = []
+    measured = Measured([], [], Matches(len(detector.classes)), [], [])
+
+    def read(sample: BoxSample) -> dict[str, np.ndarray]:
+        return load_boxes(sample, dataset.classes, channels)
+
+    def use(sample: BoxSample, arrays: dict[str, np.ndarray]) -> tuple[Case, float]:
+        start = time.perf_counter()
+        detections = detector(arrays["image"])
+        seconds = time.perf_counter() - start
+        case = _case(sample, arrays, detections)
+        if also:
+            also(arrays["image"], case)
+        return case, seconds
+
+    for sample, _, (case, seconds) in for_each(
+        dataset.samples,
+        read,
+        use,
+        title="evaluating",
+        failed=failed,
+        name=lambda sample: sample.name,
+    ):
         measured.seconds.append(seconds)
         measured.samples.append(sample)
         measured.cases.append(case)
         measured.matches.add(case)
     if not measured.cases:
-        first = ": ".join(measured.skipped[len(found.skipped)])
-        raise DentalzooError(f"none of {len(found)} images can be used. Received: {first}")
+        refuse_empty(data, len(dataset), failed)
+    measured.skipped.extend(map(list, (*dataset.skipped, *failed)))
     return measured
 
 
-def _loaded(detector: Detector, found: BoxDataset) -> Iterator[tuple[BoxSample, object]]:
-    def load(sample: BoxSample) -> dict:
-        return load_boxes(sample, found.classes, channels=_channels(detector.bundle))
-
-    reading = read_ahead(load, found.samples)
-    with logging_redirect_tqdm():
-        yield from tqdm(reading, "evaluating", len(found), disable=None, unit="image")
+def read_image_of(detector: Detector, sample: BoxSample) -> np.ndarray:
+    """Read an image as the bundle gets it, (H, W, C) uint8."""
+    arrays = load_boxes(sample, detector.classes, channels=_channels(detector.bundle))
+    return np.asarray(arrays["image"])
 
 
-def _channels(bundle) -> int:
+def _channels(bundle: "Bundle") -> int:
     inputs = bundle.metadata.get("signatures", {}).get("detect", {}).get("inputs", {})
     shape = next((spec["shape"] for spec in inputs.values()), [None])
     return shape[-1] or 3
 
 
-def _case(sample: BoxSample, arrays: dict, found) -> Case:
-    crowd = arrays["crowd"]
+def _case(sample: BoxSample, arrays: Mapping[str, np.ndarray], detections: Detections) -> Case:
+    height, width = arrays["image"].shape[:2]
     return Case(
-        sample.name,
-        arrays["image"].shape[:2],
-        arrays["boxes"],
-        arrays["labels"],
-        arrays["difficult"] | crowd,
-        crowd,
-        found.boxes,
-        found.scores,
-        found.classes,
+        name=sample.name,
+        size=(height, width),
+        gt_boxes=arrays["boxes"],
+        gt_classes=arrays["labels"],
+        ignored=arrays["difficult"] | arrays["crowd"],
+        crowd=arrays["crowd"],
+        boxes=detections.boxes,
+        scores=detections.scores,
+        classes=detections.classes,
     )
 
 
-def _most(found: BoxDataset) -> int:
-    """The most objects of one class on one image."""
-    counts = [[box.label for box in sample.boxes] for sample in found.samples]
+def _max_per_class(dataset: BoxDataset) -> int:
+    """Return the largest number of objects of one class on one image."""
+    counts = [[box.label for box in sample.boxes] for sample in dataset.samples]
     return max((labels.count(name) for labels in counts for name in set(labels)), default=0)
 
 
 # ---- the report ----------------------------------------------------------------------------------
 
 
-def make_report(detector: Detector, measured: Measured, threshold: float) -> dict:
-    """What `evaluate` returns, without data, split and sweep."""
+def make_report(
+    detector: Detector,
+    measured: Measured,
+    data: str | Path,
+    split: str | None,
+    threshold: float,
+) -> Report:
+    """Return what `evaluate` returns, without "repaired" and "sweep"."""
     matches, classes = measured.matches, detector.classes
     coco = coco_scores(measured.cases, len(classes))
     outcomes = [measures.judge(case, threshold) for case in measured.cases]
     occurs = np.zeros(len(classes) + 1, np.int64)
     for case in measured.cases:
-        occurs[np.unique(case.labels[~case.ignored])] += 1
+        occurs[np.unique(case.gt_classes[~case.ignored])] += 1
     per_class = {}
     for label, name in enumerate(classes, 1):
         points = measures.curve(matches, label)
-        about = {"objects": points.wanted, "images": int(occurs[label])}
+        about = {"objects": points.objects, "images": int(occurs[label])}
         areas = {key: _number(values[label - 1]) for key, values in coco.items()}
         areas["voc_ap"] = measures.average_precision(points)
         areas["voc_ap_11_point"] = measures.average_precision_11(points)
         per_class[name] = _rounded(about | areas) | _points(points, threshold)
     pooled = measures.curve(matches)
     rows = list(per_class.values())
-    counts = sum(
-        measures.confusion(case, outcome, len(classes))
-        for case, outcome in zip(measured.cases, outcomes, strict=True)
-    )
-    return {
-        "bundle": detector.bundle.name,
-        "data": None,
-        "split": None,
-        "date": datetime.date.today().isoformat(),
+    counts = np.zeros((len(classes) + 1,) * 2, np.int64)
+    for case, outcome in zip(measured.cases, outcomes, strict=True):
+        counts += measures.confusion(case, outcome, len(classes))
+    return report_header(detector.bundle, data, split) | {
         "images": len(measured.cases),
-        "objects": int(matches.wanted.sum()),
+        "objects": int(matches.objects.sum()),
         "ignored": int(sum(case.ignored.sum() for case in measured.cases)),
         "detections": sum(len(case.scores) for case in measured.cases),
         "score_threshold": threshold,
@@ -256,8 +264,7 @@ def make_report(detector: Detector, measured: Measured, threshold: float) -> dic
         "per_class": per_class,
         "confusion": {"classes": [*classes, "background"], "counts": counts.tolist()},
         "per_image": [
-            {"name": case.name, "objects": int((~case.ignored).sum())}
-            | dict(zip(("found", "wrong", "missed"), outcome.counts(), strict=True))
+            {"name": case.name, "objects": int((~case.ignored).sum())} | outcome.counts()
             for case, outcome in zip(measured.cases, outcomes, strict=True)
         ],
         "seconds_per_image": round(float(np.median(measured.seconds)), 6),
@@ -265,14 +272,25 @@ def make_report(detector: Detector, measured: Measured, threshold: float) -> dic
     }
 
 
-def _points(points: measures.Curve, threshold: float) -> dict:
-    """FROC and the two operating points of a curve."""
-    if not points.wanted:
+def describe(report: Report) -> str:
+    """Return the data of a report in a few words."""
+    split = f", {report['split']}" if report["split"] else ""
+    return f"{report['data']}{split}: {report['images']} images"
+
+
+def num_errors(report: Report) -> np.ndarray:
+    """Return the number of false positives and negatives of each image of a report, (N,) int64."""
+    rows = report["per_image"]
+    return np.array([row["false_positives"] + row["false_negatives"] for row in rows], np.int64)
+
+
+def _points(points: measures.Curve, threshold: float) -> dict[str, Any]:
+    """Return FROC and the two operating points of a curve."""
+    operating = _rounded(measures.at_threshold(points, threshold))
+    recalls, best = measures.sensitivity(points), measures.best_threshold(points)
+    if recalls is None:
         nothing = {"recall": None, "mean": None}
-        at = measures.at_threshold(points, threshold)
-        return {"froc": nothing, "operating": _rounded(at), "best_f1": None}
-    recalls = measures.sensitivity(points)
-    best = measures.best_threshold(points)
+        return {"froc": nothing, "operating": operating, "best_f1": None}
     return {
         "froc": {
             "recall": {
@@ -281,82 +299,54 @@ def _points(points: measures.Curve, threshold: float) -> dict:
             },
             "mean": round(float(np.mean(recalls)), 6),
         },
-        "operating": _rounded(measures.at_threshold(points, threshold)),
+        "operating": operating,
         "best_f1": best
         and {"score_threshold": round(best, 6)} | _rounded(measures.at_threshold(points, best)),
     }
-
-
-def told(report: dict) -> str:
-    """The best of a sweep in a line."""
-    best, own = report["best"]["f1"], report["own"]
-    if best["score_threshold"] is None:
-        return "sweep: nothing was found with any setting"
-    iou = "" if best["nms_iou"] is None else f"nms_iou {best['nms_iou']:g}, "
-    return (
-        f"sweep, best of {len(report['settings'])}: {iou}max_per_class {best['max_per_class']}, "
-        f"score_threshold {best['score_threshold']:.3f}: F1 {best['f1']:.3f}, AP50 "
-        f"{best['ap50']:.3f} (the bundle as it is: F1 {own['f1']:.3f}, AP50 {own['ap50']:.3f})"
-    )
 
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _rounded(values: dict) -> dict:
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: round(v, 6) if isinstance(v, float) else v for key, v in values.items()}
 
 
-# ---- the images --------------------------------------------------------------------------------
+# ---- the figures ---------------------------------------------------------------------------------
 
 
-def _images(detector: Detector, measured: Measured, report: dict):
-    """Yields name and image (H, W, 3) uint8 of what an evaluation shows."""
-    where = f"{report['bundle']} on {report['data']}" + (
-        f", {report['split']}" * bool(report["split"])
-    )
-    where += f": {report['images']} images"
+def _figures(
+    detector: Detector, measured: Measured, report: Report
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and figure (H, W, 3) uint8 of what an evaluation shows."""
+    title = f"{report['bundle']} on {describe(report)}"
     by_class = {
         name: measures.curve(measured.matches, label)
         for label, name in enumerate(detector.classes, 1)
     }
-    yield "precision_recall", curves.precision_recall(by_class, where)
+    yield "precision_recall", curves.precision_recall(by_class, title)
     everything = {"all classes": measures.curve(measured.matches)} | by_class
-    yield "froc", curves.froc(everything, where)
+    yield "froc", curves.froc(everything, title)
     counts = np.array(report["confusion"]["counts"])
-    at = f"{where}\nfrom a score of {report['score_threshold']:g}"
+    at = f"{title}\nconfidence threshold {report['score_threshold']:g}"
     yield "confusion", curves.confusion(counts, detector.classes, at)
     if report["sweep"]:
-        yield "sweep", curves.sweep(report["sweep"], where)
-    order = sorted(
-        range(len(measured.cases)),
-        key=lambda i: -(report["per_image"][i]["wrong"] + report["per_image"][i]["missed"]),
-    )
-    yield "worst", draw_cases(detector, measured, order[:_WORST], report["score_threshold"])
+        yield "sweep", curves.sweep(report["sweep"], title)
+    worst = np.argsort(-num_errors(report), kind="stable")[:_WORST].tolist()
+    yield "worst", _errors_of(detector, measured, worst, report["score_threshold"])
 
 
-def described(report: dict) -> str:
-    """The data of a report in a few words."""
-    split = f", {report['split']}" if report["split"] else ""
-    return f"{report['data']}{split}: {report['images']} images"
-
-
-def draw_cases(
-    detector: Detector, measured: Measured, chosen: list[int], threshold: float
+def _errors_of(
+    detector: Detector, measured: Measured, chosen: Sequence[int], threshold: float
 ) -> np.ndarray:
-    """A sheet of some of the images, read once more."""
+    """Return the errors on some of the images, which are read once more."""
     rows = []
     for index in chosen:
         sample, case = measured.samples[index], measured.cases[index]
-        image = read(detector, sample)
         outcome = measures.judge(case, threshold)
-        found, wrong, missed = outcome.counts()
-        caption = f"{case.name}   {found} found, {wrong} wrong, {missed} missed"
-        rows.append((caption, image, case, outcome))
-    return drawing.worst_sheet(rows, detector.classes)
-
-
-def read(detector: Detector, sample: BoxSample) -> np.ndarray:
-    """An image as the bundle gets it, (H, W, C) uint8."""
-    return load_boxes(sample, detector.classes, channels=_channels(detector.bundle))["image"]
+        numbers = ", ".join(
+            f"{number} {key.replace('_', ' ')}" for key, number in outcome.counts().items()
+        )
+        rows.append((f"{case.name}   {numbers}", read_image_of(detector, sample), case, outcome))
+    return drawing.errors_sheet(rows, detector.classes)

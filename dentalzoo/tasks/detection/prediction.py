@@ -3,171 +3,186 @@
 import csv
 import io
 import json
-import logging
 import os
 import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
 from dentalzoo.data.formats.vott_writer import write_vott_v1, write_vott_v2
-from dentalzoo.data.io.images import list_images, read_image, write_png
-from dentalzoo.data.pipeline.prefetch import read_ahead
-from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import PredictionReport, output_names
+from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.tasks.base import PredictionReport, named_images, output_names
 from dentalzoo.tasks.detection.coco_scores import to_pixels
-from dentalzoo.tasks.detection.drawing import overlay as draw_overlay
-from dentalzoo.tasks.detection.inference import Detections, Detector, threshold_of
+from dentalzoo.tasks.detection.drawing import overlay
+from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
+from dentalzoo.tasks.options import DetectionPredictOptions
 
-_log = logging.getLogger("dentalzoo")
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
 _COLUMNS = ("file", "class", "score", "left", "top", "right", "bottom", "width", "height")
 
 
 def predict(
-    bundle,
+    bundle: "Bundle",
     inputs: str | Path | Iterable[str | Path],
     out: str | Path,
-    overlay: bool = False,
     *,
-    score_threshold: float | None = None,
-    nms_iou: float | None = None,
-    max_per_class: int | None = None,
-    teeth: str | None = None,
-    vott: Sequence[int] = (),
+    options: DetectionPredictOptions = DetectionPredictOptions(),
 ) -> PredictionReport:
-    """Finds boxes in images and writes `out`/detections.json and `out`/detections.csv.
+    """Find boxes in images and write `out`/detections.json and `out`/detections.csv.
 
     detections.json is COCO's list of results: "image_id", counted from 1 in the order of the
     images, "category_id" from 1, "bbox" (left, top, width, height in pixels of the upright
-    image) and "score"; "file_name" says which image, from the folder that holds all of them.
+    image) and "score"; "file_name" is the image's path below the folder that holds all of them.
     detections.csv has a row for each box (left, top, right, bottom, and the image's size, in
     pixels), and one with the name and the size alone for an image without any. Both are whole or
     absent, whenever the process dies.
 
     Args:
-        bundle: a `Bundle` of the task "detection".
+        bundle: of the task "detection".
         inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
-        overlay: write also `out`/<stem>_overlay.png, the image with its boxes; names as for
-            `dentalzoo.tasks.segmentation.predict`.
-        score_threshold: boxes with a lower score are left out, in [0, 1]; None for the bundle's
-            own, else 0.5.
-        nms_iou, max_per_class, teeth: other than the bundle's own, see `inference.Detector`;
-            with `teeth` the boxes of an image are in the order of quadrants, 11..18, 21..28, ...
-        vott: 1 and 2 write projects that open in VoTT 1 (`out`/vott1/<folder>.json for each folder
-            of images) and VoTT 2 (`out`/vott2/<name of out>.vott), to be corrected there.
+        options: `overlay` also writes `out`/<stem>_overlay.png, the image with its boxes, see
+            `dentalzoo.tasks.base.output_names`. Without `score_threshold` the bundle's own is used,
+            else 0.5. With `teeth` the boxes of an image are in the order of quadrants, 11..18,
+            21..28, ... `vott` 1 and 2 also write projects that open in VoTT 1
+            (`out`/vott1/<folder>.json for each folder of images) and VoTT 2
+            (`out`/vott2/<name of out>.vott), to be corrected there. For the others see
+            `inference.Detector`.
 
     Returns:
         What was written and what failed. An image that cannot be read is logged in one line and
-        the rest goes on.
+        the rest is still written.
 
     Raises:
         DentalzooError: there is no image, `out` holds inputs or cannot be written, or an option
-            is out of place.
+            does not suit the bundle.
     """
-    threshold = threshold_of(bundle, score_threshold)
-    detector = Detector(bundle, nms_iou, max_per_class, teeth)
-    if not set(vott) <= {1, 2}:
-        raise DentalzooError(f"vott is 1, 2 or both. Received: {vott!r}")
-    out = Path(out)
-    images = list({path.resolve(): path for path in list_images(inputs)}.values())
-    if not images:
-        raise DentalzooError(f"expected images or folders of images. Received: {inputs!r}")
-    make_folder(out, images)
-    report, samples = PredictionReport(), []
-    names = dict(zip(images, output_names(images, ("overlay",) if overlay else ()), strict=True))
-    files = _file_names(images)
-    with tempfile.TemporaryFile() as boxes:
-        text = io.TextIOWrapper(boxes, "utf-8", errors="backslashreplace")
+    threshold = operating_threshold(bundle, options.score_threshold)
+    detector = Detector(bundle, options)
+    out, report = Path(out), PredictionReport()
+    names = named_images(inputs, out, ("overlay",) if options.overlay else ())
+    files = _file_names(list(names))
+    samples: list[BoxSample] = []
+    # The JSON is kept aside, so that both files are made in one pass and in constant memory.
+    with tempfile.TemporaryFile() as stream:
+        entries = _text(stream)
 
-        def write_csv(stream) -> None:
-            table = io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline="")
+        def write_csv(file: BinaryIO) -> None:
+            table = _text(file, newline="")
             rows = csv.writer(table, lineterminator="\n")
             rows.writerow(_COLUMNS)
             separator = "[\n"
-            for number, path, image, found in _found(detector, images, threshold, report):
-                size, labels = image.shape[:2], found.classes
-                edges = np.float64(found.boxes) * [*size, *size]
-                shown = [detector.classes[label - 1] for label in labels]
-                for name, score, box in zip(shown, found.scores, edges, strict=True):
-                    top, left, bottom, right = (f"{edge:.2f}" for edge in box)
-                    place = (left, top, right, bottom, size[1], size[0])
-                    rows.writerow([files[path], name, f"{score:.6g}", *place])
-                if not len(found):
-                    rows.writerow([files[path], *[""] * 6, size[1], size[0]])
-                for label, score, box in zip(
-                    labels, found.scores, to_pixels(found.boxes, size), strict=True
-                ):
-                    entry = {
-                        "image_id": number,
-                        "category_id": int(label),
-                        "bbox": [round(float(part), 3) for part in box],
-                        "score": round(float(score), 6),
-                        "file_name": files[path],
-                    }
-                    text.write(separator + json.dumps(entry, ensure_ascii=False))
+            for number, path, image, detections in _detections(
+                detector, list(names), threshold, report
+            ):
+                height, width = image.shape[:2]
+                labels = [detector.classes[label - 1] for label in detections.classes]
+                rows.writerows(_rows(files[path], (height, width), labels, detections))
+                for entry in _entries(number, files[path], (height, width), detections):
+                    entries.write(separator + entry)
                     separator = ",\n"
-                if overlay:
-                    drawn = draw_overlay(image, found.boxes, labels, detector.classes, found.scores)
-                    write_png(out / f"{names[path]}_overlay.png", drawn)
-                if vott:
-                    samples.append(_sample(path, names[path], found, shown))
+                if options.overlay:
+                    shown = overlay(
+                        image,
+                        detections.boxes,
+                        detections.classes,
+                        detector.classes,
+                        detections.scores,
+                    )
+                    write_png(out / f"{names[path]}_overlay.png", shown)
+                if options.vott:
+                    samples.append(_sample(path, names[path], detections, labels))
                 report.written += 1
-            text.write("[]\n" if separator == "[\n" else "\n]\n")
+            entries.write("[]\n" if separator == "[\n" else "\n]\n")
             table.flush()
             table.detach()
 
         write_atomically(out / "detections.csv", write_csv)
-        text.flush()
-        boxes.seek(0)
-        write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(boxes, file))
-        text.detach()
-    _write_vott(out, samples, detector.classes, vott)
+        entries.flush()
+        stream.seek(0)
+        write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
+        entries.detach()
+    _write_vott(out, samples, detector.classes, options.vott)
     return report
 
 
-def _found(
-    detector: Detector, images: list[Path], threshold: float, report: PredictionReport
+def _text(stream: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
+    return io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline=newline)
+
+
+def _detections(
+    detector: Detector, images: Sequence[Path], threshold: float, report: PredictionReport
 ) -> Iterator[tuple[int, Path, np.ndarray, Detections]]:
-    """Yields number, path, image and boxes; tells of what fails."""
-    reading = read_ahead(read_image, images)
-    with logging_redirect_tqdm():
-        bar = tqdm(reading, "detecting", len(images), disable=None, unit="image")
-        for number, (path, image) in enumerate(bar, 1):
-            try:
-                if isinstance(image, DentalzooError):
-                    raise image
-                found = detector(image)
-            except DentalzooError as error:
-                reason = error.reason if isinstance(error, BadFile) else str(error)
-                _log.warning("%s: %s", path, reason)
-                report.failed.append((str(path), reason))
-                continue
-            found = found.take(found.scores >= threshold)
-            if detector.numbers:
-                numbers = np.array(detector.numbers)[found.classes - 1]
-                found = found.take(np.argsort(numbers, kind="stable"))
-            yield number, path, image, found
+    """Yield number, path, image and boxes; an image that fails keeps its number."""
+
+    def detect(_: tuple[int, Path], image: np.ndarray) -> Detections:
+        detections = detector(image)
+        detections = detections.take(detections.scores >= threshold)
+        if detector.numbers:
+            numbers = np.array(detector.numbers)[detections.classes - 1]
+            detections = detections.take(np.argsort(numbers, kind="stable"))
+        return detections
+
+    for (number, path), image, detections in for_each(
+        list(enumerate(images, 1)),
+        lambda item: read_image(item[1]),
+        detect,
+        title="detecting",
+        failed=report.failed,
+        name=lambda item: str(item[1]),
+    ):
+        yield number, path, image, detections
+
+
+def _rows(
+    file: str, size: tuple[int, int], labels: Sequence[str], detections: Detections
+) -> Iterator[list[object]]:
+    """Yield the rows of an image in the table; one with its size alone where it has no box."""
+    height, width = size
+    edges = np.asarray(detections.boxes, np.float64) * [*size, *size]
+    for name, score, box in zip(labels, detections.scores, edges, strict=True):
+        top, left, bottom, right = (f"{edge:.2f}" for edge in box)
+        yield [file, name, f"{score:.6g}", left, top, right, bottom, width, height]
+    if not len(detections):
+        yield [file, *[""] * 6, width, height]
+
+
+def _entries(
+    number: int, file: str, size: tuple[int, int], detections: Detections
+) -> Iterator[str]:
+    """Yield COCO's result of each box as JSON."""
+    for label, score, box in zip(
+        detections.classes, detections.scores, to_pixels(detections.boxes, size), strict=True
+    ):
+        entry = {
+            "image_id": number,
+            "category_id": int(label),
+            "bbox": [round(float(part), 3) for part in box],
+            "score": round(float(score), 6),
+            "file_name": file,
+        }
+        yield json.dumps(entry, ensure_ascii=False)
 
 
 def _file_names(images: Sequence[Path]) -> dict[Path, str]:
-    """The paths from the folder that holds all images."""
+    """Return the paths below the folder that holds all images."""
     folder = os.path.commonpath([path.absolute().parent for path in images])
     return {path: path.absolute().relative_to(folder).as_posix() for path in images}
 
 
-def _sample(path: Path, name: str, found: Detections, labels: Sequence[str]) -> BoxSample:
+def _sample(path: Path, name: str, detections: Detections, labels: Sequence[str]) -> BoxSample:
     boxes = tuple(
-        Box(label, *(float(edge) for edge in box))
-        for label, box in zip(labels, found.boxes, strict=True)
+        Box(label, top, left, bottom, right)
+        for label, (top, left, bottom, right) in zip(labels, detections.boxes.tolist(), strict=True)
     )
     return BoxSample(name=name, image=path, boxes=boxes, group=name, split="")
 
@@ -175,7 +190,7 @@ def _sample(path: Path, name: str, found: Detections, labels: Sequence[str]) -> 
 def _write_vott(
     out: Path, samples: Sequence[BoxSample], classes: Sequence[str], versions: Sequence[int]
 ) -> None:
-    folders = defaultdict(list)
+    folders: dict[Path, list[BoxSample]] = defaultdict(list)
     for sample in samples:
         folders[sample.image.absolute().parent].append(sample)
     if 1 in versions:
