@@ -130,17 +130,20 @@ def radiograph_detection(folder: Path, count: int) -> Section:
     dz.predict(bundle, [radiograph.image for radiograph in radiographs], out, overlay=True)
     report = dz.evaluate(bundle, phantoms, out=out)
 
-    table, images = [("radiograph", "findings", "found", "wrong", "missed")], []
+    kinds = ("true_positives", "false_positives", "false_negatives")
+    words = [kind.replace("_", " ") for kind in kinds]
+    table, images = [("radiograph", "findings", *words)], []
     for radiograph, row in zip(radiographs, report["per_image"], strict=True):
         arrays = load_boxes(radiograph, classes)
         drawn = out / f"{radiograph.name}_drawn.png"
         image, labels = arrays["image"], arrays["labels"]
         write_png(drawn, draw_boxes(image, arrays["boxes"], labels, classes))
-        counts = [row[key] for key in ("objects", "found", "wrong", "missed")]
+        counts = [row[key] for key in ("objects", *kinds)]
         table.append((radiograph.name, *map(str, counts)))
         images.append(
             (
-                f"Radiograph {radiograph.name}: {counts[1]} found, {counts[2]} wrong, {counts[3]} missed",
+                f"Radiograph {radiograph.name}: "
+                + ", ".join(f"{row[kind]} {word}" for kind, word in zip(kinds, words, strict=True)),
                 [
                     Figure(drawn, "what was drawn"),
                     Figure(out / f"{radiograph.name}_overlay.png", "as predicted, with scores"),

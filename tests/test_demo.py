@@ -211,7 +211,8 @@ def test_the_table_of_findings_is_the_evaluation(page):
     assert len(rows) == 3 and report["score_threshold"] == 0.1
     totals = np.zeros(4, int)
     for row in rows:
-        counts = [row[key] for key in ("objects", "found", "wrong", "missed")]
+        kinds = ("true_positives", "false_positives", "false_negatives")
+        counts = [row[key] for key in ("objects", *kinds)]
         place = words.index(row["name"], words.index("findings"))
         assert words[place + 1 : place + 5] == list(map(str, counts))
         totals += counts

@@ -18,6 +18,7 @@ from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
 from dentalzoo.tasks.detection import evaluate
+from dentalzoo.tasks.options import DetectionEvaluateOptions
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 NAME = "panoramic_detection"
@@ -606,7 +607,8 @@ def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path)
     alone = serve_alone(bundle.path, tmp_path, "detect_encoded", encoded=np.array(contents))
     rows = iter({key: value[index] for key, value in alone.items()} for index in range(8))
     served = evaluate(Answers(bundle, detect=lambda img: next(rows)), radiographs)
-    trained = evaluate(Answers(bundle, raw=raw), radiographs, nms_iou=config.nms_iou)
+    options = DetectionEvaluateOptions(nms_iou=config.nms_iou)
+    trained = evaluate(Answers(bundle, raw=raw), radiographs, options=options)
     for kind in ("coco", "voc"):
         assert served[kind] == pytest.approx(trained[kind], abs=1e-4)
     assert served["coco"]["ap"] > 0.3
