@@ -21,7 +21,9 @@ def plot_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout)
+    # Agg cuts off fractions of pixels, and 8.2 * 100 is a little less than 820.
+    size = ((width + 1e-6) / DPI, (height + 1e-6) / DPI)
+    figure = Figure(figsize=size, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
     plot.tick_params(labelsize=10, colors=DARK)
