@@ -1,6 +1,6 @@
-"""What can be done with a bundle of the task "generation": measure it, apply it, draw from it."""
+"""Evaluate and apply bundles of the task "generation", and generate images with them."""
 
+from dentalzoo.tasks.autoencoders import predict as predict
 from dentalzoo.tasks.generation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.generation.evaluation import summary_metrics as summary_metrics
-from dentalzoo.tasks.generation.prediction import generate as generate
-from dentalzoo.tasks.generation.prediction import predict as predict
+from dentalzoo.tasks.generation.sampling import generate as generate

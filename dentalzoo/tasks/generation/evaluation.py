@@ -1,51 +1,61 @@
-"""How well a bundle describes images, and how its own images compare with them.
+"""Evaluation of variational autoencoders: how well they describe images, and their own images.
 
-The bounds of log p(x) are in nats an image. With a Bernoulli likelihood grey values stand for
-probabilities, with a Gaussian one the bound is a density over [0, 1]: numbers of the two cannot be
-compared. Bits per dimension are -ELBO / (log 2 x H x W x C).
+The bounds of log p(x) are in nats per image. With a Bernoulli likelihood grey values stand for
+probabilities, with a Gaussian one the bound is a density over [0, 1]: the two cannot be compared.
+Bits per dimension are -ELBO / (log 2 x H x W x C).
 
-Large data take no more memory: distances and drawings use the numbers of images in `LIMITS`,
-drawn by the seed, and the report says how many these were.
+Memory does not grow with the data: distances and figures use at most the numbers of images in
+`LIMITS`, chosen by the seed, and the report states how many they were.
 """
 
-import datetime
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.formats.tree import split_word
 from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.pipeline.prefetch import read_ahead
-from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.generation import copying, distance, scores, sheets
-from dentalzoo.tasks.generation.inference import BLOCK, decode, image_shape, sample_blocks
+from dentalzoo.tasks.autoencoders import (
+    batches_of,
+    decode,
+    files_of,
+    image_shape,
+    kl_divergence,
+)
+from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks.generation import copying, distance, figures, scores
+from dentalzoo.tasks.generation.sampling import BLOCK, sample_blocks
+from dentalzoo.tasks.options import GenerationEvaluateOptions
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-_BATCH = 32  # images encoded at once
 LIMITS = {"distance": 2000, "training": 10_000, "held_out": 1000}  # images; ours
 
 
 @dataclass
 class Measured:
-    """What is kept of the images: `rows` of each one, the rest of those that are `kept`.
+    """Results of each image, and a limited number of codes and features for the figures.
 
     Attributes:
-        samples, rows: the images that could be used, and their numbers.
-        kl: KL divergence of each unit, summed, (D,); `moments`: sums of the means and of their
-            squares, (2, D).
-        kept: numbers of the samples whose z_mean (n, D), features (n, F) and thumbnails are kept.
+        samples, rows: the images that could be used, and the scores of each.
+        kl: KL divergence of each unit, summed over the images, (D,).
+        moments: sums of the means and of their squares, (2, D).
+        kept: indices of the samples whose z_mean (n, D) and features (n, F) are kept.
     """
 
     samples: list[ImageSample] = field(default_factory=list)
-    rows: list[dict] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     kl: np.ndarray | float = 0.0
     moments: np.ndarray | float = 0.0
     kept: list[int] = field(default_factory=list)
@@ -54,36 +64,30 @@ class Measured:
 
     @property
     def variance(self) -> np.ndarray:
-        """Of each unit's mean over the images, (D,)."""
-        mean, square = self.moments / len(self.samples)
+        """Variance of each unit's mean over the images, (D,)."""
+        mean, square = np.asarray(self.moments) / len(self.samples)
         return np.maximum(square - mean**2, 0)
 
 
 def evaluate(
-    bundle,
+    bundle: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    *,
-    crops: str | None = None,
-    samples: int = 64,
-    count: int = 500,
-    seed: int = 0,
-) -> dict:
-    """Measures a variational autoencoder on images, in constant memory.
+    options: GenerationEvaluateOptions = GenerationEvaluateOptions(),
+) -> Report:
+    """Measure a variational autoencoder on images, in constant memory.
 
     Args:
-        bundle: a `Bundle` of the task "generation".
+        bundle: a bundle of the task "generation".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and for the sheets
+        out: a folder for `evaluation.json`, which is what is returned, and for the figures
             reconstructions, samples, interpolation, latent, manifold, neighbours and kl_per_unit,
             a PNG each.
-        crops: "boundaries", "boxes" or "masks", see `find_images`, "whole" for whole images;
-            None for what the bundle was trained on.
-        samples: k of the importance-weighted bound, at least 1.
-        count: generated images, at least 2.
-        seed: of all that is drawn.
+        options: `samples` is the k of the importance-weighted bound, `count` the number of
+            generated images; see `find_images` for `crops`.
 
     Returns:
         Plain values:
@@ -92,45 +96,36 @@ def evaluate(
           bound of k = 1 (the ELBO), 5 and `samples`; the prior is N(0, I), whatever `generate`
           samples;
         - "reconstruction": "log_likelihood" in nats, of samples of the code, and "mse", "psnr" in
-          dB and "ssim" of what the code's mean decodes to, means over images;
+          dB and "ssim" of the images decoded from the code's mean, averaged over images;
         - "kl" in nats, "kl_per_unit", "active_units" by two definitions (`scores.active_units`),
-          and "collapse": None, or what is wrong and what to change;
+          and "collapse": None, or a warning with what to change;
         - "distance" of generated images from the data, see `distance.compare`;
         - "copying", see `copying.copying`; it needs training and held-out images: `split`, and
           "val" where that is None or "train". Both are None where there are too few images;
-        - "per_image", and "skipped", (file, reason) of what took no part.
+        - "per_image", and "skipped": [file, reason] of each image that could not be used.
 
     Raises:
-        DentalzooError: no image can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or `out` holds inputs or cannot be written.
     """
-    if not isinstance(samples, int) or samples < 1:
-        raise DentalzooError(f"samples is a whole number, at least 1. Received: {samples!r}")
-    if count == 1:
-        raise DentalzooError(f"count is at least 2: one image has no spread. Received: {count!r}")
-    blocks = sample_blocks(bundle, count, seed)
-    found = _find(bundle, data, split, crops)
+    count, seed = options.count, options.seed
+    dataset = _find(bundle, data, split, options.crops)
     if out is not None:
         out = Path(out)
-        make_folder(out, [path for s in found.samples for path in (s.image, s.mask) if path])
-    skipped = [list(skip) for skip in found.skipped]
-    measured = _measure(bundle, found, samples, seed, skipped)
+        make_folder(out, files_of(dataset))
+    skipped = [list(skip) for skip in dataset.skipped]
+    measured = _measure(bundle, dataset, options.samples, seed, skipped)
     if not measured.samples:
-        first = ": ".join(skipped[len(found.skipped)])
-        raise DentalzooError(f"{data}: none of {len(found)} images can be used. Received: {first}")
-    described, thumbnails = [], []
+        refuse_empty(data, len(dataset), skipped[len(dataset.skipped) :])
+    features, thumbnails = [], []
+    blocks = sample_blocks(bundle, count, seed)
     for images in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
-        described.append(distance.features(images))
+        features.append(distance.features(images))
         thumbnails.append(copying.thumbnails(images))
-    made = np.concatenate(thumbnails)
-    compared = distance.compare(np.concatenate(measured.features), np.concatenate(described), seed)
-    everything = found if split is None else _find(bundle, data, None, crops)
-    copies, neighbours = _copying(bundle, everything, split, made, seed)
-
+    compared = distance.compare(np.concatenate(measured.features), np.concatenate(features), seed)
+    everything = dataset if split is None else _find(bundle, data, None, options.crops)
+    copies, neighbours = _copying(bundle, everything, split, np.concatenate(thumbnails), seed)
     report = {
-        "bundle": bundle.name,
-        "data": Path(data).resolve().name,
-        "split": split,
-        "date": datetime.date.today().isoformat(),
+        **report_header(bundle, data, split),
         "images": len(measured.samples),
         "generated": count,
         "seed": seed,
@@ -145,13 +140,13 @@ def evaluate(
             _log.warning("%s: %s", bundle.name, warning)
     if out is not None:
         write_json(out / "evaluation.json", report)
-        for name, sheet in sheets.draw(bundle, measured, report, neighbours, seed):
-            write_png(out / f"{name}.png", sheet)
+        for name, figure in figures.figures(bundle, measured, report, neighbours, seed):
+            write_png(out / f"{name}.png", figure)
     return report
 
 
-def summary_metrics(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report; those that could not be measured are left out."""
+def summary_metrics(report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report; those that were not measured are left out."""
     *_, k = report["bounds"]
     values = {
         "elbo": report["elbo"],
@@ -168,80 +163,64 @@ def summary_metrics(report: dict) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _find(bundle, data, split: str | None, crops: str | None) -> ImageDataset:
-    """The images, cut and split as the bundle's were."""
+def _find(bundle: "Bundle", data: str | Path, split: str | None, crops: str | None) -> ImageDataset:
+    """Find the images, cropped and split as those the bundle was trained on."""
     config = bundle.metadata["config"]
     crops = config.get("crops") if crops is None else None if crops == "whole" else crops
-    options = {key: config[key] for key in ("margin", "window", "val_fraction") if key in config}
-    return find_images(data, split, crops=crops, **options)
+    settings = {key: config[key] for key in ("margin", "window", "val_fraction") if key in config}
+    return find_images(data, split, crops=crops, **settings)
 
 
-# ---- the images and their codes ----------------------------------------------------------------
+# ---- images and their codes ----------------------------------------------------------------------
 
 
-def _measure(bundle, found: ImageDataset, samples: int, seed: int, skipped: list) -> Measured:
+def _measure(
+    bundle: "Bundle", dataset: ImageDataset, samples: int, seed: int, skipped: list[list[str]]
+) -> Measured:
     rng, measured = np.random.default_rng(seed), Measured()
-    chosen = set(rng.permutation(len(found))[: LIMITS["distance"]].tolist())
-    for numbers, images in _batches(bundle, found, "evaluating", skipped):
+    chosen = set(rng.permutation(len(dataset))[: LIMITS["distance"]].tolist())
+    for indices, images in _batches(bundle, dataset.samples, "evaluating", skipped):
         code = bundle.encode(images)
         noise = [
-            np.random.default_rng((seed, number)).standard_normal(
+            np.random.default_rng((seed, index)).standard_normal(
                 (samples, *code["z_mean"][0].shape)
             )
-            for number in numbers
+            for index in indices
         ]
         rows, kl = _describe(bundle, code, np.stack(noise, axis=1))
         measured.kl = measured.kl + kl.sum(0)
         means = np.float64(code["z_mean"])
         measured.moments = measured.moments + np.stack([means.sum(0), (means**2).sum(0)])
-        keep = [place for place, number in enumerate(numbers) if number in chosen]
+        keep = [position for position, index in enumerate(indices) if index in chosen]
         if keep:
-            measured.kept += [len(measured.samples) + place for place in keep]
+            measured.kept += [len(measured.samples) + position for position in keep]
             measured.z_mean.append(code["z_mean"][keep])
             measured.features.append(distance.features(code["image"][keep]))
-        measured.samples += [found.samples[number] for number in numbers]
+        measured.samples += [dataset.samples[index] for index in indices]
         measured.rows += [
-            {"name": found.samples[number].name} | row
-            for number, row in zip(numbers, rows, strict=True)
+            {"name": dataset.samples[index].name} | row
+            for index, row in zip(indices, rows, strict=True)
         ]
     return measured
 
 
-def _batches(bundle, found: ImageDataset, word: str, skipped: list | None = None):
-    """Yields (numbers, uint8 (B, H, W, C)); tells and appends to `skipped` what cannot be used."""
+def _batches(
+    bundle: "Bundle", samples: list[ImageSample], title: str, skipped: list[list[str]]
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Yield (indices, images uint8 (B, H, W, C)); see `batches_of`."""
     height, width, channels = image_shape(bundle)
 
-    def load(number: int) -> dict:
-        return load_image(found.samples[number], (height, width), channels)
+    def read(sample: ImageSample) -> np.ndarray:
+        return load_image(sample, (height, width), channels)["image"]
 
-    reading = read_ahead(load, range(len(found)))
-    numbers, images = [], []
-    with logging_redirect_tqdm():
-        for number, arrays in tqdm(reading, word, len(found), disable=None, unit="image"):
-            if isinstance(arrays, DentalzooError):
-                if skipped is not None:
-                    _log.warning("skipped %s", arrays)
-                    skipped.append(_skip(found.samples[number], arrays))
-                continue
-            numbers.append(number)
-            images.append(arrays["image"])
-            if len(images) == _BATCH:
-                yield numbers, np.stack(images)
-                numbers, images = [], []
-    if images:
-        yield numbers, np.stack(images)
+    for indices, images in batches_of(samples, read, title=title, skipped=skipped):
+        yield indices, np.stack(images)
 
 
-def _skip(sample: ImageSample, error: DentalzooError) -> list[str]:
-    """[file, reason] without the folders, whose names are no one else's business."""
-    if isinstance(error, BadFile):
-        path = Path(error.path)
-        return [path.name, error.reason.replace(str(path), path.name)]
-    return [sample.image.name, str(error)]
-
-
-def _describe(bundle, code: dict, noise: np.ndarray) -> tuple[list[dict], np.ndarray]:
-    """Numbers of each image of a batch, and the KL divergence of its units, (B, D)."""
+def _describe(
+    bundle: "Bundle", code: dict[str, np.ndarray], noise: np.ndarray
+) -> tuple[list[dict[str, float]], np.ndarray]:
+    """Return the scores of each image of a batch, and the KL divergence of its units, (B, D)."""
     config = bundle.metadata["config"]
     images, z_mean, z_log_var = code["image"], code["z_mean"], code["z_log_var"]
     z = z_mean + np.exp(0.5 * np.float64(z_log_var)) * noise
@@ -258,7 +237,7 @@ def _describe(bundle, code: dict, noise: np.ndarray) -> tuple[list[dict], np.nda
         k: scores.importance_bound(log_weights, k) for k in sorted({1, min(5, len(z)), len(z)})
     }
     means = np.concatenate(list(decode(bundle, z_mean)))
-    kl = scores.kl_divergence(z_mean, z_log_var)
+    kl = kl_divergence(z_mean, z_log_var)
     squares = np.square(np.float64(means) - images).mean((1, 2, 3))
     rows = [
         {f"iwae_{k}": values[i] for k, values in bounds.items()}
@@ -274,7 +253,7 @@ def _describe(bundle, code: dict, noise: np.ndarray) -> tuple[list[dict], np.nda
     return [{key: round(float(value), 6) for key, value in row.items()} for row in rows], kl
 
 
-def _summary(bundle, measured: Measured) -> dict:
+def _summary(bundle: "Bundle", measured: Measured) -> dict[str, Any]:
     config, number = bundle.metadata["config"], len(measured.rows)
     means = {
         key: round(math.fsum(row[key] for row in measured.rows) / number, 6)
@@ -301,35 +280,37 @@ def _summary(bundle, measured: Measured) -> dict:
 # ---- copies --------------------------------------------------------------------------------------
 
 
-def _copying(bundle, everything: ImageDataset, split: str | None, made: np.ndarray, seed: int):
-    """The findings on copies, and what is drawn of them: (training samples, nearest, distances).
+def _copying(
+    bundle: "Bundle", everything: ImageDataset, split: str | None, generated: np.ndarray, seed: int
+) -> tuple[dict[str, Any] | None, figures.Neighbours | None]:
+    """Return the findings on copies, and the nearest training images for the figures.
 
-    None and None where there are too few training or held-out images.
+    Both are None where there are too few training or held-out images.
     """
-    word = split_word(split) if split else "val"
-    word = "val" if word == "train" else word
+    held_out_split = split_word(split) if split else "val"
+    held_out_split = "val" if held_out_split == "train" else held_out_split
     parts = []
-    for key, wanted in (("training", "train"), ("held_out", word)):
-        samples = [sample for sample in everything.samples if sample.split == wanted]
+    for key, part in (("training", "train"), ("held_out", held_out_split)):
+        samples = [sample for sample in everything.samples if sample.split == part]
         chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
-        some = ImageDataset([samples[number] for number in sorted(chosen.tolist())])
+        some = [samples[index] for index in sorted(chosen.tolist())]
         kept, thumbnails = [], []
-        for numbers, images in _batches(bundle, some, f"reading the split {wanted}"):
-            kept += [some.samples[number] for number in numbers]
+        for indices, images in _batches(bundle, some, f"reading the split {part}", []):
+            kept += [some[index] for index in indices]
             thumbnails.append(copying.thumbnails(np.float32(images) / 255))
         parts.append((kept, thumbnails, len(samples)))
     (training, train_thumbnails, of_training), (held_out, held_thumbnails, of_held_out) = parts
     if len(training) < 2 or not held_out:
-        numbers = f"{len(training)} training and {len(held_out)} held-out images ({word})"
-        _log.info("too few to tell whether samples are copies: %s", numbers)
+        counts = f"{len(training)} training and {len(held_out)} held-out images ({held_out_split})"
+        _log.info("too few images to test whether samples are copies: %s", counts)
         return None, None
-    findings, numbers, distances = copying.copying(
-        made, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
+    findings, indices, distances = copying.copying(
+        generated, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
     )
     about = {
         "training_images": [len(training), of_training],
         "held_out_images": [len(held_out), of_held_out],
-        "held_out_split": word,
+        "held_out_split": held_out_split,
         "space": copying.SPACE,
     }
-    return findings | about, (training, numbers, distances)
+    return findings | about, figures.Neighbours(training, indices, distances)

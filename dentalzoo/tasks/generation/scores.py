@@ -1,23 +1,25 @@
-"""What a variational autoencoder is measured by, in NumPy: the bounds, the code, the images.
+"""Scores of variational autoencoders in NumPy: bounds of log p(x), latent units, image similarity.
 
 The formulas are those of `dentalzoo.nn.vae`, in float64 where sums are long.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 
-ACTIVE = (
-    0.01  # Burda et al. 2015, arXiv:1509.00519, section 5.1; also used here for the KL, in nats
-)
-COLLAPSED = 0.1  # ours: nats that the whole code carries at least
+from dentalzoo.tasks.autoencoders import MIN_ACTIVE, MIN_NATS
+
 _EPSILON = 1e-7  # Keras' own, which keeps probabilities off 0 and 1
 _C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for images in [0, 1]
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004
 
 
-def log_likelihood(image, decoded, likelihood: str = "bernoulli", sigma: float = 0.1):
+def log_likelihood(
+    image: np.ndarray, decoded: np.ndarray, likelihood: str = "bernoulli", sigma: float = 0.1
+) -> np.ndarray:
     """log p(x | z) of images, summed over height, width and channels, in nats.
 
     Args:
@@ -37,14 +39,10 @@ def log_likelihood(image, decoded, likelihood: str = "bernoulli", sigma: float =
     return logs.sum((-3, -2, -1), dtype=np.float64)
 
 
-def kl_divergence(z_mean, z_log_var):
-    """KL(N(mean, exp(log_var)) || N(0, 1)) of each latent unit, (B, D) float64, in nats."""
-    z_mean, z_log_var = np.float64(z_mean), np.float64(z_log_var)
-    return -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var))
-
-
-def log_weights(log_p_x, z, z_mean, z_log_var):
-    """log p(x, z_k) / q(z_k | x) of k samples.
+def log_weights(
+    log_p_x: np.ndarray, z: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray
+) -> np.ndarray:
+    """log p(x, z_k) / q(z_k | x) of k samples z_k.
 
     Args:
         log_p_x: log p(x | z), (k, B).
@@ -60,12 +58,12 @@ def log_weights(log_p_x, z, z_mean, z_log_var):
     return log_p_x + (log_p_z - log_q_z).sum(-1)
 
 
-def importance_bound(log_weights, k: int | None = None):
+def importance_bound(log_weights: np.ndarray, k: int | None = None) -> np.ndarray:
     """The k-sample bound of log p(x): the expectation of log mean_k p(x, z_k) / q(z_k | x).
 
-    It is averaged over every run of k neighbours of the n samples, the last going on with the
-    first. Each sample so counts equally often, all n samples serve every k, and of the same samples
-    the bound of 1, the ELBO, is never above that of k, and that never above that of n.
+    It is averaged over all runs of k neighbours of the n samples, where the first follows the last.
+    So each sample counts equally often, all n samples serve every k, and for the same samples the
+    bound of 1, the ELBO, is never above that of k, and that never above that of n.
 
     Args:
         log_weights: (n, B), see `log_weights`.
@@ -86,8 +84,8 @@ def _log_mean_exp(logs: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(logs - top).mean(0))
 
 
-def active_units(means_variance, kl) -> dict[str, int]:
-    """How many latent units carry something, by two definitions.
+def active_units(means_variance: np.ndarray, kl: np.ndarray) -> dict[str, int]:
+    """Count the latent units that carry information, by two definitions.
 
     Args:
         means_variance: variance over the images of each unit's mean, (D,).
@@ -98,26 +96,26 @@ def active_units(means_variance, kl) -> dict[str, int]:
         a divergence above 0.01 nats.
     """
     counts = {"variance": means_variance, "kl": kl}
-    return {word: int((np.asarray(values) > ACTIVE).sum()) for word, values in counts.items()}
+    return {key: int((np.asarray(values) > MIN_ACTIVE).sum()) for key, values in counts.items()}
 
 
-def collapse(active: int, kl: float, config: dict) -> str | None:
-    """What is wrong, and what to change, where the code says nothing of the image; else None.
+def collapse(active: int, kl: float, config: Mapping[str, Any]) -> str | None:
+    """Return a warning and what to change where the code carries no information; else None.
 
     Args:
         active: active units, by the variance of their means.
         kl: the divergence of the whole code, in nats.
         config: of the network; only settings that it has are named.
     """
-    if active and kl >= COLLAPSED:
+    if active and kl >= MIN_NATS:
         return None
     ways = {
         "beta": "a lower beta",
         "warmup_epochs": "more warmup_epochs",
         "free_bits": "free_bits above 0",
         "learning_rate": "a lower learning_rate",
-        "hidden_activation": "another hidden_activation (leaky_relu: a relu that died stays dead)",
-        "invert": "another invert (bright marks on a dark ground are learned more easily)",
+        "hidden_activation": "another hidden_activation (leaky_relu: a dead relu unit stays dead)",
+        "invert": "another invert (bright marks on a dark background are learned more easily)",
     }
     known = [way for key, way in ways.items() if key in config] or list(ways.values())[:1]
     return (
@@ -126,7 +124,7 @@ def collapse(active: int, kl: float, config: dict) -> str | None:
     )
 
 
-def psnr(mse):
+def psnr(mse: float) -> float:
     """Peak signal-to-noise ratio in dB, of images in [0, 1]; at most 100."""
     return -10 * np.log10(np.maximum(mse, 1e-10))
 
@@ -134,8 +132,8 @@ def psnr(mse):
 def ssim(image: np.ndarray, other: np.ndarray) -> float:
     """Structural similarity (Wang et al. 2004) of two images, the mean over pixels and channels.
 
-    Gaussian windows of 11 pixels and deviation 1.5 that lie inside the image; mirrored at the
-    border where the image is smaller than two windows.
+    Gaussian windows of 11 pixels and deviation 1.5 that lie inside the image; the image is mirrored
+    at its border where it is smaller than two windows.
 
     Args:
         image, other: (H, W, C) float32 in [0, 1].

@@ -1,32 +1,46 @@
-"""The sheets of an evaluation: which images to show."""
+"""The figures of an evaluation: which images they show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dentalzoo.data.images import load_image
+from dentalzoo.contracts import Report
+from dentalzoo.data.images import ImageSample, load_image
 from dentalzoo.plots import contact_sheet
-from dentalzoo.tasks.generation import drawing, scores
-from dentalzoo.tasks.generation.inference import (
-    decode,
-    decode_plane,
-    image_shape,
-    pick_samples,
-    quantiles,
-)
+from dentalzoo.tasks.autoencoders import MIN_ACTIVE, decode, image_shape
+from dentalzoo.tasks.generation import drawing
+from dentalzoo.tasks.generation.sampling import decode_plane, pick_samples, quantiles
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+    from dentalzoo.tasks.generation.evaluation import Measured
 
 _ACROSS, _STRIPS, _STEPS, _PLANE, _THUMBNAILS = 8, 6, 8, 11, 300  # images; ours
 _PLANE_TILE = 80  # pixels; ours
 
 
-def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields name and sheet, uint8 (H, W, 3), of what an evaluation can show.
+class Neighbours(NamedTuple):
+    """Training images, and for each generated image the index of the nearest and its distance."""
+
+    training: list[ImageSample]
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+def figures(
+    bundle: "Bundle",
+    measured: "Measured",
+    report: Report,
+    neighbours: Neighbours | None,
+    seed: int,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name and the pixels, uint8 (H, W, 3), of each figure of an evaluation.
 
     Args:
-        measured: an `evaluation.Measured`.
-        report: what is to be said of it.
-        neighbours: training samples, the nearest's number and its distance for each generated
-            image; or None.
+        measured: results of each image.
+        report: the report of the evaluation.
+        neighbours: the training images nearest to the generated ones, where they are known.
         seed: of the generated images.
     """
     yield "reconstructions", _reconstructions(bundle, measured)
@@ -40,12 +54,12 @@ def draw(bundle, measured, report: dict, neighbours, seed: int) -> Iterator[tupl
         yield "latent", _latent(bundle, measured, means, rng)
     yield "manifold", _manifold(bundle, report)
     if neighbours is not None:
-        yield "neighbours", _neighbours(bundle, report, *neighbours, seed)
+        yield "neighbours", _neighbours(bundle, report, neighbours, seed)
     yield "kl_per_unit", _kl(report)
 
 
-def _load(bundle, samples) -> list[np.ndarray]:
-    """Images as the network sees them, uint8 (H, W, C)."""
+def _load(bundle: "Bundle", samples: Sequence[ImageSample]) -> list[np.ndarray]:
+    """Load images as the network sees them, uint8 (H, W, C)."""
     height, width, channels = image_shape(bundle)
     images = {}
     for sample in sorted(samples, key=lambda sample: sample.name):  # crops of one file together
@@ -53,7 +67,7 @@ def _load(bundle, samples) -> list[np.ndarray]:
     return [images[sample.name] for sample in samples]
 
 
-def _reconstructions(bundle, measured) -> np.ndarray:
+def _reconstructions(bundle: "Bundle", measured: "Measured") -> np.ndarray:
     order = np.argsort([row["mse"] for row in measured.rows], kind="stable")
     number = min(_ACROSS, max(1, len(order) // 3))
     middle = (len(order) - number) // 2
@@ -74,7 +88,9 @@ def _reconstructions(bundle, measured) -> np.ndarray:
     return contact_sheet.pairs(groups)
 
 
-def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
+def _interpolation(
+    bundle: "Bundle", measured: "Measured", means: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     chosen = rng.permutation(len(means))[: 2 * _STRIPS]
     chosen = chosen[: len(chosen) // 2 * 2].reshape(-1, 2)
     parts = np.linspace(0, 1, _STEPS)[:, None]
@@ -84,10 +100,14 @@ def _interpolation(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
         steps = [image for block in decode(bundle, z) for image in block]
         first, last = _load(bundle, [measured.samples[measured.kept[i]] for i in (start, end)])
         rows.append([first, *steps, last])
-    return contact_sheet.strips(rows, "from image to image, decoded along a straight line")
+    return contact_sheet.strips(
+        rows, "from image to image, decoded along a straight line between their codes"
+    )
 
 
-def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
+def _latent(
+    bundle: "Bundle", measured: "Measured", means: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     points, axes = means, ("z 0", "z 1")
     if means.shape[1] != 2:
         centred = np.float64(means) - means.mean(0)
@@ -99,7 +119,7 @@ def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
             f"principal axis {i + 1} ({shares[i]:.0%} of the variance)" if i < len(shares) else ""
             for i in range(2)
         )
-    order = rng.permutation(len(points))  # so that the images shown are not all of one folder
+    order = rng.permutation(len(points))  # so that the images shown are not all from one folder
     samples = [measured.samples[measured.kept[index]] for index in order]
     return drawing.scatter(
         points[order],
@@ -110,7 +130,7 @@ def _latent(bundle, measured, means: np.ndarray, rng) -> np.ndarray:
     )
 
 
-def _manifold(bundle, report: dict) -> np.ndarray:
+def _manifold(bundle: "Bundle", report: Report) -> np.ndarray:
     kl, values = np.asarray(report["kl_per_unit"]), quantiles(_PLANE)
     units = np.argsort(-kl, kind="stable")[:2].tolist() if len(kl) > 2 else [0, len(kl) - 1]
     ys = values if len(kl) > 1 else [0.0]
@@ -121,29 +141,32 @@ def _manifold(bundle, report: dict) -> np.ndarray:
     return drawing.plane(images, values, ys, tuple(names), title, _PLANE_TILE)
 
 
-def _neighbours(bundle, report, training, numbers, distances, seed: int) -> np.ndarray:
+def _neighbours(bundle: "Bundle", report: Report, neighbours: Neighbours, seed: int) -> np.ndarray:
+    training, indices, distances = neighbours
     order = np.argsort(distances, kind="stable")
     number = min(_ACROSS, max(1, len(order) // 2))
     middle = (len(order) - number) // 2
     cases = {
-        "the closest samples, above training images {:.3f} to {:.3f} away": order[:number],
-        "usual samples, {:.3f} to {:.3f} away; of held-out images half are within "
+        "the closest samples, above their nearest training images: distance {:.3f} to {:.3f}": order[
+            :number
+        ],
+        "typical samples: distance {:.3f} to {:.3f}; the median of held-out images is "
         f"{report['copying']['held_out']:.3f}": order[middle : middle + number],
     }
     groups = []
     for caption, chosen in cases.items():
-        made = pick_samples(bundle, chosen.tolist(), seed)
-        nearest = _load(bundle, [training[numbers[index]] for index in chosen])
-        groups.append((caption.format(*distances[chosen[[0, -1]]]), made, nearest))
+        samples = pick_samples(bundle, chosen.tolist(), seed)
+        nearest = _load(bundle, [training[indices[index]] for index in chosen])
+        groups.append((caption.format(*distances[chosen[[0, -1]]]), samples, nearest))
     return contact_sheet.pairs(groups)
 
 
-def _kl(report: dict) -> np.ndarray:
+def _kl(report: Report) -> np.ndarray:
     kl = np.asarray(report["kl_per_unit"])
     active = report["active_units"]["kl"]
     return drawing.bars(
         kl,
-        scores.ACTIVE,
+        MIN_ACTIVE,
         ("latent units, most informative first", "KL divergence, nats"),
-        f"{active} of {len(kl)} units above {scores.ACTIVE} nats, {report['kl']:.2f} nats in all",
+        f"{active} of {len(kl)} units above {MIN_ACTIVE} nats, {report['kl']:.2f} nats in total",
     )

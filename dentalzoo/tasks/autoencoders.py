@@ -1,0 +1,197 @@
+"""What tasks of variational autoencoders share: latent scores, decoding in blocks, `predict`."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.data.images import ImageDataset, ImageSample
+from dentalzoo.data.io.images import list_images, read_image, write_png
+from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.output_dirs import make_folder
+from dentalzoo.plots.contact_sheet import side_by_side
+from dentalzoo.plots.pixels import as_pixels
+from dentalzoo.tasks.base import PredictionReport, output_names
+from dentalzoo.tasks.options import GenerationPredictOptions
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
+Value = TypeVar("Value")
+
+MIN_ACTIVE = 0.01
+"""A latent unit is active above this variance of its means (Burda et al. 2015, arXiv:1509.00519,
+section 5.1); also used for the KL divergence, in nats."""
+
+MIN_NATS = 0.1
+"""A code that carries less than this in all its units has collapsed: ours."""
+
+_VALUES = 1 << 22  # of the images decoded at once, so that they take little memory; ours
+_BATCH = 32  # images encoded at once
+
+
+# ---- the latent space ----------------------------------------------------------------------------
+
+
+def image_shape(bundle: "Bundle") -> tuple[int, int, int]:
+    """Return (H, W, C) of the images that the network sees."""
+    config = bundle.metadata["config"]
+    height, width = config["input_size"]
+    return height, width, config["channels"]
+
+
+def decode(bundle: "Bundle", z: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the images of latent vectors (N, D) in blocks: (n, H, W, C) float32 in [0, 1]."""
+    rows = max(1, _VALUES // int(np.prod(image_shape(bundle))))
+    for start in range(0, len(z), rows):
+        yield bundle.decode(np.float32(z[start : start + rows]))["image"]
+
+
+def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
+    """KL(N(mean, exp(log_var)) || N(0, 1)) of each latent unit, in nats: (B, D) -> (B, D) float64.
+
+    The formula of `dentalzoo.nn.vae`, in NumPy.
+    """
+    z_mean, z_log_var = np.float64(z_mean), np.float64(z_log_var)
+    return -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var))
+
+
+# ---- data sets -----------------------------------------------------------------------------------
+
+
+def files_of(dataset: ImageDataset) -> list[Path]:
+    """Return all image and mask files of a data set."""
+    return [path for s in dataset.samples for path in (s.image, s.mask) if path is not None]
+
+
+def batches_of(
+    samples: Sequence[ImageSample],
+    read: Callable[[ImageSample], Value],
+    *,
+    title: str,
+    skipped: list[list[str]],
+) -> Iterator[tuple[list[int], list[Value]]]:
+    """Read images in the background and yield them in batches of up to 32.
+
+    Args:
+        samples: the images, in order.
+        read: sample -> value; raises DentalzooError for a bad one.
+        title: shown before the progress bar.
+        skipped: gets [file name, reason] of each image that cannot be read, when all are done.
+            Parent folders are left out: they may identify patients.
+
+    Yields:
+        (indices of the samples, their values).
+    """
+
+    def read_one(index: int) -> Value:
+        try:
+            return read(samples[index])
+        except BadFile as error:
+            raise _without_folders(error, samples[index].image) from error
+
+    failed: list[tuple[str, str]] = []
+    indices: list[int] = []
+    values: list[Value] = []
+    for index, value, _ in for_each(
+        range(len(samples)),
+        read_one,
+        lambda *_: None,
+        title=title,
+        failed=failed,
+        name=lambda index: str(samples[index].image),
+    ):
+        indices.append(index)
+        values.append(value)
+        if len(values) == _BATCH:
+            yield indices, values
+            indices, values = [], []
+    if values:
+        yield indices, values
+    skipped += [[Path(name).name, reason] for name, reason in failed]
+
+
+def _without_folders(error: BadFile, image: Path) -> BadFile:
+    """Return the error of an image or its mask with file names only in its reason."""
+    path = Path(error.path)
+    reason = error.reason.replace(str(path), path.name)
+    return BadFile(image, reason if path.name == image.name else f"{path.name}: {reason}")
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+def predict(
+    bundle: "Bundle",
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    options: GenerationPredictOptions = GenerationPredictOptions(),
+) -> PredictionReport:
+    """Encode and decode images; write `out`/<stem>.png for each and `out`/latents.csv.
+
+    A reconstruction has the network's size and is decoded from the mean of the code. A row of
+    latents.csv is the name of the reconstruction, z_mean_0, ... and z_log_var_0, ...; the file is
+    whole or absent. Images that share a stem get longer names, see
+    `dentalzoo.tasks.base.output_names`.
+
+    Args:
+        bundle: a bundle with the signatures `encode` and `decode`.
+        inputs: images, and folders whose images are taken, one level deep.
+        out: a folder, made where it is absent; no input may lie in it.
+        options: with `overlay`, `out`/<stem>_overlay.png is written too: the image as the network
+            sees it beside its reconstruction.
+
+    Returns:
+        The number of written images, and those that failed. An image that cannot be read is logged
+        in one line, and the rest continues.
+
+    Raises:
+        DentalzooError: there is no image, or `out` holds inputs or cannot be written.
+    """
+    out = Path(out)
+    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    if not images:
+        raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
+    make_folder(out, images)
+    report = PredictionReport()
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
+        rows = csv.writer(text, lineterminator="\n")
+        for row in _rows(bundle, images, out, options.overlay, report):
+            rows.writerow(row)
+        text.flush()
+        text.detach()
+
+    write_atomically(out / "latents.csv", write)
+    return report
+
+
+def _rows(
+    bundle: "Bundle", images: list[Path], out: Path, overlay: bool, report: PredictionReport
+) -> Iterator[list[str]]:
+    """Write the images and yield the rows of latents.csv, the names of its columns first."""
+    taken = ("overlay",) if overlay else ()
+    names = dict(zip(images, output_names(images, taken), strict=True))
+    keys, units = ("z_mean", "z_log_var"), range(bundle.metadata["config"]["latent_dim"])
+    yield ["file", *(f"{key}_{unit}" for key in keys for unit in units)]
+
+    def reconstruct(path: Path, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+        code = bundle.encode(image)
+        return code, bundle.decode(code["z_mean"])["image"]
+
+    for path, _, (code, decoded) in for_each(
+        images, read_image, reconstruct, title="encoding", failed=report.failed
+    ):
+        write_png(out / f"{names[path]}.png", as_pixels(decoded))
+        if overlay:
+            both = side_by_side(code["image"], decoded, tile=max(decoded.shape[:2]))
+            write_png(out / f"{names[path]}_overlay.png", both)
+        report.written += 1
+        yield [f"{names[path]}.png", *(f"{value:.7g}" for key in keys for value in code[key])]
