@@ -146,15 +146,17 @@ def _neighbours(bundle: "Bundle", report: Report, neighbours: Neighbours, seed: 
     order = np.argsort(distances, kind="stable")
     number = min(_ACROSS, max(1, len(order) // 2))
     middle = (len(order) - number) // 2
+    held_out = report["copying"]["held_out"]
     cases = {
-        "the closest samples, above their nearest training images: distance {:.3f} to {:.3f}": order[
-            :number
-        ],
+        "closest samples, above their nearest training images: distance {:.3f} to {:.3f}": slice(
+            0, number
+        ),
         "typical samples: distance {:.3f} to {:.3f}; the median of held-out images is "
-        f"{report['copying']['held_out']:.3f}": order[middle : middle + number],
+        f"{held_out:.3f}": slice(middle, middle + number),
     }
     groups = []
-    for caption, chosen in cases.items():
+    for caption, part in cases.items():
+        chosen = order[part]
         samples = pick_samples(bundle, chosen.tolist(), seed)
         nearest = _load(bundle, [training[indices[index]] for index in chosen])
         groups.append((caption.format(*distances[chosen[[0, -1]]]), samples, nearest))

@@ -1,10 +1,11 @@
-"""Images of overlays and of the latent space they are made in."""
+"""Figures of superimposed images and of the latent space."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,61 +23,66 @@ from dentalzoo.plots.palette import (
     SKY_BLUE,
     VERMILLION,
     YELLOW,
+    Colour,
 )
 from dentalzoo.plots.pixels import as_pixels, fit
 from dentalzoo.tasks.superimposition.latents import Plane
-from dentalzoo.tasks.superimposition.scores import BACKGROUND, OverlayScore
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, SuperimpositionScore
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SOURCES = (ORANGE, SKY_BLUE, PURPLE)  # the first, second and third source
 
-_SIDE = 176  # pixels of an image in a sheet: ours
-_NUMBERS = 4  # what fits below it
+_SIDE = 176  # pixels of an image in a figure: ours
+_MAX_NUMBERS = 4  # that fit below it
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
-_TILES = 31  # images across the scan's sheet
+_TILES = 31  # images across the figure of a scan
 _TILE = 48  # pixels of each
 _MAP = 670  # pixels of the longer side of a map
 _MARKED = 300  # more dots would hide the images
 
 
-# ---- overlays ------------------------------------------------------------------------------------
+# ---- superimposed images -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the sheet of overlays.
+    """A row of the figure of superimposed images.
 
     Attributes:
         caption: a line.
         images, masks: of the K sources, (H, W, C) uint8 and (H, W) bool or None.
-        overlays: heading -> (image (H, W, C) float32 in [0, 1], its score or None).
+        results: heading -> (image (H, W, C) float32 in [0, 1], its score or None).
     """
 
     caption: str
     images: Sequence[np.ndarray]
     masks: Sequence[np.ndarray | None]
-    overlays: dict[str, tuple[np.ndarray, OverlayScore | None]]
+    results: dict[str, tuple[np.ndarray, SuperimpositionScore | None]]
 
 
-def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
-    """Sources with their masks outlined, and beside them what was made of them.
+def cases_figure(cases: Sequence[Case]) -> np.ndarray:
+    """Draw sources with their masks outlined, and beside them the superimposed images.
 
     Args:
-        cases: their overlays have the same headings.
+        cases: their results have the same headings.
 
     Returns:
         (H, W, 3) uint8.
     """
     most = max(len(case.images) for case in cases)
-    judged = any(score for case in cases for _, score in case.overlays.values())
+    judged = any(score for case in cases for _, score in case.results.values())
     rows = []
     for case in cases:
         row = [
-            _tagged(_outlined(image, [mask], [colour]), "", colour if mask is not None else None)
+            _tagged(_outlined(image, mask, colour), "", colour if mask is not None else None)
             for image, mask, colour in zip(case.images, case.masks, _cycled(SOURCES), strict=False)
         ]
         blank = np.full_like(row[0], 255)
         row += [blank] * (most - len(row))
-        for img, score in case.overlays.values():
+        for img, score in case.results.values():
             levels = as_pixels(img)
             if score is None:
                 row.append(_tagged(fit(levels, (_SIDE, _SIDE)), "", None))
@@ -84,42 +90,43 @@ def overlay_sheet(cases: Sequence[Case]) -> np.ndarray:
                 colour = GREEN if score.success else VERMILLION
                 row.append(_tagged(fit(levels, (_SIDE, _SIDE)), _verdict(score), colour))
         rows.append(row)
-    headings = [f"source {i + 1}" for i in range(most)] + list(cases[0].overlays)
-    legend = [("all defects are visible", GREEN), ("not so, or the background is lost", VERMILLION)]
+    headings = [f"source {i + 1}" for i in range(most)] + list(cases[0].results)
+    legend = [
+        ("all defects are visible", GREEN),
+        ("a defect is not visible, or the background is lost", VERMILLION),
+    ]
     return contact_sheet(rows, [case.caption for case in cases], headings, legend if judged else ())
 
 
-def _verdict(score: OverlayScore) -> str:
-    """A mark and the recovered parts of the contrasts, and a second line where the background is
-    lost."""
+def _verdict(score: SuperimpositionScore) -> str:
+    """Return a mark and the recovered contrasts; a second line where the background is lost."""
     parts = [f"{part:.2f}" for part in score.recovered]
-    if len(parts) > _NUMBERS:
+    if len(parts) > _MAX_NUMBERS:
         parts = [f"{min(score.recovered):.2f} or more"]
     text = f"{'✓' if score.success else '✗'}  {'  '.join(parts)}"
     if score.background_error > BACKGROUND:
-        text += f"\nbackground off by {score.background_error:.2f}"
+        text += f"\nbackground error {score.background_error:.2f}"
     return text
 
 
-def _cycled(colours):
+def _cycled(colours: Sequence[Colour]) -> Iterator[Colour]:
     while True:
         yield from colours
 
 
-def _outlined(image: np.ndarray, masks, colours) -> np.ndarray:
-    """An image at the sheet's size with the borders of masks."""
+def _outlined(image: np.ndarray, mask: np.ndarray | None, colour: Colour) -> np.ndarray:
+    """Draw an image at the figure's size with the outline of a mask."""
     canvas = fit(image, (_SIDE, _SIDE))
     canvas = np.repeat(canvas[..., None], 3, 2) if canvas.ndim == 2 else canvas.copy()
-    for mask, colour in zip(masks, colours, strict=True):
-        if mask is not None:
-            area = fit(mask.astype(np.uint8), (_SIDE, _SIDE), ids=True)
-            contours, _ = cv2.findContours(area, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
+    if mask is not None:
+        area = fit(mask.astype(np.uint8), (_SIDE, _SIDE), ids=True)
+        contours, _ = cv2.findContours(area, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, contours, -1, colour, 1, cv2.LINE_AA)
     return canvas
 
 
-def _tagged(image: np.ndarray, text: str, colour) -> np.ndarray:
-    """An image with a frame, and up to two lines of text below it."""
+def _tagged(image: np.ndarray, text: str, colour: Colour | None) -> np.ndarray:
+    """Draw an image with a frame, and up to two lines of text below it."""
     image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
     height, width = image.shape[:2]
     canvas = Image.new("RGB", (width + 8, height + 50), _PAPER)
@@ -131,8 +138,9 @@ def _tagged(image: np.ndarray, text: str, colour) -> np.ndarray:
     return np.asarray(canvas)
 
 
-def _darker(colour):
-    return tuple(round(0.75 * part) for part in colour)
+def _darker(colour: Colour) -> Colour:
+    red, green, blue = (round(0.75 * part) for part in colour)
+    return red, green, blue
 
 
 # ---- latent space --------------------------------------------------------------------------------
@@ -141,19 +149,19 @@ def _darker(colour):
 def write_scatter(
     path: Path, plane: Plane, z_mean: np.ndarray, z_log_var: np.ndarray, labels: Sequence[str]
 ) -> None:
-    """Writes a PNG: the mean of each image in a plane, with an ellipse of one deviation.
+    """Write a PNG: the mean of each image in a plane, with an ellipse of one deviation.
 
     Args:
         z_mean, z_log_var: (N, D).
-        labels: of each image; "" where there are none.
+        labels: of each image; "" where it has none.
     """
     figure, axes = _figure(9, 7)
-    places, spreads = plane.place(z_mean), plane.spread(z_log_var)
+    points, spreads = plane.project(z_mean), plane.spread(z_log_var)
     names = sorted(set(labels))
     for name, colour in zip(names, _cycled(_SCATTER), strict=False):
         chosen = np.array([label == name for label in labels])
-        _draw_ellipses(axes, places[chosen], spreads[chosen], _rgb(colour))
-        axes.plot(*places[chosen].T, ".", color=_rgb(colour), ms=7, label=name or None)
+        _draw_ellipses(axes, points[chosen], spreads[chosen], _rgb(colour))
+        axes.plot(*points[chosen].T, ".", color=_rgb(colour), ms=7, label=name or None)
     if len(names) > 1:
         axes.legend(loc="best", framealpha=0.9)
     axes.set_title(f"Means of {len(z_mean)} images, with one standard deviation", loc="left")
@@ -166,7 +174,7 @@ def write_scatter(
 
 @dataclass(frozen=True)
 class Visibility:
-    """Which of K sources, two or three, are visible at each point of a scan.
+    """The visibility of each of K sources, two or three, at each point of a scan.
 
     Attributes:
         images, masks: of the sources, (H, W, C) uint8 and (H, W) bool.
@@ -176,16 +184,16 @@ class Visibility:
     """
 
     images: Sequence[np.ndarray]
-    masks: Sequence[np.ndarray]
+    masks: Sequence[np.ndarray] | np.ndarray
     z_mean: np.ndarray
     visible: np.ndarray
     kept: np.ndarray
 
 
-class ScanSheet:
-    """Gathers a scan for viewing, in memory that does not grow with the step."""
+class ScanTiles:
+    """Decoded images of a scan as tiles of one image, whose size is independent of the step."""
 
-    def __init__(self, plane: Plane, image_shape: tuple[int, int, int]):
+    def __init__(self, plane: Plane, image_shape: tuple[int, int, int]) -> None:
         self.plane = plane
         xs, ys = plane.grid()
         self.every = max(1, -(-len(xs) // _TILES))
@@ -196,10 +204,10 @@ class ScanSheet:
         size = [count * side for count, side in zip(self.counts, self.tile, strict=True)]
         self.pixels = np.full((*size, 3), 255, np.uint8)
 
-    def add(self, places: np.ndarray, images: np.ndarray) -> None:
-        """Takes a block of `scan`: (n, 2) rows and columns, (n, H, W, C) in [0, 1]."""
+    def add(self, positions: np.ndarray, images: np.ndarray) -> None:
+        """Add a block of `scan`: (n, 2) rows and columns, (n, H, W, C) in [0, 1]."""
         height, width = self.tile
-        for (row, column), image in zip(places, images, strict=True):
+        for (row, column), image in zip(positions, images, strict=True):
             if row % self.every == 0 and column % self.every == 0:
                 top, left = row // self.every * height, column // self.every * width
                 size = width - 1, height - 1  # a white line between two
@@ -208,7 +216,7 @@ class ScanSheet:
                 tile[...] = levels.reshape(*levels.shape[:2], -1)
 
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom and top of the sheet in the plane's coordinates."""
+        """Return left, right, bottom and top of the tiles in the plane's coordinates."""
         xs, ys = self.plane.grid()
         side = self.every * self.plane.step
         left, top = xs[0] - side / 2, ys[0] + side / 2
@@ -216,28 +224,28 @@ class ScanSheet:
 
 
 def write_scan(
-    path: Path, sheet: ScanSheet, z_mean: np.ndarray, found: Visibility | None = None
+    path: Path, tiles: ScanTiles, z_mean: np.ndarray, visibility: Visibility | None = None
 ) -> None:
-    """Writes a PNG: decoded points of the plane and, below them, which sources they show.
+    """Write a PNG: decoded points of the plane and, below them, the sources visible in them.
 
     Args:
         z_mean: (N, D), images to mark in the plane.
     """
     from matplotlib.figure import Figure
 
-    plane, extent = sheet.plane, sheet.extent()
+    plane, extent = tiles.plane, tiles.extent()
     left, right, top, bottom, dpi = 90, 40, 44, 60, 110  # pixels
-    high, wide = sheet.pixels.shape[:2]
+    high, wide = tiles.pixels.shape[:2]
     map_high, map_wide = (round(_MAP * side / max(high, wide)) for side in (high, wide))
     ranges = [(extent[:2], extent[2:])]
-    if found and (close := _surroundings(plane, found)):
+    if visibility and (close := _surroundings(plane, visibility)):
         ranges.append(close)
     maps = map_wide + (left + map_high) * (len(ranges) - 1) + 290
-    width = left + max(wide + right, maps if found else 0)
-    height = top + high + bottom + (top + map_high + bottom if found else 0)
+    width = left + max(wide + right, maps if visibility else 0)
+    height = top + high + bottom + (top + map_high + bottom if visibility else 0)
     figure = Figure((width / dpi, height / dpi), dpi=dpi)
 
-    def panel(start, down, panel_wide, panel_high):
+    def panel(start: float, down: float, panel_wide: float, panel_high: float) -> "Axes":
         lower = height - down - panel_high
         axes = figure.add_axes(
             (start / width, lower / height, panel_wide / width, panel_high / height)
@@ -246,12 +254,12 @@ def write_scan(
         return axes
 
     axes = panel(left, top, wide, high)
-    axes.imshow(sheet.pixels, extent=extent, aspect="auto", interpolation="nearest")
+    axes.imshow(tiles.pixels, extent=extent, aspect="auto", interpolation="nearest")
     if len(z_mean) <= _MARKED:
-        axes.plot(*plane.place(z_mean).T, "o", ms=5, mfc=_rgb(VERMILLION), mec="white", mew=0.7)
+        axes.plot(*plane.project(z_mean).T, "o", ms=5, mfc=_rgb(VERMILLION), mec="white", mew=0.7)
     axes.set(xlim=extent[:2], ylim=extent[2:])
     columns, rows = map(len, plane.grid())
-    shown = f", one in {sheet.every} rows and columns shown" if sheet.every > 1 else ""
+    shown = f", one in {tiles.every} rows and columns shown" if tiles.every > 1 else ""
     marked = "; dots: the means of the images" if len(z_mean) <= _MARKED else ""
     axes.set_title(
         f"{columns} x {rows} = {columns * rows:,} points decoded{shown}{marked}", loc="left"
@@ -260,37 +268,39 @@ def write_scan(
         left,
         ("Which sources are visible where; pale: background lost", "Close to them"),
     )
-    for (x, y), title in zip(ranges if found else (), titles, strict=False):
+    for (x, y), title in zip(ranges if visibility else (), titles, strict=False):
         panel_wide = map_wide if start == left else map_high
         axes = panel(start, top + high + bottom + top, panel_wide, map_high)
-        handles = _draw_visibility(axes, plane, found)
+        handles = _draw_visibility(axes, plane, visibility)
         axes.set(xlim=x, ylim=y)
         axes.set_title(title, loc="left")
         start += panel_wide + left
-    if found:
-        _draw_key(axes, found, handles)
+    if visibility:
+        _draw_key(axes, visibility, handles)
     _save(figure, path)
 
 
-def _surroundings(plane: Plane, found: Visibility):
-    """Ranges of x and y around the sources, their sum and 0; None where they fill the scan."""
-    places = plane.place(np.concatenate([found.z_mean, found.z_mean.sum(0)[None]]))
-    reach = 1.3 * float(np.abs(places).max())
+def _surroundings(
+    plane: Plane, visibility: Visibility
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return x and y ranges around the sources, their sum and 0; None where they fill the scan."""
+    points = plane.project(np.concatenate([visibility.z_mean, visibility.z_mean.sum(0)[None]]))
+    reach = 1.3 * float(np.abs(points).max())
     if 3 * reach > min(plane.x[1] - plane.x[0], plane.y[1] - plane.y[0]):
         return None
     return (-reach, reach), (-reach, reach)
 
 
-def _draw_visibility(axes, plane: Plane, found: Visibility) -> list:
-    """Colours a map and marks the sources; returns the handles of its legend."""
+def _draw_visibility(axes: "Axes", plane: Plane, visibility: Visibility) -> list[Any]:
+    """Colour a map and mark the sources; return the handles of its legend."""
     from matplotlib.patches import Patch
 
-    num = found.visible.shape[2]
-    codes = (found.visible * 2 ** np.arange(num)).sum(2)
+    num = visibility.visible.shape[2]
+    codes = (visibility.visible * 2 ** np.arange(num)).sum(2)
     colours = _visible_colours(num)
     pixels = np.float32(colours)[codes]
     pale = 255 + 0.3 * (pixels - 255)
-    pixels = np.where(found.kept[..., None], pixels, pale).astype(np.uint8)
+    pixels = np.where(visibility.kept[..., None], pixels, pale).astype(np.uint8)
     xs, ys = plane.grid()
     half = plane.step / 2
     extent = (xs[0] - half, xs[-1] + half, ys[-1] - half, ys[0] + half)
@@ -299,31 +309,31 @@ def _draw_visibility(axes, plane: Plane, found: Visibility) -> list:
     for size in range(1, num + 1):
         for chosen in combinations(range(num), size):
             code = sum(2**i for i in chosen)
-            share = np.mean((codes == code) & found.kept)
+            share = np.mean((codes == code) & visibility.kept)
             name = " + ".join("ABC"[i] for i in chosen)
             handles.append(Patch(color=_rgb(colours[code]), label=f"{name}: {share:.2%} of points"))
     handles.append(Patch(facecolor=_rgb(colours[0]), edgecolor="0.6", label="none"))
-    for i, place in enumerate(plane.place(found.z_mean)):
-        axes.plot(*place, "o", mfc="white", mec="black", ms=13)
-        axes.annotate("ABC"[i], place, ha="center", va="center_baseline", weight="bold", size=9)
+    for i, point in enumerate(plane.project(visibility.z_mean)):
+        axes.plot(*point, "o", mfc="white", mec="black", ms=13)
+        axes.annotate("ABC"[i], point, ha="center", va="center_baseline", weight="bold", size=9)
     for z, marker, name in (
-        (found.z_mean.sum(0), "*", "sum of the means"),
-        (found.z_mean.mean(0), "D", "mean of the means"),
+        (visibility.z_mean.sum(0), "*", "sum of the means"),
+        (visibility.z_mean.mean(0), "D", "mean of the means"),
     ):
         size = 13 if marker == "*" else 7
         handles += axes.plot(
-            *plane.place(z[None]).T, marker, mfc="white", mec="black", ms=size, ls="", label=name
+            *plane.project(z[None]).T, marker, mfc="white", mec="black", ms=size, ls="", label=name
         )
     return handles
 
 
-def _draw_key(axes, found: Visibility, handles: list) -> None:
-    """The sources and the legend, to the right of a map."""
+def _draw_key(axes: "Axes", visibility: Visibility, handles: list[Any]) -> None:
+    """Draw the sources and the legend, to the right of a map."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     offset = {"boxcoords": "offset points", "box_alignment": (0, 1), "frameon": False}
-    for i, (image, mask) in enumerate(zip(found.images, found.masks, strict=True)):
-        framed = _tagged(_outlined(image, [mask], [SOURCES[i]]), "", SOURCES[i])[: _SIDE + 8]
+    for i, (image, mask) in enumerate(zip(visibility.images, visibility.masks, strict=True)):
+        framed = _tagged(_outlined(image, mask, SOURCES[i]), "", SOURCES[i])[: _SIDE + 8]
         at, along = (1.0, 1.0), 14 + 58 * i
         thumb = OffsetImage(framed, zoom=0.28)
         axes.add_artist(AnnotationBbox(thumb, at, (along, 0), "axes fraction", **offset))
@@ -332,8 +342,8 @@ def _draw_key(axes, found: Visibility, handles: list) -> None:
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(1.0, -0.03), frameon=False)
 
 
-def _visible_colours(num: int) -> list[tuple[int, int, int]]:
-    """A colour for each set of visible sources, by the sum of their 2 ** i; all is GREEN."""
+def _visible_colours(num: int) -> list[Colour]:
+    """Return a colour for each set of visible sources, by the sum of their 2 ** i; all: GREEN."""
     grey = (225, 225, 225)
     if num == 2:
         return [grey, *SOURCES[:2], GREEN]
@@ -344,33 +354,35 @@ def _visible_colours(num: int) -> list[tuple[int, int, int]]:
 _SCATTER = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION, YELLOW, BLACK)
 
 
-def _draw_ellipses(axes, places: np.ndarray, spreads: np.ndarray, colour) -> None:
+def _draw_ellipses(
+    axes: "Axes", points: np.ndarray, spreads: np.ndarray, colour: tuple[float, ...]
+) -> None:
     from matplotlib.collections import EllipseCollection
 
     reach = np.sqrt(np.diagonal(spreads, axis1=1, axis2=2))
-    axes.update_datalim(np.concatenate([places - 1.3 * reach, places + 1.3 * reach]))
+    axes.update_datalim(np.concatenate([points - 1.3 * reach, points + 1.3 * reach]))
     values, vectors = np.linalg.eigh(spreads)
     sizes = 2 * np.sqrt(np.maximum(values, 0))
     angles = np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
     axes.add_collection(
-        EllipseCollection(sizes[:, 1], sizes[:, 0], angles, units="xy", offsets=places,
+        EllipseCollection(sizes[:, 1], sizes[:, 0], angles, units="xy", offsets=points,
                           offset_transform=axes.transData, facecolor=(*colour, 0.1),
                           edgecolor=(*colour, 0.5), linewidth=0.8)
     )  # fmt: skip
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
     from matplotlib.figure import Figure
 
     figure = Figure((width, height), dpi=110, layout="constrained")
     return figure, figure.subplots()
 
 
-def _rgb(colour: tuple[int, int, int]) -> tuple[float, ...]:
+def _rgb(colour: Colour) -> tuple[float, ...]:
     return tuple(part / 255 for part in colour)
 
 
-def _save(figure, path: Path) -> None:
+def _save(figure: "Figure", path: Path) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     write_atomically(path, stream.getvalue(), durable=False)

@@ -1,18 +1,21 @@
-"""How well a bundle overlays the images of a data set, beside plainer ways to do it."""
+"""Evaluation of superimposed images of a data set, beside those of plainer methods."""
 
-import datetime
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
-from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.generation.scores import ACTIVE, kl_divergence
+from dentalzoo.tasks.autoencoders import MIN_ACTIVE, files_of, kl_divergence
+from dentalzoo.tasks.base import report_header
+from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
 from dentalzoo.tasks.superimposition import drawing
 from dentalzoo.tasks.superimposition.latents import (
     collapse,
@@ -21,16 +24,25 @@ from dentalzoo.tasks.superimposition.latents import (
     scan_plane,
     separation,
 )
-from dentalzoo.tasks.superimposition.methods import METHODS, overlays
+from dentalzoo.tasks.superimposition.methods import METHODS, superimposed
 from dentalzoo.tasks.superimposition.scores import (
     BACKGROUND,
     FAINT,
     VISIBLE,
-    OverlayScore,
     Scorer,
-    draw_sets,
+    SuperimpositionScore,
+    random_sets,
 )
-from dentalzoo.tasks.superimposition.sources import Sources, find_sources, grey, stacked
+from dentalzoo.tasks.superimposition.sources import (
+    Sources,
+    find_sources,
+    grey,
+    masks_of,
+    stacked,
+)
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
 _SIZES = {2: "pairs", 3: "triples"}
@@ -38,91 +50,77 @@ _SIZES = {2: "pairs", 3: "triples"}
 
 @dataclass(frozen=True)
 class _Judged:
-    """A set of sources and the score of its overlay by each method."""
+    """A set of sources and the score of its superimposed image by each method."""
 
     chosen: tuple[int, ...]
-    scores: dict[str, OverlayScore]
+    scores: dict[str, SuperimpositionScore]
     covered: bool  # a source lies under the others
 
 
 def evaluate(
-    bundle,
+    bundle: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    *,
-    count: int = 200,
-    seed: int = 0,
-    crops: str | None = None,
-    margin: float | None = None,
-    window: int | None = None,
-    step: float | None = None,
-) -> dict:
-    """Overlays random pairs and triples and judges them by the masks of their sources.
+    options: SuperimpositionEvaluateOptions = SuperimpositionEvaluateOptions(),
+) -> Report:
+    """Superimpose random pairs and triples of images and score them by the masks of their sources.
 
     Without masks only the reconstruction and the latent space are measured.
 
     Args:
-        bundle: a `Bundle` of the task "overlay".
+        bundle: a bundle of the task "superimposition".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and the images
-            `overlays.png`, `latent.png` (means of the images) and `scan.png` (decoded points).
-        count: how many overlays are judged; fewer where fewer sets of images exist.
-        seed: of the sets.
-        crops, margin, window: see `dentalzoo.data.images.find_images`; None for the bundle's
-            own.
-        step: of the scan; None for the bundle's own, in the paper 0.1.
+        out: a folder for `evaluation.json`, which is what is returned, and the figures
+            `superimposed.png`, `latent.png` (means of the images) and `scan.png` (decoded points).
+        options: `count` superimposed images are judged, fewer where fewer sets of images exist;
+            see `dentalzoo.data.images.find_images` for `crops`, `margin` and `window`.
 
     Returns:
-        Plain values. "overlay" is None without masks; else its "methods" hold for the bundle's own
-        overlay and the others of `METHODS`, over all sets, pairs and triples,
-        "success" (the part of the sets in which every source is visible and the background kept),
-        "visible" (the part of the sources), and the medians of the recovered contrast and of the
-        background error. "faint" images cannot be judged and are not drawn, nor "unjudged_sets",
-        where the others' masks leave too little around a source; in "covered_sets" a source lies
-        three quarters under the others and is seen where they are. "collapse" says what is wrong
-        with the latent space, or is None.
-        "skipped" lists (file, reason) of what took no part.
+        Plain values. "superimposition" is None without masks; otherwise its "methods" hold, for
+        each of `METHODS` and for all sets, pairs and triples, "success" (the share of the sets in
+        which every source is visible and the background kept), "visible" (the share of the
+        sources), and the medians of the recovered contrast and of the background error. "faint"
+        images cannot be judged and are not used, nor are "unjudged_sets", where the others' masks
+        leave too little around a source; in "covered_sets" a source lies three quarters under the
+        others and is visible in them. "collapse" is a warning about the latent space, or None.
+        "skipped" lists [file, reason] of each image that could not be used.
 
     Raises:
-        DentalzooError: no image can be used, or an argument is out of place.
+        DentalzooError: no image can be used, or `out` holds inputs or cannot be written.
     """
-    if step is not None and not step > 0:
-        raise DentalzooError(f"step is a positive number. Received: {step!r}")
-    found = find_sources(bundle, data, split, crops=crops, margin=margin, window=window)
+    dataset = find_sources(bundle, data, split, options)
     if out is not None:
         out = Path(out)
-        make_folder(out, [p for s in found.samples for p in (s.image, s.mask) if p is not None])
-    sources, config = Sources(bundle, found), bundle.metadata["config"]
+        make_folder(out, files_of(dataset))
+    sources, config = Sources(bundle, data, dataset), bundle.metadata["config"]
     kl = kl_divergence(sources.z_mean, sources.z_log_var).mean(0)
     mae, mse = sources.errors.mean(0)
-    wrong = collapse(sources.z_mean, sources.z_log_var, config)
-    if wrong:
-        _log.warning("%s", wrong)
-    judged, hidden = _judge(bundle, sources, count, seed)
+    warning = collapse(sources.z_mean, sources.z_log_var, config)
+    if warning:
+        _log.warning("%s", warning)
+    judged, unjudged = _judge(bundle, sources, options.count, options.seed)
     report = {
-        "bundle": bundle.name,
-        "data": Path(data).resolve().name,
-        "split": split,
-        "date": datetime.date.today().isoformat(),
+        **report_header(bundle, data, split),
         "images": len(sources),
         "reconstruction": {"mae": _rounded(mae), "mse": _rounded(mse)},
         "latent": {
             "units": len(kl),
-            "active_units": int((kl > ACTIVE).sum()),
+            "active_units": int((kl > MIN_ACTIVE).sum()),
             "kl": _rounded(kl.sum()),
             "kl_per_unit": [_rounded(value) for value in kl],
             "separation": _rounded(separation(sources.z_mean, sources.z_log_var)),
         },
-        "collapse": wrong,
-        "overlay": _overlay_report(sources, judged, hidden) if judged else None,
+        "collapse": warning,
+        "superimposition": _superimposition(sources, judged, unjudged) if judged else None,
         "skipped": sources.skipped,
     }
     if out is not None:
         chosen = [one.chosen for one in judged]
         if not chosen and len(sources) > 1:
-            chosen = draw_sets(len(sources), 6, seed=seed)
+            chosen = random_sets(len(sources), 6, seed=options.seed)
         drawing.write_scatter(
             out / "latent.png",
             main_plane(sources.z_mean),
@@ -131,18 +129,19 @@ def evaluate(
             sources.labels,
         )
         if chosen:
-            _draw_overlays(out / "overlays.png", bundle, sources, judged or chosen)
-            _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), step)
+            cases = _cases(judged) if judged else [("", one, None) for one in chosen]
+            write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
+            _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), options.step)
         write_json(out / "evaluation.json", report)
     return report
 
 
-def summary_metrics(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report."""
+def summary_metrics(report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report."""
     numbers = {"mae": report["reconstruction"]["mae"], "kl": report["latent"]["kl"]}
-    if report["overlay"] is None:
+    if report["superimposition"] is None:
         return numbers
-    methods = report["overlay"]["methods"]
+    methods = report["superimposition"]["methods"]
     own = methods["bundle"]
     return {
         "success": own["all"]["success"],
@@ -154,33 +153,34 @@ def summary_metrics(report: dict) -> dict[str, float]:
     }
 
 
-def _judge(bundle, sources: Sources, count: int, seed: int) -> tuple[list[_Judged], int]:
-    """Judges overlays of `count` sets; returns them and how many sets could not be judged."""
+def _judge(bundle: "Bundle", sources: Sources, count: int, seed: int) -> tuple[list[_Judged], int]:
+    """Score superimposed images of `count` sets; also return how many sets cannot be judged."""
     pool = sources.judgeable()
     if len(pool) < min(_SIZES):
         return [], 0
     labels = [sources.samples[i].label for i in pool]
-    judged, hidden = [], 0
-    bar = tqdm(total=count, desc="overlaying", disable=None, unit="overlay")
-    for drawn in draw_sets(labels, 2 * count, tuple(_SIZES), seed):  # some cannot be judged
+    judged: list[_Judged] = []
+    unjudged = 0
+    bar = tqdm(total=count, desc="superimposing", disable=None, unit="image")
+    for one in random_sets(labels, 2 * count, tuple(_SIZES), seed):  # some cannot be judged
         if len(judged) == count:
             break
-        chosen = tuple(pool[i] for i in drawn)
+        chosen = tuple(pool[i] for i in one)
         loaded = [sources.load(i) for i in chosen]
         scorer = Scorer(*stacked(loaded))
         if not scorer.judgeable.all():
-            hidden += 1
+            unjudged += 1
             continue
         images, z_mean = np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)]
-        made = overlays(bundle, images, z_mean)
-        scores = {name: scorer.score(grey(image)) for name, image in made.items()}
+        results = superimposed(bundle, images, z_mean)
+        scores = {name: scorer.score(grey(image)) for name, image in results.items()}
         judged.append(_Judged(chosen, scores, bool(scorer.covered.any())))
         bar.update()
     bar.close()
-    return judged, hidden
+    return judged, unjudged
 
 
-def _overlay_report(sources: Sources, judged: list[_Judged], hidden: int) -> dict:
+def _superimposition(sources: Sources, judged: list[_Judged], unjudged: int) -> dict[str, Any]:
     groups = {"all": judged}
     for size, name in _SIZES.items():
         groups[name] = [one for one in judged if len(one.chosen) == size]
@@ -190,7 +190,7 @@ def _overlay_report(sources: Sources, judged: list[_Judged], hidden: int) -> dic
         "sets": len(judged),
         "without_mask": without,
         "faint": len(sources) - without - len(sources.judgeable()),
-        "unjudged_sets": hidden,
+        "unjudged_sets": unjudged,
         "covered_sets": sum(one.covered for one in judged),
         "methods": {
             method: {
@@ -215,76 +215,93 @@ def _overlay_report(sources: Sources, judged: list[_Judged], hidden: int) -> dic
     }
 
 
-def _summary(scores: list[OverlayScore]) -> dict:
+def _summary(scores: list[SuperimpositionScore]) -> dict[str, float | int | None]:
     return {
         "sets": len(scores),
         "success": _rounded(np.mean([score.success for score in scores])),
-        "visible": _rounded(np.mean([seen for score in scores for seen in score.visible])),
+        "visible": _rounded(np.mean([visible for score in scores for visible in score.visible])),
         "recovered_median": _rounded(np.median([r for s in scores for r in s.recovered])),
         "background_error_median": _rounded(np.median([s.background_error for s in scores])),
     }
 
 
-def _rounded(value) -> float | None:
+def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
-def _draw_overlays(path: Path, bundle, sources: Sources, sets: list) -> None:
-    """The best, the median and the worst pair and triple; without masks, the first few sets."""
-    cases = []
-    if isinstance(sets[0], _Judged):
-        for size, word in _SIZES.items():
-            group = [one for one in sets if len(one.chosen) == size]
-            order = sorted(group, key=lambda one: _goodness(one.scores["bundle"]), reverse=True)
-            places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
-            shown = {place: name for name, place in reversed(places.items())}
-            for place in sorted(shown) if order else ():
-                about = f"{shown[place]} of {len(order)} {word}"
-                cases.append((about, order[place].chosen, order[place].scores))
-    else:
-        cases = [("", chosen, None) for chosen in sets]
-    rows = []
-    for about, chosen, scores in cases:
-        loaded = [sources.load(i) for i in chosen]
-        made = overlays(bundle, np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)])
-        names = "  +  ".join(sources.samples[i].name for i in chosen)
-        rows.append(
-            drawing.Case(
-                f"{about}:   {names}" if about else names,
-                [source.image for source in loaded],
-                [source.mask for source in loaded],
-                {name: (image, scores and scores[name]) for name, image in made.items()},
-            )
-        )
-    write_png(path, drawing.overlay_sheet(rows))
+# ---- figures -------------------------------------------------------------------------------------
+
+_Case = tuple[str, tuple[int, ...], dict[str, SuperimpositionScore] | None]
 
 
-def _goodness(score: OverlayScore) -> tuple:
+def _cases(judged: list[_Judged]) -> list[_Case]:
+    """Return the best, the median and the worst pair and triple: caption, sources, scores."""
+    cases: list[_Case] = []
+    for size, name in _SIZES.items():
+        group = [one for one in judged if len(one.chosen) == size]
+        order = sorted(group, key=lambda one: _quality(one.scores["bundle"]), reverse=True)
+        ranks = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+        shown = {rank: case for case, rank in reversed(ranks.items())}
+        for rank in sorted(shown) if order else ():
+            caption = f"{shown[rank]} of {len(order)} {name}"
+            cases.append((caption, order[rank].chosen, order[rank].scores))
+    return cases
+
+
+def _quality(score: SuperimpositionScore) -> tuple[bool, float]:
     return score.success, min(score.recovered) - max(0.0, score.background_error - BACKGROUND)
 
 
-def _draw_scan(path: Path, bundle, sources: Sources, sets: list, judged: bool, step) -> None:
-    """Decodes a plane and, where there are masks, judges its points as overlays of the first set
-    that the plane can show: a triple of two latent units, a pair of more."""
+def _draw_cases(bundle: "Bundle", sources: Sources, cases: Sequence[_Case]) -> np.ndarray:
+    rows = []
+    for caption, chosen, scores in cases:
+        loaded = [sources.load(i) for i in chosen]
+        images, z_mean = np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)]
+        results = superimposed(bundle, images, z_mean)
+        names = "  +  ".join(sources.samples[i].name for i in chosen)
+        rows.append(
+            drawing.Case(
+                f"{caption}:   {names}" if caption else names,
+                [source.image for source in loaded],
+                [source.mask for source in loaded],
+                {name: (image, scores and scores[name]) for name, image in results.items()},
+            )
+        )
+    return drawing.cases_figure(rows)
+
+
+def _draw_scan(
+    path: Path,
+    bundle: "Bundle",
+    sources: Sources,
+    sets: Sequence[tuple[int, ...]],
+    judged: bool,
+    step: float | None,
+) -> None:
+    """Decode a plane and, where there are masks, judge its points as superimposed images.
+
+    Their sources are the first set that the plane can show: a triple for two latent units, a pair
+    for more.
+    """
     units = sources.z_mean.shape[1] == 2
     chosen = list(next((one for one in sets if len(one) == 2 + units), sets[0])[: 2 + units])
     plane = scan_plane(sources.z_mean[chosen], bundle.metadata["config"], step)
     loaded = [sources.load(i) for i in chosen]
     scorer = Scorer(*stacked(loaded)) if judged else None
-    sheet = drawing.ScanSheet(plane, (*sources.size, sources.channels))
+    tiles = drawing.ScanTiles(plane, (*sources.size, sources.channels))
     xs, ys = plane.grid()
     visible = np.zeros((len(ys), len(xs), len(chosen)), bool)
     kept = np.zeros((len(ys), len(xs)), bool)
     with tqdm(total=kept.size, desc="scanning", disable=None, unit="point") as bar:
-        for places, images in scan(bundle, plane=plane):
-            sheet.add(places, images)
+        for positions, images in scan(bundle, plane=plane):
+            tiles.add(positions, images)
             if scorer:
-                at = tuple(places.T)
+                at = tuple(positions.T)
                 visible[at] = scorer.recovered(grey(images)) >= VISIBLE
                 kept[at] = scorer.background_errors(grey(images)) <= BACKGROUND
             bar.update(len(images))
-    found = None
+    visibility = None
     if scorer:
-        imgs, masks = [s.image for s in loaded], [s.mask for s in loaded]
-        found = drawing.Visibility(imgs, masks, sources.z_mean[chosen], visible, kept)
-    drawing.write_scan(path, sheet, sources.z_mean if units else sources.z_mean[chosen], found)
+        images, masks = [s.image for s in loaded], masks_of(loaded)
+        visibility = drawing.Visibility(images, masks, sources.z_mean[chosen], visible, kept)
+    drawing.write_scan(path, tiles, sources.z_mean if units else sources.z_mean[chosen], visibility)

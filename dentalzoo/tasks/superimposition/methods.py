@@ -1,23 +1,27 @@
-"""Ways to make one image of several: the bundle's own, and plainer ones to compare it with."""
+"""Methods to superimpose images: the bundle's own, and plainer ones to compare it with."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from dentalzoo.errors import DentalzooError
 
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
 METHODS = {
-    "bundle": "the bundle's own overlay",
+    "bundle": "the bundle's own method",
     "sum": "the decoded sum of the means, all units, as in the paper",
     "mean": "the decoded mean of the means",
-    "decoded": "each mean decoded; of every pixel what differs most from its background",
+    "decoded": "each mean decoded; at every pixel the value that differs most from its background",
 }
 _REACH = 4  # ours: a background is the median over windows of a side / _REACH to each side
 
 
-def overlays(bundle, images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.ndarray]:
-    """Overlays of K images by each of METHODS.
+def superimposed(bundle: "Bundle", images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.ndarray]:
+    """Superimpose K images by each of METHODS.
 
     Args:
         images: (K, H, W, C) uint8.
@@ -38,7 +42,7 @@ def overlays(bundle, images: np.ndarray, z_mean: np.ndarray) -> dict[str, np.nda
 
 
 def extremes(images: np.ndarray) -> np.ndarray:
-    """The mean of the backgrounds and, on it, of every pixel what differs most from its own.
+    """Return the mean background plus, at every pixel, the largest deviation from its own.
 
     Args:
         images: (K, H, W, C) float32 in [0, 1].
@@ -53,30 +57,40 @@ def extremes(images: np.ndarray) -> np.ndarray:
 
 
 def _background(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) in [0, 1] without what is smaller than half a window."""
+    """Remove from an image (H, W, C) in [0, 1] what is smaller than half a window."""
     side = 2 * (max(image.shape[:2]) // _REACH) + 1
     levels = np.rint(image * 255).astype(np.uint8)  # medians of large windows need 8 bits
     smooth = cv2.medianBlur(levels, min(side, 255))
     return np.float32(smooth.reshape(image.shape)) / 255
 
 
-def check_sampling(bundle) -> None:
-    """Raises DentalzooError unless the bundle overlays by a sum or a mean of latent vectors."""
+def check_sampling(bundle: "Bundle") -> None:
+    """Check that the bundle superimposes by a sum or a mean of latent vectors.
+
+    Raises:
+        DentalzooError: it does not.
+    """
     method = bundle.metadata["config"].get("overlay", "sum")
     if method not in ("sum", "mean"):
         raise DentalzooError(
-            "noise is for bundles that overlay by the sum or mean of latent vectors. "
-            f"Received: {bundle.name}, which overlays by {method!r}"
+            "noise must be 0 for bundles that do not superimpose by the sum or mean of latent "
+            f"vectors. Received: {bundle.name}, which superimposes by {method!r}"
         )
 
 
-def sampled(bundle, z_mean: np.ndarray, z_log_var: np.ndarray, noise: float, rng) -> np.ndarray:
-    """The bundle's own overlay of samples around the means, z = mean + noise * deviation * eps.
+def sampled(
+    bundle: "Bundle",
+    z_mean: np.ndarray,
+    z_log_var: np.ndarray,
+    noise: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Superimpose, as the bundle does, samples z = mean + noise * deviation * eps.
 
     Args:
         z_mean, z_log_var: (K, D).
         noise: factor on the deviations.
-        rng: a NumPy generator.
+        rng: random generator of eps, N(0, 1).
 
     Returns:
         (H, W, C) float32 in [0, 1].
@@ -92,16 +106,16 @@ def sampled(bundle, z_mean: np.ndarray, z_log_var: np.ndarray, noise: float, rng
 
 
 def check_weights(weights: Sequence[float] | None, count: int) -> np.ndarray:
-    """Weights (count,) float32, ones where there are none.
+    """Return weights (count,) float32, ones where none are given.
 
     Raises:
         DentalzooError: not one positive number for each image.
     """
     if weights is None:
         return np.ones(count, np.float32)
-    found = np.asarray(weights, np.float32)
-    if found.shape != (count,) or not np.isfinite(found).all() or (found <= 0).any():
+    factors = np.asarray(weights, np.float32)
+    if factors.shape != (count,) or not np.isfinite(factors).all() or (factors <= 0).any():
         raise DentalzooError(
-            f"weights are {count} positive numbers, one for each image. Received: {weights!r}"
+            f"weights must be {count} positive numbers, one for each image. Received: {weights!r}"
         )
-    return found
+    return factors

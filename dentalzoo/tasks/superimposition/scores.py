@@ -1,14 +1,15 @@
-"""Is every source defect visible in an overlay? The score that evaluation and benchmarks share.
+"""Scores of superimposed images: is every source's defect visible, and the background kept?
 
-For source i with the mask M_i, all as the network sees them:
+For source i with the mask M_i, all at the network's size:
 
-- contrast c_i(image): the mean over a ring around M_i, 3 to 6 pixels away and clear of every
-  mask and its edge pixel, minus the mean over what of M_i no other mask covers. It is positive for
-  a dark defect and negative for a bright one, and linear in the image.
-- recovered_i = c_i(overlay) / c_i(source i): 1 where the defect is there as it was, 0 where it is
+- contrast c_i(image): the mean over a ring around M_i, 3 to 6 pixels away and clear of every mask
+  and its edge pixel, minus the mean over the part of M_i that no other mask covers. It is positive
+  for a dark defect and negative for a bright one, and linear in the image.
+- recovered_i = c_i(superimposed) / c_i(source i): 1 where the defect is as it was, 0 where it is
   gone, below 0 where it has turned from dark to bright; the same for either polarity.
 - visible_i: recovered_i >= VISIBLE.
-- background error: the mean of |overlay - mean of the sources| outside all masks and their edges.
+- background error: the mean of |superimposed - mean of the sources| outside all masks and their
+  edges.
 - success: all sources are visible and the background error is at most BACKGROUND.
 
 Distances are the larger of the rows and the columns between two pixels.
@@ -26,7 +27,7 @@ from dentalzoo.errors import DentalzooError
 
 VISIBLE = 0.6
 """The least part of its contrast that a visible defect keeps. The mean of two well decoded sources
-keeps half of each; averaging is no overlay, so the bound lies clearly above it."""
+keeps half of each; averaging is not superimposition, so the bound lies clearly above it."""
 
 BACKGROUND = 0.05
 """The largest background error: 13 of 255 grey levels. A change of shade of that size lies within
@@ -38,15 +39,15 @@ measures grain and noise, whose means over a small mask differ by as much."""
 
 _NEAR, _FAR = 3, 6  # pixels: the ring starts where the soft edge of a defect has ended
 _EDGE = 1  # pixels around every mask that belong to no background
-_LEAST = 0.25  # of a mask must be free of the other masks, or the whole mask is measured
+_MIN_FREE = 0.25  # of a mask must be free of the other masks, or the whole mask is measured
 
 
 @dataclass(frozen=True)
-class OverlayScore:
-    """How well an overlay shows its K sources.
+class SuperimpositionScore:
+    """How well a superimposed image shows its K sources.
 
     Attributes:
-        recovered: the part of its own contrast that each source has in the overlay; NaN for a
+        recovered: the share of its own contrast that each source keeps; NaN for a
             source that cannot be judged.
         background_error: in [0, 1]; 0 where the masks leave no background.
         visible: recovered >= VISIBLE.
@@ -60,70 +61,81 @@ class OverlayScore:
 
 
 class Scorer:
-    """Measures any number of overlays of the same sources, each in one product of matrices.
+    """Scores of any number of superimposed images of the same sources, in one matrix product.
 
     Args:
-        sources: (K, H, W) in [0, 1], as the network sees them.
+        sources: (K, H, W) in [0, 1], at the network's size.
         masks: (K, H, W) bool.
-        weights: (K,), the part of its contrast that each source should have, and its share of the
-            background; ones where there are none.
+        weights: (K,), the factor on each source's contrast, and its share of the background; ones
+            where there are none.
 
     Attributes:
-        contrast_weights: (K, H, W) float32; c_i(image) = sum(contrast_weights[i] * image), for
-            those who want its gradient.
+        contrast_weights: (K, H, W) float32; c_i(image) = sum(contrast_weights[i] * image).
         own: (K,) contrasts of the sources, weighted.
         judgeable: (K,) bool: |own| >= FAINT.
         covered: (K,) bool: less than a quarter of the mask is free of the other masks, so that
-            they are seen where it is; it is measured whole.
+            they are visible in it; it is measured whole.
         expected: (H, W) the weighted mean of the sources.
         background: (H, W) bool: outside all masks and their edges.
     """
 
-    def __init__(self, sources: np.ndarray, masks: np.ndarray, weights: np.ndarray | None = None):
+    def __init__(
+        self, sources: np.ndarray, masks: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
         sources, masks = np.asarray(sources, np.float32), np.asarray(masks, bool)
         if sources.ndim != 3 or sources.shape != masks.shape or not len(sources):
             raise DentalzooError(
-                "sources and masks are (K, H, W) alike. "
+                "sources and masks must have one shape (K, H, W). "
                 f"Received: {sources.shape} and {masks.shape}"
             )
         self.contrast_weights = np.stack(
             [contrast_weights(mask, np.delete(masks, i, 0)) for i, mask in enumerate(masks)]
         )
-        weights = np.ones(len(sources)) if weights is None else np.asarray(weights, np.float64)
-        self.own = weights * np.einsum("khw,khw->k", self.contrast_weights, sources)
+        factors = np.ones(len(sources)) if weights is None else np.asarray(weights, np.float64)
+        self.own = factors * np.einsum("khw,khw->k", self.contrast_weights, sources)
         self.judgeable = np.abs(self.own) >= FAINT
         alone = masks & (masks.sum(0) == 1)
-        self.covered = alone.sum((1, 2)) < _LEAST * masks.sum((1, 2))
-        self.expected = np.average(sources, axis=0, weights=weights).astype(np.float32)
+        self.covered = alone.sum((1, 2)) < _MIN_FREE * masks.sum((1, 2))
+        self.expected = np.average(sources, axis=0, weights=factors).astype(np.float32)
         self.background = ~grown(masks.any(0), _EDGE)
 
     @cached_property
     def _flat(self) -> np.ndarray:
         return self.contrast_weights.reshape(len(self.own), -1).T
 
-    def recovered(self, overlays: np.ndarray) -> np.ndarray:
-        """(B, H, W) in [0, 1] -> (B, K); NaN in the column of a source that cannot be judged."""
-        contrasts = np.reshape(overlays, (len(overlays), -1)) @ self._flat
+    def recovered(self, images: np.ndarray) -> np.ndarray:
+        """Return the recovered shares (B, K) of superimposed images (B, H, W) in [0, 1].
+
+        NaN in the column of a source that cannot be judged.
+        """
+        contrasts = np.reshape(images, (len(images), -1)) @ self._flat
         return contrasts / np.where(self.judgeable, self.own, np.nan)
 
-    def background_errors(self, overlays: np.ndarray) -> np.ndarray:
-        """(B, H, W) in [0, 1] -> (B,) in [0, 1]; 0 where the masks leave no background."""
-        if not self.background.any():
-            return np.zeros(len(overlays))
-        return np.abs(overlays - self.expected)[:, self.background].mean(1)
+    def background_errors(self, images: np.ndarray) -> np.ndarray:
+        """Return the background errors (B,) in [0, 1] of superimposed images (B, H, W) in [0, 1].
 
-    def score(self, overlay: np.ndarray) -> OverlayScore:
-        """Scores one overlay, (H, W) in [0, 1]."""
-        overlay = np.asarray(overlay, np.float32)
-        if overlay.shape != self.expected.shape:
+        0 where the masks leave no background.
+        """
+        if not self.background.any():
+            return np.zeros(len(images))
+        return np.abs(images - self.expected)[:, self.background].mean(1)
+
+    def score(self, image: np.ndarray) -> SuperimpositionScore:
+        """Score one superimposed image, (H, W) in [0, 1].
+
+        Raises:
+            DentalzooError: its shape is not that of the sources.
+        """
+        image = np.asarray(image, np.float32)
+        if image.shape != self.expected.shape:
             raise DentalzooError(
-                f"the overlay has the sources' shape {self.expected.shape}. "
-                f"Received: {overlay.shape}"
+                f"the superimposed image must have the sources' shape {self.expected.shape}. "
+                f"Received: {image.shape}"
             )
-        recovered = self.recovered(overlay[None])[0]
-        error = float(self.background_errors(overlay[None])[0])
+        recovered = self.recovered(image[None])[0]
+        error = float(self.background_errors(image[None])[0])
         visible = recovered >= VISIBLE
-        return OverlayScore(
+        return SuperimpositionScore(
             tuple(map(float, recovered)),
             error,
             tuple(map(bool, visible)),
@@ -131,19 +143,21 @@ class Scorer:
         )
 
 
-def score(overlay: np.ndarray, sources: np.ndarray, masks: np.ndarray) -> OverlayScore:
-    """Scores an overlay.
+def score(image: np.ndarray, sources: np.ndarray, masks: np.ndarray) -> SuperimpositionScore:
+    """Score a superimposed image.
 
     Args:
-        overlay: (H, W) in [0, 1].
-        sources: (K, H, W) in [0, 1], as the network sees them.
+        image: (H, W) in [0, 1].
+        sources: (K, H, W) in [0, 1], at the network's size.
         masks: (K, H, W) bool.
     """
-    return Scorer(sources, masks).score(overlay)
+    return Scorer(sources, masks).score(image)
 
 
-def contrast(image: np.ndarray, mask: np.ndarray, others: np.ndarray = ()) -> float:
-    """How much darker an image is inside a mask than around it.
+def contrast(
+    image: np.ndarray, mask: np.ndarray, others: np.ndarray | Sequence[np.ndarray] = ()
+) -> float:
+    """Mean of an image around a mask minus its mean inside.
 
     Args:
         image: (H, W) in [0, 1].
@@ -156,8 +170,10 @@ def contrast(image: np.ndarray, mask: np.ndarray, others: np.ndarray = ()) -> fl
     return float((contrast_weights(mask, others) * image).sum())
 
 
-def contrast_weights(mask: np.ndarray, others: np.ndarray = ()) -> np.ndarray:
-    """The contrast as weights (H, W) float32, of sum 0: 1 / |ring| on the ring, -1 / |core| on the
+def contrast_weights(
+    mask: np.ndarray, others: np.ndarray | Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """Return the contrast as weights (H, W) float32, of sum 0: 1 / |ring| on the ring, -1 / |core| on the
     core; 0 everywhere for a mask that is empty or leaves nothing to compare it with.
 
     Where the ring is empty, all background takes its place.
@@ -165,7 +181,7 @@ def contrast_weights(mask: np.ndarray, others: np.ndarray = ()) -> np.ndarray:
     mask = np.asarray(mask, bool)
     elsewhere = np.any(np.asarray(others, bool).reshape(-1, *mask.shape), axis=0)
     core = mask & ~elsewhere
-    if core.sum() < _LEAST * mask.sum():
+    if core.sum() < _MIN_FREE * mask.sum():
         core = mask
     clear = ~grown(mask | elsewhere, _EDGE)
     ring = clear & grown(mask, _FAR) & ~grown(mask, _NEAR - 1)
@@ -176,58 +192,57 @@ def contrast_weights(mask: np.ndarray, others: np.ndarray = ()) -> np.ndarray:
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """A mask (H, W) bool with everything that lies up to `pixels` away."""
+    """Dilate a mask (H, W) bool by a number of pixels."""
     kernel = np.ones((2 * pixels + 1,) * 2, np.uint8)
     return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
 
 
-def draw_sets(
+def random_sets(
     images: int | Sequence[str], count: int, sizes: Sequence[int] = (2, 3), seed: int = 0
 ) -> list[tuple[int, ...]]:
-    """Draws sets of different images, no set twice.
+    """Choose random sets of different images, no set twice.
 
     Args:
-        images: how many there are; or their labels, each of which is then drawn about as often
-            as another, whatever the number of its images, while it has sets left.
-        count: how many sets; fewer come back where no more exist.
+        images: their number; or their labels, each of which is then chosen about as often as
+            another, whatever the number of its images, while it has sets left.
+        count: number of sets; fewer are returned where no more exist.
         sizes: of the sets, in turn.
-        seed: the same arguments draw the same sets.
+        seed: the same arguments give the same sets.
 
     Returns:
         Tuples of rising indices.
 
     Raises:
-        DentalzooError: fewer images than the smallest set, or an argument is out of range.
+        DentalzooError: no sizes, or fewer images than the smallest set.
     """
+    if not sizes:
+        raise DentalzooError(f"sizes must be one or more integers. Received: {tuple(sizes)!r}")
     labels = [""] * images if isinstance(images, int) else list(images)
-    if count < 1 or not sizes or min(sizes) < 1:
-        raise DentalzooError(
-            f"count and sizes are at least 1. Received: count {count!r}, sizes {tuple(sizes)!r}"
-        )
-    if not isinstance(seed, int) or seed < 0:
-        raise DentalzooError(f"seed is a whole number, at least 0. Received: {seed!r}")
     if len(labels) < min(sizes):
         raise DentalzooError(
-            f"at least {min(sizes)} images are overlaid. Received: {len(labels)} that can be"
+            f"at least {min(sizes)} images that can be judged are needed. Received: {len(labels)}"
         )
     rng = np.random.default_rng((seed, 23))
     names, codes = np.unique(labels, return_inverse=True)
     chances = 1 / (len(names) * np.bincount(codes)[codes])
     left = {size: math.comb(len(labels), size) for size in sizes}
-    drawn, seen = [], set()
-    while len(drawn) < count and any(left.values()):
-        size = sizes[len(drawn) % len(sizes)]
+    sets: list[tuple[int, ...]] = []
+    seen: set[tuple[int, ...]] = set()
+    while len(sets) < count and any(left.values()):
+        size = sizes[len(sets) % len(sizes)]
         if not left[size]:
             size = next(other for other in sizes if left[other])
-        chosen = _draw(rng, chances, size, seen)
+        chosen = _new_set(rng, chances, size, seen)
         left[size] -= 1
         seen.add(chosen)
-        drawn.append(chosen)
-    return drawn
+        sets.append(chosen)
+    return sets
 
 
-def _draw(rng, chances: np.ndarray, size: int, seen: set) -> tuple[int, ...]:
-    """A set that is not in `seen`, of which there must be one."""
+def _new_set(
+    rng: np.random.Generator, chances: np.ndarray, size: int, seen: set[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """Return a random set that is not in `seen`; there must be one."""
     for _ in range(100):
         chosen = tuple(sorted(rng.choice(len(chances), size, replace=False, p=chances).tolist()))
         if chosen not in seen:

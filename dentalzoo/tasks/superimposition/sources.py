@@ -1,23 +1,23 @@
 """The images of a data set as a bundle sees them, and their latent vectors."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
-from dentalzoo.data.pipeline.prefetch import read_ahead
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.tasks.autoencoders import batches_of, image_shape
+from dentalzoo.tasks.base import refuse_empty
+from dentalzoo.tasks.options import CropOptions
 from dentalzoo.tasks.superimposition.scores import FAINT, contrast
 
-_log = logging.getLogger("dentalzoo")
-_BATCH = 32  # images that go through the network at a time
-_KEPT = 256  # loaded images kept in memory: overlays use each several times
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
+_KEPT = 256  # loaded images kept in memory: each is superimposed several times
 
 
 @dataclass(frozen=True)
@@ -33,59 +33,68 @@ class Source:
         return grey(np.float32(self.image) / 255)
 
 
-def find_sources(bundle, data: str | Path, split: str | None = None, **crops) -> ImageDataset:
-    """Finds the images of a split, cut as those the bundle was trained on.
+def find_sources(
+    bundle: "Bundle", data: str | Path, split: str | None, crops: CropOptions
+) -> ImageDataset:
+    """Find the images of a split, cropped as those the bundle was trained on.
 
     Args:
-        crops: `crops`, `margin` and `window` of `find_images` instead of the bundle's own; None
-            for its own.
+        crops: settings that replace the bundle's own; "whole" for whole images.
 
     Raises:
         DentalzooError: as `find_images`.
     """
     config = bundle.metadata["config"]
     keys = ("crops", "margin", "window", "val_fraction")
-    options = {key: config[key] for key in keys if key in config}
-    options |= {key: value for key, value in crops.items() if value is not None}
-    return find_images(data, split, **options)
+    settings = {key: config[key] for key in keys if key in config}
+    given = {key: getattr(crops, key) for key in ("crops", "margin", "window")}
+    settings |= {key: value for key, value in given.items() if value is not None}
+    if settings.get("crops") == "whole":
+        settings["crops"] = None
+    return find_images(data, split, **settings)
 
 
 class Sources:
-    """The usable images of a data set, encoded once; pixels are loaded when they are asked for.
+    """The usable images of a data set, encoded once; pixels are loaded when they are needed.
 
     Args:
-        bundle: of the task "overlay".
-        found: what `find_sources` found.
+        bundle: of the task "superimposition".
+        data: the folder of the data set, for messages.
+        dataset: what `find_sources` returned.
 
     Attributes:
         samples: the N images.
         z_mean, z_log_var: (N, D) float32.
         errors: (N, 2) mean absolute and mean squared error of the decoded means.
         contrasts: (N,) of each mask alone; NaN where there is none.
-        skipped: [file, reason] of what takes no part.
+        skipped: [file, reason] of each image that could not be used.
 
     Raises:
         DentalzooError: no image can be used.
     """
 
-    def __init__(self, bundle, found: ImageDataset):
-        self.size, self.channels = network_size(bundle)
-        self.skipped = [list(skip) for skip in found.skipped]
+    def __init__(self, bundle: "Bundle", data: str | Path, dataset: ImageDataset) -> None:
+        height, width, self.channels = image_shape(bundle)
+        self.size = height, width
+        self.skipped = [list(skip) for skip in dataset.skipped]
         self.samples: list[ImageSample] = []
-        columns = {key: [] for key in ("z_mean", "z_log_var", "errors", "contrasts")}
-        for samples, sources in self._batches(found.samples):
+        columns: dict[str, list[np.ndarray]] = {
+            key: [] for key in ("z_mean", "z_log_var", "errors", "contrasts")
+        }
+        for indices, sources in batches_of(
+            dataset.samples, self._read, title="encoding", skipped=self.skipped
+        ):
             images = np.stack([source.image for source in sources])
             code = bundle.encode(images)
             decoded = bundle.decode(code["z_mean"])["image"]
-            wrong = (decoded - code["image"]).reshape(len(images), -1)
+            error = (decoded - code["image"]).reshape(len(images), -1)
             columns["z_mean"].append(code["z_mean"])
             columns["z_log_var"].append(code["z_log_var"])
-            columns["errors"].append(np.stack([np.abs(wrong).mean(1), (wrong**2).mean(1)], 1))
-            columns["contrasts"].append([_own_contrast(source) for source in sources])
-            self.samples += samples
+            columns["errors"].append(np.stack([np.abs(error).mean(1), (error**2).mean(1)], 1))
+            columns["contrasts"].append(np.array([_own_contrast(source) for source in sources]))
+            self.samples += [dataset.samples[index] for index in indices]
         if not self.samples:
-            first = ": ".join(self.skipped[len(found.skipped)])
-            raise DentalzooError(f"none of {len(found)} images can be used. Received: {first}")
+            refuse_empty(data, len(dataset), self.skipped[len(dataset.skipped) :])
         self.z_mean, self.z_log_var, self.errors, self.contrasts = (
             np.concatenate(parts) for parts in columns.values()
         )
@@ -96,42 +105,22 @@ class Sources:
 
     @property
     def labels(self) -> list[str]:
+        """The label of each image, "" where it has none."""
         return [sample.label for sample in self.samples]
 
     def judgeable(self) -> list[int]:
-        """The images whose own defect, taken alone, can be judged."""
+        """Return the indices of the images whose own defect, taken alone, can be judged."""
         return [i for i, own in enumerate(self.contrasts) if abs(own) >= FAINT]
 
     def _load(self, index: int) -> Source:
-        return load_source(self.samples[index], self.size, self.channels)
+        return self._read(self.samples[index])
 
-    def _batches(
-        self, samples: list[ImageSample]
-    ) -> Iterator[tuple[list[ImageSample], list[Source]]]:
-        """Loads images in the background; what cannot be read goes to `skipped`."""
-        reading = read_ahead(lambda s: load_source(s, self.size, self.channels), samples)
-        batch = []
-        with logging_redirect_tqdm():
-            for pair in tqdm(reading, "encoding", len(samples), disable=None, unit="image"):
-                sample, source = pair
-                if isinstance(source, BadFile):
-                    path = Path(source.path)
-                    reason = source.reason.replace(str(path), path.name)
-                    _log.warning("skipped %s", source)
-                    self.skipped.append([path.name, reason])
-                    continue
-                if isinstance(source, DentalzooError):
-                    raise source
-                batch.append(pair)
-                if len(batch) == _BATCH:
-                    yield tuple(map(list, zip(*batch, strict=True)))
-                    batch = []
-        if batch:
-            yield tuple(map(list, zip(*batch, strict=True)))
+    def _read(self, sample: ImageSample) -> Source:
+        return load_source(sample, self.size, self.channels)
 
 
 def load_source(sample: ImageSample, size: tuple[int, int], channels: int) -> Source:
-    """Loads an image at a network's size (height, width).
+    """Load an image at a network's size (height, width).
 
     Raises:
         BadFile: as `load_image`.
@@ -141,20 +130,19 @@ def load_source(sample: ImageSample, size: tuple[int, int], channels: int) -> So
     return Source(arrays["image"], mask)
 
 
-def network_size(bundle) -> tuple[tuple[int, int], int]:
-    """(height, width) and channels of the images that a bundle works on."""
-    config = bundle.metadata["config"]
-    return tuple(config["input_size"]), config["channels"]
-
-
 def grey(images: np.ndarray) -> np.ndarray:
-    """(..., H, W, C) -> (..., H, W): the mean of the channels."""
+    """Return the mean of the channels, (..., H, W, C) -> (..., H, W)."""
     return images.mean(-1)
 
 
 def stacked(sources: Sequence[Source]) -> tuple[np.ndarray, np.ndarray]:
-    """Greys (K, H, W) float32 in [0, 1] and masks (K, H, W) bool of sources with masks."""
-    return np.stack([s.grey for s in sources]), np.stack([s.mask for s in sources])
+    """Return greys (K, H, W) float32 in [0, 1] and masks (K, H, W) bool of sources with masks."""
+    return np.stack([s.grey for s in sources]), masks_of(sources)
+
+
+def masks_of(sources: Sequence[Source]) -> np.ndarray:
+    """Return the masks (K, H, W) bool of sources that all have one."""
+    return np.stack([source.mask for source in sources if source.mask is not None])
 
 
 def _own_contrast(source: Source) -> float:
