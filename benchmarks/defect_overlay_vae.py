@@ -31,8 +31,10 @@ from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
 from dentalzoo.models.defect_overlay_vae.overlays import background, composite
+from dentalzoo.tasks.autoencoders import kl_divergence
+from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
 from dentalzoo.tasks.superimposition import evaluate
-from dentalzoo.tasks.superimposition.latents import kl_divergence, separation
+from dentalzoo.tasks.superimposition.latents import separation
 from dentalzoo.tasks.superimposition.scores import VISIBLE
 
 NAME = "defect_overlay_vae"
@@ -356,9 +358,10 @@ class Images:
 
 def judged(bundle, data: Path, count: int) -> dict:
     """What `dentalzoo evaluate` says of every overlay."""
-    report = evaluate(bundle, data, count=count)
+    report = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=count))
     kept = "sets", "faint", "unjudged_sets", "per_set", "methods"
-    return {**{key: report["overlay"][key] for key in kept}, "mae": report["reconstruction"]["mae"]}
+    judged = {key: report["superimposition"][key] for key in kept}
+    return {**judged, "mae": report["reconstruction"]["mae"]}
 
 
 def figures(reports: list[dict], method: str) -> list[str]:

@@ -171,7 +171,7 @@ def predict(
     out: str | Path,
     *,
     mesh: Sequence[str] | None = None,
-    ground_truth: str | None = None,
+    ground_truth: str | Path | None = None,
 ) -> "PredictionReport": ...
 @_with_options_of("predict")
 def predict(

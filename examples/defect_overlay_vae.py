@@ -126,7 +126,7 @@ Random pairs and triples of held-out images are overlaid. A defect is visible wh
 contrast is there, and an overlay is a success where all its defects are visible and the background
 is that of the sources; `success_of_the_plain_sum` is the paper's way with the same network.
 
-`overlays.png` shows the best, the median and the worst pair and triple, `latent.png` the codes,
+`superimposed.png` shows the best, the median and the worst pair and triple, `latent.png` the codes,
 `scan.png` what lies between the codes, decoded, and which defects are visible there.
 """
 
@@ -143,15 +143,15 @@ print(f"images: {', '.join(str(path) for path in sorted(evaluation.glob('*.png')
 """
 ## One overlay
 
-Two or more files of any size go in. `overlay.png` is the overlay; where the files have masks,
-`overlay_mask.png` is theirs together, and `overlay.json` says where each defect is and whether it
+Two or more files of any size go in. `superimposed.png` is the result; where the files have masks,
+`superimposed_mask.png` is theirs together, and `superimposed.json` says where each defect is and whether it
 is visible. `weights` makes one defect fainter than another.
 """
 
 files = list(dict.fromkeys(sample.image for sample in held_out))[:2]
 if len(files) == 2:
     dz.superimpose(vae, files, options.out / "overlay")
-    made = json.loads((options.out / "overlay" / "overlay.json").read_text())
+    made = json.loads((options.out / "overlay" / "superimposed.json").read_text())
     for source in made["sources"]:
         print(source["name"], "box", source.get("box"), "recovered", source.get("recovered"))
 
@@ -165,7 +165,7 @@ In a program, images go in as they are read, uint8 (K, H, W, 1 or 3), with a wei
 ## A larger data set
 
 `enlarge` overlays random pairs and triples of the training images and keeps those that are a
-success: images, masks, boxes as PASCAL VOC and as COCO, and `overlays.csv`, which says what each
+success: images, masks, boxes as PASCAL VOC and as COCO, and `superimposed.csv`, which says what each
 was made of.
 """
 

@@ -246,7 +246,7 @@ def defect_overlays(folder: Path, count: int) -> Section:
     samples = {sample.name: sample for sample in find_images(surfaces).samples}
     table = [("sources", "contrast recovered", "background error", "all visible")]
     shown = {2: ("Pairs", []), 3: ("Triples", [])}
-    for number, row in enumerate(report["overlay"]["per_set"]):
+    for number, row in enumerate(report["superimposition"]["per_set"]):
         score = row["bundle"]
         recovered = ", ".join(f"{part:.2f}" for part in score["recovered"])
         success = "yes" if score["success"] else "no"
@@ -259,7 +259,7 @@ def defect_overlays(folder: Path, count: int) -> Section:
             words = " + ".join(f"{sample.label} {sample.name}" for sample in chosen)
             words = f"{words.replace('_', ' ')}; all visible: {success} ({recovered})"
             shown[len(chosen)][1].append(Figure(path, words))
-    own, plain = (report["overlay"]["methods"][key]["all"] for key in ("bundle", "sum"))
+    own, plain = (report["superimposition"]["methods"][key]["all"] for key in ("bundle", "sum"))
     medians = (f"{own[key + '_median']:.{n}f}" for key, n in _MEDIANS.items())
     table.append(("median", *medians, f"{own['success'] * own['sets']:.0f} of {own['sets']}"))
     return Section(
@@ -280,7 +280,7 @@ def defect_overlays(folder: Path, count: int) -> Section:
             if images
         ],
         files=[
-            Figure(out / "overlays.png", "best, median and worst beside plainer ways"),
+            Figure(out / "superimposed.png", "best, median and worst beside plainer ways"),
             Figure(out / "scan.png", "what lies between two surfaces"),
             Figure(out / "latent.png", "the codes of the surfaces"),
             Figure(out / "evaluation.json", "all scores"),
@@ -364,7 +364,7 @@ def _jaw_errors(scores: dict, baseline: dict) -> tuple[str, ...]:
     paper = scores["at"][0]
     there, back, mean = (
         f"{part['mean']:.2f}"
-        for part in (scores["found_to_true"], scores["true_to_found"], baseline["found_to_true"])
+        for part in (scores["pred_to_gt"], scores["gt_to_pred"], baseline["pred_to_gt"])
     )
     return f"{paper['precision']:.3f}", f"{paper['recall']:.3f}", there, back, mean
 

@@ -234,7 +234,7 @@ def test_the_numbers_of_new_teeth_are_the_evaluation(page):
 def test_the_table_of_overlays_is_the_evaluation(page):
     report = json.loads((page / "defect_overlay_vae" / "evaluation.json").read_text())
     words = Reader((page / "index.html").read_text()).words
-    sets = report["overlay"]["per_set"]
+    sets = report["superimposition"]["per_set"]
     assert [len(row["sources"]) for row in sets] == [2, 3] * 3
     for row in sets:
         own = row["bundle"]
@@ -258,8 +258,8 @@ def test_the_table_of_jaws_is_the_evaluation(page):
     for row, told in zip(rows, [*report["per_jaw"], report], strict=True):
         scores = told.get("scores") or told["mean"]
         assert row[1] == f"{scores['at'][0]['precision']:.3f}"
-        assert row[3] == f"{scores['found_to_true']['mean']:.2f}"
-        assert row[5] == f"{told['baseline']['found_to_true']['mean']:.2f}"
+        assert row[3] == f"{scores['pred_to_gt']['mean']:.2f}"
+        assert row[5] == f"{told['baseline']['pred_to_gt']['mean']:.2f}"
         assert float(row[5]) > float(row[3])
 
 

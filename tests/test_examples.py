@@ -17,17 +17,17 @@ AUTOENCODERS = ("tooth_vae.drawn_teeth_v1", "defect_overlay_vae.drawn_defects_v1
 LEAVES = {
     "defect_overlay_vae": [
         *("surfaces/masks/0049.png", "robust/curves.png", "robust/bundle/SHA256SUMS"),
-        *("evaluation/evaluation.json", "evaluation/overlays.png", "evaluation/latent.png"),
-        *("evaluation/scan.png", "overlay/overlay.png", "overlay/overlay_mask.png"),
-        *("enlarged/images/overlay_0001.png", "enlarged/masks/overlay_0001.png"),
-        *("enlarged/voc/overlay_0001.xml", "enlarged/annotations.coco.json"),
+        *("evaluation/evaluation.json", "evaluation/superimposed.png", "evaluation/latent.png"),
+        *("evaluation/scan.png", "overlay/superimposed.png", "overlay/superimposed_mask.png"),
+        *("enlarged/images/superimposed_0001.png", "enlarged/masks/superimposed_0001.png"),
+        *("enlarged/voc/superimposed_0001.xml", "enlarged/annotations.coco.json"),
     ],
     "demo": [
         *("index.html", "panoramic_unet/evaluation.png", "panoramic_unet/0000_overlay.png"),
         *("phantoms/images/0001.png", "photos/0019.png", "tooth_vae/teeth/samples.png"),
         *("tooth_vae/interpolation.png", "tooth_vae/reconstructions.png", "tooth_vae/latent.png"),
         *("surfaces/masks/0007.png", "defect_overlay_vae/overlay_00.png"),
-        *("defect_overlay_vae/overlays.png", "defect_overlay_vae/scan.png"),
+        *("defect_overlay_vae/superimposed.png", "defect_overlay_vae/scan.png"),
         *("jaw_reconstruction/0000_upper.html", "jaw_reconstruction/evaluation.png"),
     ],
     "jaw_reconstruction": [
@@ -105,7 +105,7 @@ def test_it_runs(path, run, tmp_path):
         assert classes == ["restoration", "endodontic", "implant"]
     if path.stem == "jaw_reconstruction":
         found = dict(re.findall(r"^(\w+_mm) +([\d.]+)$", done.stdout, re.MULTILINE))
-        for key in ("found_to_true_mm", "true_to_found_mm"):
+        for key in ("pred_to_gt_mm", "gt_to_pred_mm"):
             assert float(found[key]) < float(found[f"baseline_{key}"])
     if path.stem == "defect_overlay_vae":
         found = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))

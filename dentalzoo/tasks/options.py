@@ -7,6 +7,7 @@ default stands for the bundle's own setting.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from dentalzoo.config import check_fields, option
@@ -199,9 +200,14 @@ class ReconstructionPredictOptions(Options):
     mesh: tuple[str, ...] | None = option(
         None, "mesh formats to write beside PLY", choices=MESH_FORMATS
     )
-    ground_truth: str | None = option(
+    ground_truth: str | Path | None = option(
         None, "ground-truth meshes for folders of views: a mesh, or a folder of them"
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ground_truth, Path):
+            object.__setattr__(self, "ground_truth", str(self.ground_truth))
+        super().__post_init__()
 
 
 # task -> verb -> its options. The verbs are functions of the task's package.

@@ -16,16 +16,22 @@ from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.synthetic import write_tooth_photos
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.pixels import as_pixels
+from dentalzoo.tasks.autoencoders import kl_divergence
 from dentalzoo.tasks.generation import (
     copying,
     distance,
     drawing,
     evaluate,
     generate,
-    inference,
     predict,
+    sampling,
     scores,
     summary_metrics,
+)
+from dentalzoo.tasks.options import (
+    GenerateOptions,
+    GenerationEvaluateOptions,
+    GenerationPredictOptions,
 )
 
 
@@ -108,7 +114,7 @@ class Copier(Linear):
 
 
 class Collapsed(Linear):
-    """Its code says nothing."""
+    """A bundle whose code carries no information."""
 
     name = "collapsed"
 
@@ -122,7 +128,7 @@ SIZE, NUMBER = 32, 160
 
 @pytest.fixture(scope="module")
 def teeth(tmp_path_factory):
-    """A folder of drawn teeth. Not to be changed."""
+    """A folder of synthetic teeth. Not to be changed."""
     return write_tooth_photos(tmp_path_factory.mktemp("generation") / "teeth", NUMBER, 0, SIZE)
 
 
@@ -164,7 +170,7 @@ def test_formulas_are_those_of_the_training():
         theirs = vae.log_likelihood(image, decoded, likelihood, 0.2)
         np.testing.assert_allclose(ours, ops.convert_to_numpy(theirs), rtol=2e-6)
     np.testing.assert_allclose(
-        scores.kl_divergence(z_mean, z_log_var),
+        kl_divergence(z_mean, z_log_var),
         ops.convert_to_numpy(vae.kl_divergence(z_mean, z_log_var)),
         rtol=1e-4,
         atol=1e-6,
@@ -241,11 +247,11 @@ def test_active_units_are_counted_in_two_ways():
     assert scores.active_units([0.5, 0.02, 0.009], [3.0, 0.005, 0.0]) == {"variance": 2, "kl": 1}
 
 
-def test_a_collapse_is_told_with_settings_the_model_has():
+def test_a_collapse_is_reported_with_settings_the_model_has():
     assert scores.collapse(active=3, kl=5.0, config={}) is None
-    told = scores.collapse(active=0, kl=0.003, config={"beta": 4, "free_bits": 0, "epochs": 3})
-    assert "0.003 nats" in told and "lower beta" in told and "free_bits" in told
-    assert "invert" not in told and "warmup" not in told
+    warning = scores.collapse(active=0, kl=0.003, config={"beta": 4, "free_bits": 0, "epochs": 3})
+    assert "0.003 nats" in warning and "lower beta" in warning and "free_bits" in warning
+    assert "invert" not in warning and "warmup" not in warning
     assert scores.collapse(active=1, kl=0.05, config={"invert": False}) is not None
 
 
@@ -268,7 +274,7 @@ def test_the_distance_between_two_halves_of_the_data_is_its_floor(halves):
     _, _, found = distances(halves, [lambda others: others])
     assert abs(found["kid"]) < 0.05 and abs(found["kid_floor"]) < 0.02
     assert found["frechet"] == pytest.approx(found["frechet_floor"], rel=0.25)
-    assert (found["real"], found["made"], found["images"]) == (100, 60, 50)
+    assert (found["real"], found["generated"], found["images"]) == (100, 60, 50)
 
 
 def blurred(sigma):
@@ -401,7 +407,7 @@ def test_the_nearest_is_the_same_whatever_the_blocks(thumbnails, monkeypatch):
 
 # ---- evaluate ------------------------------------------------------------------------------------
 
-SHEETS = (
+FIGURES = (
     "reconstructions",
     "samples",
     "interpolation",
@@ -414,12 +420,14 @@ SHEETS = (
 
 @pytest.fixture(scope="module")
 def evaluated(linear, teeth, tmp_path_factory):
-    """The report of an honest model, and the folder of its sheets."""
+    """The report of an honest model, and the folder of its figures."""
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    return evaluate(linear, teeth, out=out, samples=8, count=80), out
+    return evaluate(
+        linear, teeth, out=out, options=GenerationEvaluateOptions(samples=8, count=80)
+    ), out
 
 
-def test_evaluate_says_what_is_known(evaluated, linear, images):
+def test_evaluate_reports_what_is_known_by_hand(evaluated, linear, images):
     report, _ = evaluated
     assert (report["bundle"], report["data"], report["images"]) == ("linear", "teeth", NUMBER)
     assert list(report["bounds"]) == ["1", "5", "8"]
@@ -432,7 +440,7 @@ def test_evaluate_says_what_is_known(evaluated, linear, images):
     mse = np.square(images - decoded).mean((1, 2, 3))
     assert report["reconstruction"]["mse"] == pytest.approx(mse.mean(), rel=1e-4)
     assert report["reconstruction"]["psnr"] == pytest.approx(-10 * np.log10(mse).mean(), rel=1e-4)
-    kl = scores.kl_divergence(code["z_mean"], code["z_log_var"]).mean(0)
+    kl = kl_divergence(code["z_mean"], code["z_log_var"]).mean(0)
     np.testing.assert_allclose(report["kl_per_unit"], kl, rtol=1e-4)
     assert report["kl"] == pytest.approx(kl.sum(), rel=1e-4)
     assert report["active_units"] == {"variance": 8, "kl": 8}
@@ -444,7 +452,7 @@ def test_evaluate_says_what_is_known(evaluated, linear, images):
     assert len(report["per_image"]) == NUMBER
 
 
-def test_the_summary_metrics_is_a_few_numbers(evaluated):
+def test_the_summary_metrics_are_a_few_numbers(evaluated):
     report, _ = evaluated
     numbers = summary_metrics(report)
     assert list(numbers) == [
@@ -459,21 +467,21 @@ def test_the_files_of_an_evaluation(evaluated, tmp_path):
     report, out = evaluated
     assert {path.name for path in out.iterdir()} == {
         "evaluation.json",
-        *(f"{name}.png" for name in SHEETS),
+        *(f"{name}.png" for name in FIGURES),
     }
     text = (out / "evaluation.json").read_text()
     assert json.loads(text) == report
     assert str(out.parent) not in text
-    for name in SHEETS:
+    for name in FIGURES:
         sheet = read_image(out / f"{name}.png")
         assert sheet.shape[2] == 3 and min(sheet.shape[:2]) > 300
         assert len(np.unique(sheet)) > 20
 
 
 def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monkeypatch):
-    monkeypatch.setattr("dentalzoo.tasks.generation.evaluation._BATCH", 7)
-    monkeypatch.setattr("dentalzoo.tasks.generation.inference._VALUES", 10 * SIZE * SIZE * 3)
-    again = evaluate(linear, teeth, samples=8, count=80)
+    monkeypatch.setattr("dentalzoo.tasks.autoencoders._BATCH", 7)
+    monkeypatch.setattr("dentalzoo.tasks.autoencoders._VALUES", 10 * SIZE * SIZE * 3)
+    again = evaluate(linear, teeth, options=GenerationEvaluateOptions(samples=8, count=80))
     for key in ("elbo", "kl", "bits_per_dim"):
         assert again[key] == pytest.approx(evaluated[0][key], rel=1e-6)
     for key in ("distance", "copying"):
@@ -484,7 +492,7 @@ def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monke
 def test_evaluate_takes_no_more_images_than_it_says(linear, teeth, monkeypatch):
     limits = {"distance": 40, "training": 50, "held_out": 5}
     monkeypatch.setattr("dentalzoo.tasks.generation.evaluation.LIMITS", limits)
-    report = evaluate(linear, teeth, samples=1, count=30)
+    report = evaluate(linear, teeth, options=GenerationEvaluateOptions(samples=1, count=30))
     assert report["images"] == NUMBER and list(report["bounds"]) == ["1"]
     assert report["distance"]["real"] == 40
     training, held_out = (report["copying"][f"{w}_images"] for w in ("training", "held_out"))
@@ -496,11 +504,15 @@ def test_evaluate_takes_the_split_and_holds_out_what_was_held_out(linear, teeth,
     data = some(teeth, tmp_path / "data", 40)
     rows = [f"{i:04d},{'val' if i < 10 else 'test' if i < 20 else 'train'}" for i in range(40)]
     (data / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
-    report = evaluate(linear, data, "test", samples=1, count=8)
+    report = evaluate(
+        linear, data, split="test", options=GenerationEvaluateOptions(samples=1, count=8)
+    )
     assert {row["name"] for row in report["per_image"]} == {f"{i:04d}" for i in range(10, 20)}
     assert report["copying"]["held_out_split"] == "test"
     assert report["copying"]["training_images"] == [20, 20]
-    report = evaluate(linear, data, "train", samples=1, count=8)
+    report = evaluate(
+        linear, data, split="train", options=GenerationEvaluateOptions(samples=1, count=8)
+    )
     assert report["copying"]["held_out_split"] == "val"
 
 
@@ -509,31 +521,45 @@ def test_a_copier_is_caught(teeth, images, tmp_path, caplog):
     data = some(teeth, tmp_path / "data", NUMBER)
     rows = [f"{i:04d},{'train' if i < NUMBER - 20 else 'val'}" for i in range(NUMBER)]
     (data / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
-    report = evaluate(copier, data, "val", samples=1, count=40)
+    report = evaluate(
+        copier, data, split="val", options=GenerationEvaluateOptions(samples=1, count=40)
+    )
     assert summary_metrics(report)["copied"] == 1
     assert "100% of the samples are copies" in report["copying"]["warning"]
     assert report["copying"]["warning"] in caplog.text
 
 
-def test_a_collapse_is_told(teeth, images, caplog):
-    report = evaluate(Collapsed(images, beta=4.0), teeth, samples=1, count=8)
+def test_a_collapse_is_reported(teeth, images, caplog):
+    report = evaluate(
+        Collapsed(images, beta=4.0), teeth, options=GenerationEvaluateOptions(samples=1, count=8)
+    )
     assert report["active_units"] == {"variance": 0, "kl": 0}
     assert "collapsed" in report["collapse"] and "lower beta" in report["collapse"]
     assert report["collapse"] in caplog.text
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
-def test_small_codes_and_grey_images_are_drawn(teeth, images, tmp_path, latent_dim):
+def test_small_codes_and_grey_images_have_figures(teeth, images, tmp_path, latent_dim):
     grey = Linear(images[..., :1], latent_dim)
-    evaluate(grey, some(teeth, tmp_path / "data", 12), out=tmp_path / "out", samples=2, count=8)
-    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(SHEETS)
+    evaluate(
+        grey,
+        some(teeth, tmp_path / "data", 12),
+        out=tmp_path / "out",
+        options=GenerationEvaluateOptions(samples=2, count=8),
+    )
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(FIGURES)
 
 
 def test_one_image_is_enough(linear, teeth, tmp_path):
-    report = evaluate(linear, some(teeth, tmp_path / "data", 1), out=tmp_path / "out", count=2)
+    report = evaluate(
+        linear,
+        some(teeth, tmp_path / "data", 1),
+        out=tmp_path / "out",
+        options=GenerationEvaluateOptions(count=2),
+    )
     assert (report["images"], report["distance"], report["copying"]) == (1, None, None)
     assert "kid" not in summary_metrics(report)
-    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(SHEETS) - {
+    assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(FIGURES) - {
         "interpolation", "latent", "neighbours",
     }  # fmt: skip
 
@@ -541,7 +567,9 @@ def test_one_image_is_enough(linear, teeth, tmp_path):
 def test_evaluate_leaves_bad_files_out_and_lists_them(linear, teeth, tmp_path, caplog):
     data = some(teeth, tmp_path / "data", 8)
     (data / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    report = evaluate(linear, data, out=tmp_path / "out", samples=2, count=8)
+    report = evaluate(
+        linear, data, out=tmp_path / "out", options=GenerationEvaluateOptions(samples=2, count=8)
+    )
     assert report["images"] == 7 and "0003" not in [row["name"] for row in report["per_image"]]
     assert [name for name, _ in report["skipped"]] == ["0003.png"]
     assert "damaged" in report["skipped"][0][1] and str(tmp_path) not in json.dumps(report)
@@ -566,9 +594,9 @@ def test_evaluate_does_not_write_among_its_data(linear, teeth):
     "options",
     [{"samples": 0}, {"count": 0}, {"count": 1}, {"seed": -1}, {"count": 2.5}, {"crops": "teeth"}],
 )
-def test_evaluate_refuses_what_is_out_of_place(linear, teeth, options):
+def test_evaluate_refuses_bad_options(linear, teeth, options):
     with pytest.raises(DentalzooError, match="Received"):
-        evaluate(linear, teeth, **options)
+        evaluate(linear, teeth, options=GenerationEvaluateOptions(**options))
 
 
 def test_crops_are_those_of_the_bundle_or_those_asked_for(images, tmp_path):
@@ -579,18 +607,39 @@ def test_crops_are_those_of_the_bundle_or_those_asked_for(images, tmp_path):
     mask[20:40, 10:30] = mask[20:40, 80:100] = 255
     write_png(tmp_path / "masks" / "a.png", mask)
     trained = Linear(images, crops="masks", margin=1.0)
-    assert evaluate(trained, tmp_path, samples=1, count=2)["images"] == 2
-    assert evaluate(trained, tmp_path, samples=1, count=2, crops="whole")["images"] == 1
+    assert (
+        evaluate(trained, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2))["images"]
+        == 2
+    )
+    assert (
+        evaluate(
+            trained, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2, crops="whole")
+        )["images"]
+        == 1
+    )
     plain = Linear(images)
-    assert evaluate(plain, tmp_path, samples=1, count=2)["images"] == 1
-    assert evaluate(plain, tmp_path, samples=1, count=2, crops="masks")["images"] == 2
+    assert (
+        evaluate(plain, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2))["images"]
+        == 1
+    )
+    assert (
+        evaluate(
+            plain, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2, crops="masks")
+        )["images"]
+        == 2
+    )
 
 
 # ---- predict and generate ------------------------------------------------------------------------
 
 
 def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
-    report = predict(linear, sorted(teeth.glob("*.png"))[:3], tmp_path / "out", overlay=True)
+    report = predict(
+        linear,
+        sorted(teeth.glob("*.png"))[:3],
+        tmp_path / "out",
+        options=GenerationPredictOptions(overlay=True),
+    )
     assert (report.written, report.failed) == (3, [])
     names = [f"{i:04d}" for i in range(3)]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -639,7 +688,7 @@ def test_images_of_one_stem_have_different_names(linear, teeth, tmp_path):
 def test_generate_is_determined_by_the_seed_alone(linear, tmp_path):
     files = {}
     for name, count, seed in (("a", 70, 3), ("b", 10, 3), ("c", 10, 4)):
-        report = generate(linear, tmp_path / name, count, seed)
+        report = generate(linear, tmp_path / name, options=GenerateOptions(count, seed))
         assert report.written == count
         files[name] = {p.name: p.read_bytes() for p in (tmp_path / name).rglob("*.png")}
         assert set(files[name]) == {"samples.png", *(f"{i:04d}.png" for i in range(count))}
@@ -654,25 +703,25 @@ def test_generate_is_determined_by_the_seed_alone(linear, tmp_path):
 
 def test_generate_replaces_its_own_images_and_no_others(linear, tmp_path):
     for count in (5, 3):
-        generate(linear, tmp_path / "out", count)
+        generate(linear, tmp_path / "out", options=GenerateOptions(count))
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
     write_png(tmp_path / "out" / "mine.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(DentalzooError, match="something else: mine.png"):
-        generate(linear, tmp_path / "out", 2)
+        generate(linear, tmp_path / "out", options=GenerateOptions(2))
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
 
 
 @pytest.mark.parametrize("options", [{"count": 0}, {"count": 1.5}, {"seed": -1}])
-def test_generate_refuses_what_is_out_of_place(linear, tmp_path, options):
+def test_generate_refuses_bad_options(linear, tmp_path, options):
     with pytest.raises(DentalzooError, match="Received"):
-        generate(linear, tmp_path / "out", **options)
+        generate(linear, tmp_path / "out", options=GenerateOptions(**options))
     assert not (tmp_path / "out").exists()
 
 
 def test_samples_are_picked_again(linear):
-    blocks = np.concatenate(list(inference.sample_blocks(linear, 130, seed=5)))
+    blocks = np.concatenate(list(sampling.sample_blocks(linear, 130, seed=5)))
     numbers = [129, 0, 64, 63, 0]
-    np.testing.assert_array_equal(inference.pick_samples(linear, numbers, seed=5), blocks[numbers])
+    np.testing.assert_array_equal(sampling.pick_samples(linear, numbers, seed=5), blocks[numbers])
 
 
 # ---- drawing -------------------------------------------------------------------------------------
@@ -680,7 +729,7 @@ def test_samples_are_picked_again(linear):
 
 def test_the_plane_has_its_origin_below_on_the_left(linear):
     xs, ys = np.array([-2.0, 0.0, 2.0]), np.array([-1.0, 1.0])
-    images = inference.decode_plane(linear, xs, ys, (1, 0), 8)
+    images = sampling.decode_plane(linear, xs, ys, (1, 0), 8)
     z = np.zeros((1, 8), np.float32)
     z[0, :2] = 1.0, -2.0
     np.testing.assert_array_equal(images[1, 0], linear.decode(z)["image"][0])
@@ -700,4 +749,4 @@ def test_a_scatter_takes_any_labels(images, labels):
 
 
 def test_quantiles_cut_the_normal_distribution_evenly():
-    np.testing.assert_allclose(inference.quantiles(3), [-0.967422, 0, 0.967422], atol=1e-6)
+    np.testing.assert_allclose(sampling.quantiles(3), [-0.967422, 0, 0.967422], atol=1e-6)

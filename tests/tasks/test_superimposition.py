@@ -1,4 +1,4 @@
-"""Scoring, measuring and making overlays, on stand-ins that need no network."""
+"""Scoring, evaluating and making superimposed images, on stand-ins that need no network."""
 
 import csv
 import json
@@ -15,13 +15,19 @@ from dentalzoo.data.io.images import read_image, read_mask, resize, write_png
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.errors import DentalzooError, MissingSplit
+from dentalzoo.tasks.options import (
+    AugmentOptions,
+    GenerationPredictOptions,
+    SuperimposeOptions,
+    SuperimpositionEvaluateOptions,
+)
 from dentalzoo.tasks.superimposition import (
-    enlarge,
+    augment_dataset,
     evaluate,
-    overlay,
     predict,
     scan,
     summary_metrics,
+    superimpose,
 )
 from dentalzoo.tasks.superimposition.latents import collapse, main_plane, scan_plane, separation
 from dentalzoo.tasks.superimposition.methods import extremes, sampled
@@ -32,7 +38,7 @@ from dentalzoo.tasks.superimposition.scores import (
     Scorer,
     contrast,
     contrast_weights,
-    draw_sets,
+    random_sets,
     score,
 )
 
@@ -59,11 +65,11 @@ THREE = np.stack([rectangle(5, 5, 15, 15), rectangle(30, 8, 33, 50), rectangle(4
 def test_a_composite_that_is_right_by_construction_succeeds(sign):
     sources = painted(THREE, [sign * d for d in (0.3, 0.2, 0.1)])
     composite = sources.min(0) if sign > 0 else sources.max(0)
-    found = score(composite, sources, THREE)
-    assert found.recovered == pytest.approx((1, 1, 1), abs=1e-5)
-    assert found.visible == (True, True, True)
-    assert found.background_error == pytest.approx(0, abs=1e-6)
-    assert found.success
+    result = score(composite, sources, THREE)
+    assert result.recovered == pytest.approx((1, 1, 1), abs=1e-5)
+    assert result.visible == (True, True, True)
+    assert result.background_error == pytest.approx(0, abs=1e-6)
+    assert result.success
 
 
 def test_dark_and_bright_defects_are_judged_alike_in_one_image():
@@ -77,37 +83,37 @@ def test_dark_and_bright_defects_are_judged_alike_in_one_image():
 
 def test_a_missing_defect_is_no_success():
     sources = painted(THREE, (0.3, 0.3, 0.3))
-    found = score(sources[:2].min(0), sources, THREE)
-    assert found.recovered == pytest.approx((1, 1, 0), abs=1e-5)
-    assert (found.visible, found.success) == ((True, True, False), False)
+    result = score(sources[:2].min(0), sources, THREE)
+    assert result.recovered == pytest.approx((1, 1, 0), abs=1e-5)
+    assert (result.visible, result.success) == ((True, True, False), False)
 
 
 def test_a_ghost_of_30_percent_is_not_visible():
     sources = painted(THREE, (0.3, 0.3, 0.3))
     ghost = 0.7 - 0.3 * (0.7 - sources[2])
-    found = score(np.minimum(sources[:2].min(0), ghost), sources, THREE)
-    assert found.recovered == pytest.approx((1, 1, 0.3), abs=1e-5)
-    assert (found.visible, found.success) == ((True, True, False), False)
+    result = score(np.minimum(sources[:2].min(0), ghost), sources, THREE)
+    assert result.recovered == pytest.approx((1, 1, 0.3), abs=1e-5)
+    assert (result.visible, result.success) == ((True, True, False), False)
 
 
 def test_the_mean_of_three_shows_each_at_a_third():
     sources = painted(THREE, (0.3, 0.2, 0.3))
-    found = score(sources.mean(0), sources, THREE)
-    assert found.recovered == pytest.approx((1 / 3,) * 3, abs=1e-5)
-    assert found.background_error == pytest.approx(0, abs=1e-6)
-    assert not found.success
+    result = score(sources.mean(0), sources, THREE)
+    assert result.recovered == pytest.approx((1 / 3,) * 3, abs=1e-5)
+    assert result.background_error == pytest.approx(0, abs=1e-6)
+    assert not result.success
 
 
 @pytest.mark.parametrize(("shift", "success"), [(0.04, True), (0.06, False), (-0.06, False)])
 def test_a_shifted_background_keeps_the_contrast_and_fails_beyond_the_bound(shift, success):
     sources = painted(THREE, (0.3, 0.3, 0.3))
-    found = score(sources.min(0) + shift, sources, THREE)
-    assert found.recovered == pytest.approx((1, 1, 1), abs=1e-5)
-    assert found.background_error == pytest.approx(abs(shift), abs=1e-5)
-    assert found.success == success
+    result = score(sources.min(0) + shift, sources, THREE)
+    assert result.recovered == pytest.approx((1, 1, 1), abs=1e-5)
+    assert result.background_error == pytest.approx(abs(shift), abs=1e-5)
+    assert result.success == success
 
 
-def test_the_background_wanted_is_the_mean_of_the_sources():
+def test_the_expected_background_is_the_mean_of_the_sources():
     dark, bright = painted(THREE[:1], (0.2,), 0.4), painted(THREE[1:2], (0.2,), 0.8)
     sources = np.concatenate([dark, bright])
     fair = np.where(THREE[:2].any(0), 0.4, 0.6)
@@ -118,8 +124,8 @@ def test_the_background_wanted_is_the_mean_of_the_sources():
 def test_overlapping_masks_are_measured_where_they_are_alone():
     masks = np.stack([rectangle(20, 20, 30, 40), rectangle(15, 28, 45, 34)])
     sources = painted(masks, (0.3, 0.3))
-    found = score(sources.min(0), sources, masks)
-    assert found.recovered == pytest.approx((1, 1), abs=1e-5)
+    result = score(sources.min(0), sources, masks)
+    assert result.recovered == pytest.approx((1, 1), abs=1e-5)
     # The crossing belongs to both: one defect alone does not show the other.
     assert score(sources[0], sources, masks).visible == (True, False)
 
@@ -149,9 +155,9 @@ def test_without_a_ring_all_background_takes_its_place():
 @pytest.mark.parametrize("mask", [rectangle(0, 0, 64, 64), rectangle(0, 0, 0, 0)])
 def test_a_mask_of_everything_or_nothing_cannot_be_judged(mask):
     assert contrast(np.ones((64, 64)), mask) == 0
-    found = score(np.zeros((64, 64)), np.zeros((1, 64, 64)), mask[None])
-    assert math.isnan(found.recovered[0])
-    assert (found.visible, found.success, found.background_error) == ((False,), False, 0.0)
+    result = score(np.zeros((64, 64)), np.zeros((1, 64, 64)), mask[None])
+    assert math.isnan(result.recovered[0])
+    assert (result.visible, result.success, result.background_error) == ((False,), False, 0.0)
 
 
 @pytest.mark.parametrize("at", [(0, 0), (63, 30), (31, 31)])
@@ -181,10 +187,10 @@ def test_a_faint_source_cannot_be_judged():
 
 def test_a_batch_is_scored_as_its_images_are():
     rng = np.random.default_rng(0)
-    sources, overlays = painted(THREE, (0.3, 0.2, 0.1)), rng.random((5, 64, 64), np.float32)
+    sources, images = painted(THREE, (0.3, 0.2, 0.1)), rng.random((5, 64, 64), np.float32)
     scorer = Scorer(sources, THREE)
-    recovered, errors = scorer.recovered(overlays), scorer.background_errors(overlays)
-    for i, image in enumerate(overlays):
+    recovered, errors = scorer.recovered(images), scorer.background_errors(images)
+    for i, image in enumerate(images):
         one = scorer.score(image)
         assert recovered[i] == pytest.approx(one.recovered, rel=1e-4)
         assert errors[i] == pytest.approx(one.background_error, rel=1e-4)
@@ -194,35 +200,37 @@ def test_a_batch_is_scored_as_its_images_are():
 
 @pytest.mark.parametrize("shapes", [((3, 8, 8), (2, 8, 8)), ((8, 8), (8, 8)), ((0, 8, 8),) * 2])
 def test_sources_and_masks_of_different_shapes_are_refused(shapes):
-    with pytest.raises(DentalzooError, match=r"\(K, H, W\) alike. Received"):
+    with pytest.raises(DentalzooError, match=r"one shape \(K, H, W\). Received"):
         Scorer(np.zeros(shapes[0]), np.zeros(shapes[1], bool))
     with pytest.raises(DentalzooError, match="Received"):
         score(np.zeros((9, 9)), np.zeros((1, 8, 8)), np.zeros((1, 8, 8), bool))
 
 
 def test_sets_are_different_pairs_and_triples_fixed_by_the_seed():
-    sets = draw_sets(40, 100, seed=3)
-    assert sets == draw_sets(40, 100, seed=3) != draw_sets(40, 100, seed=4)
+    sets = random_sets(40, 100, seed=3)
+    assert sets == random_sets(40, 100, seed=3) != random_sets(40, 100, seed=4)
     assert len(set(sets)) == 100
     assert [len(one) for one in sets] == [2, 3] * 50
     assert all(list(one) == sorted(set(one)) for one in sets)
     assert {i for one in sets for i in one} == set(range(40))
 
 
-def test_a_rare_label_is_drawn_as_often_as_a_frequent_one():
+def test_a_rare_label_is_chosen_as_often_as_a_frequent_one():
     labels = ["pore"] * 90 + ["crack"] * 30
-    sets = draw_sets(labels, 400)
+    sets = random_sets(labels, 400)
     share = np.mean([labels[i] == "crack" for one in sets for i in one])
     assert 0.4 < share < 0.5
 
 
 def test_no_more_sets_come_than_exist():
-    assert sorted(draw_sets(3, 100)) == [(0, 1), (0, 1, 2), (0, 2), (1, 2)]
-    assert draw_sets(2, 100) == [(0, 1)]
-    with pytest.raises(DentalzooError, match="at least 2 images are overlaid. Received: 1"):
-        draw_sets(1, 10)
-    with pytest.raises(DentalzooError, match="at least 1"):
-        draw_sets(5, 0)
+    assert sorted(random_sets(3, 100)) == [(0, 1), (0, 1, 2), (0, 2), (1, 2)]
+    assert random_sets(2, 100) == [(0, 1)]
+    with pytest.raises(
+        DentalzooError, match="at least 2 images that can be judged are needed. Received: 1"
+    ):
+        random_sets(1, 10)
+    with pytest.raises(DentalzooError, match=r"sizes must be .* Received: \(\)"):
+        random_sets(5, 1, ())
 
 
 # ---- a stand-in ----------------------------------------------------------------------------------
@@ -231,7 +239,7 @@ def test_no_more_sets_come_than_exist():
 class StandIn:
     """A bundle without a network: the principal components of a data set around its background.
 
-    Linear, so that the decoded sum of codes is the sum of the defects: an overlay by construction.
+    Linear: the decoded sum of codes is the sum of the defects, superimposed by construction.
     """
 
     name, path = "stand_in", None
@@ -244,7 +252,7 @@ class StandIn:
         kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:units]
         self.axes = (rows[:, kept] / np.sqrt(variances[kept])).T @ away
         defaults = {"input_size": list(size), "channels": 1, "latent_dim": len(self.axes)}
-        self.metadata = {"task": "overlay", "config": defaults | config}
+        self.metadata = {"task": "superimposition", "config": defaults | config}
 
     def encode(self, image):
         if image.ndim == 3:
@@ -269,7 +277,7 @@ class StandIn:
 
 
 class Forgetful(StandIn):
-    """Sees nothing and draws the background, whatever it is asked."""
+    """A bundle whose code is always zero and which decodes the background."""
 
     def encode(self, image):
         return {k: v * (k == "image") for k, v in super().encode(image).items()}
@@ -326,18 +334,20 @@ def test_separation_is_the_least_distance_in_deviations():
 CONV = {"network": "conv", "hidden_activation": "relu", "invert": False}
 
 
-def test_a_collapse_is_told_with_what_to_change():
+def test_a_collapse_is_reported_with_what_to_change():
     wrong = collapse(np.zeros((3, 2)), np.zeros((3, 2)), CONV)
     assert "collapsed: it carries 0.000 nats" in wrong
     for way in ('hidden_activation="leaky_relu"', "invert=True", "latent_dim", "robust"):
         assert way in wrong
     other = {**CONV, "network": "map", "invert": True}
     wrong = collapse(np.zeros((3, 8)), np.zeros((3, 8)), other)
-    assert wrong.endswith("every image is decoded alike and no overlay can show its sources. "
-                          "Train again with the variant robust")  # fmt: skip
+    assert wrong.endswith(
+        "every image is decoded alike and no superimposed image can show its sources. "
+        "Train again with the variant robust"
+    )
 
 
-def test_images_that_share_a_place_are_told_among_a_few_only():
+def test_images_that_coincide_are_reported_among_a_few_only():
     means, log_var = np.float32([[-2, 0], [2, 0], [2, 0.1]]), np.full((3, 2), -2, np.float32)
     assert "0.3 standard deviations apart" in collapse(means, log_var, CONV)
     assert collapse(means[:2], log_var[:2], CONV) is None
@@ -364,7 +374,7 @@ def test_the_scan_of_the_paper_is_60501_points_with_both_ends():
 def test_the_plane_of_two_units_is_that_of_the_config():
     plane = scan_plane(np.zeros((3, 2)), {"scan": (-3, 3, -2, 2), "scan_step": 0.5})
     assert [len(side) for side in plane.grid()] == [13, 9]
-    np.testing.assert_array_equal(plane.place(np.float32([[1, 2]])), [[1, 2]])
+    np.testing.assert_array_equal(plane.project(np.float32([[1, 2]])), [[1, 2]])
 
 
 def test_the_plane_of_many_units_is_that_of_the_sums_of_two_images():
@@ -373,7 +383,9 @@ def test_the_plane_of_many_units_is_that_of_the_sums_of_two_images():
     z = plane.points(np.float64([[1, 0], [0, 1], [0.5, 0.5], [1, 1]]))
     wanted = np.stack([first, second, (first + second) / 2, first + second])
     np.testing.assert_allclose(z, wanted, atol=1e-6)
-    np.testing.assert_allclose(plane.place(wanted), [[1, 0], [0, 1], [0.5, 0.5], [1, 1]], atol=1e-9)
+    np.testing.assert_allclose(
+        plane.project(wanted), [[1, 0], [0, 1], [0.5, 0.5], [1, 1]], atol=1e-9
+    )
     xs, ys = plane.grid()
     assert (xs[0], xs[-1], ys[0], ys[-1], len(xs)) == (-0.5, 1.5, 1.5, -0.5, 41)
 
@@ -390,12 +402,12 @@ def test_the_main_plane_of_many_units_holds_most_of_the_means():
     rng = np.random.default_rng(0)
     means = rng.normal(size=(50, 2)) @ rng.normal(size=(2, 9)) + 3
     plane = main_plane(means)
-    np.testing.assert_allclose(plane.points(plane.place(means)), means, atol=1e-5)
+    np.testing.assert_allclose(plane.points(plane.project(means)), means, atol=1e-5)
     spread = plane.spread(np.zeros((1, 9)))[0]
     np.testing.assert_allclose(spread, np.eye(2), atol=1e-9)
 
 
-# ---- ways to overlay -----------------------------------------------------------------------------
+# ---- methods -------------------------------------------------------------------------------------
 
 
 def test_extremes_keep_dark_and_bright_defects_and_average_the_backgrounds():
@@ -409,7 +421,7 @@ def test_extremes_keep_dark_and_bright_defects_and_average_the_backgrounds():
 
 
 @pytest.mark.parametrize("config", [{}, {"overlay": "mean"}, {"averaged": 3}])
-def test_samples_without_noise_are_the_bundles_own_overlay(flat, config):
+def test_samples_without_noise_are_superimposed_as_by_the_bundle(flat, config):
     bundle = StandIn(flat, **config)
     z = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32) / 9
     wanted = {"mean": z.mean(0), "sum": z.sum(0)}[config.get("overlay", "sum")]
@@ -423,9 +435,11 @@ def test_samples_without_noise_are_the_bundles_own_overlay(flat, config):
 # ---- evaluate ------------------------------------------------------------------------------------
 
 
-def test_a_bundle_that_overlays_by_construction_succeeds(flat, bundle, tmp_path):
-    report = evaluate(bundle, flat, out=tmp_path / "report", count=20)
-    methods = report["overlay"]["methods"]
+def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_path):
+    report = evaluate(
+        bundle, flat, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=20)
+    )
+    methods = report["superimposition"]["methods"]
     assert methods["bundle"]["all"]["success"] == 1.0
     assert methods["bundle"]["pairs"]["sets"] == methods["bundle"]["triples"]["sets"] == 10
     assert methods["sum"] == methods["bundle"]
@@ -438,7 +452,7 @@ def test_a_bundle_that_overlays_by_construction_succeeds(flat, bundle, tmp_path)
     assert json.loads((tmp_path / "report" / "evaluation.json").read_text()) == report
     assert {p.name for p in (tmp_path / "report").iterdir()} == {
         "evaluation.json",
-        "overlays.png",
+        "superimposed.png",
         "latent.png",
         "scan.png",
     }
@@ -447,28 +461,35 @@ def test_a_bundle_that_overlays_by_construction_succeeds(flat, bundle, tmp_path)
     assert all(isinstance(value, float) for value in numbers.values())
 
 
-def test_the_scores_of_a_set_are_those_of_its_overlay(flat, bundle):
-    (row,) = evaluate(bundle, flat, count=1)["overlay"]["per_set"]
+def test_the_scores_of_a_set_are_those_of_its_superimposed_image(flat, bundle):
+    (row,) = evaluate(bundle, flat, options=SuperimpositionEvaluateOptions(count=1))[
+        "superimposition"
+    ]["per_set"]
     samples = {s.name: load_image(s, (32, 32), 1) for s in find_images(flat).samples}
     images = np.stack([samples[name]["image"] for name in row["sources"]])
     masks = np.stack([samples[name]["mask"][..., 0] for name in row["sources"]]) > 0
     made = bundle.overlay(images, np.ones(len(images), np.float32))["image"][..., 0]
-    found = score(made, images[..., 0] / 255, masks)
-    assert row["bundle"]["recovered"] == pytest.approx(found.recovered, abs=1e-5)
-    assert row["bundle"]["background_error"] == pytest.approx(found.background_error, abs=1e-5)
-    assert row["bundle"]["success"] == found.success
+    result = score(made, images[..., 0] / 255, masks)
+    assert row["bundle"]["recovered"] == pytest.approx(result.recovered, abs=1e-5)
+    assert row["bundle"]["background_error"] == pytest.approx(result.background_error, abs=1e-5)
+    assert row["bundle"]["success"] == result.success
 
 
 def test_the_seed_decides_the_sets(flat, bundle):
     sets = [
-        [row["sources"] for row in evaluate(bundle, flat, count=6, seed=seed)["overlay"]["per_set"]]
+        [
+            row["sources"]
+            for row in evaluate(
+                bundle, flat, options=SuperimpositionEvaluateOptions(count=6, seed=seed)
+            )["superimposition"]["per_set"]
+        ]
         for seed in (0, 0, 1)
     ]
     assert sets[0] == sets[1] != sets[2]
 
 
 def test_a_collapsed_bundle_is_called_so(flat, caplog):
-    report = evaluate(Forgetful(flat), flat, count=4)
+    report = evaluate(Forgetful(flat), flat, options=SuperimpositionEvaluateOptions(count=4))
     assert report["collapse"].startswith("the code has collapsed")
     assert report["collapse"] in caplog.text
     assert report["latent"]["active_units"] == 0
@@ -477,17 +498,22 @@ def test_a_collapsed_bundle_is_called_so(flat, caplog):
 
 def test_a_plane_of_two_units_is_scanned_with_a_map(flat, tmp_path):
     narrow = StandIn(flat, 2, scan=(-3, 3, -2, 2), scan_step=0.25)
-    evaluate(narrow, flat, out=tmp_path / "report", count=4)
+    evaluate(narrow, flat, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=4))
     with_map = read_image(tmp_path / "report" / "scan.png").shape
     (tmp_path / "bare").mkdir()
     for path in (flat / "images").iterdir():
         shutil.copy(path, tmp_path / "bare")
-    report = evaluate(narrow, tmp_path / "bare", out=tmp_path / "other", count=4)
-    assert report["overlay"] is None
+    report = evaluate(
+        narrow,
+        tmp_path / "bare",
+        out=tmp_path / "other",
+        options=SuperimpositionEvaluateOptions(count=4),
+    )
+    assert report["superimposition"] is None
     without = read_image(tmp_path / "other" / "scan.png").shape
     assert with_map[0] > without[0] > 200
     assert set(summary_metrics(report)) == {"mae", "kl"}
-    assert (tmp_path / "other" / "overlays.png").is_file()
+    assert (tmp_path / "other" / "superimposed.png").is_file()
 
 
 def test_faint_defects_and_broken_files_are_left_out_and_counted(tmp_path):
@@ -500,24 +526,29 @@ def test_faint_defects_and_broken_files_are_left_out_and_counted(tmp_path):
     bundle = StandIn(data)
     (data / "images" / "p02.png").write_bytes(b"no image")
     write_png(data / "masks" / "p03.png", mask[:20])
-    report = evaluate(bundle, data, count=100)
+    report = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=100))
     assert report["images"] == 4
-    assert report["overlay"]["faint"] == 1
-    assert report["overlay"]["sets"] == 4  # three pairs and a triple of three images
+    assert report["superimposition"]["faint"] == 1
+    assert report["superimposition"]["sets"] == 4  # three pairs and a triple of three images
     assert [name for name, _ in report["skipped"]] == ["p02.png", "p03.png"]
 
 
-def test_one_image_is_measured_without_overlays(tmp_path):
+def test_one_image_is_measured_without_superimposition(tmp_path):
     data = write_flat(tmp_path / "data", 1)
     report = evaluate(StandIn(data), data, out=tmp_path / "report")
-    assert (report["overlay"], report["images"]) == (None, 1)
+    assert (report["superimposition"], report["images"]) == (None, 1)
     assert report["latent"]["separation"] is None
-    assert not (tmp_path / "report" / "overlays.png").exists()
+    assert not (tmp_path / "report" / "superimposed.png").exists()
 
 
 def test_only_the_split_is_measured(tmp_path):
     data = write_flat(tmp_path / "data", 8, val=3)
-    assert evaluate(StandIn(data), data, "val", count=3)["images"] == 3
+    assert (
+        evaluate(StandIn(data), data, split="val", options=SuperimpositionEvaluateOptions(count=3))[
+            "images"
+        ]
+        == 3
+    )
 
 
 def test_out_may_not_hold_the_images(flat, bundle):
@@ -531,60 +562,64 @@ def test_a_folder_without_usable_images_is_refused(tmp_path, bundle):
         evaluate(bundle, tmp_path)
 
 
-# ---- overlay -------------------------------------------------------------------------------------
+# ---- superimpose ---------------------------------------------------------------------------------
 
 
-def test_an_overlay_carries_the_masks_and_boxes_of_its_sources(flat, bundle, tmp_path):
+def test_a_superimposed_image_has_the_masks_and_boxes_of_its_sources(flat, bundle, tmp_path):
     paths = [flat / "images" / name for name in ("p00.png", "p03.png", "p04.png")]
-    report = overlay(bundle, paths, tmp_path / "out")
+    report = superimpose(bundle, paths, tmp_path / "out")
     assert (report.written, report.failed) == (1, [])
     samples = {s.image.name: s for s in find_images(flat).samples}
     loaded = [load_image(samples[path.name], (32, 32), 1) for path in paths]
     union = np.max([arrays["mask"][..., 0] for arrays in loaded], axis=0)
-    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "overlay_mask.png"), union * 255)
-    about = json.loads((tmp_path / "out" / "overlay.json").read_text())
+    np.testing.assert_array_equal(
+        read_mask(tmp_path / "out" / "superimposed_mask.png"), union * 255
+    )
+    about = json.loads((tmp_path / "out" / "superimposed.json").read_text())
     assert [entry["name"] for entry in about["sources"]] == [path.name for path in paths]
     assert about["success"] and all(entry["visible"] for entry in about["sources"])
     top, left, bottom, right = about["sources"][0]["box"]
     rows, columns = np.nonzero(loaded[0]["mask"][..., 0])
     assert (32 * top, 32 * bottom) == (rows.min(), rows.max() + 1)
     assert (32 * left, 32 * right) == (columns.min(), columns.max() + 1)
-    made = read_image(tmp_path / "out" / "overlay.png")
+    made = read_image(tmp_path / "out" / "superimposed.png")
     images = np.stack([arrays["image"] for arrays in loaded])
     wanted = bundle.overlay(images, np.ones(3, np.float32))["image"]
     np.testing.assert_allclose(made / 255, wanted, atol=0.51 / 255)
-    assert (tmp_path / "out" / "overlay_sheet.png").is_file()
+    assert (tmp_path / "out" / "superimposed_figure.png").is_file()
 
 
-def test_images_of_any_size_without_masks_are_overlaid(bundle, tmp_path):
+def test_images_of_any_size_without_masks_are_superimposed(bundle, tmp_path):
     for i, size in enumerate(((20, 30), (90, 64), (32, 32))):
         colour = np.full((*size, 3), 150 + i, np.uint8)
         write_png(tmp_path / "in" / f"{i}.png", colour)
-    report = overlay(bundle, tmp_path / "in", tmp_path / "out", weights=[1, 0.5, 2])
+    report = superimpose(
+        bundle, tmp_path / "in", tmp_path / "out", options=SuperimposeOptions(weights=[1, 0.5, 2])
+    )
     assert report.written == 1
-    assert not (tmp_path / "out" / "overlay_mask.png").exists()
-    about = json.loads((tmp_path / "out" / "overlay.json").read_text())
+    assert not (tmp_path / "out" / "superimposed_mask.png").exists()
+    about = json.loads((tmp_path / "out" / "superimposed.json").read_text())
     assert [entry["weight"] for entry in about["sources"]] == [1, 0.5, 2]
     assert "success" not in about
 
 
-def test_an_overlay_is_judged_by_its_weights(flat, bundle, tmp_path):
+def test_a_superimposed_image_is_judged_by_its_weights(flat, bundle, tmp_path):
     paths = [flat / "images" / name for name in ("p00.png", "p03.png")]
-    found = []
+    entries = []
     for weights in (None, [1, 0.5]):
-        overlay(bundle, paths, tmp_path / "out", weights=weights)
-        found.append(json.loads((tmp_path / "out" / "overlay.json").read_text())["sources"])
-    assert found[0][0]["recovered"] == pytest.approx(found[1][0]["recovered"], abs=0.2)
-    assert found[0][1]["recovered"] == pytest.approx(found[1][1]["recovered"], abs=0.2)
+        superimpose(bundle, paths, tmp_path / "out", options=SuperimposeOptions(weights=weights))
+        entries.append(json.loads((tmp_path / "out" / "superimposed.json").read_text())["sources"])
+    assert entries[0][0]["recovered"] == pytest.approx(entries[1][0]["recovered"], abs=0.2)
+    assert entries[0][1]["recovered"] == pytest.approx(entries[1][1]["recovered"], abs=0.2)
 
 
-def test_a_mask_of_an_earlier_overlay_is_gone(flat, bundle, tmp_path):
+def test_a_mask_of_an_earlier_call_is_gone(flat, bundle, tmp_path):
     paths = [flat / "images" / name for name in ("p00.png", "p03.png")]
-    overlay(bundle, paths, tmp_path / "out")
+    superimpose(bundle, paths, tmp_path / "out")
     for path in paths:
         shutil.copy(path, tmp_path / path.name)
-    overlay(bundle, [tmp_path / path.name for path in paths], tmp_path / "out")
-    assert not (tmp_path / "out" / "overlay_mask.png").exists()
+    superimpose(bundle, [tmp_path / path.name for path in paths], tmp_path / "out")
+    assert not (tmp_path / "out" / "superimposed_mask.png").exists()
 
 
 def test_no_mask_is_written_where_one_is_missing_or_broken(tmp_path, caplog):
@@ -593,8 +628,8 @@ def test_no_mask_is_written_where_one_is_missing_or_broken(tmp_path, caplog):
     (data / "masks" / "p01.png").unlink()
     write_png(data / "masks" / "p02.png", np.zeros((5, 5), np.uint8))
     paths = [data / "images" / f"p0{i}.png" for i in range(3)]
-    assert overlay(bundle, paths, tmp_path / "out").written == 1
-    assert not (tmp_path / "out" / "overlay_mask.png").exists()
+    assert superimpose(bundle, paths, tmp_path / "out").written == 1
+    assert not (tmp_path / "out" / "superimposed_mask.png").exists()
     assert "because these have none: p01.png, p02.png" in caplog.text
     assert "left out" in caplog.text
 
@@ -603,8 +638,8 @@ def test_masks_beside_images_in_one_folder_are_found(flat, bundle, tmp_path):
     for name in ("p00", "p03"):
         shutil.copy(flat / "images" / f"{name}.png", tmp_path / f"{name}.png")
         shutil.copy(flat / "masks" / f"{name}.png", tmp_path / f"{name}_mask.png")
-    overlay(bundle, [tmp_path / "p00.png", tmp_path / "p03.png"], tmp_path / "out")
-    assert (tmp_path / "out" / "overlay_mask.png").is_file()
+    superimpose(bundle, [tmp_path / "p00.png", tmp_path / "p03.png"], tmp_path / "out")
+    assert (tmp_path / "out" / "superimposed_mask.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -613,23 +648,30 @@ def test_masks_beside_images_in_one_folder_are_found(flat, bundle, tmp_path):
         (["p00.png"], {}, "at least two images"),
         (["p00.png", "p99.png"], {}, "p99.png"),
         (["p00.png", "p01.png"], {"weights": [1]}, "2 positive numbers"),
-        (["p00.png", "p01.png"], {"weights": [1, -1]}, "2 positive numbers"),
+        (["p00.png", "p01.png"], {"weights": [1, -1]}, r"Received: \[1, -1\]"),
     ],
 )
-def test_overlay_refuses_what_it_cannot_use(flat, bundle, tmp_path, names, options, message):
+def test_superimpose_refuses_what_it_cannot_use(flat, bundle, tmp_path, names, options, message):
     with pytest.raises(DentalzooError, match=message):
-        overlay(bundle, [flat / "images" / name for name in names], tmp_path / "out", **options)
+        superimpose(
+            bundle,
+            [flat / "images" / name for name in names],
+            tmp_path / "out",
+            options=SuperimposeOptions(**options),
+        )
     assert not (tmp_path / "out").exists()
 
 
-def test_overlay_does_not_write_among_its_inputs(flat, bundle):
+def test_superimpose_does_not_write_among_its_inputs(flat, bundle):
     before = sorted(path.name for path in (flat / "images").iterdir())
     with pytest.raises(DentalzooError, match="holds inputs"):
-        overlay(bundle, [flat / "images" / "p00.png", flat / "images" / "p01.png"], flat / "images")
+        superimpose(
+            bundle, [flat / "images" / "p00.png", flat / "images" / "p01.png"], flat / "images"
+        )
     assert sorted(path.name for path in (flat / "images").iterdir()) == before
 
 
-# ---- enlarge -------------------------------------------------------------------------------------
+# ---- augment_dataset -----------------------------------------------------------------------------
 
 
 def files_of(folder):
@@ -640,17 +682,17 @@ def files_of(folder):
     }
 
 
-def test_an_enlarged_data_set_is_read_by_masks_outlines_and_labels(tmp_path):
+def test_an_augmented_data_set_is_read_by_masks_outlines_and_labels(tmp_path):
     data = write_flat(tmp_path / "data", 10, val=3)
-    report = enlarge(StandIn(data), data, tmp_path / "out", count=8)
+    report = augment_dataset(StandIn(data), data, tmp_path / "out", options=AugmentOptions(count=8))
     assert (report.written, report.rejected, report.failed) == (8, 0, [])
     sources = {s.name: load_image(s, (32, 32), 1) for s in find_images(data, "train").samples}
-    with open(tmp_path / "out" / "overlays.csv", newline="") as stream:
+    with open(tmp_path / "out" / "superimposed.csv", newline="") as stream:
         rows = {row["id"]: row for row in csv.DictReader(stream)}
     for annotations in ("masks", "coco"):
-        found = find_masks(tmp_path / "out", "train", annotations=annotations)
-        assert len(found) == 8 and not found.skipped
-        for sample in found.samples:
+        dataset = find_masks(tmp_path / "out", "train", annotations=annotations)
+        assert len(dataset) == 8 and not dataset.skipped
+        for sample in dataset.samples:
             row = rows[sample.name]
             masks = [sources[name]["mask"] for name in row["sources"].split("; ")]
             arrays = load(sample)
@@ -673,11 +715,11 @@ def test_an_enlarged_data_set_is_read_by_masks_outlines_and_labels(tmp_path):
 
 def test_the_same_seed_makes_the_same_files(flat, bundle, tmp_path):
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
-        enlarge(bundle, flat, tmp_path / name, count=5, seed=seed)
+        augment_dataset(bundle, flat, tmp_path / name, options=AugmentOptions(count=5, seed=seed))
     assert files_of(tmp_path / "one") == files_of(tmp_path / "same") != files_of(tmp_path / "other")
 
 
-def test_overlays_that_fail_are_left_out_unless_asked_for(flat, tmp_path, caplog):
+def test_images_that_fail_are_rejected_unless_all_are_kept(flat, tmp_path, caplog):
     bundle = StandIn(flat)
     hidden = load_image(find_images(flat).samples[0], (32, 32), 1)["image"]
 
@@ -686,18 +728,25 @@ def test_overlays_that_fail_are_left_out_unless_asked_for(flat, tmp_path, caplog
         return StandIn.overlay(bundle, image, weights * shown)
 
     bundle.overlay = without_the_first
-    everything = enlarge(bundle, flat, tmp_path / "all", count=66, sizes=(2,), keep="all")
+    everything = augment_dataset(
+        bundle, flat, tmp_path / "all", options=AugmentOptions(count=66, sizes=(2,), keep="all")
+    )
     assert (everything.written, everything.rejected) == (66, 0)
-    with open(tmp_path / "all" / "overlays.csv", newline="") as stream:
+    with open(tmp_path / "all" / "superimposed.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     failed = {row["sources"] for row in rows if row["success"] == "0"}
     assert len(failed) >= 10  # of the 11 with it; one that covers it shows it
     assert all("p00" in pair for pair in failed)
-    strict = enlarge(bundle, flat, tmp_path / "strict", count=60, sizes=(2,))
+    strict = augment_dataset(
+        bundle, flat, tmp_path / "strict", options=AugmentOptions(count=60, sizes=(2,))
+    )
     assert strict.written + strict.rejected == 66
     assert strict.rejected >= len(failed)  # and those in which one defect covers another
-    assert f"{strict.written} of 60 overlays written; {strict.rejected} were made" in caplog.text
-    with open(tmp_path / "strict" / "overlays.csv", newline="") as stream:
+    assert (
+        f"{strict.written} of 60 superimposed images written; {strict.rejected} were rejected"
+        in caplog.text
+    )
+    with open(tmp_path / "strict" / "superimposed.csv", newline="") as stream:
         kept = [row["sources"] for row in csv.DictReader(stream)]
     assert len(kept) == strict.written and not failed & set(kept)
 
@@ -707,33 +756,37 @@ def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
     for name in ("images", "masks"):
         shutil.copy(data / name / "p00.png", data / name / "p02.png")
     bundle = StandIn(data)
-    found = evaluate(bundle, data, count=20)["overlay"]
+    found = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=20))[
+        "superimposition"
+    ]
     assert found["sets"] == 20  # all pairs and triples of five images
     assert found["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
-    enlarge(bundle, data, tmp_path / "out", count=20)
-    rows = (tmp_path / "out" / "overlays.csv").read_text().splitlines()[1:]
+    augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=20))
+    rows = (tmp_path / "out" / "superimposed.csv").read_text().splitlines()[1:]
     assert rows and not any("p00" in row and "p02" in row for row in rows)
 
 
-def test_nothing_is_left_where_no_overlay_succeeds(flat, tmp_path):
-    with pytest.raises(DentalzooError, match='keep="all". Received: 30 overlays'):
-        enlarge(Forgetful(flat), flat, tmp_path / "out", count=3)
+def test_nothing_is_left_where_no_image_succeeds(flat, tmp_path):
+    with pytest.raises(DentalzooError, match='keep="all". Received: 30 rejected images'):
+        augment_dataset(Forgetful(flat), flat, tmp_path / "out", options=AugmentOptions(count=3))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_noise_makes_new_overlays_of_the_same_images(tmp_path):
+def test_noise_makes_new_images_of_the_same_sources(tmp_path):
     data = write_flat(tmp_path / "data", 3)
     bundle = StandIn(data)
-    once = enlarge(bundle, data, tmp_path / "once", count=9)
+    once = augment_dataset(bundle, data, tmp_path / "once", options=AugmentOptions(count=9))
     assert once.written == 4  # three pairs and a triple exist
-    report = enlarge(bundle, data, tmp_path / "noisy", count=9, noise=0.2)
+    report = augment_dataset(
+        bundle, data, tmp_path / "noisy", options=AugmentOptions(count=9, noise=0.2)
+    )
     assert report.written == 9
     images = {path.read_bytes() for path in (tmp_path / "noisy" / "images").iterdir()}
     assert len(images) == 9
-    assert "noise 0.2" in (tmp_path / "noisy" / "overlays.csv").read_text()
+    assert "noise 0.2" in (tmp_path / "noisy" / "superimposed.csv").read_text()
     bundle.metadata["config"]["overlay"] = "maximum"
-    with pytest.raises(DentalzooError, match="overlays by 'maximum'"):
-        enlarge(bundle, data, tmp_path / "refused", noise=0.2)
+    with pytest.raises(DentalzooError, match="superimposes by 'maximum'"):
+        augment_dataset(bundle, data, tmp_path / "refused", options=AugmentOptions(noise=0.2))
 
 
 @pytest.mark.parametrize(
@@ -741,51 +794,57 @@ def test_noise_makes_new_overlays_of_the_same_images(tmp_path):
     [
         ({"keep": "good"}, "Received: 'good'"),
         ({"noise": -1}, "Received: -1"),
-        ({"count": 0}, "at least 1"),
+        ({"count": 0}, "count must be an integer >= 1"),
         ({"count": 2.5}, "Received: 2.5"),
-        ({"seed": -1}, "at least 0. Received: -1"),
+        ({"seed": -1}, "seed must be an integer >= 0. Received: -1"),
         ({"sizes": (13,)}, "at least 13 images"),
         ({"split": "val"}, "expected images of the split 'val'"),
     ],
 )
-def test_enlarge_refuses_what_it_cannot_do(flat, bundle, tmp_path, options, message):
+def test_augment_refuses_what_it_cannot_do(flat, bundle, tmp_path, options, message):
     with pytest.raises(DentalzooError, match=message):
-        enlarge(bundle, flat, tmp_path / "out", **options)
+        augment_dataset(bundle, flat, tmp_path / "out", options=AugmentOptions(**options))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_set_is_not_written_into_its_source_or_over_others(flat, bundle, tmp_path):
     with pytest.raises(DentalzooError, match="outside of data"):
-        enlarge(bundle, flat, flat / "more")
+        augment_dataset(bundle, flat, flat / "more")
     (tmp_path / "mine.txt").write_text("text")
     with pytest.raises(DentalzooError, match="something else"):
-        enlarge(bundle, flat, tmp_path)
+        augment_dataset(bundle, flat, tmp_path)
     for path in (flat / "images").iterdir():
         shutil.copy(path, tmp_path / path.name)
     (tmp_path / "mine.txt").unlink()
     with pytest.raises(DentalzooError, match=r"Received: \d+ images without"):
-        enlarge(bundle, tmp_path, tmp_path.parent / "never", split="train")
+        augment_dataset(
+            bundle, tmp_path, tmp_path.parent / "never", options=AugmentOptions(split="train")
+        )
 
 
-# ---- real and drawn defects ----------------------------------------------------------------------
+# ---- real and synthetic defects ------------------------------------------------------------------
 
 
-def test_phantoms_overlaid_become_a_data_set(tmp_path):
+def test_superimposed_phantoms_become_a_data_set(tmp_path):
     look = {"size": 48, "background": 0.75, "texture": "plain", "border": 0.0}
     data = write_defect_dataset(tmp_path / "data", 20, kinds=("crack", "pore", "pores"), **look)
     bundle = StandIn(data, size=(48, 48))
-    report = evaluate(bundle, data, out=tmp_path / "report", count=10)
-    assert report["overlay"]["methods"]["bundle"]["all"]["visible"] > 0.9
-    enlarge(bundle, data, tmp_path / "out", count=5, keep="all")
+    report = evaluate(
+        bundle, data, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=10)
+    )
+    assert report["superimposition"]["methods"]["bundle"]["all"]["visible"] > 0.9
+    augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=5, keep="all"))
     assert len(find_masks(tmp_path / "out")) == 5
 
 
-def test_real_pores_and_cracks_are_overlaid(shared_data, tmp_path):
+def test_real_pores_and_cracks_are_superimposed(shared_data, tmp_path):
     data = shared_data / "magnetic_tile"
     bundle = StandIn(data, crops="masks", window=96)
-    report = evaluate(bundle, data, "val", count=20)
-    assert report["overlay"]["sets"] == 20
-    made = enlarge(bundle, data, tmp_path / "out", count=3, split="val", keep="all")
+    report = evaluate(bundle, data, split="val", options=SuperimpositionEvaluateOptions(count=20))
+    assert report["superimposition"]["sets"] == 20
+    made = augment_dataset(
+        bundle, data, tmp_path / "out", options=AugmentOptions(count=3, split="val", keep="all")
+    )
     assert made.written == 3
 
 
@@ -793,7 +852,9 @@ def test_real_pores_and_cracks_are_overlaid(shared_data, tmp_path):
 
 
 def test_predict_writes_what_the_decoder_makes_of_each_image(flat, bundle, tmp_path):
-    report = predict(bundle, flat / "images", tmp_path / "out", overlay=True)
+    report = predict(
+        bundle, flat / "images", tmp_path / "out", options=GenerationPredictOptions(overlay=True)
+    )
     assert (report.written, report.failed) == (12, [])
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"p00.png", "p00_overlay.png", "latents.csv"} < names

@@ -381,7 +381,7 @@ def _error_mm(config: Config):
 PRETRAINED = {
     "jaws_and_crowns_v1": Weights(  # ships with the repository
         # means over 120 unseen jaws, half of them rows of crowns
-        metrics={"f_0035": 0.995, "found_to_true_mm": 0.314, "true_to_found_mm": 0.303},
+        metrics={"f_score_at_1_4mm": 0.995, "pred_to_gt_mm": 0.314, "gt_to_pred_mm": 0.303},
         data="jaws_and_crowns: 1,600 drawn upper jaws, and 800 rows of crowns drawn from a "
         "statistical shape model",
         licence="Apache-2.0 (drawn jaws), MIT (shape model)",

@@ -129,7 +129,7 @@ def copying(
     if copied > copied_held_out + MAX_EXCESS:
         warning = (
             f"{copied:.0%} of the samples are copies of training images, and "
-            f"{copied_held_out:.0%} of the held-out images. Train on more images, for fewer epochs, or with a smaller "
-            "latent_dim or higher beta"
+            f"{copied_held_out:.0%} of the held-out images. Train on more images, for fewer "
+            "epochs, or with a smaller latent_dim or higher beta"
         )
     return findings | {"warning": warning}, indices, distances

@@ -5,12 +5,16 @@ Images are (H, W, 1 or 3), float32 in [0, 1] or uint8; small ones are enlarged t
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dentalzoo.plots.contact_sheet import as_tile, grid
 from dentalzoo.plots.figures import DARK, DPI, FAINT, figure_pixels, plot_figure
 from dentalzoo.plots.palette import hex_colour, palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SEAM = 2  # pixels between the images of a plane; ours
 _NAMED = 7  # labels with a colour of their own; the rest share a grey
@@ -23,11 +27,11 @@ def scatter(
     axes: tuple[str, str] = ("z 0", "z 1"),
     title: str = "",
 ) -> np.ndarray:
-    """Points in a plane, coloured by label, images on as many of them as do not hide each other.
+    """Draw points in a plane, coloured by label, with images that do not hide each other.
 
     Args:
         points: (N, 2).
-        labels: N words; the commonest get a colour.
+        labels: of the points; the commonest get a colour.
         thumbnails: images of the first points.
         axes: names of x and y.
     """
@@ -53,13 +57,13 @@ def scatter(
 
 def plane(
     images: np.ndarray,
-    xs: Sequence[float],
-    ys: Sequence[float],
+    xs: Sequence[float] | np.ndarray,
+    ys: Sequence[float] | np.ndarray,
     axes: tuple[str, str] = ("z 0", "z 1"),
     title: str = "",
     tile: int | None = None,
 ) -> np.ndarray:
-    """What a plane of the latent space decodes to, with its coordinates; y grows upward.
+    """Draw the decoded images of a plane of the latent space with its coordinates; y grows upward.
 
     Args:
         images: (len(ys), len(xs), H, W, C), decoded at (xs[j], ys[i]).
@@ -78,8 +82,8 @@ def plane(
     for axis, values, length in ((plot.xaxis, xs, width), (plot.yaxis, ys, height)):
         pitch, step = (length + _SEAM) / len(values), -(-len(values) // 11)
         shown = range(len(values) // 2 % step, len(values), step)
-        places = [i * pitch + (pitch - _SEAM) / 2 for i in shown]
-        axis.set_ticks(places, [f"{values[i]:.2g}" for i in shown])
+        centres = [i * pitch + (pitch - _SEAM) / 2 for i in shown]
+        axis.set_ticks(centres, [f"{values[i]:.2g}" for i in shown])
     plot.tick_params(length=0)
     plot.spines[:].set_visible(False)
     plot.set(xlabel=axes[0], ylabel=axes[1], title=title)
@@ -87,7 +91,7 @@ def plane(
 
 
 def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str) -> np.ndarray:
-    """Values from the largest to the smallest, those below a threshold faint, on a log scale.
+    """Draw values in falling order on a log scale, those below a threshold faint.
 
     Args:
         values: (N,), at least 0.
@@ -97,8 +101,13 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
     values = np.sort(np.asarray(values, np.float64))[::-1]
     floor = threshold / 30
     colours = [hex_colour(palette()[5]) if value > threshold else FAINT for value in values]
-    places = np.arange(1, len(values) + 1)
-    plot.bar(places, np.maximum(values, floor) - floor, 0.8, bottom=floor, color=colours)
+    plot.bar(
+        np.arange(1, len(values) + 1),
+        np.maximum(values, floor) - floor,
+        0.8,
+        bottom=floor,
+        color=colours,
+    )
     plot.axhline(threshold, color=DARK, linewidth=1, linestyle="--")
     plot.set_yscale("log")
     plot.yaxis.set_major_formatter("{x:g}")
@@ -110,24 +119,33 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
 
 
 def _colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each of the commonest labels, in the order of their names."""
+    """Return a colour for each of the commonest labels, in the order of their names."""
     common = [label for label, _ in Counter(filter(None, labels)).most_common(_NAMED)]
     return {label: hex_colour(palette()[1 + i]) for i, label in enumerate(sorted(common))}
 
 
-def _put_thumbnails(plot, points, thumbnails, colours, framed: bool, side: int = 44) -> None:
-    """Lays images over their points, none over another."""
+def _put_thumbnails(
+    plot: "Axes",
+    points: np.ndarray,
+    thumbnails: Sequence[np.ndarray],
+    colours: Sequence[str],
+    framed: bool,
+    side: int = 44,
+) -> None:
+    """Lay images over their points, none over another."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    places = plot.transData.transform(points)
+    pixels = plot.transData.transform(points)
     taken = np.empty((0, 2))
-    for point, place, image, colour in zip(points, places, thumbnails, colours, strict=False):
-        if (np.abs(taken - place).max(1) < side + 4).any():
+    for point, pixel, image, colour in zip(points, pixels, thumbnails, colours, strict=False):
+        if (np.abs(taken - pixel).max(1) < side + 4).any():
             continue
-        taken = np.vstack([taken, place])
-        img = as_tile(image, side)
+        taken = np.vstack([taken, pixel])
         style = {"edgecolor": colour, "linewidth": 2.5 if framed else 0.5}
         box = AnnotationBbox(
-            OffsetImage(img, zoom=72 / DPI, resample=False), point, pad=0.05, bboxprops=style
+            OffsetImage(as_tile(image, side), zoom=72 / DPI, resample=False),
+            point,
+            pad=0.05,
+            bboxprops=style,
         )
         plot.add_artist(box)

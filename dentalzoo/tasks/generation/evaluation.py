@@ -123,7 +123,9 @@ def evaluate(
         thumbnails.append(copying.thumbnails(images))
     compared = distance.compare(np.concatenate(measured.features), np.concatenate(features), seed)
     everything = dataset if split is None else _find(bundle, data, None, options.crops)
-    copies, neighbours = _copying(bundle, everything, split, np.concatenate(thumbnails), seed)
+    bad = {s.name for s in dataset.samples} - {s.name for s in measured.samples}
+    generated = np.concatenate(thumbnails)
+    copies, neighbours = _copying(bundle, everything, bad, split, generated, seed)
     report = {
         **report_header(bundle, data, split),
         "images": len(measured.samples),
@@ -281,11 +283,17 @@ def _summary(bundle: "Bundle", measured: Measured) -> dict[str, Any]:
 
 
 def _copying(
-    bundle: "Bundle", everything: ImageDataset, split: str | None, generated: np.ndarray, seed: int
+    bundle: "Bundle",
+    everything: ImageDataset,
+    bad: set[str],
+    split: str | None,
+    generated: np.ndarray,
+    seed: int,
 ) -> tuple[dict[str, Any] | None, figures.Neighbours | None]:
     """Return the findings on copies, and the nearest training images for the figures.
 
-    Both are None where there are too few training or held-out images.
+    Both are None where there are too few training or held-out images. `bad` are the names of
+    samples that are known to be unusable.
     """
     held_out_split = split_word(split) if split else "val"
     held_out_split = "val" if held_out_split == "train" else held_out_split
@@ -293,7 +301,7 @@ def _copying(
     for key, part in (("training", "train"), ("held_out", held_out_split)):
         samples = [sample for sample in everything.samples if sample.split == part]
         chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
-        some = [samples[index] for index in sorted(chosen.tolist())]
+        some = [samples[i] for i in sorted(chosen.tolist()) if samples[i].name not in bad]
         kept, thumbnails = [], []
         for indices, images in _batches(bundle, some, f"reading the split {part}", []):
             kept += [some[index] for index in indices]

@@ -1,10 +1,10 @@
-"""Reconstructed jaws as images: what the cameras of the views see of points and meshes.
+"""Reconstructed jaws as images: points and meshes as the cameras of the views see them.
 
 Distances are coloured from blue by yellow to red, in colours of Okabe & Ito, Color Universal
 Design, 2008, which colour-blind people can tell apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from dentalzoo.plots.pixels import fit
 from dentalzoo.tasks.reconstruction.inference import Shape
 from dentalzoo.tasks.reconstruction.scores import Errors
 
-LIMIT = 2.0  # mm; ours: farther is drawn alike, so that the colours of all jaws compare
+LIMIT = 2.0  # mm; ours: larger distances look the same, so that the colours of all jaws compare
 RAMP = ((86, 180, 233), (240, 228, 66), (213, 94, 0))  # from 0 over LIMIT / 2 to LIMIT
 CAMERAS = {"from the front": 0, "from the right": 2, "from above": 9}
 _PANEL, _SMALL, _CASE, _GAP = 340, 204, 260, 4  # pixels; ours
@@ -28,28 +28,31 @@ _RAYS = 2  # by 2 for each pixel, averaged
 _BAR = (190, 14)  # pixels of the colour bar without its numbers, width and height
 _WHITE, _INK = (255, 255, 255), (30, 30, 30)
 
+_Seen = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # mask, brightness, distances
+_Look = Callable[[np.ndarray, int], _Seen]
+
 
 def colours(distances: np.ndarray, limit: float = LIMIT) -> np.ndarray:
-    """Colours (K, 3) float64 in [0, 255] of distances (K,) in mm."""
-    places = np.linspace(0, limit, len(RAMP))
-    return np.stack([np.interp(distances, places, c) for c in np.transpose(RAMP)], axis=1)
+    """Return colours (K, 3) float64 in [0, 255] of distances (K,) in mm."""
+    stops = np.linspace(0, limit, len(RAMP))
+    return np.stack([np.interp(distances, stops, c) for c in np.transpose(RAMP)], axis=1)
 
 
 def draw(
     shape: Shape,
-    numbers: Sequence[int],
+    views: Sequence[int],
     size: int = _PANEL,
     distances: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """What some of the ten cameras see of a jaw, as matt plaster on black.
+    """Draw a jaw as some of the ten cameras see it, as matt plaster on black.
 
-    A mesh is ray-cast as the views are. A point is a small disc, turned as those around it lie.
+    A mesh is ray-cast as the views are. A point is a small disc along the surface around it.
 
     Args:
         shape: points or a mesh, in mm.
-        numbers: of the cameras, 0..9.
+        views: camera indices, 0..9.
         size: height and width in pixels.
-        distances: in mm, of each point or vertex, to be coloured; None for grey.
+        distances: in mm, of each point or vertex, shown as colours; None for grey.
 
     Returns:
         (size, size, 3) uint8 each.
@@ -60,23 +63,25 @@ def draw(
     if shape.faces is None:
         look = _points_seen(shape.points, distances)
     else:
-        look = _mesh_seen(shape, distances)
+        look = _mesh_seen(shape, shape.faces, distances)
     images = []
-    for number in numbers:
+    for index in views:
         image = np.zeros((size * _RAYS, size * _RAYS, 3), np.float32)
-        hit, shades, values = look(cameras()[number], size * _RAYS)
+        hit, shades, values = look(cameras()[index], size * _RAYS)
         image[hit] = shades[:, None] * (1 if values is None else colours(values) / 255)
         small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         images.append(np.rint(small).astype(np.uint8))
     return images
 
 
-def _mesh_seen(shape: Shape, distances: np.ndarray | None):
-    """A function from a camera and the side of its image in pixels to which of them show the
-    mesh, (S, S) bool, and these ones' brightness and distances, (K,)."""
-    scene = Scene(Mesh(np.float32(shape.points / SCALE), shape.faces))
+def _mesh_seen(shape: Shape, faces: np.ndarray, distances: np.ndarray | None) -> _Look:
+    """Return a function from a camera and the side S of its image in pixels to the visible pixels.
 
-    def look(camera, side):
+    They are a mask (S, S) bool, and the brightness and distances (K,) of its pixels.
+    """
+    scene = Scene(Mesh(np.float32(shape.points / SCALE), faces))
+
+    def look(camera: np.ndarray, side: int) -> _Seen:
         seen = scene.look(camera, side)
         if distances is None:
             return seen.hit, seen.brightness, None
@@ -85,13 +90,13 @@ def _mesh_seen(shape: Shape, distances: np.ndarray | None):
     return look
 
 
-def _points_seen(points: np.ndarray, distances: np.ndarray | None):
-    """The same for points."""
+def _points_seen(points: np.ndarray, distances: np.ndarray | None) -> _Look:
+    """Return the same for points."""
     normals = point_normals(points)
     width, depth, _ = np.ptp(points, axis=0)
     apart = np.sqrt(2 * width * depth / len(points))  # a jaw has twice the area of its box
 
-    def look(camera, side):
+    def look(camera: np.ndarray, side: int) -> _Seen:
         eye, ahead, up = camera[0] * SCALE, *unit(np.stack([-camera[0], camera[1]]))
         across = unit(np.cross(ahead, up))
         from_eye = points - eye
@@ -115,89 +120,91 @@ def _points_seen(points: np.ndarray, distances: np.ndarray | None):
 
 
 def _disc(radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels around one that a disc covers: rows and columns, from its own."""
+    """Return the pixels around one that a disc covers: relative rows and columns."""
     reach = np.arange(-int(radius), int(radius) + 1)
     down, right = (part.ravel() for part in np.meshgrid(reach, reach, indexing="ij"))
     inside = down**2 + right**2 <= radius**2
     return down[inside], right[inside]
 
 
-# ---- sheets --------------------------------------------------------------------------------------
+# ---- figures -------------------------------------------------------------------------------------
 
 
-def jaw_sheet(
+def jaw_figure(
     views: np.ndarray,
-    places: Sequence[int],
+    cameras: Sequence[int] | np.ndarray,
     shape: Shape,
-    truth: Shape | None = None,
+    ground_truth: Shape | None = None,
     measured: Errors | None = None,
 ) -> np.ndarray:
-    """The views of a jaw and what was made of them; beside it the truth, where it is known.
+    """Draw the views of a jaw and its reconstruction, with the ground truth where it is known.
 
     Args:
         views: (V, S, S, 1 or 3) uint8.
-        places: which of the ten each is.
+        cameras: the camera index of each view.
         shape: the reconstruction.
-        truth: the true jaw.
-        measured: the distances between their points, with `truth`.
+        ground_truth: the true jaw.
+        measured: the distances between them, with `ground_truth`.
 
     Returns:
         (H, W, 3) uint8.
     """
-    numbers = list(CAMERAS.values())
-    what = f"{len(shape.points):,} points"
+    shown = list(CAMERAS.values())
+    content = f"{len(shape.points):,} points"
     if shape.faces is not None:
-        what = f"a mesh of {len(shape.points):,} points and {len(shape.faces):,} faces"
-    grid = _grid(views, places)
+        content = f"a mesh of {len(shape.points):,} points and {len(shape.faces):,} faces"
     rows = [
-        ("All ten views" if len(views) == VIEWS else f"{len(views)} of ten views", grid),
         (
-            f"Reconstruction, {what}:  {', '.join(CAMERAS)}",
-            _beside(_closer(draw(shape, numbers))),
+            "All ten views" if len(views) == VIEWS else f"{len(views)} of ten views",
+            _grid(views, cameras),
+        ),
+        (
+            f"Reconstruction, {content}:  {', '.join(CAMERAS)}",
+            _beside(_closer(draw(shape, shown))),
         ),
     ]
-    if truth is not None:
-        rows.append(("True jaw", _beside(_closer(draw(truth, numbers)))))
-        rows.append(
-            (told(measured), _beside(_closer(draw(shape, numbers, distances=measured.found))))
-        )
+    if ground_truth is not None and measured is not None:
+        coloured = draw(shape, shown, distances=measured.pred_to_gt)
+        rows.append(("Ground truth", _beside(_closer(draw(ground_truth, shown)))))
+        rows.append((errors_text(measured), _beside(_closer(coloured))))
         rows.append(("", colour_bar()))
     return contact_sheet([[image] for _, image in rows], [caption for caption, _ in rows])
 
 
-def cases_sheet(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.ndarray:
-    """Jaws in rows, from above and from the front: true, reconstructed, and the distance.
+def cases_figure(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.ndarray:
+    """Draw jaws in rows, from above and from the front: ground truth, reconstruction, distance.
 
     Args:
-        cases: caption, reconstruction, truth, and how far each point or vertex of the
-            reconstruction is from the truth in mm, of each jaw.
+        cases: for each jaw the caption, the reconstruction, the ground truth, and the distance of
+            each point or vertex of the reconstruction to the ground truth in mm.
 
     Returns:
         (H, W, 3) uint8.
     """
-    images, numbers = [], (CAMERAS["from above"], CAMERAS["from the front"])
-    for _, shape, truth, distances in cases:
-        columns = (truth, None), (shape, None), (shape, distances)
-        drawn = [draw(what, numbers, distances=values) for what, values in columns]
+    images, views = [], (CAMERAS["from above"], CAMERAS["from the front"])
+    for _, shape, ground_truth, distances in cases:
+        columns = (ground_truth, None), (shape, None), (shape, distances)
+        drawn = [draw(part, views, distances=values) for part, values in columns]
         row = [image for view in zip(*drawn, strict=True) for image in view]
         images.append([fit(image, (_CASE, _CASE)) for image in _closer(row)])
-    headings = ("True jaw", "Reconstruction", "Distance to the true jaw")
+    headings = ("Ground truth", "Reconstruction", "Distance to the ground truth")
     bar = [colour_bar()] + [np.full((1, 1), 255, np.uint8)] * 5
     captions = [caption for caption, *_ in cases]
     return contact_sheet([*images, bar], [*captions, "Distance"], headings * 2)
 
 
-def told(measured: Errors) -> str:
-    """How far a reconstruction is from the truth, in a line."""
-    found, true = measured.found, measured.true
+def errors_text(measured: Errors) -> str:
+    """Describe the distances between a reconstruction and the ground truth in a line."""
+    accuracy, completeness = measured.pred_to_gt, measured.gt_to_pred
     return (
-        f"Distance to the true jaw: mean {found.mean():.2f} mm, 95 % below "
-        f"{np.percentile(found, 95):.2f} mm; of the true jaw from it: mean {true.mean():.2f} mm"
+        f"Distance to the ground truth: mean {accuracy.mean():.2f} mm, 95 % below "
+        f"{np.percentile(accuracy, 95):.2f} mm; from the ground truth to the reconstruction: mean "
+        f"{completeness.mean():.2f} mm"
     )
 
 
 def colour_bar() -> np.ndarray:
-    """The colours of distances with their mm, (H, W, 3) uint8."""
+    """Draw the colour bar of distances in mm, (H, W, 3) uint8."""
     width, height = _BAR
     bar = Image.new("RGB", (width + 70, height + 24), _WHITE)
     ramp = colours(np.linspace(0, LIMIT, width))
@@ -205,29 +212,28 @@ def colour_bar() -> np.ndarray:
     pen = ImageDraw.Draw(bar)
     for value in np.linspace(0, LIMIT, 5):
         text = f"≥ {value:g} mm" if value == LIMIT else f"{value:g}"
-        place = 8 + width * value / LIMIT
-        pen.line((place, height, place, height + 4), _INK)
-        pen.text((place - 4, height + 6), text, _INK, font(13))
+        left = 8 + width * value / LIMIT
+        pen.line((left, height, left, height + 4), _INK)
+        pen.text((left - 4, height + 6), text, _INK, font(13))
     return np.asarray(bar)
 
 
-def _grid(views: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    """The ten views in two rows, each in its place; those that were not given are left white."""
+def _grid(views: np.ndarray, cameras: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Lay out the ten views in two rows by camera index; missing views are left white."""
     cells = [np.full((_SMALL, _SMALL, 3), 255, np.uint8) for _ in range(VIEWS)]
-    for view, place in zip(views, places, strict=True):
+    for view, camera in zip(views, cameras, strict=True):
         image = fit(view, (_SMALL, _SMALL))
-        cells[place][:] = image if image.ndim == 3 else image[..., None]
-        cell = Image.fromarray(cells[place])
-        ImageDraw.Draw(cell).text((6, 4), str(place), _WHITE, font(14))
-        cells[place] = np.asarray(cell)
+        cells[camera][:] = image if image.ndim == 3 else image[..., None]
+        cell = Image.fromarray(cells[camera])
+        ImageDraw.Draw(cell).text((6, 4), str(camera), _WHITE, font(14))
+        cells[camera] = np.asarray(cell)
     half, gap = VIEWS // 2, np.full((_GAP, 1, 3), 255, np.uint8)
     upper, lower = _beside(cells[:half]), _beside(cells[half:])
     return np.concatenate([upper, np.repeat(gap, upper.shape[1], 1), lower])
 
 
 def _closer(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Images of one size, cut alike around their middle to the square that shows something, and
-    as large as before."""
+    """Crop images of one size to the central square with content, and enlarge them again."""
     side = images[0].shape[0]
     shown = np.argwhere(np.max(images, axis=(0, 3)))
     half = side / 2 if not len(shown) else np.abs(shown - (side - 1) / 2).max() * 1.04 + 1
@@ -236,7 +242,7 @@ def _closer(images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def _beside(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Images of one size in a row, with seams."""
+    """Lay out images of one size in a row, with seams."""
     height, width = images[0].shape[:2]
     row = np.full((height, len(images) * (width + _GAP) - _GAP, 3), 255, np.uint8)
     for index, image in enumerate(images):

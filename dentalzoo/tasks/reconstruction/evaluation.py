@@ -1,32 +1,33 @@
-"""How well a bundle reconstructs upper jaws whose meshes are known.
+"""Evaluation of a bundle on upper jaws with known meshes.
 
-Every jaw is drawn as the ten cameras see it, reconstructed, and compared in millimetres in the
-frame of the cameras. The baseline of the same table is a mean shape that never sees the views: of
-several (one per family of jaws) that which lies nearest to the truth, which no constant can know,
-so that it flatters the baseline, not the bundle.
+The ten views of every jaw are rendered, the jaw is reconstructed, and both are compared in
+millimetres in the frame of the cameras. The baseline is a mean shape that ignores the views. Where
+a bundle keeps several (one per family, that is for jaws of one topology), the one nearest to the
+ground truth is used; no constant prediction can know which, so this favours the baseline, not the
+bundle.
 """
 
 import csv
-import datetime
 import io
-import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.jaw_pose import SCALE
-from dentalzoo.data.meshes import MeshDataset, MeshSample, find_meshes, load_mesh
-from dentalzoo.data.pipeline.prefetch import read_ahead
+from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
 from dentalzoo.tasks.reconstruction.inference import (
     POINTS,
@@ -35,94 +36,97 @@ from dentalzoo.tasks.reconstruction.inference import (
     mean_shapes,
     reconstruct,
 )
-from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, scores
+from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, at_threshold, scores
+from dentalzoo.tasks.reconstruction.sources import error_of
 
-_log = logging.getLogger("dentalzoo")
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
 
 PAPER = round(0.035 * SCALE, 6)  # mm; the paper's threshold, where its unit is that of the cameras
 THRESHOLDS = (PAPER, PAPER / 2, *MILLIMETRES)  # mm
 
 
 def evaluate(
-    bundle,
+    bundle: "Bundle",
     data: str | Path,
+    *,
     split: str | None = None,
     out: str | Path | None = None,
-    *,
-    num_points: int = POINTS,
-    seed: int = 0,
-    places: Sequence[int] | None = None,
-) -> dict:
-    """Reconstructs jaws from views of their meshes and compares, jaw by jaw, in constant memory.
+    options: ReconstructionEvaluateOptions = ReconstructionEvaluateOptions(),
+) -> Report:
+    """Reconstruct jaws from views of their meshes and score each, in constant memory.
 
     Args:
-        bundle: a `Bundle` of the task "reconstruction".
+        bundle: a bundle of the task "reconstruction".
         data: a folder of upper jaws in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all jaws.
         out: a folder for `evaluation.json`, which is what is returned, `evaluation.csv`, a row for
             each jaw, and `evaluation.png`, the best, the median and the worst jaw.
-        num_points: of the truth, drawn on its surface by area.
-        seed: of these.
-        places: which of the ten views the bundle is given, 0 to 9; None for all.
+        options: number and seed of the points on each ground-truth surface, by area; `views` are
+            the camera indices that the bundle sees, all different.
 
     Returns:
-        Plain values, lengths in mm. "mean" are the means over jaws of `scores.scores` at
+        Plain values, lengths in mm. "mean" holds the means over jaws of `scores.scores` at
         `THRESHOLDS`, with the spacing and, where the bundle makes meshes, the normals compared
-        with the true surface; "baseline" those of the mean shape, None where the bundle keeps
-        none; "baseline_is" says which of several. "per_jaw" has both of each jaw and "family", the
-        number of the mean shape that was nearest. "seconds_per_jaw" is the median, for the bundle
-        alone. "skipped" lists [file, reason] of what took no part.
+        with the ground-truth surface; "baseline" those of the mean shape, None where the bundle
+        has none; "baseline_is" describes which of several. "per_jaw" has both for each jaw, and
+        "family", the index of the nearest mean shape. "seconds_per_jaw" is the median time of the
+        bundle alone. "skipped" lists [jaw, reason] of each jaw that could not be used.
 
     Raises:
-        DentalzooError: no jaw can be used, or an argument is out of place.
+        DentalzooError: no jaw can be used, views that are not different, or `out` holds inputs or
+            cannot be written.
     """
-    if num_points < 2 or int(num_points) != num_points:
-        raise DentalzooError(f"num_points is a whole number from 2. Received: {num_points!r}")
-    places = sorted(range(VIEWS) if places is None else places)
-    if not places or len(set(places)) < len(places) or not set(places) <= set(range(VIEWS)):
-        raise DentalzooError(f"places are different ones of 0 to 9. Received: {places}")
-    num_points, found = int(num_points), find_meshes(data, split)
+    num_points, seed = options.num_points, options.seed
+    views = sorted(range(VIEWS) if options.views is None else options.views)
+    if not views or len(set(views)) < len(views):
+        raise DentalzooError(f"views must be different camera indices, 0 to 9. Received: {views}")
+    dataset = find_meshes(data, split)
     if out is not None:
         out = Path(out)
-        make_folder(out, [sample.mesh for sample in found.samples])
+        make_folder(out, [sample.mesh for sample in dataset.samples])
     baselines = mean_shapes(bundle)
     samples, rows, seconds = [], [], []
-    skipped = [list(skip) for skip in found.skipped]
-    for sample, shape, truth, spent in _reconstructions(bundle, found, places, skipped):
-        row = _compare(shape, baselines, truth, num_points, seed)
+    failed: list[tuple[str, str]] = []
+    for sample, (_, ground_truth), (shape, spent) in for_each(
+        dataset.samples,
+        _reader(bundle, views),
+        lambda _, loaded: _timed(bundle, loaded[0], views),
+        title="evaluating",
+        unit="jaw",
+        failed=failed,
+        name=lambda sample: sample.name,
+    ):
+        row = _compare(shape, baselines, ground_truth, num_points, seed)
         samples.append(sample)
         rows.append({"name": sample.name} | row)
         seconds.append(spent)
     if not rows:
-        first = ": ".join(skipped[len(found.skipped)])
-        raise DentalzooError(f"{data}: none of {len(found)} jaws can be used. Received: {first}")
+        refuse_empty(data, len(dataset), failed, "jaws")
     report = {
-        "bundle": bundle.name,
-        "data": Path(data).resolve().name,
-        "split": split,
-        "date": datetime.date.today().isoformat(),
+        **report_header(bundle, data, split),
         "jaws": len(rows),
-        "true_points": num_points,
+        "gt_points": num_points,
         "seed": seed,
-        "places": places,
+        "views": views,
         "mean": _mean([row["scores"] for row in rows]),
         "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
-        "baseline_is": _told(baselines),
+        "baseline_is": _describe(baselines),
         "per_jaw": [_rounded(row) for row in rows],
         "seconds_per_jaw": round(float(np.median(seconds)), 6),
-        "skipped": skipped,
+        "skipped": [list(skip) for skip in (*dataset.skipped, *failed)],
     }
     if out is not None:
         write_json(out / "evaluation.json", report)
         write_atomically(out / "evaluation.csv", _table(report["per_jaw"]))
-        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, places))
+        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, views))
     return report
 
 
-def summary_metrics(report: dict) -> dict[str, float]:
-    """The few numbers that stand for a report; those that could not be measured are left out.
+def summary_metrics(report: Report) -> dict[str, float]:
+    """Return the few numbers that stand for a report; those that were not measured are left out.
 
-    Errors are means in mm, from the found points to the true ones and back.
+    Distances are means in mm, from the prediction to the ground truth and back.
     """
     values = _few(report["mean"])
     values["spacing_variation"] = report["mean"]["spacing"]["variation"]
@@ -131,63 +135,53 @@ def summary_metrics(report: dict) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _few(measured: dict) -> dict[str, float]:
-    paper = next(row for row in measured["at"] if row["threshold"] == PAPER)
+def _few(measured: dict[str, Any]) -> dict[str, float]:
+    at_paper, ending = _at_paper(measured), at_threshold(PAPER)
     return {
-        "precision_0035": paper["precision"],
-        "recall_0035": paper["recall"],
-        "f_0035": paper["f_score"],
-        "found_to_true_mm": measured["found_to_true"]["mean"],
-        "true_to_found_mm": measured["true_to_found"]["mean"],
+        f"precision_{ending}": at_paper["precision"],
+        f"recall_{ending}": at_paper["recall"],
+        f"f_score_{ending}": at_paper["f_score"],
+        "pred_to_gt_mm": measured["pred_to_gt"]["mean"],
+        "gt_to_pred_mm": measured["gt_to_pred"]["mean"],
     }
+
+
+def _at_paper(measured: dict[str, Any]) -> dict[str, float]:
+    return next(row for row in measured["at"] if row["threshold"] == PAPER)
 
 
 # ---- jaws ----------------------------------------------------------------------------------------
 
 
-def _reconstructions(
-    bundle, found: MeshDataset, places: list[int], skipped: list
-) -> Iterator[tuple[MeshSample, Shape, Shape, float]]:
-    """Yields sample, reconstruction, truth and seconds; appends to `skipped` what has none."""
-    reading = read_ahead(_loader(bundle, places), found.samples)
-    with logging_redirect_tqdm():
-        for sample, loaded in tqdm(reading, "evaluating", len(found), disable=None, unit="jaw"):
-            try:
-                if isinstance(loaded, DentalzooError):
-                    raise loaded
-                views, truth = loaded
-                start = time.perf_counter()
-                shape = reconstruct(bundle, views, places)
-                spent = time.perf_counter() - start
-            except DentalzooError as error:
-                reason = error.reason if isinstance(error, BadFile) else str(error)
-                if isinstance(error, BadFile) and error.path != sample.mesh:  # its labels
-                    reason = f"{error.path.name}: {reason}"
-                _log.warning("skipped %s: %s", sample.name, reason)
-                skipped.append([sample.name, reason])
-                continue
-            yield sample, shape, truth, spent
-
-
-def _loader(bundle, places: list[int]) -> Callable[[MeshSample], tuple[np.ndarray, Shape]]:
-    """A function from a sample to the views that the bundle is given, and the truth."""
+def _reader(bundle: "Bundle", views: list[int]) -> Callable[[MeshSample], tuple[np.ndarray, Shape]]:
+    """Return a function from a sample to the views that the bundle sees, and the ground truth."""
     size = bundle.metadata["config"]["image_size"]
 
-    def load(sample: MeshSample) -> tuple[np.ndarray, Shape]:
-        seen, truth = as_seen(*load_mesh(sample))
-        return render_views(seen, size)[places], truth
+    def read(sample: MeshSample) -> tuple[np.ndarray, Shape]:
+        try:
+            seen, ground_truth = as_seen(*load_mesh(sample))
+        except BadFile as error:
+            raise error_of(sample.mesh, error) from error
+        return render_views(seen, size)[views], ground_truth
 
-    return load
+    return read
+
+
+def _timed(bundle: "Bundle", images: np.ndarray, views: list[int]) -> tuple[Shape, float]:
+    """Return a reconstruction and its seconds."""
+    start = time.perf_counter()
+    shape = reconstruct(bundle, images, views)
+    return shape, time.perf_counter() - start
 
 
 def _compare(
-    shape: Shape, baselines: list[Shape], truth: Shape, num_points: int, seed: int
-) -> dict:
-    """ "scores" of a jaw, and "baseline" and "family", both None without any."""
-    true, _ = sample_surface(truth.points, truth.faces, num_points, seed)
-    surface = truth.points, truth.faces
-    measured = scores(shape.points, true, THRESHOLDS, shape.faces, surface, seed)
-    others = [scores(mean.points, true, THRESHOLDS) for mean in baselines]
+    shape: Shape, baselines: list[Shape], ground_truth: Shape, num_points: int, seed: int
+) -> dict[str, Any]:
+    """Return "scores" of a jaw, and "baseline" and "family", both None without baselines."""
+    surface = ground_truth.points, ground_truth.faces
+    gt_points, _ = sample_surface(*surface, num_points, seed)
+    measured = scores(shape.points, gt_points, THRESHOLDS, shape.faces, surface, seed)
+    others = [scores(mean.points, gt_points, THRESHOLDS) for mean in baselines]
     best = min(range(len(others)), key=lambda i: others[i]["chamfer"], default=None)
     return {
         "scores": measured,
@@ -196,14 +190,14 @@ def _compare(
     }
 
 
-def _told(baselines: list[Shape]) -> str | None:
+def _describe(baselines: list[Shape]) -> str | None:
     if len(baselines) > 1:
-        return f"of each jaw the nearest to it of {len(baselines)} mean shapes"
+        return f"for each jaw the nearest to it of {len(baselines)} mean shapes"
     return "the mean shape" if baselines else None
 
 
-def _mean(values: list):
-    """The mean of numbers, or of each part of dicts and lists of them; None where none is known."""
+def _mean(values: list[Any]) -> Any:
+    """Return the mean of numbers, or of each part of dicts and lists; None where none is known."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -215,8 +209,8 @@ def _mean(values: list):
     return round(float(np.mean(known)), 6)
 
 
-def _rounded(value):
-    """Numbers in dicts and lists with six decimals."""
+def _rounded(value: Any) -> Any:
+    """Return the numbers in dicts and lists with six decimals."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -224,8 +218,8 @@ def _rounded(value):
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _table(rows: list[dict]) -> bytes:
-    """Rows of "per_jaw" as CSV: `found_to_true_mean`, `precision_1.4`, `baseline_chamfer`, ..."""
+def _table(rows: list[dict[str, Any]]) -> bytes:
+    """Return "per_jaw" as CSV: `pred_to_gt_mean`, `precision_at_1_4mm`, `baseline_chamfer`, ..."""
     flat = [dict(_cells(row)) for row in rows]
     text = io.StringIO()
     columns = dict.fromkeys(key for row in flat for key in row)
@@ -235,12 +229,12 @@ def _table(rows: list[dict]) -> bytes:
     return text.getvalue().encode(errors="backslashreplace")
 
 
-def _cells(row: dict, before: str = "") -> Iterator[tuple[str, object]]:
+def _cells(row: dict[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
     for key, value in row.items():
         if key == "at":
             for part in value:
-                for word in ("precision", "recall", "f_score"):
-                    yield f"{before}{word}_{part['threshold']:g}", part[word]
+                for score in ("precision", "recall", "f_score"):
+                    yield f"{before}{score}_{at_threshold(part['threshold'])}", part[score]
         elif isinstance(value, dict):
             yield from _cells(value, before if key == "scores" else f"{before}{key}_")
         elif value is not None or key != "baseline":
@@ -248,22 +242,24 @@ def _cells(row: dict, before: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _draw_cases(
-    bundle, samples: list[MeshSample], rows: list[dict], places: list[int]
+    bundle: "Bundle", samples: list[MeshSample], rows: list[dict[str, Any]], views: list[int]
 ) -> np.ndarray:
+    """Draw the best, the median and the worst jaw by Chamfer distance."""
     chamfer = [row["scores"]["chamfer"] for row in rows]
     order = np.argsort(chamfer, kind="stable")
-    cases = {}
-    for case, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
-        cases.setdefault(order[place], case)
-    load, shown = _loader(bundle, places), []
+    cases: dict[int, str] = {}
+    for case, rank in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
+        cases.setdefault(int(order[rank]), case)
+    read, shown = _reader(bundle, views), []
     for index, case in cases.items():
-        views, truth = load(samples[index])
+        images, ground_truth = read(samples[index])
         parts = [f"{case} of {len(rows)}:  {samples[index].name}"]
         parts.append(f"Chamfer distance {chamfer[index]:.2f} mm")
-        parts.append(f"F at {PAPER:g} mm {_few(rows[index]['scores'])['f_0035']:.3f}")
+        parts.append(f"F at {PAPER:g} mm {_at_paper(rows[index]['scores'])['f_score']:.3f}")
         if rows[index]["baseline"]:
-            parts.append(f"(the mean shape's {_few(rows[index]['baseline'])['f_0035']:.3f})")
-        shape = reconstruct(bundle, views, places)
-        distances = nearest(shape.points, sample_surface(truth.points, truth.faces, POINTS)[0])[0]
-        shown.append(("   ".join(parts), shape, truth, distances))
-    return drawing.cases_sheet(shown)
+            parts.append(f"(mean shape {_at_paper(rows[index]['baseline'])['f_score']:.3f})")
+        shape = reconstruct(bundle, images, views)
+        gt_points, _ = sample_surface(ground_truth.points, ground_truth.faces, POINTS)
+        distances = nearest(shape.points, gt_points)[0]
+        shown.append(("   ".join(parts), shape, ground_truth, distances))
+    return drawing.cases_figure(shown)

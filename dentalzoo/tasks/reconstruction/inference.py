@@ -1,6 +1,8 @@
-"""What measuring and applying a bundle share: points and meshes from views, in millimetres."""
+"""Points and meshes from views, in millimetres: what `evaluate` and `predict` share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +12,10 @@ from dentalzoo.data.views import VIEWS
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops import meshes
 
-POINTS = 50_000  # of the truth that results are compared with, whatever their own number: the paper
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
+
+POINTS = 50_000  # of the ground truth, whatever the number of predicted points: the paper
 
 
 @dataclass(frozen=True)
@@ -26,53 +31,58 @@ class Shape:
     faces: np.ndarray | None = None
 
 
-def reconstruct(bundle, views: np.ndarray, places: np.ndarray | None = None) -> Shape:
-    """A jaw from its views.
+def reconstruct(
+    bundle: "Bundle", views: np.ndarray, cameras: np.ndarray | Sequence[int] | None = None
+) -> Shape:
+    """Reconstruct a jaw from its views.
 
     Args:
-        bundle: a `Bundle` of the task "reconstruction".
-        views: (10, S, S, 1 or 3) uint8, those of `dentalzoo.data.views.render_views`; with `places`
-            any number of them.
-        places: which of the ten each view is, (V,), all different; None for all in order.
+        bundle: a bundle of the task "reconstruction".
+        views: (10, S, S, 1 or 3) uint8, those of `dentalzoo.data.views.render_views`; with
+            `cameras` any number of them.
+        cameras: the camera index of each view, (V,), all different; None for all in order.
 
     Returns:
-        A mesh where the bundle makes one that has an area, else points.
+        A mesh where the bundle makes one with an area, else points.
 
     Raises:
-        DentalzooError: the bundle needs all ten views and fewer came, refuses them, or gave
-            coordinates that are not finite.
+        DentalzooError: the bundle needs all ten views and fewer were given, it refuses them, or it
+            returned coordinates that are not finite.
     """
-    if places is None or np.array_equal(places, np.arange(VIEWS)):
+    if cameras is None or np.array_equal(cameras, np.arange(VIEWS)):
         results = bundle.serve(views)
     elif "serve_some" in bundle.metadata["signatures"]:
-        results = bundle.serve_some(views, np.asarray(places, np.int32))
+        results = bundle.serve_some(views, np.asarray(cameras, np.int32))
     else:
         raise DentalzooError(f"{bundle.name} needs all {VIEWS} views. Received: {len(views)}")
     points = meshes.check(np.float32(results["points"]))
     if "faces" not in results:
         return Shape(points)
-    faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # rows of -1 fill it up
-    # Without a morphable model that was fitted, all corners of a face are one vertex.
+    faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # -1: padding
+    # Without a fitted morphable model, all corners of a face are one vertex.
     return Shape(points, faces if meshes.normals(points, faces)[1].any() else None)
 
 
-def makes_meshes(bundle) -> bool:
-    """Whether a bundle gives faces, not points alone."""
+def makes_meshes(bundle: "Bundle") -> bool:
+    """Return True if a bundle returns faces, not points only."""
     return "faces" in bundle.metadata["signatures"]["serve"]["outputs"]
 
 
-def mean_shapes(bundle) -> list[Shape]:
-    """The mean shapes of the jaws that a bundle learnt from; none where it keeps none."""
+def mean_shapes(bundle: "Bundle") -> list[Shape]:
+    """Return the mean shapes of a bundle's training jaws, one per family (jaws of one topology).
+
+    Empty where the bundle has none.
+    """
     if "mean_shapes" not in bundle.metadata["signatures"]:
         return []
     return [Shape(meshes.check(np.float32(p))) for p in bundle.mean_shapes()["points"]]
 
 
 def as_seen(mesh: Mesh, pose: Pose) -> tuple[Mesh, Shape]:
-    """A jaw of a file in the frame of the cameras.
+    """Transform the jaw of a file to the frame of the cameras.
 
     Returns:
-        As `render_views` takes it, 40 mm = 1, and in mm.
+        The mesh for `render_views`, 40 mm = 1, and the shape in mm.
     """
     seen = Mesh(pose.apply(mesh.vertices), mesh.faces, mesh.labels)
     return seen, Shape(seen.vertices * np.float32(pose.scale), mesh.faces)

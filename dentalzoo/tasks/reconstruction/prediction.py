@@ -1,103 +1,118 @@
 """Jaws from any number of views or meshes, in the formats that other programs open."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+from typing import TYPE_CHECKING
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.io.mesh_files import write_obj, write_ply, write_stl
-from dentalzoo.data.pipeline.prefetch import read_ahead
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.base import PredictionReport, output_names
+from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.reconstruction import drawing, viewer
-from dentalzoo.tasks.reconstruction.inference import POINTS, makes_meshes, reconstruct
+from dentalzoo.tasks.reconstruction.inference import POINTS, Shape, makes_meshes, reconstruct
 from dentalzoo.tasks.reconstruction.scores import errors
-from dentalzoo.tasks.reconstruction.sources import Loaded, Source, find_jaws, load_jaw, with_truth
+from dentalzoo.tasks.reconstruction.sources import (
+    Loaded,
+    Source,
+    find_jaws,
+    load_jaw,
+    with_ground_truth,
+)
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-
-FORMATS = ("ply", "stl", "obj")
 _WRITERS = {"stl": write_stl, "obj": write_obj}
 
 
 def predict(
-    bundle,
+    bundle: "Bundle",
     inputs: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
-    mesh: Sequence[str] | None = None,
-    truth: str | Path | None = None,
+    options: ReconstructionPredictOptions = ReconstructionPredictOptions(),
 ) -> PredictionReport:
-    """Reconstructs jaws and writes files named after each: folders as they are, meshes by stem.
+    """Reconstruct jaws and write files named after each: folders by name, meshes by stem.
 
-    - `out`/<name>.ply, and where the bundle makes meshes also .stl or .obj: in mm, of a mesh in
-      its own frame, of views in that of the cameras (`dentalzoo.data.jaw_pose`, unturned, 1 mm =
-      1).
-    - `out`/<name>.png, a sheet of the views and the reconstruction; where the truth is known also
-      this and the distances.
-    - `out`/<name>.html, the same to turn around in a browser, which needs nothing else.
+    - `out`/<name>.ply, and where the bundle makes meshes also .stl or .obj: in mm; for a mesh in
+      its own frame, for views in that of the cameras (`dentalzoo.data.jaw_pose`, not turned,
+      1 mm = 1).
+    - `out`/<name>.png, a figure of the views and the reconstruction; where the ground truth is
+      known, with this and the distances.
+    - `out`/<name>.html, the same to turn around in a browser, in one file.
 
     Every file is whole or absent, whenever the process dies.
 
     Args:
-        bundle: a `Bundle` of the task "reconstruction".
+        bundle: a bundle of the task "reconstruction".
         inputs: folders of views, see docs/data_formats.md; folders of such folders; meshes of
-            upper jaws, and folders of them, which are drawn as the cameras see them and are the
-            truth themselves.
+            upper jaws, and folders of them: their ten views are rendered, and the mesh is the
+            ground truth.
         out: a folder, made where it is absent; no input may lie in it.
-        mesh: formats of meshes, of "ply", "stl" and "obj"; a PLY file is written anyway. None for
-            "stl" where the bundle makes meshes. What has no area is written as points alone.
-        truth: the true jaws of folders of views, one mesh or a folder of meshes of their names; a
-            mesh of that name within the folder is taken without.
+        options: without `mesh`, bundles that make meshes write "stl" beside PLY; a mesh without
+            an area is written as points. `ground_truth` is a mesh or a folder of meshes named like
+            the folders of views; a mesh of that name inside the folder is used in any case.
 
     Returns:
-        What was written and what failed. A jaw that cannot be used is logged in one line and the
-        rest goes on.
+        The number of jaws written, and those that failed. A jaw that cannot be used is logged in
+        one line, and the rest continues.
 
     Raises:
-        DentalzooError: there is no jaw, `out` holds inputs or cannot be written, or an option is
-            out of place.
+        DentalzooError: there is no jaw, `out` holds inputs or cannot be written, a mesh format
+            for a bundle that makes points, or no matching ground truth.
     """
-    formats, out = _formats(bundle, mesh), Path(out)
-    sources, report = _find(inputs, out, truth)
+    formats, out = _formats(bundle, options.mesh), Path(out)
+    sources, report = _find(inputs, out, options.ground_truth)
+    names = _names(sources)
     size = bundle.metadata["config"]["image_size"]
-    for source, name, jaw in _loaded("reconstructing", sources, size, report):
-        try:
-            shape = reconstruct(bundle, jaw.views, jaw.places)
-        except DentalzooError as error:
-            _failed(report, source.path, error)
-            continue
-        measured = None
-        if jaw.truth is not None:
-            true, _ = meshes.sample_surface(jaw.truth.points, jaw.truth.faces, POINTS)
-            measured = errors(shape.points, true)
-        points = shape.points
-        if jaw.pose is not None:
-            points = replace(jaw.pose, scale=1.0).invert(points)
-        write_ply(out / f"{name}.ply", points, shape.faces)
-        for suffix in formats if shape.faces is not None else ():
-            _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
-        sheet = drawing.jaw_sheet(jaw.views, jaw.places, shape, jaw.truth, measured)
-        write_png(out / f"{name}.png", sheet)
-        page = viewer.page(name, shape, jaw.truth, measured)
-        write_atomically(out / f"{name}.html", page, durable=False)
+    for source, jaw, shape in for_each(
+        sources,
+        lambda source: load_jaw(source, size),
+        lambda _, jaw: reconstruct(bundle, jaw.views, jaw.cameras),
+        title="reconstructing",
+        unit="jaw",
+        failed=report.failed,
+        name=lambda source: str(source.path),
+    ):
+        _write(out, names[source], jaw, shape, formats)
         report.written += 1
-        if jaw.spoilt is not None:
-            _failed(report, jaw.spoilt.path, jaw.spoilt)
+        if jaw.gt_error is not None:
+            _failed(report, jaw.gt_error)
     return report
+
+
+def _write(out: Path, name: str, jaw: Loaded, shape: Shape, formats: Sequence[str]) -> None:
+    """Write all files of a reconstructed jaw."""
+    measured = None
+    if jaw.ground_truth is not None:
+        gt_points, _ = meshes.sample_surface(
+            jaw.ground_truth.points, jaw.ground_truth.faces, POINTS
+        )
+        measured = errors(shape.points, gt_points)
+    points = shape.points
+    if jaw.pose is not None:
+        points = replace(jaw.pose, scale=1.0).invert(points)
+    write_ply(out / f"{name}.ply", points, shape.faces)
+    for suffix in formats if shape.faces is not None else ():
+        _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
+    figure = drawing.jaw_figure(jaw.views, jaw.cameras, shape, jaw.ground_truth, measured)
+    write_png(out / f"{name}.png", figure)
+    page = viewer.page(name, shape, jaw.ground_truth, measured)
+    write_atomically(out / f"{name}.html", page, durable=False)
 
 
 def write_views(
     inputs: str | Path | Iterable[str | Path], out: str | Path, size: int = 224
 ) -> PredictionReport:
-    """Draws what the ten cameras see of meshes: `out`/<name>/view_0.png to view_9.png of each.
+    """Render the ten views of meshes: `out`/<name>/view_0.png to view_9.png for each.
 
     Args:
         inputs: meshes of upper jaws, and folders of them.
@@ -105,76 +120,72 @@ def write_views(
         size: height and width in pixels.
 
     Returns:
-        How many jaws were written and what failed; folders of views do.
+        The number of jaws written, and those that failed; folders of views fail.
 
     Raises:
         DentalzooError: there is no jaw, or `out` holds inputs or cannot be written.
     """
     out = Path(out)
     if size < 1 or int(size) != size:
-        raise DentalzooError(f"size is a whole number of pixels. Received: {size!r}")
+        raise DentalzooError(f"size must be an integer >= 1. Received: {size!r}")
     sources, report = _find(inputs, out)
-    for source, name, jaw in _loaded("drawing", sources, size, report):
+    names = _names(sources)
+
+    def write(source: Source, jaw: Loaded) -> None:
         if source.views:
-            error = BadFile(source.path, "expected meshes. Received: a folder of images")
-            _failed(report, source.path, error)
-            continue
-        for place, view in zip(jaw.places, jaw.views, strict=True):
-            write_png(out / name / f"view_{place}.png", view)
+            raise BadFile(source.path, "expected meshes. Received: a folder of images")
+        for camera, view in zip(jaw.cameras, jaw.views, strict=True):
+            write_png(out / names[source] / f"view_{camera}.png", view)
         report.written += 1
+
+    for _ in for_each(
+        sources,
+        lambda source: load_jaw(source, size),
+        write,
+        title="rendering",
+        unit="jaw",
+        failed=report.failed,
+        name=lambda source: str(source.path),
+    ):
+        pass
     return report
 
 
 def _find(
-    inputs, out: Path, truth: str | Path | None = None
+    inputs: str | Path | Iterable[str | Path], out: Path, ground_truth: str | Path | None = None
 ) -> tuple[list[Source], PredictionReport]:
-    """Finds jaws, makes the folder of the results, and begins the report."""
+    """Find the jaws, make the folder of the results, and begin the report."""
+    inputs = inputs if isinstance(inputs, str | Path) else list(inputs)
     sources, bad = find_jaws(inputs, out)
     if not sources:
         received = bad[0] if bad else repr(inputs)
-        raise DentalzooError(f"expected folders of views, or meshes. Received: {received}")
-    if truth is not None:
-        sources = with_truth(sources, truth)
+        raise DentalzooError(f"inputs must be folders of views, or meshes. Received: {received}")
+    if ground_truth is not None:
+        sources = with_ground_truth(sources, ground_truth)
     make_folder(out, [file for source in sources for file in source.files])
     report = PredictionReport()
     for error in bad:
-        _failed(report, error.path, error)
+        _failed(report, error)
     return sources, report
 
 
-def _loaded(
-    word: str, sources: list[Source], size: int, report: PredictionReport
-) -> Iterator[tuple[Source, str, Loaded]]:
-    """Yields source, name and jaw; tells of what fails."""
-    names = dict(zip(sources, output_names([s.title for s in sources]), strict=True))
-    reading = read_ahead(lambda source: load_jaw(source, size), sources)
-    with logging_redirect_tqdm():
-        for source, jaw in tqdm(reading, word, len(sources), disable=None, unit="jaw"):
-            if isinstance(jaw, DentalzooError):
-                _failed(report, source.path, jaw)
-            else:
-                yield source, names[source], jaw
+def _names(sources: Sequence[Source]) -> dict[Source, str]:
+    """Return the name of each jaw's files."""
+    return dict(zip(sources, output_names([s.title for s in sources]), strict=True))
 
 
-def _failed(report: PredictionReport, path: Path, error: DentalzooError) -> None:
-    reason = error.reason if isinstance(error, BadFile) else str(error)
-    if isinstance(error, BadFile) and Path(error.path) != path:  # the labels of a mesh, say
-        reason = f"{Path(error.path).name}: {reason}"
-    _log.warning("%s: %s", path, reason)
-    report.failed.append((str(path), reason))
+def _failed(report: PredictionReport, error: BadFile) -> None:
+    _log.warning("%s: %s", error.path, error.reason)
+    report.failed.append((str(error.path), error.reason))
 
 
-def _formats(bundle, wanted: Sequence[str] | None) -> list[str]:
-    """The formats of meshes beside PLY."""
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    if wanted is None:
+def _formats(bundle: "Bundle", mesh: Sequence[str] | None) -> list[str]:
+    """Return the formats of meshes beside PLY."""
+    if mesh is None:
         return ["stl"] if makes_meshes(bundle) else []
-    unknown = [word for word in wanted if word not in FORMATS]
-    if unknown:
-        raise DentalzooError(f"mesh is of: {', '.join(FORMATS)}. Received: {unknown[0]!r}")
-    others = [word for word in dict.fromkeys(wanted) if word != "ply"]
+    others = [suffix for suffix in dict.fromkeys(mesh) if suffix != "ply"]
     if others and not makes_meshes(bundle):
         raise DentalzooError(
-            f"{bundle.name} makes points, which are written as PLY alone. Received: {others[0]}"
+            f"mesh must be ply for {bundle.name}, which makes points. Received: {others[0]}"
         )
     return others

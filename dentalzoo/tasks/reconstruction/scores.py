@@ -1,12 +1,14 @@
-"""Scores of reconstructed points and meshes beside the true ones, in NumPy and SciPy.
+"""Scores of reconstructed points and meshes against the ground truth, in NumPy and SciPy.
 
-All lengths are in the unit of the coordinates. Precision looks from the found points to the true
-ones, recall from the true to the found: points that crowd where they are sure to be right have a
-high precision and a low recall, so that one of them alone says little.
+All lengths are in the unit of the coordinates. Precision counts predicted points close to the
+ground truth (accuracy), recall counts ground-truth points close to the prediction (completeness).
+Points that crowd where they are sure to be right have a high precision and a low recall, so
+neither is meaningful alone.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,24 +22,25 @@ MILLIMETRES = (0.25, 0.5, 1.0)  # thresholds of coordinates in mm
 
 @dataclass(frozen=True)
 class Errors:
-    """How far points are from the nearest of the other cloud.
+    """Distances of points to the nearest point of the other cloud.
 
     Attributes:
-        found: of N found points the distance to the nearest true one, (N,) float64.
-        true: of M true points the distance to the nearest found one, (M,) float64.
+        pred_to_gt: from N predicted points to the ground truth, (N,) float64 (accuracy).
+        gt_to_pred: from M ground-truth points to the prediction, (M,) float64 (completeness).
     """
 
-    found: np.ndarray
-    true: np.ndarray
+    pred_to_gt: np.ndarray
+    gt_to_pred: np.ndarray
 
     def at(self, threshold: float) -> dict[str, float]:
-        """The shares of points that are no farther than a threshold.
+        """Return the shares of points whose distance is at most a threshold.
 
         Returns:
             "threshold"; "precision", "recall" and "f_score", in [0, 1]. The F-score is the harmonic
             mean of both, 0 where both are 0.
         """
-        precision, recall = (float(np.mean(part <= threshold)) for part in (self.found, self.true))
+        precision = float(np.mean(self.pred_to_gt <= threshold))
+        recall = float(np.mean(self.gt_to_pred <= threshold))
         both = precision + recall
         f_score = 2 * precision * recall / both if both else 0.0
         return {
@@ -48,45 +51,54 @@ class Errors:
         }
 
     def chamfer(self, squared: bool = False) -> float:
-        """The mean of both directions' means; `ops.points.chamfer` is the same in TensorFlow."""
+        """Return the mean of both directions' means, as `ops.points.chamfer` in TensorFlow."""
         power = 2 if squared else 1
-        return float((self.found**power).mean() + (self.true**power).mean()) / 2
+        return float((self.pred_to_gt**power).mean() + (self.gt_to_pred**power).mean()) / 2
 
 
-def errors(found: np.ndarray, true: np.ndarray) -> Errors:
-    """Measures found points (N, 3) and true points (M, 3) against each other.
+def at_threshold(threshold: float) -> str:
+    """Return the ending of a score's name at a threshold in mm, such as "at_1_4mm"."""
+    return f"at_{threshold:g}mm".replace(".", "_")
+
+
+def errors(prediction: np.ndarray, ground_truth: np.ndarray) -> Errors:
+    """Measure predicted points (N, 3) and ground-truth points (M, 3) against each other.
 
     Raises:
         DentalzooError: a cloud without points, or a coordinate that is not finite.
     """
-    return Errors(meshes.nearest(found, true)[0], meshes.nearest(true, found)[0])
+    return Errors(
+        meshes.nearest(prediction, ground_truth)[0], meshes.nearest(ground_truth, prediction)[0]
+    )
 
 
 def spacing(points: np.ndarray) -> dict[str, float | None]:
-    """How far points (N, 3) are from their nearest neighbours among themselves.
+    """Measure the distances of points (N, 3) to their nearest neighbours.
 
     Returns:
-        "mean", and "variation", its deviation over the mean: 0 for a regular grid, 0.52 for points
-        thrown at random on a plane, above that for points in clusters; None where all coincide.
+        "mean", and "variation", the deviation over the mean: 0 for a regular grid, 0.52 for random
+        points on a plane, above that for points in clusters; None where all coincide.
 
     Raises:
         DentalzooError: fewer than two points, or a coordinate that is not finite.
     """
     if len(meshes.check(points)) < 2:
-        raise DentalzooError(f"a spacing needs two points. Received: {len(points)}")
+        raise DentalzooError(f"points must be at least two. Received: {len(points)}")
     gaps = meshes.tree(points).query(points, k=[2])[0]
     mean = float(gaps.mean())
     return {"mean": mean, "variation": float(gaps.std()) / mean if mean else None}
 
 
-def normal_consistency(found: Mesh, true: Mesh, count: int = 50_000, seed: int = 0) -> float:
-    """How alike surfaces are turned: the mean |cosine| of the normals of nearest points.
+def normal_consistency(
+    prediction: Mesh, ground_truth: Mesh, count: int = 50_000, seed: int = 0
+) -> float:
+    """Normal consistency: the mean |cosine| between the normals of nearest points.
 
-    Both directions' mean over `count` points of each mesh, by area (Mescheder et al. 2019,
+    The mean of both directions over `count` points of each mesh, by area (Mescheder et al. 2019,
     arXiv:1812.03828, section 4). Which side is outside does not matter.
 
     Args:
-        found, true: vertices (V, 3) and faces (F, 3).
+        prediction, ground_truth: vertices (V, 3) and faces (F, 3).
         count: points on each mesh.
         seed: of the points.
 
@@ -97,7 +109,7 @@ def normal_consistency(found: Mesh, true: Mesh, count: int = 50_000, seed: int =
         DentalzooError: not a mesh, or one without an area.
     """
     sides = []
-    for number, (vertices, faces) in enumerate((found, true)):
+    for number, (vertices, faces) in enumerate((prediction, ground_truth)):
         points, face = meshes.sample_surface(vertices, faces, count, (seed, number))
         sides.append((points, meshes.normals(vertices, faces)[0][face]))
     cosines = [
@@ -108,47 +120,49 @@ def normal_consistency(found: Mesh, true: Mesh, count: int = 50_000, seed: int =
 
 
 def scores(
-    found: np.ndarray,
-    true: np.ndarray,
+    prediction: np.ndarray,
+    ground_truth: np.ndarray,
     thresholds: Sequence[float] = MILLIMETRES,
     faces: np.ndarray | None = None,
     surface: Mesh | None = None,
     seed: int = 0,
-) -> dict:
-    """What a reconstruction is judged by, ready for JSON.
+) -> dict[str, Any]:
+    """Score a reconstruction; the result is ready for JSON.
 
     Args:
-        found: (N, 3).
-        true: (M, 3), in the same unit.
+        prediction: (N, 3).
+        ground_truth: (M, 3), in the same unit.
         thresholds: the distances beyond which a point is wrong.
-        faces: (F, 3), where the found points are the vertices of a mesh.
-        surface: the true mesh, where there is one: vertices (V, 3) and faces (F, 3).
+        faces: (F, 3), where the predicted points are the vertices of a mesh.
+        surface: the ground-truth mesh, where there is one: vertices (V, 3) and faces (F, 3).
         seed: of the samples of surfaces.
 
     Returns:
-        "chamfer" and "chamfer_squared", see `Errors.chamfer`; "found_to_true" and "true_to_found",
-        each the "mean", "median" and "p95" of the distances; "at", of each threshold
-        `Errors.at`; "spacing" of the found points, see `spacing`. With `surface` also
-        "spacing_by_area", that of as many points spread over it by area; with `faces` too
+        "chamfer" and "chamfer_squared", see `Errors.chamfer`; "pred_to_gt" and "gt_to_pred",
+        each the "mean", "median" and "p95" of the distances; "at", for each threshold
+        `Errors.at`; "spacing" of the predicted points, see `spacing`. With `surface` also
+        "spacing_by_area", that of as many points spread over it by area; with `faces` also
         "normal_consistency".
 
     Raises:
         DentalzooError: a cloud of fewer than two points, a coordinate that is not finite, or a mesh
-            that is none.
+            with wrong faces.
     """
-    measured = errors(found, true)
-    report = {
+    measured = errors(prediction, ground_truth)
+    report: dict[str, Any] = {
         "chamfer": measured.chamfer(),
         "chamfer_squared": measured.chamfer(squared=True),
-        "found_to_true": _summary(measured.found),
-        "true_to_found": _summary(measured.true),
+        "pred_to_gt": _summary(measured.pred_to_gt),
+        "gt_to_pred": _summary(measured.gt_to_pred),
         "at": [measured.at(float(threshold)) for threshold in thresholds],
-        "spacing": spacing(found),
+        "spacing": spacing(prediction),
     }
     if surface is not None:
-        report["spacing_by_area"] = spacing(meshes.sample_surface(*surface, len(found), seed)[0])
+        by_area = meshes.sample_surface(*surface, len(prediction), seed)[0]
+        report["spacing_by_area"] = spacing(by_area)
         if faces is not None:
-            report["normal_consistency"] = normal_consistency((found, faces), surface, seed=seed)
+            mesh = prediction, faces
+            report["normal_consistency"] = normal_consistency(mesh, surface, seed=seed)
     return report
 
 

@@ -1,7 +1,7 @@
-"""The jaws that a bundle is applied to: folders of views, and meshes, which are seen first."""
+"""The jaws that a bundle is applied to: folders of views, and meshes, which are rendered."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,16 +27,16 @@ class Source:
     Attributes:
         path: a folder of views, or a mesh.
         views: the folder's images; none for a mesh.
-        truth: the true mesh, where there is one; of a mesh itself.
+        ground_truth: the file of the true mesh, where there is one; for a mesh the mesh itself.
     """
 
     path: Path
     views: tuple[Path, ...] = ()
-    truth: Path | None = None
+    ground_truth: Path | None = None
 
     @property
     def title(self) -> Path:
-        """A path whose stem is the jaw's name."""
+        """Return a path whose stem is the jaw's name."""
         if not self.views:
             return self.path
         folder = self.path.resolve()
@@ -44,61 +44,64 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """All that belongs to it."""
-        return [*self.views, *([self.truth] if self.truth else [])]
+        """Return all files that belong to it."""
+        return [*self.views, *([self.ground_truth] if self.ground_truth else [])]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A jaw as a bundle takes it.
+    """A jaw as the input of a bundle.
 
     Attributes:
         views: (V, S, S, 1 or 3) uint8.
-        places: which of the ten cameras each is of, (V,) int32.
-        truth: the true jaw, where it is known.
-        pose: from the file's mm to the frame of the cameras, where views were drawn of a mesh.
-        spoilt: why a true jaw that there is cannot be used.
+        cameras: the camera index of each view, (V,) int32.
+        ground_truth: the true jaw, where it is known.
+        pose: from the file's mm to the frame of the cameras, where views were rendered from a mesh.
+        gt_error: why the file of the ground truth cannot be used.
     """
 
     views: np.ndarray
-    places: np.ndarray
-    truth: Shape | None = None
+    cameras: np.ndarray
+    ground_truth: Shape | None = None
     pose: Pose | None = None
-    spoilt: BadFile | None = None
+    gt_error: BadFile | None = None
 
 
 def find_jaws(
     inputs: str | Path | Iterable[str | Path], out: Path
 ) -> tuple[list[Source], list[BadFile]]:
-    """Lists jaws: meshes as given; in folders, at any depth, each folder of images is the views
-    of one jaw, and where there are none, each mesh that is not called lower is one.
+    """List the jaws of files and folders.
+
+    A mesh is a jaw. In folders, at any depth, each folder of images holds the views of one jaw;
+    in a folder without images, each mesh that is not named lower is a jaw.
 
     Args:
         inputs: files and folders.
-        out: where results go; what lies in it is no input.
+        out: the folder of the results, which is not searched.
 
     Returns:
-        The jaws, each once, and what was given and is none.
+        The jaws, each once, and an error for each input that is not a jaw.
     """
-    found, bad = {}, []
+    jaws: dict[Path, Source] = {}
+    bad = []
     for path in [Path(inputs)] if isinstance(inputs, str | Path) else [Path(p) for p in inputs]:
         if path.is_dir():
             here = list(_in_folder(path, out))
             if not here:
-                reason = "expected views of a jaw or meshes of upper jaws. Received: none of both"
+                reason = "expected views of a jaw or meshes of upper jaws. Received: neither"
                 bad.append(BadFile(path, reason))
         elif path.suffix.lower() in MESH_SUFFIXES:
-            here = [Source(path, truth=path)]
+            here = [Source(path, ground_truth=path)]
         else:
             what = "a file" if path.exists() else "no such file or folder"
             reason = f"expected a folder of views, or a mesh (.obj, .ply, .stl). Received: {what}"
             bad.append(BadFile(path, reason))
             continue
-        found |= {source.path.resolve(): source for source in here}
-    return list(found.values()), bad
+        jaws |= {source.path.resolve(): source for source in here}
+    return list(jaws.values()), bad
 
 
-def _in_folder(root: Path, out: Path) -> Iterable[Source]:
+def _in_folder(root: Path, out: Path) -> Iterator[Source]:
     folders = [root, *(p for p in root.rglob("*") if p.is_dir())]
     for folder in sorted(folders, key=natural_key):
         parts = folder.relative_to(root).parts
@@ -114,78 +117,92 @@ def _in_folder(root: Path, out: Path) -> Iterable[Source]:
             own = [mesh for mesh in meshes if normal(mesh.stem) in names]
             for mesh in meshes:
                 if mesh not in own[:1]:
-                    _log.info("%s: not used, beside views", mesh)
+                    _log.info("%s: ignored, because its folder holds views", mesh)
             yield Source(folder, images, own[0] if own else None)
         else:
             upper = (m for m in meshes if not any(map(is_lower, (*parts, m.name))))
-            yield from (Source(mesh, truth=mesh) for mesh in upper)
+            yield from (Source(mesh, ground_truth=mesh) for mesh in upper)
 
 
-def with_truth(sources: Sequence[Source], truth: str | Path) -> list[Source]:
-    """Gives folders of views their true jaws.
+def with_ground_truth(sources: Sequence[Source], ground_truth: str | Path) -> list[Source]:
+    """Return the jaws with ground-truth meshes for the folders of views.
 
     Args:
-        truth: a folder of meshes named like the folders, or like their images before the number;
-            a mesh where there is one folder of views.
+        ground_truth: a folder of meshes named like the folders, or like their images before the
+            number; or a mesh, where there is one folder of views.
 
     Raises:
         DentalzooError: it is neither, or has no mesh of any of the names.
     """
-    truth, wanting = Path(truth), [source for source in sources if source.views]
-    if not wanting:
+    path, folders = Path(ground_truth), [source for source in sources if source.views]
+    if not folders:
         raise DentalzooError(
-            f"truth belongs to folders of views; a mesh is its own. Received: {truth}"
+            "ground_truth applies to folders of views only; a mesh is its own ground truth. "
+            f"Received: {path}"
         )
-    if truth.is_dir():
-        meshes = sorted(truth.rglob("*"), key=natural_key)
+    if path.is_dir():
+        meshes = sorted(path.rglob("*"), key=natural_key)
         by_name = {normal(m.stem): m for m in meshes if m.suffix.lower() in MESH_SUFFIXES}
-    elif truth.is_file() and len(wanting) == 1:
-        by_name = {normal(wanting[0].path.resolve().name): truth}
+    elif path.is_file() and len(folders) == 1:
+        by_name = {normal(folders[0].path.resolve().name): path}
     else:
         raise DentalzooError(
-            "truth is a folder of meshes, or one mesh for one folder of views. "
-            f"Received: {truth} for {len(wanting)} folders"
+            "ground_truth must be a folder of meshes, or one mesh for one folder of views. "
+            f"Received: {path} for {len(folders)} folders"
         )
-    given, found = [], 0
+    result, matched = [], 0
     for source in sources:
         if source.views:
             names = (normal(source.path.resolve().name), normal(title_of(source.views)))
             own = next((by_name[name] for name in names if name in by_name), None)
-            found += own is not None
+            matched += own is not None
             if own is None:
-                _log.info("%s: no true jaw of this name in %s", source.path, truth)
-            source = replace(source, truth=own or source.truth)
-        given.append(source)
-    if not found:
+                _log.info("%s: no ground-truth mesh of this name in %s", source.path, path)
+            source = replace(source, ground_truth=own or source.ground_truth)
+        result.append(source)
+    if not matched:
         raise DentalzooError(
-            f"{truth}: expected meshes named like the folders of views, "
-            f"{wanting[0].path.resolve().name}.obj for one. Received: {len(by_name)} other meshes"
+            f"{path}: expected meshes named like the folders of views, such as "
+            f"{folders[0].path.resolve().name}.obj. Received: {len(by_name)} other meshes"
         )
-    return given
+    return result
 
 
 def load_jaw(source: Source, size: int) -> Loaded:
-    """Reads the views of a jaw, or draws them.
+    """Read the views of a jaw, or render them.
 
     Args:
-        size: of those that are drawn, in pixels.
+        size: of rendered views, in pixels.
 
     Raises:
-        BadFile: the views or the mesh cannot be used; not for the truth beside views.
+        BadFile: the views or the mesh cannot be used; not for the ground truth beside views. Its
+            path is that of the jaw.
     """
     if not source.views:
-        seen, truth, pose = _read_true(source.path)
-        return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), truth, pose)
-    views, places = read_views(source.path, source.views)
-    if source.truth is None:
-        return Loaded(views, places)
+        try:
+            seen, shape, pose = _read_ground_truth(source.path)
+        except BadFile as error:
+            raise error_of(source.path, error) from error
+        return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), shape, pose)
+    views, cameras = read_views(source.path, source.views)
+    if source.ground_truth is None:
+        return Loaded(views, cameras)
     try:
-        return Loaded(views, places, _read_true(source.truth)[1])
+        return Loaded(views, cameras, _read_ground_truth(source.ground_truth)[1])
     except BadFile as error:
-        return Loaded(views, places, spoilt=error)
+        return Loaded(views, cameras, gt_error=error)
 
 
-def _read_true(path: Path) -> tuple[Mesh, Shape, Pose]:
-    """A jaw as `render_views` takes it, in mm, and its pose."""
+def error_of(path: Path, error: BadFile) -> BadFile:
+    """Return an error as one of `path`, where it may be of a file that belongs to it.
+
+    The reason then names the other file: the labels of a mesh, for example.
+    """
+    other = Path(error.path)
+    return error if other == path else BadFile(path, f"{other.name}: {error.reason}")
+
+
+def _read_ground_truth(path: Path) -> tuple[Mesh, Shape, Pose]:
+    """Return a jaw as the input of `render_views`, in mm, and its pose."""
     mesh, pose = load_mesh(MeshSample(path.stem, path, labels_of(path)))
     return *as_seen(mesh, pose), pose

@@ -1,7 +1,7 @@
-"""A page that shows a jaw from all sides in a browser: one file, which needs no network.
+"""A page that shows a jaw from all sides in a browser: one file that needs no network.
 
-Positions are 16-bit numbers, 0.002 mm apart for a jaw, normals and distances 8-bit ones, as base64
-in the page. viewer.html is the page without a jaw.
+Positions are 16-bit numbers in steps of 0.002 mm for a jaw, normals and distances 8-bit numbers, as
+base64 in the page. viewer.html is the template of the page.
 """
 
 import base64
@@ -14,24 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from dentalzoo.ops import meshes
-from dentalzoo.tasks.reconstruction.drawing import LIMIT, RAMP, told
+from dentalzoo.tasks.reconstruction.drawing import LIMIT, RAMP, errors_text
 from dentalzoo.tasks.reconstruction.inference import POINTS, Shape
 from dentalzoo.tasks.reconstruction.scores import Errors
 
-_MOST = 65_535  # vertices of a mesh that WebGL 1 can number; larger ones are thinned
+_MAX_VERTICES = 65_535  # of a mesh in WebGL 1; larger meshes are thinned
 _STEPS = 32_767  # of a coordinate, to either side of 0
 
 
 def page(
-    name: str, shape: Shape, truth: Shape | None = None, measured: Errors | None = None
+    name: str, shape: Shape, ground_truth: Shape | None = None, measured: Errors | None = None
 ) -> str:
-    """The page of a jaw.
+    """Return the page of a jaw.
 
     Args:
         name: of the jaw.
         shape: the reconstruction, in mm.
-        truth: the true jaw, in mm in the same frame.
-        measured: the distances between them, with `truth`.
+        ground_truth: the true jaw, in mm in the same frame.
+        measured: the distances between them, with `ground_truth`.
 
     Returns:
         HTML with everything in it.
@@ -39,24 +39,26 @@ def page(
     what = f"{len(shape.points):,} points"
     if shape.faces is not None:
         what += f", {len(shape.faces):,} faces"
-    shapes = {"Reconstruction": shape} | ({"True jaw": truth} if truth else {})
-    drawn = {label: _thinned(part) for label, part in shapes.items()}
-    corners = np.concatenate([part.points for part in drawn.values()])
+    shapes = {"Reconstruction": shape}
+    if ground_truth is not None:
+        shapes["Ground truth"] = ground_truth
+    shown = {label: _thinned(part) for label, part in shapes.items()}
+    corners = np.concatenate([part.points for part in shown.values()])
     centre = (corners.min(0) + corners.max(0)) / 2
     step = float(np.abs(corners - centre).max()) / _STEPS or 1.0
     parts = []
-    for label, part in drawn.items():
+    for label, part in shown.items():
         others = [other for key, other in shapes.items() if key != label]
         packed = _packed(part, others[0] if others else None)
-        places = np.rint((part.points - centre) / step).astype("<i2")
-        parts.append({"label": label, "positions": _text(places)} | packed)
+        positions = np.rint((part.points - centre) / step).astype("<i2")
+        parts.append({"label": label, "positions": _text(positions)} | packed)
     content = {"limit": LIMIT, "ramp": RAMP, "step": step, "parts": parts}
-    facts = [f"Reconstruction: {what}.", f"{told(measured)}." if measured else ""]
+    facts = [f"Reconstruction: {what}.", f"{errors_text(measured)}." if measured else ""]
     texts = {"name": name, "facts": " ".join(facts).strip(), "limit": f"{LIMIT:g}"}
-    # Names of files may be no text
+    # File names may hold bytes that are not text
     texts = {k: html.escape(v.encode(errors="backslashreplace").decode()) for k, v in texts.items()}
     texts["data"] = json.dumps(content, separators=(",", ":"))
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: texts[found[1]], _template())
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: texts[match[1]], _template())
 
 
 @cache
@@ -67,11 +69,11 @@ def _template() -> str:
 def _thinned(shape: Shape) -> Shape:
     if shape.faces is None:
         return shape
-    return Shape(*meshes.thin(shape.points, shape.faces, _MOST))
+    return Shape(*meshes.thin(shape.points, shape.faces, _MAX_VERTICES))
 
 
 def _packed(shape: Shape, other: Shape | None) -> dict[str, str | None]:
-    """The faces of a shape, and its surface: normals and the distance to another shape."""
+    """Return the faces of a shape, and its surface: normals and the distance to another shape."""
     if shape.faces is None:
         normals = meshes.point_normals(shape.points)
     else:

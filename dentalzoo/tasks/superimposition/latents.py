@@ -118,9 +118,7 @@ def main_plane(z_mean: np.ndarray) -> Plane:
     axes = np.zeros((2, z_mean.shape[1]))
     directions = np.linalg.svd(z_mean - centre, full_matrices=False)[2][:2]
     axes[: len(directions)] = directions
-    axes *= np.where(axes.sum(1) < 0, -1, 1)[
-        :, None
-    ]  # the sign is arbitrary: make it the same everywhere
+    axes *= np.where(axes.sum(1) < 0, -1, 1)[:, None]  # the sign is arbitrary
     return Plane(
         centre, axes, ("first principal axis of the means", "second principal axis of the means")
     )

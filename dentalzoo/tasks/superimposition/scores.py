@@ -173,10 +173,10 @@ def contrast(
 def contrast_weights(
     mask: np.ndarray, others: np.ndarray | Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """Return the contrast as weights (H, W) float32, of sum 0: 1 / |ring| on the ring, -1 / |core| on the
-    core; 0 everywhere for a mask that is empty or leaves nothing to compare it with.
+    """Return the contrast as weights (H, W) float32, of sum 0.
 
-    Where the ring is empty, all background takes its place.
+    1 / |ring| on the ring, -1 / |core| on the core; 0 everywhere for a mask that is empty or leaves
+    nothing to compare it with. Where the ring is empty, all background takes its place.
     """
     mask = np.asarray(mask, bool)
     elsewhere = np.any(np.asarray(others, bool).reshape(-1, *mask.shape), axis=0)
