@@ -1,5 +1,6 @@
 """Figures of matplotlib as arrays; nothing is shown and no backend is chosen."""
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,14 +22,21 @@ def plot_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Agg cuts off fractions of pixels, and 8.2 * 100 is a little less than 820.
-    size = ((width + 1e-6) / DPI, (height + 1e-6) / DPI)
-    figure = Figure(figsize=size, dpi=DPI, layout=layout)
+    figure = Figure(figsize=(_inches(width), _inches(height)), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
     plot.tick_params(labelsize=10, colors=DARK)
     plot.spines[["top", "right"]].set_visible(False)
     return figure, plot
+
+
+def _inches(pixels: int) -> float:
+    """Return a length that is not below `pixels` when it is multiplied: 8.2 * 100 is below 820.
+
+    Agg cuts off fractions of pixels.
+    """
+    inches = pixels / DPI
+    return inches if inches * DPI >= pixels else math.nextafter(inches, math.inf)
 
 
 def figure_pixels(figure: "Figure") -> np.ndarray:
