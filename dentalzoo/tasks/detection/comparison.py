@@ -200,7 +200,7 @@ def _radiographs(
         for detector, measured, report, label in zip(detectors, both, reports, labels, strict=True):
             row = report["per_image"][index]
             texts.append(
-                f"{label}: {row['true_positives']} true positives, {row['false_positives']} false"
+                f"{label}: {row['true_positives']} true and {row['false_positives']} false positives"
             )
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))
