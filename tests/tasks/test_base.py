@@ -1,11 +1,65 @@
-"""What every task shares."""
+"""What every task shares, and that each one fulfils the contract."""
 
+import importlib
+import inspect
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.base import output_names, refuse_empty, report_header
+from dentalzoo.contracts import Task, missing_parts
+from dentalzoo.data.io.images import write_png
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.tasks import TASKS
+from dentalzoo.tasks.base import (
+    named_images,
+    output_names,
+    refuse_empty,
+    report_header,
+    skipped_files,
+    without_folders,
+)
+from dentalzoo.tasks.options import OPTIONS
+
+# ---- the contract --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_fulfils_the_contract(task):
+    assert missing_parts(importlib.import_module(TASKS[task]), Task) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "verb"), [(task, verb) for task, verbs in OPTIONS.items() for verb in verbs]
+)
+def test_a_verb_takes_its_options(task, verb):
+    function = getattr(importlib.import_module(TASKS[task]), verb)
+    parameter = inspect.signature(function).parameters["options"]
+    assert parameter.default == OPTIONS[task][verb]()
+    assert parameter.kind is parameter.KEYWORD_ONLY
+
+
+def test_every_task_has_options():
+    assert OPTIONS.keys() == TASKS.keys()
+
+
+# ---- inputs --------------------------------------------------------------------------------------
+
+
+def test_an_image_that_is_given_twice_is_taken_once(tmp_path):
+    for name in ("a.png", "b.png"):
+        write_png(tmp_path / "in" / name, np.zeros((2, 2), np.uint8))
+    images = named_images([tmp_path / "in", tmp_path / "in" / "a.png"], tmp_path / "out")
+    assert images == {tmp_path / "in" / "a.png": "a", tmp_path / "in" / "b.png": "b"}
+    assert (tmp_path / "out").is_dir()
+
+
+def test_inputs_must_be_images(tmp_path):
+    with pytest.raises(DentalzooError, match="inputs must be images or folders of images"):
+        named_images([], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
 
 # ---- names of results ----------------------------------------------------------------------------
 
@@ -55,3 +109,17 @@ def test_an_evaluation_of_nothing_names_the_first_reason():
         refuse_empty("data", 3, [("a.png", "damaged"), ("b.png", "no mask")], "jaws")
     with pytest.raises(DentalzooError, match="Received: nothing"):
         refuse_empty("data", 0, [])
+
+
+def test_reports_hold_no_folder_of_what_was_skipped(tmp_path):
+    image, mask = tmp_path / "patient" / "a.jpg", tmp_path / "masks" / "a.png"
+    errors = {
+        "damaged": BadFile(image, "damaged"),
+        "a.png: not like a.png": BadFile(mask, f"not like {mask}"),
+        "a.jpg has no place": DentalzooError(f"{image} has no place"),
+    }
+    for reason, error in errors.items():
+        made = without_folders(error, image)
+        assert (made.path, made.reason) == (image, reason)
+    failed = [(str(image), "damaged")]
+    assert json.loads(json.dumps(skipped_files(failed))) == [["a.jpg", "damaged"]]

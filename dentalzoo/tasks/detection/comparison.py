@@ -127,7 +127,7 @@ def _labels(bundle: "Bundle", other: "Bundle") -> list[str]:
         return labels
     variants = [b.metadata.get("training", {}).get("variant") for b in (bundle, other)]
     if None not in variants and variants[0] != variants[1]:
-        return variants
+        return [str(variant) for variant in variants]
     return [f"{labels[0]} ({number})" for number in (1, 2)]
 
 
@@ -199,9 +199,8 @@ def _radiographs(
         texts, columns = [], []
         for detector, measured, report, label in zip(detectors, both, reports, labels, strict=True):
             row = report["per_image"][index]
-            texts.append(
-                f"{label}: {row['true_positives']} true and {row['false_positives']} false positives"
-            )
+            tp, fp = row["true_positives"], row["false_positives"]
+            texts.append(f"{label}: {tp} true and {fp} false positives")
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))
         rows.append((f"{both[0].cases[index].name}   " + ";   ".join(texts), image, columns))

@@ -190,7 +190,9 @@ def read_image_of(detector: Detector, sample: BoxSample) -> np.ndarray:
 
 
 def _channels(bundle: "Bundle") -> int:
-    inputs = bundle.metadata.get("signatures", {}).get("detect", {}).get("inputs", {})
+    """Return the channels of the images that a bundle takes; 3 where it takes any."""
+    signatures: Mapping[str, Any] = bundle.metadata.get("signatures", {})
+    inputs = signatures.get("detect", {}).get("inputs", {})
     shape = next((spec["shape"] for spec in inputs.values()), [None])
     return shape[-1] or 3
 

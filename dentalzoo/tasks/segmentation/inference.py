@@ -1,6 +1,6 @@
 """Masks of images, for measuring and applying a bundle."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def num_channels(bundle: "Bundle") -> int:
     It is 1 for a binary mask, else the number of classes and the background.
     """
     shape = bundle.metadata["signatures"]["serve"]["outputs"]["probabilities"]["shape"]
-    return int(shape[-1])
+    return cast(int, shape[-1])  # None for heights and widths alone
 
 
 def refuse_threshold(bundle: "Bundle", threshold: float | None) -> None:
