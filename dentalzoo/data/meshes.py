@@ -1,5 +1,5 @@
-"""Upper jaws as meshes: finds them in the usual layouts, loads them under one set of rules, and
-draws points on them.
+"""Upper jaws as meshes: find them in the usual layouts, load them by one set of rules, and sample
+points on them.
 
 docs/data_formats.md has the layouts and rules.
 """
@@ -7,33 +7,44 @@ docs/data_formats.md has the layouts and rules.
 import logging
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from dentalzoo.atomic import stamp
 from dentalzoo.data import masks
 from dentalzoo.data.formats import tree as layouts
 from dentalzoo.data.formats.image_files import FileEntry, describe, of_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
-from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
+from dentalzoo.data.io.images import natural_key
+from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh, require_readers
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import sample_surface
 
 _log = logging.getLogger("dentalzoo")
 
 METHODS = ("area", "vertices", "order")
+"""How `sample_points` chooses points."""
 
-_UNDERSTOOD = "upper jaws as *.obj, *.ply or *.stl, as Teeth3DS has them or in plain folders"
+_LAYOUTS = "upper jaws as *.obj, *.ply or *.stl, in the layout of Teeth3DS or in plain folders"
 
 
 @dataclass(frozen=True)
 class MeshSample:
-    """An upper jaw: its file, its labels where there are any, its group and its split."""
+    """The files of an upper jaw.
+
+    Attributes:
+        name: unique in the data set.
+        mesh: an .obj, .ply or .stl file.
+        labels: a JSON file of Teeth3DS; None without.
+        group: jaws of one group belong to one split; "" without.
+        split: "train", "val" or "test".
+    """
 
     name: str
     mesh: Path
@@ -44,18 +55,13 @@ class MeshSample:
 
 @dataclass
 class MeshDataset:
-    """What was found; `skipped` lists (file or row, reason) of all that takes no part."""
+    """Jaws, and as `skipped` (file or row, reason) of what is not used."""
 
     samples: list[MeshSample]
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    @property
-    def fingerprint(self) -> tuple:
-        """What loaded samples depend on: names, and size and time of the files."""
-        return tuple((s.name, s.split, *stamp(s.mesh)) for s in self.samples)
 
 
 # ---- finding -------------------------------------------------------------------------------------
@@ -64,37 +70,38 @@ class MeshDataset:
 def find_meshes(
     data_dir: str | Path, split: str | None = None, *, val_fraction: float = 0.1
 ) -> MeshDataset:
-    """Finds upper jaws in the layouts of docs/data_formats.md. No mesh is opened.
+    """Find upper jaws in the layouts of docs/data_formats.md. No mesh is opened.
 
-    A file or folder whose name ends in `lower` is not used. The labels of `x.obj` are in `x.json`.
+    Files and folders whose name ends in `lower` are not used. The labels of `x.obj` are in
+    `x.json`.
 
     Args:
+        data_dir: the folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
-        val_fraction: where neither `split.csv` nor lists nor folders tell a split, this part of the
-            groups, by the hash of their names, is "val" and the rest "train".
+        val_fraction: where neither `split.csv` nor lists nor folders define a split, this fraction
+            of the groups, by the hash of their names, is "val" and the rest "train".
 
     Raises:
-        DentalzooError: nothing usable is there; the message lists what is understood.
+        DentalzooError: an argument is out of range, or there is no upper jaw; the message lists
+            what is understood.
         MissingSplit: there are meshes, but none of the split.
         BadFile: `split.csv` or a list is broken.
     """
-    wanted = split and layouts.split_word(split)
-    if split is not None and not wanted:
-        raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
+    requested = split and layouts.split_word(split)
+    if split is not None and not requested:
+        raise DentalzooError(f"split must be one of {SPLITS} or None. Received: {split!r}")
     if not 0 <= val_fraction < 1:
-        raise DentalzooError(
-            f"val_fraction is at least 0 and less than 1. Received: {val_fraction!r}"
-        )
+        raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")
     root = Path(data_dir)
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
-        raise DentalzooError(f"{root}: expected a folder of {_UNDERSTOOD}. Received: {what}")
-    paths = sorted((p for p in root.rglob("*") if _visible(root, p)), key=layouts.natural_key)
+        raise DentalzooError(f"{root}: must be a folder of {_LAYOUTS}. Received: {what}")
+    paths = sorted((p for p in root.rglob("*") if _visible(root, p)), key=natural_key)
     meshes = [p for p in paths if p.suffix.lower() in MESH_SUFFIXES]
     upper = [p for p in meshes if not any(map(is_lower, p.relative_to(root).parts))]
     if not upper:
         raise DentalzooError(
-            f"{root}: no upper jaw; expected {_UNDERSTOOD}. "
+            f"{root}: no upper jaw; the folder must hold {_LAYOUTS}. "
             f"Received: {len(paths)} files, {len(meshes)} of them meshes of lower jaws"
         )
     if len(upper) < len(meshes):
@@ -103,18 +110,22 @@ def find_meshes(
     tree = Tree(root, [], [], table if table.is_file() else None, [])
     files = [FileEntry(p, None, labels_of(p), split=layouts.split_of(root, p)) for p in upper]
     files = describe(tree, files)
-    skips, where = [], "the folders' names"
+    skips: list[Skip] = []
+    where = "the folders' names"
     if not tree.split_csv:
         files, skips, where = _by_lists(
             tree, files, [p for p in paths if p.suffix == ".txt"], where
         )
     files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
-    if wanted:
-        files, skips = of_split(tree, files, skips, wanted, val_fraction, "meshes")
+    if requested:
+        files, skips = of_split(tree, files, skips, requested, val_fraction, "meshes")
     skipped = [(skip.name, skip.reason) for skip in skips]
     masks.report_skipped(skipped)
     if not files:
-        raise DentalzooError(f"{root}: no mesh of {len(upper)} is in a split of {where}")
+        raise DentalzooError(
+            f"{root}: at least one mesh must be in a split of {where}. "
+            f"Received: {len(upper)} meshes in none"
+        )
     return MeshDataset(
         [MeshSample(f.name, f.image, f.partner, f.group, f.split) for f in files], skipped
     )
@@ -126,71 +137,79 @@ def _visible(root: Path, path: Path) -> bool:
 
 
 def is_lower(part: str) -> bool:
-    """Whether the name of a file or folder says that it is of a lower jaw."""
+    """Return whether a file or folder is of a lower jaw, by its name."""
     return re.fullmatch(r"(.*[ _-])?lower", part.partition(".")[0], re.IGNORECASE) is not None
 
 
 def labels_of(path: Path) -> Path | None:
-    """The file of labels beside a mesh."""
-    beside = path.with_suffix(".json")
-    return beside if beside.is_file() else None
+    """Return the JSON file of labels with the name of a mesh; None if there is none."""
+    labels = path.with_suffix(".json")
+    return labels if labels.is_file() else None
 
 
-def _by_lists(tree: Tree, files, lists, where) -> tuple[list[FileEntry], list[Skip], str]:
-    """Gives splits from lists of names, `training_upper.txt` say.
+def _by_lists(
+    tree: Tree, files: list[FileEntry], lists: Sequence[Path], where: str
+) -> tuple[list[FileEntry], list[Skip], str]:
+    """Assign splits from lists of names such as `training_upper.txt`.
 
-    A folder of lists speaks of the meshes that lie under the nearest folder above it, so that data
-    sets side by side keep their own. Of several that speak of the same meshes the one that names
-    most of them counts, then the first.
+    The lists of a folder apply to the meshes under the nearest folder above it, so that several
+    data sets in one folder keep their own lists. Of several folders of lists for the same meshes,
+    the one that names most of them is used, then the first.
+
+    Returns:
+        The files with their splits, rows without a mesh, and the source of the splits as text.
     """
-    told, about = defaultdict(dict), defaultdict(list)
+    listed: dict[Path, dict[str, str]] = defaultdict(dict)  # folder of lists -> name -> split
+    sources: dict[Path, list[Path]] = defaultdict(list)  # folder of meshes -> folders of lists
     for path in lists:
         split = layouts.split_word(path.stem)
         for row in path.read_text(errors="replace").splitlines() if split else ():
             name = layouts.normal(Path(row.strip()).name.removesuffix(".obj"))
-            if told[path.parent].setdefault(name, split) != split:
-                raise BadFile(path, f"a name is in one list. Received: {name!r} in several")
-    known = defaultdict(set)  # of each folder, the meshes under it
+            if listed[path.parent].setdefault(name, split) != split:
+                raise BadFile(path, f"a name must be in one list. Received: {name!r} in several")
+    known: dict[Path, set[str]] = defaultdict(set)  # folder -> the meshes under it
     for file in files:
         for folder in file.image.parents:
             known[folder].add(layouts.normal(file.image.stem))
-    for folder, rows in told.items():
+    for folder, rows in listed.items():
         data = next((parent for parent in folder.parents if parent in known), tree.root)
         if known[data] & rows.keys():
-            about[data].append(folder)
-    if not about:
+            sources[data].append(folder)
+    if not sources:
         return files, [], where
-    skips, splits = [], {}
-    for data, folders in about.items():
-        best = max(folders, key=lambda folder: len(known[data] & told[folder].keys()))
-        splits[data] = best
+    skips: list[Skip] = []
+    chosen: dict[Path, Path] = {}  # folder of meshes -> folder of lists
+    for data, folders in sources.items():
+        names = known[data]
+        best = max(folders, key=lambda folder: len(names & listed[folder].keys()))
+        chosen[data] = best
         if len(folders) > 1:
             others = ", ".join(tree.name(folder) for folder in folders if folder != best)
             _log.info("splits of %s are used, not of %s", tree.name(best), others)
         skips += [
             Skip(name, f"row of {tree.name(best)} without mesh", split)
-            for name, split in told[best].items()
+            for name, split in listed[best].items()
             if name and name not in known[data] and not is_lower(name)
         ]
-    given = []
+    assigned = []
     for file in files:
-        data = next((folder for folder in file.image.parents if folder in splits), None)
-        if data:
-            split = told[splits[data]].get(layouts.normal(file.image.stem), "")
+        lists_folder = next((chosen[f] for f in file.image.parents if f in chosen), None)
+        if lists_folder:
+            split = listed[lists_folder].get(layouts.normal(file.image.stem), "")
             file = replace(file, split=split)
-        given.append(file)
-    return given, skips, " or ".join(map(tree.name, splits.values()))
+        assigned.append(file)
+    return assigned, skips, " or ".join(map(tree.name, chosen.values()))
 
 
 # ---- loading -------------------------------------------------------------------------------------
 
 
 def load_mesh(sample: MeshSample) -> tuple[Mesh, Pose]:
-    """Loads an upper jaw, in the millimetres of its file, and the pose it is seen in.
+    """Load an upper jaw, in the millimetres of its file, and its pose in front of the cameras.
 
     Raises:
-        BadFile: a file is damaged, or the mesh is no upper jaw in millimetres with y to the back
-            and z along the crowns; the reason tells what was found.
+        BadFile: a file is damaged, or the mesh is not an upper jaw in millimetres with y to the
+            back and z along the crowns; the reason says in what way.
     """
     mesh = read_mesh(sample.mesh, sample.labels)
     try:
@@ -201,33 +220,67 @@ def load_mesh(sample: MeshSample) -> tuple[Mesh, Pose]:
         raise BadFile(sample.mesh, str(error)) from error
 
 
-def check_meshes(data_dir: str | Path, split: str | None = None) -> dict:
-    """Reads every mesh once and says what is wrong, for `dentalzoo check --meshes`.
+def load_meshes(
+    samples: Sequence[MeshSample], failed: MutableSequence[tuple[str, str]]
+) -> Iterator[tuple[MeshSample, Mesh, Pose]]:
+    """Load jaws one by one; those that cannot be used are logged, skipped and added to `failed`.
+
+    Args:
+        samples: of `find_meshes`.
+        failed: gets (name, reason) of each jaw that cannot be used.
+
+    Raises:
+        DentalzooError: trimesh is needed and not installed.
+    """
+
+    def load(sample: MeshSample) -> tuple[Mesh, Pose]:
+        try:
+            return load_mesh(sample)
+        except BadFile as error:
+            if error.path == sample.mesh:
+                raise
+            raise BadFile(sample.mesh, f"{Path(error.path).name}: {error.reason}") from error
+
+    require_readers(sample.mesh for sample in samples)
+    jaws = for_each(
+        samples,
+        load,
+        lambda sample, jaw: jaw,
+        title="reading",
+        unit="jaw",
+        failed=failed,
+        name=lambda sample: sample.name,
+    )
+    for sample, _, (mesh, pose) in jaws:
+        yield sample, mesh, pose
+
+
+def check_meshes(data_dir: str | Path, split: str | None = None) -> dict[str, Any]:
+    """Read every mesh once and report what is wrong, for `dentalzoo check --meshes`.
 
     Returns:
-        "data", "usable" (number of meshes), the number of each split, "groups" and "labelled"
-        (their number), "teeth" (number of jaws with each FDI number), "vertices" and "size_mm"
-        (least and most); "skipped" [name, reason], "repaired" [name, what], and the same meshes as
-        [name, name, splits], "duplicates" between splits and "duplicates_within" one; all four
-        empty where nothing is wrong. All of it fits into JSON.
+        "data"; "usable" (number of meshes); the number of each split; the number of "groups" and of
+        "labelled" jaws; "teeth" (number of jaws with each FDI number); "vertices" and "size_mm",
+        each with "min" and "max"; "skipped" [name, reason]; "repaired" [name, repair]; equal meshes
+        as [name, name, splits] in "duplicates" between splits and "duplicates_within" a split. The
+        last four are empty where nothing is wrong. Everything is JSON-serialisable.
 
     Raises:
         DentalzooError: as `find_meshes`; or no mesh can be used.
     """
-    found = find_meshes(data_dir, split)
-    good, bad, repaired, teeth = [], [], [], Counter()
-    vertices, boxes, prints = [], [], defaultdict(list)
-    for sample in tqdm(found.samples, "reading", leave=False, disable=None):
-        try:
-            mesh, pose = load_mesh(sample)
-        except BadFile as error:
-            part = "" if error.path == sample.mesh else f"{error.path.name}: "
-            bad.append((sample.name, part + error.reason))
-            continue
+    dataset = find_meshes(data_dir, split)
+    good: list[MeshSample] = []
+    bad: list[tuple[str, str]] = []
+    repaired: list[tuple[str, str]] = []
+    teeth: Counter[int] = Counter()
+    vertices: list[int] = []
+    boxes: list[list[float]] = []
+    by_shape: dict[tuple[float, ...], list[MeshSample]] = defaultdict(list)
+    for sample, mesh, pose in load_meshes(dataset.samples, bad):
         good.append(sample)
         points = pose.apply(mesh.vertices)
         shape = np.concatenate([np.ptp(points, axis=0), points.mean(0), points.std(0)]) * SCALE
-        prints[len(points), *shape.round(2).tolist()].append(sample)
+        by_shape[len(points), *shape.round(2).tolist()].append(sample)
         vertices.append(len(points))
         boxes.append((np.ptp(points, axis=0) * SCALE).round(1).tolist())
         if mesh.labels is not None:
@@ -235,16 +288,16 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict:
         if pose.turned:
             repaired.append((sample.name, "the crowns point to -z: turned about y"))
         if len(np.unique(mesh.faces)) < len(points):
-            repaired.append((sample.name, "vertices in no face: not seen, and no points there"))
-    masks.report_skipped(bad)
+            repaired.append((sample.name, "vertices in no face: neither rendered nor sampled"))
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} meshes can be used. Received: {bad[0][1]}"
+            f"{data_dir}: at least one of {len(dataset)} meshes must be usable. "
+            f"Received: {bad[0][1]}"
         )
     number = Counter(sample.split for sample in good)
     same = [
         [a.name, b.name, "the same mesh, in " + " and ".join(sorted({a.split, b.split}))]
-        for group in prints.values()
+        for group in by_shape.values()
         for a, b in combinations(group, 2)
     ]
     return {
@@ -254,12 +307,12 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict:
         "groups": len({sample.group for sample in good}),
         "labelled": sum(sample.labels is not None for sample in good),
         "teeth": dict(sorted(teeth.items())),
-        "vertices": {"least": min(vertices), "most": max(vertices)},
+        "vertices": {"min": min(vertices), "max": max(vertices)},
         "size_mm": {
-            "least": np.min(boxes, axis=0).tolist(),
-            "most": np.max(boxes, axis=0).tolist(),
+            "min": np.min(boxes, axis=0).tolist(),
+            "max": np.max(boxes, axis=0).tolist(),
         },
-        "skipped": [list(pair) for pair in (*found.skipped, *bad)],
+        "skipped": [list(pair) for pair in (*dataset.skipped, *bad)],
         "repaired": [list(pair) for pair in repaired],
         "duplicates": [pair for pair in same if " and " in pair[2]],
         "duplicates_within": [pair for pair in same if " and " not in pair[2]],
@@ -272,34 +325,40 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict:
 def sample_points(
     mesh: Mesh, count: int = 50_000, method: str = "area", seed: int = 0
 ) -> np.ndarray:
-    """Points of a mesh.
+    """Sample points of a mesh.
 
     Args:
-        method: "area" draws them on the faces, evenly by area, in random order; "vertices" takes
-            vertices as the paper does: some, in order, or all, and then some twice; "order" takes
-            the vertices as they are, of which there are `count`.
-        seed: of the draw.
+        mesh: in any unit of length.
+        count: number of points.
+        method: "area" samples the faces uniformly by area, in random order; "vertices" takes
+            vertices as the paper does: a random subset in order, or, where there are too few, all
+            of them repeated and then a random subset; "order" takes all vertices unchanged, which
+            must be `count`.
+        seed: random seed.
 
     Returns:
         (count, 3) float32 in the unit of the mesh.
 
     Raises:
-        DentalzooError: count or method is unknown, the mesh has no area, or another number of
-            vertices where their order counts.
+        DentalzooError: count or method is invalid, the mesh has no area, or method is "order" and
+            the mesh has another number of vertices.
     """
     if count < 1 or int(count) != count:
-        raise DentalzooError(f"count is a whole number from 1. Received: {count!r}")
+        raise DentalzooError(f"count must be an integer >= 1. Received: {count!r}")
     if method not in METHODS:
-        raise DentalzooError(f"method is one of {METHODS}. Received: {method!r}")
+        raise DentalzooError(f"method must be one of {METHODS}. Received: {method!r}")
     if method == "order":
         if len(mesh.vertices) != count:
-            raise DentalzooError(f"expected {count} vertices. Received: {len(mesh.vertices)}")
+            raise DentalzooError(
+                f"a mesh must have {count} vertices for method='order'. "
+                f"Received: {len(mesh.vertices)}"
+            )
         return mesh.vertices
     random = np.random.default_rng(seed)
     if method == "vertices":
-        have = len(mesh.vertices)
-        whole, rest = divmod(count, have)
-        some = np.sort(random.choice(have, rest, replace=False))
-        return mesh.vertices[np.concatenate([np.tile(np.arange(have), whole), some])]
+        size = len(mesh.vertices)
+        repeats, rest = divmod(count, size)
+        subset = np.sort(random.choice(size, rest, replace=False))
+        return mesh.vertices[np.concatenate([np.tile(np.arange(size), repeats), subset])]
     points, _ = sample_surface(mesh.vertices, mesh.faces, count, seed)
     return random.permutation(points).astype(np.float32)

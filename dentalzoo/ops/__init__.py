@@ -1,4 +1,4 @@
-"""Functions of tensors and arrays that know no paper; each is checked against NumPy or SciPy.
+"""Functions of arrays and tensors that no paper owns, tested against closed forms and brute force.
 
-`meshes` is NumPy and SciPy alone; `points` imports TensorFlow.
+`meshes` needs only NumPy and SciPy; `points` imports TensorFlow.
 """

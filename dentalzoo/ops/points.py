@@ -1,22 +1,23 @@
-"""Nearest points and the Chamfer distance in TensorFlow, and how even a fixed topology lies.
+"""Nearest points and the Chamfer distance in TensorFlow, and regularisers of a fixed topology.
 
-Clouds are (B, N, 3) and (B, M, 3); what is less precise than float32 is raised to it. The matrix of
-all distances is never held: at 50,000 points it would be 10 GB. Two backends find the neighbours:
+Point clouds are (B, N, 3) and (B, M, 3); dtypes below float32 are cast to it. The matrix of all
+distances is never stored: at 50,000 points it would be 10 GB. Two backends find the neighbours:
 
-- "tree": SciPy's KD-tree in a host call, for CPUs. XLA compiles no host call: a step that holds one
-  fails under `jit_compile=True`, and so it does on a TPU.
-- "chunked": all differences, 512 points at a time, compiled by XLA whether the step is or not. For
-  GPUs and TPUs; right on a CPU too, but a hundred times slower than the tree.
+- "tree": SciPy's KD-tree in a host call, for CPUs. XLA cannot compile a host call: a step with one
+  fails under `jit_compile=True`, and on a TPU.
+- "chunked": all differences, 512 points at a time, always compiled by XLA. For GPUs and TPUs;
+  correct on a CPU too, but a hundred times slower than the tree.
 
 "auto" is "chunked" where TensorFlow has a GPU or a TPU, else "tree". Models compiled with
-`jit_compile=False` train with every backend. Keras' own "auto" compiles beside a GPU, where "auto"
-here still works and "tree" does not.
+`jit_compile=False` train with every backend. Where Keras' own `jit_compile="auto"` turns XLA on,
+which it does with a GPU, "auto" here still works and "tree" does not.
 
-To the gradient the neighbours are constants, which is exact wherever they are unique. A sample with
-a coordinate that is NaN or infinite has distances of NaN, with both backends.
+For the gradient the neighbours are constants, which is exact wherever they are unique. A sample
+with a coordinate that is NaN or infinite has distances of NaN, with both backends.
 """
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from dentalzoo.errors import DentalzooError
@@ -26,8 +27,8 @@ BACKENDS = ("auto", "tree", "chunked")
 CHUNK = 512
 
 
-def nearest(points, others, backend: str = "auto"):
-    """Which of the others is nearest to each point; of several equally near ones any.
+def nearest(points: tf.Tensor, others: tf.Tensor, backend: str = "auto") -> tf.Tensor:
+    """Return the index of the nearest of the others for each point; ties are broken arbitrarily.
 
     Args:
         points: (B, N, 3).
@@ -35,7 +36,7 @@ def nearest(points, others, backend: str = "auto"):
         backend: one of BACKENDS.
 
     Returns:
-        (B, N) int32. Any number below M in a sample with a coordinate that is not finite.
+        (B, N) int32. Any index below M in a sample with a coordinate that is not finite.
 
     Raises:
         DentalzooError: other shapes, an empty cloud, or an unknown backend.
@@ -43,12 +44,14 @@ def nearest(points, others, backend: str = "auto"):
     points, others = map(tf.stop_gradient, _clouds(points, others))
     if _choose(backend) == "chunked":
         return tf.ensure_shape(_nearest_chunked(points, others), points.shape[:2])
-    found = tf.numpy_function(_nearest_tree, [points, others], tf.int32, stateful=False)
-    return tf.ensure_shape(found, points.shape[:2])
+    indices = tf.numpy_function(_nearest_tree, [points, others], tf.int32, stateful=False)
+    return tf.ensure_shape(indices, points.shape[:2])
 
 
-def distances(points, others, squared: bool = False, backend: str = "auto"):
-    """How far each point is from the nearest of the others: one side of the Chamfer distance.
+def distances(
+    points: tf.Tensor, others: tf.Tensor, squared: bool = False, backend: str = "auto"
+) -> tf.Tensor:
+    """Return the distance of each point to the nearest of the others, as in the Chamfer distance.
 
     The gradient flows to both clouds. Where a distance is 0, so is its gradient, squared or not.
 
@@ -59,7 +62,7 @@ def distances(points, others, squared: bool = False, backend: str = "auto"):
         backend: one of BACKENDS.
 
     Returns:
-        (B, N), in the unit of the coordinates, or its square.
+        (B, N), in the unit of the coordinates, or in its square.
 
     Raises:
         DentalzooError: other shapes, an empty cloud, or an unknown backend.
@@ -72,23 +75,29 @@ def distances(points, others, squared: bool = False, backend: str = "auto"):
     return squares if squared else _root(squares)
 
 
-def chamfer(points, others, squared: bool = True, backend: str = "auto", max_points=None):
-    """The Chamfer distance: the mean of both directions' means of nearest distances.
+def chamfer(
+    points: tf.Tensor,
+    others: tf.Tensor,
+    squared: bool = True,
+    backend: str = "auto",
+    max_points: int | None = None,
+) -> tf.Tensor:
+    """Chamfer distance: the mean of both directions' means of nearest distances.
 
-    A mean, so that unsquared it is an error in the unit of the coordinates; papers that add the
-    directions report twice as much.
+    It is a mean, so that unsquared it is an error in the unit of the coordinates; papers that add
+    the two directions report twice this value.
 
     Args:
         points: (B, N, 3).
         others: (B, M, 3).
-        squared: whether the distances are squared before the means.
+        squared: square the distances before taking the means.
         backend: one of BACKENDS.
-        max_points: at most so many points of each cloud, drawn anew at each call, look for their
-            nearest in the whole of the other: an estimate without bias, at a fraction of the cost.
-            None for all.
+        max_points: number of points of each cloud, sampled at each call, whose nearest point in
+            the whole other cloud is found: an unbiased estimate at a fraction of the cost. None
+            for all.
 
     Returns:
-        (B,), so that Keras takes the mean over all replicas: a loss for `compile` as it is.
+        (B,), so that Keras takes the mean over all replicas: usable as a loss in `compile`.
 
     Raises:
         DentalzooError: other shapes, an empty cloud, or an unknown backend.
@@ -99,10 +108,17 @@ def chamfer(points, others, squared: bool = True, backend: str = "auto", max_poi
     return (tf.reduce_mean(there, -1) + tf.reduce_mean(back, -1)) / 2
 
 
-def subset(points, count: int | None):
-    """`count` of the points (B, N, 3), each at most once, the same ones in every sample.
+def subset(points: tf.Tensor, count: int | None) -> tf.Tensor:
+    """Sample `count` of the points without replacement, the same indices in every sample.
 
-    Drawn with TensorFlow's global seed. All of them where `count` is None or not below N.
+    TensorFlow's global seed is used.
+
+    Args:
+        points: (B, N, 3).
+        count: number of points; None, or N or more, for all.
+
+    Returns:
+        (B, count or N, 3).
     """
     if count is None or (points.shape[1] is not None and points.shape[1] <= count):
         return points
@@ -112,21 +128,21 @@ def subset(points, count: int | None):
 
 def _choose(backend: str) -> str:
     if backend not in BACKENDS:
-        raise DentalzooError(f"the backends are: {', '.join(BACKENDS)}. Received: {backend!r}")
+        raise DentalzooError(f"backend must be one of {', '.join(BACKENDS)}. Received: {backend!r}")
     if backend != "auto":
         return backend
     devices = tf.config.list_logical_devices
     return "chunked" if devices("GPU") or devices("TPU") else "tree"
 
 
-def _clouds(points, others):
-    """Both as tensors of one dtype, float32 or float64."""
+def _clouds(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Check both and convert them to tensors of one dtype, float32 or float64."""
     points, others = tf.convert_to_tensor(points), tf.convert_to_tensor(others)
     shapes = points.shape, others.shape
-    right = all(s.rank == 3 and s[2] in (3, None) and s[1] != 0 for s in shapes)
-    if not right or not shapes[0][:1].is_compatible_with(shapes[1][:1]):
+    valid = all(s.rank == 3 and s[2] in (3, None) and s[1] != 0 for s in shapes)
+    if not valid or not shapes[0][:1].is_compatible_with(shapes[1][:1]):
         raise DentalzooError(
-            "clouds have the shapes (B, N, 3) and (B, M, 3), N and M at least 1. "
+            "point clouds must be (B, N, 3) and (B, M, 3) with N and M >= 1. "
             f"Received: {shapes[0]} and {shapes[1]}"
         )
     dtype = tf.float64 if tf.float64 in (points.dtype, others.dtype) else tf.float32
@@ -134,57 +150,61 @@ def _clouds(points, others):
 
 
 def _nearest_tree(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    found = np.zeros(points.shape[:2], np.int32)
-    for row, cloud, other in zip(found, points, others, strict=True):
+    indices = np.zeros(points.shape[:2], np.int32)
+    for row, cloud, other in zip(indices, points, others, strict=True):
         if np.isfinite(cloud).all() and np.isfinite(other).all():
-            row[:] = meshes.tree(other).query(cloud, workers=-1)[1]
-    return found
+            row[:] = meshes.kd_tree(other).query(cloud, workers=-1)[1]
+    return indices
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _nearest_chunked(points, others):
+def _nearest_chunked(points: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     batch, count = tf.shape(points)[0], tf.shape(points)[1]
     padded = tf.pad(points, [[0, 0], [0, -count % CHUNK], [0, 0]])
     chunks = tf.transpose(tf.reshape(padded, [batch, -1, CHUNK, 3]), [1, 0, 2, 3])
 
-    def of_chunk(chunk):
-        # Differences, since |a|^2 + |b|^2 - 2ab takes wrong neighbours among close ones in float32
+    def nearest_of_chunk(chunk: tf.Tensor) -> tf.Tensor:
+        # Differences: in float32, |a|^2 + |b|^2 - 2ab picks wrong neighbours among close points
         squares = sum(
             tf.square(chunk[:, :, None, axis] - others[:, None, :, axis]) for axis in range(3)
         )
         return tf.argmin(squares, -1, output_type=tf.int32)
 
-    found = tf.map_fn(of_chunk, chunks, fn_output_signature=tf.int32)
-    return tf.reshape(tf.transpose(found, [1, 0, 2]), [batch, -1])[:, :count]
+    indices = tf.map_fn(nearest_of_chunk, chunks, fn_output_signature=tf.int32)
+    return tf.reshape(tf.transpose(indices, [1, 0, 2]), [batch, -1])[:, :count]
 
 
-def _squares(vectors):
+def _squares(vectors: tf.Tensor) -> tf.Tensor:
+    """Return the squared lengths of vectors (..., 3)."""
     return tf.reduce_sum(tf.square(vectors), -1)
 
 
-def _root(squares):
-    """The root, with a gradient of 0 at 0 instead of infinity."""
-    apart = tf.not_equal(squares, 0)  # true of NaN
-    return tf.where(apart, tf.sqrt(tf.where(apart, squares, 1)), 0)
+def _root(squares: tf.Tensor) -> tf.Tensor:
+    """Return the square root, with a gradient of 0 at 0 instead of infinity."""
+    nonzero = tf.not_equal(squares, 0)  # NaN included
+    return tf.where(nonzero, tf.sqrt(tf.where(nonzero, squares, 1)), 0)
 
 
-def _finite(points):
+def _finite(points: tf.Tensor) -> tf.Tensor:
+    """Return (B,) bool: all coordinates of a sample are finite."""
     return tf.reduce_all(tf.math.is_finite(points), axis=(1, 2))
 
 
 # ---- a fixed topology ----------------------------------------------------------------------------
 
 
-def edge_variation(points, edges, rest=None):
-    """How unevenly edges are stretched: the variance of their lengths over their squared mean.
+def edge_variation(
+    points: tf.Tensor, edges: np.ndarray, rest: npt.ArrayLike | None = None
+) -> tf.Tensor:
+    """Squared coefficient of variation of edge lengths, relative to the lengths at rest.
 
-    0 where all edges have the length they have at rest times any one factor; the root is the
-    coefficient of variation. Sizes and shapes stay free, spacing does not.
+    It is 0 where all edges are stretched by the same factor, so it leaves size and shape free, but
+    not the spacing of the vertices.
 
     Args:
         points: (B, V, 3).
         edges: (E, 2), see `meshes.edges`.
-        rest: (V, 3), the lengths at rest, none of them 0. None: all are to be equal.
+        rest: (V, 3), vertices at rest, no edge of length 0; None for equal lengths.
 
     Returns:
         (B,).
@@ -196,15 +216,16 @@ def edge_variation(points, edges, rest=None):
     return tf.reduce_mean(tf.square(tf.math.divide_no_nan(lengths, mean) - 1), -1)
 
 
-def _lengths(points, edges):
+def _lengths(points: tf.Tensor, edges: np.ndarray) -> tf.Tensor:
+    """Return the lengths (B, E) of edges."""
     starts, ends = (tf.gather(points, edges[:, end], axis=1) for end in range(2))
     return _root(_squares(ends - starts))
 
 
-def roughness(points, edges):
-    """The mean squared distance of points from the mean of their neighbours: of the Laplacian.
+def roughness(points: tf.Tensor, edges: np.ndarray) -> tf.Tensor:
+    """Mean squared length of the Laplacian: of points minus the mean of their neighbours.
 
-    Given displacements from a template instead of points, it leaves the template's forms alone.
+    Given displacements from a template instead of points, it does not flatten the template.
 
     Args:
         points: (B, V, 3), V known.
@@ -216,9 +237,9 @@ def roughness(points, edges):
     points = tf.convert_to_tensor(points)
     each, other = np.concatenate([edges, np.flip(edges, 1)]).T
     degree = np.bincount(each, minlength=points.shape[1])
-    apart = tf.gather(points, other, axis=1) - tf.gather(points, each, axis=1)
+    differences = tf.gather(points, other, axis=1) - tf.gather(points, each, axis=1)
     weights = tf.constant(1 / degree[each], points.dtype)
-    moved = tf.math.unsorted_segment_sum(
-        tf.transpose(apart * weights[:, None], [1, 0, 2]), each, len(degree)
+    laplacian = tf.math.unsorted_segment_sum(
+        tf.transpose(differences * weights[:, None], [1, 0, 2]), each, len(degree)
     )
-    return tf.reduce_mean(_squares(moved), 0)
+    return tf.reduce_mean(_squares(laplacian), 0)

@@ -1,4 +1,4 @@
-"""Readers of jaws: order of vertices, formats, layouts, splits, what is refused and how."""
+"""Meshes of jaws: order of vertices, formats, layouts, splits, and errors."""
 
 import json
 import shutil
@@ -30,8 +30,8 @@ CORNERS = [[3, 0, 2], [2, 4, 3]]
 
 @pytest.fixture(scope="module")
 def jaw():
-    drawn = upper_jaw(3, missing=0)
-    return Mesh(drawn.vertices, drawn.faces, drawn.labels)
+    synthetic = upper_jaw(3, missing=0)
+    return Mesh(synthetic.vertices, synthetic.faces, synthetic.labels)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def coarse(jaw):
     return Mesh(jaw.vertices[kept], faces.astype(np.int32), jaw.labels[kept])
 
 
-def put(path, mesh, labels=False):
+def write_mesh(path, mesh, labels=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".obj":
         write_obj(path, mesh.vertices, mesh.faces)
@@ -60,7 +60,7 @@ def put(path, mesh, labels=False):
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read_by_us_and_by_trimesh(coarse, tmp_path):
+def test_written_files_are_read_by_us_and_by_trimesh(coarse, tmp_path):
     for write, suffix in ((write_ply, "ply"), (write_stl, "stl"), (write_obj, "obj")):
         path = tmp_path / f"jaw.{suffix}"
         write(path, coarse.vertices, coarse.faces)
@@ -74,11 +74,11 @@ def test_what_is_written_is_read_by_us_and_by_trimesh(coarse, tmp_path):
     assert np.allclose(stored["n"], other.face_normals, atol=1e-3)
 
 
-def test_points_alone_are_a_ply_file(coarse, tmp_path):
+def test_a_point_cloud_is_a_ply_file(coarse, tmp_path):
     write_ply(tmp_path / "points.ply", coarse.vertices)
-    found = trimesh.load(tmp_path / "points.ply")
-    assert isinstance(found, trimesh.PointCloud)
-    assert (np.asarray(found.vertices, np.float32) == coarse.vertices).all()
+    cloud = trimesh.load(tmp_path / "points.ply")
+    assert isinstance(cloud, trimesh.PointCloud)
+    assert (np.asarray(cloud.vertices, np.float32) == coarse.vertices).all()
     with pytest.raises(BadFile, match="points.ply: must"):
         read_mesh(tmp_path / "points.ply")
 
@@ -115,7 +115,7 @@ def test_ply_keeps_the_order_and_stl_the_surface(tmp_path, coarse, encoding):
     name = "stl_ascii" if encoding == "ascii" else "stl"
     solid.export(tmp_path / "a.stl", file_type=name)
     stl = read_mesh(tmp_path / "a.stl")
-    assert len(stl.vertices) <= len(coarse.vertices), "corners at one place are one vertex"
+    assert len(stl.vertices) <= len(coarse.vertices), "corners at one position are merged"
     corners = coarse.vertices[coarse.faces]
     assert np.abs(stl.vertices[stl.faces] - corners).max() < 1e-4
 
@@ -196,7 +196,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, content, reason):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_pose_goes_there_and_back(jaw, turned):
+def test_invert_undoes_apply(jaw, turned):
     shifted = jaw.vertices * ((-1, 1, -1) if turned else (1, 1, 1)) + np.float32((2, 0, -90))
     pose = find_pose(replace(jaw, vertices=shifted.astype(np.float32), labels=None))
     assert pose.turned is turned and pose.scale == 40
@@ -219,47 +219,47 @@ def rotated(mesh, axis, quarter, labels=True):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: replace(m, vertices=m.vertices / 1000), "as of metres: multiply by 1000"),
-        (lambda m: replace(m, vertices=m.vertices / 10), "as of centimetres"),
-        (lambda m: replace(m, vertices=m.vertices / 25.4), "as of inches, or of a normalised"),
-        (lambda m: replace(m, vertices=m.vertices * 1000), "as of micrometres"),
-        (lambda m: replace(m, vertices=m.vertices * 2), "expected the size of an upper jaw"),
-        (lambda m: replace(m, vertices=m.vertices * np.float32((0.4, 1, 1))), "expected the size"),
-        (lambda m: rotated(m, 0, 1), "it lies on its side"),
-        (lambda m: rotated(m, 1, 1), "it lies on its side"),
-        (lambda m: rotated(m, 2, 1, False), "front teeth towards -y. Received: towards x"),
-        (lambda m: rotated(m, 2, 2, False), "front teeth towards -y. Received: towards y"),
-        (lambda m: rotated(m, 2, 3, False), "front teeth towards -y. Received: towards -x"),
-        (lambda m: rotated(m, 2, 1), "front teeth towards -y. Received: towards x"),
-        (lambda m: rotated(m, 2, 2), "front teeth towards -y. Received: towards y"),
-        (lambda m: rotated(m, 2, 3), "front teeth towards -y. Received: towards -x"),
+        (lambda m: replace(m, vertices=m.vertices / 1000), "as in metres: multiply by 1000"),
+        (lambda m: replace(m, vertices=m.vertices / 10), "as in centimetres"),
+        (lambda m: replace(m, vertices=m.vertices / 25.4), "as in inches, or a normalised"),
+        (lambda m: replace(m, vertices=m.vertices * 1000), "as in micrometres"),
+        (lambda m: replace(m, vertices=m.vertices * 2), "upper jaw must measure 40-100 x 30-90"),
+        (lambda m: replace(m, vertices=m.vertices * np.float32((0.4, 1, 1))), "must measure"),
+        (lambda m: rotated(m, 0, 1), "this jaw lies on its side"),
+        (lambda m: rotated(m, 1, 1), "this jaw lies on its side"),
+        (lambda m: rotated(m, 2, 1, False), "teeth must be towards -y. Received: towards x"),
+        (lambda m: rotated(m, 2, 2, False), "teeth must be towards -y. Received: towards y"),
+        (lambda m: rotated(m, 2, 3, False), "teeth must be towards -y. Received: towards -x"),
+        (lambda m: rotated(m, 2, 1), "teeth must be towards -y. Received: towards x"),
+        (lambda m: rotated(m, 2, 2), "teeth must be towards -y. Received: towards y"),
+        (lambda m: rotated(m, 2, 3), "teeth must be towards -y. Received: towards -x"),
         (lambda m: replace(m, vertices=m.vertices * np.float32((-1, 1, 1))), "a mirror image"),
-        (lambda m: Mesh(m.vertices[:9], m.faces[:2] % 9), "expected 1000 vertices or more"),
+        (lambda m: Mesh(m.vertices[:9], m.faces[:2] % 9), "must have at least 1000 vertices"),
     ],
 )  # fmt: skip
-def test_what_is_no_upper_jaw_in_millimetres_is_refused(jaw, change, reason):
+def test_other_meshes_than_upper_jaws_in_millimetres_are_refused(jaw, change, reason):
     with pytest.raises(DentalzooError) as refused:
         find_pose(change(jaw))
     assert reason in str(refused.value) and "Received: " in str(refused.value)
 
 
 def test_a_jaw_that_lacks_teeth_on_one_side_is_not_turned():
-    """Back teeth on the left alone: their middle is as far to the left as it is behind."""
-    drawn = upper_jaw(1038)
-    assert drawn.teeth == (13, 12, 11, 21, 23, 24, 25)
-    assert not find_pose(Mesh(drawn.vertices, drawn.faces, drawn.labels)).turned
+    """Back teeth only on the left: their mean is as far to the left as it is behind."""
+    synthetic = upper_jaw(1038)
+    assert synthetic.teeth == (13, 12, 11, 21, 23, 24, 25)
+    assert not find_pose(Mesh(synthetic.vertices, synthetic.faces, synthetic.labels)).turned
 
 
 def test_closed_crowns_without_gum_stand_on_their_cuts():
-    """No open border tells there what is up, and level cusps are as large as the cuts."""
+    """There is no open border to find the direction from, and level cusps are as large as cuts."""
     ball = trimesh.creation.icosphere(4, 4.0)
     faces, crown = ball.faces, ball.vertices * (1, 1, 1.4)
     crown[:, 2] += 0.3 * np.cos(3 * crown[:, 0]) * (crown[:, 2] > 1)
     crown[:, 2] = np.maximum(crown[:, 2], crown[:, 0] / 4 - 3.5)
     crown[:, 2] = np.minimum(crown[:, 2], 4.6)  # worn
     angle = np.linspace(-1.6, 1.6, 14)
-    places = np.stack([-28 * np.sin(angle), -40 * np.cos(angle), 0 * angle], axis=1)
-    row = (crown + places[:, None]).reshape(-1, 3)
+    centres = np.stack([-28 * np.sin(angle), -40 * np.cos(angle), 0 * angle], axis=1)
+    row = (crown + centres[:, None]).reshape(-1, 3)
     faces = (faces + len(crown) * np.arange(14)[:, None, None]).reshape(-1, 3).astype(np.int32)
     labels = np.repeat([17, 16, 15, 14, 13, 12, 11, 21, 22, 23, 24, 25, 26, 27], len(crown))
     for sign in (1, -1):
@@ -269,7 +269,7 @@ def test_closed_crowns_without_gum_stand_on_their_cuts():
 
 
 def test_a_closed_plaster_model_stands_on_its_base():
-    """No open border tells there what is up."""
+    """There is no open border to find the direction from."""
     block = trimesh.creation.box((60, 55, 20)).subdivide_to_size(2.0)
     vertices = block.vertices.copy()
     top = vertices[:, 2] > 9.9
@@ -282,16 +282,18 @@ def test_a_closed_plaster_model_stands_on_its_base():
 # ---- folders -------------------------------------------------------------------------------------
 
 
-def names(found):
-    return {sample.name: sample.split for sample in found.samples}
+def splits_of(dataset):
+    return {sample.name: sample.split for sample in dataset.samples}
 
 
 def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
     for name in ("A", "B", "C"):
-        put(tmp_path / "data_part_1" / "upper" / name / f"{name}_upper.obj", coarse, labels=True)
-        put(tmp_path / "data_part_1" / "lower" / name / f"{name}_lower.obj", coarse)
-    put(tmp_path / "D" / "D_upper.obj", coarse)
-    put(tmp_path / "D" / "D_lower.obj", coarse)
+        write_mesh(
+            tmp_path / "data_part_1" / "upper" / name / f"{name}_upper.obj", coarse, labels=True
+        )
+        write_mesh(tmp_path / "data_part_1" / "lower" / name / f"{name}_lower.obj", coarse)
+    write_mesh(tmp_path / "D" / "D_upper.obj", coarse)
+    write_mesh(tmp_path / "D" / "D_lower.obj", coarse)
     lists = tmp_path / "Teeth3DS_train_test_split"
     lists.mkdir()
     (lists / "training_upper.txt").write_text("A_upper\nB_upper\nZ_upper\n")
@@ -300,29 +302,29 @@ def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
     (tmp_path / "few").mkdir()
     (tmp_path / "few" / "training.txt").write_text("C_upper")
     (tmp_path / "license.txt").write_text("A_upper")
-    found = find_meshes(tmp_path)
-    assert names(found) == {"A_upper": "train", "B_upper": "train", "C_upper": "test"}
-    assert sorted(found.skipped) == [
+    dataset = find_meshes(tmp_path)
+    assert splits_of(dataset) == {"A_upper": "train", "B_upper": "train", "C_upper": "test"}
+    assert sorted(dataset.skipped) == [
         ("D/D_upper.obj", "mesh in no split of Teeth3DS_train_test_split"),
         ("Z_upper", "row of Teeth3DS_train_test_split without mesh"),
     ]
-    assert all(sample.labels for sample in found.samples)
-    assert set(names(find_meshes(tmp_path, "testing"))) == {"C_upper"}
+    assert all(sample.labels for sample in dataset.samples)
+    assert set(splits_of(find_meshes(tmp_path, "testing"))) == {"C_upper"}
     with pytest.raises(MissingSplit, match="expected meshes of the split 'val'"):
         find_meshes(tmp_path, "val")
     (lists / "testing_upper.txt").write_text("A_upper")
-    with pytest.raises(BadFile, match="a name is in one list. Received: 'A_upper'"):
+    with pytest.raises(BadFile, match="a name must be in one list. Received: 'A_upper'"):
         find_meshes(tmp_path)
 
 
 def test_data_sets_side_by_side_keep_their_own_lists(tmp_path, coarse, monkeypatch):
-    for data, stems in (("drawn", "ABCD"), ("crowns", "AE"), ("plain/train", "F"), ("none", "G")):
+    for data, stems in (("jaws", "ABCD"), ("crowns", "AE"), ("plain/train", "F"), ("none", "G")):
         for stem in stems:
-            put(tmp_path / data / "upper" / stem / f"{stem}_upper.obj", coarse)
+            write_mesh(tmp_path / data / "upper" / stem / f"{stem}_upper.obj", coarse)
         (tmp_path / data / "split").mkdir()
     lists = {
-        "drawn/split/training_upper": "A_upper B_upper",
-        "drawn/split/validation_upper": "C_upper D_upper",
+        "jaws/split/training_upper": "A_upper B_upper",
+        "jaws/split/validation_upper": "C_upper D_upper",
         "crowns/split/training_upper": "E_upper",
         "crowns/split/validation_upper": "A_upper Z_upper",
         "crowns/deep/er/testing": "A_upper",
@@ -332,72 +334,72 @@ def test_data_sets_side_by_side_keep_their_own_lists(tmp_path, coarse, monkeypat
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(rows.replace(" ", "\n"))
     expected = {
-        "drawn/upper/A/A_upper": "train", "B_upper": "train", "C_upper": "val", "D_upper": "val",
+        "jaws/upper/A/A_upper": "train", "B_upper": "train", "C_upper": "val", "D_upper": "val",
         "crowns/upper/A/A_upper": "val", "E_upper": "train", "F_upper": "train",
     }  # fmt: skip
-    found = find_meshes(tmp_path)
-    assert names(found) == expected
-    assert sorted(found.skipped) == [
+    dataset = find_meshes(tmp_path)
+    assert splits_of(dataset) == expected
+    assert sorted(dataset.skipped) == [
         ("Z_upper", "row of crowns/split without mesh"),
-        ("none/upper/G/G_upper.obj", "mesh in no split of crowns/split or drawn/split"),
+        ("none/upper/G/G_upper.obj", "mesh in no split of crowns/split or jaws/split"),
     ]
     monkeypatch.chdir(tmp_path)
-    assert names(find_meshes(".")) == expected
-    monkeypatch.chdir(tmp_path / "drawn" / "split")
-    (tmp_path / "drawn" / "upper").rename("upper")
-    assert names(find_meshes(".")) == {
+    assert splits_of(find_meshes(".")) == expected
+    monkeypatch.chdir(tmp_path / "jaws" / "split")
+    (tmp_path / "jaws" / "upper").rename("upper")
+    assert splits_of(find_meshes(".")) == {
         "A_upper": "train", "B_upper": "train", "C_upper": "val", "D_upper": "val",
     }  # fmt: skip
 
 
-def test_plain_folders_tables_and_a_hold_out(tmp_path, coarse):
-    put(tmp_path / "train" / "a.obj", coarse)
-    put(tmp_path / "valid" / "b.ply", coarse)
-    put(tmp_path / "test" / "c.stl", coarse)
-    assert names(find_meshes(tmp_path)) == {"a": "train", "b": "val", "c": "test"}
+def test_plain_folders_tables_and_a_validation_fraction(tmp_path, coarse):
+    write_mesh(tmp_path / "train" / "a.obj", coarse)
+    write_mesh(tmp_path / "valid" / "b.ply", coarse)
+    write_mesh(tmp_path / "test" / "c.stl", coarse)
+    assert splits_of(find_meshes(tmp_path)) == {"a": "train", "b": "val", "c": "test"}
     (tmp_path / "split.csv").write_text("id,split\na,test\nb,train\nc.stl,train\nd,train\n")
-    found = find_meshes(tmp_path)
-    assert names(found) == {"a": "test", "b": "train", "c": "train"}
-    assert found.skipped == [("d", "row of split.csv without files")]
+    dataset = find_meshes(tmp_path)
+    assert splits_of(dataset) == {"a": "test", "b": "train", "c": "train"}
+    assert dataset.skipped == [("d", "row of split.csv without files")]
     plain = tmp_path / "plain"
     for index in range(10):
         plain.mkdir(exist_ok=True)
         shutil.copy(tmp_path / "train" / "a.obj", plain / f"{index}.obj")
-    splits = names(find_meshes(plain, val_fraction=0.2))
+    splits = splits_of(find_meshes(plain, val_fraction=0.2))
     assert sorted(splits.values()) == ["train"] * 8 + ["val"] * 2
-    assert splits == names(find_meshes(plain, val_fraction=0.2))
+    assert splits == splits_of(find_meshes(plain, val_fraction=0.2))
 
 
 @pytest.mark.parametrize(
     ("files", "options", "reason"),
     [
-        ((), {}, "no upper jaw; expected upper jaws as *.obj, *.ply or *.stl"),
+        ((), {}, "no upper jaw; the folder must hold upper jaws as *.obj, *.ply or *.stl"),
         (("lower/x/x_lower.obj",), {}, "1 of them meshes of lower jaws"),
-        ((), {"split": "some"}, "split is one of"),
-        ((), {"val_fraction": 1}, "val_fraction is at least 0"),
+        ((), {"split": "some"}, "split must be one of"),
+        ((), {"val_fraction": 1}, "val_fraction must be in [0, 1)"),
     ],
 )
 def test_folders_without_jaws_are_refused(tmp_path, coarse, files, options, reason):
     for name in files:
-        put(tmp_path / name, coarse)
+        write_mesh(tmp_path / name, coarse)
     with pytest.raises(DentalzooError) as refused:
         find_meshes(tmp_path, **options)
     assert reason in str(refused.value) and "Received: " in str(refused.value)
 
 
 def test_check_names_every_fault(tmp_path, coarse, capsys):
-    put(tmp_path / "train" / "good.obj", coarse, labels=True)
-    put(tmp_path / "val" / "same.ply", coarse)
+    write_mesh(tmp_path / "train" / "good.obj", coarse, labels=True)
+    write_mesh(tmp_path / "val" / "same.ply", coarse)
     half = Mesh(coarse.vertices * np.float32((-1, 1, -1)), coarse.faces)
-    put(tmp_path / "train" / "down.obj", half)
-    put(tmp_path / "train" / "metres.ply", Mesh(coarse.vertices / 1000, coarse.faces))
-    put(tmp_path / "train" / "labels.obj", coarse, labels=True)
+    write_mesh(tmp_path / "train" / "down.obj", half)
+    write_mesh(tmp_path / "train" / "metres.ply", Mesh(coarse.vertices / 1000, coarse.faces))
+    write_mesh(tmp_path / "train" / "labels.obj", coarse, labels=True)
     (tmp_path / "train" / "labels.json").write_text('{"labels": [0]}')
     (tmp_path / "train" / "empty.obj").write_bytes(b"")
     report = check_meshes(tmp_path)
     assert (report["usable"], report["train"], report["val"], report["labelled"]) == (3, 2, 1, 1)
     assert {name: reason[:25] for name, reason in report["skipped"]} == {
-        "metres": "expected millimetres. Rec",
+        "metres": "a jaw must be in millimet",
         "labels": f"labels.json: must hold {len(coarse.vertices)} "[:25],
         "empty": "must have 1 to 1,000,000,",
     }
@@ -439,7 +441,7 @@ def test_points_cover_the_surface_by_area(coarse):
     assert np.abs(counts / 625 - 1).max() < 0.15 and not square[:, 2].any()
 
 
-def test_points_that_are_vertices(jaw):
+def test_points_can_be_vertices(jaw):
     assert (sample_points(jaw, 50_000, "vertices") == jaw.vertices).all(), "in order"
     few = sample_points(jaw, 100, "vertices")
     assert len(np.unique(few, axis=0)) == 100
@@ -448,11 +450,11 @@ def test_points_that_are_vertices(jaw):
 
 
 @pytest.mark.parametrize("options", [{"count": 0}, {"count": 1.5}, {"method": "faces"}])
-def test_senseless_points_are_refused(jaw, options):
+def test_invalid_options_of_points_are_refused(jaw, options):
     with pytest.raises(DentalzooError, match="Received: "):
         sample_points(jaw, **options)
 
 
 def test_a_mesh_without_area_has_no_points():
-    with pytest.raises(DentalzooError, match="a mesh with an area"):
+    with pytest.raises(DentalzooError, match="the mesh must have an area"):
         sample_points(Mesh(np.zeros((3, 3), np.float32), np.int32([(0, 1, 2)])), 5)

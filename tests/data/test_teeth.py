@@ -1,4 +1,4 @@
-"""Tooth numbers: which names are one, and what they are in a mirror."""
+"""Tooth numbers: which class names have one, and their mirror images."""
 
 import pytest
 
@@ -23,15 +23,15 @@ def test_tooth_numbers_are_those_of_iso_3950(names, numbers):
 
 
 def test_a_mirror_exchanges_the_quadrants_of_a_jaw():
-    permanent = [10 * quadrant + place for quadrant in (1, 2, 3, 4) for place in range(1, 9)]
-    deciduous = [10 * quadrant + place for quadrant in (5, 6, 7, 8) for place in range(1, 6)]
+    permanent = [10 * quadrant + tooth for quadrant in (1, 2, 3, 4) for tooth in range(1, 9)]
+    deciduous = [10 * quadrant + tooth for quadrant in (5, 6, 7, 8) for tooth in range(1, 6)]
     pairs = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
     numbers = permanent + deciduous
-    found = [numbers[label - 1] for label in mirrored([str(number) for number in numbers])]
-    assert found == [10 * pairs[number // 10] + number % 10 for number in numbers]
+    images = [numbers[label - 1] for label in mirrored([str(number) for number in numbers])]
+    assert images == [10 * pairs[number // 10] + number % 10 for number in numbers]
 
 
-def test_what_has_no_number_is_the_same_in_a_mirror():
+def test_classes_without_a_number_do_not_change():
     assert mirrored(()) == ()
     assert mirrored(("implant", "restoration", "caries 2")) == (1, 2, 3)
     assert mirrored(("implant", "Tooth 48", "tooth 1x", "Tooth 38", "75", "85")) == (
@@ -40,15 +40,15 @@ def test_what_has_no_number_is_the_same_in_a_mirror():
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "message"),
     [
-        (("implant", "11", "12", "22"), "'21' was expected among the classes. Received: '11'"),
-        (("tooth 11", "21"), "'tooth 21' was expected.*Received: 'tooth 11'"),
-        (("0", "11", "21"), "ISO 3950 was expected. Received: '0'"),
+        (("implant", "11", "12", "22"), "'21' must be among the classes.*Received: only '11'"),
+        (("tooth 11", "21"), "'tooth 21' must be among.*Received: only 'tooth 11'"),
+        (("0", "11", "21"), "must be of ISO 3950. Received: '0'"),
         (("19", "29"), "Received: '19'"),
         (("56", "66"), "Received: '56'"),
     ],
 )
-def test_numbers_without_a_mirror_image_are_named(names, says):
-    with pytest.raises(DentalzooError, match=says):
+def test_numbers_without_a_mirror_image_are_named(names, message):
+    with pytest.raises(DentalzooError, match=message):
         mirrored(names)

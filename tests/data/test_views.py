@@ -1,4 +1,4 @@
-"""The ten views: what each camera sees, the same each time; the cache of them; Open3D's absence."""
+"""Rendered views: the image of each camera, determinism, the cache, and a missing Open3D."""
 
 import importlib
 import subprocess
@@ -29,9 +29,10 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "views.png"
 
 @pytest.fixture(scope="module")
 def jaw():
-    """A drawn jaw in its pose."""
-    drawn = upper_jaw(7, missing=0)
-    return Mesh(find_pose(drawn).apply(drawn.vertices), drawn.faces, drawn.labels)
+    """A synthetic jaw in its pose."""
+    synthetic = upper_jaw(7, missing=0)
+    vertices = find_pose(synthetic).apply(synthetic.vertices)
+    return Mesh(vertices, synthetic.faces, synthetic.labels)
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +50,28 @@ def test_nine_cameras_around_and_one_above():
     assert np.allclose(np.cross(eyes, ups)[9, :2] / views.DISTANCE, (1, 0)), "and 9 from the top"
 
 
-def lump(*place):
+def lump(*position):
     """A small octahedron in an empty scene."""
     ends = 0.06 * np.concatenate([np.eye(3), -np.eye(3)])
     faces = [(i, j, k) for i in (0, 3) for j in (1, 4) for k in (2, 5)]
-    return Mesh(np.float32(ends + place), np.int32(faces))
+    return Mesh(np.float32(ends + position), np.int32(faces))
 
 
-def seen_at(mesh):
-    """(10, 2) of the middle of what each view shows: down and to the right, -1 to 1."""
-    where = [np.argwhere(view).mean(0) / 31.5 - 1 for view in render_views(mesh, 64)[..., 0]]
-    return np.stack(where)
+def position_in_views(mesh):
+    """(10, 2) of the centre of a mesh in each view: down and to the right, -1 to 1."""
+    centres = [np.argwhere(view).mean(0) / 31.5 - 1 for view in render_views(mesh, 64)[..., 0]]
+    return np.stack(centres)
 
 
-def test_each_camera_sees_what_is_there():
-    assert np.abs(seen_at(lump(0, 0, 0))).max() < 0.05
-    right, front, up = seen_at(lump(1, 0, 0)), seen_at(lump(0, -1, 0)), seen_at(lump(0, 0, 0.6))
-    assert right[9, 1] < -0.6 and abs(right[9, 0]) < 0.05, "as a dentist's chart shows it"
+def test_each_camera_sees_the_mesh_where_it_is():
+    assert np.abs(position_in_views(lump(0, 0, 0))).max() < 0.05
+    right, front, up = (position_in_views(lump(*p)) for p in ((1, 0, 0), (0, -1, 0), (0, 0, 0.6)))
+    assert right[9, 1] < -0.6 and abs(right[9, 0]) < 0.05, "as in a dentist's chart"
     assert front[9, 0] < -0.6 and abs(front[9, 1]) < 0.05
     assert (up[:9, 0] < -0.2).all() and np.abs(up[:9, 1]).max() < 0.05
     assert right[0, 1] > 0.6 and front[0, 0] > 0.2, "the crowns are up: the right is on the right"
     turned = np.arctan2(right[:9, 1], front[:9, 1])
-    assert len(np.unique(turned.round(1))) == 9, "each from another side"
+    assert len(np.unique(turned.round(1))) == 9, "nine directions"
 
 
 def test_views_are_grey_images_of_the_whole_jaw(jaw):
@@ -95,15 +96,15 @@ def test_views_are_the_same_each_time_and_for_either_winding(jaw):
 
 def test_the_golden_views(jaw, update_golden):
     shown = render_views(jaw, 48)[..., 0]
-    sheet = np.concatenate([np.concatenate(shown[:5], axis=1), np.concatenate(shown[5:], axis=1)])
+    figure = np.concatenate([np.concatenate(shown[:5], axis=1), np.concatenate(shown[5:], axis=1)])
     if update_golden:
-        Image.fromarray(sheet).save(GOLDEN, optimize=True)
+        Image.fromarray(figure).save(GOLDEN, optimize=True)
     golden = np.asarray(Image.open(GOLDEN)).astype(int)
-    assert np.abs(golden - sheet).mean() < 0.5 and (np.abs(golden - sheet) > 20).mean() < 0.01
+    assert np.abs(golden - figure).mean() < 0.5 and (np.abs(golden - figure) > 20).mean() < 0.01
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"size": 2.5}, {"channels": 4}])
-def test_senseless_sizes_are_refused(jaw, options):
+def test_invalid_sizes_are_refused(jaw, options):
     with pytest.raises(DentalzooError, match="Received: size="):
         render_views(jaw, **options)
 
@@ -111,7 +112,7 @@ def test_senseless_sizes_are_refused(jaw, options):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda v: v[:9], "expected 10 views of 1 or 3 channels. Received: (9, 8, 8, 1)"),
+        (lambda v: v[:9], "must be 10 views of 1 or 3 channels. Received: (9, 8, 8, 1)"),
         (lambda v: np.concatenate([v, v[:1]]), "Received: (11, 8, 8, 1)"),
         (lambda v: v[..., 0], "Received: uint8 (10, 8, 8)"),
         (lambda v: v / 255, "Received: float64 (10, 8, 8, 1)"),
@@ -154,32 +155,32 @@ def test_the_cache_feeds_batches(data):
     assert batch["views"].dtype == "uint8" and batch["points"].dtype == "float32"
 
 
-def test_a_killed_drawing_goes_on(data, tmp_path, monkeypatch):
+def test_an_interrupted_cache_resumes(data, tmp_path, monkeypatch):
     samples, settings = find_meshes(data).samples, (tmp_path, 32, 1, 500)
     monkeypatch.setattr(pipeline, "_SAVE_SECONDS", 0)
-    drawn = []
+    loaded = []
 
-    def dies(sample, *args):
-        drawn.append(sample.name)
-        if len(drawn) == 4:
+    def load_three(sample, *args):
+        loaded.append(sample.name)
+        if len(loaded) == 4:
             raise KeyboardInterrupt
         return load_views(sample, *args)
 
-    monkeypatch.setattr(views, "load_views", dies)
+    monkeypatch.setattr(views, "load_views", load_three)
     with pytest.raises(KeyboardInterrupt):
         cache_views(samples, *settings)
-    first, drawn[:] = list(drawn), []
+    first, loaded[:] = list(loaded), []
     again = cache_views(samples, *settings)
-    assert drawn == [sample.name for sample in samples][-len(drawn) :] and len(drawn) < 3
+    assert loaded == [sample.name for sample in samples][-len(loaded) :] and len(loaded) < 3
     assert again.names == [sample.name for sample in samples] and first
     monkeypatch.setattr(views, "load_views", load_views)
     whole = cache_views(samples, None, *settings[1:])
     for key, array in whole.arrays.items():
         assert (array == again.arrays[key]).all(), key
-    drawn.clear()
-    monkeypatch.setattr(views, "load_views", dies)
-    assert len(cache_views(samples, *settings)) == 4 and not drawn
-    with pytest.raises(DentalzooError, match="method is one of"):
+    loaded.clear()
+    monkeypatch.setattr(views, "load_views", load_three)
+    assert len(cache_views(samples, *settings)) == 4 and not loaded
+    with pytest.raises(DentalzooError, match="method must be one of"):
         cache_views(samples, method="surface")
 
 
@@ -194,15 +195,15 @@ def test_a_killed_drawing_goes_on(data, tmp_path, monkeypatch):
         (OSError("libGL.so.1: cannot open shared object file"), "apt-get install libegl1"),
     ],
 )
-def test_what_open3d_lacks_is_told_in_one_line(jaw, monkeypatch, error, advice):
+def test_a_missing_open3d_is_reported_in_one_line(jaw, monkeypatch, error, advice):
     def fails(name):
         raise error
 
     monkeypatch.setattr(importlib, "import_module", fails)
-    with pytest.raises(DentalzooError) as told:
+    with pytest.raises(DentalzooError) as raised:
         render_views(jaw, 8)
-    assert advice in str(told.value) and "\n" not in str(told.value)
-    assert "Received: " in str(told.value)
+    assert advice in str(raised.value) and "\n" not in str(raised.value)
+    assert "Received: " in str(raised.value)
 
 
 def test_meshes_are_read_without_open3d_and_without_a_display():

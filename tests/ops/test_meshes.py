@@ -6,7 +6,7 @@ import pytest
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops import meshes
 
-# A unit square in two triangles of areas 1/2, a lone one of area 2, and one without an area
+# A unit square of two triangles of area 1/2, another triangle of area 2, and two without an area
 VERTICES = np.array(
     [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 5], [2, 0, 5], [0, 2, 5], [4, 0, 5]], float
 )
@@ -29,9 +29,9 @@ def test_normals_and_areas():
 
 
 def test_samples_lie_on_their_faces_by_area():
-    points, found = meshes.sample_surface(VERTICES, FACES, 3000, seed=1)
+    points, faces = meshes.sample_surface(VERTICES, FACES, 3000, seed=1)
     assert points.shape == (3000, 3) and points.dtype == np.float64
-    counts = np.bincount(found, minlength=len(FACES))
+    counts = np.bincount(faces, minlength=len(FACES))
     np.testing.assert_allclose(counts, [500, 0, 500, 2000, 0], atol=1)
     x, y, z = points.T
     inside = {
@@ -40,14 +40,14 @@ def test_samples_lie_on_their_faces_by_area():
         3: np.isclose(z, 5) & (x >= 0) & (y >= 0) & (x + y <= 2 + 1e-12),
     }
     for face, where in inside.items():
-        assert where[found == face].all()
+        assert where[faces == face].all()
     # Uniform: the centroid of each triangle, and the share of its quarter next to a corner
-    big = points[found == 3]
+    big = points[faces == 3]
     np.testing.assert_allclose(big.mean(0), [2 / 3, 2 / 3, 5], atol=0.05)
     assert (big[:, :2].sum(1) < 1).mean() == pytest.approx(0.25, abs=0.04)
 
 
-def test_samples_are_the_seeds():
+def test_the_seed_determines_the_samples():
     once, again, other = (meshes.sample_surface(VERTICES, FACES, 50, seed)[0] for seed in (3, 3, 4))
     np.testing.assert_array_equal(once, again)
     assert (once != other).any()
@@ -56,16 +56,16 @@ def test_samples_are_the_seeds():
 def test_the_last_share_of_many_faces_is_sampled():
     """The sum of the areas rounds; no sample may lie past the last face or on one without area."""
     faces = np.tile(FACES, (40_000, 1))
-    found = meshes.sample_surface(VERTICES * 1e-3, faces, 100_000)[1]
-    assert found.max() < len(faces)
-    assert not np.isin(found % 5, (1, 4)).any()
+    sampled = meshes.sample_surface(VERTICES * 1e-3, faces, 100_000)[1]
+    assert sampled.max() < len(faces)
+    assert not np.isin(sampled % 5, (1, 4)).any()
 
 
 def test_edges_are_listed_once():
     assert meshes.edges(FACES[[0, 2]]).tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
 
 
-def ball(rows=40):
+def sphere(rows=40):
     """Points of a unit sphere in rings, and the triangles between them."""
     height, turn = np.meshgrid(
         np.linspace(0.01, np.pi - 0.01, rows), np.arange(2 * rows) * np.pi / rows, indexing="ij"
@@ -78,21 +78,21 @@ def ball(rows=40):
     return np.stack(flat, -1).reshape(-1, 3), faces
 
 
-def test_vertices_and_points_of_a_ball_turn_outwards_and_have_no_side():
-    points, faces = ball()
-    found = meshes.vertex_normals(points, faces)
-    assert (found * points).sum(1).min() > 0.99
+def test_normals_of_a_sphere_are_radial():
+    points, faces = sphere()
+    outward = meshes.vertex_normals(points, faces)
+    assert (outward * points).sum(1).min() > 0.99
     assert np.abs((meshes.point_normals(points) * points).sum(1)).min() > 0.98
     np.testing.assert_array_equal(meshes.vertex_normals(points[:5], faces[:0]), np.zeros((5, 3)))
     for few in (points[:1], points[:2], np.repeat(points[:1], 30, 0)):
         np.testing.assert_allclose(np.linalg.norm(meshes.point_normals(few), axis=1), 1)
 
 
-def test_a_thinned_mesh_is_the_same_surface():
-    points, faces = ball()
-    same = meshes.thin(points, faces, len(points))
+def test_a_decimated_mesh_is_the_same_surface():
+    points, faces = sphere()
+    same = meshes.decimate(points, faces, len(points))
     np.testing.assert_array_equal(same[0], points)
-    coarse, corners = meshes.thin(np.float32(points), np.int32(faces), 500)
+    coarse, corners = meshes.decimate(np.float32(points), np.int32(faces), 500)
     assert 250 < len(coarse) <= 500 and (coarse.dtype, corners.dtype) == ("float32", "int32")
     assert (corners != np.roll(corners, 1, 1)).all() and corners.max() < len(coarse)
     assert np.abs(np.linalg.norm(coarse, axis=1) - 1).max() < 0.02
@@ -110,13 +110,13 @@ def test_a_thinned_mesh_is_the_same_surface():
         (lambda: meshes.normals(VERTICES, FACES + 1), "1 to 8"),
         (lambda: meshes.normals(VERTICES, FACES * 1.0), "float64"),
         (lambda: meshes.point_normals(VERTICES[:0]), r"\(0, 3\)"),
-        (lambda: meshes.thin(VERTICES, FACES + 1, 2), "1 to 8"),
+        (lambda: meshes.decimate(VERTICES, FACES + 1, 2), "1 to 8"),
         (lambda: meshes.sample_surface(VERTICES, FACES, 0), "0 points on 5 faces"),
         (lambda: meshes.sample_surface(VERTICES, FACES[[1]], 9), "1 faces of area 0"),
         (lambda: meshes.sample_surface(VERTICES, FACES[:0], 9), "0 faces"),
     ],
 )
-def test_errors_say_what_came(call, received):
+def test_errors_name_the_received_value(call, received):
     with pytest.raises(DentalzooError, match=f"Received: .*{received}") as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -14,7 +14,7 @@ from dentalzoo.ops import meshes, points
 
 BACKENDS = ("tree", "chunked")
 both = pytest.mark.parametrize("backend", BACKENDS)
-N, M = 700, 530  # more than a chunk and no multiple of it
+N, M = 700, 530  # more than a chunk, and not a multiple of it
 
 
 def clouds(seed=0, batch=2, sizes=(N, M), dtype=np.float32):
@@ -51,17 +51,17 @@ def test_nearest_is_brute_force(backend):
 @pytest.mark.parametrize("squared", [True, False])
 def test_chamfer_is_brute_force(backend, squared):
     some, others = clouds()
-    found = points.chamfer(some, others, squared, backend)
-    assert found.shape == (2,) and found.dtype == tf.float32
-    np.testing.assert_allclose(found, brute_force(some, others, squared), rtol=1e-6)
-    np.testing.assert_allclose(found, points.chamfer(others, some, squared, backend), rtol=1e-6)
+    result = points.chamfer(some, others, squared, backend)
+    assert result.shape == (2,) and result.dtype == tf.float32
+    np.testing.assert_allclose(result, brute_force(some, others, squared), rtol=1e-6)
+    np.testing.assert_allclose(result, points.chamfer(others, some, squared, backend), rtol=1e-6)
     exact = points.chamfer(*(np.float64(cloud) for cloud in (some, others)), squared, backend)
     np.testing.assert_allclose(exact, brute_force(some, others, squared), rtol=1e-14)
 
 
 @both
 def test_close_points_far_from_the_origin_keep_their_neighbours(backend):
-    """Spaced 0.3 mm at 90 mm, as scans come: |a|^2 + |b|^2 - 2ab takes wrong ones in float32."""
+    """Spaced 0.3 mm at 90 mm, as in scans: |a|^2 + |b|^2 - 2ab picks wrong ones in float32."""
     random = np.random.default_rng(1)
     some, others = (random.uniform(0, 4, (2, 1, 600, 3)) + [0, 0, -90]).astype(np.float32)
     tree = cKDTree(others[0])
@@ -80,15 +80,15 @@ def test_a_far_away_blob_is_exact(backend):
 @both
 def test_one_point_and_halves(backend):
     some, others = clouds(sizes=(1, M))
-    found = points.chamfer(some.astype(np.float16), others, True, backend)
-    assert found.dtype == tf.float32
+    result = points.chamfer(some.astype(np.float16), others, True, backend)
+    assert result.dtype == tf.float32
     expected = brute_force(some.astype(np.float16), others, True)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_auto_is_the_tree_on_a_cpu():
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
+        pytest.skip("a GPU is present")
     some, others = clouds()
 
     def names(backend):
@@ -116,7 +116,7 @@ def gradients(some, others, **settings):
 @pytest.mark.parametrize("squared", [True, False])
 def test_gradients_are_central_differences(backend, squared):
     pair = clouds(3, sizes=(12, 9), dtype=np.float64)
-    found = gradients(*pair, squared=squared, backend=backend)
+    exact = gradients(*pair, squared=squared, backend=backend)
     step = 1e-6
     for which in range(2):
         expected = np.zeros_like(pair[which])
@@ -127,7 +127,7 @@ def test_gradients_are_central_differences(backend, squared):
                 moved[which][place] += sign * step
                 values.append(brute_force(*moved, squared)[place[0]])
             expected[place] = (values[0] - values[1]) / (2 * step)
-        np.testing.assert_allclose(found[which], expected, atol=1e-8)
+        np.testing.assert_allclose(exact[which], expected, atol=1e-8)
 
 
 @both
@@ -139,7 +139,7 @@ def test_equal_clouds_have_no_distance_and_no_gradient(backend, squared):
         assert not np.asarray(gradient).any()
 
 
-# ---- what is not finite, empty or misshapen ------------------------------------------------------
+# ---- invalid points ------------------------------------------------------------------------------
 
 
 @both
@@ -165,7 +165,7 @@ def test_a_sample_that_is_not_finite_is_nan_and_no_other(backend, value, which):
         (((1, 5, 3), (1, 5, 3)), "kd", "'kd'"),
     ],
 )
-def test_errors_say_what_came(shapes, backend, received):
+def test_errors_name_the_received_value(shapes, backend, received):
     with pytest.raises(DentalzooError, match=f"Received: .*{received}"):
         points.chamfer(*(np.zeros(shape, np.float32) for shape in shapes), backend=backend)
 
@@ -238,13 +238,13 @@ def test_two_replicas_fit_like_one(backend, mirrored):
 # ---- fewer points --------------------------------------------------------------------------------
 
 
-def test_a_subset_draws_each_point_at_most_once_and_anew():
+def test_a_subset_is_random_and_without_replacement():
     some = clouds()[0]
-    drawn = [np.asarray(points.subset(tf.constant(some), 100)) for _ in range(2)]
-    assert (drawn[0] != drawn[1]).any()
-    index = cKDTree(some[0]).query(drawn[0][0])[1]
+    subsets = [np.asarray(points.subset(tf.constant(some), 100)) for _ in range(2)]
+    assert (subsets[0] != subsets[1]).any()
+    index = cKDTree(some[0]).query(subsets[0][0])[1]
     assert len(set(index)) == 100
-    np.testing.assert_array_equal(drawn[0], some[:, index])
+    np.testing.assert_array_equal(subsets[0], some[:, index])
     for count in (None, N, N + 1):
         assert points.subset(some, count) is some
 
@@ -254,10 +254,10 @@ def test_fewer_points_estimate_the_same_distance(backend):
     keras.utils.set_random_seed(0)
     pair = clouds(batch=1)
     estimate = tf.function(lambda: points.chamfer(*pair, True, backend, max_points=100))
-    found = np.float64([estimate()[0] for _ in range(100)])
-    whole = brute_force(*pair, True)[0]
-    assert found.mean() == pytest.approx(whole, abs=4 * found.std() / 10)
-    assert found.std() > 0.01 * whole
+    estimates = np.float64([estimate()[0] for _ in range(100)])
+    exact = brute_force(*pair, True)[0]
+    assert estimates.mean() == pytest.approx(exact, abs=4 * estimates.std() / 10)
+    assert estimates.std() > 0.01 * exact
 
 
 # ---- a fixed topology ----------------------------------------------------------------------------
@@ -339,7 +339,7 @@ print(peak() - before)
 
 @both
 @pytest.mark.slow
-def test_the_matrix_is_never_held(backend):
+def test_the_matrix_is_never_stored(backend):
     command = [sys.executable, "-c", PEAK, backend]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert float(done.stdout) < 300, "MB more for 50,000 points"

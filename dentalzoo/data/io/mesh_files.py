@@ -6,6 +6,7 @@ label belongs to a vertex by its index. trimesh reads PLY and STL.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
         None if labels is None else read_labels(labels, len(vertices)),
     )  # fmt: skip
     return _merge_vertices(mesh) if len(vertices) == 3 * len(faces) else mesh
+
+
+def require_readers(paths: Iterable[Path]) -> None:
+    """Import what `read_mesh` needs for some files, so that its absence fails before the first.
+
+    Raises:
+        DentalzooError: trimesh is not installed and a file is PLY or STL.
+    """
+    if any(path.suffix.lower() in (".ply", ".stl") for path in paths):
+        require("trimesh", "jaw_reconstruction")
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:

@@ -82,7 +82,7 @@ def _mesh_seen(shape: Shape, faces: np.ndarray, distances: np.ndarray | None) ->
     scene = Scene(Mesh(np.float32(shape.points / SCALE), faces))
 
     def look(camera: np.ndarray, side: int) -> _Seen:
-        seen = scene.look(camera, side)
+        seen = scene.cast_rays(camera, side)
         if distances is None:
             return seen.hit, seen.brightness, None
         return seen.hit, seen.brightness, (distances[seen.corners] * seen.weights).sum(1)

@@ -55,7 +55,7 @@ def reconstruct(
         results = bundle.serve_some(views, np.asarray(cameras, np.int32))
     else:
         raise DentalzooError(f"{bundle.name} needs all {VIEWS} views. Received: {len(views)}")
-    points = meshes.check(np.float32(results["points"]))
+    points = meshes.check_points(np.float32(results["points"]))
     if "faces" not in results:
         return Shape(points)
     faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # -1: padding
@@ -75,7 +75,7 @@ def mean_shapes(bundle: "Bundle") -> list[Shape]:
     """
     if "mean_shapes" not in bundle.metadata["signatures"]:
         return []
-    return [Shape(meshes.check(np.float32(p))) for p in bundle.mean_shapes()["points"]]
+    return [Shape(meshes.check_points(np.float32(p))) for p in bundle.mean_shapes()["points"]]
 
 
 def as_seen(mesh: Mesh, pose: Pose) -> tuple[Mesh, Shape]:

@@ -82,9 +82,9 @@ def spacing(points: np.ndarray) -> dict[str, float | None]:
     Raises:
         DentalzooError: fewer than two points, or a coordinate that is not finite.
     """
-    if len(meshes.check(points)) < 2:
+    if len(meshes.check_points(points)) < 2:
         raise DentalzooError(f"points must be at least two. Received: {len(points)}")
-    gaps = meshes.tree(points).query(points, k=[2])[0]
+    gaps = meshes.kd_tree(points).query(points, k=[2])[0]
     mean = float(gaps.mean())
     return {"mean": mean, "variation": float(gaps.std()) / mean if mean else None}
 

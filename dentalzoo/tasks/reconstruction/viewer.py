@@ -69,7 +69,7 @@ def _template() -> str:
 def _thinned(shape: Shape) -> Shape:
     if shape.faces is None:
         return shape
-    return Shape(*meshes.thin(shape.points, shape.faces, _MAX_VERTICES))
+    return Shape(*meshes.decimate(shape.points, shape.faces, _MAX_VERTICES))
 
 
 def _packed(shape: Shape, other: Shape | None) -> dict[str, str | None]:
