@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from dentalzoo.atomic import stamp
 from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.io.view_files import VIEWS as VIEWS
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
 from dentalzoo.data.pipeline.batching import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.ops.meshes import unit, vertex_normals
 
-VIEWS = 10  # the paper
 AZIMUTHS = tuple(range(0, 360, 40))  # degrees; the paper: nine around the jaw
 ELEVATION = 35.0  # degrees; not stated; ours: crowns and the palate are visible
 DISTANCE = 3.6  # not stated; ours: in units of 40 mm, so that no jaw is cut off

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dentalzoo.data.io.images import read_image
-from dentalzoo.data.views import VIEWS
 from dentalzoo.errors import BadFile
+
+VIEWS = 10  # the paper
 
 _NAME = re.compile(r"(.*?)[ ._-]*([0-9]+)", re.DOTALL)
 _MIN_CONTRAST = 16  # ours: grey values between the darkest and the brightest pixel
