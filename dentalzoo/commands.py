@@ -13,7 +13,7 @@ from dentalzoo import api, registry
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
-    from dentalzoo.data.formats.tfrecord_writer import RecordReport
+    from dentalzoo.data.formats.tfrecord import RecordReport
     from dentalzoo.tasks.base import PredictionReport
 
 
@@ -177,7 +177,7 @@ def do_check(options: Namespace) -> int:
 
 
 def do_tfrecord(options: Namespace) -> int:
-    from dentalzoo.data.formats.tfrecord_writer import write_records
+    from dentalzoo.data.boxes import write_records
 
     report = write_records(
         options.data,

@@ -7,7 +7,7 @@ one table, which a type checker and one test compare with the protocols here.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from dentalzoo.bundle import Bundle
     from dentalzoo.config import PaperConfig
+    from dentalzoo.data.formats.base import BoxSample, ParsedAnnotations, Purpose
+    from dentalzoo.data.formats.tree import Tree
     from dentalzoo.data.pipeline import Cache
     from dentalzoo.tasks.base import PredictionReport
 
@@ -179,6 +181,46 @@ class Task(Protocol):
 
     def summary_metrics(self, report: Report) -> dict[str, float]:
         """Return the few numbers that stand for a report of `evaluate`."""
+
+
+# ---- annotation formats --------------------------------------------------------------------------
+
+
+class AnnotationFormat(Protocol):
+    """A module of `dentalzoo.data.formats`: recognises, reads and writes one annotation format.
+
+    Attributes:
+        NAME: as in messages and reports.
+        HOLDS: what its files can hold, such as "boxes", "polygons", "masks".
+        READS: what this version reads from them: "boxes", "masks", "boundaries"; empty for a format
+            that is recognised and not read.
+    """
+
+    NAME: str
+    HOLDS: tuple[str, ...]
+    READS: "tuple[Purpose, ...]"
+
+    def sniff(self, tree: "Tree") -> str:
+        """Name what a data folder holds of this format, such as "LabelMe JSON (polygons)".
+
+        Decided by content and cheaply, from a few files; "" where the folder holds nothing of it.
+        """
+
+    def read(self, tree: "Tree", purpose: "Purpose") -> "ParsedAnnotations":
+        """Read the annotations of all images for a purpose of `READS`.
+
+        A file that cannot be read is a skip. Nothing of the format there: no annotation, no skip.
+
+        Raises:
+            BadFile: a file that all annotations depend on is broken.
+        """
+
+    def write(self, samples: "Iterable[BoxSample]", out: Path, classes: Sequence[str]) -> Path:
+        """Write images with boxes and return the file or folder that a tool opens.
+
+        Raises:
+            DentalzooError: the format cannot be written from boxes, or the disk is full.
+        """
 
 
 # ---- exporters -----------------------------------------------------------------------------------

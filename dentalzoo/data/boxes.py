@@ -1,8 +1,7 @@
-"""Images with boxes: finds them as YOLO, COCO, PASCAL VOC, VoTT or TFRecord keep them, and loads
-them.
+"""Images with boxes: find them in any format of `dentalzoo.data.formats`, load and check them.
 
-docs/data_formats.md has the layouts and rules. What is wrong with a box is put right by a rule and
-listed in `repaired`, or the box is left out and listed in `skipped`.
+docs/data_formats.md has the layouts and rules. A box that breaks a rule is corrected and listed in
+`repaired`, or left out and listed in `skipped`.
 """
 
 import logging
@@ -10,29 +9,29 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
-from dentalzoo.data import masks
-from dentalzoo.data.duplicates import fingerprint, report_duplicates
-from dentalzoo.data.formats import tree as layouts
-from dentalzoo.data.formats.annotations import Box as Box
-from dentalzoo.data.formats.annotations import BoxSample as BoxSample
-from dentalzoo.data.formats.annotations import Classes, Found, read_labels, upright_boxes
-from dentalzoo.data.formats.image_files import (
-    FileEntry,
+from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
+from dentalzoo.data.formats import read_annotations, unread
+from dentalzoo.data.formats.base import Box as Box
+from dentalzoo.data.formats.base import BoxSample as BoxSample
+from dentalzoo.data.formats.base import ParsedAnnotations, check_class_names, report_skipped
+from dentalzoo.data.formats.rules import Classes, normalize_boxes
+from dentalzoo.data.formats.splits import (
+    check_split,
+    check_val_fraction,
     describe,
-    find_files,
-    of_split,
+    select_split,
     split_files,
 )
-from dentalzoo.data.formats.tfrecord import read_records
-from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
-from dentalzoo.data.formats.voc import read_voc
-from dentalzoo.data.formats.vott import read_vott
+from dentalzoo.data.formats.tfrecord import RecordReport, check_settings, write_shards
+from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
 from dentalzoo.data.io.images import read_image
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -45,25 +44,27 @@ _UNDERSTOOD = (
 
 @dataclass
 class BoxDataset:
-    """What was found. The id of `classes[i]` is i + 1; 0 is background.
+    """Images with boxes. The id of `classes[i]` is i + 1; 0 is background.
 
     Attributes:
-        skipped: (file, row or box, reason) of all that takes no part.
-        repaired: (file, row or box, what) of all that was put right.
-        form: "YOLO", "COCO", "VOC", "VoTT" or "TFRecord".
+        samples: the images.
+        classes: the names of the ids 1..n.
+        skipped: (file, row or box, reason) of everything that is not used.
+        repaired: (file, row or box, what) of everything that was corrected.
+        format: the name of the annotation format, such as "YOLO".
     """
 
     samples: list[BoxSample]
     classes: tuple[str, ...]
     skipped: list[tuple[str, str]] = field(default_factory=list)
     repaired: list[tuple[str, str]] = field(default_factory=list)
-    form: str = ""
+    format: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
-    def fingerprint(self) -> tuple:
+    def cache_key(self) -> tuple[object, ...]:
         """What loaded samples depend on: classes, names, boxes, and size and time of images."""
         samples = ((s.name, s.split, s.boxes, *stamp(s.image)) for s in self.samples)
         return self.classes, *samples
@@ -76,74 +77,70 @@ def find_boxes(
     classes: Sequence[str] | None = None,
     val_fraction: float = 0.1,
 ) -> BoxDataset:
-    """Finds images with boxes in the layouts of docs/data_formats.md.
+    """Find images with boxes in the layouts of docs/data_formats.md.
 
-    Of the images the headers are read, for their sizes. An image that was looked at and shows
-    nothing is a sample without boxes; one that nobody looked at is skipped, and so is one whose
-    boxes are all unusable.
+    Of each image the header is read, for its size. An image that was annotated and shows nothing
+    is a sample without boxes; an image without annotation is skipped, and so is one whose boxes
+    are all unusable.
 
     Args:
+        data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: the names of the ids 1..n. None takes those of the label map, else all labels,
             sorted. Boxes of other classes of the data are left out, with a line in the log.
-        val_fraction: where neither `split.csv` nor ImageSets nor folders tell a split, this part of
-            the groups, by the hash of their names, is "val" and the rest "train".
+        val_fraction: where neither `split.csv` nor ImageSets nor folders name a split, this part
+            of the groups, by the hash of their names, is "val" and the rest "train".
 
     Raises:
         DentalzooError: nothing usable is there, or none of `classes`; the message lists what is
-            understood and seen.
+            understood and what is there.
         MissingSplit: there are images, but none of the split.
         BadFile: `split.csv`, a label map or a COCO file is broken.
     """
-    wanted = split and layouts.split_word(split)
-    if split is not None and not wanted:
-        raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    if not 0 <= val_fraction < 1:
-        raise DentalzooError(
-            f"val_fraction is at least 0 and less than 1. Received: {val_fraction!r}"
-        )
-    names = masks.checked_classes(classes)
-    tree = layouts.scan(Path(data_dir))
-    form, found, files = _read(tree)
-    skips = found.skips + [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
-    drawn = [file for file in files if file.image in found.drawings]
-    if not drawn:
+    chosen = check_split(split)
+    check_val_fraction(val_fraction)
+    names = check_class_names(classes)
+    tree = scan(Path(data_dir))
+    form, parsed = read_annotations(tree, "boxes")
+    skips = parsed.skips + [
+        Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
+    ]
+    files = [file for file in parsed.images if file.path in parsed.annotations]
+    if not files:
         first = f"; the first skipped: {skips[0].name}: {skips[0].reason}" if skips else ""
         raise DentalzooError(
-            f"{data_dir}: no image with boxes; expected {_UNDERSTOOD}. "
-            f"Received: {tree.seen()}{first}"
+            f"{data_dir}: no image with boxes; {unread(tree, 'boxes')}expected {_UNDERSTOOD}. "
+            f"Received: {tree.summary()}{first}"
         )
-    for folder in {file.folder.path: file.folder for file in files}.values():
-        told = found.drawings.keys() | found.refused
-        alone = [f.image for f in files if f.folder is folder and f.image not in told]
-        skips += layouts.unused(tree, folder, alone, "image without boxes")
-    if found.splits:
-        drawn = [replace(file, split=found.splits.get(file.image, file.split)) for file in drawn]
-    drawn = describe(tree, drawn)
-    drawn, skips = split_files(
-        tree, drawn, skips, val_fraction, found.split_source or "the folders' names"
-    )
-    if wanted:
-        drawn, skips = of_split(tree, drawn, skips, wanted, val_fraction)
-    chosen = Classes(found.names, names, found.drawings.values())
-    _check_names(data_dir, chosen)
-    dataset = BoxDataset([], chosen.names, [(s.name, s.reason) for s in skips], [], form)
-    dataset.repaired += found.repaired
-    _fill(tree, dataset, drawn, found, chosen)
-    masks.report_skipped(dataset.skipped)
-    masks.report_skipped(dataset.repaired, "repaired")
+    skips += _without_boxes(tree, parsed)
+    files = [replace(file, split=parsed.splits.get(file.path, file.split)) for file in files]
+    files = describe(tree, files)
+    where = parsed.split_source or "the folders' names"
+    files, skips = split_files(tree, files, skips, val_fraction, where)
+    if chosen:
+        files, skips = select_split(tree, files, skips, chosen, val_fraction)
+    kept = Classes(parsed.classes, names, parsed.annotations.values())
+    _check_names(data_dir, kept)
+    dataset = BoxDataset([], kept.names, [(s.name, s.reason) for s in skips], [], form)
+    dataset.repaired += parsed.repaired
+    _fill(tree, dataset, files, parsed, kept)
+    report_skipped(dataset.skipped)
+    report_skipped(dataset.repaired, "repaired")
     if not dataset.samples:
         first = ": ".join(dataset.skipped[0]) if dataset.skipped else "images without a box file"
         raise DentalzooError(
-            f"{data_dir}: none of {len(drawn)} images with boxes can be used. Received: {first}"
+            f"{data_dir}: none of {len(files)} images with boxes can be used. Received: {first}"
         )
     return dataset
 
 
-def load_boxes(sample: BoxSample, classes: Sequence[str], channels: int = 3) -> dict:
-    """Loads a sample.
+def load_boxes(
+    sample: BoxSample, classes: Sequence[str], channels: int = 3
+) -> dict[str, np.ndarray]:
+    """Load a sample.
 
     Args:
+        sample: of a `BoxDataset`.
         classes: of its `BoxDataset`.
         channels: 1 or 3.
 
@@ -153,14 +150,13 @@ def load_boxes(sample: BoxSample, classes: Sequence[str], channels: int = 3) -> 
 
     Raises:
         BadFile: the image cannot be read.
-        DentalzooError: a box is of no class of `classes`.
+        DentalzooError: the class of a box is not in `classes`.
     """
     ids = {name: number for number, name in enumerate(classes, start=1)}
     unknown = [box.label for box in sample.boxes if box.label not in ids]
     if unknown:
         raise DentalzooError(
-            f"{sample.name}: expected boxes of the classes {tuple(classes)}. "
-            f"Received: {unknown[0]!r}"
+            f"{sample.name}: boxes must have the classes {tuple(classes)}. Received: {unknown[0]!r}"
         )
     edges = [(box.top, box.left, box.bottom, box.right) for box in sample.boxes]
     return {
@@ -174,11 +170,16 @@ def load_boxes(sample: BoxSample, classes: Sequence[str], channels: int = 3) -> 
 
 def check_boxes(
     data_dir: str | Path, split: str | None = None, *, classes: Sequence[str] | None = None
-) -> dict:
-    """Reads every image once and says what is wrong, for `dentalzoo check --boxes`.
+) -> dict[str, Any]:
+    """Read every image once and report what is wrong, for `dentalzoo check --boxes`.
+
+    Args:
+        data_dir: the data folder.
+        split: as for `find_boxes`.
+        classes: as for `find_boxes`.
 
     Returns:
-        "data", "form", "usable" (number of images), the number of each split, "groups" (their
+        "data", "format", "usable" (number of images), the number of each split, "groups" (their
         number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
         [name, reason], "repaired" [name, what], "duplicates" [name, name, kind and splits] between
         splits, and "duplicates_within" [name, name, kind and split] of different groups, or of the
@@ -187,96 +188,146 @@ def check_boxes(
     Raises:
         DentalzooError: as `find_boxes`; or no image can be read.
     """
-    found = find_boxes(data_dir, split, classes=classes)
-    prints, bad, good = defaultdict(dict), [], []
-    for sample in tqdm(found.samples, "reading", leave=False, disable=None):
-        try:
-            prints[sample.split][sample.name] = fingerprint(read_image(sample.image))
-        except BadFile as error:
-            bad.append((sample.name, error.reason))
-            continue
+    dataset = find_boxes(data_dir, split, classes=classes)
+    hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
+    failed: list[tuple[str, str]] = []
+    good: list[BoxSample] = []
+    for sample, _, one in for_each(
+        dataset.samples,
+        lambda sample: read_image(sample.image),
+        lambda sample, image: perceptual_hash(image),
+        title="reading",
+        failed=failed,
+        name=lambda sample: sample.name,
+    ):
+        hashes[sample.split][sample.name] = one
         good.append(sample)
-    masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} images can be used. Received: {bad[0][1]}"
+            f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
         )
-    across, within = report_duplicates(prints, {sample.name: sample.group for sample in good})
+    across, within = report_duplicates(hashes, {sample.name: sample.group for sample in good})
     count = Counter(box.label for sample in good for box in sample.boxes)
     return {
         "data": str(data_dir),
-        "form": found.form,
+        "format": dataset.format,
         "usable": len(good),
-        **{name: len(prints[name]) for name in SPLITS if prints[name]},
+        **{name: len(hashes[name]) for name in SPLITS if hashes[name]},
         "groups": len({sample.group for sample in good}),
         "without_boxes": sum(not sample.boxes for sample in good),
-        "boxes": {name: count[name] for name in found.classes},
-        "skipped": [list(pair) for pair in (*found.skipped, *bad)],
-        "repaired": [list(pair) for pair in found.repaired],
+        "boxes": {name: count[name] for name in dataset.classes},
+        "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
+        "repaired": [list(pair) for pair in dataset.repaired],
         "duplicates": across,
         "duplicates_within": within,
     }
 
 
-def _read(tree: Tree) -> tuple[str, Found, list[FileEntry]]:
-    """The first format that draws an image: its name, what it draws, and all images."""
-    files, skips = find_files(tree, "boxes")
-    if files:
-        form = "COCO" if files[0].boxes else "YOLO"
-        found = read_labels(tree, files)
-        found.skips += skips
-        if form == "YOLO" and tree.coco:
-            _log.info("labels are used and COCO files are not")
-        return form, found, files
-    lost = skips if tree.coco else []
-    files, _ = find_files(tree, None)
-    for form, read in (("VOC", read_voc), ("VoTT", read_vott)):
-        found = read(tree, files)
-        if found.drawings:
-            return form, found, files
-        lost = lost + found.skips
-    if tree.records:
-        found, files = read_records(tree)
-        if found.drawings:
-            return "TFRecord", found, files
-        lost = lost + found.skips
-    return "", Found(skips=lost), files
+def write_records(
+    data: str | Path,
+    out: str | Path,
+    *,
+    classes: Sequence[str] | None = None,
+    clahe: bool = False,
+    skip_empty: bool = False,
+    shards: int = 8,
+    quality: int = 95,
+    val_fraction: float = 0.1,
+) -> RecordReport:
+    """Write the images with boxes of a data folder as TFRecord files.
+
+    An interrupted run is resumed at the first missing file.
+    `dentalzoo.data.formats.tfrecord.write_shards` has the details.
+
+    Args:
+        data: a folder in a layout of docs/data_formats.md.
+        out: a folder that is absent, empty, or holds a part of the same records.
+        classes: as for `find_boxes`; their numbers from 1 are `class/label`.
+        clahe: equalise the contrast, as in the later state of the paper's repository.
+        skip_empty: leave out images without boxes, as the paper's repository does.
+        shards: files of each split; fewer where a split has fewer images.
+        quality: of JPEG, 1 to 100.
+        val_fraction: as for `find_boxes`.
+
+    Returns:
+        What `out` holds. An image that cannot be read is logged in one line and left out.
+
+    Raises:
+        DentalzooError: as `find_boxes`; `out` holds something else or cannot be written, an
+            argument is invalid, or no image can be used.
+    """
+    check_settings(shards, quality)
+    dataset = find_boxes(data, classes=classes, val_fraction=val_fraction)
+    samples = [sample for sample in dataset.samples if sample.boxes or not skip_empty]
+    if not samples:
+        raise DentalzooError(
+            f"{data}: no image has a box of the classes {', '.join(dataset.classes)}. "
+            f"Received: {len(dataset)} images"
+        )
+    return write_shards(
+        samples,
+        Path(out),
+        dataset.classes,
+        root=Path(data),
+        clahe=clahe,
+        shards=shards,
+        quality=quality,
+    )
 
 
-def _check_names(data_dir, chosen: Classes) -> None:
+def _without_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Skip]:
+    """Return skips for the images that no annotation and no other skip is about."""
+    known = parsed.annotations.keys() | parsed.refused
+    skips: list[Skip] = []
+    for folder in {f.folder.path: f.folder for f in parsed.images if f.folder}.values():
+        alone = [f.path for f in parsed.images if f.folder is folder and f.path not in known]
+        skips += skip_unused(tree, folder, alone, "image without boxes")
+    return skips
+
+
+def _check_names(data_dir: str | Path, chosen: Classes) -> None:
     missing = [name for name in chosen.names if name not in chosen.known]
     if len(missing) == len(chosen.names):
         raise DentalzooError(
-            f"{data_dir}: expected classes among those of the data, {', '.join(chosen.known)}. "
+            f"{data_dir}: classes must be among those of the data, {', '.join(chosen.known)}. "
             f"Received: {', '.join(chosen.names) or 'no class at all'}"
         )
     if missing:
         _log.warning("%s: the data has no class %s", data_dir, ", ".join(missing))
 
 
-def _fill(tree: Tree, dataset: BoxDataset, files, found: Found, chosen: Classes) -> None:
-    """Makes a sample of each image, or says why not."""
-    left_out = Counter()
+def _fill(
+    tree: Tree,
+    dataset: BoxDataset,
+    files: Sequence[FileEntry],
+    parsed: ParsedAnnotations,
+    chosen: Classes,
+) -> None:
+    """Add a sample for each image, or the reason why it cannot be used to `skipped`."""
+    left_out: Counter[str] = Counter()
     for file in tqdm(files, "checking boxes", leave=False, disable=None):
-        drawing = found.drawings[file.image]
+        annotation = parsed.annotations[file.path]
         try:
-            made = upright_boxes(file.image, drawing, chosen)
+            result = normalize_boxes(file.path, annotation, chosen)
         except BadFile as error:
-            name = tree.name(file.image) if error.path == file.image else drawing.name
+            name = tree.name(file.path) if error.path == file.path else annotation.name
             dataset.skipped.append((name, error.reason))
             continue
-        left_out.update(made.left_out)
-        for listed, entries in ((dataset.skipped, made.bad), (dataset.repaired, made.repaired)):
+        left_out.update(result.left_out)
+        for listed, entries in (
+            (dataset.skipped, result.invalid),
+            (dataset.repaired, result.repaired),
+        ):
             listed += [
-                (f"{drawing.name}, {where}" if where else drawing.name, what)
+                (f"{annotation.name}, {where}" if where else annotation.name, what)
                 for where, what in entries
             ]
-        if made.bad and not made.boxes and not made.left_out:
-            reason = f"none of its {len(made.bad)} boxes can be used"
-            dataset.skipped.append((drawing.name, reason))
+        if result.invalid and not result.boxes and not result.left_out:
+            reason = f"none of its {len(result.invalid)} boxes can be used"
+            dataset.skipped.append((annotation.name, reason))
             continue
         dataset.samples.append(
-            BoxSample(file.name, file.image, tuple(made.boxes), file.group, file.split)
+            BoxSample(file.name, file.path, tuple(result.boxes), file.group, file.split)
         )
     if left_out:
         counts = ", ".join(f"{name} ({count} boxes)" for name, count in sorted(left_out.items()))

@@ -1,13 +1,15 @@
-"""Images with or without masks, whole or cut to single teeth and defects: finds and loads them.
+"""Images with or without masks, whole or cut to single teeth and defects: find, load, check.
 
 docs/data_formats.md has the layouts and rules. Images of one group (copies, views of one
-defect, crops of one photograph) never lie in two splits.
+defect, crops of one photograph) always lie in one split.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,31 +18,38 @@ from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
 from dentalzoo.data import masks
-from dentalzoo.data.crops import (
-    Box,
-    Region,
-    blob_regions,
-    class_names_above,
-    coco_regions,
-    drawn_regions,
-    square,
-    yolo_regions,
+from dentalzoo.data.crops import Box, Region, blob_regions, box_regions, drawn_regions, square
+from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
+from dentalzoo.data.formats import read_annotations, unread
+from dentalzoo.data.formats.base import (
+    ImageAnnotation,
+    ParsedAnnotations,
+    Purpose,
+    naming_files,
+    notice_once,
+    report_skipped,
 )
-from dentalzoo.data.duplicates import fingerprint, report_duplicates
-from dentalzoo.data.formats import tree as layouts
-from dentalzoo.data.formats.image_files import (
-    FileEntry,
+from dentalzoo.data.formats.rules import orientation_to_fit
+from dentalzoo.data.formats.splits import (
+    check_split,
+    check_val_fraction,
     describe,
-    find_files,
-    of_split,
+    select_split,
     split_files,
 )
-from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
+from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
 from dentalzoo.data.io.decode import orientation
 from dentalzoo.data.io.images import read_image, resize
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 
 CROPS = (None, "boundaries", "boxes", "masks")
+_CROP_FORMATS = {  # the formats that crops are tested with
+    "boundaries": ("boundary drawings",),
+    "boxes": ("YOLO", "COCO"),
+}
+_NO_PARTNER = {"boundaries": "drawing of boundaries", "boxes": "boxes", "masks": "mask"}
+_NO_REGION = {"boundaries": "closed line", "boxes": "usable box", "masks": "blob"}
 _UNDERSTOOD = {
     None: "a folder of images, images/ (with masks/ beside it), or train/ and val/ folders",
     "boundaries": "images/ beside a folder *boundary/ of the same names with white lines on black",
@@ -55,9 +64,11 @@ class ImageSample:
 
     Attributes:
         name: unique in its data set.
+        image: its file.
         window: top, left, bottom, right in pixels of the upright image; None for all of it.
-        group: what it must not be parted from: images of one group lie in one split.
-        label: what it shows, where the data tell: a folder's, a class's or a defect's name.
+        mask: the file of its mask; None without one.
+        group: images of one group lie in one split.
+        label: what it shows, by the name of a folder, a class or a defect; "" where unknown.
         split: "train", "val" or "test".
     """
 
@@ -72,16 +83,21 @@ class ImageSample:
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """What was found. `skipped` lists (file, row or line, reason) of all that takes no part."""
+    """Images.
+
+    Attributes:
+        samples: the images.
+        skipped: (file, row or line, reason) of everything that is not used.
+    """
 
     samples: list[ImageSample]
-    skipped: list[tuple[str, str]] = ()
+    skipped: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
-    def fingerprint(self) -> tuple:
+    def cache_key(self) -> tuple[object, ...]:
         """What decoded images depend on: names, windows, and size and time of every file."""
         return tuple(
             (s.name, s.window, *(stamp(path) for path in (s.image, s.mask) if path))
@@ -101,71 +117,71 @@ def find_images(
     one_per_image: bool = False,
     with_masks: bool = True,
 ) -> ImageDataset:
-    """Finds images in the layouts of docs/data_formats.md; only with `crops` are they opened.
+    """Find images in the layouts of docs/data_formats.md; only with `crops` are they opened.
 
     Args:
+        data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         crops: None for whole images, with their masks where there are any; else a square window
             around each region that lines enclose ("boundaries"), each box ("boxes", YOLO or COCO)
             or each connected blob of the mask ("masks").
-        margin: the side of a window in longer sides of the box.
+        margin: the side of a window as a multiple of the longer side of its box.
         window: the side of every window in pixels instead.
-        val_fraction: where neither folders nor `split.csv` tell a split, this part of the groups,
+        val_fraction: where neither folders nor `split.csv` name a split, this part of the groups,
             by the hash of their names, is "val" and the rest "train".
-        least: how many images of the split are needed.
-        one_per_image: of each image the largest region alone.
+        least: the smallest number of images of the split.
+        one_per_image: only the largest region of each image.
         with_masks: False leaves masks out of the samples.
 
     Raises:
         DentalzooError: nothing usable is there, or fewer than `least`; the message lists what is
-            understood and seen.
+            understood and what is there.
         MissingSplit: there are images, but none of the split.
         BadFile: a table (`split.csv`, `index.csv`, names of classes, COCO) is broken.
     """
     _check_options(crops, margin, window, val_fraction, least)
-    wanted = split and layouts.split_word(split)
-    if split is not None and not wanted:
-        raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    tree = layouts.scan(Path(data_dir))
-    files, skips = find_files(tree, crops)
+    chosen = check_split(split)
+    tree = scan(Path(data_dir))
+    files, skips, parsed = _find_files(tree, crops)
     skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
     if not files:
         first = f"; the first skipped: {skips[0].name}: {skips[0].reason}" if skips else ""
         raise DentalzooError(
-            f"{data_dir}: no usable image; expected {_UNDERSTOOD[crops]}. "
-            f"Received: {tree.seen()}{first}"
+            f"{data_dir}: no usable image; {_unread(tree, crops)}expected {_UNDERSTOOD[crops]}. "
+            f"Received: {tree.summary()}{first}"
         )
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction)
-    if wanted:
-        files, skips = of_split(tree, files, skips, wanted, val_fraction)
+    if chosen:
+        files, skips = select_split(tree, files, skips, chosen, val_fraction)
     if crops is None:
         samples = [
-            ImageSample(f.name, f.image, None, f.partner, f.group, f.label, f.split) for f in files
+            ImageSample(f.name, f.path, None, f.partner, f.group, f.label, f.split) for f in files
         ]
     else:
-        samples, more = _cut(tree, files, crops, margin, window, one_per_image)
+        samples, more = _cut(tree, files, parsed, crops, margin, window, one_per_image)
         skips = skips + more
     if not with_masks:
         samples = [replace(sample, mask=None) for sample in samples]
     skipped = [(skip.name, skip.reason) for skip in skips]
-    masks.report_skipped(skipped)
+    report_skipped(skipped)
     if len(samples) < least:
-        what = f" of the split {wanted!r}" if wanted else ""
+        what = f" of the split {chosen!r}" if chosen else ""
         first = f"; the first skipped: {': '.join(skipped[0])}" if skipped else ""
         raise DentalzooError(
-            f"{data_dir}: expected {least} or more usable images{what}. "
+            f"{data_dir}: must hold {least} or more usable images{what}. "
             f"Received: {len(samples)} ({len(skipped)} skipped{first})"
         )
     return ImageDataset(samples, skipped)
 
 
-def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dict:
-    """Loads a sample at a network's size.
+def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dict[str, np.ndarray]:
+    """Load a sample at the input size of a network.
 
     A pixel of the mask is 1 where the mask covers half of it or more; a blob too thin or small
     for that keeps the pixel it covers most.
 
     Args:
+        sample: of an `ImageDataset`.
         size: (height, width).
         channels: 1 or 3.
 
@@ -173,8 +189,8 @@ def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dic
         "image": (H, W, C) uint8; with `sample.mask`, "mask": (H, W, 1) uint8 of 0 and 1.
 
     Raises:
-        BadFile: a file is unreadable, the mask has another size than its image or is none, or
-            the window lies outside.
+        BadFile: a file is unreadable, the mask has another size than its image or is not a
+            mask, or the window lies outside.
     """
     arrays = _native(sample, channels)
     loaded = {"image": resize(arrays["image"], size)}
@@ -183,10 +199,12 @@ def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dic
     return loaded
 
 
-def check_images(data_dir: str | Path, split: str | None = None, **options) -> dict:
-    """Reads every sample once and says what is wrong.
+def check_images(data_dir: str | Path, split: str | None = None, **options: Any) -> dict[str, Any]:
+    """Read every sample once and report what is wrong.
 
     Args:
+        data_dir: the data folder.
+        split: as for `find_images`.
         options: of `find_images`.
 
     Returns:
@@ -199,87 +217,137 @@ def check_images(data_dir: str | Path, split: str | None = None, **options) -> d
     Raises:
         DentalzooError: as `find_images`; or no image can be read.
     """
-    found = find_images(data_dir, split, **options)
-    prints, bad, good = defaultdict(dict), [], []
-    for sample in tqdm(found.samples, "reading", leave=False, disable=None):
-        try:
-            prints[sample.split][sample.name] = fingerprint(_native(sample, None)["image"])
-        except BadFile as error:
-            part = "" if error.path == sample.image else f"{error.path.name}: "
-            bad.append((sample.name, part + error.reason))
-            continue
+    dataset = find_images(data_dir, split, **options)
+    hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
+    failed: list[tuple[str, str]] = []
+    good: list[ImageSample] = []
+
+    def read(sample: ImageSample) -> np.ndarray:
+        with naming_files(sample.image):
+            return _native(sample, None)["image"]
+
+    for sample, _, one in for_each(
+        dataset.samples,
+        read,
+        lambda sample, image: perceptual_hash(image),
+        title="reading",
+        failed=failed,
+        name=lambda sample: sample.name,
+    ):
+        hashes[sample.split][sample.name] = one
         good.append(sample)
-    masks.report_skipped(bad)
     if not good:
         raise DentalzooError(
-            f"{data_dir}: none of {len(found)} images can be used. Received: {bad[0][1]}"
+            f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
         )
     group = {sample.name: sample.group for sample in good}
-    across, within = report_duplicates(prints, group)
+    across, within = report_duplicates(hashes, group)
     labels = Counter(sample.label for sample in good if sample.label)
     return {
         "data": str(data_dir),
         "usable": len(good),
-        **{name: len(prints[name]) for name in SPLITS if prints[name]},
+        **{name: len(hashes[name]) for name in SPLITS if hashes[name]},
         "groups": len(set(group.values())),
         "labels": dict(sorted(labels.items())),
-        "skipped": [list(pair) for pair in (*found.skipped, *bad)],
+        "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
         "duplicates": across,
         "duplicates_within": within,
     }
 
 
-def _check_options(crops, margin, window, val_fraction, least) -> None:
+def _check_options(
+    crops: str | None, margin: float, window: int | None, val_fraction: float, least: int
+) -> None:
     if crops not in CROPS:
-        raise DentalzooError(f"crops is one of {CROPS}. Received: {crops!r}")
+        raise DentalzooError(f"crops must be one of {CROPS}. Received: {crops!r}")
     if not 1 <= margin <= 100:
-        raise DentalzooError(f"margin is a number from 1 to 100. Received: {margin!r}")
+        raise DentalzooError(f"margin must be a number from 1 to 100. Received: {margin!r}")
     if window is not None and (window != int(window) or window < 1):
-        raise DentalzooError(f"window is a whole number of pixels. Received: {window!r}")
-    if not 0 <= val_fraction < 1:
-        raise DentalzooError(
-            f"val_fraction is at least 0 and less than 1. Received: {val_fraction!r}"
-        )
+        raise DentalzooError(f"window must be an integer >= 1, in pixels. Received: {window!r}")
+    check_val_fraction(val_fraction)
     if least < 1:
-        raise DentalzooError(f"least is 1 or more. Received: {least!r}")
+        raise DentalzooError(f"least must be an integer >= 1. Received: {least!r}")
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def _find_files(
+    tree: Tree, crops: str | None
+) -> tuple[list[FileEntry], list[Skip], ParsedAnnotations]:
+    """Return the images that have what `crops` needs, the skips, and their annotations."""
+    entries, skips = tree.entries
+    parsed = ParsedAnnotations(images=entries, skips=list(skips))
+    if crops is None:
+        return list(entries), list(skips), parsed
+    purpose: Purpose = "boundaries" if crops == "boundaries" else "boxes"
+    if crops == "masks":
+        annotated = {entry.path for entry in entries if entry.partner}
+    else:
+        _, parsed = read_annotations(tree, purpose, _CROP_FORMATS[crops])
+        annotated = {*parsed.annotations, *parsed.refused}
+    skips = list(parsed.skips)
+    if not annotated:
+        return [], skips, parsed
+    for folder in {entry.folder.path: entry.folder for entry in entries if entry.folder}.values():
+        alone = [e.path for e in entries if e.folder is folder and e.path not in annotated]
+        skips += skip_unused(tree, folder, alone, f"image without {_NO_PARTNER[crops]}")
+    files = [
+        replace(entry, split=parsed.splits.get(entry.path, entry.split))
+        for entry in entries
+        if entry.path in annotated and entry.path not in parsed.refused
+    ]
+    return files, skips, parsed
+
+
+def _unread(tree: Tree, crops: str | None) -> str:
+    if crops is None:
+        return ""
+    purpose: Purpose = "boxes" if crops == "boxes" else "masks"
+    return unread(tree, "boundaries" if crops == "boundaries" else purpose)
 
 
 # ---- windows -------------------------------------------------------------------------------------
 
 
 def _cut(
-    tree: Tree, files: list[FileEntry], crops, margin, window, one_per_image
+    tree: Tree,
+    files: Sequence[FileEntry],
+    parsed: ParsedAnnotations,
+    crops: str,
+    margin: float,
+    window: int | None,
+    one_per_image: bool,
 ) -> tuple[list[ImageSample], list[Skip]]:
-    """One sample per region of each image, and what cannot be used."""
-    names, samples, skips = {}, [], []
+    """Return one sample for each region of each image, and what cannot be used."""
+    samples: list[ImageSample] = []
+    skips: list[Skip] = []
     for file in tqdm(files, "cutting", leave=False, disable=None):
-        listed = tree.name(file.partner) + (f": {file.image.name}" if file.boxes else "")
-        folder = file.partner.parent
-        if crops == "boxes" and not file.boxes and folder not in names:
-            names[folder] = class_names_above(folder, tree.root)
+        annotation = parsed.annotations.get(file.path)
+        mask = annotation.mask if annotation else file.partner
+        listed = annotation.name if annotation else tree.name(mask or file.path)
         try:
-            if crops == "boxes":
-                (height, width), regions, bad = _boxes(file, names.get(folder))
-                skips += [Skip(f"{listed}, {at}", reason, file.split) for at, reason in bad]
-            else:
-                loaded = masks.load(masks.MaskSample(file.name, file.image, file.partner))
-                drawn = loaded["mask"][..., 0]
-                height, width = drawn.shape
-                regions = drawn_regions(drawn) if crops == "boundaries" else blob_regions(drawn)
+            with naming_files(file.path):
+                if annotation and crops == "boxes":
+                    (height, width), regions, invalid = _boxes(file.path, annotation)
+                    skips += [Skip(f"{listed}, {at}", reason, file.split) for at, reason in invalid]
+                else:
+                    loaded = masks.load(masks.MaskSample(file.name, file.path, mask))
+                    drawn = loaded["mask"][..., 0]
+                    height, width = drawn.shape
+                    regions = drawn_regions(drawn) if crops == "boundaries" else blob_regions(drawn)
         except BadFile as error:
-            part = "" if error.path == file.image else f"{error.path.name}: "
-            skips.append(Skip(tree.name(file.image), part + error.reason, file.split))
+            skips.append(Skip(tree.name(file.path), error.reason, file.split))
             continue
         if not regions:
-            what = {"boundaries": "closed line", "boxes": "usable box", "masks": "blob"}[crops]
-            skips.append(Skip(listed, f"no {what} in it", file.split))
+            skips.append(Skip(listed, f"no {_NO_REGION[crops]} in it", file.split))
         if one_per_image:
             regions = sorted(regions, key=lambda region: -region.area)[:1]
         digits = max(2, len(str(len(regions))))
         samples += [
             ImageSample(
                 f"{file.name}_{index:0{digits}d}",
-                file.image,
+                file.path,
                 square(region, height, width, margin, window),
                 file.partner if crops == "masks" else None,
                 file.group,
@@ -292,27 +360,25 @@ def _cut(
 
 
 def _boxes(
-    file: FileEntry, names: list[str] | None
+    image: Path, annotation: ImageAnnotation
 ) -> tuple[tuple[int, int], list[Region], list[tuple[str, str]]]:
-    """Size of the upright image, regions, and (where, reason) of boxes that cannot be used."""
-    size = read_image(file.image).shape[:2]
-    turn = orientation(file.image)
-    if file.boxes is None:
+    """Return the size of the upright image, regions, and (where, reason) of unusable boxes."""
+    height, width = size = read_image(image).shape[:2]
+    turn = orientation(image)
+    if annotation.unit == "parts":
         if turn > 1:
-            masks.notice_once(
-                "boxes of turned images are taken as drawn upright", file.image.parent
-            )
-        return size, *yolo_regions(file.partner, names, *size)
-    drawn = (file.boxes.height or size[0], file.boxes.width or size[1])
-    turn = masks.turn_to_fit(file.partner, file.image, drawn, size, turn)
-    return size, *coco_regions(file.boxes, drawn, turn)
+            notice_once("boxes of turned images are taken as drawn upright", image.parent)
+        return (height, width), *box_regions(annotation, height, width)
+    drawn = annotation.size or size
+    turn = orientation_to_fit(annotation.source, image, drawn, size, turn)
+    return (height, width), *box_regions(annotation, *drawn, turn)
 
 
 # ---- pixels --------------------------------------------------------------------------------------
 
 
 def _native(sample: ImageSample, channels: int | None) -> dict[str, np.ndarray]:
-    """The window of a sample at its own resolution: "image" and, where it has one, "mask"."""
+    """Return the window of a sample at full resolution: "image" and, where it has one, "mask"."""
     stamps = tuple(stamp(path) for path in (sample.image, sample.mask) if path)
     arrays = _source(sample.image, sample.mask, channels, stamps)
     if sample.window is None:
@@ -322,14 +388,16 @@ def _native(sample: ImageSample, channels: int | None) -> dict[str, np.ndarray]:
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         raise BadFile(
             sample.image,
-            f"the window {sample.window} lies outside; was the image changed? "
+            f"the window {sample.window} must lie in the image; was it changed? "
             f"Received: {width} x {height} (width x height)",
         )
     return {key: np.ascontiguousarray(a[top:bottom, left:right]) for key, a in arrays.items()}
 
 
 @lru_cache(maxsize=2)  # the crops of an image follow each other, and two threads read ahead
-def _source(image: Path, mask: Path | None, channels: int | None, stamps) -> dict[str, np.ndarray]:
+def _source(
+    image: Path, mask: Path | None, channels: int | None, stamps: tuple[object, ...]
+) -> dict[str, np.ndarray]:
     if mask is None:
         return {"image": read_image(image, channels)}
     loaded = masks.load(masks.MaskSample(image.stem, image, mask), channels=channels)
@@ -337,7 +405,7 @@ def _source(image: Path, mask: Path | None, channels: int | None, stamps) -> dic
 
 
 def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w) of 0 and 1 -> `size`: covered by half or more; of every blob at least one pixel."""
+    """Shrink (h, w) of 0 and 1 to `size`: 1 where half is covered; every blob keeps a pixel."""
     image = Image.fromarray(mask.astype(np.float32))
     cover = np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
     small = (cover >= 0.5).astype(np.uint8)

@@ -1,33 +1,51 @@
-"""Images with masks: finds them in the usual layouts and loads them under one set of rules."""
+"""Images with masks: find them in the usual layouts, load them by one set of rules, check them."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from dentalzoo.data.formats import tree as layouts
-from dentalzoo.data.formats.coco import Regions, rasterise, read_coco
-from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip
+from dentalzoo.data.duplicates import PerceptualHash, duplicates_across, perceptual_hash
+from dentalzoo.data.formats import read_annotations, unread
+from dentalzoo.data.formats.base import (
+    ImageAnnotation,
+    check_class_names,
+    naming_files,
+    notice_once,
+    report_skipped,
+)
+from dentalzoo.data.formats.outlines import Regions, rasterise
+from dentalzoo.data.formats.rules import orientation_to_fit
+from dentalzoo.data.formats.splits import check_split, read_splits, split_row
+from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip, Tree, scan
 from dentalzoo.data.io.decode import orientation, upright
 from dentalzoo.data.io.images import read_image, read_mask
+from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")
-_MAX_LINES = 20  # of skipped files; beyond it they are counted by reason
 # ours: masks of teeth blurred over 15 pixels have at most 6 %, 95 % of radiographs 16 % and more
-_MOST_MIDDLE_GREY = 0.15
-_MOST_MIDDLE_GREY_OF_FEW = 0.05  # ours, where a mask has 8 grey levels or fewer
+_MAX_MIDDLE_GREY = 0.15
+_MAX_MIDDLE_GREY_OF_FEW = 0.05  # ours, where a mask has 8 grey levels or fewer
+
+_FORMATS = {"auto": None, "masks": ("mask images",), "coco": ("COCO",)}
 
 
 @dataclass(frozen=True)
 class MaskSample:
-    """An image and its mask, a file or COCO outlines. `split` is "train", "val", "test" or ""."""
+    """An image and its mask.
+
+    Attributes:
+        name: unique in its data set.
+        image: its file.
+        mask: the file of its mask; None where `regions` are its mask.
+        regions: the outlines of its objects; None where `mask` is its mask.
+        split: "train", "val", "test" or "".
+    """
 
     name: str
     image: Path
@@ -38,34 +56,37 @@ class MaskSample:
 
 @dataclass(frozen=True)
 class MaskDataset:
-    """What was found. Class ids are 1..n in the order of `classes`; 0 is background.
+    """Images with masks. Class ids are 1..n in the order of `classes`; 0 is background.
 
-    `skipped` lists (file or row, reason) of everything that takes no part.
+    Attributes:
+        samples: the images.
+        classes: the names of the ids 1..n.
+        skipped: (file or row, reason) of everything that is not used.
     """
 
     samples: list[MaskSample]
     classes: tuple[str, ...] = ("foreground",)
-    skipped: list[tuple[str, str]] = ()
+    skipped: Sequence[tuple[str, str]] = ()
 
     @property
     def num_classes(self) -> int:
-        """1 for a binary mask, else the number of class ids with the background."""
+        """1 for a binary mask, else the number of class ids including the background."""
         return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def check_names(self, num_classes: int) -> None:
-        """Refuses COCO data found without names where ids 0..num_classes - 1 are wanted.
+        """Check that COCO data has class names where ids 0..num_classes - 1 are needed.
 
         Raises:
-            DentalzooError: the outlines would all have become one class.
+            DentalzooError: without names, all outlines would be one class.
         """
-        drawn = any(sample.regions is not None for sample in self.samples)
-        if drawn and num_classes > 2 and len(self.classes) == 1:
+        outlined = any(sample.regions is not None for sample in self.samples)
+        if outlined and num_classes > 2 and len(self.classes) == 1:
             raise DentalzooError(
-                f"COCO data of {num_classes - 1} classes needs their names in the order of the "
-                "ids: classes=('Caries', 'Crown'). Received: no classes"
+                f"COCO data of {num_classes - 1} classes must be given their names in the order of "
+                "the ids: classes=('Caries', 'Crown'). Received: no classes"
             )
 
 
@@ -75,49 +96,55 @@ def find_masks(
     classes: Sequence[str] | None = None,
     annotations: str = "auto",
 ) -> MaskDataset:
-    """Finds images with masks in the layouts of docs/data_formats.md. No image is opened.
+    """Find images with masks in the layouts of docs/data_formats.md. No image is opened.
 
     Args:
+        data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: names for the ids 1..n; with COCO, categories in this order and no others. None
             makes a binary mask, with COCO the union of all outlines.
         annotations: "masks", "coco", or "auto": masks where there are any, else COCO.
 
     Raises:
-        DentalzooError: nothing usable is there; the message lists what is understood and seen.
+        DentalzooError: nothing usable is there; the message lists what is understood and what is
+            there.
+        MissingSplit: there are images, but none of the split.
         BadFile: `split.csv` or an annotation file is broken.
     """
-    if annotations not in ("auto", "masks", "coco"):
-        raise DentalzooError(f"annotations is auto, masks or coco. Received: {annotations!r}")
-    wanted = split and layouts.split_word(split)
-    if split is not None and not wanted:
-        raise DentalzooError(f"split is one of {SPLITS} or None. Received: {split!r}")
-    names = checked_classes(classes)
-    tree = layouts.scan(Path(data_dir))
-
-    pairs, skips = layouts.pair_folders(tree) if annotations != "coco" else ([], [])
-    if pairs:
-        samples = [MaskSample(i.stem, i, mask=m, split=s) for i, m, s in pairs]
-        if tree.coco:
-            _log.info('masks are used and COCO files are not; annotations="coco" uses them')
-    elif tree.coco and annotations != "masks":
-        samples, skips = _from_coco(tree, names)
-    else:
-        samples = []
+    if annotations not in _FORMATS:
+        raise DentalzooError(f"annotations must be auto, masks or coco. Received: {annotations!r}")
+    chosen = check_split(split)
+    names = check_class_names(classes)
+    tree = scan(Path(data_dir))
+    hint = 'annotations="coco" uses them' if tree.coco else ""
+    _, parsed = read_annotations(tree, "masks", _FORMATS[annotations], hint)
+    samples = [
+        MaskSample(
+            image.stem,
+            image,
+            mask=one.mask,
+            regions=None if one.mask else _regions(one, names, parsed.listed.get(one.source, [])),
+            split=parsed.splits.get(image, ""),
+        )
+        for image, one in parsed.annotations.items()
+    ]
     if not samples:
         raise DentalzooError(
-            f"{data_dir}: no image with a mask; expected {UNDERSTOOD}. Received: {tree.seen()}"
+            f"{data_dir}: no image with a mask; {unread(tree, 'masks')}expected {UNDERSTOOD}. "
+            f"Received: {tree.summary()}"
         )
-    skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
+    skips = parsed.skips + [
+        Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
+    ]
     if tree.split_csv:
-        samples, skips = _apply_split_csv(tree, samples, skips)
-    if wanted:
+        samples, skips = _apply_split_csv(tree, tree.split_csv, samples, skips)
+    if chosen:
         present = Counter(sample.split or "no split" for sample in samples)
-        samples = [sample for sample in samples if sample.split == wanted]
-        skips = [skip for skip in skips if skip.split in (wanted, "")]
+        samples = [sample for sample in samples if sample.split == chosen]
+        skips = [skip for skip in skips if skip.split in (chosen, "")]
         if not samples:
             raise MissingSplit(
-                f"{data_dir}: expected images of the split {wanted!r}, from the folders' names "
+                f"{data_dir}: must hold images of the split {chosen!r}, from the folders' names "
                 f"or from split.csv (id,split). Received: {dict(present)}"
             )
     skipped = [(skip.name, skip.reason) for skip in skips]
@@ -125,12 +152,17 @@ def find_masks(
     return MaskDataset(_with_unique_names(tree, samples), names or ("foreground",), skipped)
 
 
-def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) -> dict:
-    """Loads a sample; the one place where the rules for masks are kept.
+def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) -> dict[str, Any]:
+    """Load a sample; all rules for masks are here.
 
-    Binary (`num_classes` 1 or 2): 0/1 as it is; 0/255 and 0/65535 become 0/1; soft and lossy
+    Binary (`num_classes` 1 or 2): 0/1 unchanged; 0/255 and 0/65535 become 0/1; soft and lossy
     masks are thresholded at > 0.5 with a notice. Else: ids 0..num_classes - 1 as stored.
-    A mask drawn on the unturned pixels of an image with an EXIF orientation is turned alike.
+    A mask of the stored pixels of an image with an EXIF orientation is turned like the image.
+
+    Args:
+        sample: of a `MaskDataset`.
+        num_classes: 1 or 2 for a binary mask, else the number of class ids.
+        channels: of the image: 1, 3, or None for those of the file.
 
     Returns:
         "image": (H, W, C) uint8; "mask": (H, W, 1) uint8 class ids; "name": str.
@@ -143,20 +175,23 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
     height, width = image.shape[:2]
     if sample.regions is not None:
         source = sample.regions.source
-        drawn = (sample.regions.height or height, sample.regions.width or width)
-        turn = turn_to_fit(source, sample.image, drawn, (height, width), turn)
-        mask = rasterise(sample.regions, *drawn)
+        size = (sample.regions.height or height, sample.regions.width or width)
+        turn = orientation_to_fit(source, sample.image, size, (height, width), turn)
+        mask = rasterise(sample.regions, *size)
         if mask.max() >= max(num_classes, 2):
             raise DentalzooError(
-                f"{source}: expected ids below num_classes = {num_classes}. Received: {mask.max()}"
+                f"{source}: class ids must be below num_classes = {num_classes}. "
+                f"Received: {mask.max()}"
             )
-    else:
+    elif sample.mask is not None:
         source = sample.mask
         mask = read_mask(source)
         if turn > 1 and mask.shape == (height, width):
             notice_once("masks of turned images are taken as drawn upright", source.parent)
-        turn = turn_to_fit(source, sample.image, mask.shape, (height, width), turn)
+        turn = orientation_to_fit(source, sample.image, mask.shape, (height, width), turn)
         mask = _class_ids(source, mask, num_classes)
+    else:
+        raise DentalzooError(f"{sample.name}: a sample must have a mask or regions")
     mask = np.ascontiguousarray(upright(mask, turn))[..., None]
     return {"image": image, "mask": mask, "name": sample.name}
 
@@ -164,53 +199,59 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
 def check(
     dataset: MaskDataset,
     num_classes: int | None = None,
-    channels: int | None = None,
-    strict: bool = False,
-    keep: Callable[[int, dict], None] | None = None,
+    keep: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> MaskDataset:
-    """Loads every sample once and moves those that cannot be used to `skipped`.
+    """Load every sample once and move those that cannot be used to `skipped`.
 
     Args:
+        dataset: of `find_masks`.
         num_classes: as in `load`; None for `dataset.num_classes`.
-        strict: the first bad sample raises instead.
-        keep: called with (index among the good samples, loaded sample), to fill a cache.
+        keep: called with (index among the usable samples, loaded sample).
 
     Raises:
-        BadFile: a sample is bad and `strict` is set.
-        DentalzooError: no sample is left, or `num_classes` contradicts COCO classes.
+        DentalzooError: no sample can be used, or `num_classes` contradicts COCO classes.
     """
     num_classes = dataset.num_classes if num_classes is None else num_classes
     if not 1 <= num_classes <= 255:
-        raise DentalzooError(f"num_classes lies in 1..255. Received: {num_classes}")
+        raise DentalzooError(f"num_classes must be in 1..255. Received: {num_classes}")
     if num_classes != dataset.num_classes and any(s.regions for s in dataset.samples):
         raise DentalzooError(
-            f"expected num_classes {dataset.num_classes} for the classes {dataset.classes}. "
+            f"num_classes must be {dataset.num_classes} for the classes {dataset.classes}. "
             f"Received: {num_classes}"
         )
-    good, bad = [], []
-    for sample in tqdm(dataset.samples, "reading", leave=False, disable=None):
-        try:
-            arrays = load(sample, num_classes, channels)
-        except BadFile as error:
-            if strict:
-                raise
-            part = "" if error.path == sample.image else f"{error.path.name}: "
-            bad.append((sample.name, part + error.reason))
-            continue
+
+    def read(sample: MaskSample) -> dict[str, Any]:
+        with naming_files(sample.image):
+            return load(sample, num_classes)
+
+    good: list[MaskSample] = []
+    failed: list[tuple[str, str]] = []
+    for sample, arrays, _ in for_each(
+        dataset.samples,
+        read,
+        lambda sample, arrays: None,
+        title="reading",
+        failed=failed,
+        name=lambda sample: sample.name,
+    ):
         if keep:
             keep(len(good), arrays)
         good.append(sample)
-    report_skipped(bad)
     if not good:
-        first = bad[0][1] if bad else "no sample"
+        first = failed[0][1] if failed else "no sample"
         raise DentalzooError(f"none of {len(dataset)} images can be used. Received: {first}")
-    return replace(dataset, samples=good, skipped=[*dataset.skipped, *bad])
+    return replace(dataset, samples=good, skipped=[*dataset.skipped, *failed])
 
 
 def check_folder(
     data_dir: str | Path, split: str | None = None, num_classes: int | None = None
-) -> dict:
-    """Reads a data set once and says what is wrong with it, for `dentalzoo check`.
+) -> dict[str, Any]:
+    """Read a data set once and report what is wrong with it, for `dentalzoo check`.
+
+    Args:
+        data_dir: the data folder.
+        split: as for `find_masks`.
+        num_classes: as in `load`.
 
     Returns:
         "data", "usable" (number of images), the number of images of each split; "skipped"
@@ -220,58 +261,30 @@ def check_folder(
     Raises:
         DentalzooError: as `find_masks` and `check`.
     """
-    from dentalzoo.data.duplicates import find_duplicates, fingerprint
-
-    prints = []
+    hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
+    ordered: list[PerceptualHash] = []
     dataset = check(
         find_masks(data_dir, split),
         num_classes,
-        keep=lambda index, arrays: prints.append(fingerprint(arrays["image"])),
+        keep=lambda index, arrays: ordered.append(perceptual_hash(arrays["image"])),
     )
-    by_split = {name: {} for name in (*SPLITS, "")}
-    for sample, one in zip(dataset.samples, prints, strict=True):
-        by_split[sample.split][sample.name] = one
-    duplicates = [
-        [one, other, f"{kind}, in {a} and {b}"]
-        for a, b in combinations(SPLITS, 2)
-        for one, other, kind in find_duplicates(by_split[a], by_split[b])
-    ]
-    for one, other, kind in duplicates[:_MAX_LINES]:
-        _log.warning("%s and %s: %s", one, other, kind)
-    if len(duplicates) > _MAX_LINES:
-        _log.warning("%d images in two splits in all", len(duplicates))
+    for sample, one in zip(dataset.samples, ordered, strict=True):
+        hashes[sample.split][sample.name] = one
     return {
         "data": str(data_dir),
         "usable": len(dataset),
-        **{name or "no split": len(group) for name, group in by_split.items() if group},
+        **{name or "no split": len(hashes[name]) for name in (*SPLITS, "") if hashes[name]},
         "skipped": [list(pair) for pair in dataset.skipped],
-        "duplicates": duplicates,
+        "duplicates": duplicates_across(hashes),
     }
 
 
-def turn_to_fit(source: Path, image: Path, size, wanted, turn: int) -> int:
-    """The orientation that takes a drawing of `size` (height, width) to the upright image's.
-
-    Args:
-        source: the file of the drawing.
-        image: its image, of size `wanted` once `turn`, its EXIF orientation, is undone.
+def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return (H, W) uint8 ids below max(num_classes, 2).
 
     Raises:
-        BadFile: the drawing fits neither the upright image nor the stored one.
+        BadFile: the mask holds other ids, or is not a mask.
     """
-    if tuple(size) == tuple(wanted):
-        return 1
-    if turn >= 5 and tuple(size) == tuple(wanted[::-1]):
-        return turn
-    raise BadFile(
-        source,
-        f"expected the size of {image.name}, {wanted[1]} x {wanted[0]} (width x height). "
-        f"Received: {size[1]} x {size[0]}",
-    )
-
-
-def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """(H, W) uint8 ids below max(num_classes, 2)."""
     values, counts = _histogram(mask)
     if values[-1] < max(num_classes, 2):
         return mask.astype(np.uint8)
@@ -279,7 +292,7 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
         unknown = [int(value) for value in values if value >= num_classes]
         raise BadFile(
             path,
-            f"expected the class ids 0..{num_classes - 1} as grey levels or palette indices. "
+            f"must hold the class ids 0..{num_classes - 1} as grey levels or palette indices. "
             f"Received: {_few(unknown)}",
         )
     full = 255 if values[-1] <= 255 else 65535
@@ -288,28 +301,22 @@ def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
         return (mask > 0).astype(np.uint8)
     middle = (values > full // 5) & (values < full - full // 5)
     share = counts[middle].sum() / mask.size
-    if share > _MOST_MIDDLE_GREY:
+    if share > _MAX_MIDDLE_GREY:
         raise BadFile(
             path,
-            "expected a mask, nearly all black and white; is it the image itself? "
+            "must be a mask, nearly all black and white; is it the image itself? "
             f"Received: {share:.0%} middle grey",
         )
     dark_alone = values[between][-1] < full // 8  # ids, with or without a bright "ignore" label
-    grey_coded = len(values) <= 8 and share > _MOST_MIDDLE_GREY_OF_FEW
+    grey_coded = len(values) <= 8 and share > _MAX_MIDDLE_GREY_OF_FEW
     if dark_alone or grey_coded or values[-1] <= full // 2:
         raise BadFile(
             path,
-            "expected a binary mask (0 and 1, or 0 and 255); for several classes name them "
+            "must be a binary mask (0 and 1, or 0 and 255); for several classes name them "
             f"(classes=...) and store ids 0..n. Received: {_few(values.tolist())}",
         )
     notice_once("soft or lossy masks are thresholded at > 0.5", path.parent)
     return (mask > full // 2).astype(np.uint8)
-
-
-@cache
-def notice_once(notice: str, folder: Path) -> None:
-    """One line for a folder of thousands of files."""
-    _log.warning("%s: %s", folder, notice)
 
 
 def _histogram(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -325,48 +332,45 @@ def _few(values: Sequence[int]) -> str:
     return "the values " + ", ".join(map(str, values[:8])) + more
 
 
-def _from_coco(
-    tree: layouts.Tree, classes: tuple[str, ...] | None
-) -> tuple[list[MaskSample], list[Skip]]:
-    samples, skips, used = [], [], set()
-    for source in tree.coco:
-        split = layouts.coco_split(tree, source)
-        for file_name, regions in read_coco(source, classes):
-            row = f"{tree.name(source)}: {file_name}"
-            images = layouts.find_image(tree, source, file_name, split)
-            if not images:
-                skips.append(Skip(row, "annotation without image", split))
-            elif len(images) > 1:
-                skips.append(Skip(row, f"annotation of {len(images)} images of one name", split))
-            elif images[0][0] in used:
-                skips.append(Skip(row, "image in several annotation files", split))
-            else:
-                image, folder = images[0]
-                used.add(image)
-                samples.append(
-                    MaskSample(image.stem, image, regions=regions, split=split or folder.split)
-                )
-    for folder in tree.folders:
-        if folder.role != "masks":
-            rest = [img for img in folder.images if img not in used]
-            skips += layouts.unused(tree, folder, rest, "image without annotation")
-    return samples, skips
+def _regions(
+    annotation: ImageAnnotation, classes: tuple[str, ...] | None, listed: Sequence[str]
+) -> Regions:
+    """Return the outlines of an image with class ids: 1..n in the order of `classes`, or 1.
+
+    Raises:
+        DentalzooError: a class is not in the annotation file.
+    """
+    unknown = [name for name in classes or () if name not in listed]
+    if unknown:
+        raise DentalzooError(
+            f"{annotation.source}: classes must be among its categories {sorted(set(listed))}. "
+            f"Received: {unknown}"
+        )
+    shapes = tuple(
+        (1 if classes is None else classes.index(label) + 1, outline)
+        for label, outline in annotation.outlines
+        if classes is None or label in classes
+    )
+    height, width = annotation.size or (None, None)
+    return Regions(annotation.source, height, width, shapes)
 
 
 def _apply_split_csv(
-    tree: layouts.Tree, samples: list[MaskSample], skips: list[Skip]
+    tree: Tree, path: Path, samples: list[MaskSample], skips: list[Skip]
 ) -> tuple[list[MaskSample], list[Skip]]:
-    """Rows decide the split, whatever the folders are called."""
-    rows = layouts.read_splits(tree.split_csv)
-    kept, skips, used = [], list(skips), set()
+    """Return the samples with the splits of split.csv, whatever the folders are called."""
+    rows = read_splits(path)
+    kept: list[MaskSample] = []
+    skips = list(skips)
+    used: set[str] = set()
     for sample in samples:
-        row = layouts.split_row(sample.image, rows)
+        row = split_row(sample.image, rows)
         if row is None:
             skips.append(Skip(tree.name(sample.image), "image in no split of split.csv"))
         else:
             used.add(row)
             kept.append(replace(sample, split=rows[row]))
-    skipped = {layouts.split_row(Path(skip.name), rows) for skip in skips}
+    skipped = {split_row(Path(skip.name), rows) for skip in skips}
     skips += [
         Skip(row, "row of split.csv without files", split)
         for row, split in rows.items()
@@ -375,35 +379,10 @@ def _apply_split_csv(
     return kept, skips
 
 
-def _with_unique_names(tree: layouts.Tree, samples: list[MaskSample]) -> list[MaskSample]:
-    """The stem of the image file; where two share it, the path without its suffix."""
+def _with_unique_names(tree: Tree, samples: list[MaskSample]) -> list[MaskSample]:
+    """Return the samples under their stems; where two share one, under their paths."""
     count = Counter(sample.name for sample in samples)
     return [
         replace(s, name=tree.name(s.image.with_suffix(""))) if count[s.name] > 1 else s
         for s in samples
     ]
-
-
-def report_skipped(skipped: list[tuple[str, str]], word: str = "skipped") -> None:
-    """A line for each file; of many, one line with the counts by reason."""
-    if len(skipped) <= _MAX_LINES:
-        for name, reason in skipped:
-            _log.warning("%s %s: %s", word, name, reason)
-        return
-    reasons = Counter(reason.split(". Received")[0] for _, reason in skipped).most_common(5)
-    listed = ", ".join(f"{count} x {reason[:60]}" for reason, count in reasons)
-    _log.warning("%s %d files: %s", word, len(skipped), listed)
-
-
-def checked_classes(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The names of the ids 1..n as given; DentalzooError where they are no such list."""
-    if classes is None:
-        return None
-    names = tuple(classes)
-    if isinstance(classes, str) or not names or len(set(names)) < len(names) or len(names) > 255:
-        raise DentalzooError(
-            f"classes is a list of 1 to 255 different names. Received: {classes!r}"
-        )
-    if "background" in names:
-        raise DentalzooError(f"the background is id 0 and not named. Received: {classes!r}")
-    return names

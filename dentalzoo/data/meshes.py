@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dentalzoo.data import masks
 from dentalzoo.data.formats import tree as layouts
-from dentalzoo.data.formats.image_files import FileEntry, describe, of_split, split_files
-from dentalzoo.data.formats.tree import SPLITS, Skip, Tree
+from dentalzoo.data.formats.base import report_skipped
+from dentalzoo.data.formats.splits import describe, select_split, split_files
+from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh, require_readers
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
@@ -108,7 +108,7 @@ def find_meshes(
         _log.info("%d meshes of lower jaws, not used", len(meshes) - len(upper))
     table = root / "split.csv"
     tree = Tree(root, [], [], table if table.is_file() else None, [])
-    files = [FileEntry(p, None, labels_of(p), split=layouts.split_of(root, p)) for p in upper]
+    files = [FileEntry(p, partner=labels_of(p), split=layouts.split_of(root, p)) for p in upper]
     files = describe(tree, files)
     skips: list[Skip] = []
     where = "the folders' names"
@@ -118,16 +118,16 @@ def find_meshes(
         )
     files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
     if requested:
-        files, skips = of_split(tree, files, skips, requested, val_fraction, "meshes")
+        files, skips = select_split(tree, files, skips, requested, val_fraction, "meshes")
     skipped = [(skip.name, skip.reason) for skip in skips]
-    masks.report_skipped(skipped)
+    report_skipped(skipped)
     if not files:
         raise DentalzooError(
             f"{root}: at least one mesh must be in a split of {where}. "
             f"Received: {len(upper)} meshes in none"
         )
     return MeshDataset(
-        [MeshSample(f.name, f.image, f.partner, f.group, f.split) for f in files], skipped
+        [MeshSample(f.name, f.path, f.partner, f.group, f.split) for f in files], skipped
     )
 
 
@@ -169,8 +169,8 @@ def _by_lists(
                 raise BadFile(path, f"a name must be in one list. Received: {name!r} in several")
     known: dict[Path, set[str]] = defaultdict(set)  # folder -> the meshes under it
     for file in files:
-        for folder in file.image.parents:
-            known[folder].add(layouts.normal(file.image.stem))
+        for folder in file.path.parents:
+            known[folder].add(layouts.normal(file.path.stem))
     for folder, rows in listed.items():
         data = next((parent for parent in folder.parents if parent in known), tree.root)
         if known[data] & rows.keys():
@@ -193,9 +193,9 @@ def _by_lists(
         ]
     assigned = []
     for file in files:
-        lists_folder = next((chosen[f] for f in file.image.parents if f in chosen), None)
+        lists_folder = next((chosen[f] for f in file.path.parents if f in chosen), None)
         if lists_folder:
-            split = listed[lists_folder].get(layouts.normal(file.image.stem), "")
+            split = listed[lists_folder].get(layouts.normal(file.path.stem), "")
             file = replace(file, split=split)
         assigned.append(file)
     return assigned, skips, " or ".join(map(tree.name, chosen.values()))

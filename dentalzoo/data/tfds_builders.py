@@ -100,11 +100,11 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        found = find_boxes(_folder(self, dl_manager))
-        self.info.features["objects"]["label"].names = list(found.classes)
+        dataset = find_boxes(_folder(self, dl_manager))
+        self.info.features["objects"]["label"].names = list(dataset.classes)
         return {
-            split: self._generate_examples(group, found.classes)
-            for split, group in _by_split(found).items()
+            split: self._generate_examples(group, dataset.classes)
+            for split, group in _by_split(dataset).items()
         }
 
     def _generate_examples(self, samples, classes):

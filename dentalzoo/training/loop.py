@@ -219,10 +219,10 @@ def _validation(module, data, config, **options):
 
 def _warn_of_copies(training, validation) -> None:
     """Names the images that both splits hold; on those a score says nothing."""
-    from dentalzoo.data.duplicates import find_duplicates, fingerprint
+    from dentalzoo.data.duplicates import find_duplicates, perceptual_hash
 
     prints = [
-        dict(zip(cache.names, map(fingerprint, cache.arrays["image"]), strict=True))
+        dict(zip(cache.names, map(perceptual_hash, cache.arrays["image"]), strict=True))
         for cache in (training, validation)
         if "image" in cache.arrays
     ]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dentalzoo import cli
-from dentalzoo.data import masks
 from dentalzoo.data.boxes import BoxSample, check_boxes, find_boxes, load_boxes
+from dentalzoo.data.formats import base
 from dentalzoo.data.synthetic import FINDINGS, panoramic, write_panoramic_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 from tests.data.formats.test_voc import HEIGHT, WIDTH, annotation, pixels, thing
@@ -19,7 +19,7 @@ LINE = "0 0.25 0.5 0.5 0.5"  # left 0, top 0.25, right 0.5, bottom 0.75
 
 @pytest.fixture(autouse=True)
 def _notices_anew():
-    masks.notice_once.cache_clear()
+    base.notice_once.cache_clear()
 
 
 def yolo(root, *names, lines=(LINE,), classes=("Crown", "Implant")):
@@ -58,7 +58,7 @@ def test_yolo_lines_become_boxes(tmp_path):
     lines = (LINE, "1 0.6 0.1 0.9 0.1 0.9 0.4", "")
     found = find_boxes(yolo(tmp_path, "a", lines=lines))
     (sample,) = found.samples
-    assert (found.form, found.classes) == ("YOLO", ("Crown", "Implant"))
+    assert (found.format, found.classes) == ("YOLO", ("Crown", "Implant"))
     assert [(b.label, pixels(b, 1, 1)) for b in sample.boxes] == [
         ("Crown", (0, 0.25, 0.5, 0.75)),
         ("Implant", (0.6, 0.1, 0.9, 0.4)),
@@ -78,15 +78,15 @@ def test_an_empty_list_of_labels_is_a_image_of_nothing_and_no_list_is_none(tmp_p
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("7 0.5 0.5 0.2 0.2", "a class is a whole number from 0, below 2"),
-        ("0.5 0.5 0.5 0.2 0.2", "a class is a whole number"),
-        ("0 0.5 0.5 0.2", "expected `class cx cy w h`"),
+        ("7 0.5 0.5 0.2 0.2", "the class must be an integer >= 0, below 2"),
+        ("0.5 0.5 0.5 0.2 0.2", "the class must be an integer"),
+        ("0 0.5 0.5 0.2", "must be `class cx cy w h`"),
         ("0 0.5 0.5 nan 0.2", "every value must be a number"),
-        ("0 a b c d", "expected numbers"),
-        ("0 0.5 0.5 0 0.2", "a box without area"),
-        ("0 0.5 0.5 0.001 0.2", "a box without area"),
-        ("0 1.5 0.5 0.2 0.2", "more than half of the box lies outside"),
-        ("0 320 240 100 100", "more than half of the box lies outside"),  # in pixels
+        ("0 a b c d", "must be numbers"),
+        ("0 0.5 0.5 0 0.2", "a box must have an area"),
+        ("0 0.5 0.5 0.001 0.2", "a box must have an area"),
+        ("0 1.5 0.5 0.2 0.2", "at least half of a box must lie inside"),
+        ("0 320 240 100 100", "at least half of a box must lie inside"),  # in pixels
     ],
 )
 def test_lines_that_cannot_be_used_are_named(tmp_path, line, reason):
@@ -131,7 +131,7 @@ def test_coco_ids_may_have_gaps_and_start_at_0(tmp_path):
     images = [("a.png", WIDTH, HEIGHT), ("b.png", WIDTH, HEIGHT)]
     coco(tmp_path / "train" / "_annotations.coco.json", images, boxes, categories)
     found = find_boxes(tmp_path)
-    assert (found.form, found.classes) == ("COCO", ("Implant", "Crown"))
+    assert (found.format, found.classes) == ("COCO", ("Implant", "Crown"))
     first, second = found.samples
     assert [(b.label, b.crowd, pixels(b)) for b in first.boxes] == [
         ("Crown", False, (12, 9, 36, 27)),
@@ -167,7 +167,7 @@ def test_coco_sizes_are_compared_with_the_images(tmp_path):
         "drawn on another size; scaled to the image",
     ]
     ((name, reason),) = found.skipped
-    assert name.endswith(": c.png") and "expected the size of c.png" in reason
+    assert name.endswith(": c.png") and "must have the size of c.png" in reason
 
 
 def test_phantoms_are_read_with_exact_boxes(tmp_path):
@@ -217,7 +217,7 @@ def test_classes_that_the_data_do_not_have(tmp_path, caplog):
     assert "the data has no class Root" in caplog.text
     with pytest.raises(DentalzooError, match="among those of the data, Crown, Implant. Rec.*Root"):
         find_boxes(tmp_path, classes=["Root"])
-    with pytest.raises(DentalzooError, match="classes is a list"):
+    with pytest.raises(DentalzooError, match="classes must be a list"):
         find_boxes(tmp_path, classes="Crown")
 
 
@@ -261,7 +261,7 @@ def test_nothing_usable_says_what_was_expected_and_seen(tmp_path):
     with pytest.raises(DentalzooError, match=r"YOLO.*COCO|coco.json.*VOC.*VoTT.*scans/ \(1 im"):
         find_boxes(tmp_path)
     text(tmp_path / "voc" / "a.xml", "no xml")
-    with pytest.raises(DentalzooError, match="the first skipped: voc/a.xml: expected a VOC"):
+    with pytest.raises(DentalzooError, match="the first skipped: voc/a.xml: must be a VOC"):
         find_boxes(tmp_path)
 
 
@@ -280,7 +280,7 @@ def test_loaded_samples_have_the_shapes_of_the_contract(tmp_path):
     assert loaded["difficult"].tolist() == loaded["crowd"].tolist() == [False, False]
     empty = load_boxes(found.samples[1], found.classes)
     assert empty["boxes"].shape == (0, 4) and empty["labels"].shape == (0,)
-    with pytest.raises(DentalzooError, match="expected boxes of the classes .*Received: 'Implant'"):
+    with pytest.raises(DentalzooError, match="boxes must have the classes .*Received: 'Implant'"):
         load_boxes(found.samples[0], ("Crown",))
 
 
@@ -300,13 +300,13 @@ def test_images_that_cannot_be_read_are_named(tmp_path):
 
 def test_the_fingerprint_changes_with_boxes_classes_and_images(tmp_path):
     yolo(tmp_path, "a", "b")
-    prints = [find_boxes(tmp_path).fingerprint, find_boxes(tmp_path).fingerprint]
+    prints = [find_boxes(tmp_path).cache_key, find_boxes(tmp_path).cache_key]
     assert prints[0] == prints[1]
-    prints.append(find_boxes(tmp_path, classes=("Implant", "Crown")).fingerprint)
+    prints.append(find_boxes(tmp_path, classes=("Implant", "Crown")).cache_key)
     text(tmp_path / "labels" / "a.txt", "1 0.5 0.5 0.2 0.2")
-    prints.append(find_boxes(tmp_path).fingerprint)
+    prints.append(find_boxes(tmp_path).cache_key)
     put(tmp_path, "images/b.png", height=50)
-    prints.append(find_boxes(tmp_path).fingerprint)
+    prints.append(find_boxes(tmp_path).cache_key)
     assert len(set(prints)) == 4 and hash(prints[0])
 
 
@@ -320,7 +320,7 @@ def test_the_report(tmp_path):
     json.dumps(report)
     assert {key: value for key, value in report.items() if not isinstance(value, list)} == {
         "data": str(tmp_path),
-        "form": "YOLO",
+        "format": "YOLO",
         "usable": 4,
         "train": 3,
         "val": 1,

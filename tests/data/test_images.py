@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data import images as images
-from dentalzoo.data import masks
-from dentalzoo.data.crops import Region, blob_regions, coco_regions, drawn_regions, square
-from dentalzoo.data.duplicates import find_duplicates, fingerprint, fingerprints
-from dentalzoo.data.formats.coco import Boxes
+from dentalzoo.data.crops import Region, blob_regions, box_regions, drawn_regions, square
+from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
+from dentalzoo.data.formats import base
+from dentalzoo.data.formats.base import ImageAnnotation, RawBox
 from dentalzoo.data.images import CROPS, check_images, find_images, load_image
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.images import write_png
@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 90, 120
 
 @pytest.fixture(autouse=True)
 def _notices_anew():
-    masks.notice_once.cache_clear()
+    base.notice_once.cache_clear()
 
 
 def textured(seed, height=HEIGHT, width=WIDTH):
@@ -154,7 +154,7 @@ def test_too_few_images_are_refused_with_the_number_needed(tmp_path):
     assert len(find_images(tmp_path, "train", least=2)) == 2
     with pytest.raises(
         DentalzooError,
-        match="expected 3 or more usable images of the split 'train'. Received: 2 ",
+        match="must hold 3 or more usable images of the split 'train'. Received: 2 ",
     ):
         find_images(tmp_path, "train", least=3)
 
@@ -225,10 +225,12 @@ def test_a_group_torn_by_a_table_of_splits_is_refused(tmp_path):
     text(tmp_path / "index.csv", "id;group", "a;p1", "b;p1")
     assert {s.group for s in find_images(tmp_path).samples} == {"index.csv: p1"}
     text(tmp_path / "split.csv", "file,split", "a.png,train", "b.png,val")
-    with pytest.raises(DentalzooError, match="a group lies in one split.*p1.* in train and val"):
+    with pytest.raises(
+        DentalzooError, match="a group must lie in one split.*p1.* in train and val"
+    ):
         find_images(tmp_path)
     text(tmp_path / "index.csv", "id;group", "a;p1", "a;p2")
-    with pytest.raises(BadFile, match="a.png lies in one group. Received: p1, p2"):
+    with pytest.raises(BadFile, match="a.png must be in one group. Received: p1, p2"):
         find_images(tmp_path)
 
 
@@ -254,7 +256,7 @@ def test_other_tables_of_that_name_do_no_harm(tmp_path):
     text(tmp_path / "index.csv", "width,height", "3,4")
     assert {s.group for s in find_images(tmp_path).samples} == {"a.png", "b.png"}
     (tmp_path / "index.csv").write_bytes(b"id,group\n\xff\xfe,\x00\n")
-    with pytest.raises(BadFile, match=r"index\.csv: expected UTF-8"):
+    with pytest.raises(BadFile, match=r"index\.csv: must be a table in UTF-8"):
         find_images(tmp_path)
 
 
@@ -361,7 +363,7 @@ def test_yolo_boxes_with_names_of_classes(tmp_path):
     text(tmp_path / "classes.json", json.dumps({"0": "Caries", "1": "Crown"}))
     assert find_images(tmp_path, "val", crops="boxes").samples[0].label == "Caries"
     (tmp_path / "classes.json").write_text('[["Caries"]]')
-    with pytest.raises(BadFile, match=r"classes\.json: expected a list of names"):
+    with pytest.raises(BadFile, match=r"classes\.json: must be a list of names"):
         find_images(tmp_path, crops="boxes")
 
 
@@ -370,16 +372,16 @@ def test_lines_of_labels_that_cannot_be_used_are_named(tmp_path):
     bad = {
         "0 nan 0.5 0.2 0.2": "every value must be a number",
         "0 0.5 0.5 inf 0.2": "every value must be a number",
-        "0 0.5 0.5 0 0.2": "without area",
-        "0 0.5 0.5 -0.1 0.2": "without area",
-        "0 1.4 0.5 0.2 0.2": "beyond its image",
-        "0 0.02 0.5 0.2 0.2": "beyond its image",
-        "0 0.5 0.5 0.001 0.2": "fewer than 4 pixels",
+        "0 0.5 0.5 0 0.2": "must have an area",
+        "0 0.5 0.5 -0.1 0.2": "must have an area",
+        "0 1.4 0.5 0.2 0.2": "must lie in its image",
+        "0 0.02 0.5 0.2 0.2": "must lie in its image",
+        "0 0.5 0.5 0.001 0.2": "must have 4 pixels",
         "0 0.5 0.5 0.2": "Received: 4 numbers",
         "7 0.5 0.5 0.2 0.2": "below 2. Received: 7",
         "-1 0.5 0.5 0.2 0.2": "Received: -1",
         "0.5 0.5 0.5 0.2 0.2": "Received: 0.5",
-        "tooth 0.5 0.5 0.2 0.2": "expected numbers",
+        "tooth 0.5 0.5 0.2 0.2": "must be numbers",
     }
     text(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.2 0.2", *bad, "", "0 0.5 0.5 0.2 0.2")
     text(tmp_path / "labels" / "b.txt", "1 0.0999999 0.5 0.2000001 0.2")
@@ -392,7 +394,7 @@ def test_lines_of_labels_that_cannot_be_used_are_named(tmp_path):
     for number, reason in enumerate(bad.values(), start=2):
         assert reason in reasons.pop(f"labels/a.txt, line {number}"), reason
     assert reasons == {
-        "labels/a.txt, line 15": "the same box as one before",
+        "labels/a.txt, line 15": "the same box as an earlier one",
         "labels/c.txt": "no usable box in it",
         "images/d.jpg": "image without boxes",
         "labels/z.txt": "labels without image",
@@ -519,8 +521,9 @@ def test_coco_boxes_of_stored_pixels_are_turned(orientation):
     mask = np.zeros((40, 60), np.uint8)
     mask[5:12, 20:50] = 1
     (expected,) = blob_regions(np.ascontiguousarray(upright(mask, orientation)))
-    boxes = Boxes(None, 40, 60, (("x", [20, 5, 30, 7], False),))
-    ((region,), bad) = coco_regions(boxes, (40, 60), orientation)
+    boxes = [RawBox("x", (5, 20, 12, 50), "box 1")]
+    drawn = ImageAnnotation(None, "x", (40, 60), boxes=boxes)
+    ((region,), bad) = box_regions(drawn, 40, 60, orientation)
     assert region.box == expected.box and bad == []
 
 
@@ -566,10 +569,10 @@ def test_a_image_that_shrank_since_is_refused(tmp_path):
     write_png(tmp_path / "boundary" / "a.png", drawing(TEETH[2]))
     dataset = find_images(tmp_path, crops="boundaries")
     load_image(dataset.samples[0], (8, 8), 3)
-    before = dataset.fingerprint
+    before = dataset.cache_key
     put(tmp_path, "images/a.png", height=20, width=30)
-    assert dataset.fingerprint != before
-    with pytest.raises(BadFile, match="was the image changed.*Received: 30 x 20"):
+    assert dataset.cache_key != before
+    with pytest.raises(BadFile, match="was it changed.*Received: 30 x 20"):
         load_image(dataset.samples[0], (8, 8), 3)
 
 
@@ -620,11 +623,11 @@ def test_crops_that_are_alike_are_found_too(tmp_path):
 
 def test_smooth_surfaces_under_one_light_are_no_copies():
     prints = {
-        str(n): fingerprint(defect(n, "pore", 64, texture="plain", border=0).image[..., None])
+        str(n): perceptual_hash(defect(n, "pore", 64, texture="plain", border=0).image[..., None])
         for n in range(30)
     }
     assert find_duplicates(prints) == []
-    teeth = {str(n): fingerprint(tooth_photo(n, 64).image) for n in range(40)}
+    teeth = {str(n): perceptual_hash(tooth_photo(n, 64).image) for n in range(40)}
     assert find_duplicates(teeth) == []
 
 
@@ -632,7 +635,7 @@ def test_pairs_within_a_set_are_named_once(tmp_path):
     put(tmp_path, "a.png", "b.png", "c.png")
     for name in ("d.png", "e.png"):
         (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
-    prints = fingerprints(find_images(tmp_path))
+    prints = perceptual_hashes(find_images(tmp_path))
     pairs = [("a", "d"), ("a", "e"), ("d", "e")]
     assert find_duplicates(prints) == [(*pair, "same pixels") for pair in pairs]
 

@@ -310,7 +310,7 @@ def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
     ]
     assert all(sample.labels for sample in dataset.samples)
     assert set(splits_of(find_meshes(tmp_path, "testing"))) == {"C_upper"}
-    with pytest.raises(MissingSplit, match="expected meshes of the split 'val'"):
+    with pytest.raises(MissingSplit, match="must hold meshes of the split 'val'"):
         find_meshes(tmp_path, "val")
     (lists / "testing_upper.txt").write_text("A_upper")
     with pytest.raises(BadFile, match="a name must be in one list. Received: 'A_upper'"):

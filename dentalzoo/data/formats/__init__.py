@@ -1,0 +1,104 @@
+"""Annotation formats: a module for each, and the one table of them.
+
+A format recognises its files in a data folder (`sniff`), reads them (`read`) and, where it can,
+writes them (`write`); `dentalzoo.contracts.AnnotationFormat` is the type. `read_annotations` asks
+the formats of the table in order. docs/adding_an_annotation_format.md shows how to add one.
+"""
+
+import logging
+from collections.abc import Collection
+
+from dentalzoo.contracts import AnnotationFormat
+from dentalzoo.data.formats import (
+    boundaries,
+    coco,
+    cvat,
+    label_studio,
+    labelme,
+    mask_images,
+    tfrecord,
+    voc,
+    vott,
+    yolo,
+)
+from dentalzoo.data.formats.base import ParsedAnnotations, Purpose
+from dentalzoo.data.formats.tree import Skip, Tree
+
+_log = logging.getLogger("dentalzoo")
+
+# Where a folder holds several formats, the first one that annotates an image is used.
+FORMATS: tuple[AnnotationFormat, ...] = (
+    mask_images,
+    boundaries,
+    yolo,
+    coco,
+    voc,
+    vott,
+    tfrecord,
+    labelme,
+    label_studio,
+    cvat,
+)
+
+
+def read_annotations(
+    tree: Tree, purpose: Purpose, only: Collection[str] | None = None, hint: str = ""
+) -> tuple[str, ParsedAnnotations]:
+    """Read the first format that annotates an image.
+
+    Args:
+        tree: the data folder.
+        purpose: what is to be read: "boxes", "masks" or "boundaries".
+        only: names of the formats to try; None for all that can be read for the purpose.
+        hint: how to use another format, for the log.
+
+    Returns:
+        The name of the format and its annotations. Where no format annotates an image: "", and
+        annotations that have the images and the skips of all formats.
+
+    Raises:
+        BadFile: a file that all annotations depend on is broken, such as a COCO file.
+    """
+    skips: list[Skip] = []
+    images = tree.entries[0]
+    for form in FORMATS:
+        if purpose not in form.READS or (only is not None and form.NAME not in only):
+            continue
+        parsed = form.read(tree, purpose)
+        if parsed.annotations:
+            if only is None:
+                _log_unused(tree, purpose, form, hint)
+            return form.NAME, parsed
+        skips += parsed.skips
+        images = images or parsed.images
+    return "", ParsedAnnotations(images=images, skips=skips)
+
+
+def unread(tree: Tree, purpose: Purpose) -> str:
+    """Return a phrase for error messages: what is there that is not read for a purpose.
+
+    Such as "found LabelMe JSON (polygons), which this version does not read; "; empty where
+    nothing is recognised.
+    """
+    seen = [
+        (what, bool(form.READS))
+        for form in FORMATS
+        if purpose not in form.READS and (what := form.sniff(tree))
+    ]
+    unknown = [what for what, read in seen if not read]
+    others = [what for what, read in seen if read]
+    parts = []
+    if unknown:
+        parts.append(f"{' and '.join(unknown)}, which this version does not read")
+    if others:
+        parts.append(f"{' and '.join(others)}, not read as {purpose}")
+    return f"found {'; '.join(parts)}; " if parts else ""
+
+
+def _log_unused(tree: Tree, purpose: Purpose, used: AnnotationFormat, hint: str) -> None:
+    rest = [form for form in FORMATS if form is not used]
+    readable = [w for form in rest if purpose in form.READS and (w := form.sniff(tree))]
+    others = readable + [w for form in rest if not form.READS and (w := form.sniff(tree))]
+    if others:
+        more = f"; {hint}" if hint and readable else ""
+        _log.info("used: %s; not used: %s%s", used.NAME, " and ".join(others), more)

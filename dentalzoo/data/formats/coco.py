@@ -1,121 +1,121 @@
-"""Outlines of COCO annotation files, and their rasterising to masks."""
+"""COCO annotation files, `*annotations.coco.json`: boxes, and outlines that become masks."""
 
-import json
-import math
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from dentalzoo.data.formats.base import (
+    BoxSample,
+    ImageAnnotation,
+    ParsedAnnotations,
+    Purpose,
+    RawBox,
+    merge_names,
+    parse_size,
+    refuse_to_write,
+)
+from dentalzoo.data.formats.tree import Folder, Skip, Tree, normal, skip_unused, split_of_file
+from dentalzoo.errors import BadFile
 
-from dentalzoo.errors import BadFile, DentalzooError, require
+NAME = "COCO"
+HOLDS: tuple[str, ...] = ("boxes", "polygons", "masks")
+READS: tuple[Purpose, ...] = ("boxes", "masks")
+
+
+def sniff(tree: Tree) -> str:
+    """Name the annotation files; none is opened."""
+    if not tree.coco:
+        return ""
+    more = f" and {len(tree.coco) - 1} more" if len(tree.coco) > 1 else ""
+    return f"COCO files ({tree.name(tree.coco[0])}{more})"
+
+
+def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
+    """Read the boxes or the outlines of every image that an annotation file lists.
+
+    Raises:
+        BadFile: a file is not COCO JSON, or refers to what it does not define.
+    """
+    entries, skips = tree.entries
+    boxes = purpose == "boxes"
+    parsed = ParsedAnnotations(images=entries, skips=list(skips) if boxes else [])
+    known = {entry.path for entry in entries}
+    read_files = []
+    for path in tree.coco:
+        file = _parse(tree, path)
+        split = split_of_file(tree, path)
+        count = len(parsed.annotations)
+        for annotation, file_name in _annotations(tree, path, file, boxes):
+            images = find_image(tree, path, file_name, split)
+            row = f"{tree.name(path)}: {file_name}"
+            what = "boxes" if boxes else "annotation"
+            if not images or (boxes and images[0][0] not in known and not images[1:]):
+                parsed.skips.append(Skip(row, f"{what} without image", split))
+            elif len(images) > 1:
+                reason = f"{what} of {len(images)} images of one name"
+                parsed.skips.append(Skip(row, reason, split))
+            elif images[0][0] in parsed.annotations:
+                parsed.skips.append(Skip(row, "image in several annotation files", split))
+            else:
+                image, folder = images[0]
+                annotation.name = f"{tree.name(path)}: {image.name}"
+                parsed.annotations[image] = annotation
+                if split or folder.split:
+                    parsed.splits[image] = split or folder.split
+        if len(parsed.annotations) > count:
+            read_files.append(file)
+        parsed.listed[path] = [*file.categories.values()]
+    parsed.classes = merge_names(file.class_names() for file in read_files)
+    if not boxes:
+        for folder in tree.folders:
+            if folder.role != "masks":
+                rest = [image for image in folder.images if image not in parsed.annotations]
+                parsed.skips += skip_unused(tree, folder, rest, "image without annotation")
+    return parsed
+
+
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+    """Raise DentalzooError: this version writes COCO files of objects with masks only."""
+    refuse_to_write(NAME, "DatasetWriter writes it from objects with masks")
+
+
+# ---- reading -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Regions:
-    """The outlines of one image: `shapes` holds (class id >= 1, COCO segmentation)."""
+class _File:
+    """A parsed annotation file: images by id as (file name, height, width), categories by id."""
 
-    source: Path
-    height: int | None
-    width: int | None
-    shapes: tuple[tuple[int, object], ...]
+    images: dict[object, tuple[str, Any, Any]]
+    categories: dict[object, str]
+    annotations: list[dict[str, Any]]
+    supercategories: list[tuple[str, object]]  # (category, the one above it)
 
+    def class_names(self) -> list[str]:
+        """Return the categories in the order of their ids.
 
-def read_coco(path: Path, classes: tuple[str, ...] | None) -> list[tuple[str, Regions]]:
-    """Reads an annotation file.
-
-    Args:
-        classes: names of categories, for ids 1..n in this order; others are background. None
-            makes every category id 1.
-
-    Returns:
-        (file name, outlines) of every image listed, those without any outline included.
-
-    Raises:
-        BadFile: the file is no COCO JSON, or refers to what it does not define.
-        DentalzooError: `classes` names no category of the file.
-    """
-    images, categories, annotations = _read(path)
-    unknown = [name for name in classes or () if name not in categories.values()]
-    if unknown:
-        raise DentalzooError(
-            f"{path}: expected classes among its categories {sorted(set(categories.values()))}. "
-            f"Received: {unknown}"
-        )
-    ids = {
-        key: 1 if classes is None else classes.index(name) + 1
-        for key, name in categories.items()
-        if classes is None or name in classes
-    }
-    shapes = defaultdict(list)
-    for entry in annotations:
-        if entry["category_id"] in ids:
-            outline = ids[entry["category_id"]], entry.get("segmentation")
-            shapes[entry["image_id"]].append(outline)
-    return [
-        (name, Regions(path, height, width, tuple(shapes[key])))
-        for key, (name, height, width) in images.items()
-    ]
+        A category that others name as theirs and that no annotation has is a heading, as Roboflow
+        writes one, and left out.
+        """
+        used = {self.categories[entry["category_id"]] for entry in self.annotations}
+        headings = {str(above) for name, above in self.supercategories if above and above != name}
+        ids = sorted(self.categories, key=lambda k: (isinstance(k, str), k))
+        names = [self.categories[key] for key in ids]
+        return list(dict.fromkeys(name for name in names if name in used or name not in headings))
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """The boxes of one image, as listed: (category, COCO bbox, whether it is a crowd)."""
-
-    source: Path
-    height: int | None
-    width: int | None
-    boxes: tuple[tuple[str, object, bool], ...]
-
-
-def read_boxes(path: Path) -> list[tuple[str, Boxes]]:
-    """Reads the boxes of an annotation file: (file name, boxes) of every image listed.
-
-    Raises:
-        BadFile: the file is no COCO JSON, or refers to what it does not define.
-    """
-    images, categories, annotations = _read(path)
-    boxes = defaultdict(list)
-    for entry in annotations:
-        crowd = bool(entry.get("iscrowd"))
-        boxes[entry["image_id"]].append(
-            (categories[entry["category_id"]], entry.get("bbox"), crowd)
-        )
-    return [
-        (name, Boxes(path, height, width, tuple(boxes[key])))
-        for key, (name, height, width) in images.items()
-    ]
-
-
-def category_names(path: Path) -> list[str]:
-    """The categories of an annotation file in the order of their ids.
-
-    A category that others name as theirs and that no annotation has is a heading, as Roboflow
-    writes one, and left out.
-
-    Raises:
-        BadFile: as `read_boxes`.
-    """
-    _, categories, annotations = _read(path)
-    used = {categories[entry["category_id"]] for entry in annotations}
-    headings = {
-        str(entry.get("supercategory"))
-        for entry in json.loads(path.read_bytes())["categories"]
-        if entry.get("supercategory") != entry["name"]
-    }
-    names = [categories[key] for key in sorted(categories, key=lambda k: (isinstance(k, str), k))]
-    return list(dict.fromkeys(name for name in names if name in used or name not in headings))
-
-
-def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
-    """Images by id as (file name, height, width), categories by id, and annotations."""
+def _parse(tree: Tree, path: Path) -> _File:
     try:
-        content = json.loads(path.read_bytes())
+        content = tree.json(path)
         images = {
             image["id"]: (str(image["file_name"]), image.get("height"), image.get("width"))
             for image in content["images"]
         }
         categories = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        above = [(entry["name"], entry.get("supercategory")) for entry in content["categories"]]
         names = [name for name, _, _ in images.values()]
         annotations = list(content["annotations"])
         ids = [(entry["id"], entry["image_id"], entry["category_id"]) for entry in annotations]
@@ -123,85 +123,62 @@ def _read(path: Path) -> tuple[dict, dict[object, str], list[dict]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(
             path,
-            "expected COCO JSON with images, categories and annotations. "
+            "must be COCO JSON with images, categories and annotations. "
             f"Received: {type(error).__name__}: {' '.join(str(error).split())[:120]}",
         ) from error
     if len(set(names)) < len(content["images"]):
-        raise BadFile(path, "expected one entry per image. Received: an image id or name twice")
+        raise BadFile(path, "must have one entry for each image. Received: an id or name twice")
     if lost:
         annotation, image, category = lost[0]
         raise BadFile(
             path,
-            f"annotation {annotation!r} refers to nothing here. "
+            f"annotation {annotation!r} refers to an image or category that is not listed. "
             f"Received: image_id {image!r}, category_id {category!r}",
         )
-    return images, categories, annotations
+    return _File(images, categories, annotations, above)
 
 
-def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
-    """Draws the outlines, the largest first, so that a filling shows on its crown.
+def _annotations(
+    tree: Tree, path: Path, file: _File, boxes: bool
+) -> Iterable[tuple[ImageAnnotation, str]]:
+    """Yield the annotation and the file name of every image listed, empty ones included."""
+    by_image = defaultdict(list)
+    for entry in file.annotations:
+        by_image[entry["image_id"]].append((file.categories[entry["category_id"]], entry))
+    for key, (file_name, height, width) in file.images.items():
+        annotation = ImageAnnotation(path, tree.name(path), parse_size(height, width))
+        for number, (label, entry) in enumerate(by_image[key], start=1):
+            if boxes:
+                where = f"box {number}"
+                annotation.add(where, partial(_box, label, entry, where))
+            else:
+                annotation.outlines.append((label, entry.get("segmentation")))
+        yield annotation, file_name
 
-    Returns:
-        (height, width) uint8 class ids, 0 = background.
 
-    Raises:
-        BadFile: an outline is missing, broken, or of another size.
+def _box(label: str, entry: dict[str, Any], where: str) -> RawBox:
+    bbox = entry.get("bbox")
+    try:
+        x, y, w, h = (float(value) for value in bbox or "")
+    except (TypeError, ValueError):
+        raise ValueError(f"must be [x, y, width, height]. Received: {bbox!r}") from None
+    return RawBox(label, (y, x, y + h, x + w), where, crowd=bool(entry.get("iscrowd")))
+
+
+def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
+    """Return the files that an annotation file may mean by `file_name`.
+
+    Never one outside of the data folder. Of several of one name, in this order: the file at this
+    path, those beside the annotation file, those of its split, those of no split.
     """
-    layers = []
-    for number, (class_id, segmentation) in enumerate(regions.shapes):
-        try:
-            inside = _inside(segmentation, height, width)
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-            raise BadFile(
-                regions.source,
-                f"outline {number + 1} of an image cannot be drawn. "
-                f"Received: {' '.join(str(error).split())[:120]}",
-            ) from error
-        layers.append((-int(inside.sum()), number, class_id, inside))
-    mask = np.zeros((height, width), np.uint8)
-    for _, _, class_id, inside in sorted(layers, key=lambda layer: layer[:2]):
-        mask[inside] = class_id
-    return mask
-
-
-def _inside(segmentation, height: int, width: int) -> np.ndarray:
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"run lengths of size {segmentation['size']}, not {[height, width]}")
-        counts = segmentation["counts"]
-        counts = _decompress(counts) if isinstance(counts, str) else counts
-        if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != height * width:
-            raise ValueError(f"run lengths that do not add up to {height} x {width}")
-        runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        return runs.reshape(width, height).T  # column by column, as COCO stores them
-    if not segmentation:
-        raise ValueError("a box without an outline")
-    polygons = []
-    for polygon in segmentation:
-        reach = 4 * max(height, width)  # ours: further out is a mistake, and slow to draw
-        if len(polygon) % 2 or not all(math.isfinite(v) and abs(v) <= reach for v in polygon):
-            raise ValueError("a polygon with half a point, or with points far outside")
-        if len(polygon) >= 6:  # fewer than three points cover nothing
-            polygons.append([float(v) for v in polygon])
-    if not polygons:
-        return np.zeros((height, width), bool)
-    coco = require("pycocotools.mask", "panoramic_unet")
-    return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))).astype(bool)
-
-
-def _decompress(text: str) -> list[int]:
-    """Run lengths of COCO's string form: 5 bits a character, each count from the third on as the
-    difference to the one two before. pycocotools leaves memory unset where too few are given."""
-    counts, value, shift = [], 0, 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"{character!r} in compressed run lengths")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value, shift = 0, 0
-    return counts
+    file_name = file_name.replace("\\", "/")
+    candidates = tree.images_by_name.get(normal(file_name.rsplit("/", 1)[-1]), [])
+    for best in (
+        [pair for pair in candidates if pair[0] == source.parent / file_name],
+        [pair for pair in candidates if pair[1].path == source.parent],
+        [pair for pair in candidates if split and pair[1].split == split],
+        [pair for pair in candidates if not split or not pair[1].split],
+    ):
+        if best:
+            return [pair for pair in best if pair[1].role] or best
+    return []

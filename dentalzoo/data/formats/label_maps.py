@@ -1,4 +1,4 @@
-"""Label maps: which number a class has, as the TF Object Detection API and VoTT write them."""
+"""Lists of classes: label maps of the TF Object Detection API, and classes.json or classes.txt."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dentalzoo.errors import BadFile
 
-_FORM = "expected items `item { id: 1 name: 'root' }`."
+_FORM = "must hold items `item { id: 1 name: 'root' }`."
 _STRING = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 _COMMENT = re.compile(rf"({_STRING})|#[^\n]*")
 _ITEM = re.compile(rf"\bitem\s*:?\s*\{{((?:[^{{}}\"']|{_STRING})*)\}}[\s,;]*")
@@ -15,31 +15,31 @@ _FIELD = re.compile(rf"(\w+)\s*:\s*({_STRING}|[-+.\w]+)[\s,;]*")
 
 
 def read_label_map(path: Path) -> list[str]:
-    """The names of a label map in the order of their ids, see `read_label_items`."""
+    """Return the names of a label map in the order of their ids, see `read_label_items`."""
     return list(read_label_items(path).values())
 
 
 def read_label_items(path: Path) -> dict[int, str]:
-    """id -> name of a label map `item { id: 1 name: 'root' }`, in the order of the ids.
+    """Return id -> name of a label map `item { id: 1 name: 'root' }`, in the order of the ids.
 
     Ids may have gaps or start at 0; an item of id 0 called background is left out.
 
     Raises:
-        BadFile: the file is no label map, or has an id or a name twice.
+        BadFile: the file is not a label map, or has an id or a name twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"expected UTF-8 text, a label map. Received: {error}") from error
+        raise BadFile(path, f"must be a label map in UTF-8. Received: {error}") from error
     text = _COMMENT.sub(lambda match: match[1] or "", text)
     rest = _ITEM.sub("", text).strip()
     if rest:
         raise BadFile(path, f"{_FORM} Received: {rest[:80]!r}")
-    items = {}
+    items: dict[int, str] = {}
     for body in _ITEM.findall(text):
         number, name = _item(path, body)
         if number in items or name in items.values():
-            raise BadFile(path, f"an id or a name is there twice. Received: {number} {name!r}")
+            raise BadFile(path, f"ids and names must be different. Received: {number} {name!r}")
         items[number] = name
     if items.get(0, "").casefold() == "background":
         del items[0]
@@ -49,7 +49,7 @@ def read_label_items(path: Path) -> dict[int, str]:
 
 
 def label_map(names: Sequence[str]) -> str:
-    """The text of the label map that gives `names` the ids 1..n."""
+    """Return the text of the label map that gives `names` the ids 1..n."""
     items = (
         f"item {{\n  id: {number}\n  name: {json.dumps(name, ensure_ascii=False)}\n}}\n"
         for number, name in enumerate(names, start=1)
@@ -65,10 +65,59 @@ def _item(path: Path, body: str) -> tuple[int, str]:
         number = int(fields["id"])
         name = CUnescape(fields["name"][1:-1]).decode("utf-8").strip()
         if number < 0 or not name:
-            raise ValueError("an id is 0 or more, and a name is not empty")
+            raise ValueError("the id must be 0 or more, and the name not empty")
     except (KeyError, ValueError) as error:
         raise BadFile(
             path,
-            f"an item has an id and a name. Received: {' '.join(body.split())[:80]!r} ({error})",
+            "an item must have an id and a name. "
+            f"Received: {' '.join(body.split())[:80]!r} ({error})",
         ) from error
     return number, name
+
+
+# ---- classes.json and classes.txt ----------------------------------------------------------------
+
+
+def class_list_above(folder: Path, root: Path) -> list[str] | None:
+    """Return the class list in a folder or the nearest one above it, no higher than `root`.
+
+    Returns:
+        The names of the classes 0, 1, ...; None where there is no list.
+
+    Raises:
+        BadFile: the nearest file is not a list of names.
+    """
+    for parent in (folder, *folder.parents):
+        names = read_class_list(parent)
+        if names is not None or parent == root:
+            return names
+    return None
+
+
+def read_class_list(folder: Path) -> list[str] | None:
+    """Return the names of the classes 0, 1, ... from `classes.json` or `classes.txt` in a folder.
+
+    Raises:
+        BadFile: the file is not a list of names.
+    """
+    path = next(
+        (folder / n for n in ("classes.json", "classes.txt") if (folder / n).is_file()), None
+    )
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".txt":
+            return [line.strip() for line in text.rstrip().splitlines()]
+        content = json.loads(text)
+        if isinstance(content, dict):  # {"0": "Cavity", ...}
+            content = [content[str(i)] for i in range(len(content))]
+        if not isinstance(content, list) or not all(isinstance(n, str) for n in content):
+            raise ValueError(f"a {type(content).__name__} of other things")
+        return content
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        raise BadFile(
+            path,
+            'must be a list of names, such as ["Cavity", "Crown"]. Received: '
+            f"{type(error).__name__}: {' '.join(str(error).split())[:80]}",
+        ) from error

@@ -1,17 +1,18 @@
-"""How folders of images and masks are laid out: what belongs together, and to which split."""
+"""What a data folder holds, found in one walk: images, annotation files, splits in folder names."""
 
-import csv
+import json
 import logging
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dentalzoo.data.io.images import IMAGE_SUFFIXES, natural_key
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
 
@@ -32,50 +33,151 @@ _SPLIT_WORDS = {
 }
 _IMAGES = re.compile(r"(.*?)[ _-]?(images?|imgs?)", re.IGNORECASE)
 _MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
+_BOUNDARY = re.compile(r"(.*?)[ _-]?(boundary|boundaries)", re.IGNORECASE)
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
 _NOTES = frozenset((".xml", ".json", ".vott", ".pbtxt"))
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
+_MAX_KEPT_JSON = 64 << 20  # ours: bytes of JSON files whose content stays in memory
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that holds images."""
+    """A folder that holds images.
+
+    Attributes:
+        path: the folder.
+        role: "images", "masks" or "" by its name.
+        key: the same for a folder of images and its folder of masks.
+        split: one of `SPLITS`, or "".
+        images: its image files, in natural order.
+    """
 
     path: Path
-    role: str  # "images", "masks" or ""
-    key: tuple[str, ...]  # the same for a folder of images and its folder of masks
-    split: str  # of SPLITS, or ""
+    role: str
+    key: tuple[str, ...]
+    split: str
     images: list[Path]
 
 
 @dataclass(frozen=True)
+class FileEntry:
+    """A file of a data set: an image, or a mesh.
+
+    Attributes:
+        path: the file.
+        folder: the folder that lists it; None for a mesh.
+        partner: the file that belongs to it: the mask of an image, the labels of a mesh.
+        name: unique in its data set.
+        group: files of one group lie in one split.
+        label: what it shows, as a folder or a table names it; "" where nothing does.
+        split: one of `SPLITS`, or "".
+    """
+
+    path: Path
+    folder: Folder | None = None
+    partner: Path | None = None
+    name: str = ""
+    group: str = ""
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A file or a table row that is not used, and the reason."""
+
+    name: str
+    reason: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
 class Tree:
-    """What a data set's folder holds, before anything is paired."""
+    """What a data folder holds, before images are matched with annotations.
+
+    Attributes:
+        root: the data folder.
+        folders: every folder with images, from the top down.
+        coco: *annotations.coco.json.
+        split_csv: split.csv in the data folder.
+        unreadable: broken links and folders that are named like images.
+        notes: other files that may hold annotations: XML, JSON, *.vott and *.pbtxt.
+        records: TFRecord files.
+    """
 
     root: Path
     folders: list[Folder]
-    coco: list[Path]  # *annotations.coco.json
+    coco: list[Path]
     split_csv: Path | None
-    unreadable: list[Path]  # named like images: broken links and folders
-    notes: list[Path] = field(default_factory=list)  # other files that may hold annotations
-    records: list[Path] = field(default_factory=list)  # TFRecord files
+    unreadable: list[Path]
+    notes: list[Path] = field(default_factory=list)
+    records: list[Path] = field(default_factory=list)
+    _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
+    _json_bytes: list[int] = field(default_factory=list, repr=False, compare=False)
 
     @cached_property
     def images_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
-        """File name -> the images of that name that are no masks."""
-        found = defaultdict(list)
+        """File name -> the images of that name outside of folders of masks."""
+        images = defaultdict(list)
         for folder in self.folders:
             for image in folder.images if folder.role != "masks" else ():
-                found[normal(image.name)].append((image, folder))
-        return found
+                images[normal(image.name)].append((image, folder))
+        return images
+
+    @cached_property
+    def entries(self) -> tuple[list[FileEntry], list[Skip]]:
+        """The images of the data set, each with its mask where there is one, and unusable masks."""
+        return _entries(self)
+
+    @cached_property
+    def boundary_folders(self) -> list[Folder]:
+        """The folders of boundary drawings."""
+        return [folder for folder in self.folders if boundary_key(self, folder)]
+
+    def notes_of(self, *suffixes: str) -> list[Path]:
+        """Return the files of `notes` that end in one of `suffixes`, which are lower case."""
+        return [path for path in self.notes if path.suffix.lower() in suffixes]
+
+    def json(self, path: Path) -> Any:
+        """Return the content of a JSON file, which is parsed once.
+
+        Beyond 64 MB of files in all, contents are not kept and would be parsed again.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not JSON.
+            RecursionError: it is nested too deeply.
+        """
+        if path in self._json:
+            return self._json[path]
+        text = path.read_bytes()
+        content = json.loads(text)
+        # The first file is kept whatever its size: a large data set has one file for all images.
+        if not self._json or sum(self._json_bytes) + len(text) <= _MAX_KEPT_JSON:
+            self._json[path] = content
+            self._json_bytes.append(len(text))
+        return content
+
+    def json_samples(self, count: int = 3) -> Iterator[Any]:
+        """Yield the content of the first JSON files of `notes`, up to `count`.
+
+        Files that are not JSON and files of more than 64 MB are left out.
+        """
+        for path in self.notes_of(".json")[:count]:
+            try:
+                if path.stat().st_size <= _MAX_KEPT_JSON:
+                    yield self.json(path)
+            except (OSError, ValueError, RecursionError):
+                continue
 
     def name(self, path: Path) -> str:
+        """Return a path relative to the data folder, with forward slashes."""
         return path.relative_to(self.root).as_posix()
 
-    def seen(self) -> str:
-        """One phrase for error messages."""
+    def summary(self) -> str:
+        """Return one phrase for error messages: the folders with images, and the first files."""
         folders = [f"{self.name(f.path)}/ ({len(f.images)} images)" for f in self.folders]
         files = [self.name(path) for path in (*self.coco, *self.records)]
         listed = folders[:6] + files[:3]
@@ -83,40 +185,36 @@ class Tree:
         return (", ".join(listed) or "no image at all") + (f" and {more} more" if more else "")
 
 
-@dataclass(frozen=True)
-class Skip:
-    """A file or a row that takes no part, and why."""
-
-    name: str
-    reason: str
-    split: str = ""
-
-
-def split_word(text: str) -> str:
-    """The split a name tells of ("valid_images", "Update_Test"), or "" for none or several."""
-    words = {_SPLIT_WORDS[w] for w in re.findall("[a-z]+", text.lower()) if w in _SPLIT_WORDS}
-    return words.pop() if len(words) == 1 else ""
+# ---- the walk ------------------------------------------------------------------------------------
 
 
 def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
-    """Walks `root`, `depth` folders deep and without hidden ones, and sorts what it holds."""
+    """Walk `root`, `depth` folders deep and without hidden ones, and sort what it holds.
+
+    Raises:
+        DentalzooError: `root` is not a folder, or holds more than 10,000 folders.
+    """
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
-        raise DentalzooError(f"{root}: expected a data folder with {UNDERSTOOD}. Received: {what}")
-    folders, coco, unreadable, notes, records = [], [], [], [], []
+        raise DentalzooError(f"{root}: must be a data folder with {UNDERSTOOD}. Received: {what}")
+    folders: list[Folder] = []
+    coco: list[Path] = []
+    unreadable: list[Path] = []
+    notes: list[Path] = []
+    records: list[Path] = []
     waiting, visited = [(root, depth)], set()
     while waiting:
         path, deeper = waiting.pop(0)
         real = path.resolve()
-        if real in visited:  # a link back up
+        if real in visited:  # a link to a folder above
             continue
         visited.add(real)
         if len(visited) > _MAX_FOLDERS:
             raise DentalzooError(
-                f"{root}: expected one data set with {UNDERSTOOD}. "
+                f"{root}: must hold one data set with {UNDERSTOOD}. "
                 f"Received: more than {_MAX_FOLDERS:,} folders"
             )
-        images = []
+        images: list[Path] = []
         for entry in sorted(path.iterdir(), key=natural_key):
             if entry.name.startswith((".", "__MACOSX")):
                 continue
@@ -135,8 +233,9 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, split_of(root, path), images))
     split_csv = root / "split.csv"
-    split_csv = split_csv if split_csv.is_file() else None
-    return Tree(root, folders, coco, split_csv, unreadable, notes, records)
+    return Tree(
+        root, folders, coco, split_csv if split_csv.is_file() else None, unreadable, notes, records
+    )
 
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -147,23 +246,84 @@ def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return "", (*parts, "*")
 
 
+def boundary_key(tree: Tree, folder: Folder) -> tuple[str, ...] | None:
+    """Return the `Folder.key` of the images that a folder of boundary drawings belongs to.
+
+    None where the name of the folder does not end in "boundary" or "boundaries".
+    """
+    parts = folder.path.relative_to(tree.root).parts
+    for i in reversed(range(len(parts))):
+        if match := _BOUNDARY.fullmatch(parts[i]):
+            word = match[1].lower() if split_word(match[1]) else ""
+            return (*parts[:i], word + "*", *parts[i + 1 :])
+    return None
+
+
+def split_word(text: str) -> str:
+    """Return the split in a name ("valid_images", "Update_Test"); "" for none or several."""
+    words = {_SPLIT_WORDS[w] for w in re.findall("[a-z]+", text.lower()) if w in _SPLIT_WORDS}
+    return words.pop() if len(words) == 1 else ""
+
+
 def split_of(root: Path, path: Path) -> str:
-    """The split that the folder `path` or the nearest one above it tells of, below `root`."""
+    """Return the split in the name of the folder `path`, or of the nearest one above it.
+
+    Folders above `root` do not count; "" where no name has a split.
+    """
     parts = path.relative_to(root).parts
     return next((word for part in reversed(parts) if (word := split_word(part))), "")
 
 
-def coco_split(tree: Tree, path: Path) -> str:
-    """The split of an annotation file: of its own name, else of its folder."""
+def split_of_file(tree: Tree, path: Path) -> str:
+    """Return the split in the name of an annotation file, else of its folder."""
     return split_word(path.name) or split_of(tree.root, path.parent)
+
+
+def normal(name: str) -> str:
+    """Return one spelling for names that look alike: some file systems decompose accents."""
+    return unicodedata.normalize("NFC", name)
+
+
+# ---- images and their masks ----------------------------------------------------------------------
+
+
+def _entries(tree: Tree) -> tuple[list[FileEntry], list[Skip]]:
+    rest = [folder for folder in tree.folders if folder not in tree.boundary_folders]
+    pairs, skips = pair_folders(replace(tree, folders=rest), masks_needed=False)
+    skips = [skip for skip in skips if skip.reason != "image without mask"]
+    no_images = {tree.root / skip.name for skip in skips} | {mask for _, mask, _ in pairs}
+    partners = {image: (mask, split) for image, mask, split in pairs}
+    named = any(folder.role == "images" for folder in rest)
+    entries: list[FileEntry] = []
+    for folder in rest:
+        if folder.role == "masks":
+            continue
+        if named and not folder.role and not folder.split:  # previews, results, other annotations
+            skip_unused(tree, folder, folder.images, "not used")
+            continue
+        for image in folder.images:
+            if image not in no_images:
+                mask, split = partners.get(image, (None, folder.split))
+                entries.append(FileEntry(image, folder, mask, split=split))
+    return entries, skips
 
 
 def pair_folders(
     tree: Tree, masks_needed: bool = True
 ) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
-    """Pairs images with masks as (image, mask, split); whatever finds no partner is a skip, images
-    only where masks are needed."""
-    images, masks, pairs, skips = {}, {}, [], []
+    """Match images with masks.
+
+    Args:
+        tree: the data folder.
+        masks_needed: whether an image without a mask is a skip.
+
+    Returns:
+        (image, mask, split) of each pair, and a skip for each file without a partner.
+    """
+    images: dict[Path, Folder] = {}
+    masks: dict[Path, Folder] = {}
+    pairs: list[tuple[Path, Path, str]] = []
+    skips: list[Skip] = []
     for folder in tree.folders:
         (masks if folder.role == "masks" else images)[folder.path] = folder
     for mask_folder in masks.values():
@@ -178,21 +338,32 @@ def pair_folders(
         if beside and rest:
             _pair(tree, rest, beside, folder.split, pairs, skips)
         elif masks_needed:
-            skips += unused(tree, folder, folder.images, "image without mask")
+            skips += skip_unused(tree, folder, folder.images, "image without mask")
     return pairs, skips
 
 
-def unused(tree: Tree, folder: Folder, images: list[Path], reason: str) -> list[Skip]:
-    """Skips for `images`; a folder that is called neither images nor after a split, and of which
-    nothing is used, holds something else: previews, results, other annotations."""
+def skip_unused(tree: Tree, folder: Folder, images: Sequence[Path], reason: str) -> list[Skip]:
+    """Return a skip for each of `images`, with `reason`.
+
+    None for a folder that is named neither images nor after a split and of which no image is used:
+    it holds something else, such as previews, results or other annotations, which is logged.
+    """
     if not folder.role and not folder.split and len(images) == len(folder.images):
         _log.info("%s/: %d images, not used", tree.name(folder.path), len(images))
         return []
     return [Skip(tree.name(image), reason, folder.split) for image in images]
 
 
-def _pair(tree, images, masks, split, pairs, skips) -> None:
-    by_name, by_stem = {}, defaultdict(list)
+def _pair(
+    tree: Tree,
+    images: Sequence[Path],
+    masks: Sequence[Path],
+    split: str,
+    pairs: list[tuple[Path, Path, str]],
+    skips: list[Skip],
+) -> None:
+    by_name: dict[str, Path] = {}
+    by_stem = defaultdict(list)
     for image in images:
         by_name[normal(image.name)] = image
         by_stem[normal(image.stem)].append(image)
@@ -219,64 +390,3 @@ def _pair(tree, images, masks, split, pairs, skips) -> None:
             skips.append(Skip(tree.name(image), f"image with several masks: {names}", split))
         else:
             skips.append(Skip(tree.name(image), "image without mask", split))
-
-
-def normal(name: str) -> str:
-    """One spelling for names that look alike: some file systems decompose accents."""
-    return unicodedata.normalize("NFC", name)
-
-
-def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
-    """The files an annotation file may mean by `file_name`; never one outside the data folder."""
-    file_name = file_name.replace("\\", "/")
-    found = tree.images_by_name.get(normal(file_name.rsplit("/", 1)[-1]), [])
-    for fits in (
-        lambda image, folder: image == source.parent / file_name,
-        lambda image, folder: folder.path == source.parent,
-        lambda image, folder: split and folder.split == split,
-        lambda image, folder: not split or not folder.split,
-    ):
-        if best := [pair for pair in found if fits(*pair)]:
-            return [pair for pair in best if pair[1].role] or best
-    return []
-
-
-def read_splits(path: Path) -> dict[str, str]:
-    """Reads `split.csv`, the columns "id" (or "file", "name", "image") and "split".
-
-    Returns:
-        id -> one of `SPLITS`.
-
-    Raises:
-        BadFile: a column is missing, a split has no known name, or an id is in two splits.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"expected UTF-8 text. Received: {error}") from error
-    lines = text.splitlines()
-    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    rows = csv.DictReader(lines, delimiter=delimiter)
-    header = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-    column = next((header[n] for n in ("id", "file", "name", "image") if n in header), None)
-    if column is None or "split" not in header:
-        raise BadFile(path, f"expected the header id,split. Received: {(lines or [''])[0][:80]!r}")
-    splits: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        name, word = (row[column] or "").strip(), (row[header["split"]] or "").strip()
-        if not name:
-            continue
-        split = split_word(word)
-        if not split:
-            raise BadFile(path, f"line {number}: a split is one of {SPLITS}. Received: {word!r}")
-        if splits.setdefault(normal(name), split) != split:
-            raise BadFile(
-                path,
-                f"line {number}: {name!r} may be in one split. Received: {splits[name]}, {split}",
-            )
-    return splits
-
-
-def split_row(image: Path, rows: Iterable[str]) -> str | None:
-    """The row of `split.csv` that means `image`: by its name, or by its stem."""
-    return next((n for n in (normal(image.name), normal(image.stem)) if n in rows), None)

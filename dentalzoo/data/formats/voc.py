@@ -1,11 +1,14 @@
-"""PASCAL VOC annotations: XML files of boxes, label maps and ImageSets, as VoTT, labelImg and
-`DatasetWriter` write them; what VoTT is known to get wrong is put right or refused by name."""
+"""PASCAL VOC annotations: XML files of boxes, label maps and ImageSets.
+
+VoTT, labelImg and `DatasetWriter` write them. Known errors of VoTT are corrected, or the file is
+refused with the reason.
+"""
 
 import logging
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,18 +16,31 @@ from xml.etree import ElementTree
 
 from tqdm import tqdm
 
-from dentalzoo.data.crops import class_names_above
-from dentalzoo.data.formats.annotations import Drawing, DrawnBox, Found, merged, nearest, told_size
-from dentalzoo.data.formats.image_files import FileEntry
-from dentalzoo.data.formats.label_maps import read_label_map
+from dentalzoo.data.formats import vott
+from dentalzoo.data.formats.base import (
+    BoxSample,
+    ImageAnnotation,
+    ParsedAnnotations,
+    Purpose,
+    RawBox,
+    merge_names,
+    nearest_images,
+    parse_size,
+    refuse_to_write,
+)
+from dentalzoo.data.formats.label_maps import class_list_above, read_label_map
 from dentalzoo.data.formats.tree import SPLITS, Skip, Tree, normal, split_word
-from dentalzoo.data.formats.vott import read_vott
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")
 
+NAME = "VOC"
+HOLDS: tuple[str, ...] = ("boxes",)
+READS: tuple[Purpose, ...] = ("boxes",)
+
+_SNIFFED_FILES, _SNIFFED_BYTES = 3, 4096
 _LOST_YMAX = (
-    "every ymax repeats xmin, as previews of VoTT 2 wrote it; export it anew, or put the JSON "
+    "every ymax repeats xmin, as previews of VoTT 2 wrote it; export it again, or put the JSON "
     "files of the project beside it"
 )
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -35,8 +51,8 @@ _MEMBER = re.compile(r"(.*\S)\s+(-?[01])")
 
 
 @dataclass
-class _Annotation:
-    """An annotation file, as it is written."""
+class _File:
+    """The content of an annotation file."""
 
     path: Path
     root: ElementTree.Element
@@ -48,11 +64,11 @@ class _Annotation:
 
     @property
     def counts_from_0(self) -> bool:
-        """Whether a corner shows that pixels are counted from 0, or who wrote the file."""
+        """Whether pixels are counted from 0, as a corner or the writer of the file shows."""
         corners = [entry[key] for entry in self.objects for key in _CORNERS[:2]]
         numbers = [n for n in map(_number, corners) if n is not None and math.isfinite(n)]
-        told = self.text("folder") == "Annotation"
-        return told or any(n < 1 or n != int(n) for n in numbers)
+        by_vott = self.text("folder") == "Annotation"
+        return by_vott or any(n < 1 or n != int(n) for n in numbers)
 
     @property
     def lost_ymax(self) -> bool:
@@ -63,84 +79,103 @@ class _Annotation:
         )
 
 
-def read_voc(tree: Tree, files: list[FileEntry]) -> Found:
-    """The boxes of `*.xml` files anywhere in the tree, with their label map and ImageSets.
+def sniff(tree: Tree) -> str:
+    """Name XML files whose root is `annotation`."""
+    for path in tree.notes_of(".xml")[:_SNIFFED_FILES]:
+        try:
+            with path.open("rb") as stream:
+                head = stream.read(_SNIFFED_BYTES)
+        except OSError:
+            continue
+        if re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")):  # UTF-16 has zeros
+            return "PASCAL VOC XML (boxes)"
+    return ""
+
+
+def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
+    """Read `*.xml` files anywhere in the tree, with their label map and ImageSets.
 
     Raises:
         BadFile: a label map is broken.
     """
-    found = Found()
-    imgs = _Images(file.image for file in files)
-    read = list(_annotations(tree, found, imgs))
-    if not read:
-        return found
-    from_0 = _origins(tree, read)
-    others = None
-    for annotation in read:
-        name = tree.name(annotation.path)
-        images, notes = imgs.of(annotation)
-        drawing = _drawing(name, annotation, from_0[annotation.path.parent])
-        drawing.repaired += notes
-        if annotation.lost_ymax and len(images) == 1:
-            others = read_vott(tree, files).drawings if others is None else others
+    entries, _ = tree.entries
+    parsed = ParsedAnnotations(images=entries)
+    imgs = _Images(entry.path for entry in entries)
+    files = list(_files(tree, parsed, imgs))
+    if not files:
+        return parsed
+    from_0 = _origins(tree, files)
+    others: dict[Path, ImageAnnotation] | None = None
+    for file in files:
+        name = tree.name(file.path)
+        images, notes = imgs.of(file)
+        annotation = _annotation(name, file, from_0[file.path.parent])
+        annotation.repaired += notes
+        if file.lost_ymax and len(images) == 1:
+            others = vott.read(tree, purpose).annotations if others is None else others
             if images[0] not in others:
-                found.refuse(name, _LOST_YMAX, images)
+                parsed.refuse(name, _LOST_YMAX, images)
                 continue
-            drawing = others[images[0]]
-            drawing.repaired.append(f"read instead of {name}, whose ymax repeats xmin")
-        found.place(images, drawing)
-    found.names = _names(tree, {annotation.path.parent for annotation in read})
-    _read_sets(tree, found, [file.image for file in files], read)
-    return found
+            annotation = others[images[0]]
+            annotation.repaired.append(f"read instead of {name}, whose ymax repeats xmin")
+        parsed.assign(images, annotation)
+    parsed.classes = _class_list(tree, {file.path.parent for file in files})
+    _read_sets(tree, parsed, [entry.path for entry in entries], files)
+    return parsed
 
 
-def _names(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
-    maps = [path for path in tree.notes if path.suffix.lower() == ".pbtxt"]
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+    """Raise DentalzooError: this version writes VOC files of objects with masks only."""
+    refuse_to_write(NAME, "DatasetWriter writes it from objects with masks")
+
+
+def _class_list(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
+    maps = tree.notes_of(".pbtxt")
     if maps:
-        return merged(map(read_label_map, maps))
-    lists = [class_names_above(folder, tree.root) for folder in sorted(folders)]
-    return merged(lists) if all(names is not None for names in lists) else None
+        return merge_names(map(read_label_map, maps))
+    lists = [class_list_above(folder, tree.root) for folder in sorted(folders)]
+    known = [names for names in lists if names is not None]
+    return merge_names(known) if len(known) == len(lists) else None
 
 
 # ---- XML -----------------------------------------------------------------------------------------
 
 
-def _annotations(tree: Tree, found: Found, images: "_Images") -> Iterator[_Annotation]:
-    paths = [path for path in tree.notes if path.suffix.lower() == ".xml"]
-    for path in tqdm(paths, "reading boxes", leave=False, disable=None):
+def _files(tree: Tree, parsed: ParsedAnnotations, images: "_Images") -> Iterator[_File]:
+    for path in tqdm(tree.notes_of(".xml"), "reading boxes", leave=False, disable=None):
         try:
             root, notes = parse_xml(path)
         except BadFile as error:
-            found.refuse(tree.name(path), error.reason, images.named(path.stem, path))
+            parsed.refuse(tree.name(path), error.reason, images.named(path.stem, path))
             continue
         if root.tag != "annotation":
-            _log.info("%s: no VOC annotation, not used", tree.name(path))
+            _log.info("%s: not a VOC annotation, not used", tree.name(path))
             continue
-        annotation = _Annotation(path, root, notes)
+        file = _File(path, root, notes)
         for entry in root.iterfind("object"):
             box = entry.find("bndbox")
             texts = {key: "" if box is None else (box.findtext(key) or "") for key in _CORNERS}
             for key in ("name", "difficult"):
                 texts[key] = entry.findtext(key) or ""
-            annotation.objects.append({key: text.strip() for key, text in texts.items()})
-        yield annotation
+            file.objects.append({key: text.strip() for key, text in texts.items()})
+        yield file
 
 
 def parse_xml(path: Path) -> tuple[ElementTree.Element, list[str]]:
-    """Parses a file that nobody vouches for: no entities, nothing fetched.
+    """Parse an untrusted XML file: without entities, and without fetching anything.
 
     Returns:
-        The root, and what had to be put right: a text that is not UTF-8 and does not say what
-        else, a bare "&".
+        The root, and what was corrected: a text that is not UTF-8 and names no encoding, a bare
+        "&".
 
     Raises:
-        BadFile: the file is no XML, or declares entities.
+        BadFile: the file is not XML, or declares entities.
     """
     try:
         text, notes = _decoded(path.read_bytes())
         text = _DECLARATION.sub("", text.removeprefix("\ufeff"), count=1)
-        if "<!ENTITY" in text:  # what makes a large text of a small file, or names other files
-            raise ValueError("a declaration of entities, which annotations have no use for")
+        if "<!ENTITY" in text:  # they can expand without limit, or name other files
+            raise ValueError("a declaration of entities")
         try:
             return ElementTree.fromstring(text), notes
         except ElementTree.ParseError:
@@ -148,15 +183,15 @@ def parse_xml(path: Path) -> tuple[ElementTree.Element, list[str]]:
             return ElementTree.fromstring(mended), notes + ["a bare & is read as one"]
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
         what = " ".join(str(error).split())[:120]
-        raise BadFile(path, f"expected a VOC annotation in XML. Received: {what}") from error
+        raise BadFile(path, f"must be a VOC annotation in XML. Received: {what}") from error
 
 
 def _decoded(content: bytes) -> tuple[str, list[str]]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16"), []
-    told = _ENCODING.match(content.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if told:
-        return content.decode(told[1].decode()), []
+    encoding = _ENCODING.match(content.removeprefix(b"\xef\xbb\xbf").lstrip())
+    if encoding:
+        return content.decode(encoding[1].decode()), []
     try:
         return content.decode("utf-8"), []
     except UnicodeDecodeError:
@@ -170,53 +205,55 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _origins(tree: Tree, read: list[_Annotation]) -> dict[Path, bool]:
-    """Folder -> whether its files count pixels from 0, with the lower ends exclusive.
+def _origins(tree: Tree, files: list[_File]) -> dict[Path, bool]:
+    """Return folder -> whether its files count pixels from 0, with the lower ends exclusive.
 
-    VOC counts from 1 and includes the last pixel. VoTT does not, and any corner below 1 or between
-    pixels tells the same of all files of the folder.
+    VOC counts from 1 and includes the last pixel. VoTT does not; one corner below 1 or between
+    pixels shows this for all files of the folder.
     """
-    found = defaultdict(bool)
-    for annotation in read:
-        found[annotation.path.parent] |= annotation.counts_from_0
-    for folder, from_0 in found.items():
+    origins: dict[Path, bool] = defaultdict(bool)
+    for file in files:
+        origins[file.path.parent] |= file.counts_from_0
+    for folder, from_0 in origins.items():
         what = "0, the last one excluded" if from_0 else "1, the last one included"
         _log.info("%s/: pixels are counted from %s", tree.name(folder), what)
-    return found
+    return origins
 
 
-def _drawing(name: str, annotation: _Annotation, from_0: bool) -> Drawing:
-    size = told_size(annotation.text("size/height"), annotation.text("size/width"))
-    drawing = Drawing(annotation.path, name, size, repaired=annotation.repaired)
+def _annotation(name: str, file: _File, from_0: bool) -> ImageAnnotation:
+    size = parse_size(file.text("size/height"), file.text("size/width"))
+    annotation = ImageAnnotation(file.path, name, size, repaired=file.repaired)
+    for number, entry in enumerate(file.objects, start=1):
+        where = f"object {number}"
+        annotation.add(where, partial(_box, entry, where, from_0))
+    return annotation
 
-    def box(entry: dict[str, str], where: str) -> DrawnBox:
-        edges = [_number(entry[key]) for key in _CORNERS]
-        if None in edges:
-            shown = " ".join(f"{key}={entry[key]!r}" for key in _CORNERS)
-            raise ValueError(f"expected a bndbox of four numbers. Received: {shown}")
-        if not from_0:
-            low, high = sorted(edges[::2]), sorted(edges[1::2])
-            swapped = low != edges[::2] or high != edges[1::2]
-            # Put in order before the last pixel is included; `upright_boxes` will not see it.
-            edges = [low[0] - 1, high[0] - 1, low[1], high[1]]
-            if swapped:
-                note = ("edges exchanged: the lower end came first",)
-                return DrawnBox(entry["name"], tuple(edges), where, difficult, repaired=note)
-        return DrawnBox(entry["name"], tuple(edges), where, difficult)
 
-    for number, entry in enumerate(annotation.objects, start=1):
-        where, difficult = f"object {number}", entry["difficult"] == "1"
-        drawing.add(where, partial(box, entry, where))
-    return drawing
+def _box(entry: dict[str, str], where: str, from_0: bool) -> RawBox:
+    edges = [number for key in _CORNERS if (number := _number(entry[key])) is not None]
+    if len(edges) < len(_CORNERS):
+        shown = " ".join(f"{key}={entry[key]!r}" for key in _CORNERS)
+        raise ValueError(f"bndbox must have four numbers. Received: {shown}")
+    top, left, bottom, right = edges
+    repaired: tuple[str, ...] = ()
+    if not from_0:
+        low, high = sorted((top, bottom)), sorted((left, right))
+        if low != [top, bottom] or high != [left, right]:
+            repaired = ("edges exchanged: the lower end came first",)
+        # Sorted before the last pixel is included: `normalize_boxes` could not tell any more.
+        edges = [low[0] - 1, high[0] - 1, low[1], high[1]]
+    y0, x0, y1, x1 = edges
+    difficult = entry["difficult"] == "1"
+    return RawBox(entry["name"], (y0, x0, y1, x1), where, difficult, repaired=repaired)
 
 
 # ---- which image -------------------------------------------------------------------------------
 
 
 class _Images:
-    """Finds the image of an annotation, by the names that VoTT makes of it too."""
+    """Finds the image of an annotation file, also by the names that VoTT makes of it."""
 
-    _KEYS = (
+    _KEYS: tuple[Callable[[str], str], ...] = (
         lambda name: name,
         lambda name: name.rpartition(".")[0],
         lambda name: name[:-4],  # VoTT 1: of x.jpeg remains "x."
@@ -224,42 +261,46 @@ class _Images:
     )
 
     def __init__(self, images: Iterable[Path]):
-        self._tables = [defaultdict(list) for _ in self._KEYS]
+        self._tables: list[dict[str, list[Path]]] = [defaultdict(list) for _ in self._KEYS]
         for image in images:
             for table, key in zip(self._tables, self._KEYS, strict=True):
                 table[key(normal(image.name))].append(image)
 
-    def of(self, annotation: _Annotation) -> tuple[list[Path], list[str]]:
-        """The images of an annotation, and what had to be put right; its `path` is not used,
-        which tells of another machine or another folder."""
-        listed = annotation.text("filename").replace("\\", "/").rsplit("/", 1)[-1]
-        own = self.named(annotation.path.stem, annotation.path)
-        told = self.named(listed, annotation.path) if listed else []
-        if len(own) > 1 and len(told) == 1 and told[0] in own:
-            return told, []
-        if len(own) == 1 and told and own[0] not in told:
+    def of(self, file: _File) -> tuple[list[Path], list[str]]:
+        """Return the images of an annotation file, and what was corrected.
+
+        Its element `path` is not used: it may name another machine or folder.
+        """
+        listed = file.text("filename").replace("\\", "/").rsplit("/", 1)[-1]
+        own = self.named(file.path.stem, file.path)
+        by_element = self.named(listed, file.path) if listed else []
+        if len(own) > 1 and len(by_element) == 1 and by_element[0] in own:
+            return by_element, []
+        if len(own) == 1 and by_element and own[0] not in by_element:
             return own, [f"its image is {own[0].name}, not filename. Received: {listed!r}"]
-        return own or told, []
+        return own or by_element, []
 
     def named(self, name: str, source: Path) -> list[Path]:
-        """The images that a name means, those that lie nearest to `source`."""
+        """Return the images that a name may mean, those that lie nearest to `source`."""
         for table in self._tables:
             if images := table.get(normal(name)):
-                return nearest(images, source)
+                return nearest_images(images, source)
         return []
 
 
 # ---- ImageSets -----------------------------------------------------------------------------------
 
 
-def _read_sets(tree: Tree, found: Found, images: list[Path], read: list[_Annotation]) -> None:
-    """Splits from `ImageSets/Main/*_train.txt` and the like, beside the folder of annotations.
+def _read_sets(
+    tree: Tree, parsed: ParsedAnnotations, images: Sequence[Path], files: Sequence[_File]
+) -> None:
+    """Read the splits of `ImageSets/Main/*_train.txt` and the like, beside the annotations.
 
-    The boxes tell what an image shows, so the flags 1 and -1 of a line do not count, nor does a
-    line that is there twice. Of an image in several sets only the rarest use is safe: test, then
-    val, then train.
+    The boxes decide what an image shows: the flags 1 and -1 of a line do not count, nor does a
+    repeated line. An image in several sets goes to the one with the strictest use: test, then val,
+    then train.
     """
-    roots = {annotation.path.parent.parent for annotation in read}
+    roots = {file.path.parent.parent for file in files}
     for root in sorted(roots):
         folders = [f for f in (root / "ImageSets/Main", root / "ImageSets") if f.is_dir()]
         lists = {
@@ -269,28 +310,38 @@ def _read_sets(tree: Tree, found: Found, images: list[Path], read: list[_Annotat
         }
         if not lists:
             continue
-        found.split_source = "ImageSets"
+        parsed.split_source = "ImageSets"
         imgs = _Images(image for image in images if image.is_relative_to(root))
-        members = defaultdict(dict)
-        lost = set()
+        members: dict[Path, dict[str, Path]] = defaultdict(dict)
+        lost: set[str] = set()
         for path, split in lists.items():
-            _read_set(tree, found, path, split, imgs, members, lost)
+            _read_set(tree, parsed, path, split, imgs, members, lost)
         for image, splits in members.items():
             split = next(s for s in reversed(SPLITS) if s in splits)
-            found.splits[image] = split
+            parsed.splits[image] = split
             if len(splits) > 1:
                 both = " and ".join(sorted(splits))
-                found.repaired.append((tree.name(image), f"in {both} of ImageSets; {split} counts"))
+                parsed.repaired.append(
+                    (tree.name(image), f"in {both} of ImageSets; {split} counts")
+                )
 
 
-def _read_set(tree, found, path: Path, split: str, imgs: _Images, members, lost) -> None:
+def _read_set(
+    tree: Tree,
+    parsed: ParsedAnnotations,
+    path: Path,
+    split: str,
+    imgs: _Images,
+    members: dict[Path, dict[str, Path]],
+    lost: set[str],
+) -> None:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = f"expected a list of images. Received: {error}"
-        found.skips.append(Skip(tree.name(path), reason, split))
+        reason = f"must be a list of images. Received: {error}"
+        parsed.skips.append(Skip(tree.name(path), reason, split))
         return
-    flags = defaultdict(Counter)
+    flags: dict[Path, Counter[str]] = defaultdict(Counter)
     for line in filter(None, map(str.strip, lines)):
         match = _MEMBER.fullmatch(line)
         names = [(line, "")] + ([match.groups()] if match else [])  # "radiograph 1" may be a name
@@ -301,17 +352,56 @@ def _read_set(tree, found, path: Path, split: str, imgs: _Images, members, lost)
             if names[-1][0] not in lost:
                 what = f"row of {len(images)} images of one name" if images else ""
                 name = f"{tree.name(path)}: {names[-1][0]}"
-                found.skips.append(Skip(name, what or "row of ImageSets without image", split))
+                parsed.skips.append(Skip(name, what or "row of ImageSets without image", split))
             lost.add(names[-1][0])
             continue
         members[images[0]].setdefault(split, path)
         flags[images[0]][flag] += 1
     several = [image for image, counts in flags.items() if len(counts) > 1]
     if several:
-        found.repaired.append(
+        parsed.repaired.append(
             (
                 tree.name(path),
-                "images listed with 1 and with -1; their boxes tell. "
+                "images listed with 1 and with -1; their boxes decide. "
                 f"Received: {several[0].name} and {len(several) - 1} more",
             )
         )
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def object_xml(
+    file_name: str,
+    shape: tuple[int, int, int],
+    objects: Sequence[tuple[str, tuple[int, int, int, int]]],
+    database: str,
+) -> bytes:
+    """Return the annotation file of an image.
+
+    Args:
+        file_name: of the image, in a folder `images`.
+        shape: its height, width and depth.
+        objects: (label, (top, left, bottom, right) in pixels, lower ends exclusive).
+        database: the source of the image.
+    """
+    height, width, depth = shape
+    root = ElementTree.Element("annotation")
+
+    def put(parent: ElementTree.Element, **entries: object) -> None:
+        for key, value in entries.items():
+            ElementTree.SubElement(parent, key).text = str(value)
+
+    put(root, folder="images", filename=file_name)
+    put(ElementTree.SubElement(root, "source"), database=database)
+    put(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
+    put(root, segmented=int(bool(objects)))
+    for label, (top, left, bottom, right) in objects:
+        cut = top == 0 or left == 0 or bottom == height or right == width
+        entry = ElementTree.SubElement(root, "object")
+        put(entry, name=label, pose="Unspecified", truncated=int(cut), difficult=0)
+        box = ElementTree.SubElement(entry, "bndbox")
+        put(box, xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
+    ElementTree.indent(root)
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"

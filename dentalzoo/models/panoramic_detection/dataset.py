@@ -104,7 +104,7 @@ def make_dataset(
         [sample.name for sample in found.samples],
         read,
         folder=cache,
-        fingerprint=(found.fingerprint, config.input_size, config.classes, config.max_boxes),
+        fingerprint=(found.cache_key, config.input_size, config.classes, config.max_boxes),
     )
     transforms = AUGMENTATIONS[config.augmentation] if training else None
     return batches(

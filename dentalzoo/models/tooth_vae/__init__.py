@@ -187,7 +187,7 @@ def make_dataset(
         [sample.name for sample in found.samples],
         read,
         folder=cache,
-        fingerprint=(found.fingerprint, config.input_size, config.channels),
+        fingerprint=(found.cache_key, config.input_size, config.channels),
     )
 
     def flip(sample, epoch, index):

@@ -15,7 +15,7 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
-from dentalzoo.data.formats.vott_writer import write_vott_v1, write_vott_v2
+from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.tasks.base import PredictionReport, named_images, output_names

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from dentalzoo.data.formats.coco import Regions, rasterise
-from dentalzoo.data.formats.dataset_writer import DatasetWriter, outlines, segmentation
+from dentalzoo.data.formats.dataset_writer import DatasetWriter
+from dentalzoo.data.formats.outlines import Regions, outlines, rasterise, segmentation
 from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.synthetic import defect
@@ -217,7 +217,10 @@ NOTHING = np.zeros((8, 8), bool)
         (("b", INSIDE, [("pore", INSIDE[:4])], ""), r"Received: \(4, 8\)"),
         (("b", INSIDE[:4], [("pore", INSIDE)], ""), r"Received: \(4, 8\)"),
         (("b", INSIDE, [], ""), "8 other pixels"),
-        (("b", INSIDE, [("pore", INSIDE)], "train"), "all images have a split or none"),
+        (
+            ("b", INSIDE, [("pore", INSIDE)], "train"),
+            "split must be given for all images or for none",
+        ),
         (("b", INSIDE, [("pore", INSIDE)], "training"), "Received: 'training'"),
     ],
 )

@@ -15,12 +15,11 @@ import pytest
 from PIL import Image
 
 from dentalzoo import cli
-from dentalzoo.data import masks
-from dentalzoo.data.boxes import check_boxes, find_boxes, load_boxes
-from dentalzoo.data.formats import tfrecord_writer as record_writer
+from dentalzoo.data.boxes import check_boxes, find_boxes, load_boxes, write_records
+from dentalzoo.data.formats import base
 from dentalzoo.data.formats.label_maps import label_map, read_label_map
-from dentalzoo.data.formats.tfrecord_writer import write_records
-from dentalzoo.data.formats.vott_writer import write_vott_v1
+from dentalzoo.data.formats.tfrecord import writer as record_writer
+from dentalzoo.data.formats.vott import write_vott_v1
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.errors import DentalzooError
@@ -33,7 +32,7 @@ SHARDS = [f"{split}-{i:05d}-of-00002.tfrecord" for split in ("train", "val") for
 
 @pytest.fixture(autouse=True)
 def _notices_anew():
-    masks.notice_once.cache_clear()
+    base.notice_once.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +110,7 @@ BOXES = ((0.1, 0.2, 0.5, 0.4), (0.5, 0.5, 1.0, 0.75))
 
 def test_a_data_set_comes_back_as_it_was(radiographs, recorded):
     before, after = find_boxes(radiographs), find_boxes(recorded)
-    assert (after.form, after.skipped, after.repaired) == ("TFRecord", [], [])
+    assert (after.format, after.skipped, after.repaired) == ("TFRecord", [], [])
     assert after.classes == before.classes
     there = {sample.name: sample for sample in after.samples}
     assert there.keys() == {sample.name for sample in before.samples}
@@ -383,7 +382,7 @@ def test_other_images_are_not_mixed_in(tmp_path):
 
 @pytest.mark.parametrize("bad", [{"shards": 0}, {"quality": 101}, {"shards": 2.0}])
 def test_arguments_out_of_place(radiographs, tmp_path, bad):
-    with pytest.raises(DentalzooError, match="is a whole number from 1 to .* Received: "):
+    with pytest.raises(DentalzooError, match="must be an integer from 1 to .* Received: "):
         write_records(radiographs, tmp_path / "out", **bad)
     assert not (tmp_path / "out").exists()
 
@@ -423,10 +422,10 @@ def test_files_without_records_and_lost_files_are_named(recorded, tmp_path, caps
     assert cli.main(["check", "--boxes", "--json", str(folder)]) == 1
     report = json.loads(capsys.readouterr().out)
     reasons = dict(report["skipped"])
-    assert reasons[f"{SHARDS[0]}, record 1"] == "expected records. Received: an empty file"
+    assert reasons[f"{SHARDS[0]}, record 1"] == "must hold records. Received: an empty file"
     assert reasons[f"{SHARDS[1]}, record 1"].startswith("damaged, cut off or compressed")
     assert reasons[SHARDS[2]] == "1 of 2 shards missing, this one first"
-    assert (report["form"], report["usable"], len(reasons)) == ("TFRecord", 2, 3)
+    assert (report["format"], report["usable"], len(reasons)) == ("TFRecord", 2, 3)
 
 
 def test_lost_files_of_many_are_one_line(tmp_path, jpeg):
@@ -552,13 +551,13 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_read(tmp_path, jpeg):
     assert [s.name for s in found.samples] == ["a", "g"]
     assert [name for name, _ in found.repaired] == ["x.tfrecord, record 1, box 1"]
     reasons = [
-        ("record 2", "expected a tf.train.Example"),
-        ("record 3", "expected image/encoded. Received: image/filename"),
-        ("record 4", "expected a class for each of 2 boxes. Received: 1"),
-        ("record 5", "expected as many ymin, xmin, ymax, xmax as boxes. Received: [1, 2, 1, 1]"),
+        ("record 2", "must be a tf.train.Example"),
+        ("record 3", "must have image/encoded. Received: image/filename"),
+        ("record 4", "must have a class for each of 2 boxes. Received: 1"),
+        ("record 5", "must have as many ymin, xmin, ymax, xmax as boxes. Received: [1, 2, 1, 1]"),
         ("e.png", "damaged or of an unknown kind"),
-        ("record 7", "expected the size of f.jpg, 120 x 90"),
-        ("record 8, box 1", "a box without area"),
+        ("record 7", "must have the size of f.jpg, 120 x 90"),
+        ("record 8, box 1", "a box must have an area"),
     ]
     assert len(found.skipped) == len(reasons)
     for (name, reason), (place, told) in zip(found.skipped, reasons, strict=True):

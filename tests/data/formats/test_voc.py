@@ -65,7 +65,7 @@ def vott1(root, names=("1.png", "2.png", "3.png", "4.jpeg"), val=("2.png",)):
 
 def test_an_export_of_vott_1_is_read_with_its_label_map_and_sets(tmp_path):
     found = find_boxes(vott1(tmp_path))
-    assert found.form == "VOC" and found.classes == CLASSES
+    assert found.format == "VOC" and found.classes == CLASSES
     assert [(s.name, s.split, len(s.boxes)) for s in found.samples] == [
         ("1", "train", 1),
         ("2", "val", 1),
@@ -140,7 +140,7 @@ def test_what_the_project_writes_is_the_same_in_voc_and_coco(tmp_path):
     coco = find_boxes(tmp_path)
     (tmp_path / "annotations.coco.json").unlink()
     voc = find_boxes(tmp_path)
-    assert (coco.form, voc.form) == ("COCO", "VOC") and voc.classes == coco.classes
+    assert (coco.format, voc.format) == ("COCO", "VOC") and voc.classes == coco.classes
     for one_, other in zip(voc.samples, coco.samples, strict=True):
         assert (one_.name, one_.split) == (other.name, other.split)
         assert [pixels(b, 48, 48) for b in one_.boxes] == [pixels(b, 48, 48) for b in other.boxes]
@@ -250,14 +250,14 @@ def test_corners_that_can_be_used(tmp_path, corners, expected, note):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (thing("root", 200, 20, 260, 60), "more than half of the box lies outside"),
-        (thing("root", -60, 20, 40, 60), "more than half of the box lies outside"),
+        (thing("root", 200, 20, 260, 60), "at least half of a box must lie inside"),
+        (thing("root", -60, 20, 40, 60), "at least half of a box must lie inside"),
         (thing("root", "nan", 20, 40, 60), "every edge must be a number"),
         (thing("root", 10, "inf", 40, 60), "every edge must be a number"),
-        (thing("root", 10, 20.5, 40, 20.5), "a box without area"),
-        (thing("root", "", 20, 40, 60), "expected a bndbox of four numbers"),
-        (thing("root", "ten", 20, 40, 60), "expected a bndbox of four numbers"),
-        ("<object><name>root</name></object>", "expected a bndbox of four numbers"),
+        (thing("root", 10, 20.5, 40, 20.5), "a box must have an area"),
+        (thing("root", "", 20, 40, 60), "bndbox must have four numbers"),
+        (thing("root", "ten", 20, 40, 60), "bndbox must have four numbers"),
+        ("<object><name>root</name></object>", "bndbox must have four numbers"),
         (thing("", 10, 20, 40, 60), "unknown class"),
     ],
 )
@@ -297,7 +297,7 @@ def test_unknown_classes_are_refused_and_spellings_repaired(tmp_path):
     ]
     ((name, reason),) = found.skipped
     assert name == "voc/a.xml, object 2"
-    assert reason == "unknown class; a class is one of Impacted Tooth. Received: 'molar'"
+    assert reason == "unknown class; it must be one of Impacted Tooth. Received: 'molar'"
 
 
 # ---- sizes ---------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_an_exchanged_size_is_repaired_where_the_boxes_tell(tmp_path):
 
 @pytest.mark.parametrize("size", [(100, 100), (HEIGHT, WIDTH)])
 def test_a_size_of_another_shape_is_refused(tmp_path, size):
-    with pytest.raises(DentalzooError, match=r"voc/a.xml: expected the size of a.png, 120 x 90"):
+    with pytest.raises(DentalzooError, match=r"voc/a.xml: must have the size of a.png, 120 x 90"):
         one(tmp_path, thing("root", 0, 20, 40, 60), size=size)
 
 
@@ -401,7 +401,7 @@ def test_a_text_that_is_not_utf_8_and_does_not_say_so(tmp_path):
 def test_no_xml_is_named(tmp_path, content):
     path = tmp_path / "a.xml"
     path.write_bytes(content)
-    with pytest.raises(BadFile, match=r"expected a VOC annotation in XML\. Received: "):
+    with pytest.raises(BadFile, match=r"must be a VOC annotation in XML\. Received: "):
         parse_xml(path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.boxes import Box, BoxSample, find_boxes
-from dentalzoo.data.formats.vott_writer import write_vott_v1, write_vott_v2
+from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.errors import DentalzooError
 from tests.data.formats.test_voc import HEIGHT, WIDTH, pixels
@@ -71,7 +71,7 @@ def test_a_project_lies_beside_its_folder_of_images(tmp_path, where):
         visitedFrames=["a.png", "b.png"],
     )
     found = find_boxes(tmp_path if where == "above" else tmp_path / "radiographs")
-    assert (found.form, found.classes) == ("VoTT", ("root", "implant"))
+    assert (found.format, found.classes) == ("VoTT", ("root", "implant"))
     assert [(s.name, len(s.boxes)) for s in found.samples] == [("a", 2), ("b", 0)]
     assert [pixels(b) for b in found.samples[0].boxes] == [(30, 15, 90, 67.5), (6, 3, 24, 27)]
     assert (found.skipped, found.repaired) == ([], [])
@@ -132,14 +132,14 @@ def test_names_beside_numbers_count(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (region(10, 20, 40, 60), "a region without a tag"),
-        (region(10, 20, 40, 60, "root", width=0), "without the width and height of its window"),
-        ({"tags": ["root"], "width": 9, "height": 9}, "expected the numbers y1, x1, y2, x2"),
-        (region(None, 20, 40, 60, "root"), "expected the numbers y1, x1, y2, x2"),
+        (region(10, 20, 40, 60), "a region must have a tag"),
+        (region(10, 20, 40, 60, "root", width=0), "must have the width and height of its window"),
+        ({"tags": ["root"], "width": 9, "height": 9}, "must have the numbers y1, x1, y2, x2"),
+        (region(None, 20, 40, 60, "root"), "must have the numbers y1, x1, y2, x2"),
         (region(float("nan"), 20, 40, 60, "root"), "every edge must be a number"),
-        (region(10, 20, 10, 20, "root"), "a box without area"),
-        (region(10, 20, 40, 60, "molar"), "unknown class; a class is one of root, implant"),
-        ("rect", "expected a region"),
+        (region(10, 20, 10, 20, "root"), "a box must have an area"),
+        (region(10, 20, 40, 60, "molar"), "unknown class; it must be one of root, implant"),
+        ("rect", "must be a region"),
     ],
 )
 def test_regions_that_cannot_be_used_are_named(tmp_path, bad, reason):
@@ -224,10 +224,10 @@ def test_a_project_of_version_2_is_read_and_counts_before_its_export(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (rectangle(10, 20, 30, 40), "a region without a tag"),
-        ({"tags": ["root"]}, "a region without boundingBox and points"),
-        (rectangle(10, 20, None, 40, "root"), "expected the numbers top, left, height, width"),
-        (rectangle(10, 20, 0, 40, "root"), "a box without area"),
+        (rectangle(10, 20, 30, 40), "a region must have a tag"),
+        ({"tags": ["root"]}, "a region must have a boundingBox or points"),
+        (rectangle(10, 20, None, 40, "root"), "must have the numbers top, left, height, width"),
+        (rectangle(10, 20, 0, 40, "root"), "a box must have an area"),
     ],
 )
 def test_regions_of_version_2_that_cannot_be_used_are_named(tmp_path, bad, reason):
@@ -350,15 +350,17 @@ def test_what_cannot_be_written_is_refused(radiographs, tmp_path, version):
             return write_vott_v1(tmp_path / "x.json", samples, classes)
         return write_vott_v2(tmp_path / "x", samples, classes, "x")
 
-    with pytest.raises(DentalzooError, match="a box has a class of .*Received: 'implant'"):
+    with pytest.raises(
+        DentalzooError, match="the class of a box must be one of .*Received: 'implant'"
+    ):
         write(samples, ["crown", "restoration", "endodontic", "caries", "missing", "root"])
     for wrong in ("crown", [], ["crown", "crown"]):
-        with pytest.raises(DentalzooError, match="classes is a list of different names"):
+        with pytest.raises(DentalzooError, match="classes must be a list of different names"):
             write(samples, wrong)
     if version == 1:
         with pytest.raises(DentalzooError, match="'0000.png' twice"):
             write(samples[:1] * 2, classes)
-        with pytest.raises(DentalzooError, match="no tags with a comma"):
+        with pytest.raises(DentalzooError, match="the tags of VoTT 1 must not hold a comma"):
             write(samples, ["crown, metal"])
     else:
         with pytest.raises(DentalzooError, match="at least one image"):

@@ -1,17 +1,18 @@
-"""Writes projects of the annotation tool VoTT, versions 1 and 2, so that data sets and predictions
-open in it."""
+"""Write projects of the annotation tool VoTT, versions 1 and 2, from data sets or predictions."""
 
 import colorsys
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.data.formats.annotations import BoxSample, image_size
-from dentalzoo.data.formats.vott import TAGGED, VISITED
+from dentalzoo.data.formats.base import Box, BoxSample, check_class_list
+from dentalzoo.data.formats.rules import image_size
+from dentalzoo.data.formats.vott.reader import TAGGED, VISITED
 from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -19,34 +20,37 @@ _log = logging.getLogger("dentalzoo")
 _VERSION = "2.2.0"  # of the tool, the newest release
 _IMAGE = 1  # a kind of asset; 2 is a video
 
+_Json = dict[str, Any]
+
 
 def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Sequence[str]) -> Path:
-    """Writes the project of a folder of images, for VoTT 1.5 to 1.7.
+    """Write the project of a folder of images, for VoTT 1.5 to 1.7.
 
     The tool finds it as `<folder>.json` beside the folder that it opens.
 
     Args:
         path: the file.
-        samples: images with their boxes, as found or as predicted; crowds are left out.
+        samples: images with their boxes, annotated or predicted; crowds are left out.
         classes: the tags, in the order of their ids.
 
     Raises:
         BadFile: an image cannot be opened.
-        DentalzooError: two images have one name, a class holds a comma, a box has no class of
-            `classes`, or the file cannot be written.
+        DentalzooError: two images have one name, a class holds a comma, the class of a box is not
+            in `classes`, or the file cannot be written.
     """
-    classes = _checked(classes)
+    classes = check_class_list(classes)
     if any("," in name for name in classes):
-        raise DentalzooError(f"VoTT 1 has no tags with a comma. Received: {classes}")
-    frames, number = {}, 0
+        raise DentalzooError(f"the tags of VoTT 1 must not hold a comma. Received: {classes}")
+    frames: dict[str, list[_Json]] = {}
+    number = 0
     for sample in samples:
         name = sample.image.name
         if name in frames:
             raise DentalzooError(
-                f"VoTT 1 knows images by their names, in one folder. Received: {name!r} twice"
+                f"VoTT 1 must have images of different names. Received: {name!r} twice"
             )
         frames[name] = []
-        for box, (height, width), (top, left, bottom, right) in _drawn(sample, classes):
+        for box, (height, width), (top, left, bottom, right) in _pixel_boxes(sample, classes):
             corners = {"x1": left, "y1": top, "x2": right, "y2": bottom}
             region = {
                 **corners,
@@ -78,13 +82,13 @@ def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Seque
 def write_vott_v2(
     folder: str | Path, samples: Iterable[BoxSample], classes: Sequence[str], name: str
 ) -> Path:
-    """Writes a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` an image.
+    """Write a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` for each image.
 
-    The tool knows an image by its whole path, so the images stay where they are.
+    The tool identifies an image by its absolute path: the images must stay where they are.
 
     Args:
-        folder: of the project, on the machine that opens it; images may lie elsewhere.
-        samples: images with their boxes, as found or as predicted; crowds are left out.
+        folder: of the project, on the machine that opens it; the images may lie in another folder.
+        samples: images with their boxes, annotated or predicted; crowds are left out.
         classes: the tags, in the order of their ids.
         name: of the project.
 
@@ -93,11 +97,12 @@ def write_vott_v2(
 
     Raises:
         BadFile: an image cannot be opened.
-        DentalzooError: there is none, a box has no class of `classes`, or a file cannot be
-            written.
+        DentalzooError: there is no image, the class of a box is not in `classes`, or a file cannot
+            be written.
     """
-    folder, classes = Path(folder).resolve(), _checked(classes)
-    assets, images = {}, None
+    folder, classes = Path(folder).resolve(), check_class_list(classes)
+    assets: dict[str, _Json] = {}
+    images: Path | None = None
     for sample in samples:
         image = sample.image.resolve()
         images = images or image.parent
@@ -116,7 +121,9 @@ def write_vott_v2(
                 },
                 "points": _points(top, left, bottom, right),
             }
-            for number, (box, _, (top, left, bottom, right)) in enumerate(_drawn(sample, classes))
+            for number, (box, _, (top, left, bottom, right)) in enumerate(
+                _pixel_boxes(sample, classes)
+            )
         ]
         asset = {
             "format": image.suffix[1:],
@@ -130,8 +137,8 @@ def write_vott_v2(
         assets[asset["id"]] = asset
         content = {"asset": asset, "regions": regions, "version": _VERSION}
         _write(folder / f"{asset['id']}-asset.json", content)
-    if not assets:
-        raise DentalzooError("a project has at least one image. Received: none")
+    if images is None:
+        raise DentalzooError("a project must have at least one image. Received: none")
     colours = _colours(len(classes))
     content = {
         "name": name,
@@ -156,34 +163,31 @@ def write_vott_v2(
     return folder / f"{name}.vott"
 
 
-def _checked(classes: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
-        raise DentalzooError(f"classes is a list of different names. Received: {classes!r}")
-    return tuple(classes)
-
-
-def _drawn(sample: BoxSample, classes: Sequence[str]):
-    """(box, (height, width), its edges in pixels) of each object."""
+def _pixel_boxes(
+    sample: BoxSample, classes: Sequence[str]
+) -> Iterator[tuple[Box, tuple[int, int], tuple[float, float, float, float]]]:
+    """Yield each box with the (height, width) of its image and its edges in pixels."""
     height, width = image_size(sample.image)[0]
     for box in sample.boxes:
         if box.label not in classes:
             raise DentalzooError(
-                f"{sample.name}: a box has a class of {tuple(classes)}. Received: {box.label!r}"
+                f"{sample.name}: the class of a box must be one of {tuple(classes)}. "
+                f"Received: {box.label!r}"
             )
         if box.crowd:
-            _log.info("%s: a crowd is left out; VoTT has none", sample.name)
+            _log.info("%s: a crowd is left out; VoTT has no crowds", sample.name)
             continue
         edges = box.top * height, box.left * width, box.bottom * height, box.right * width
         yield box, (height, width), edges
 
 
-def _points(top: float, left: float, bottom: float, right: float) -> list[dict]:
+def _points(top: float, left: float, bottom: float, right: float) -> list[dict[str, float]]:
     corners = ((left, top), (right, top), (right, bottom), (left, bottom))
     return [{"x": x, "y": y} for x, y in corners]
 
 
 def _id(text: str) -> str:
-    """VoTT's identity of an image is the MD5 of its path."""
+    """Return an id as VoTT makes it: that of an image is the MD5 of its path."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -193,7 +197,7 @@ def _colours(count: int) -> list[str]:
     return ["#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in rgb]
 
 
-def _connection(name: str, folder: Path) -> dict:
+def _connection(name: str, folder: Path) -> _Json:
     return {
         "name": name,
         "id": _id(f"{name} {folder}")[:9],
@@ -202,5 +206,5 @@ def _connection(name: str, folder: Path) -> dict:
     }
 
 
-def _write(path: Path, content: dict) -> None:
+def _write(path: Path, content: _Json) -> None:
     write_atomically(path, json.dumps(content, indent=4, ensure_ascii=False), durable=False)

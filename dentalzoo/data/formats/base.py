@@ -1,0 +1,261 @@
+"""Annotations as the files of a format hold them, and what every reader and writer shares."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from dentalzoo.data.formats.tree import FileEntry, Skip
+from dentalzoo.errors import BadFile, DentalzooError
+
+_log = logging.getLogger("dentalzoo")
+_MAX_LINES = 20  # of skipped files in the log; beyond it they are counted by reason
+
+Purpose = Literal["boxes", "masks", "boundaries"]
+Unit = Literal["pixels", "display", "parts"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One object in an image.
+
+    Attributes:
+        label: its class.
+        top, left, bottom, right: in [0, 1] of the upright image, lower ends exclusive.
+        difficult: hard to recognise, as VOC marks it.
+        crowd: several objects in one box, as COCO marks it.
+    """
+
+    label: str
+    top: float
+    left: float
+    bottom: float
+    right: float
+    difficult: bool = False
+    crowd: bool = False
+
+
+@dataclass(frozen=True)
+class BoxSample:
+    """An image with its boxes.
+
+    Attributes:
+        name: unique in its data set.
+        image: its file.
+        boxes: empty where the image was annotated and shows nothing.
+        group: images of one group lie in one split.
+        split: "train", "val", "test" or "".
+    """
+
+    name: str
+    image: Path
+    boxes: tuple[Box, ...]
+    group: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class RawBox:
+    """A box as its file has it.
+
+    Attributes:
+        label: the name of its class, as written.
+        edges: top, left, bottom, right, in the unit of its `ImageAnnotation`; lower ends exclusive.
+        where: its place in the file, such as "object 3".
+        difficult, crowd: see `Box`.
+        repaired: what its reader has corrected.
+    """
+
+    label: str
+    edges: tuple[float, float, float, float]
+    where: str
+    difficult: bool = False
+    crowd: bool = False
+    repaired: tuple[str, ...] = ()
+
+
+@dataclass
+class ImageAnnotation:
+    """The annotation of one image as a file has it.
+
+    Attributes:
+        source: the file.
+        name: of the file and of the image in it, for messages.
+        size: (height, width) that the coordinates refer to; None where the file does not say.
+        unit: of boxes: "pixels" of `size`; "display", the same for a window that may be stretched;
+            "parts" of the upright image.
+        boxes: its boxes.
+        invalid: (where, reason) of boxes that cannot be read.
+        repaired: what the reader has corrected, besides single boxes.
+        outlines: (label, COCO segmentation) of each object, where masks are read.
+        mask: the file of its mask or boundary drawing, where those are read.
+    """
+
+    source: Path
+    name: str
+    size: tuple[int, int] | None = None
+    unit: Unit = "pixels"
+    boxes: list[RawBox] = field(default_factory=list)
+    invalid: list[tuple[str, str]] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)
+    outlines: list[tuple[str, Any]] = field(default_factory=list)
+    mask: Path | None = None
+
+    def add(self, where: str, make: Callable[[], RawBox]) -> None:
+        """Add the box that `make` returns; where it raises ValueError, the box is invalid."""
+        try:
+            self.boxes.append(make())
+        except ValueError as error:
+            self.invalid.append((where, " ".join(str(error).split())[:200]))
+
+
+@dataclass
+class ParsedAnnotations:
+    """What the files of one format hold.
+
+    Attributes:
+        annotations: image -> its annotation.
+        images: all images of the data set, with or without an annotation.
+        skips: annotations that are not used.
+        refused: the images that `skips` account for.
+        classes: the classes in the order of their ids; None where no file lists them.
+        listed: annotation file -> every class that it lists, where masks are read.
+        splits: image -> split, where the format or the name of its file has one.
+        split_source: where `splits` come from; "" for the names of folders and files.
+        repaired: (file, what) besides the annotations' own.
+    """
+
+    annotations: dict[Path, ImageAnnotation] = field(default_factory=dict)
+    images: list[FileEntry] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)
+    classes: list[str] | None = None
+    listed: dict[Path, list[str]] = field(default_factory=dict)
+    splits: dict[Path, str] = field(default_factory=dict)
+    split_source: str = ""
+    repaired: list[tuple[str, str]] = field(default_factory=list)
+
+    def refuse(self, name: str, reason: str, images: Iterable[Path] = ()) -> None:
+        """Skip an annotation, and note the images that it may refer to."""
+        self.skips.append(Skip(name, reason))
+        self.refused.update(images)
+
+    def assign(self, images: Sequence[Path], annotation: ImageAnnotation) -> None:
+        """Keep an annotation that refers to one image; the first one of each image counts."""
+        if len(images) != 1:
+            what = f"annotation of {len(images)} images of one name" if images else ""
+            self.refuse(annotation.name, what or "annotation without image", images)
+        elif images[0] in self.annotations:
+            self.refuse(annotation.name, "image in several annotation files")
+        else:
+            self.annotations[images[0]] = annotation
+
+
+# ---- shared by readers ---------------------------------------------------------------------------
+
+
+def parse_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Return (height, width) as a file states them; None where one is missing, 0 or no number."""
+    try:
+        size = int(float(height)), int(float(width))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
+
+
+def merge_names(lists: Iterable[Iterable[str]]) -> list[str]:
+    """Return the names of all lists, each once, in the order of their first appearance."""
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def nearest_images(images: Sequence[Path], source: Path) -> list[Path]:
+    """Return the images that share most folders with `source`."""
+    if len(images) == 1:
+        return list(images)
+
+    def shared(image: Path) -> int:
+        pairs = zip(image.parts, source.parts, strict=False)
+        return next((i for i, (a, b) in enumerate(pairs) if a != b), len(source.parts))
+
+    most = max(map(shared, images))
+    return [image for image in images if shared(image) == most]
+
+
+# ---- shared by writers ---------------------------------------------------------------------------
+
+
+def refuse_to_write(name: str, instead: str = "") -> NoReturn:
+    """Raise the error of a format that this version does not write.
+
+    Args:
+        name: of the format.
+        instead: what writes it, or what to write instead.
+    """
+    hint = f"; {instead}" if instead else ""
+    raise DentalzooError(f"{name} cannot be written from samples with boxes{hint}")
+
+
+def check_class_list(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes of a file to write.
+
+    Raises:
+        DentalzooError: they are not a list of different names.
+    """
+    if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
+        raise DentalzooError(f"classes must be a list of different names. Received: {classes!r}")
+    return tuple(classes)
+
+
+# ---- options, errors and the log -----------------------------------------------------------------
+
+
+def check_class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of the ids 1..n as given; None stays None.
+
+    Raises:
+        DentalzooError: they are not a list of 1 to 255 different names without "background".
+    """
+    if classes is None:
+        return None
+    names = tuple(classes)
+    if isinstance(classes, str) or not names or len(set(names)) < len(names) or len(names) > 255:
+        raise DentalzooError(
+            f"classes must be a list of 1 to 255 different names. Received: {classes!r}"
+        )
+    if "background" in names:
+        raise DentalzooError(
+            f"classes must not hold the background, which is id 0. Received: {classes!r}"
+        )
+    return names
+
+
+@contextmanager
+def naming_files(image: Path) -> Iterator[None]:
+    """Put the file name before the reason of a BadFile that is about another file than `image`."""
+    try:
+        yield
+    except BadFile as error:
+        if error.path == image:
+            raise
+        raise BadFile(error.path, f"{Path(error.path).name}: {error.reason}") from error
+
+
+def report_skipped(skipped: Sequence[tuple[str, str]], word: str = "skipped") -> None:
+    """Log a line for each file; for more than 20, one line with the counts by reason."""
+    if len(skipped) <= _MAX_LINES:
+        for name, reason in skipped:
+            _log.warning("%s %s: %s", word, name, reason)
+        return
+    reasons = Counter(reason.split(". Received")[0] for _, reason in skipped).most_common(5)
+    listed = ", ".join(f"{count} x {reason[:60]}" for reason, count in reasons)
+    _log.warning("%s %d files: %s", word, len(skipped), listed)
+
+
+@cache
+def notice_once(notice: str, folder: Path) -> None:
+    """Log a notice once for a folder, which may hold thousands of files."""
+    _log.warning("%s: %s", folder, notice)

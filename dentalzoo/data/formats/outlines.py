@@ -1,0 +1,185 @@
+"""Outlines of objects as COCO segmentations: drawn as masks, and traced from masks."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dentalzoo.errors import BadFile, require
+
+_Corner = tuple[int, int]  # x, y
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The outlines of one image.
+
+    Attributes:
+        source: the annotation file.
+        height, width: that the outlines refer to; None where the file does not say.
+        shapes: (class id >= 1, COCO segmentation) of each object.
+    """
+
+    source: Path
+    height: int | None
+    width: int | None
+    shapes: tuple[tuple[int, object], ...]
+
+
+# ---- outlines to masks ---------------------------------------------------------------------------
+
+
+def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
+    """Draw outlines as a mask, the largest first, so that a filling shows on its crown.
+
+    Returns:
+        (height, width) uint8 class ids, 0 = background.
+
+    Raises:
+        BadFile: an outline is missing, broken, or of another size.
+    """
+    layers = []
+    for number, (class_id, segmentation) in enumerate(regions.shapes):
+        try:
+            inside = _inside(segmentation, height, width)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            raise BadFile(
+                regions.source,
+                f"outline {number + 1} of an image is invalid. "
+                f"Received: {' '.join(str(error).split())[:120]}",
+            ) from error
+        layers.append((-int(inside.sum()), number, class_id, inside))
+    mask = np.zeros((height, width), np.uint8)
+    for _, _, class_id, inside in sorted(layers, key=lambda layer: layer[:2]):
+        mask[inside] = class_id
+    return mask
+
+
+def _inside(segmentation: Any, height: int, width: int) -> np.ndarray:
+    if isinstance(segmentation, dict):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"run lengths of size {segmentation['size']}, not {[height, width]}")
+        counts = segmentation["counts"]
+        counts = _decompress(counts) if isinstance(counts, str) else counts
+        if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != height * width:
+            raise ValueError(f"run lengths that do not add up to {height} x {width}")
+        runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+        return runs.reshape(width, height).T  # column by column, as COCO stores them
+    if not segmentation:
+        raise ValueError("a box without an outline")
+    polygons = []
+    for polygon in segmentation:
+        reach = 4 * max(height, width)  # ours: further out is a mistake, and slow to draw
+        if len(polygon) % 2 or not all(math.isfinite(v) and abs(v) <= reach for v in polygon):
+            raise ValueError(
+                "a polygon with an odd number of coordinates, or with points far outside"
+            )
+        if len(polygon) >= 6:  # fewer than three points cover nothing
+            polygons.append([float(v) for v in polygon])
+    if not polygons:
+        return np.zeros((height, width), bool)
+    coco = require("pycocotools.mask", "panoramic_unet")
+    merged = coco.merge(coco.frPyObjects(polygons, height, width))
+    return np.asarray(coco.decode(merged), bool)
+
+
+def _decompress(text: str) -> list[int]:
+    """Return the run lengths in COCO's compressed string.
+
+    It has 5 bits a character, and each count from the third on as the difference to the one two
+    before. pycocotools leaves memory unset where too few are given.
+    """
+    counts: list[int] = []
+    value, shift = 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{character!r} in compressed run lengths")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value, shift = 0, 0
+    return counts
+
+
+# ---- masks to outlines ---------------------------------------------------------------------------
+
+
+def segmentation(inside: np.ndarray) -> list[list[int]] | dict[str, list[int]]:
+    """Return the COCO segmentation of a mask (H, W) bool.
+
+    Returns:
+        Polygons [x, y, x, y, ...] along the edges of the pixels, which pycocotools fills with
+        exactly these pixels; uncompressed run lengths where there are holes.
+    """
+    loops = outlines(inside)
+    if all(_turns_right(loop) for loop in loops):
+        return [loop.ravel().tolist() for loop in loops]
+    columns = inside.T.ravel()
+    changes = np.flatnonzero(columns[1:] != columns[:-1]) + 1
+    counts = np.diff([0, *changes, columns.size]).tolist()
+    return {"size": list(inside.shape), "counts": [0, *counts] if columns[0] else counts}
+
+
+def outlines(inside: np.ndarray) -> list[np.ndarray]:
+    """Return the borders of a mask (H, W) bool, along the edges of pixels.
+
+    Pixels that touch at a corner alone lie in different loops, or in one that meets itself there.
+    Loops around an area turn right on the screen, those around a hole turn left.
+
+    Returns:
+        Closed loops of corners (N, 2) int64, x and y.
+    """
+    padded = np.pad(inside, 1)
+    here = padded[1:-1, 1:-1]
+    steps: dict[
+        _Corner, list[_Corner]
+    ] = {}  # corner (x, y) -> the corners that an edge leads to, the mask on its right
+    for dy, dx, start, end in (
+        (-1, 0, (0, 0), (1, 0)),
+        (0, 1, (1, 0), (1, 1)),
+        (1, 0, (1, 1), (0, 1)),
+        (0, -1, (0, 1), (0, 0)),
+    ):
+        outside = ~padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
+        for y, x in np.argwhere(here & outside).tolist():
+            corner = (x + start[0], y + start[1])
+            steps.setdefault(corner, []).append((x + end[0], y + end[1]))
+    # From the left: two areas never meet at the leftmost corner that is left.
+    return [_corners(_follow(steps, first)) for first in sorted(steps) if first in steps]
+
+
+def _follow(steps: dict[_Corner, list[_Corner]], first: _Corner) -> list[_Corner]:
+    """Take a closed loop of points out of `steps`, one pixel edge from each to the next."""
+    loop: list[_Corner] = []
+    point, heading = first, None
+    while point != first or not loop:
+        ends = steps[point]
+        if heading is not None and len(ends) > 1:  # two areas meet here: stay with this one
+            right = (point[0] - heading[1], point[1] + heading[0])
+            end = ends.pop(ends.index(right))
+        else:
+            end = ends.pop()
+        if not ends:
+            del steps[point]
+        loop.append(point)
+        heading = (end[0] - point[0], end[1] - point[1])
+        point = end
+    return loop
+
+
+def _corners(loop: list[_Corner]) -> np.ndarray:
+    """Return the points of a loop where it turns."""
+    points = np.array(loop)
+    before, after = points - np.roll(points, 1, 0), np.roll(points, -1, 0) - points
+    return np.asarray(points[(before != after).any(1)])
+
+
+def _turns_right(loop: np.ndarray) -> bool:
+    (x, y), (next_x, next_y) = loop.T, np.roll(loop, -1, 0).T
+    return bool((x * next_y - next_x * y).sum() > 0)

@@ -1,0 +1,267 @@
+"""The rules that turn boxes as files have them into boxes in [0, 1] of the upright image."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dentalzoo.data.formats.base import Box, ImageAnnotation, notice_once
+from dentalzoo.data.io.decode import is_dicom, upright, upright_size
+from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
+from dentalzoo.errors import BadFile
+
+# Ours, in pixels of the image: what rounding makes of a box at the border, and the thinnest box.
+_ROUNDING = _MIN_SIDE = 0.5
+_MIN_INSIDE = 0.5  # ours: the part of a box that the image holds
+_SAME_SHAPE = 2.0  # pixels: by how much two sizes of one shape may differ, for rounding
+_DISPLAY_SHAPE = 0.02  # ours: a window's sides are whole pixels
+
+Size = tuple[int, int]  # height, width
+
+
+# ---- classes -------------------------------------------------------------------------------------
+
+
+class Classes:
+    """The classes of a data set, and the class that a label means.
+
+    Args:
+        known: the classes of the data; None takes the labels of `annotations`, sorted.
+        selected: the classes to keep, in this order; None keeps all.
+        annotations: of all images.
+
+    Attributes:
+        known: the classes of the data.
+        names: the classes that are kept; the id of `names[i]` is i + 1.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[str] | None,
+        selected: Sequence[str] | None,
+        annotations: Iterable[ImageAnnotation],
+    ):
+        if known is None:
+            seen = {" ".join(b.label.split()) for one in annotations for b in one.boxes}
+            known = sorted(seen - {""}, key=natural_key)
+        self.known = tuple(known)
+        self.names = self.known if selected is None else tuple(selected)
+        self._all = tuple(dict.fromkeys((*self.names, *self.known)))
+        self._loose: dict[str, list[str]] = {}
+        for name in self._all:
+            self._loose.setdefault(_loose(name), []).append(name)
+
+    def look_up(self, label: str) -> str | None:
+        """Return the class of a label, whatever its case and blanks; None if it is left out.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        names = [label] if label in self._all else self._loose.get(_loose(label), [])
+        if len(names) != 1:
+            what = f"be one of {', '.join(self.known)}" if label.strip() else "not be empty"
+            raise ValueError(f"unknown class; it must {what}. Received: {label[:60]!r}")
+        return names[0] if names[0] in self.names else None
+
+
+def _loose(name: str) -> str:
+    return "".join(name.casefold().split())
+
+
+# ---- boxes ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class NormalizedBoxes:
+    """The boxes of one image after the rules.
+
+    Attributes:
+        boxes: those that can be used.
+        invalid: (where, reason) of those that cannot.
+        repaired: (where, what) of those that were corrected.
+        left_out: the labels of those whose class is not selected.
+    """
+
+    boxes: list[Box] = field(default_factory=list)
+    invalid: list[tuple[str, str]] = field(default_factory=list)
+    repaired: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def normalize_boxes(image: Path, annotation: ImageAnnotation, classes: Classes) -> NormalizedBoxes:
+    """Return the boxes of an annotation in [0, 1] of the upright image.
+
+    docs/data_formats.md has the rules. Of the image its header is read.
+
+    Raises:
+        BadFile: the image cannot be opened, or the annotation is of another size.
+    """
+    size, turn = image_size(image)
+    frame, turn, notes = _frame(image, annotation, size, turn)
+    result = NormalizedBoxes(
+        invalid=list(annotation.invalid), repaired=[("", note) for note in notes]
+    )
+    seen = set()
+    for raw in annotation.boxes:
+        try:
+            name = classes.look_up(raw.label)
+            if name is None:
+                result.left_out.append(raw.label)
+                continue
+            edges, notes = _normalize_edges(raw.edges, frame, turn, size)
+        except ValueError as error:
+            result.invalid.append((raw.where, str(error)))
+            continue
+        if name != raw.label:
+            notes.append(f"class read as {name!r}. Received: {raw.label[:60]!r}")
+        key = (name, *(round(edge, 6) for edge in edges))
+        if key in seen:
+            notes = ["the same box as an earlier one; it counts once"]
+        else:
+            result.boxes.append(Box(name, *edges, raw.difficult, raw.crowd))
+        seen.add(key)
+        result.repaired += [(raw.where, note) for note in (*raw.repaired, *notes)]
+    return result
+
+
+def image_size(image: Path) -> tuple[Size, int]:
+    """Return the size of the upright image and its EXIF orientation, from its header.
+
+    Returns:
+        ((height, width) in pixels, orientation 1..8).
+
+    Raises:
+        BadFile: the file is not an image.
+    """
+    if is_dicom(image):  # compressed or with a window: its errors show only when it is decoded
+        height, width, _ = read_image(image).shape
+        return (height, width), 1
+    return upright_size(image, MAX_PIXELS)
+
+
+def _frame(
+    image: Path, annotation: ImageAnnotation, size: Size, turn: int
+) -> tuple[Size, int, list[str]]:
+    """Return what the boxes were drawn on.
+
+    Returns:
+        Its (height, width), the EXIF orientation that turns it upright, and what was corrected.
+    """
+    height, width = size
+    notes = list(annotation.repaired)
+    if not annotation.boxes:  # and so nothing to place
+        return size, 1, notes
+    if turn > 1 and (annotation.unit == "parts" or annotation.size == size):
+        notice_once("boxes of turned images are taken as drawn upright", image.parent)
+    if annotation.unit == "parts":
+        return (1, 1), 1, notes
+    if annotation.size is None:
+        return size, 1, notes + ["no size; the image's is taken"]
+    if annotation.size == size:
+        return size, 1, notes
+    tall, wide = annotation.size
+    shown = f"Received: {wide} x {tall} (width x height)"
+    as_upright = _stretch(annotation.size, size)
+    as_stored = _stretch(annotation.size, (width, height))
+    if turn >= 5 and as_upright > as_stored <= _SAME_SHAPE / min(*size, *annotation.size):
+        notes.append(f"drawn on the stored image; turned upright with it. {shown}")
+        return annotation.size, turn, notes
+    if annotation.unit == "display":
+        if min(as_upright, as_stored if turn >= 5 else as_upright) > _DISPLAY_SHAPE:
+            notes.append(f"drawn on a window of another shape; stretched. {shown}")
+        return annotation.size, turn if turn >= 5 and as_stored < as_upright else 1, notes
+    if as_upright <= _SAME_SHAPE / min(*size, *annotation.size):
+        return annotation.size, 1, notes + [f"drawn on another size; scaled to the image. {shown}"]
+    ends = [(max(b.edges[::2]), max(b.edges[1::2])) for b in annotation.boxes]
+    fits = all(y <= height + 1 and x <= width + 1 for y, x in ends)
+    if annotation.size == size[::-1] and fits and any(y > tall or x > wide for y, x in ends):
+        return size, 1, notes + [f"width and height were exchanged. {shown}"]
+    raise BadFile(
+        annotation.source,
+        f"must have the size of {image.name}, {width} x {height} (width x height), or its shape. "
+        f"{shown}",
+    )
+
+
+def _stretch(size: Size, other: Size) -> float:
+    """Return how far two sizes are from one shape; 0 for the same shape."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1)
+
+
+def _normalize_edges(
+    edges: tuple[float, float, float, float], frame: Size, turn: int, size: Size
+) -> tuple[tuple[float, float, float, float], list[str]]:
+    """Return edges in [0, 1] of the upright image of `size`, and what was corrected.
+
+    Raises:
+        ValueError: the box cannot be used.
+    """
+    shown = "Received: " + " ".join(f"{e:.5g}" for e in edges) + " (top left bottom right)"
+    if not all(math.isfinite(edge) for edge in edges):
+        raise ValueError(f"every edge must be a number. {shown}")
+    notes = []
+    top, bottom = sorted(edges[::2])
+    left, right = sorted(edges[1::2])
+    if (top, left, bottom, right) != tuple(edges):
+        notes.append(f"edges exchanged: the lower end came first. {shown}")
+    corners = np.divide([[top, left], [bottom, right]], frame)
+    if turn > 1:
+        corners = np.sort(turn_points(corners, 1, 1, turn), axis=0)
+    inside = np.clip(corners, 0, 1)
+    whole, kept = ((c[1] - c[0]) * size for c in (corners, inside))  # height, width in pixels
+    if whole.min() < _MIN_SIDE:
+        raise ValueError(f"a box must have an area. {shown}")
+    if kept.prod() < _MIN_INSIDE * whole.prod() or kept.min() < _MIN_SIDE:
+        raise ValueError(
+            f"at least half of a box must lie inside its image of {size[1]} x {size[0]}. {shown}"
+        )
+    if (np.abs(corners - inside) * size).max() > _ROUNDING:
+        notes.append(f"cut off at the border of the image. {shown}")
+    y0, x0, y1, x1 = inside.ravel().tolist()
+    return (y0, x0, y1, x1), notes
+
+
+def turn_points(points: np.ndarray, height: float, width: float, turn: int) -> np.ndarray:
+    """Return points of a stored image in the coordinates of the upright one.
+
+    Args:
+        points: (N, 2) y, x in the stored image.
+        height, width: of the stored image.
+        turn: its EXIF orientation.
+
+    Returns:
+        (N, 2) y, x in the upright image.
+    """
+    stored = np.array([[[0, 0], [0, width]], [[height, 0], [height, width]]])  # its corners y, x
+    came = upright(stored, turn)  # at each upright corner the stored one that came there
+    size = (width, height) if turn >= 5 else (height, width)
+    target = {tuple(came[i, j].tolist()): np.multiply((i, j), size) for i in (0, 1) for j in (0, 1)}
+    origin = target[0, 0]
+    axes = np.stack([(target[height, 0] - origin) / height, (target[0, width] - origin) / width])
+    return np.asarray(origin + points @ axes)
+
+
+def orientation_to_fit(source: Path, image: Path, size: Size, target: Size, turn: int) -> int:
+    """Return the EXIF orientation that takes an annotation of `size` to the upright image's.
+
+    Args:
+        source: the file of the annotation.
+        image: its image.
+        size: (height, width) of the annotation.
+        target: (height, width) of the upright image.
+        turn: the EXIF orientation of the image.
+
+    Raises:
+        BadFile: the annotation fits neither the upright image nor the stored one.
+    """
+    if tuple(size) == tuple(target):
+        return 1
+    if turn >= 5 and tuple(size) == tuple(target[::-1]):
+        return turn
+    raise BadFile(
+        source,
+        f"must have the size of {image.name}, {target[1]} x {target[0]} (width x height). "
+        f"Received: {size[1]} x {size[0]}",
+    )

@@ -1,0 +1,14 @@
+"""TFRecord files of `tf.train.Example` with the keys of the TF Object Detection API."""
+
+from dentalzoo.data.formats.base import Purpose
+from dentalzoo.data.formats.tfrecord.reader import RecordedImage as RecordedImage
+from dentalzoo.data.formats.tfrecord.reader import read as read
+from dentalzoo.data.formats.tfrecord.reader import sniff as sniff
+from dentalzoo.data.formats.tfrecord.writer import RecordReport as RecordReport
+from dentalzoo.data.formats.tfrecord.writer import check_settings as check_settings
+from dentalzoo.data.formats.tfrecord.writer import write as write
+from dentalzoo.data.formats.tfrecord.writer import write_shards as write_shards
+
+NAME = "TFRecord"
+HOLDS: tuple[str, ...] = ("images", "boxes")
+READS: tuple[Purpose, ...] = ("boxes",)
