@@ -144,7 +144,7 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
             # A bar in a terminal, else a line per epoch: of the log where it is shown.
             verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
         )
-    run.draw()
+    run.plot_curves()
     final = module.build_model(without_starts(config))
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)

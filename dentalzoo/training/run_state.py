@@ -1,4 +1,4 @@
-"""The state of a training between epochs: what is on disk, and what comes back from it."""
+"""The state of a training between epochs, written to disk and restored from it."""
 
 import csv
 import io
@@ -7,91 +7,128 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 log = logging.getLogger("dentalzoo")
 
 
 class Run:
-    """The state of a run between epochs, on disk and back.
+    """The state of a run between epochs; the newest intact checkpoint is restored.
 
-    Callbacks keep their memory in plain attributes, which a checkpoint carries along: a resumed
-    training must not forget the best value or how long it has waited for a better one.
+    Callbacks keep their state in plain attributes, which a checkpoint holds too: a resumed
+    training must know the best value and for how long it has waited for a better one.
+
+    Args:
+        out: the run's folder.
+        config: the paper's config; `epochs`, `monitor` and `monitor_mode` are read.
+
+    Raises:
+        DentalzooError: there are checkpoints, and all are damaged.
     """
 
-    MEMORY = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
+    CALLBACK_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
-    def __init__(self, out: Path, config):
+    def __init__(self, out: Path, config: Any):
         from dentalzoo.training import checkpoint
 
         self.out, self.config = out, config
         self.checkpoints = checkpoint.Checkpoints(out / "checkpoints")
-        self._found = self.checkpoints.latest()
-        state = self._found[1] if self._found else {}
-        self.restored_epoch = self.epoch = state.get("epoch", 0)
-        self.history = state.get("history", [])
-        self.best_epoch, self.best = state.get("best_epoch", 0), state.get("best")
-        self.stopped = state.get("stopped", False)
-        self._memory = state.get("callbacks", [])
-        if self._found:
+        restored = self.checkpoints.latest()
+        self._arrays: list[np.ndarray] | None = restored[0] if restored else None
+        state: dict[str, Any] = restored[1] if restored else {}
+        self.restored_epoch: int = state.get("epoch", 0)
+        self.epoch = self.restored_epoch
+        self.history: list[dict[str, Any]] = state.get("history", [])
+        self.best_epoch: int = state.get("best_epoch", 0)
+        self.best: float | None = state.get("best")
+        self.stopped: bool = state.get("stopped", False)
+        self._started = time.perf_counter()  # of the epoch
+        self._callback_states: list[dict[str, Any]] = state.get("callbacks", [])
+        if restored:
             log.info("resuming after epoch %d", self.restored_epoch)
 
-    def attach(self, model, recipe: list, validated: bool) -> None:
-        """Takes the compiled model, gives it the checkpoint's values."""
-        self.model, self.recipe, self.validated = model, recipe, validated
-        if self._found:
-            for variable, value in zip(self._variables(), self._found[0], strict=True):
-                variable.assign(value)
-            self._found = None
+    def attach(
+        self,
+        model: "keras.Model",
+        recipe: "list[keras.callbacks.Callback]",
+        validated: bool,
+    ) -> None:
+        """Attach the compiled model and restore its variables from the checkpoint.
 
-    def _variables(self) -> list:
+        Args:
+            model: the model, whose optimizer is built.
+            recipe: the callbacks of the paper.
+            validated: there is a val split.
+        """
+        self.model, self.recipe, self.validated = model, recipe, validated
+        if self._arrays is not None:
+            for variable, value in zip(self._variables(), self._arrays, strict=True):
+                variable.assign(value)
+            self._arrays = None
+
+    def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
-    def callbacks(self) -> list:
+    def callbacks(self) -> "list[keras.callbacks.Callback]":
+        """Return the recipe's callbacks, TensorBoard's and the one that writes checkpoints."""
         import keras
 
         run = self
 
-        class Keep(keras.callbacks.Callback):
+        class WriteCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
             """Last in the list, so that it sees what the others did in this epoch."""
 
-            def on_train_begin(self, logs=None):
-                for callback, memory in zip(run.recipe, run._memory, strict=False):
-                    vars(callback).update(memory)
+            def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+                for callback, state in zip(run.recipe, run._callback_states, strict=False):
+                    vars(callback).update(state)
 
-            def on_epoch_begin(self, epoch, logs=None):
+            def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
                 run._started = time.perf_counter()
 
-            def on_epoch_end(self, epoch, logs=None):
-                run.end_epoch(epoch + 1, logs)
+            def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+                run.end_epoch(epoch + 1, logs or {})
 
-        # Without a val split there is nothing to watch.
+        # Without a val split there is nothing to monitor.
         recipe = [c for c in self.recipe if self.validated or not hasattr(c, "monitor")]
         board = keras.callbacks.TensorBoard(self.out / "logs", write_graph=False)
-        return [*recipe, board, Keep()]
+        return [*recipe, board, WriteCheckpoint()]
 
-    def end_epoch(self, epoch: int, logs: dict) -> None:
+    def end_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Write the checkpoint after `epoch` epochs, the best weights and the history.
+
+        Raises:
+            DentalzooError: the loss became NaN or infinite, the config monitors an unknown column,
+                or the disk is full.
+        """
         from keras import ops
 
         from dentalzoo.training import checkpoint
 
-        logs = {key: float(value) for key, value in logs.items()}
-        if not math.isfinite(logs["loss"]):
+        scores = {key: float(value) for key, value in logs.items()}
+        if not math.isfinite(scores["loss"]):
             raise DentalzooError(
-                f"the loss is no number any more; a lower learning_rate may help. The checkpoint "
-                f"of epoch {self.epoch} is intact. Received: loss {logs['loss']} in epoch {epoch}"
+                f"the loss became NaN or infinite; a lower learning_rate may help. The checkpoint "
+                f"of epoch {self.epoch} is intact. Received: loss {scores['loss']} in epoch {epoch}"
             )
         monitor = self.config.monitor
-        if self.validated and monitor is not None and monitor not in logs:
-            raise DentalzooError(f"monitor is one of: {', '.join(logs)}. Received: {monitor!r}")
+        if self.validated and monitor is not None and monitor not in scores:
+            raise DentalzooError(
+                f"monitor must be one of: {', '.join(scores)}. Received: {monitor!r}"
+            )
         seconds = round(time.perf_counter() - self._started, 2)
         self.epoch = epoch
-        self.history.append({"epoch": epoch, "seconds": seconds, **logs})
+        self.history.append({"epoch": epoch, "seconds": seconds, **scores})
         self.stopped = bool(self.model.stop_training)
-        value = logs.get(monitor)  # of None the last epoch is the best
+        value = scores.get(monitor)  # None: the last epoch is the best
         sign = 1 if self.config.monitor_mode == "max" else -1
         better = value is None or self.best is None or sign * value > sign * self.best
         arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
@@ -99,8 +136,8 @@ class Run:
             self.best, self.best_epoch = value, epoch
             weights = [ops.convert_to_numpy(weight) for weight in self.model.weights]
             checkpoint.save(self._best_file, weights, {"epoch": epoch})
-        memory = [
-            {key: vars(callback)[key] for key in self.MEMORY if key in vars(callback)}
+        states = [
+            {key: vars(callback)[key] for key in self.CALLBACK_STATE if key in vars(callback)}
             for callback in self.recipe
         ]
         state = {
@@ -109,20 +146,20 @@ class Run:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
-            "callbacks": json.loads(json.dumps(memory, default=float)),
+            "callbacks": json.loads(json.dumps(states, default=float)),
         }
         self.checkpoints.save(epoch, arrays, state)
         self._write_history()
         if not sys.stdout.isatty():
-            scores = " ".join(f"{key} {value:.4f}" for key, value in logs.items())
-            log.info("epoch %d/%d: %s (%.1f s)", epoch, self.config.epochs, scores, seconds)
+            line = " ".join(f"{key} {score:.4f}" for key, score in scores.items())
+            log.info("epoch %d/%d: %s (%.1f s)", epoch, self.config.epochs, line, seconds)
 
     @property
     def _best_file(self) -> Path:
         return self.checkpoints.folder / "best.npz"
 
-    def best_weights(self) -> list:
-        """The weights of the best epoch, in the order of `model.weights`."""
+    def best_weights(self) -> "list[np.ndarray]":
+        """Return the weights of the best epoch, in the order of `model.weights`."""
         from dentalzoo.training import checkpoint
 
         return checkpoint.read(self._best_file)[0]
@@ -135,8 +172,8 @@ class Run:
         writer.writerows(self.history)
         write_atomically(self.out / "history.csv", text.getvalue())
 
-    def draw(self) -> None:
-        """Writes curves.png: one panel a quantity, training beside validation."""
+    def plot_curves(self) -> None:
+        """Write curves.png: a panel for each quantity, with training and validation."""
         from matplotlib.figure import Figure
 
         keys = [

@@ -1,4 +1,4 @@
-"""Files and checkpoints: whole or absent, and the one before is used where the last is spoilt."""
+"""Files and checkpoints are complete or absent; after a damaged one the one before it is used."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from dentalzoo import atomic as files
+from dentalzoo import atomic
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training import checkpoint
 
@@ -40,19 +40,19 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, dama
     content[at] ^= 1
     last.write_bytes({"flip": content, "cut": content[: at + 8], "empty": b""}[damage])
     assert kept.latest()[1] == {"epoch": 1}
-    assert "epoch-000002.npz is no whole checkpoint" in caplog.text
+    assert "epoch-000002.npz is corrupt or incomplete" in caplog.text
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
-    files.write_atomically(path, "old")
+    atomic.write_atomically(path, "old")
 
     def full(file):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(DentalzooError, match="a.txt could not be written.*No space left"):
-        files.write_atomically(path, full)
+        atomic.write_atomically(path, full)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
 
 
@@ -76,7 +76,7 @@ def test_killed_while_saving(tmp_path):
         assert np.all(values[0] == state["epoch"])
 
 
-def test_no_flipped_bit_gets_through(tmp_path):
+def test_every_flipped_bit_that_matters_is_detected(tmp_path):
     path = tmp_path / "epoch-000001.npz"
     checkpoint.save(path, arrays(1), {"epoch": 1})
     content, undetected = path.read_bytes(), 0
@@ -88,7 +88,7 @@ def test_no_flipped_bit_gets_through(tmp_path):
             values, state = checkpoint.read(path)
         except DentalzooError:
             continue
-        undetected += 1  # a date, say: what was saved is what is read
+        undetected += 1  # in a date, for example: the content is intact
         assert state == {"epoch": 1} and len(values) == 2
         assert all(np.array_equal(a, b) for a, b in zip(values, arrays(1), strict=True))
     assert undetected < 4 * len(content)
@@ -98,7 +98,7 @@ def test_when_every_checkpoint_is_damaged_nothing_starts_over(tmp_path):
     kept = checkpoint.Checkpoints(tmp_path)
     kept.save(1, arrays(1), {"epoch": 1})
     kept.files()[0].write_bytes(b"nothing")
-    with pytest.raises(DentalzooError, match="no checkpoint of .* is whole"):
+    with pytest.raises(DentalzooError, match="every checkpoint in .* is corrupt or incomplete"):
         kept.latest()
 
 
@@ -106,5 +106,5 @@ def test_leftovers_of_killed_writers_are_removed(tmp_path):
     (tmp_path / ".epoch-000001.npz.1.tmp").write_text("half")
     (tmp_path / ".bundle.1.tmp").mkdir()
     (tmp_path / "epoch-000001.npz").write_text("whole")
-    files.remove_leftovers(tmp_path)
+    atomic.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["epoch-000001.npz"]
