@@ -1,4 +1,4 @@
 """Functions of arrays and tensors that no paper owns, tested against closed forms and brute force.
 
-`meshes` needs only NumPy and SciPy; `points` imports TensorFlow.
+`meshes` needs only NumPy and SciPy, `scores` only NumPy; `points` imports TensorFlow.
 """

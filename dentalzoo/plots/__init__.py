@@ -1,1 +1,1 @@
-"""What several tasks draw with: palettes, fonts, contact sheets and matplotlib figures."""
+"""Palettes, fonts, contact sheets and matplotlib figures, shared by all tasks."""

@@ -1,4 +1,4 @@
-"""What every task shares: inputs and names of results, reports, and inputs that were skipped."""
+"""Shared by all tasks: inputs, names of results, reports, and inputs that were skipped."""
 
 import datetime
 from collections import defaultdict
@@ -26,7 +26,7 @@ class PredictionReport:
 
 
 def named_images(
-    inputs: str | Path | Iterable[str | Path], out: Path, taken: Iterable[str] = ()
+    inputs: str | Path | Iterable[str | Path], out: Path, taken: Sequence[str] = ()
 ) -> dict[Path, str]:
     """Return each input image, once, with the name of its results; make the folder `out`.
 
@@ -47,7 +47,7 @@ def named_images(
     return dict(zip(images, output_names(images, taken), strict=True))
 
 
-def output_names(inputs: Sequence[Path], taken: Iterable[str] = ()) -> list[str]:
+def output_names(inputs: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
     """Return a name without suffix for each input's results, all different whatever the case.
 
     Inputs that share a stem (`a.png` and `a.jpg`) keep their whole name (`a.png`, `a.jpg`), and
@@ -62,8 +62,8 @@ def output_names(inputs: Sequence[Path], taken: Iterable[str] = ()) -> list[str]
         names = [_name(index, path, depths[index]) for index, path in enumerate(inputs)]
         takers = defaultdict(set)
         for index, name in enumerate(names):
-            for ending in ("", *(f"_{word}" for word in taken)):
-                takers[f"{name}{ending}".casefold()].add(index)
+            for suffix in ("", *(f"_{ending}" for ending in taken)):
+                takers[f"{name}{suffix}".casefold()].add(index)
         clashing: set[int] = set()
         clashing.update(*(indices for indices in takers.values() if len(indices) > 1))
         if not clashing:

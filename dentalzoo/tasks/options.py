@@ -33,10 +33,15 @@ class SegmentationEvaluateOptions(Options):
     """Options of `evaluate` for segmentation."""
 
     threshold: float | None = option(
-        None, "probability above which a pixel of a binary mask is foreground", low=0, high=1
+        None,
+        "probability above which a pixel of a binary mask is foreground (default: the bundle's "
+        "own, 0.5)",
+        low=0,
+        high=1,
     )
     classes: tuple[str, ...] | None = option(
-        None, "names of the class ids 1..n, in order; COCO data needs them"
+        None,
+        "names of the class ids 1..n, in order; COCO data needs them (default: the bundle's own)",
     )
 
 
@@ -46,7 +51,11 @@ class SegmentationPredictOptions(Options):
 
     overlay: bool = option(False, "also write each image with its result drawn on it")
     threshold: float | None = option(
-        None, "probability above which a pixel of a binary mask is foreground", low=0, high=1
+        None,
+        "probability above which a pixel of a binary mask is foreground (default: the bundle's "
+        "own, 0.5)",
+        low=0,
+        high=1,
     )
 
 
@@ -58,14 +67,25 @@ class BoxOptions(Options):
     """What happens to the boxes of the network, shared by `evaluate` and `predict`."""
 
     score_threshold: float | None = option(
-        None, "confidence threshold: boxes with a lower score are left out", low=0, high=1
+        None,
+        "confidence threshold: boxes with a lower score do not count (default: the bundle's own, "
+        "else 0.5)",
+        low=0,
+        high=1,
     )
-    nms_iou: float | None = option(None, "IoU threshold for non-maximum suppression", low=0, high=1)
-    max_per_class: int | None = option(None, "maximum number of boxes per class and image", low=1)
+    nms_iou: float | None = option(
+        None,
+        "IoU threshold for non-maximum suppression (default: the bundle's own)",
+        low=0,
+        high=1,
+    )
+    max_per_class: int | None = option(
+        None, "maximum number of boxes per class and image (default: the bundle's own)", low=1
+    )
     teeth: str | None = option(
         None,
-        "for FDI classes: keep the best box of each tooth (single), and only boxes in anatomical "
-        "order (ordered)",
+        "for FDI classes: keep only the best box of each tooth (single), and of these only boxes "
+        "in anatomical order (ordered)",
         choices=TEETH_RULES,
     )
 
@@ -92,7 +112,7 @@ class DetectionCompareOptions(Options):
     """Options of `compare` for detection."""
 
     score_threshold: float | None = option(
-        None, "confidence threshold of both bundles", low=0, high=1
+        None, "confidence threshold of both bundles (default: each one's own)", low=0, high=1
     )
     seed: int = option(0, "random seed of the bootstrap interval", low=0)
 

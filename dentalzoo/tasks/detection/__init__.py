@@ -1,4 +1,4 @@
-"""What can be done with a bundle of the task "detection": measure it, compare it and apply it."""
+"""The task "detection": measure and compare bundles on images with boxes, and predict boxes."""
 
 from dentalzoo.tasks.detection.comparison import compare as compare
 from dentalzoo.tasks.detection.evaluation import evaluate as evaluate

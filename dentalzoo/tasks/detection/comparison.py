@@ -204,4 +204,4 @@ def _radiographs(
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))
         rows.append((f"{both[0].cases[index].name}   " + ";   ".join(texts), image, columns))
-    return drawing.comparison_sheet(rows, labels)
+    return drawing.comparison_figure(rows, labels)

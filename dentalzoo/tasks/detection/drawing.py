@@ -59,7 +59,7 @@ def overlay(
     )
 
 
-def errors_sheet(
+def errors_figure(
     rows: Sequence[tuple[str, np.ndarray, Case, Outcome]], names: Sequence[str]
 ) -> np.ndarray:
     """Return radiographs with their ground truth, their detections, and the errors.
@@ -92,7 +92,7 @@ def errors_sheet(
     return contact_sheet(images, captions, ("Ground truth", "Detections", "Errors"), legend)
 
 
-def comparison_sheet(
+def comparison_figure(
     rows: Sequence[tuple[str, np.ndarray, Sequence[tuple[Case, np.ndarray, Sequence[str]]]]],
     headings: Sequence[str],
 ) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How well a bundle finds annotated objects: COCO, PASCAL VOC, FROC, and its errors."""
+"""Evaluation of a bundle's boxes on annotated images: COCO, PASCAL VOC, FROC, and errors."""
 
 import logging
 import time
@@ -228,7 +228,7 @@ def make_report(
     split: str | None,
     threshold: float,
 ) -> Report:
-    """Return what `evaluate` returns, without "repaired" and "sweep"."""
+    """Return the report of `evaluate`, without "repaired" and "sweep"."""
     matches, classes = measured.matches, detector.classes
     coco = coco_scores(measured.cases, len(classes))
     outcomes = [measures.judge(case, threshold) for case in measured.cases]
@@ -321,7 +321,7 @@ def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
 def _figures(
     detector: Detector, measured: Measured, report: Report
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and figure (H, W, 3) uint8 of what an evaluation shows."""
+    """Yield the name and pixels (H, W, 3) uint8 of each figure of an evaluation."""
     title = f"{report['bundle']} on {describe(report)}"
     by_class = {
         name: measures.curve(measured.matches, label)
@@ -351,4 +351,4 @@ def _errors_of(
             f"{number} {key.replace('_', ' ')}" for key, number in outcome.counts().items()
         )
         rows.append((f"{case.name}   {numbers}", read_image_of(detector, sample), case, outcome))
-    return drawing.errors_sheet(rows, detector.classes)
+    return drawing.errors_figure(rows, detector.classes)

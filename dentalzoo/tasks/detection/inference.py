@@ -40,7 +40,7 @@ class Detections:
 
 
 class Detector:
-    """Finds boxes with a bundle, and with other settings than its own where these are given.
+    """A bundle as a function from an image to its boxes, with its own settings or with others.
 
     Args:
         bundle: of the task "detection".
@@ -69,7 +69,7 @@ class Detector:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What differs from the bundle's own, plain values; None for what does not."""
+        """The settings that differ from the bundle's own, as plain values; None for the others."""
         return {
             "nms_iou": self.nms_iou,
             "max_per_class": self.max_per_class,

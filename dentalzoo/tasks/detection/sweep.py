@@ -23,7 +23,7 @@ _MORE = (64, 100)  # where images hold more objects of a class than a mouth has 
 
 
 class Sweep:
-    """Gathers the images of a data set; in memory only the kind and score of each box stay.
+    """The scores of other settings on a data set; only the kind and score of each box are kept.
 
     The bundle's `max_detections` is not applied: it would cut the least sure boxes of all classes.
 

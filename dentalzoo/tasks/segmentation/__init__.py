@@ -1,4 +1,4 @@
-"""What can be done with a bundle of the task "segmentation": measure it and apply it."""
+"""The task "segmentation": measure a bundle on images with masks, and predict masks."""
 
 from dentalzoo.tasks.segmentation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.segmentation.evaluation import summary_metrics as summary_metrics

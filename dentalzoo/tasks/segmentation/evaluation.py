@@ -1,6 +1,6 @@
-"""How well a bundle segments annotated images, at the images' own size.
+"""Evaluation of a bundle's masks on annotated images, at the images' own size.
 
-What is empty: a class that neither the ground truth nor the prediction holds scores 1; every other
+Empty masks: a class that neither the ground truth nor the prediction holds scores 1; every other
 score whose denominator is 0 (an empty ground truth with a wrong prediction, say) is 0. The scores
 of an image with several classes are the means over the classes that occur in its ground truth or
 prediction.

@@ -39,8 +39,8 @@ def predict(
         options: with `overlay` also writes `out`/<stem>_overlay.png, the image with its mask.
 
     Returns:
-        What was written and what failed. An image that cannot be read is logged in one line and
-        the rest is still written.
+        The number of images with a result, and the path and reason of each that failed, which is
+        also logged in one line; the rest is still written.
 
     Raises:
         DentalzooError: there is no image, `out` holds inputs or cannot be written, or a threshold
