@@ -143,7 +143,7 @@ def radiograph_detection(folder: Path, count: int) -> Section:
         images.append(
             (
                 f"Radiograph {radiograph.name}: "
-                + ", ".join(f"{row[kind]} {word}" for kind, word in zip(kinds, words, strict=True)),
+                + ", ".join(f"{word} {row[kind]}" for kind, word in zip(kinds, words, strict=True)),
                 [
                     Figure(drawn, "what was drawn"),
                     Figure(out / f"{radiograph.name}_overlay.png", "as predicted, with scores"),

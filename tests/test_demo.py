@@ -134,7 +134,7 @@ STAND_INS = {
     "panoramic_detection.drawn_films_v1": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
     "defect_overlay_vae.drawn_defects_v1": Coarse(
-        "defect_overlay_vae", "drawn_defects_v1", "overlay", 32, 1
+        "defect_overlay_vae", "drawn_defects_v1", "superimposition", 32, 1
     ),
 }
 

@@ -200,7 +200,7 @@ def _radiographs(
         for detector, measured, report, label in zip(detectors, both, reports, labels, strict=True):
             row = report["per_image"][index]
             tp, fp = row["true_positives"], row["false_positives"]
-            texts.append(f"{label}: {tp} true and {fp} false positives")
+            texts.append(f"{label}: true positives {tp}, false positives {fp}")
             case = measured.cases[index]
             columns.append((case, case.scores >= report["score_threshold"], detector.classes))
         rows.append((f"{both[0].cases[index].name}   " + ";   ".join(texts), image, columns))

@@ -348,7 +348,7 @@ def _errors_of(
         sample, case = measured.samples[index], measured.cases[index]
         outcome = measures.judge(case, threshold)
         numbers = ", ".join(
-            f"{number} {key.replace('_', ' ')}" for key, number in outcome.counts().items()
+            f"{key.replace('_', ' ')} {number}" for key, number in outcome.counts().items()
         )
         rows.append((f"{case.name}   {numbers}", read_image_of(detector, sample), case, outcome))
     return drawing.errors_figure(rows, detector.classes)
