@@ -57,8 +57,9 @@ def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
 
     The formula of `dentalzoo.nn.vae`, in NumPy.
     """
-    z_mean, z_log_var = np.float64(z_mean), np.float64(z_log_var)
-    return -0.5 * (1 + z_log_var - z_mean**2 - np.exp(z_log_var))
+    mean, log_var = np.asarray(z_mean, np.float64), np.asarray(z_log_var, np.float64)
+    kl: np.ndarray = -0.5 * (1 + log_var - mean**2 - np.exp(log_var))
+    return kl
 
 
 # ---- data sets -----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ _SHUFFLES, _BLOCK, _QUERIES = 999, 256, 1000
 def thumbnails(images: np.ndarray) -> np.ndarray:
     """Shrink images (B, H, W, C) float32 in [0, 1] to (B, 16, 16, C) float32."""
     small = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
-    return np.float32(small).reshape(len(images), SIDE, SIDE, images.shape[-1])
+    return np.asarray(small, np.float32).reshape(len(images), SIDE, SIDE, images.shape[-1])
 
 
 def nearest(

@@ -36,7 +36,8 @@ def log_likelihood(
     else:
         logs = -0.5 * np.square((image - decoded) / np.float32(sigma))
         logs -= np.float32(math.log(sigma * math.sqrt(2 * math.pi)))
-    return logs.sum((-3, -2, -1), dtype=np.float64)
+    total: np.ndarray = logs.sum((-3, -2, -1), dtype=np.float64)
+    return total
 
 
 def log_weights(

@@ -187,7 +187,7 @@ def cases_figure(cases: Sequence[tuple[str, Shape, Shape, np.ndarray]]) -> np.nd
         drawn = [draw(part, views, distances=values) for part, values in columns]
         row = [image for view in zip(*drawn, strict=True) for image in view]
         images.append([fit(image, (_CASE, _CASE)) for image in _closer(row)])
-    headings = ("Ground truth", "Reconstruction", "Distance to the ground truth")
+    headings = ("Ground truth", "Reconstruction", "Distance")
     bar = [colour_bar()] + [np.full((1, 1), 255, np.uint8)] * 5
     captions = [caption for caption, *_ in cases]
     return contact_sheet([*images, bar], [*captions, "Distance"], headings * 2)
@@ -197,9 +197,8 @@ def errors_text(measured: Errors) -> str:
     """Describe the distances between a reconstruction and the ground truth in a line."""
     accuracy, completeness = measured.pred_to_gt, measured.gt_to_pred
     return (
-        f"Distance to the ground truth: mean {accuracy.mean():.2f} mm, 95 % below "
-        f"{np.percentile(accuracy, 95):.2f} mm; from the ground truth to the reconstruction: mean "
-        f"{completeness.mean():.2f} mm"
+        f"Distance to the ground truth (accuracy): mean {accuracy.mean():.2f} mm, 95 % below "
+        f"{np.percentile(accuracy, 95):.2f} mm; completeness: mean {completeness.mean():.2f} mm"
     )
 
 
