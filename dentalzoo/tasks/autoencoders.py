@@ -1,4 +1,4 @@
-"""What tasks of variational autoencoders share: latent scores, decoding in blocks, `predict`."""
+"""Shared by the tasks of variational autoencoders: latent scores, decoding in blocks, `predict`."""
 
 import csv
 import io

@@ -30,8 +30,10 @@ from dentalzoo.tasks.generation import (
 )
 from dentalzoo.tasks.options import (
     GenerateOptions,
-    GenerationEvaluateOptions,
     GenerationPredictOptions,
+)
+from dentalzoo.tasks.options import (
+    GenerationEvaluateOptions as EvaluateOptions,
 )
 
 
@@ -422,9 +424,7 @@ FIGURES = (
 def evaluated(linear, teeth, tmp_path_factory):
     """The report of an honest model, and the folder of its figures."""
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    return evaluate(
-        linear, teeth, out=out, options=GenerationEvaluateOptions(samples=8, count=80)
-    ), out
+    return evaluate(linear, teeth, out=out, options=EvaluateOptions(samples=8, count=80)), out
 
 
 def test_evaluate_reports_what_is_known_by_hand(evaluated, linear, images):
@@ -481,7 +481,7 @@ def test_the_files_of_an_evaluation(evaluated, tmp_path):
 def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monkeypatch):
     monkeypatch.setattr("dentalzoo.tasks.autoencoders._BATCH", 7)
     monkeypatch.setattr("dentalzoo.tasks.autoencoders._VALUES", 10 * SIZE * SIZE * 3)
-    again = evaluate(linear, teeth, options=GenerationEvaluateOptions(samples=8, count=80))
+    again = evaluate(linear, teeth, options=EvaluateOptions(samples=8, count=80))
     for key in ("elbo", "kl", "bits_per_dim"):
         assert again[key] == pytest.approx(evaluated[0][key], rel=1e-6)
     for key in ("distance", "copying"):
@@ -492,7 +492,7 @@ def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monke
 def test_evaluate_takes_no_more_images_than_it_says(linear, teeth, monkeypatch):
     limits = {"distance": 40, "training": 50, "held_out": 5}
     monkeypatch.setattr("dentalzoo.tasks.generation.evaluation.LIMITS", limits)
-    report = evaluate(linear, teeth, options=GenerationEvaluateOptions(samples=1, count=30))
+    report = evaluate(linear, teeth, options=EvaluateOptions(samples=1, count=30))
     assert report["images"] == NUMBER and list(report["bounds"]) == ["1"]
     assert report["distance"]["real"] == 40
     training, held_out = (report["copying"][f"{w}_images"] for w in ("training", "held_out"))
@@ -504,15 +504,11 @@ def test_evaluate_takes_the_split_and_holds_out_what_was_held_out(linear, teeth,
     data = some(teeth, tmp_path / "data", 40)
     rows = [f"{i:04d},{'val' if i < 10 else 'test' if i < 20 else 'train'}" for i in range(40)]
     (data / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
-    report = evaluate(
-        linear, data, split="test", options=GenerationEvaluateOptions(samples=1, count=8)
-    )
+    report = evaluate(linear, data, split="test", options=EvaluateOptions(samples=1, count=8))
     assert {row["name"] for row in report["per_image"]} == {f"{i:04d}" for i in range(10, 20)}
     assert report["copying"]["held_out_split"] == "test"
     assert report["copying"]["training_images"] == [20, 20]
-    report = evaluate(
-        linear, data, split="train", options=GenerationEvaluateOptions(samples=1, count=8)
-    )
+    report = evaluate(linear, data, split="train", options=EvaluateOptions(samples=1, count=8))
     assert report["copying"]["held_out_split"] == "val"
 
 
@@ -521,9 +517,7 @@ def test_a_copier_is_caught(teeth, images, tmp_path, caplog):
     data = some(teeth, tmp_path / "data", NUMBER)
     rows = [f"{i:04d},{'train' if i < NUMBER - 20 else 'val'}" for i in range(NUMBER)]
     (data / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
-    report = evaluate(
-        copier, data, split="val", options=GenerationEvaluateOptions(samples=1, count=40)
-    )
+    report = evaluate(copier, data, split="val", options=EvaluateOptions(samples=1, count=40))
     assert summary_metrics(report)["copied"] == 1
     assert "100% of the samples are copies" in report["copying"]["warning"]
     assert report["copying"]["warning"] in caplog.text
@@ -531,7 +525,7 @@ def test_a_copier_is_caught(teeth, images, tmp_path, caplog):
 
 def test_a_collapse_is_reported(teeth, images, caplog):
     report = evaluate(
-        Collapsed(images, beta=4.0), teeth, options=GenerationEvaluateOptions(samples=1, count=8)
+        Collapsed(images, beta=4.0), teeth, options=EvaluateOptions(samples=1, count=8)
     )
     assert report["active_units"] == {"variance": 0, "kl": 0}
     assert "collapsed" in report["collapse"] and "lower beta" in report["collapse"]
@@ -545,7 +539,7 @@ def test_small_codes_and_grey_images_have_figures(teeth, images, tmp_path, laten
         grey,
         some(teeth, tmp_path / "data", 12),
         out=tmp_path / "out",
-        options=GenerationEvaluateOptions(samples=2, count=8),
+        options=EvaluateOptions(samples=2, count=8),
     )
     assert {path.stem for path in (tmp_path / "out").glob("*.png")} == set(FIGURES)
 
@@ -555,7 +549,7 @@ def test_one_image_is_enough(linear, teeth, tmp_path):
         linear,
         some(teeth, tmp_path / "data", 1),
         out=tmp_path / "out",
-        options=GenerationEvaluateOptions(count=2),
+        options=EvaluateOptions(count=2),
     )
     assert (report["images"], report["distance"], report["copying"]) == (1, None, None)
     assert "kid" not in summary_metrics(report)
@@ -568,7 +562,7 @@ def test_evaluate_leaves_bad_files_out_and_lists_them(linear, teeth, tmp_path, c
     data = some(teeth, tmp_path / "data", 8)
     (data / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     report = evaluate(
-        linear, data, out=tmp_path / "out", options=GenerationEvaluateOptions(samples=2, count=8)
+        linear, data, out=tmp_path / "out", options=EvaluateOptions(samples=2, count=8)
     )
     assert report["images"] == 7 and "0003" not in [row["name"] for row in report["per_image"]]
     assert [name for name, _ in report["skipped"]] == ["0003.png"]
@@ -596,7 +590,7 @@ def test_evaluate_does_not_write_among_its_data(linear, teeth):
 )
 def test_evaluate_refuses_bad_options(linear, teeth, options):
     with pytest.raises(DentalzooError, match="Received"):
-        evaluate(linear, teeth, options=GenerationEvaluateOptions(**options))
+        evaluate(linear, teeth, options=EvaluateOptions(**options))
 
 
 def test_crops_are_those_of_the_bundle_or_those_asked_for(images, tmp_path):
@@ -607,25 +601,19 @@ def test_crops_are_those_of_the_bundle_or_those_asked_for(images, tmp_path):
     mask[20:40, 10:30] = mask[20:40, 80:100] = 255
     write_png(tmp_path / "masks" / "a.png", mask)
     trained = Linear(images, crops="masks", margin=1.0)
+    assert evaluate(trained, tmp_path, options=EvaluateOptions(samples=1, count=2))["images"] == 2
     assert (
-        evaluate(trained, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2))["images"]
-        == 2
-    )
-    assert (
-        evaluate(
-            trained, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2, crops="whole")
-        )["images"]
+        evaluate(trained, tmp_path, options=EvaluateOptions(samples=1, count=2, crops="whole"))[
+            "images"
+        ]
         == 1
     )
     plain = Linear(images)
+    assert evaluate(plain, tmp_path, options=EvaluateOptions(samples=1, count=2))["images"] == 1
     assert (
-        evaluate(plain, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2))["images"]
-        == 1
-    )
-    assert (
-        evaluate(
-            plain, tmp_path, options=GenerationEvaluateOptions(samples=1, count=2, crops="masks")
-        )["images"]
+        evaluate(plain, tmp_path, options=EvaluateOptions(samples=1, count=2, crops="masks"))[
+            "images"
+        ]
         == 2
     )
 

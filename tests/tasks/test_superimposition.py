@@ -19,7 +19,9 @@ from dentalzoo.tasks.options import (
     AugmentOptions,
     GenerationPredictOptions,
     SuperimposeOptions,
-    SuperimpositionEvaluateOptions,
+)
+from dentalzoo.tasks.options import (
+    SuperimpositionEvaluateOptions as EvaluateOptions,
 )
 from dentalzoo.tasks.superimposition import (
     augment_dataset,
@@ -436,9 +438,7 @@ def test_samples_without_noise_are_superimposed_as_by_the_bundle(flat, config):
 
 
 def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_path):
-    report = evaluate(
-        bundle, flat, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=20)
-    )
+    report = evaluate(bundle, flat, out=tmp_path / "report", options=EvaluateOptions(count=20))
     methods = report["superimposition"]["methods"]
     assert methods["bundle"]["all"]["success"] == 1.0
     assert methods["bundle"]["pairs"]["sets"] == methods["bundle"]["triples"]["sets"] == 10
@@ -462,9 +462,7 @@ def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_p
 
 
 def test_the_scores_of_a_set_are_those_of_its_superimposed_image(flat, bundle):
-    (row,) = evaluate(bundle, flat, options=SuperimpositionEvaluateOptions(count=1))[
-        "superimposition"
-    ]["per_set"]
+    (row,) = evaluate(bundle, flat, options=EvaluateOptions(count=1))["superimposition"]["per_set"]
     samples = {s.name: load_image(s, (32, 32), 1) for s in find_images(flat).samples}
     images = np.stack([samples[name]["image"] for name in row["sources"]])
     masks = np.stack([samples[name]["mask"][..., 0] for name in row["sources"]]) > 0
@@ -479,9 +477,9 @@ def test_the_seed_decides_the_sets(flat, bundle):
     sets = [
         [
             row["sources"]
-            for row in evaluate(
-                bundle, flat, options=SuperimpositionEvaluateOptions(count=6, seed=seed)
-            )["superimposition"]["per_set"]
+            for row in evaluate(bundle, flat, options=EvaluateOptions(count=6, seed=seed))[
+                "superimposition"
+            ]["per_set"]
         ]
         for seed in (0, 0, 1)
     ]
@@ -489,7 +487,7 @@ def test_the_seed_decides_the_sets(flat, bundle):
 
 
 def test_a_collapsed_bundle_is_called_so(flat, caplog):
-    report = evaluate(Forgetful(flat), flat, options=SuperimpositionEvaluateOptions(count=4))
+    report = evaluate(Forgetful(flat), flat, options=EvaluateOptions(count=4))
     assert report["collapse"].startswith("the code has collapsed")
     assert report["collapse"] in caplog.text
     assert report["latent"]["active_units"] == 0
@@ -498,16 +496,13 @@ def test_a_collapsed_bundle_is_called_so(flat, caplog):
 
 def test_a_plane_of_two_units_is_scanned_with_a_map(flat, tmp_path):
     narrow = StandIn(flat, 2, scan=(-3, 3, -2, 2), scan_step=0.25)
-    evaluate(narrow, flat, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=4))
+    evaluate(narrow, flat, out=tmp_path / "report", options=EvaluateOptions(count=4))
     with_map = read_image(tmp_path / "report" / "scan.png").shape
     (tmp_path / "bare").mkdir()
     for path in (flat / "images").iterdir():
         shutil.copy(path, tmp_path / "bare")
     report = evaluate(
-        narrow,
-        tmp_path / "bare",
-        out=tmp_path / "other",
-        options=SuperimpositionEvaluateOptions(count=4),
+        narrow, tmp_path / "bare", out=tmp_path / "other", options=EvaluateOptions(count=4)
     )
     assert report["superimposition"] is None
     without = read_image(tmp_path / "other" / "scan.png").shape
@@ -526,7 +521,7 @@ def test_faint_defects_and_broken_files_are_left_out_and_counted(tmp_path):
     bundle = StandIn(data)
     (data / "images" / "p02.png").write_bytes(b"no image")
     write_png(data / "masks" / "p03.png", mask[:20])
-    report = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=100))
+    report = evaluate(bundle, data, options=EvaluateOptions(count=100))
     assert report["images"] == 4
     assert report["superimposition"]["faint"] == 1
     assert report["superimposition"]["sets"] == 4  # three pairs and a triple of three images
@@ -544,10 +539,7 @@ def test_one_image_is_measured_without_superimposition(tmp_path):
 def test_only_the_split_is_measured(tmp_path):
     data = write_flat(tmp_path / "data", 8, val=3)
     assert (
-        evaluate(StandIn(data), data, split="val", options=SuperimpositionEvaluateOptions(count=3))[
-            "images"
-        ]
-        == 3
+        evaluate(StandIn(data), data, split="val", options=EvaluateOptions(count=3))["images"] == 3
     )
 
 
@@ -756,9 +748,7 @@ def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
     for name in ("images", "masks"):
         shutil.copy(data / name / "p00.png", data / name / "p02.png")
     bundle = StandIn(data)
-    found = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=20))[
-        "superimposition"
-    ]
+    found = evaluate(bundle, data, options=EvaluateOptions(count=20))["superimposition"]
     assert found["sets"] == 20  # all pairs and triples of five images
     assert found["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
     augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=20))
@@ -829,9 +819,7 @@ def test_superimposed_phantoms_become_a_data_set(tmp_path):
     look = {"size": 48, "background": 0.75, "texture": "plain", "border": 0.0}
     data = write_defect_dataset(tmp_path / "data", 20, kinds=("crack", "pore", "pores"), **look)
     bundle = StandIn(data, size=(48, 48))
-    report = evaluate(
-        bundle, data, out=tmp_path / "report", options=SuperimpositionEvaluateOptions(count=10)
-    )
+    report = evaluate(bundle, data, out=tmp_path / "report", options=EvaluateOptions(count=10))
     assert report["superimposition"]["methods"]["bundle"]["all"]["visible"] > 0.9
     augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=5, keep="all"))
     assert len(find_masks(tmp_path / "out")) == 5
@@ -840,7 +828,7 @@ def test_superimposed_phantoms_become_a_data_set(tmp_path):
 def test_real_pores_and_cracks_are_superimposed(shared_data, tmp_path):
     data = shared_data / "magnetic_tile"
     bundle = StandIn(data, crops="masks", window=96)
-    report = evaluate(bundle, data, split="val", options=SuperimpositionEvaluateOptions(count=20))
+    report = evaluate(bundle, data, split="val", options=EvaluateOptions(count=20))
     assert report["superimposition"]["sets"] == 20
     made = augment_dataset(
         bundle, data, tmp_path / "out", options=AugmentOptions(count=3, split="val", keep="all")

@@ -68,9 +68,10 @@ def _squares(queries: np.ndarray, others: np.ndarray) -> np.ndarray:
         for left in shifts
     ]
     moved = np.concatenate(shifted)
-    squares = np.square(moved).sum(1) - 2 * np.float64(middle @ moved.T)
+    squares = np.square(moved).sum(1) - 2 * np.asarray(middle @ moved.T, np.float64)
     least = squares.reshape(len(queries), -1, len(others)).min(1)
-    return np.maximum(least + np.square(middle).sum(1)[:, None], 0) / middle.shape[1]
+    sums = np.maximum(least + np.square(middle).sum(1)[:, None], 0)
+    return np.asarray(sums / middle.shape[1])
 
 
 def _rows(thumbnails: np.ndarray) -> np.ndarray:

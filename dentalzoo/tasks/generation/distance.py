@@ -69,7 +69,7 @@ class Scale:
         self.factor = weights / np.maximum(reference.std(0), np.repeat(_MIN_DEVIATION, _GROUPS))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        return (features.astype(np.float64) - self.mean) * self.factor
+        return np.asarray((features.astype(np.float64) - self.mean) * self.factor)
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> float:
@@ -79,7 +79,7 @@ def kid(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _kernel(x: np.ndarray) -> np.ndarray:
-    return (x @ x.T + 1) ** 3
+    return np.asarray((x @ x.T + 1) ** 3)
 
 
 def _mmd(kernel: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
@@ -87,7 +87,7 @@ def _mmd(kernel: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
 
     def within(part: np.ndarray) -> float:
         block = kernel[np.ix_(part, part)]
-        return (block.sum() - np.trace(block)) / (len(part) * (len(part) - 1))
+        return float((block.sum() - np.trace(block)) / (len(part) * (len(part) - 1)))
 
     return float(within(a) + within(b) - 2 * kernel[np.ix_(a, b)].mean())
 
@@ -157,7 +157,7 @@ def _subsets(
 def _lab(image: np.ndarray, side: int) -> np.ndarray:
     """Return CIE L*, a*, b* / 100 at (side, side): (side, side, 3) float32."""
     smooth = cv2.INTER_AREA if min(image.shape[:2]) >= side else cv2.INTER_LINEAR
-    image = cv2.resize(np.float32(image), (side, side), interpolation=smooth)
+    image = cv2.resize(np.asarray(image, np.float32), (side, side), interpolation=smooth)
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(np.clip(image, 0, 1), cv2.COLOR_RGB2Lab) / np.float32(100)
@@ -179,7 +179,7 @@ def _orientations(light: np.ndarray, cells: int) -> np.ndarray:
     bins = np.arange(_ORIENTATIONS, dtype=np.float32)
     away = np.abs(position[..., None] - bins)
     share = np.maximum(0, 1 - np.minimum(away, _ORIENTATIONS - away))
-    return np.sqrt(_cells(share * strength[..., None], cells).mean((2, 4)))
+    return np.asarray(np.sqrt(_cells(share * strength[..., None], cells).mean((2, 4))))
 
 
 def _spectrum(lab: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ def scatter(
         chosen = np.array([own == name for own in names])
         if chosen.any():
             label = (name or "other") if many else None
-            plot.scatter(*points[chosen].T, s=14, color=colour, label=label, linewidths=0)
+            x, y = points[chosen].T
+            plot.scatter(x, y, s=14, color=colour, label=label, linewidths=0)
     plot.set(xlabel=axes[0], ylabel=axes[1], title=title)
     plot.set_aspect("equal", "datalim")
     plot.margins(0.06)
@@ -72,7 +73,7 @@ def plane(
         tile: see `contact_sheet.grid`.
     """
     rows, columns = images.shape[:2]
-    pixels = grid(images[::-1].reshape(-1, *images.shape[2:]), columns, tile, gap=_SEAM)
+    pixels = grid(list(images[::-1].reshape(-1, *images.shape[2:])), columns, tile, gap=_SEAM)
     height, width = pixels.shape[:2]
     left, top, right, bottom = 76, 40, 20, 60  # pixels around the images
     size = (width + left + right, height + top + bottom)
@@ -114,7 +115,7 @@ def bars(values: np.ndarray, threshold: float, axes: tuple[str, str], title: str
     plot.set(xlabel=axes[0], ylabel=axes[1], title=title, xlim=(0.2, len(values) + 0.8))
     plot.set_ylim(floor, max(1.0, 2 * values[0]))
     plot.grid(alpha=0.25, axis="y")
-    plot.xaxis.get_major_locator().set_params(integer=True)
+    plot.locator_params(axis="x", integer=True)
     return figure_pixels(figure)
 
 

@@ -66,7 +66,7 @@ class Measured:
     def variance(self) -> np.ndarray:
         """Variance of each unit's mean over the images, (D,)."""
         mean, square = np.asarray(self.moments) / len(self.samples)
-        return np.maximum(square - mean**2, 0)
+        return np.asarray(np.maximum(square - mean**2, 0))
 
 
 def evaluate(
@@ -213,7 +213,8 @@ def _batches(
     height, width, channels = image_shape(bundle)
 
     def read(sample: ImageSample) -> np.ndarray:
-        return load_image(sample, (height, width), channels)["image"]
+        image: np.ndarray = load_image(sample, (height, width), channels)["image"]
+        return image
 
     for indices, images in batches_of(samples, read, title=title, skipped=skipped):
         yield indices, np.stack(images)
@@ -263,7 +264,7 @@ def _summary(bundle: "Bundle", measured: Measured) -> dict[str, Any]:
         if key != "name"
     }
     bounds = {key[5:]: value for key, value in means.items() if key.startswith("iwae_")}
-    kl = measured.kl / number
+    kl = np.asarray(measured.kl) / number
     active = scores.active_units(measured.variance, kl)
     bits = -bounds["1"] / (math.log(2) * math.prod(image_shape(bundle)))
     return {
@@ -305,14 +306,14 @@ def _copying(
         kept, thumbnails = [], []
         for indices, images in _batches(bundle, some, f"reading the split {part}", []):
             kept += [some[index] for index in indices]
-            thumbnails.append(copying.thumbnails(np.float32(images) / 255))
+            thumbnails.append(copying.thumbnails(images.astype(np.float32) / 255))
         parts.append((kept, thumbnails, len(samples)))
     (training, train_thumbnails, of_training), (held_out, held_thumbnails, of_held_out) = parts
     if len(training) < 2 or not held_out:
         counts = f"{len(training)} training and {len(held_out)} held-out images ({held_out_split})"
         _log.info("too few images to test whether samples are copies: %s", counts)
         return None, None
-    findings, indices, distances = copying.copying(
+    findings, nearest, distances = copying.copying(
         generated, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
     )
     about = {
@@ -321,4 +322,4 @@ def _copying(
         "held_out_split": held_out_split,
         "space": copying.SPACE,
     }
-    return findings | about, figures.Neighbours(training, indices, distances)
+    return findings | about, figures.Neighbours(training, nearest, distances)

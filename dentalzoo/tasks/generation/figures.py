@@ -115,10 +115,8 @@ def _latent(
         shares = sizes**2 / max(float((sizes**2).sum()), 1e-12)
         points = np.zeros((len(means), 2))
         points[:, : len(sizes[:2])] = centred @ directions[:2].T
-        axes = tuple(
-            f"principal axis {i + 1} ({shares[i]:.0%} of the variance)" if i < len(shares) else ""
-            for i in range(2)
-        )
+        names = [f"principal axis {i + 1} ({s:.0%} of the variance)" for i, s in enumerate(shares)]
+        axes = names[0], names[1] if len(names) > 1 else ""
     order = rng.permutation(len(points))  # so that the images shown are not all from one folder
     samples = [measured.samples[measured.kept[index]] for index in order]
     return drawing.scatter(
@@ -135,10 +133,10 @@ def _manifold(bundle: "Bundle", report: Report) -> np.ndarray:
     units = np.argsort(-kl, kind="stable")[:2].tolist() if len(kl) > 2 else [0, len(kl) - 1]
     ys = values if len(kl) > 1 else [0.0]
     images = decode_plane(bundle, values, ys, units, len(kl))
-    names = [f"z {unit} ({kl[unit]:.2g} nats)" for unit in units]
+    x, y = (f"z {unit} ({kl[unit]:.2g} nats)" for unit in units)
     others = ", the other units at 0" if len(kl) > 2 else ""
     title = f"decoded at quantiles of N(0, 1){others}"
-    return drawing.plane(images, values, ys, tuple(names), title, _PLANE_TILE)
+    return drawing.plane(images, values, ys, (x, y), title, _PLANE_TILE)
 
 
 def _neighbours(bundle: "Bundle", report: Report, neighbours: Neighbours, seed: int) -> np.ndarray:

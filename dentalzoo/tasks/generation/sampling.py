@@ -69,7 +69,7 @@ def sample_blocks(bundle: "Bundle", count: int, seed: int = 0) -> Iterator[np.nd
 
 def pick_samples(bundle: "Bundle", indices: Sequence[int], seed: int = 0) -> list[np.ndarray]:
     """Return the generated images of some indices once more, (H, W, C) each."""
-    images = {}
+    images: dict[int, np.ndarray] = {}
     for block in {index // BLOCK for index in indices}:
         samples = _block(bundle, block, seed)
         images |= {i: samples[i % BLOCK] for i in indices if i // BLOCK == block}
@@ -77,8 +77,8 @@ def pick_samples(bundle: "Bundle", indices: Sequence[int], seed: int = 0) -> lis
 
 
 def _block(bundle: "Bundle", block: int, seed: int) -> np.ndarray:
-    words = np.random.SeedSequence((int(seed), block)).generate_state(1, np.uint64)
-    return bundle.generate(np.int64(words[0] >> np.uint64(1)), np.int64(BLOCK))["image"]
+    state = np.random.SeedSequence((int(seed), block)).generate_state(1, np.uint64)
+    return bundle.generate(np.int64(state[0] >> np.uint64(1)), np.int64(BLOCK))["image"]
 
 
 def quantiles(count: int) -> np.ndarray:

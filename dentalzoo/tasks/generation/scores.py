@@ -53,10 +53,10 @@ def log_weights(
     Returns:
         (k, B) float64.
     """
-    z, z_mean, z_log_var = np.float64(z), np.float64(z_mean), np.float64(z_log_var)
+    z, mean, log_var = (np.asarray(part, np.float64) for part in (z, z_mean, z_log_var))
     log_p_z = -0.5 * z**2  # both densities without log(2 pi) / 2, which cancels
-    log_q_z = -0.5 * (z_log_var + (z - z_mean) ** 2 / np.exp(z_log_var))
-    return log_p_x + (log_p_z - log_q_z).sum(-1)
+    log_q_z = -0.5 * (log_var + (z - mean) ** 2 / np.exp(log_var))
+    return np.asarray(log_p_x + (log_p_z - log_q_z).sum(-1))
 
 
 def importance_bound(log_weights: np.ndarray, k: int | None = None) -> np.ndarray:
@@ -73,16 +73,16 @@ def importance_bound(log_weights: np.ndarray, k: int | None = None) -> np.ndarra
     Returns:
         (B,) float64, in nats.
     """
-    log_weights = np.float64(log_weights)
+    log_weights = np.asarray(log_weights, np.float64)
     n = len(log_weights)
     starts = range(n if k and k < n else 1)
     runs = (log_weights[np.arange(start, start + (k or n)) % n] for start in starts)
-    return np.mean([_log_mean_exp(run) for run in runs], axis=0)
+    return np.asarray(np.mean([_log_mean_exp(run) for run in runs], axis=0))
 
 
 def _log_mean_exp(logs: np.ndarray) -> np.ndarray:
     top = logs.max(0)
-    return top + np.log(np.exp(logs - top).mean(0))
+    return np.asarray(top + np.log(np.exp(logs - top).mean(0)))
 
 
 def active_units(means_variance: np.ndarray, kl: np.ndarray) -> dict[str, int]:
@@ -127,7 +127,7 @@ def collapse(active: int, kl: float, config: Mapping[str, Any]) -> str | None:
 
 def psnr(mse: float) -> float:
     """Peak signal-to-noise ratio in dB, of images in [0, 1]; at most 100."""
-    return -10 * np.log10(np.maximum(mse, 1e-10))
+    return float(-10 * np.log10(np.maximum(mse, 1e-10)))
 
 
 def ssim(image: np.ndarray, other: np.ndarray) -> float:
@@ -139,7 +139,7 @@ def ssim(image: np.ndarray, other: np.ndarray) -> float:
     Args:
         image, other: (H, W, C) float32 in [0, 1].
     """
-    stack = np.float64([image, other, image * image, other * other, image * other])
+    stack = np.asarray([image, other, image * image, other * other, image * other], np.float64)
     mean, mean_other, square, square_other, product = (_smooth(part) for part in stack)
     products, squares = mean * mean_other, mean**2 + mean_other**2
     score = (2 * products + _C1) * (2 * (product - products) + _C2)

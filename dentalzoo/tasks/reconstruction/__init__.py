@@ -1,4 +1,4 @@
-"""What can be done with a bundle of the task "reconstruction": measure it and apply it."""
+"""Evaluate and apply bundles of the task "reconstruction": upper jaws from views."""
 
 from dentalzoo.tasks.reconstruction.evaluation import evaluate as evaluate
 from dentalzoo.tasks.reconstruction.evaluation import summary_metrics as summary_metrics

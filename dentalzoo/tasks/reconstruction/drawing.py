@@ -16,17 +16,17 @@ from dentalzoo.data.views import FIELD_OF_VIEW, VIEWS, Scene, brightness, camera
 from dentalzoo.ops.meshes import point_normals, unit
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.fonts import font
+from dentalzoo.plots.palette import INK, SKY_BLUE, VERMILLION, WHITE, YELLOW
 from dentalzoo.plots.pixels import fit
 from dentalzoo.tasks.reconstruction.inference import Shape
 from dentalzoo.tasks.reconstruction.scores import Errors
 
 LIMIT = 2.0  # mm; ours: larger distances look the same, so that the colours of all jaws compare
-RAMP = ((86, 180, 233), (240, 228, 66), (213, 94, 0))  # from 0 over LIMIT / 2 to LIMIT
+RAMP = (SKY_BLUE, YELLOW, VERMILLION)  # from 0 over LIMIT / 2 to LIMIT
 CAMERAS = {"from the front": 0, "from the right": 2, "from above": 9}
 _PANEL, _SMALL, _CASE, _GAP = 340, 204, 260, 4  # pixels; ours
 _RAYS = 2  # by 2 for each pixel, averaged
 _BAR = (190, 14)  # pixels of the colour bar without its numbers, width and height
-_WHITE, _INK = (255, 255, 255), (30, 30, 30)
 
 _Seen = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # mask, brightness, distances
 _Look = Callable[[np.ndarray, int], _Seen]
@@ -79,7 +79,7 @@ def _mesh_seen(shape: Shape, faces: np.ndarray, distances: np.ndarray | None) ->
 
     They are a mask (S, S) bool, and the brightness and distances (K,) of its pixels.
     """
-    scene = Scene(Mesh(np.float32(shape.points / SCALE), faces))
+    scene = Scene(Mesh(np.asarray(shape.points / SCALE, np.float32), faces))
 
     def look(camera: np.ndarray, side: int) -> _Seen:
         seen = scene.cast_rays(camera, side)
@@ -205,15 +205,15 @@ def errors_text(measured: Errors) -> str:
 def colour_bar() -> np.ndarray:
     """Draw the colour bar of distances in mm, (H, W, 3) uint8."""
     width, height = _BAR
-    bar = Image.new("RGB", (width + 70, height + 24), _WHITE)
+    bar = Image.new("RGB", (width + 70, height + 24), WHITE)
     ramp = colours(np.linspace(0, LIMIT, width))
     bar.paste(Image.fromarray(np.uint8(np.tile(ramp, (height, 1, 1)))), (8, 0))
     pen = ImageDraw.Draw(bar)
     for value in np.linspace(0, LIMIT, 5):
         text = f"≥ {value:g} mm" if value == LIMIT else f"{value:g}"
         left = 8 + width * value / LIMIT
-        pen.line((left, height, left, height + 4), _INK)
-        pen.text((left - 4, height + 6), text, _INK, font(13))
+        pen.line((left, height, left, height + 4), INK)
+        pen.text((left - 4, height + 6), text, INK, font(13))
     return np.asarray(bar)
 
 
@@ -224,7 +224,7 @@ def _grid(views: np.ndarray, cameras: Sequence[int] | np.ndarray) -> np.ndarray:
         image = fit(view, (_SMALL, _SMALL))
         cells[camera][:] = image if image.ndim == 3 else image[..., None]
         cell = Image.fromarray(cells[camera])
-        ImageDraw.Draw(cell).text((6, 4), str(camera), _WHITE, font(14))
+        ImageDraw.Draw(cell).text((6, 4), str(camera), WHITE, font(14))
         cells[camera] = np.asarray(cell)
     half, gap = VIEWS // 2, np.full((_GAP, 1, 3), 255, np.uint8)
     upper, lower = _beside(cells[:half]), _beside(cells[half:])

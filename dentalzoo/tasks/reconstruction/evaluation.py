@@ -178,7 +178,7 @@ def _compare(
     shape: Shape, baselines: list[Shape], ground_truth: Shape, num_points: int, seed: int
 ) -> dict[str, Any]:
     """Return "scores" of a jaw, and "baseline" and "family", both None without baselines."""
-    surface = ground_truth.points, ground_truth.faces
+    surface = ground_truth.surface
     gt_points, _ = sample_surface(*surface, num_points, seed)
     measured = scores(shape.points, gt_points, THRESHOLDS, shape.faces, surface, seed)
     others = [scores(mean.points, gt_points, THRESHOLDS) for mean in baselines]
@@ -259,7 +259,7 @@ def _draw_cases(
         if rows[index]["baseline"]:
             parts.append(f"(mean shape {_at_paper(rows[index]['baseline'])['f_score']:.3f})")
         shape = reconstruct(bundle, images, views)
-        gt_points, _ = sample_surface(ground_truth.points, ground_truth.faces, POINTS)
+        gt_points, _ = sample_surface(*ground_truth.surface, POINTS)
         distances = nearest(shape.points, gt_points)[0]
         shown.append(("   ".join(parts), shape, ground_truth, distances))
     return drawing.cases_figure(shown)

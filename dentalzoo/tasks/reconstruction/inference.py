@@ -1,4 +1,4 @@
-"""Points and meshes from views, in millimetres: what `evaluate` and `predict` share."""
+"""Points and meshes from views, in millimetres; used by `evaluate` and `predict`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +29,17 @@ class Shape:
 
     points: np.ndarray
     faces: np.ndarray | None = None
+
+    @property
+    def surface(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the vertices and faces of a mesh.
+
+        Raises:
+            DentalzooError: it consists of points alone.
+        """
+        if self.faces is None:
+            raise DentalzooError(f"a mesh is needed. Received: {len(self.points)} points")
+        return self.points, self.faces
 
 
 def reconstruct(

@@ -93,16 +93,15 @@ def _write(out: Path, name: str, jaw: Loaded, shape: Shape, formats: Sequence[st
     """Write all files of a reconstructed jaw."""
     measured = None
     if jaw.ground_truth is not None:
-        gt_points, _ = meshes.sample_surface(
-            jaw.ground_truth.points, jaw.ground_truth.faces, POINTS
-        )
+        gt_points, _ = meshes.sample_surface(*jaw.ground_truth.surface, POINTS)
         measured = errors(shape.points, gt_points)
     points = shape.points
     if jaw.pose is not None:
         points = replace(jaw.pose, scale=1.0).invert(points)
     write_ply(out / f"{name}.ply", points, shape.faces)
-    for suffix in formats if shape.faces is not None else ():
-        _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
+    if shape.faces is not None:
+        for suffix in formats:
+            _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
     figure = drawing.jaw_figure(jaw.views, jaw.cameras, shape, jaw.ground_truth, measured)
     write_png(out / f"{name}.png", figure)
     page = viewer.page(name, shape, jaw.ground_truth, measured)

@@ -146,7 +146,7 @@ def scores(
 
     Raises:
         DentalzooError: a cloud of fewer than two points, a coordinate that is not finite, or a mesh
-            with wrong faces.
+            with invalid faces.
     """
     measured = errors(prediction, ground_truth)
     report: dict[str, Any] = {

@@ -46,12 +46,12 @@ def page(
     corners = np.concatenate([part.points for part in shown.values()])
     centre = (corners.min(0) + corners.max(0)) / 2
     step = float(np.abs(corners - centre).max()) / _STEPS or 1.0
-    parts = []
+    parts: list[dict[str, str | None]] = []
     for label, part in shown.items():
         others = [other for key, other in shapes.items() if key != label]
         packed = _packed(part, others[0] if others else None)
         positions = np.rint((part.points - centre) / step).astype("<i2")
-        parts.append({"label": label, "positions": _text(positions)} | packed)
+        parts.append({"label": label, "positions": _text(positions), **packed})
     content = {"limit": LIMIT, "ramp": RAMP, "step": step, "parts": parts}
     facts = [f"Reconstruction: {what}.", f"{errors_text(measured)}." if measured else ""]
     texts = {"name": name, "facts": " ".join(facts).strip(), "limit": f"{LIMIT:g}"}

@@ -97,6 +97,7 @@ def augment_dataset(
         rows = _write_images(bundle, sources, sets, writer, report, options)
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *rows])
+        assert writer.folder is not None  # within the with statement
         write_atomically(writer.folder / "superimposed.csv", text.getvalue(), durable=False)
     if report.written < options.count:
         _log.warning(
@@ -147,7 +148,7 @@ def _write_images(
             name = f"superimposed_{report.written:0{digits}d}"
             labels = [sources.samples[i].label or _UNNAMED for i in chosen]
             objects = list(zip(labels, masks, strict=True))
-            writer.add(name, levels, masks.any(axis=0)[..., None], objects, options.split)
+            writer.add(name, levels, np.any(masks, axis=0)[..., None], objects, options.split)
             rows.append(
                 _row(name, [sources.samples[i].name for i in chosen], labels, method, score)
             )

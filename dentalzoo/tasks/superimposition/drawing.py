@@ -18,10 +18,12 @@ from dentalzoo.plots.palette import (
     BLACK,
     BLUE,
     GREEN,
+    INK,
     ORANGE,
     PURPLE,
     SKY_BLUE,
     VERMILLION,
+    WHITE,
     YELLOW,
     Colour,
 )
@@ -37,7 +39,6 @@ SOURCES = (ORANGE, SKY_BLUE, PURPLE)  # the first, second and third source
 
 _SIDE = 176  # pixels of an image in a figure: ours
 _MAX_NUMBERS = 4  # that fit below it
-_INK, _PAPER = (30, 30, 30), (255, 255, 255)
 _TILES = 31  # images across the figure of a scan
 _TILE = 48  # pixels of each
 _MAP = 670  # pixels of the longer side of a map
@@ -129,12 +130,12 @@ def _tagged(image: np.ndarray, text: str, colour: Colour | None) -> np.ndarray:
     """Draw an image with a frame, and up to two lines of text below it."""
     image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
     height, width = image.shape[:2]
-    canvas = Image.new("RGB", (width + 8, height + 50), _PAPER)
+    canvas = Image.new("RGB", (width + 8, height + 50), WHITE)
     draw = ImageDraw.Draw(canvas)
     if colour:
         draw.rectangle((0, 0, width + 7, height + 7), colour)
     canvas.paste(Image.fromarray(image), (4, 4))
-    draw.text((4, height + 10), text, _darker(colour) if colour else _INK, font(15))
+    draw.text((4, height + 10), text, _darker(colour) if colour else INK, font(15))
     return np.asarray(canvas)
 
 
@@ -264,18 +265,15 @@ def write_scan(
     axes.set_title(
         f"{columns} x {rows} = {columns * rows:,} points decoded{shown}{marked}", loc="left"
     )
-    start, titles = (
-        left,
-        ("Which sources are visible where; pale: background lost", "Close to them"),
-    )
-    for (x, y), title in zip(ranges if visibility else (), titles, strict=False):
-        panel_wide = map_wide if start == left else map_high
-        axes = panel(start, top + high + bottom + top, panel_wide, map_high)
-        handles = _draw_visibility(axes, plane, visibility)
-        axes.set(xlim=x, ylim=y)
-        axes.set_title(title, loc="left")
-        start += panel_wide + left
     if visibility:
+        start, titles = left, ("Visible sources; pale: background lost", "Close to them")
+        for (x, y), title in zip(ranges, titles, strict=False):
+            panel_wide = map_wide if start == left else map_high
+            axes = panel(start, top + high + bottom + top, panel_wide, map_high)
+            handles = _draw_visibility(axes, plane, visibility)
+            axes.set(xlim=x, ylim=y)
+            axes.set_title(title, loc="left")
+            start += panel_wide + left
         _draw_key(axes, visibility, handles)
     _save(figure, path)
 
@@ -298,14 +296,14 @@ def _draw_visibility(axes: "Axes", plane: Plane, visibility: Visibility) -> list
     num = visibility.visible.shape[2]
     codes = (visibility.visible * 2 ** np.arange(num)).sum(2)
     colours = _visible_colours(num)
-    pixels = np.float32(colours)[codes]
+    pixels = np.asarray(colours, np.float32)[codes]
     pale = 255 + 0.3 * (pixels - 255)
     pixels = np.where(visibility.kept[..., None], pixels, pale).astype(np.uint8)
     xs, ys = plane.grid()
     half = plane.step / 2
     extent = (xs[0] - half, xs[-1] + half, ys[-1] - half, ys[0] + half)
     axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")
-    handles = []
+    handles: list[Any] = []
     for size in range(1, num + 1):
         for chosen in combinations(range(num), size):
             code = sum(2**i for i in chosen)
@@ -331,7 +329,11 @@ def _draw_key(axes: "Axes", visibility: Visibility, handles: list[Any]) -> None:
     """Draw the sources and the legend, to the right of a map."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    offset = {"boxcoords": "offset points", "box_alignment": (0, 1), "frameon": False}
+    offset: dict[str, Any] = {
+        "boxcoords": "offset points",
+        "box_alignment": (0, 1),
+        "frameon": False,
+    }
     for i, (image, mask) in enumerate(zip(visibility.images, visibility.masks, strict=True)):
         framed = _tagged(_outlined(image, mask, SOURCES[i]), "", SOURCES[i])[: _SIDE + 8]
         at, along = (1.0, 1.0), 14 + 58 * i
@@ -378,8 +380,9 @@ def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
     return figure, figure.subplots()
 
 
-def _rgb(colour: Colour) -> tuple[float, ...]:
-    return tuple(part / 255 for part in colour)
+def _rgb(colour: Colour) -> tuple[float, float, float]:
+    red, green, blue = colour
+    return red / 255, green / 255, blue / 255
 
 
 def _save(figure: "Figure", path: Path) -> None:

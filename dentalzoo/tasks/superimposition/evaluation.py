@@ -225,7 +225,7 @@ def _summary(scores: list[SuperimpositionScore]) -> dict[str, float | int | None
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: Any) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
@@ -264,7 +264,7 @@ def _draw_cases(bundle: "Bundle", sources: Sources, cases: Sequence[_Case]) -> n
                 f"{caption}:   {names}" if caption else names,
                 [source.image for source in loaded],
                 [source.mask for source in loaded],
-                {name: (image, scores and scores[name]) for name, image in results.items()},
+                {key: (image, scores[key] if scores else None) for key, image in results.items()},
             )
         )
     return drawing.cases_figure(rows)
@@ -302,6 +302,6 @@ def _draw_scan(
             bar.update(len(images))
     visibility = None
     if scorer:
-        images, masks = [s.image for s in loaded], masks_of(loaded)
-        visibility = drawing.Visibility(images, masks, sources.z_mean[chosen], visible, kept)
+        shown, masks = [s.image for s in loaded], masks_of(loaded)
+        visibility = drawing.Visibility(shown, masks, sources.z_mean[chosen], visible, kept)
     drawing.write_scan(path, tiles, sources.z_mean if units else sources.z_mean[chosen], visibility)

@@ -27,7 +27,7 @@ def separation(z_mean: np.ndarray, z_log_var: np.ndarray) -> float | None:
     """Least distance between two of (N, D) means / the largest deviation; None for N = 1."""
     if len(z_mean) < 2:
         return None
-    means, nearest = np.float64(z_mean), math.inf
+    means, nearest = z_mean.astype(np.float64), math.inf
     squares = (means**2).sum(1)
     for start in range(0, len(means), _BLOCK):  # all pairs at once may be too many
         rows = slice(start, start + _BLOCK)
@@ -93,16 +93,16 @@ class Plane:
 
     def project(self, z: np.ndarray) -> np.ndarray:
         """Return the point of the plane nearest to each z, (N, D) -> (N, 2)."""
-        return (z - self.centre) @ np.linalg.pinv(self.axes)
+        return np.asarray((z - self.centre) @ np.linalg.pinv(self.axes))
 
     def points(self, xy: np.ndarray) -> np.ndarray:
         """Return the latent vectors (N, D) float32 of points (N, 2)."""
-        return (self.centre + xy @ self.axes).astype(np.float32)
+        return np.asarray(self.centre + xy @ self.axes, np.float32)
 
     def spread(self, z_log_var: np.ndarray) -> np.ndarray:
         """Return the covariances in the plane, (N, 2, 2), of log-variances (N, D)."""
         onto = np.linalg.pinv(self.axes)
-        return np.einsum("da,nd,db->nab", onto, np.exp(z_log_var), onto)
+        return np.asarray(np.einsum("da,nd,db->nab", onto, np.exp(z_log_var), onto))
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Return x of the columns and y of the rows of a scan, both ends included, y falling."""

@@ -53,7 +53,8 @@ def extremes(images: np.ndarray) -> np.ndarray:
     behind = np.stack([_background(image) for image in images])
     defects = images - behind
     strongest = np.abs(defects).argmax(0)[None]
-    return np.clip(behind.mean(0) + np.take_along_axis(defects, strongest, 0)[0], 0, 1)
+    combined = behind.mean(0) + np.take_along_axis(defects, strongest, 0)[0]
+    return np.asarray(np.clip(combined, 0, 1))
 
 
 def _background(image: np.ndarray) -> np.ndarray:
@@ -61,7 +62,7 @@ def _background(image: np.ndarray) -> np.ndarray:
     side = 2 * (max(image.shape[:2]) // _REACH) + 1
     levels = np.rint(image * 255).astype(np.uint8)  # medians of large windows need 8 bits
     smooth = cv2.medianBlur(levels, min(side, 255))
-    return np.float32(smooth.reshape(image.shape)) / 255
+    return np.asarray(smooth.reshape(image.shape), np.float32) / 255
 
 
 def check_sampling(bundle: "Bundle") -> None:
@@ -102,7 +103,8 @@ def sampled(
     if config.get("overlay", "sum") == "mean":
         averaged = z.shape[1]
     together = np.concatenate([z[:, :averaged].mean(0), z[:, averaged:].sum(0)])
-    return bundle.decode(together[None].astype(np.float32))["image"][0]
+    decoded: np.ndarray = bundle.decode(together[None].astype(np.float32))["image"][0]
+    return decoded
 
 
 def check_weights(weights: Sequence[float] | None, count: int) -> np.ndarray:

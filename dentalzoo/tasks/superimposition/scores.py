@@ -44,7 +44,7 @@ _MIN_FREE = 0.25  # of a mask must be free of the other masks, or the whole mask
 
 @dataclass(frozen=True)
 class SuperimpositionScore:
-    """How well a superimposed image shows its K sources.
+    """Scores of a superimposed image of K sources.
 
     Attributes:
         recovered: the share of its own contrast that each source keeps; NaN for a
@@ -97,7 +97,7 @@ class Scorer:
         alone = masks & (masks.sum(0) == 1)
         self.covered = alone.sum((1, 2)) < _MIN_FREE * masks.sum((1, 2))
         self.expected = np.average(sources, axis=0, weights=factors).astype(np.float32)
-        self.background = ~grown(masks.any(0), _EDGE)
+        self.background = ~grown(np.any(masks, axis=0), _EDGE)
 
     @cached_property
     def _flat(self) -> np.ndarray:
@@ -109,7 +109,7 @@ class Scorer:
         NaN in the column of a source that cannot be judged.
         """
         contrasts = np.reshape(images, (len(images), -1)) @ self._flat
-        return contrasts / np.where(self.judgeable, self.own, np.nan)
+        return np.asarray(contrasts / np.where(self.judgeable, self.own, np.nan))
 
     def background_errors(self, images: np.ndarray) -> np.ndarray:
         """Return the background errors (B,) in [0, 1] of superimposed images (B, H, W) in [0, 1].
@@ -118,7 +118,7 @@ class Scorer:
         """
         if not self.background.any():
             return np.zeros(len(images))
-        return np.abs(images - self.expected)[:, self.background].mean(1)
+        return np.asarray(np.abs(images - self.expected)[:, self.background].mean(1))
 
     def score(self, image: np.ndarray) -> SuperimpositionScore:
         """Score one superimposed image, (H, W) in [0, 1].
@@ -188,7 +188,7 @@ def contrast_weights(
     ring = ring if ring.any() else clear
     if not ring.any() or not core.any():
         return np.zeros(mask.shape, np.float32)
-    return np.float32(ring / ring.sum() - core / core.sum())
+    return np.asarray(ring / ring.sum() - core / core.sum(), np.float32)
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The images of a data set as a bundle sees them, and their latent vectors."""
+"""The images of a data set at the size of a bundle's network, and their latent vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Source:
 
     @property
     def grey(self) -> np.ndarray:
-        """(H, W) float32 in [0, 1]."""
-        return grey(np.float32(self.image) / 255)
+        """Return the grey image, (H, W) float32 in [0, 1]."""
+        return grey(self.image.astype(np.float32) / 255)
 
 
 def find_sources(
@@ -105,7 +105,7 @@ class Sources:
 
     @property
     def labels(self) -> list[str]:
-        """The label of each image, "" where it has none."""
+        """Return the label of each image, "" where it has none."""
         return [sample.label for sample in self.samples]
 
     def judgeable(self) -> list[int]:
@@ -132,7 +132,7 @@ def load_source(sample: ImageSample, size: tuple[int, int], channels: int) -> So
 
 def grey(images: np.ndarray) -> np.ndarray:
     """Return the mean of the channels, (..., H, W, C) -> (..., H, W)."""
-    return images.mean(-1)
+    return np.asarray(images.mean(-1))
 
 
 def stacked(sources: Sequence[Source]) -> tuple[np.ndarray, np.ndarray]:

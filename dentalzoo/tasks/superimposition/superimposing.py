@@ -96,8 +96,8 @@ def superimpose(
     with whole_folder(out, "superimpose") as folder:
         write_png(folder / "superimposed.png", levels)
         if score:
-            union = masks_of(sources).any(axis=0)
-            write_png(folder / "superimposed_mask.png", union.astype(np.uint8) * np.uint8(255))
+            union = np.where(np.any(masks_of(sources), axis=0), 255, 0).astype(np.uint8)
+            write_png(folder / "superimposed_mask.png", union)
         write_png(folder / "superimposed_figure.png", drawing.cases_figure([case]))
         write_json(folder / "superimposed.json", about)
     return PredictionReport(written=1)
