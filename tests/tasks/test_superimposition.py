@@ -788,7 +788,7 @@ def test_noise_makes_new_images_of_the_same_sources(tmp_path):
         ({"count": 2.5}, "Received: 2.5"),
         ({"seed": -1}, "seed must be an integer >= 0. Received: -1"),
         ({"sizes": (13,)}, "at least 13 images"),
-        ({"split": "val"}, "expected images of the split 'val'"),
+        ({"split": "val"}, "must hold images of the split 'val'"),
     ],
 )
 def test_augment_refuses_what_it_cannot_do(flat, bundle, tmp_path, options, message):
