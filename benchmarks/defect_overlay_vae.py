@@ -26,11 +26,12 @@ import numpy as np
 import dentalzoo as dz
 from dentalzoo import registry
 from dentalzoo.atomic import write_json
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.images import find_images
 from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.synthetic import write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
-from dentalzoo.models.defect_overlay_vae.overlays import background, composite
+from dentalzoo.models.defect_overlay_vae.superimposition import background, composite
 from dentalzoo.tasks.autoencoders import kl_divergence
 from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
 from dentalzoo.tasks.superimposition import evaluate
@@ -123,17 +124,16 @@ class Trainer:
         noise = [model.encoder.get_layer("z").seed_generator.state for model in (self.model, fresh)]
         noise[0].assign(noise[1])
         epochs = range(self.config.epochs)
-        dataset = paper.make_dataset(
-            folder, "train", self.config, training=True, epochs=epochs, seed=seed
-        )
+        options = DataOptions("train", training=True, epochs=epochs, seed=seed)
+        stream = paper.make_dataset(folder, self.config, options)
         self.model.fit(
-            dataset.map(lambda batch: (batch["image"],)),
+            stream.dataset.map(lambda batch: (batch["image"],)),
             epochs=self.config.epochs,
             steps_per_epoch=150,
             shuffle=False,
             verbose=0,
         )
-        image = dataset.cache.arrays["image"] / np.float32(255)
+        image = stream.cache.arrays["image"] / np.float32(255)
         mean, log_var, _ = (np.asarray(part) for part in self.model.encoder(image))
         return {
             "kl": float(kl_divergence(mean, log_var).sum(1).mean()),
@@ -322,7 +322,7 @@ def trained(options, name: str, data: Path, variant: str, **settings):
     same = options.out / "runs" / name.removesuffix(", overlay=sum")
     if same != out and (same / "bundle").is_dir():  # the same weights
         bundle = dz.load(same)
-        config = dataclasses.replace(paper.Config(**bundle.metadata["config"]), **settings)
+        config = dataclasses.replace(bundle.config, **settings)
         return dz.export(bundle.to_keras(), out / "bundle", NAME, config)
     if not (out / "bundle").is_dir():
         shutil.rmtree(out, ignore_errors=True)

@@ -32,6 +32,7 @@ from peers.turns import Worker, figures, python_of, show, timed
 import dentalzoo as dz
 from dentalzoo.bundle import reexport
 from dentalzoo.bundle.hub import cache_dir
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE, find_pose
 from dentalzoo.data.meshes import find_meshes
@@ -50,7 +51,7 @@ NEAR = 1e-3  # mm: what is compared finds the same points
 def latency(options, folder: Path) -> None:
     """One jaw a call: a process for each row, the calls of all in turn."""
     small, large = bundles(options, folder)
-    config = paper.Config(**small.metadata["config"])
+    config = small.config
     views = np.stack([drawn_views(config.image_size)] * 2)
     views[1, 2::3] = 0  # three are missing, which only attention tells
     files = {"bytes": folder / "bytes.npy", "floats": folder / "floats.npy"}
@@ -156,7 +157,7 @@ def views(options, folder: Path) -> None:
     """Drawing the ten views of a jaw beside what the network makes of them."""
     use_threads(options.threads)
     small, large = bundles(options, folder)
-    config = paper.Config(**small.metadata["config"])
+    config = small.config
     mesh, images = posed_jaw(), drawn_views(config.image_size)
     ways = {
         "serve, int8": lambda: small.serve(images),
@@ -226,11 +227,8 @@ def ways_to_batch(data: Path, config, folder: Path) -> dict:
         return len(few) / (time.perf_counter() - start)
 
     def steady(chosen, cache=None):
-        found = iter(
-            paper.make_dataset(
-                data, "train", chosen, training=True, epochs=range(10**5), cache=cache
-            )
-        )
+        options = DataOptions("train", training=True, epochs=range(10**5), cache=cache)
+        found = iter(paper.make_dataset(data, chosen, options))
 
         def rate(count):
             for _ in islice(found, 4):  # so that no filled buffer is measured
@@ -256,7 +254,8 @@ def training_step(data: Path, config, folder: Path):
     # As in the recipe, where the shapes come from a file.
     model.get_layer("decoder").get_layer("morphable").trainable = False
     paper.compile_model(model, config, 1000)
-    batch = next(iter(paper.make_dataset(data, "train", config, cache=folder / "cache")))
+    options = DataOptions("train", cache=folder / "cache")
+    batch = next(iter(paper.make_dataset(data, config, options)))
     pair = batch["views"], batch["points"]
     model.train_on_batch(*pair)  # traces
 
@@ -278,7 +277,7 @@ def bundles(options, folder: Path) -> tuple:
     if not (folder / "int8").exists():
         try:
             found = dz.load(options.bundle or RELEASED)
-            model, config = found.to_keras(), paper.Config(**found.metadata["config"])
+            model, config = found.to_keras(), found.config
         except dz.DentalzooError as error:
             if options.bundle:
                 raise SystemExit(f"{error}") from None

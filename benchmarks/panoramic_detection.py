@@ -29,6 +29,7 @@ from peers.turns import Worker, answer, figures, python_of, show
 
 import dentalzoo as dz
 from dentalzoo.bundle.hub import cache_dir
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.synthetic import write_panoramic_dataset
@@ -123,9 +124,8 @@ def ways_to_batch(data, config, folder: Path) -> dict:
     files = [str(sample.image) for sample in find_boxes(data, "train").samples]
 
     def ours(chosen, cache=None):
-        return paper.make_dataset(
-            data, "train", chosen, training=True, epochs=range(10**4), cache=cache
-        )
+        options = DataOptions("train", training=True, epochs=range(10**4), cache=cache)
+        return paper.make_dataset(data, chosen, options)
 
     def steady(dataset):
         batches = iter(dataset)
@@ -142,7 +142,7 @@ def ways_to_batch(data, config, folder: Path) -> dict:
 
     def cold(count):
         start, seen = time.perf_counter(), 0
-        for batch in paper.make_dataset(data, "train", config, training=True):
+        for batch in paper.make_dataset(data, config, DataOptions("train", training=True)):
             seen += len(batch["image"])
         return seen / (time.perf_counter() - start)
 
@@ -173,7 +173,7 @@ def training_step(data, config, steps: int):
     """A function that gives the images per second of the step on a batch that lies ready."""
     model = paper.build_model(config)
     paper.compile_model(model, config, 1000)
-    batch = next(iter(paper.make_dataset(data, "train", config)))
+    batch = next(iter(paper.make_dataset(data, config, DataOptions("train"))))
     pair = batch["image"], {key: batch[key] for key in ("boxes", "classes")}
     model.train_on_batch(*pair)  # traces
 
@@ -196,7 +196,7 @@ def nms(options, folder: Path) -> None:
     use_threads(options.threads)
     images, calls, table = radiographs(options, folder, 8), {}, []
     for name, bundle in bundles(options, folder, images).items():
-        config = paper.Config(**bundle.metadata["config"])
+        config = bundle.config
         functions = paper.signatures(bundle.to_keras(), config)
         found = [functions["raw"](image[None]) for image in images]
         every = dataclasses.replace(config, score_threshold=0.0)
@@ -264,7 +264,7 @@ def bundles(options, folder: Path, images: list) -> dict:
         random, name = True, f"{VARIANT}, random weights"
         config = paper.VARIANTS[VARIANT]
         own = export(drawn_weights(paper.build_model(config)), config, images, folder / "own")
-    config = paper.Config(**own.metadata["config"])
+    config = own.config
     found = {f"{name}, {words(config.input_size)}": own}
     if config.input_size != (SIDE, SIDE):
         config = dataclasses.replace(config, input_size=(SIDE, SIDE))

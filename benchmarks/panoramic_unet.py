@@ -29,10 +29,12 @@ import numpy as np
 from PIL import Image
 
 from dentalzoo import load, registry, verify
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.masks import find_masks
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
 from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_unet as unet
+from dentalzoo.models.panoramic_unet.dataset import AUGMENTATIONS
 
 RECIPES = {"paper": "paper 256x256", "light": "radiograph 256x640"}  # variant -> its augmentation
 LOOP, OURS = "plain Python loop", "dentalzoo, memory cache"
@@ -103,13 +105,11 @@ def ways_to_batch(radiographs, config, folder: Path) -> dict:
     plain = dataclasses.replace(config, augmentation=None)
 
     def ours(chosen, cache=None):
-        epochs = range(10**4)
-        dataset = unet.make_dataset(
-            radiographs, None, chosen, training=True, epochs=epochs, cache=cache
-        )
+        options = DataOptions(training=True, epochs=range(10**4), cache=cache)
+        dataset = unet.make_dataset(radiographs, chosen, options)
         return lambda: iter(dataset)
 
-    apart = once_per_sample(unet.make_dataset(radiographs, None, plain), config)
+    apart = once_per_sample(unet.make_dataset(radiographs, plain), config)
     return {
         LOOP: lambda: plain_loop(find_masks(radiographs).samples, config),
         "augmentation entered once per sample": lambda: iter(apart),
@@ -131,7 +131,7 @@ def batches_per_second(batches, count: int) -> float:
 
 def plain_loop(samples, config):
     """What one writes first: reads, resizes, augments and batches the files, epoch after epoch."""
-    compose = albumentations().Compose(unet.AUGMENTATIONS[config.augmentation]())
+    compose = albumentations().Compose(AUGMENTATIONS[config.augmentation]())
     height, width = config.input_size
 
     def read(path, mode):

@@ -28,7 +28,10 @@ class Rule:
         choices: the allowed values; of a tuple, of its items.
         low, high: bounds of a number; of a tuple, of its items. Both included.
         rising: a pair is (low, high) with low <= high.
-        init: the field names what a training starts from; a bundle is built without it.
+        min_items: the smallest length of a tuple of any length.
+        init: the field names a file that a training starts from; a bundle is built without it.
+        freezes: weights that come from that file are not trained. A network that will be trained
+            is built with it, even where its weights are then replaced.
     """
 
     source: str = ""
@@ -37,7 +40,9 @@ class Rule:
     low: float = -math.inf
     high: float = math.inf
     rising: bool = False
+    min_items: int = 0
     init: bool = False
+    freezes: bool = False
 
 
 def setting(
@@ -48,10 +53,12 @@ def setting(
     low: float = -math.inf,
     high: float = math.inf,
     rising: bool = False,
+    min_items: int = 0,
     init: bool = False,
+    freezes: bool = False,
 ) -> T:
     """Return a field of a paper's config; see `Rule`."""
-    rule = Rule(source, "", tuple(choices), low, high, rising, init)
+    rule = Rule(source, "", tuple(choices), low, high, rising, min_items, init, freezes)
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
@@ -83,7 +90,7 @@ class PaperConfig:
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {}  # old name -> name
-    RENAMED_VALUES: ClassVar[Mapping[tuple[str, Any], Any]] = {}  # (name, old value) -> value
+    RENAMED_VALUES: ClassVar[Mapping[tuple[str, str], str]] = {}  # (name, old value) -> value
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -111,26 +118,29 @@ class PaperConfig:
         for key, value in renamed.items():
             if key not in known:
                 raise DentalzooError(
-                    f"the bundle has a setting that this version of dentalzoo does not know. "
-                    f"Install the version that made the bundle. {did_you_mean(key, known)}"
+                    "the settings of a bundle must be known to this version of dentalzoo; install "
+                    f"the version that made the bundle. {did_you_mean(key, known)}"
                     f"Received: {key}={value!r}"
                 )
-            if isinstance(value, str | int | float | bool | None):
+            if isinstance(value, str):
                 renamed[key] = cls.RENAMED_VALUES.get((key, value), value)
         return cls(**renamed)
 
-    def without_init(self, keep: Iterable[str] = ()) -> Self:
+    def without_init(self, keep: Iterable[str] = (), for_training: bool = False) -> Self:
         """Return the config of a network whose weights come from elsewhere.
 
         Args:
             keep: settings that stay although a training starts from them.
+            for_training: keep those that decide which weights are trained.
         """
-        starts = {
+        init_fields = {
             field.name: None
             for field in dataclasses.fields(self)
-            if rule_of(field).init and field.name not in keep
+            if rule_of(field).init
+            and field.name not in keep
+            and not (for_training and rule_of(field).freezes)
         }
-        return dataclasses.replace(self, **starts)
+        return dataclasses.replace(self, **init_fields)
 
 
 def field_names(cls: Any) -> tuple[str, ...]:
@@ -194,15 +204,17 @@ def _checked(value: Any, annotation: Any, rule: Rule) -> Any:
             raise ValueError
         items = typing.get_args(kind)
         count = None if items[-1] is Ellipsis else len(items)
-        if count is not None and len(value) != count:
+        if len(value) < rule.min_items or count not in (None, len(value)):
             raise ValueError
         checked = tuple(_checked(item, items[0], rule) for item in value)
         if rule.rising and not checked[0] <= checked[1]:
             raise ValueError
-        return value if isinstance(value, tuple) and checked == value else checked
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return checked
+    if kind in (int, float) and isinstance(value, bool):
+        raise ValueError
+    if kind is float and isinstance(value, int | float):
         value = float(value)
-    if kind in (int, float, str, bool) and type(value) is not kind:
+    if kind in (int, float, str, bool) and not isinstance(value, kind):
         raise ValueError
     if rule.choices and value not in rule.choices:
         raise ValueError
@@ -232,8 +244,9 @@ def _described(annotation: Any, rule: Rule) -> str:
     text = nouns.get(item, getattr(item, "__name__", str(item)))
     if several:
         noun = {int: "integers", float: "numbers", str: "strings"}.get(item, f"{text}s")
-        ends = items[-1] is Ellipsis
-        text = f"a tuple of {noun}" if ends else f"a tuple of {len(items)} {noun}"
+        number = f"{rule.min_items} or more " if rule.min_items else ""
+        number = number if items[-1] is Ellipsis else f"{len(items)} "
+        text = f"a tuple of {number}{noun}"
         if rule.rising:
             text = "(low, high) with low <= high"
     if rule.low > -math.inf and rule.high < math.inf:
@@ -256,85 +269,3 @@ def require_multiple(name: str, size: tuple[int, int], multiple: int = 1) -> Non
             f"{name} must be (height, width), multiples of {multiple}; images of other sizes are "
             f"resized to it. Received: {size}"
         )
-
-
-# ---- to be replaced by settings ---------------------------------------------------------------
-
-# Settings of files that a training starts from; what is built to be loaded into goes without.
-STARTS = ("encoder_weights", "morphable_model")
-
-
-def without_starts(config, keep: Sequence[str] = ()):
-    """The config of a network that gets its weights from elsewhere."""
-    starts = {key: None for key in STARTS if hasattr(config, key) and key not in keep}
-    return dataclasses.replace(config, **starts)
-
-
-def check_choices(config, **allowed: Sequence) -> None:
-    """Each setting is one of its allowed values."""
-    for key, values in allowed.items():
-        if getattr(config, key) not in values:
-            words = ", ".join(map(str, values))
-            raise DentalzooError(f"{key} is one of: {words}. Received: {getattr(config, key)!r}")
-
-
-def check_whole_numbers(config, *keys: str, least: int = 1, most: int | None = None) -> None:
-    """Each setting is an int between `least` and `most`."""
-    for key in keys:
-        value = getattr(config, key)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
-            bound = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise DentalzooError(f"{key} is a whole number, {bound}. Received: {value!r}")
-
-
-def check_numbers(config, **bounds: tuple[float, float]) -> None:
-    """Each setting is a number between its bounds, which may be infinite; it may not."""
-    for key, (least, most) in bounds.items():
-        value = getattr(config, key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not least <= value <= most:
-            bound = f"at least {least}" if math.isinf(most) else f"from {least} to {most}"
-            raise DentalzooError(f"{key} is a number, {bound}. Received: {value!r}")
-
-
-def check_rising(config, **bounds: tuple[float, float]) -> None:
-    """Each setting is a tuple of two numbers between its bounds, the second not the smaller."""
-    for key, (least, most) in bounds.items():
-        make_tuples(config, key)
-        pair = getattr(config, key)
-        numbers = all(isinstance(n, int | float) and math.isfinite(n) for n in pair)
-        if len(pair) != 2 or not numbers or not least <= pair[0] <= pair[1] <= most:
-            bound = "" if math.isinf(most) else f", from {least} to {most}"
-            raise DentalzooError(f"{key} is two rising numbers{bound}. Received: {pair}")
-
-
-def make_tuples(config, *keys: str) -> None:
-    """Each setting is a tuple; lists, which JSON brings, become one."""
-    for key in keys:
-        value = getattr(config, key)
-        if not isinstance(value, list | tuple):
-            raise DentalzooError(f"{key} is a tuple of numbers. Received: {value!r}")
-        object.__setattr__(config, key, tuple(value))
-
-
-def check_size(config, key: str, multiple: int = 1) -> None:
-    """The setting is (height, width), both positive multiples of `multiple`."""
-    make_tuples(config, key)
-    size = getattr(config, key)
-    if len(size) != 2 or any(not isinstance(n, int) or n < 1 or n % multiple for n in size):
-        raise DentalzooError(
-            f"{key} is (height, width), multiples of {multiple}; images of other sizes are "
-            f"resized to it. Received: {size}"
-        )
-
-
-def check_filters(config, key: str = "filters", count: int | None = None) -> None:
-    """The setting is a tuple of positive whole numbers, `count` of them where it is given."""
-    make_tuples(config, key)
-    filters = getattr(config, key)
-    if len(filters) != (count or max(1, len(filters))) or any(
-        not isinstance(number, int) or number < 1 for number in filters
-    ):
-        words = "whole numbers" if count is None else f"{count} whole numbers"
-        raise DentalzooError(f"{key} are {words}, at least 1. Received: {filters}")

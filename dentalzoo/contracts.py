@@ -122,10 +122,19 @@ class Stream:
 class Paper(Protocol):
     """A package of `dentalzoo.models`; registry, training and bundles know nothing more of it."""
 
-    ABOUT: About
-    Config: "type[PaperConfig]"
-    VARIANTS: "Mapping[str, Any]"  # the first is the default, "tiny" is for tests
-    PRETRAINED: Mapping[str, Weights]  # tag -> released bundle
+    @property
+    def ABOUT(self) -> About: ...
+
+    @property
+    def Config(self) -> "type[PaperConfig]": ...
+
+    @property
+    def VARIANTS(self) -> "Mapping[str, PaperConfig]":
+        """The first is the default, "tiny" is for tests."""
+
+    @property
+    def PRETRAINED(self) -> Mapping[str, Weights]:
+        """Tag -> released bundle, the newest first."""
 
     def make_dataset(
         self, data: str | Path, config: Any, options: DataOptions = DataOptions()
@@ -289,6 +298,7 @@ def missing_parts(module: ModuleType | object, protocol: type) -> list[str]:
             ):
                 lines.append(f"{name}: the parameter {parameter.name!r} is of another kind")
     names = {key for key in getattr(protocol, "__annotations__", {}) if not key.startswith("_")}
+    names |= {key for key, member in vars(protocol).items() if isinstance(member, property)}
     lines += [f"{key}: is missing" for key in sorted(names) if not hasattr(module, key)]
     return lines
 

@@ -4,11 +4,31 @@ import ast
 import dataclasses
 import difflib
 import importlib
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from dentalzoo.config import without_starts
+from dentalzoo.config import PaperConfig, did_you_mean, field_names, settings_of
+from dentalzoo.contracts import Paper
 from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    import keras
+
+    from dentalzoo.models import (
+        defect_overlay_vae,
+        jaw_reconstruction,
+        panoramic_detection,
+        panoramic_unet,
+        tooth_vae,
+    )
+
+    # A type checker names the part of the contract that one of these lacks.
+    PAPERS: tuple[Paper, ...] = (
+        tooth_vae,
+        defect_overlay_vae,
+        panoramic_detection,
+        panoramic_unet,
+        jaw_reconstruction,
+    )
 
 
 class Entry(NamedTuple):
@@ -49,19 +69,19 @@ ZOO = {
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """Names of the models, all or those of one task.
+    """Return the names of the models, all or those of one task.
 
     Raises:
         DentalzooError: no model has this task.
     """
     tasks = sorted({entry.task for entry in ZOO.values()})
     if task is not None and task not in tasks:
-        raise DentalzooError(f"task is one of: {', '.join(tasks)}. Received: {task!r}")
+        raise DentalzooError(f"task must be one of: {', '.join(tasks)}. Received: {task!r}")
     return [name for name, entry in ZOO.items() if task in (None, entry.task)]
 
 
-def module_of(name: str) -> ModuleType:
-    """The module of model `name`; it imports no TensorFlow.
+def module_of(name: str) -> Paper:
+    """Return the module of model `name`; this imports no TensorFlow.
 
     Raises:
         DentalzooError: there is no such model.
@@ -69,20 +89,23 @@ def module_of(name: str) -> ModuleType:
     if name not in ZOO:
         close = difflib.get_close_matches(name, ZOO, n=3)
         hint = f"Did you mean {' or '.join(close)}?" if close else "`dentalzoo list` shows them."
-        raise DentalzooError(f"the models are: {', '.join(ZOO)}. {hint} Received: {name!r}")
-    return importlib.import_module(ZOO[name].module)
+        raise DentalzooError(f"model must be one of: {', '.join(ZOO)}. {hint} Received: {name!r}")
+    return cast(Paper, importlib.import_module(ZOO[name].module))
 
 
 def info(name: str) -> dict[str, Any]:
-    """What is known about a model: paper, inputs, outputs, variants, pretrained tags, use.
+    """Describe a model: paper, inputs, outputs, variants, settings, pretrained tags, use.
 
     Returns:
-        A dict of plain values, ready for JSON.
+        A dict of plain values, ready for JSON. "variants" has the settings of the default variant,
+        and of each other those that differ; "settings" the value, the allowed values and the source
+        of each setting of the default variant.
 
     Raises:
         DentalzooError: there is no such model.
     """
     module = module_of(name)
+    default = module.VARIANTS[_default_variant(module)]
     return {
         "name": name,
         "task": ZOO[name].task,
@@ -92,11 +115,11 @@ def info(name: str) -> dict[str, Any]:
             key: {
                 field: value
                 for field, value in dataclasses.asdict(config).items()
-                if key == next(iter(module.VARIANTS))
-                or value != getattr(module.VARIANTS[next(iter(module.VARIANTS))], field)
+                if config is default or value != getattr(default, field)
             }
             for key, config in module.VARIANTS.items()
         },
+        "settings": settings_of(default),
         "pretrained": {
             f"{name}.{tag}": dataclasses.asdict(weights)
             for tag, weights in module.PRETRAINED.items()
@@ -104,37 +127,44 @@ def info(name: str) -> dict[str, Any]:
     }
 
 
-def configure(name: str, variant: str | None = None, **overrides):
-    """The config of a variant (the first one by default) with some of its fields replaced.
+def _default_variant(module: Paper) -> str:
+    return next(iter(module.VARIANTS))
+
+
+def configure(name: str, variant: str | None = None, **overrides: Any) -> PaperConfig:
+    """Return the config of a variant (the first by default) with some of its settings replaced.
 
     Args:
-        overrides: fields of the config; a string is read as a Python literal where the field is
+        name: a name of `list_models()`.
+        variant: a key of `info(name)["variants"]`.
+        overrides: settings of the config; a string is read as a Python literal where the setting is
             not a string (`"(256, 640)"`), which is what a command line has.
 
     Raises:
-        DentalzooError: no such model, variant or field, or a value the config refuses.
+        DentalzooError: no such model, variant or setting, or a value the config refuses.
     """
     module = module_of(name)
-    variant = variant or next(iter(module.VARIANTS))
+    variant = variant or _default_variant(module)
     if variant not in module.VARIANTS:
         raise DentalzooError(
-            f"the variants of {name} are: {', '.join(module.VARIANTS)}. Received: {variant!r}"
+            f"variant must be one of the variants of {name}, which are: "
+            f"{', '.join(module.VARIANTS)}. {did_you_mean(variant, module.VARIANTS)}"
+            f"Received: {variant!r}"
         )
-    config = module.VARIANTS[variant]
-    known = {field.name for field in dataclasses.fields(config)}
+    config: PaperConfig = module.VARIANTS[variant]
+    known = field_names(config)
     for key, value in overrides.items():
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean {close[0]}? " if close else ""
             raise DentalzooError(
-                f"{name} has the settings: {', '.join(sorted(known))}. {hint}Received: {key!r}"
+                f"a setting of {name} must be one of: {', '.join(sorted(known))}. "
+                f"{did_you_mean(key, known)}Received: {key!r}"
             )
-        overrides[key] = _literal(value, getattr(config, key))
+        overrides[key] = _literal(key, value, getattr(config, key))
     return dataclasses.replace(config, **overrides)
 
 
-def _literal(value, default):
-    """Reads a command line's string as the kind of value that `default` is."""
+def _literal(key: str, value: Any, default: Any) -> Any:
+    """Read a command line's string as the kind of value that `default` is."""
     if not isinstance(value, str):
         return value
     if value.lower() in ("none", "true", "false"):
@@ -147,12 +177,12 @@ def _literal(value, default):
         if default is None:
             return value
         raise DentalzooError(
-            f"a value like {default!r} was expected. Received: {value!r}"
+            f"{key} must be a value like {default!r}. Received: {value!r}"
         ) from None
 
 
-def build(name: str, variant: str | None = None, **overrides):
-    """Builds a model with random weights.
+def build(name: str, variant: str | None = None, **overrides: Any) -> "keras.Model":
+    """Build a model with random weights.
 
     Args:
         name: a name of `list_models()`.
@@ -167,14 +197,14 @@ def build(name: str, variant: str | None = None, **overrides):
         DentalzooError: no such model, variant or setting, or a value the config refuses.
     """
     module = module_of(name)
-    config = without_starts(configure(name, variant, **overrides), keep=overrides)
+    config = configure(name, variant, **overrides).without_init(keep=overrides)
     model = module.build_model(config)
     model.zoo_config = config  # what `export` has to write down
     return model
 
 
 def markdown_table() -> str:
-    """The zoo as the table of the README."""
+    """Return the zoo as the table of the README."""
     rows = ["| model | task | what it does | pretrained |", "|---|---|---|---|"]
     for name, entry in ZOO.items():
         released = module_of(name).PRETRAINED.items()

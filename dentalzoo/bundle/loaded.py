@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import registry
 from dentalzoo.bundle.inputs import as_input
 from dentalzoo.bundle.metadata import Metadata, SignatureSpec, TensorSpec, describe
-from dentalzoo.config import without_starts  # PORT
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
@@ -107,11 +106,8 @@ class Bundle:
         Raises:
             DentalzooError: this version of dentalzoo does not know the paper or a setting.
         """
-        module = registry.module_of(self.metadata["name"])
-        if not hasattr(module.Config, "from_metadata"):  # PORT
-            return module.Config(**self.metadata["config"])
-        config: PaperConfig = module.Config.from_metadata(self.metadata["config"])
-        return config
+        paper = registry.module_of(self.metadata["name"])
+        return paper.Config.from_metadata(self.metadata["config"])
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -142,7 +138,7 @@ class Bundle:
             DentalzooError: this version of dentalzoo builds another network from the config.
         """
         module, config = registry.module_of(self.metadata["name"]), self.config
-        model: keras.Model = module.build_model(without_starts(config))  # PORT
+        model = module.build_model(config.without_init())
         values = self._loaded.read_weights()
         if [tuple(value.shape) for value in values] != [tuple(w.shape) for w in model.weights]:
             raise DentalzooError(

@@ -24,7 +24,7 @@ from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import FORMAT, Metadata, SignatureSpec, TensorSpec
 from dentalzoo.bundle.reading import load
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
-from dentalzoo.config import PaperConfig, without_starts
+from dentalzoo.config import PaperConfig
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.output_dirs import check_outside
@@ -75,7 +75,7 @@ def export(
             "config must be the one that the model was built from: "
             f"config=configure({name!r}, ...). Received: {config!r}"
         )
-    config = without_starts(config)  # PORT
+    config = config.without_init()
     _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     if tag is not None and not hub.TAG.fullmatch(tag):
         raise DentalzooError(

@@ -22,7 +22,7 @@ from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.io.view_files import VIEWS as VIEWS
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
-from dentalzoo.data.pipeline.batching import Cache
+from dentalzoo.data.pipeline import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.ops.meshes import unit, vertex_normals
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from dentalzoo import api, bundle, registry
 from dentalzoo.atomic import remove_leftovers, write_json
-from dentalzoo.config import STARTS, without_starts
+from dentalzoo.config import rule_of
+from dentalzoo.contracts import DataOptions
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.training.distribute import strategy as find_strategy
 from dentalzoo.training.run_state import Run
@@ -101,31 +102,28 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
     with _precision(settings["mixed_precision"]), strategy.scope():
         build_config = config
         if settings["init"] is not None or start:
-            # A morphable model also decides which weights are trained.
-            build_config = without_starts(config, keep=("morphable_model",))
+            build_config = config.without_init(for_training=True)
         model = module.build_model(build_config)
         if settings["init"] is not None and not start:
             _start_from(model, settings["init"])
-    training = module.make_dataset(
-        data,
+    options = DataOptions(
         "train",
-        config,
         training=True,
         epochs=epochs,
         seed=settings["seed"],
-        cache=cache and Path(cache) / "train",
+        cache=Path(cache) / "train" if cache else None,
         devices=strategy.num_replicas_in_sync,
     )
-    validation = _validation(
-        module,
-        data,
-        config,
-        cache=cache and Path(cache) / "val",
+    training = module.make_dataset(data, config, options)
+    options = DataOptions(
+        "val",
+        cache=Path(cache) / "val" if cache else None,
         devices=strategy.num_replicas_in_sync,
     )
+    validation = _validation(module, data, config, options)
     if validation is not None:
         _warn_of_copies(training.cache, validation.cache)
-    steps = max(1, int(training.cardinality()) // max(1, len(epochs)))
+    steps = max(1, int(training.dataset.cardinality()) // max(1, len(epochs)))
     with _precision(settings["mixed_precision"]), strategy.scope():
         module.compile_model(model, config, steps=steps * config.epochs)
         model.optimizer.build(model.trainable_variables)
@@ -134,8 +132,8 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
         _fit(
             model,
             run,
-            training.map(_pair(model)),
-            validation_data=None if validation is None else validation.map(_pair(model)),
+            training.dataset.map(_pair(model)),
+            validation_data=None if validation is None else validation.dataset.map(_pair(model)),
             initial_epoch=start,
             epochs=config.epochs,
             steps_per_epoch=steps,
@@ -145,7 +143,7 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
             verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
         )
     run.plot_curves()
-    final = module.build_model(without_starts(config))
+    final = module.build_model(config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)
     weights = getattr(config, "encoder_weights", None)
@@ -203,15 +201,15 @@ def _command(name: str, variant: str | None, data: Path, config, settings: dict)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != getattr(base, field.name):
-            value = Path(value).name if field.name in STARTS and value else value
+            value = Path(value).name if rule_of(field).init and value else value
             words += ["--set", shlex.quote(f"{field.name}={value}")]
     return " ".join(words)
 
 
-def _validation(module, data, config, **options):
+def _validation(module, data, config, options):
     """The val split, or None where there is none: said, since nothing then tells the best epoch."""
     try:
-        return module.make_dataset(data, "val", config, **options)
+        return module.make_dataset(data, config, options)
     except MissingSplit as error:
         log.warning("no val split, so the last epoch is the result: %s", error)
         return None

@@ -13,8 +13,8 @@ from dentalzoo.data import views
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import Pose, find_pose
 from dentalzoo.data.meshes import find_meshes, load_mesh
-from dentalzoo.data.pipeline import batching as pipeline
-from dentalzoo.data.pipeline.batching import batches
+from dentalzoo.data.pipeline import batches
+from dentalzoo.data.pipeline import cache as pipeline
 from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.data.views import cache_views, cameras, check_views, load_views, render_views
 from dentalzoo.errors import BadFile, DentalzooError

@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.synthetic import defect, write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
-from dentalzoo.models.defect_overlay_vae.overlays import background, combine, composite, separation
+from dentalzoo.models.defect_overlay_vae import network
+from dentalzoo.models.defect_overlay_vae.superimposition import (
+    background,
+    combine,
+    composite,
+    separation,
+)
 from dentalzoo.tasks.superimposition.latents import scan_plane
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 NAME = "defect_overlay_vae"
 TINY = paper.VARIANTS["tiny"]
+TRAIN = DataOptions("train", training=True)
 MAPS = dataclasses.replace(
     TINY, network="map", latent_dim=64, averaged=16, activation="silu", mixture=1.0
 )
@@ -125,7 +133,7 @@ def test_the_scan_has_301_by_201_points():
     xs, ys = plane.grid()
     assert (len(xs), len(ys)) == (301, 201)
     assert (xs[0], xs[-1], ys[-1], ys[0]) == (-15, 15, -10, 10)
-    with pytest.raises(dz.DentalzooError, match=r"scan is \(from, to\)"):
+    with pytest.raises(dz.DentalzooError, match=r"scan must be \(low, high, low, high\)"):
         dz.configure(NAME, scan=(15, -15, -10, 10))
 
 
@@ -344,7 +352,7 @@ def test_tensorflow_alone_makes_the_same_overlay(bundle, tmp_path):
 def test_what_cannot_be_overlaid_is_refused(bundle):
     with pytest.raises(dz.DentalzooError, match="one weight for each image"):
         bundle.overlay(surfaces(3), np.ones(2, "f"))
-    with pytest.raises(dz.DentalzooError, match="sum is positive"):
+    with pytest.raises(dz.DentalzooError, match="sum must be positive"):
         bundle.overlay(surfaces(2), np.zeros(2, "f"))
 
 
@@ -353,21 +361,21 @@ def test_what_cannot_be_overlaid_is_refused(bundle):
 
 def test_every_batch_of_few_images_holds_each_of_them(three):
     few = dataclasses.replace(paper.VARIANTS["few"], input_size=(16, 16))
-    dataset = paper.make_dataset(three, "train", few, training=True)
-    assert len(dataset.cache) == 3 and int(dataset.cardinality()) == 150
-    for batch in dataset:
+    stream = paper.make_dataset(three, few, TRAIN)
+    assert len(stream.cache) == 3 and int(stream.dataset.cardinality()) == 150
+    for batch in stream:
         found = np.unique(batch["image"].numpy().reshape(10, -1), axis=0, return_counts=True)[1]
         assert sorted(found) == [3, 3, 4]
     with pytest.raises(dz.DentalzooError, match="stratified=False. Received: 3"):
-        paper.make_dataset(three, "train", dataclasses.replace(few, batch_size=2), training=True)
+        paper.make_dataset(three, dataclasses.replace(few, batch_size=2), TRAIN)
 
 
 def test_copies_are_visits_and_inverting_is_seen(three):
     config = dataclasses.replace(TINY, copies=4, invert=True)
-    batches = list(paper.make_dataset(three, "train", config, training=True))
+    batches = list(paper.make_dataset(three, config, TRAIN))
     images = np.concatenate([batch["image"].numpy() for batch in batches])
     assert images.shape == (12, 16, 16, 1)
-    once = np.concatenate([b["image"].numpy() for b in paper.make_dataset(three, "train", TINY)])
+    once = np.concatenate([b["image"].numpy() for b in paper.make_dataset(three, TINY)])
     assert np.unique(images.reshape(12, -1), axis=0) == pytest.approx(
         np.unique(1 - once.reshape(3, -1), axis=0)
     )
@@ -384,7 +392,7 @@ def test_images_without_a_val_split_are_trained_on(three, tmp_path):
 
 
 def test_a_collapse_is_said_without_a_val_split(three, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(paper, "LEAST_KL", 1e9)
+    monkeypatch.setattr(network, "MIN_KL", 1e9)
     with caplog.at_level(logging.WARNING, "dentalzoo"):
         dz.train(NAME, three, tmp_path / "run", "tiny")
     assert caplog.text.count("the latent space has collapsed") == 1
@@ -392,13 +400,13 @@ def test_a_collapse_is_said_without_a_val_split(three, tmp_path, caplog, monkeyp
 
 def test_flips_are_of_each_image_and_epoch(three):
     config = dataclasses.replace(TINY, augmentation="flips")
-    dataset = paper.make_dataset(three, "train", config, training=True, epochs=range(6))
-    once = dataset.cache.arrays["image"] / np.float32(255)
+    stream = paper.make_dataset(three, config, dataclasses.replace(TRAIN, epochs=range(6)))
+    once = stream.cache.arrays["image"] / np.float32(255)
     ways = [once, once[:, ::-1], once[:, :, ::-1], once[:, ::-1, ::-1]]
     known = {way.tobytes(): number for number, way in enumerate(np.concatenate(ways))}
-    found = {known[image.tobytes()] for batch in dataset for image in batch["image"].numpy()}
+    found = {known[image.tobytes()] for batch in stream for image in batch["image"].numpy()}
     assert len(found) > 6
-    plain = paper.make_dataset(three, "train", config)
+    plain = paper.make_dataset(three, config)
     assert {known[x.tobytes()] for b in plain for x in b["image"].numpy()} == {0, 1, 2}
 
 
@@ -411,7 +419,7 @@ def test_a_collapse_is_said_once_with_what_to_change(caplog):
         callback.on_epoch_end(2, {"kl_loss": 0.01})
     assert caplog.text.count("has collapsed") == 1
     assert "leaky_relu" in caplog.text and "robust" in caplog.text
-    assert "share a place" in paper.collapse({"kl_loss": 5.0, "separation": 0.4})
+    assert "share a place" in network.collapse({"kl_loss": 5.0, "separation": 0.4})
 
 
 def test_dead_units_are_a_collapse(three, tmp_path, caplog):
@@ -421,7 +429,7 @@ def test_dead_units_are_a_collapse(three, tmp_path, caplog):
     hidden = model.encoder.get_layer("hidden")
     hidden.bias.assign(np.full(16, -100, "f"))
     paper.compile_model(model, config)
-    dataset = paper.make_dataset(three, "train", config, training=True)
+    dataset = paper.make_dataset(three, config, TRAIN).dataset
     with caplog.at_level(logging.WARNING, "dentalzoo"):
         model.fit(
             dataset.map(lambda b: (b["image"],)),

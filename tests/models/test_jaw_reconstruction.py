@@ -6,13 +6,16 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo.cli import main
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data import morphable
 from dentalzoo.data.io.mesh_files import write_obj
 from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.models import jaw_reconstruction
+from dentalzoo.models.jaw_reconstruction.losses import stage_weights
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
 
 TINY = jaw_reconstruction.VARIANTS["tiny"]
+TRAIN = DataOptions("train", training=True)
 MLP = dataclasses.replace(TINY, decoder="mlp", hidden=(8,), faces=(), modulator_scale=0.1)
 MOBILE = dataclasses.replace(MLP, encoder="mobilenet_v2", alpha=0.35, pooling="mean", channels=3)
 
@@ -135,15 +138,18 @@ def test_mixed_precision_leaves_coordinates_in_float32(config):
 def test_settings_that_cannot_be_are_refused():
     for settings, words in (
         ({"heads": 3}, "multiple of heads.*embedding=256, heads=3"),
-        ({"image_size": 16}, "image_size is a whole number, at least 32"),
-        ({"faces": (3, 0)}, r"number of faces of each family.*\(3, 0\)"),
-        ({"faces": 5}, "faces is a tuple.*Received: 5"),
+        ({"image_size": 16}, "image_size must be an integer >= 32"),
+        ({"faces": (3, 0)}, r"faces must be a tuple of integers >= 1.*\(3, 0\)"),
+        ({"faces": 5}, "faces must be a tuple.*Received: 5"),
         ({"l1_weights": (0, 1)}, "not both are 0"),
-        ({"l1_weights": ("1", 1)}, "two numbers from 0.*'1'"),
-        ({"chamfer_weights": (float("nan"), 1)}, "two numbers from 0.*nan"),
-        ({"channels": 1.0}, "channels is a whole number.*1.0"),
+        ({"l1_weights": ("1", 1)}, "l1_weights must be a tuple of 2 numbers >= 0.*'1'"),
+        ({"chamfer_weights": (float("nan"), 1)}, "a tuple of 2 numbers >= 0.*nan"),
+        ({"channels": 1.0}, "channels must be one of: 1, 3.*1.0"),
         ({"morphable_model": "jaws.npz"}, "goes with decoder=morphable.*'jaws.npz'"),
-        ({"decoder": "morphable", "morphable_model": 5}, "name of a file.*Received: 5"),
+        (
+            {"decoder": "morphable", "morphable_model": 5},
+            "morphable_model must be a string, or None. Received: 5",
+        ),
         (
             {"decoder": "morphable", "morphable_model": ""},
             "a file written by `dentalzoo shape-model`",
@@ -259,10 +265,10 @@ def test_arrays_that_do_not_fit_are_refused(changed, tmp_path):
 
 def test_the_stages():
     config = dataclasses.replace(TINY, epochs=10, first_stage=0.3)
-    assert jaw_reconstruction.stage_weights(0, config) == (1.0, 0.0)
-    assert jaw_reconstruction.stage_weights(2, config) == (1.0, 0.0)
-    assert jaw_reconstruction.stage_weights(3, config) == (0.1, 1.0)
-    assert jaw_reconstruction.stage_weights(9, config) == (0.1, 1.0)
+    assert stage_weights(0, config) == (1.0, 0.0)
+    assert stage_weights(2, config) == (1.0, 0.0)
+    assert stage_weights(3, config) == (0.1, 1.0)
+    assert stage_weights(9, config) == (0.1, 1.0)
 
 
 @pytest.mark.parametrize("pairs", ["nearest", "index"])
@@ -277,20 +283,22 @@ def test_the_loss_of_either_stage_is_that_of_scipy(pairs):
     back = cKDTree(found[0]).query(true[0])[0]
     l1 = (there.mean() + back.mean()) / 2 if pairs == "nearest" else np.abs(true - found).mean()
     chamfer = ((there**2).mean() + (back**2).mean()) / 2
-    for step, wanted in ((0, l1), (19, l1), (20, 0.1 * l1 + chamfer), (39, 0.1 * l1 + chamfer)):
+    for step, expected in ((0, l1), (19, l1), (20, 0.1 * l1 + chamfer), (39, 0.1 * l1 + chamfer)):
         model.optimizer.iterations.assign(step)
-        assert float(model.loss(true, found)[0]) == pytest.approx(wanted, rel=1e-5), step
+        assert float(model.loss(true, found)[0]) == pytest.approx(expected, rel=1e-5), step
 
 
 def test_elements(jaws, shapes):
     config = dataclasses.replace(TINY, pairs="index", num_points=50_000, missing_views=1.0)
-    batch = next(iter(jaw_reconstruction.make_dataset(jaws, "train", config, training=True)))
+    batch = next(iter(jaw_reconstruction.make_dataset(jaws, config, TRAIN)))
     views, points = batch["views"].numpy(), batch["points"].numpy()
     assert views.shape == (2, 10, 32, 32, 1) and 0.9 < views.max() <= 1
     assert points.shape == (2, 50_000, 3) and 0.7 < np.abs(points).max() < 1.3
     seen = views.max(axis=(2, 3, 4)) > 0
     assert (seen.sum(axis=1) >= 1).all() and (seen.sum(axis=1) <= 9).all()
-    every = next(iter(jaw_reconstruction.make_dataset(jaws, "train", config)))["views"].numpy()
+    every = next(iter(jaw_reconstruction.make_dataset(jaws, config, DataOptions("train"))))[
+        "views"
+    ].numpy()
     assert (every.max(axis=(2, 3, 4)) > 0).all()
     assert len(every) == 2
     model = morphable.load(shapes[0])
@@ -302,7 +310,7 @@ def test_a_jaw_of_other_vertices_has_no_order(tmp_path, caplog):
     config = dataclasses.replace(TINY, pairs="index", num_points=49_999)
     folder = write_jaw_dataset(tmp_path / "jaws", 1, val_fraction=0)
     with pytest.raises(dz.DentalzooError, match="no sample could be read"):
-        jaw_reconstruction.make_dataset(folder, "train", config)
+        jaw_reconstruction.make_dataset(folder, config, DataOptions("train"))
     assert (
         "0000_upper.obj: a mesh must have 49999 vertices for method='order'. Received: 50000"
         in caplog.text
@@ -403,7 +411,7 @@ def test_some_views_in_any_order(bundle):
 
 @pytest.mark.parametrize(
     "places, words",
-    [([0, 0, 1], "differ"), ([0, 1], "a place for each view"), ([0, 1, 10], "0 to 9"),
+    [([0, 0, 1], "differ"), ([0, 1], "a camera index for each view"), ([0, 1, 10], "0 to 9"),
      ([0, -1, 2], "0 to 9")],
 )  # fmt: skip
 def test_places_that_cannot_be_are_refused(bundle, places, words):
@@ -413,7 +421,7 @@ def test_places_that_cannot_be_are_refused(bundle, places, words):
 
 def test_what_is_not_ten_views_is_refused(bundle):
     with pytest.raises(
-        dz.DentalzooError, match="ten views of a jaw were expected; serve_some takes fewer"
+        dz.DentalzooError, match="must be ten views of a jaw; serve_some takes fewer"
     ):
         bundle.serve(views_of(0)[:, :9])
     with pytest.raises(dz.DentalzooError, match="grey values"):

@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 import dentalzoo as dz
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.io.images import read_image, resize, write_png
 from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 from dentalzoo.models.panoramic_detection import anchors as anchor_ops
+from dentalzoo.models.panoramic_detection.losses import hard_negatives, huber
 from dentalzoo.tasks.detection import evaluate
 from dentalzoo.tasks.options import DetectionEvaluateOptions
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
@@ -156,8 +158,6 @@ def test_between_the_thresholds_an_anchor_does_not_count():
 
 
 def test_three_negatives_of_the_highest_loss_count_for_each_positive():
-    from dentalzoo.models.panoramic_detection.detector import hard_negatives
-
     losses = np.float32([[9, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8]])
     wanted = np.int32([[1, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 0]])
     kept = np.asarray(hard_negatives(losses, wanted, 3.0))
@@ -165,8 +165,6 @@ def test_three_negatives_of_the_highest_loss_count_for_each_positive():
 
 
 def test_the_losses_have_their_closed_form():
-    from dentalzoo.models.panoramic_detection.detector import huber
-
     assert np.asarray(huber(np.float32([0.5, -2.0]), 1.0)).tolist() == [0.125, 1.5]
     assert np.asarray(huber(np.float32([0.1, 1.0]), 0.1)) == pytest.approx([0.005, 0.095])
     config = dataclasses.replace(TINY, weight_decay=0.0)
@@ -465,7 +463,7 @@ def found_names(folder):
 
 def test_elements_are_radiographs_and_boxes(radiographs):
     config = dataclasses.replace(TINY, classes=found_names(radiographs))
-    dataset = paper.make_dataset(radiographs, "train", config, training=True, seed=1)
+    dataset = paper.make_dataset(radiographs, config, DataOptions("train", training=True, seed=1))
     batch = next(iter(dataset))
     assert batch["image"].shape == (2, 64, 128, 3) and batch["image"].dtype == "float32"
     boxes, classes = batch["boxes"].numpy(), batch["classes"].numpy()
@@ -477,8 +475,9 @@ def test_elements_are_radiographs_and_boxes(radiographs):
 
 def test_a_flip_moves_boxes_with_the_image(radiographs):
     config = dataclasses.replace(TINY, classes=found_names(radiographs), augmentation="paper")
-    plain = paper.make_dataset(radiographs, "train", config)
-    flipped = paper.make_dataset(radiographs, "train", config, training=True, epochs=range(8))
+    plain = paper.make_dataset(radiographs, config, DataOptions("train"))
+    options = DataOptions("train", training=True, epochs=range(8))
+    flipped = paper.make_dataset(radiographs, config, options)
     images, boxes = plain.cache.arrays["image"], plain.cache.arrays["boxes"]
     seen = set()
     for batch in flipped:
@@ -516,7 +515,7 @@ def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
     )
     (tmp_path / "classes.json").write_text(json.dumps(names))
     config = dataclasses.replace(TINY, classes=names, augmentation="paper", batch_size=1)
-    data = paper.make_dataset(tmp_path, None, config, training=True, epochs=range(12))
+    data = paper.make_dataset(tmp_path, config, DataOptions(training=True, epochs=range(12)))
     seen = set()
     for batch in data:
         (first, second), found = batch["boxes"].numpy()[0, :2, 1], batch["classes"].numpy()[0, :2]
@@ -535,14 +534,14 @@ def test_crowds_are_not_learnt(radiographs, tmp_path):
         box["iscrowd"] = number % 2
     path.write_text(json.dumps(coco))
     config = dataclasses.replace(TINY, classes=found_names(radiographs))
-    classes = paper.make_dataset(folder, None, config).cache.arrays["classes"]
+    classes = paper.make_dataset(folder, config).cache.arrays["classes"]
     assert (classes > 0).sum() == -(-len(coco["annotations"]) // 2) > 0
 
 
 def test_data_without_the_classes_is_refused(radiographs):
     config = dataclasses.replace(TINY, classes=("nothing", "of it"))
     with pytest.raises(dz.DentalzooError, match="Received"):
-        paper.make_dataset(radiographs, "train", config)
+        paper.make_dataset(radiographs, config, DataOptions("train"))
 
 
 # ---- learnt --------------------------------------------------------------------------------------

@@ -10,9 +10,12 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import registry
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.io.images import resize, write_png
 from dentalzoo.data.synthetic import panoramic
 from dentalzoo.models import panoramic_unet as paper
+from dentalzoo.models.panoramic_unet.config import SLIM_ENCODERS
+from dentalzoo.models.panoramic_unet.dataset import AUGMENTATIONS
 from tests.zoo_case import ZooCase, serve_alone
 
 
@@ -75,13 +78,13 @@ def test_the_slim_unet_has_the_wiring_of_segmentation_models():
     theirs = dz.build(
         "panoramic_unet", encoder="mobilenet", input_size=size, decoder_filters=filters
     )
-    paper.SLIM_ENCODERS["mobilenet_1.0"] = 1.0
+    SLIM_ENCODERS["mobilenet_1.0"] = 1.0
     try:
         ours = dz.build(
             "panoramic_unet", encoder="mobilenet_1.0", input_size=size, decoder_filters=filters
         )
     finally:
-        del paper.SLIM_ENCODERS["mobilenet_1.0"]
+        del SLIM_ENCODERS["mobilenet_1.0"]
     ours.set_weights(theirs.get_weights())
     image = np.random.default_rng(0).random((2, *size, 3), np.float32)
     assert np.asarray(ours(image)) == pytest.approx(np.asarray(theirs(image)), abs=1e-5)
@@ -146,7 +149,7 @@ def test_the_recipe_is_the_papers():
     config = registry.configure("panoramic_unet")
     assert (config.batch_size, config.learning_rate, config.epochs) == (8, 1e-4, 8)
     assert math.ceil(4772 / config.batch_size) == 597 and math.ceil(2071 / 8) == 259
-    found = [(type(t).__name__, t.p) for t in paper.AUGMENTATIONS[config.augmentation]()]
+    found = [(type(t).__name__, t.p) for t in AUGMENTATIONS[config.augmentation]()]
     assert found == [
         ("HorizontalFlip", 0.7),
         ("Rotate", 0.7),
@@ -161,7 +164,7 @@ def test_the_recipe_is_the_papers():
 
 
 def test_the_papers_augmentation_reflects_and_its_noise_is_that_of_1_1_0():
-    transforms = paper.AUGMENTATIONS["paper"]()
+    transforms = AUGMENTATIONS["paper"]()
     noise = transforms[-1]
     white = np.full((128, 128, 3), 128, np.uint8)
     noise.p = 1.0
@@ -174,13 +177,14 @@ def test_the_papers_augmentation_reflects_and_its_noise_is_that_of_1_1_0():
 
 def test_the_dataset_is_as_documented(phantoms):
     config = registry.configure("panoramic_unet", "tiny")
-    batch = next(iter(paper.make_dataset(phantoms, "train", config, training=True)))
+    batch = next(iter(paper.make_dataset(phantoms, config, DataOptions("train", training=True))))
     image, mask = batch["image"].numpy(), batch["mask"].numpy()
     assert image.shape == (2, 32, 64, 3) and mask.shape == (2, 32, 64, 1)
     assert image.dtype == mask.dtype == np.float32
     assert image.min() >= 0 and 0.3 < image.max() <= 1 and set(np.unique(mask)) == {0.0, 1.0}
     first, second = (
-        [b["image"].numpy() for b in paper.make_dataset(phantoms, "val", config)] for _ in "12"
+        [b["image"].numpy() for b in paper.make_dataset(phantoms, config, DataOptions("val"))]
+        for _ in "12"
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -195,7 +199,7 @@ def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
         ids = np.where(fdi, (fdi // 10 - 1) * 8 + fdi % 10, 0).astype(np.uint8)
         Image.fromarray(ids).save(tmp_path / "masks" / path.name)
     config = registry.configure("panoramic_unet", "tiny", num_classes=33, batch_size=10)
-    dataset = paper.make_dataset(tmp_path, None, config, training=True, epochs=range(3))
+    dataset = paper.make_dataset(tmp_path, config, DataOptions(training=True, epochs=range(3)))
     for batch in dataset:
         quadrant = (batch["mask"].numpy()[..., 0] - 1) // 8
         for mask in quadrant:
@@ -209,7 +213,7 @@ def test_a_corrected_mask_is_read_anew(phantoms, tmp_path):
     config = registry.configure("panoramic_unet", "tiny")
 
     def first():
-        dataset = paper.make_dataset(data, "train", config, cache=tmp_path / "cache")
+        dataset = paper.make_dataset(data, config, DataOptions("train", cache=tmp_path / "cache"))
         return next(iter(dataset))["mask"].numpy()
 
     assert first().any()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.synthetic import tooth_photo, write_tooth_photos
 from dentalzoo.models import tooth_vae
 from tests.zoo_case import ZooCase, serve_alone, with_known_weights
@@ -159,7 +160,8 @@ def test_fewer_than_ten_images_are_refused(tmp_path):
 def test_the_same_images_are_held_out_in_each_process(photos):
     config = dataclasses.replace(TINY, augmentation=None)
     parts = [
-        tooth_vae.make_dataset(photos, split, config).cache.names for split in ("train", "val")
+        tooth_vae.make_dataset(photos, config, DataOptions(split)).cache.names
+        for split in ("train", "val")
     ]
     assert len(parts[0]) + len(parts[1]) == 40 and len(parts[1]) == 4
     assert not set(parts[0]) & set(parts[1])
@@ -167,5 +169,5 @@ def test_the_same_images_are_held_out_in_each_process(photos):
 
 def test_single_teeth_are_cut_from_real_photographs(shared_data):
     config = dataclasses.replace(TINY, crops="boundaries", val_fraction=0.0)
-    dataset = tooth_vae.make_dataset(shared_data / "intraoral_photos", None, config)
+    dataset = tooth_vae.make_dataset(shared_data / "intraoral_photos", config)
     assert 120 < len(dataset.cache) < 160

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.contracts import DataOptions
 from dentalzoo.training import checkpoint
 
 COMMAND = [sys.executable, "-m", "dentalzoo", "train", "panoramic_unet", "--variant", "tiny"]
@@ -183,7 +184,7 @@ def test_mirrored_equals_one_device(mirrored, phantoms):
             model = module.build_model(config)
             module.compile_model(model, config)
             model.compile(keras.optimizers.SGD(0.1), model.loss)
-        data = module.make_dataset(phantoms, "train", config, training=True)
+        data = module.make_dataset(phantoms, config, DataOptions("train", training=True)).dataset
         before = model.get_weights()
         batch = data.take(1).map(twice).map(_pair(model))
         history = model.fit(batch, shuffle=False, verbose=0)

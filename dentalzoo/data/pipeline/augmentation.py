@@ -10,20 +10,22 @@ import random
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from dentalzoo.data.teeth import mirrored
 from dentalzoo.errors import DentalzooError, require
 
-log = logging.getLogger("dentalzoo")
+_log = logging.getLogger("dentalzoo")
 _MIRRORING = ("HorizontalFlip", "VerticalFlip", "Transpose", "D4", "SquareSymmetry")
 
 
-def albumentations():
-    """The Albumentations package, kept from asking the network for updates.
+def albumentations() -> ModuleType:
+    """Return the Albumentations package, kept from asking the network for updates.
 
-    OpenCV gets no threads of its own in this process: tf.data brings them.
+    OpenCV is set to one thread in this process: tf.data has its own.
 
     Raises:
         DentalzooError: it is not installed.
@@ -35,7 +37,7 @@ def albumentations():
 
 
 class Augment:
-    """Applies one list of transforms to the image of a sample and to all that belongs to it.
+    """A list of transforms for the image of a sample and for all that belongs to it.
 
     Args:
         transforms: returns the list of Albumentations transforms; called once per thread, since
@@ -45,22 +47,23 @@ class Augment:
 
     Called with a sample, the epoch and the sample's index; returns a new sample of the same shapes
     and dtypes. A sample has an `image` uint8 (H, W, C) and may have a `mask` uint8 (H, W, 1), or
-    `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are none.
-    Of a box that a transform cuts, what is left counts, where that is a third or more.
+    `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are
+    padding. A box that a transform cuts is kept as long as a third of it is left.
 
     Where classes are tooth numbers, 11 is 21 on a mirrored radiograph. A radiograph turned by 180
     degrees is the same mouth upside down, so a flip up to down, which is that turn and a flip left
-    to right,
-    mirrors the mouth as well: numbers change sides under one of both flips and stay under both.
-    Where a mirror image is no class, radiographs are not mirrored, which is logged.
+    to right, mirrors the mouth as well: numbers change sides under one flip and stay under both.
+    Where a tooth's mirror image has no class, radiographs are not mirrored, which is logged.
     """
 
-    def __init__(self, transforms: Callable[[], list], seed: int = 0, classes: Sequence[str] = ()):
+    def __init__(
+        self, transforms: Callable[[], list[Any]], seed: int = 0, classes: Sequence[str] = ()
+    ) -> None:
         self._transforms, self._seed, self._local = transforms, seed, threading.local()
         try:
-            self._mirrored = np.int32([0, *mirrored(classes)])
+            self._mirrored = np.array([0, *mirrored(classes)], np.int32)
         except DentalzooError as error:
-            log.info("images are not flipped, left would become right: %s", error)
+            _log.info("images are not flipped, left would become right: %s", error)
             self._transforms = lambda: [
                 transform
                 for transform in transforms()
@@ -68,7 +71,9 @@ class Augment:
             ]
             self._mirrored = np.arange(1 + len(classes), dtype=np.int32)
 
-    def __call__(self, sample: dict, epoch: int, index: int) -> dict:
+    def __call__(
+        self, sample: dict[str, np.ndarray], epoch: int, index: int
+    ) -> dict[str, np.ndarray]:
         if not hasattr(self._local, "compose"):
             A = albumentations()
             boxes = A.BboxParams("albumentations", ["classes"], min_visibility=1 / 3, clip=True)
@@ -90,28 +95,28 @@ class Augment:
         paired = {key: sample[key] for key in ("image", "mask") if key in sample}
         return {**sample, **self._local.compose(**paired)}
 
-    def _with_boxes(self, sample: dict) -> dict:
+    def _with_boxes(self, sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         sides = sample["boxes"][:, 2:] - sample["boxes"][:, :2]
         rows = (sample["classes"] > 0) & (sides > 0).all(1)  # Albumentations refuses an empty box
         height, width = sample["image"].shape[:2]
-        made = self._local.compose(
+        augmented = self._local.compose(
             image=sample["image"],
             bboxes=sample["boxes"][rows][:, [1, 0, 3, 2]],
             classes=sample["classes"][rows],
-            keypoints=np.float32([(0, 0), (width, 0), (0, height)]),
+            keypoints=np.array([(0, 0), (width, 0), (0, height)], np.float32),
         )
         boxes, classes = np.zeros_like(sample["boxes"]), np.zeros_like(sample["classes"])
-        left = np.float32(made["bboxes"]).reshape(-1, 4)
+        left = np.asarray(augmented["bboxes"], np.float32).reshape(-1, 4)
         boxes[: len(left)] = left[:, [1, 0, 3, 2]]
-        classes[: len(left)] = made["classes"]
-        corner, right, down = np.float64(made["keypoints"])
+        classes[: len(left)] = augmented["classes"]
+        corner, right, down = np.asarray(augmented["keypoints"], np.float64)
         in_mirror = np.linalg.det([right - corner, down - corner]) < 0
         if in_mirror and len(self._mirrored) > 1:
             classes = self._mirrored[classes]
-        return {"image": made["image"], "boxes": boxes, "classes": classes}
+        return {"image": augmented["image"], "boxes": boxes, "classes": classes}
 
 
-def radiograph_transforms() -> list:
+def radiograph_transforms() -> list[Any]:
     """Return transforms for radiographs: position, size, tilt, exposure and noise."""
     A = albumentations()
     return [
@@ -129,19 +134,22 @@ def radiograph_transforms() -> list:
     ]
 
 
-def black_patches(count: int = 10, probability: float = 0.5, size: float = 0.1):
-    """A transform that blackens squares and leaves boxes as they are, as `random_black_patches` of
-    the Object Detection API.
+def black_patches(count: int = 10, probability: float = 0.5, size: float = 0.1) -> Any:
+    """Return a transform that blackens squares and leaves boxes as they are.
+
+    As `random_black_patches` of the Object Detection API.
 
     Args:
-        count: how many squares there may be.
+        count: the largest number of squares.
         probability: of each one.
         size: side of a square in shorter sides of the image.
     """
     A = albumentations()
 
-    class BlackPatches(A.ImageOnlyTransform):
-        def get_params_dependent_on_data(self, params, data):
+    class BlackPatches(A.ImageOnlyTransform):  # type: ignore[name-defined]  # untyped base
+        def get_params_dependent_on_data(
+            self, params: dict[str, Any], data: dict[str, Any]
+        ) -> dict[str, Any]:
             height, width = params["shape"][:2]
             side = int(size * min(height, width))
             starts = [
@@ -152,7 +160,12 @@ def black_patches(count: int = 10, probability: float = 0.5, size: float = 0.1):
             ]  # fmt: skip
             return {"patches": [(top, left, side) for top, left in starts]}
 
-        def apply(self, image, patches=(), **params):
+        def apply(
+            self,
+            image: np.ndarray,
+            patches: Sequence[tuple[int, int, int]] = (),
+            **params: Any,
+        ) -> np.ndarray:
             image = image.copy()
             for top, left, side in patches:
                 image[top : top + side, left : left + side] = 0

@@ -1,124 +1,108 @@
-"""The encoder and decoder of defect_overlay_vae whose latent units have a place in the image.
+"""The network of defect_overlay_vae and its recipe.
 
-A unit belongs to a patch of s x s pixels, s = 2^n for n filters. The D units are maps of H/s x W/s,
-one after the other, each row by row. Untrained, the networks are a cosine transform of the patches
-that keeps the lowest frequencies: the first `averaged` units those of the background, the others
-those of what differs from it. The shapes below are those of the variant `robust`.
+The paper's layers are in `dentalzoo.nn.vae`, those of network=map in map_network.py, and what sums
+of latent vectors should decode to in superimposition.py.
 """
 
-import keras
-import numpy as np
-from keras import layers
+import logging
+import math
+from typing import TYPE_CHECKING, Any
 
-from dentalzoo.models.defect_overlay_vae.overlays import background
-from dentalzoo.nn.vae import Sampling
+from dentalzoo.models.defect_overlay_vae.config import POLARITY, Config
 
-_BLOCKS = 2
-_LITTLE_NOISE = keras.initializers.Constant(-4.0)  # log-variance of units that are not trained yet
+if TYPE_CHECKING:
+    import keras
 
+    from dentalzoo.models.defect_overlay_vae.superimposition import OverlayVAE
 
-@keras.saving.register_keras_serializable("dentalzoo")
-class Background(layers.Layer):
-    """`background` as a layer."""
-
-    def call(self, images):
-        return background(images)
+_log = logging.getLogger("dentalzoo")
+MIN_KL = 0.1  # nats an image: with less, every image is encoded as the same distribution
+MIN_SEPARATION = 3.0  # deviations: with less, samples of one image are taken for another's
 
 
-def map_encoder(config):
-    """An image and its background, patch by patch, and what convolutions add to that.
+def build_model(config: Config) -> "OverlayVAE":
+    """Build the autoencoder.
 
     Returns:
-        A `keras.Model` "encoder": image (B, H, W, C) -> [mean (B, D), log_var (B, D), z].
+        An `OverlayVAE`, which is a `dentalzoo.nn.vae.VAE`: image (B, H, W, C) float32 in [0, 1] ->
+        reconstruction, z_mean, z_log_var, z.
     """
-    side, filters = 2 ** len(config.filters), config.filters[-1]
-    shape = [length // side for length in config.input_size]
-    maps, averaged = (units // np.prod(shape) for units in (config.latent_dim, config.averaged))
-    image = keras.Input((*config.input_size, config.channels))
-    behind = Background()(image)
-    patches = {"strides": side, "padding": "same", "use_bias": False}
-    defects = layers.Conv2D(filters, side, **patches, name="defects")
-    ground = layers.Conv2D(filters, side, **patches, name="ground")
-    parts = ground(behind), defects(layers.Subtract()([image, behind]))  # (B, 16, 16, 32) each
-    x = layers.Conv2D(filters, 3, padding="same")(layers.Concatenate()(parts))
-    x = _blocks(x, config)
-    chosen = [
-        layers.Conv2D(number, 1, use_bias=False, name=f"{name}_maps")
-        for name, number in (("ground", averaged), ("defect", maps - averaged))
-    ]
-    z_mean = [layer(part) for layer, part in zip(chosen, parts, strict=True)]
-    z_mean = layers.Concatenate()(z_mean)  # (B, 16, 16, 6)
-    # In float32 even under mixed precision: the exponential of log_var follows.
-    exact = {"kernel_initializer": "zeros", "dtype": "float32"}
-    z_mean = layers.Add(dtype="float32")([z_mean, layers.Conv2D(maps, 1, **exact)(x)])
-    z_log_var = layers.Conv2D(maps, 1, bias_initializer=_LITTLE_NOISE, **exact)(x)
-    z_mean, z_log_var = (
-        layers.Flatten(dtype="float32", name=name)(layers.Permute((3, 1, 2), dtype="float32")(y))
-        for name, y in (("z_mean", z_mean), ("z_log_var", z_log_var))
+    from dentalzoo.models.defect_overlay_vae.map_network import map_decoder, map_encoder
+    from dentalzoo.models.defect_overlay_vae.superimposition import OverlayVAE
+    from dentalzoo.nn.vae import conv_decoder, conv_encoder
+
+    if config.network == "map":
+        encoder, decoder = map_encoder(config), map_decoder(config)
+    else:
+        shape = config.input_size, config.channels, config.latent_dim
+        encoder = conv_encoder(
+            *shape,
+            filters=config.filters,
+            hidden=config.hidden,
+            hidden_activation=config.hidden_activation,
+            activation=config.activation,
+        )
+        decoder = conv_decoder(*shape, filters=config.filters[::-1], activation=config.activation)
+    # Of the defects as the network sees them.
+    polarity = -POLARITY[config.defects] if config.invert else POLARITY[config.defects]
+    return OverlayVAE(
+        encoder,
+        decoder,
+        likelihood=config.likelihood,
+        sigma=config.sigma,
+        beta=config.beta,
+        kl_reduction=config.kl_reduction,
+        free_bits=config.free_bits,
+        averaged=config.averaged,
+        polarity=polarity,
+        mixture=config.mixture,
+        separated=config.stratified,
+        name="defect_overlay_vae",
     )
-    for layer in (defects, ground):
-        _start(layer, _cosines(layer.kernel.shape))
-    for layer in chosen:
-        _start(layer, np.eye(*layer.kernel.shape[2:])[None, None])
-    z = Sampling(name="z", dtype="float32")([z_mean, z_log_var])
-    return keras.Model(image, [z_mean, z_log_var, z], name="encoder")
 
 
-def map_decoder(config):
-    """Cosines weighted by the units of their patch, and what convolutions add to that.
+def compile_model(model: "OverlayVAE", config: Config, steps: int = 1) -> None:
+    """Compile the model with the config's optimizer; it carries its own loss.
 
-    Returns:
-        A `keras.Model` "decoder": z (B, D) -> image (B, H, W, C) in [0, 1].
+    Args:
+        steps: number of training steps, over which a cosine schedule falls to zero.
     """
-    side, filters = 2 ** len(config.filters), config.filters[-1]
-    height, width = (length // side for length in config.input_size)
-    maps, averaged = (u // (height * width) for u in (config.latent_dim, config.averaged))
-    z = keras.Input((config.latent_dim,))
-    x = layers.Reshape((maps, height, width))(z)
-    x = layers.Permute((2, 3, 1))(x)  # (B, 16, 16, 6)
-    frequencies = layers.Conv2D(filters, 1)
-    x = frequencies(x)
-    x = _blocks(x, config)  # (B, 16, 16, 32)
-    patches = layers.Conv2DTranspose(
-        config.channels,
-        side,
-        strides=side,
-        padding="same",
-        activation="hard_sigmoid",  # (x + 3) / 6 within [0, 1]: grey levels stay as they are
-        dtype="float32",  # even under mixed precision: an eighth of a grey level is seen
-    )
-    image = patches(x)
-    kinds = [np.eye(number, filters) for number in (averaged, maps - averaged)]
-    _start(frequencies, np.concatenate(kinds)[None, None])
-    _start(patches, 6 * _cosines(patches.kernel.shape))
-    patches.bias.assign(np.full(config.channels, -3, np.float32))
-    return keras.Model(z, image, name="decoder")
+    import keras
+
+    model.warmup_steps = steps * config.warmup_epochs // config.epochs
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    optimizer = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
+    model.compile(optimizer=optimizer[config.optimizer](rate))
 
 
-def _blocks(x, config):
-    """x + what two convolutions make of it, several times; the second starts at zero."""
-    options = {"padding": "same", "activation": config.activation}
-    for _ in range(_BLOCKS):
-        y = layers.Conv2D(x.shape[-1], 3, **options)(x)
-        y = layers.Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros")(y)
-        x = layers.Add()([x, y])
-    return x
+def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
+    """Return a check of every epoch that warns once, in the log, of a collapsed latent space."""
+    import keras
+
+    class WarnOfCollapse(keras.callbacks.Callback):
+        warned = False
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+            reason = collapse(logs or {})
+            if reason and not self.warned:
+                self.warned = True
+                _log.warning(
+                    "epoch %d: %s. If this stays so: hidden_activation=leaky_relu, invert=True "
+                    "where defects are dark, a larger latent_dim, or the variant robust",
+                    epoch + 1,
+                    reason,
+                )
+
+    return [WarnOfCollapse()]
 
 
-def _start(layer, kernel: np.ndarray) -> None:
-    layer.kernel.assign(kernel.astype(np.float32))
-
-
-def _cosines(shape) -> np.ndarray:
-    """(s, s, C, F): the F lowest of the orthonormal cosines of a patch of s x s pixels."""
-    side, _, channels, filters = shape
-    places = np.pi * (np.arange(side) + 0.5) / side
-    waves = np.cos(np.outer(places, np.arange(side))) * np.sqrt(2 / side)
-    waves[:, 0] /= np.sqrt(2)
-    products = np.einsum("iu,jv->ijuv", waves, waves).reshape(side, side, -1)
-    squares = np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2).ravel()
-    products = products[..., np.argsort(squares, kind="stable")]
-    of_channels = np.einsum("ijn,cd->ijcnd", products, np.eye(channels))
-    of_channels = of_channels.reshape(side, side, channels, -1)[..., :filters]
-    missing = max(0, filters - of_channels.shape[-1])
-    return np.pad(of_channels, [(0, 0)] * 3 + [(0, missing)])
+def collapse(logs: dict[str, float]) -> str:
+    """Return what is wrong with the latent space by an epoch's metrics; empty where nothing is."""
+    kl, separation = logs.get("kl_loss", math.inf), logs.get("separation", math.inf)
+    if kl < MIN_KL:
+        return f"the latent space has collapsed, every image is encoded alike (KL {kl:.2g} nats)"
+    if separation < MIN_SEPARATION:
+        return f"two images share a place in the latent space ({separation:.2g} deviations apart)"
+    return ""

@@ -1,27 +1,35 @@
-"""Anchors and what they should find: boxes yxyx in [0, 1], codes as in Faster R-CNN."""
+"""Anchors and their targets: boxes yxyx in [0, 1], codes as in Faster R-CNN."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dentalzoo.models.panoramic_detection.config import Config
 from dentalzoo.models.panoramic_detection.keras2_bridge import vision
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 CODER = (10.0, 10.0, 5.0, 5.0)  # the paper's box coder: of y, x, height and width
 SSD_SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # the paper's config: 0.2 to 0.95
 SSD_RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)  # the paper's config
-SSD_COUNTS = (3, 6, 6, 6, 6, 6)  # anchors at each place of the six maps
+SSD_COUNTS = (3, 6, 6, 6, 6, 6)  # anchors at each cell of the six maps
 
 
 def ssd_anchors(size: tuple[int, int]) -> np.ndarray:
-    """The anchors of SSD, as the Object Detection API makes them: (A, 4) float32; 1,917 at 300x300.
+    """Return the anchors of SSD, as the Object Detection API makes them.
 
     A map has the boxes of its scale in each ratio, and one of ratio 1 between its scale and the
     next; the first map has three alone.
+
+    Returns:
+        (A, 4) float32 yxyx; A = 1,917 for a size of (300, 300).
     """
     maps = [tuple(-(-side // 2**level) for side in size) for level in (4, 5)]
     for _ in range(4):
         maps.append(tuple(-(-side // 2) for side in maps[-1]))
-    found = []
+    anchors = []
     for index, (rows, columns) in enumerate(maps):
         scale, following = SSD_SCALES[index : index + 2]
         if index:
@@ -34,38 +42,39 @@ def ssd_anchors(size: tuple[int, int]) -> np.ndarray:
             (np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij"
         )
         centres = np.stack([y, x], -1)[:, :, None]
-        found.append(np.concatenate([centres - sides / 2, centres + sides / 2], -1).reshape(-1, 4))
-    return np.concatenate(found).astype(np.float32)
+        boxes = np.concatenate([centres - sides / 2, centres + sides / 2], -1)
+        anchors.append(boxes.reshape(-1, 4))
+    return np.concatenate(anchors).astype(np.float32)
 
 
-def per_place(config) -> int:
-    """Anchors at each place of a pyramid's map."""
+def per_cell(config: Config) -> int:
+    """Return the number of anchors at each cell of a pyramid's map."""
     return config.num_scales * len(config.aspect_ratios)
 
 
-def pyramid_anchors(config) -> np.ndarray:
-    """The anchors of a feature pyramid, by the model garden, (A, 4) float32."""
+def pyramid_anchors(config: Config) -> np.ndarray:
+    """Return the anchors of a feature pyramid, by the model garden, (A, 4) float32."""
     make = vision("ops.anchor").build_anchor_generator(
         *config.levels, config.num_scales, list(config.aspect_ratios), config.anchor_size
     )
-    found = make(list(config.input_size)).values()
-    found = np.concatenate([np.asarray(level).reshape(-1, 4) for level in found])
-    return (found / np.tile(config.input_size, 2)).astype(np.float32)
+    levels = make(list(config.input_size)).values()
+    pixels = np.concatenate([np.asarray(level).reshape(-1, 4) for level in levels])
+    return (pixels / np.tile(config.input_size, 2)).astype(np.float32)
 
 
-def make_anchors(config) -> np.ndarray:
-    """The anchors of a config's network, in the order of its outputs, (A, 4) float32."""
+def make_anchors(config: Config) -> np.ndarray:
+    """Return the anchors of a config's network, in the order of its outputs, (A, 4) float32."""
     return ssd_anchors(config.input_size) if config.network == "ssd" else pyramid_anchors(config)
 
 
-def labeler(thresholds: tuple[float, float], samples: int | None = None):
-    """The model garden's way to give findings to anchors.
+def labeler(thresholds: tuple[float, float], samples: int | None = None) -> Any:
+    """Return the model garden's object that assigns findings to anchors.
 
     Args:
         thresholds: of IoU. Below the first an anchor is background, above the second the finding's;
             between both it does not count. The best anchor of each finding is the finding's.
-        samples: of each radiograph so many anchors are drawn anew at each call, at most half of
-            them of findings, and the others do not count; None takes all.
+        samples: number of anchors of each radiograph that are sampled anew at each call, at most
+            half of them of findings, while the others do not count; None takes all.
     """
     low, high = thresholds
     if samples is None:
@@ -73,8 +82,10 @@ def labeler(thresholds: tuple[float, float], samples: int | None = None):
     return vision("ops.anchor").RpnAnchorLabeler(high, low, samples)
 
 
-def label(labeler, anchors, boxes, classes):
-    """What each anchor should find.
+def label(
+    labeler: Any, anchors: np.ndarray, boxes: "tf.Tensor", classes: "tf.Tensor"
+) -> "tuple[tf.Tensor, tf.Tensor]":
+    """Return the targets of each anchor.
 
     Args:
         labeler: see `labeler`.
@@ -83,20 +94,20 @@ def label(labeler, anchors, boxes, classes):
 
     Returns:
         classes (B, A) int32, 0 for background and -1 for what does not count, and codes (B, A, 4).
-        Where anchors are drawn, the class of all findings is 1.
+        Where anchors are sampled, the class of all findings is 1.
     """
     import tensorflow as tf
 
     shaped = {"0": tf.reshape(anchors, (-1, 1, 4))}
 
     @tf.autograph.experimental.do_not_convert
-    def one(sample):
+    def one(sample: "tuple[tf.Tensor, tf.Tensor]") -> "tuple[tf.Tensor, tf.Tensor]":
         box, number = sample
         box, number = box[number > 0], number[number > 0]
-        found = labeler.label_anchors(shaped, box, tf.cast(number, tf.float32)[:, None])
-        numbers, codes = tf.reshape(found[0]["0"], (-1,)), tf.reshape(found[1]["0"], (-1, 4))
-        if len(found) > 2:  # without drawing: which anchors count, and are matched
-            counted, matched = found[3:]
+        targets = labeler.label_anchors(shaped, box, tf.cast(number, tf.float32)[:, None])
+        numbers, codes = tf.reshape(targets[0]["0"], (-1,)), tf.reshape(targets[1]["0"], (-1, 4))
+        if len(targets) > 2:  # without sampling: which anchors count, and are matched
+            counted, matched = targets[3:]
             numbers = tf.where(counted > 0, numbers * matched, -tf.ones_like(numbers))
         return tf.cast(numbers, tf.int32), codes * CODER
 
@@ -104,14 +115,14 @@ def label(labeler, anchors, boxes, classes):
     return tf.map_fn(one, (boxes, classes), fn_output_signature=specs)
 
 
-def decode(codes, anchors):
-    """Codes (B, A, 4) of anchors (A, 4) -> boxes (B, A, 4) yxyx, cut to [0, 1]."""
+def decode(codes: "tf.Tensor", anchors: "tf.Tensor | np.ndarray") -> "tf.Tensor":
+    """Decode codes (B, A, 4) of anchors (A, 4): boxes (B, A, 4) yxyx, cut to [0, 1]."""
     import tensorflow as tf
 
     codes, anchors = (tf.convert_to_tensor(part, tf.float32) for part in (codes, anchors))
     low, high = tf.split(anchors, 2, axis=-1)
     centre, size = (low + high) / 2, high - low
     move, grow = tf.split(codes / CODER, 2, axis=-1)
-    # A size that grows a thousandfold is none: the exponential stays finite, as in Faster R-CNN.
+    # No size grows more than sixtyfold: the exponential stays finite, as in Faster R-CNN.
     centre, size = centre + move * size, size * tf.exp(tf.minimum(grow, math.log(1000 / 16)))
     return tf.clip_by_value(tf.concat([centre - size / 2, centre + size / 2], -1), 0.0, 1.0)

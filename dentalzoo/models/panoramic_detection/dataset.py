@@ -1,21 +1,27 @@
-"""Radiographs and boxes to train on, and how they are varied."""
+"""Radiographs and boxes to train on, and their augmentation."""
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.io.images import resize
+from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, black_patches
-from dentalzoo.data.pipeline.batching import Cache, batches
 from dentalzoo.errors import DentalzooError
+from dentalzoo.models.panoramic_detection.config import Config
 
-log = logging.getLogger("dentalzoo")
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_log = logging.getLogger("dentalzoo")
 
 
-def _paper_transforms() -> list:
-    """Its ssd.config, with the API's parameters: flips, contrast, black patches."""
+def _paper_transforms() -> list[Any]:
+    """Return the transforms of the paper's ssd.config, with the API's parameters."""
     A = albumentations()
     return [
         A.HorizontalFlip(p=0.5),
@@ -25,8 +31,8 @@ def _paper_transforms() -> list:
     ]
 
 
-def _radiograph_transforms() -> list:
-    """Ours: flips, a part of the radiograph enlarged, exposure."""
+def _radiograph_transforms() -> list[Any]:
+    """Return our transforms: flips, a part of the radiograph magnified, exposure."""
     A = albumentations()
     return [
         A.HorizontalFlip(p=0.5),
@@ -42,56 +48,43 @@ def _radiograph_transforms() -> list:
     ]
 
 
-AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": _radiograph_transforms, None: None}
+AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": _radiograph_transforms}
 
 
-def make_dataset(
-    data_dir: str | Path,
-    split: str | None,
-    config,
-    *,
-    training: bool = False,
-    epochs: range = range(1),
-    seed: int = 0,
-    cache: str | Path | None = None,
-    devices: int = 1,
-):
-    """Batches of radiographs and boxes.
+def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOptions()) -> Stream:
+    """Return batches of radiographs and boxes.
 
     Args:
-        data_dir: a folder in a layout of docs/data_formats.md.
-        split: `train`, `val`, `test` or None for all images.
+        data: a folder in a layout of docs/data_formats.md.
         config: sizes, classes, batch size and augmentation.
-        training: shuffle and augment.
-        epochs: the epochs to deliver, one after the other.
-        seed: seed of order and augmentation.
-        cache: folder for the resized images; memory where None.
-        devices: see `dentalzoo.data.pipeline.batches`.
+        options: see `DataOptions`.
 
     Returns:
-        A `tf.data.Dataset` of {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4)
-        yxyx in [0, 1], "classes": int32 (B, M), from 1 and 0 where there is none}. Crowds of COCO
-        are left out, difficult findings are not; bad files are logged and left out.
+        Batches {"image": float32 (B, H, W, 3) in [0, 1], "boxes": float32 (B, M, 4) yxyx in [0, 1],
+        "classes": int32 (B, M), from 1 and 0 where there is none}. Crowds of COCO are left out,
+        difficult findings are not; bad files are logged and left out.
 
     Raises:
         DentalzooError: no layout is recognised, or no image of the split can be used.
     """
     import tensorflow as tf
 
-    found = find_boxes(data_dir, split, classes=config.classes, val_fraction=config.val_fraction)
-    if not any(sample.boxes for sample in found.samples):
+    radiographs = find_boxes(
+        data, options.split, classes=config.classes, val_fraction=config.val_fraction
+    )
+    if not any(sample.boxes for sample in radiographs.samples):
         raise DentalzooError(
-            f"{data_dir}: no box of the classes {config.classes}. Name the data's: --set "
-            f'\'classes=("one","other")\'. Received: {len(found)} images without a box'
+            f"{data} must have boxes of the classes {config.classes}. Name the data's: --set "
+            f'\'classes=("one","other")\'. Received: {len(radiographs)} images without a box'
         )
 
     def read(index: int) -> dict[str, np.ndarray]:
-        sample = load_boxes(found.samples[index], config.classes, channels=3)
-        single = ~sample["crowd"]  # a box around several of a kind is none to learn
+        sample = load_boxes(radiographs.samples[index], config.classes, channels=3)
+        single = ~sample["crowd"]  # a box around several of a kind teaches no box of one
         boxes, labels = sample["boxes"][single], sample["labels"][single]
         if len(boxes) > config.max_boxes:
-            name = found.samples[index].name
-            log.warning("%s: the first %d of %d boxes", name, config.max_boxes, len(boxes))
+            name = radiographs.samples[index].name
+            _log.warning("%s: the first %d of %d boxes", name, config.max_boxes, len(boxes))
         rows = min(len(boxes), config.max_boxes)
         empty = config.max_boxes - rows
         return {
@@ -101,19 +94,42 @@ def make_dataset(
         }
 
     samples = Cache(
-        [sample.name for sample in found.samples],
+        [sample.name for sample in radiographs.samples],
         read,
-        folder=cache,
-        fingerprint=(found.cache_key, config.input_size, config.classes, config.max_boxes),
+        folder=options.cache,
+        cache_key=(radiographs.cache_key, config.input_size, config.classes, config.max_boxes),
     )
-    transforms = AUGMENTATIONS[config.augmentation] if training else None
+
+    def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        return {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0}
+
+    augment = None
+    if options.training and config.augmentation is not None:
+        augment = Augment(AUGMENTATIONS[config.augmentation], options.seed, config.classes)
     return batches(
         samples,
         config.batch_size,
-        epochs=epochs,
-        shuffle=training,
-        augment=Augment(transforms, seed, config.classes) if transforms else None,
-        finish=lambda batch: {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0},
-        seed=seed,
-        devices=devices,
+        epochs=options.epochs,
+        shuffle=options.training,
+        augment=augment,
+        finish=finish,
+        seed=options.seed,
+        shard=options.shard,
+        devices=options.devices,
     )
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Return two synthetic radiographs as `make_dataset` delivers them."""
+    from dentalzoo.data.synthetic import panoramic
+
+    height, width = config.input_size
+    radiographs = [panoramic(seed, 128, 256) for seed in range(2)]
+    images = [
+        np.repeat(resize(radiograph.image[..., None], (height, width)), 3, -1)
+        for radiograph in radiographs
+    ]
+    boxes = np.zeros((2, config.max_boxes, 4), np.float32)
+    classes = np.zeros((2, config.max_boxes), np.int32)
+    boxes[:, 0], classes[:, 0] = (0.2, 0.3, 0.6, 0.5), 1
+    return {"image": np.stack(images).astype(np.float32) / 255, "boxes": boxes, "classes": classes}

@@ -8,7 +8,9 @@ import logging
 import os
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,20 +18,20 @@ import numpy as np
 from dentalzoo.errors import require
 
 
-def vision(path: str):
-    """The module `official.vision.<path>`.
+def vision(path: str) -> ModuleType:
+    """Return the module `official.vision.<path>`.
 
     Raises:
         DentalzooError: the model garden is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says of its own imports
+        warnings.simplefilter("ignore")  # about its own imports
         return require(f"official.vision.{path}", "panoramic_detection")
 
 
 class Network(keras.layers.Layer):
-    """A network of the model garden: a tensor, or a structure of some -> a dict of tensors.
+    """A network of the model garden: a tensor, or a structure of tensors -> a dict of tensors.
 
     Args:
         parts: makes its parts, Keras 2 models and layers that hold all weights; called once.
@@ -37,7 +39,13 @@ class Network(keras.layers.Layer):
         shapes: {name: shape} of these, without the batch.
     """
 
-    def __init__(self, parts: Callable, run: Callable, shapes: dict[str, tuple], **options):
+    def __init__(
+        self,
+        parts: Callable[[], Sequence[Any]],
+        run: Callable[[Sequence[Any], Any, bool], dict[str, Any]],
+        shapes: dict[str, tuple[int | None, ...]],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._run, self._shapes = run, shapes
         made = _seeded(parts)
@@ -57,7 +65,7 @@ class Network(keras.layers.Layer):
         ]
         self._hidden = lambda: (made, list(variables.values()), places)  # not tracked by Keras
 
-    def call(self, x, training=False):
+    def call(self, x: Any, training: bool = False) -> dict[str, Any]:
         parts, variables, places = self._hidden()
         values = [variable.value for variable in self.shared]
         if all(value is variable for value, variable in zip(values, variables, strict=True)):
@@ -71,7 +79,7 @@ class Network(keras.layers.Layer):
             for attributes, name, index in places:
                 attributes[name] = variables[index]
 
-    def compute_output_spec(self, x, training=False):
+    def compute_output_spec(self, x: Any, training: bool = False) -> dict[str, keras.KerasTensor]:
         batch = keras.tree.flatten(x)[0].shape[0]
         return {
             key: keras.KerasTensor((batch, *shape), dtype="float32")
@@ -79,8 +87,8 @@ class Network(keras.layers.Layer):
         }
 
 
-def _seeded(make: Callable):
-    """Calls `make` with Keras 2 drawing from the seed of Keras 3; silences what it says."""
+def _seeded(make: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """Call `make` with Keras 2 seeded from the seed of Keras 3, and silence its messages."""
     import tf_keras
 
     python, numbers = random.getstate(), np.random.get_state()

@@ -1,8 +1,16 @@
 """The functions of the SavedModel: images or files of images in, boxes out."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-def signatures(model, config) -> dict:
-    """The functions of the SavedModel; all pre- and post-processing is inside the graph.
+from dentalzoo.models.panoramic_detection.config import Config
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def signatures(model: Any, config: Config) -> Mapping[str, Any]:
+    """Return the functions of the SavedModel, with all pre- and post-processing in the graph.
 
     - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
       of the image, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
@@ -11,12 +19,11 @@ def signatures(model, config) -> dict:
       size -> the same, in [0, 1] of each image as stored: EXIF orientation is not applied.
     - `detect_example`: examples, string (B,), each a serialised `tf.train.Example` whose feature
       `image/encoded` holds such bytes -> the same.
-    - `raw`: images as for `detect` -> boxes (B, A, 4) and scores (B, A, C) of all anchors before
-      that; of Faster R-CNN boxes (B, P, C, 4) and scores (B, P, C) of all proposals.
+    - `raw`: images as for `detect` -> boxes (B, A, 4) and scores (B, A, C) of all anchors, without
+      suppression; of Faster R-CNN boxes (B, P, C, 4) and scores (B, P, C) of all proposals.
 
     Args:
         model: maps images in [0, 1] to class logits and box codes.
-        config: the paper's.
     """
     import tensorflow as tf
 
@@ -27,19 +34,23 @@ def signatures(model, config) -> dict:
 
     # The network is in the graph once: the signatures call these two.
     @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
-    def predict(images):
-        found = model(images)
+    def predict(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        outputs = model(images)
         if config.network == "faster_rcnn":
-            return {"boxes": found["boxes"], "scores": tf.nn.softmax(found["classes"])[..., 1:]}
-        return {"boxes": decode(found["boxes"], anchors), "scores": tf.sigmoid(found["classes"])}
+            return {
+                "boxes": outputs["boxes"],
+                "scores": tf.nn.softmax(outputs["classes"])[..., 1:],
+            }
+        boxes = decode(outputs["boxes"], anchors)
+        return {"boxes": boxes, "scores": tf.sigmoid(outputs["classes"])}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
-    def find(images):
-        found = predict(images)
-        boxes = found["boxes"]
+    def suppress(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        candidates = predict(images)
+        boxes = candidates["boxes"]
         boxes, scores, classes, num = tf.image.combined_non_max_suppression(
             boxes if boxes.shape.rank == 4 else boxes[:, :, None],  # a box for each class, or one
-            found["scores"],
+            candidates["scores"],
             config.max_per_class,
             config.max_detections,
             config.nms_iou,
@@ -50,22 +61,22 @@ def signatures(model, config) -> dict:
         return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
 
     @tf.function(input_signature=[image_spec()])
-    def raw(images):
+    def raw(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         return predict(to_network(images, size, 3))
 
     @tf.function(input_signature=[image_spec()])
-    def detect(images):
-        return find(to_network(images, size, 3))
+    def detect(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return suppress(to_network(images, size, 3))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "encoded")])
-    def detect_encoded(encoded):
-        return find(files_to_network(encoded, size, 3))
+    def detect_encoded(encoded: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return suppress(files_to_network(encoded, size, 3))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "examples")])
-    def detect_example(examples):
+    def detect_example(examples: "tf.Tensor") -> "dict[str, tf.Tensor]":
         features = {"image/encoded": tf.io.FixedLenFeature((), tf.string)}
         encoded = tf.io.parse_example(examples, features)["image/encoded"]
-        return find(files_to_network(encoded, size, 3))
+        return suppress(files_to_network(encoded, size, 3))
 
     return {
         "detect": detect,

@@ -1,13 +1,21 @@
-"""Faster R-CNN (Ren et al. 2015, arXiv:1506.01497): regions that may hold a finding are proposed,
-and each is looked at again. Pyramid: Lin et al. 2017, arXiv:1612.03144."""
+"""Faster R-CNN (Ren et al. 2015, arXiv:1506.01497) on a feature pyramid (arXiv:1612.03144).
+
+The first stage proposes regions that may hold a finding; the second classifies each and refines its
+box.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dentalzoo.models.panoramic_detection.anchors import CODER, decode, label, labeler, make_anchors
-from dentalzoo.models.panoramic_detection.detector import Detector, box_losses
+from dentalzoo.models.panoramic_detection.config import Config
+from dentalzoo.models.panoramic_detection.detector import Detector
 from dentalzoo.models.panoramic_detection.keras2_bridge import Network, vision
+from dentalzoo.models.panoramic_detection.losses import box_losses
 
 _CROP = 7  # sides of a region's features: its fastercnn.config, 14 halved by pooling
 
@@ -20,7 +28,7 @@ class SecondStage(keras.layers.Layer):
         config: the paper's.
     """
 
-    def __init__(self, config, **options):
+    def __init__(self, config: Config, **options: Any) -> None:
         super().__init__(**options)
         self.config = config
         self.anchors = make_anchors(config)
@@ -32,7 +40,7 @@ class SecondStage(keras.layers.Layer):
             name="head",
         )
 
-    def _parts(self):
+    def _parts(self) -> Sequence[Any]:
         import tf_keras
 
         head = vision("modeling.heads.instance_heads").DetectionHead(
@@ -44,21 +52,21 @@ class SecondStage(keras.layers.Layer):
         head(tf_keras.Input((1, _CROP, _CROP, self.config.pyramid_filters)))
         return [vision("modeling.layers.roi_aligner").MultilevelROIAligner(_CROP), head]
 
-    def _run(self, parts, x, training):
+    def _run(self, parts: Sequence[Any], x: Any, training: bool) -> dict[str, Any]:
         align, head = parts
         maps, regions = x
         low, high = self.config.levels
         maps = dict(zip(map(str, range(low, high + 1)), maps, strict=True))
-        found = head(align(maps, regions), training=training)
-        return dict(zip(("classes", "boxes"), found, strict=True))
+        outputs = head(align(maps, regions), training=training)
+        return dict(zip(("classes", "boxes"), outputs, strict=True))
 
-    def propose(self, objectness, codes):
-        """The likeliest regions that overlap little: (B, P, 4) yxyx in [0, 1].
+    def propose(self, objectness: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+        """Return the likeliest regions that overlap little: (B, P, 4) yxyx in [0, 1].
 
-        Where there are fewer than P, they come again, until suppression takes the copies.
+        Where there are fewer than P they are repeated; suppression removes the copies at the end.
         """
         number = self.config.num_proposals
-        found, _, _, count = tf.image.combined_non_max_suppression(
+        proposals, _, _, count = tf.image.combined_non_max_suppression(
             decode(codes, self.anchors)[:, :, None],
             tf.sigmoid(objectness)[..., None],
             number,
@@ -66,24 +74,30 @@ class SecondStage(keras.layers.Layer):
             self.config.proposal_iou,
             score_threshold=0.0,
         )
-        places = tf.range(number)[None] % tf.maximum(count, 1)[:, None]
-        found = tf.gather(found, places, axis=1, batch_dims=1)
-        return tf.ensure_shape(tf.stop_gradient(found), (None, number, 4))
+        rows = tf.range(number)[None] % tf.maximum(count, 1)[:, None]
+        proposals = tf.gather(proposals, rows, axis=1, batch_dims=1)
+        return tf.ensure_shape(tf.stop_gradient(proposals), (None, number, 4))
 
-    def look(self, maps, regions, training: bool):
-        """What regions (B, R, 4) hold: class logits (B, R, 1 + C), codes (B, R, 1 + C, 4)."""
+    def classify(
+        self, maps: Sequence[tf.Tensor], regions: tf.Tensor, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return class logits (B, R, 1 + C) and codes (B, R, 1 + C, 4) of regions (B, R, 4)."""
         pixels = regions * np.float32(np.tile(self.config.input_size, 2))
-        found = self.head((maps, pixels), training=training)
-        classes = found["classes"]
-        return classes, tf.reshape(found["boxes"], (-1, *classes.shape[1:], 4))
+        outputs = self.head((maps, pixels), training=training)
+        classes = outputs["classes"]
+        return classes, tf.reshape(outputs["boxes"], (-1, *classes.shape[1:], 4))
 
-    def call(self, objectness, codes, maps):
+    def call(
+        self, objectness: tf.Tensor, codes: tf.Tensor, maps: Sequence[tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         regions = self.propose(objectness, codes)
-        classes, codes = self.look(maps, regions, training=False)
+        classes, codes = self.classify(maps, regions, training=False)
         each = [decode(codes[:, :, n], regions) for n in range(1, classes.shape[-1])]
         return {"classes": classes, "boxes": tf.stack(each, axis=2)}
 
-    def compute_output_spec(self, objectness, codes, maps):
+    def compute_output_spec(
+        self, objectness: Any, codes: Any, maps: Sequence[Any]
+    ) -> dict[str, keras.KerasTensor]:
         shape, classes = (objectness.shape[0], self.config.num_proposals), len(self.config.classes)
         return {
             "classes": keras.KerasTensor((*shape, 1 + classes), dtype="float32"),
@@ -95,9 +109,9 @@ class FasterRCNN(Detector):
     """image -> {"classes": (B, P, 1 + C) logits, of the background first, "boxes": (B, P, C, 4)
     yxyx in [0, 1]} of P proposals.
 
-    In training the second stage looks at regions drawn around the findings and elsewhere, in the
-    loss, and a call gives what the first stage gives. `class_loss` and `box_loss` are sums of both
-    stages', for each anchor and each region that is drawn.
+    In training a call returns what the first stage returns, and the loss passes regions that are
+    sampled around the findings and elsewhere to the second stage. `class_loss` and `box_loss` are
+    sums of both stages', for each sampled anchor and each sampled region.
 
     Args:
         image, outputs: of the functional model.
@@ -105,53 +119,69 @@ class FasterRCNN(Detector):
         first: the inputs of the second stage, of the functional model.
     """
 
-    def __init__(self, image, outputs: dict, config, first):
+    def __init__(
+        self,
+        image: keras.KerasTensor,
+        outputs: dict[str, keras.KerasTensor],
+        config: Config,
+        first: Sequence[Any],
+    ) -> None:
         super().__init__(image, outputs, config)
         parts = dict(zip(("objectness", "codes", "maps"), first, strict=True))
         self.first, self.second = keras.Model(image, parts, name="first"), self.get_layer("second")
 
-    def make_labeler(self):
+    def make_labeler(self) -> Any:
         return labeler(self.config.match, samples=self.config.anchor_samples)
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> Any:
         return self.first(inputs, training=True) if training else super().call(inputs)
 
-    def sample_losses(self, x, y, y_pred, training: bool):
+    def sample_losses(
+        self,
+        x: tf.Tensor,
+        y: Mapping[str, tf.Tensor],
+        y_pred: Mapping[str, tf.Tensor],
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         config = self.config
         if not training:
             y_pred = self.first(x, training=False)
         objectness, codes = y_pred["objectness"], y_pred["codes"]
-        wanted, wanted_codes = label(self.labeler, self.anchors, y["boxes"], y["classes"])
-        missed = tf.nn.sigmoid_cross_entropy_with_logits(
-            tf.cast(wanted > 0, tf.float32), objectness
+        targets, target_codes = label(self.labeler, self.anchors, y["boxes"], y["classes"])
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(
+            tf.cast(targets > 0, tf.float32), objectness
         )
-        missed = tf.reduce_sum(tf.where(wanted < 0, 0.0, missed), axis=1) / config.anchor_samples
-        off = box_losses(wanted_codes, codes, wanted > 0, config.box_delta) / config.anchor_samples
+        losses = tf.where(targets < 0, 0.0, losses)
+        class_loss = tf.reduce_sum(losses, axis=1) / config.anchor_samples
+        box_loss = box_losses(target_codes, codes, targets > 0, config.box_delta)
+        box_loss /= config.anchor_samples
 
-        regions, wanted, wanted_codes = self._regions(self.second.propose(objectness, codes), y)
-        classes, codes = self.second.look(y_pred["maps"], regions, training)
-        codes = tf.gather(codes, wanted, axis=2, batch_dims=2)  # those of 0 are the background's
-        wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, classes)
-        missed += tf.reduce_mean(wrong, axis=1)
-        off += box_losses(wanted_codes, codes, wanted > 0, config.box_delta) / config.region_samples
-        return missed, off
+        regions, targets, target_codes = self._regions(self.second.propose(objectness, codes), y)
+        classes, codes = self.second.classify(y_pred["maps"], regions, training)
+        codes = tf.gather(codes, targets, axis=2, batch_dims=2)  # those of 0 are the background's
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, classes)
+        class_loss += tf.reduce_mean(losses, axis=1)
+        region_loss = box_losses(target_codes, codes, targets > 0, config.box_delta)
+        return class_loss, box_loss + region_loss / config.region_samples
 
-    def _regions(self, proposals, y):
-        """Regions (B, R, 4) of proposals and findings, their classes (B, R) and codes (B, R, 4)."""
+    def _regions(
+        self, proposals: tf.Tensor, y: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Sample regions (B, R, 4) of proposals and findings, their classes (B, R) and codes."""
         number = self.config.region_samples
         sampler = vision("modeling.layers.roi_sampler").ROISampler(
             mix_gt_boxes=False, num_sampled_rois=number, foreground_fraction=0.25
         )
-        found = y["classes"] > 0
+        real = y["classes"] > 0  # the other rows are padding
         # The sampler would mix in the empty rows of the findings, too: regions outside of the
         # radiograph.
-        places = tf.range(found.shape[1]) % proposals.shape[1]
-        more = tf.where(found[..., None], y["boxes"], tf.gather(proposals, places, axis=1))
+        rows = tf.range(real.shape[1]) % proposals.shape[1]
+        more = tf.where(real[..., None], y["boxes"], tf.gather(proposals, rows, axis=1))
         regions = tf.concat([proposals, more], axis=1)
-        boxes = tf.where(found[..., None], y["boxes"], -1.0)
+        boxes = tf.where(real[..., None], y["boxes"], -1.0)
 
         @tf.autograph.experimental.do_not_convert
-        def one(sample):
+        def one(sample: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
             regions, boxes, classes, _ = sampler(*(part[None] for part in sample))
             return regions[0], tf.cast(classes[0], tf.int32), boxes[0]
 
@@ -160,7 +190,7 @@ class FasterRCNN(Detector):
             tf.TensorSpec((number,), tf.int32),
             tf.TensorSpec((number, 4), tf.float32),
         )
-        samples = regions, boxes, tf.where(found, y["classes"], -1)
+        samples = regions, boxes, tf.where(real, y["classes"], -1)
         regions, classes, boxes = tf.map_fn(one, samples, fn_output_signature=specs)
         codes = vision("ops.box_ops").encode_boxes(boxes, regions, weights=list(CODER))
         return tf.stop_gradient(regions), classes, tf.stop_gradient(codes)

@@ -1,17 +1,85 @@
-"""The networks of panoramic_unet: those of segmentation-models and two of our own."""
+"""The networks of panoramic_unet: those of segmentation-models and two of our own; the recipe."""
 
 import contextlib
 import os
+from typing import TYPE_CHECKING, Any
 
 from dentalzoo.errors import DentalzooError, require
+from dentalzoo.models.panoramic_unet.config import DECODERS, SLIM_ENCODERS, Config
 
-# Encoders of our own beside those of segmentation-models: MobileNet v1 of a given width.
-SLIM_ENCODERS = {f"mobilenet_{alpha}": alpha for alpha in (0.25, 0.5, 0.75)}
-DECODERS = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNet"}
+if TYPE_CHECKING:
+    import keras
 
 
-def build_network(config):
-    """Builds the network between the input in the config's range and the logits.
+def build_model(config: Config) -> "keras.Model":
+    """Build the network.
+
+    Returns:
+        A `keras.Model`: image (B, H, W, 3) float32 in [0, 1] -> mask (B, H, W, K) float32
+        probabilities.
+
+    Raises:
+        DentalzooError: an encoder that does not exist or weights that cannot be loaded.
+    """
+    import keras
+
+    image = keras.Input((*config.input_size, 3), name="image")
+    low, high = config.input_range
+    x = image
+    if (low, high) != (0.0, 1.0):
+        x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(x)
+    network = _network(config)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = config.bn_momentum
+    x = network(x)  # (B, H, W, K) logits
+    activation = "sigmoid" if config.num_classes == 1 else "softmax"
+    # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
+    x = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
+    return keras.Model(image, x, name="panoramic_unet")
+
+
+def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
+    """Compile the model with the config's loss, optimizer and metrics.
+
+    Args:
+        steps: number of training steps, over which a cosine schedule falls to zero.
+    """
+    import keras
+
+    from dentalzoo.nn import losses
+    from dentalzoo.nn.metrics import segmentation_metrics
+
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        optimizer=keras.optimizers.Adam(rate),
+        loss=losses.Dice() if config.loss == "dice" else losses.BCEDice(),
+        metrics=segmentation_metrics(config.num_classes),
+    )
+
+
+def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
+    """Return early stopping and a falling learning rate, both on the monitored metric."""
+    import keras
+
+    watch = {"monitor": config.monitor, "mode": config.monitor_mode}
+    recipe = []
+    if config.early_stopping is not None:
+        recipe.append(keras.callbacks.EarlyStopping(patience=config.early_stopping, **watch))
+    if config.schedule == "plateau":  # factor, patience and min_lr: VGG-19 notebook
+        recipe.append(
+            keras.callbacks.ReduceLROnPlateau(factor=0.2, patience=3, min_lr=1e-6, **watch)
+        )
+    return recipe
+
+
+# ---- networks ------------------------------------------------------------------------------------
+
+
+def _network(config: Config) -> "keras.Model":
+    """Build the network between the input in the config's range and the logits.
 
     Returns:
         A `keras.Model`: (B, H, W, 3) -> (B, H, W, K).
@@ -35,18 +103,18 @@ def build_network(config):
         hint = ""
         if config.encoder_weights is not None:
             hint = (
-                "If it is the encoder's weights, give a file (--encoder-weights FILE; a Keras "
-                "no-top .h5 of this encoder) or none (--encoder-weights none), which starts from "
-                "random weights. "
+                "If the encoder's weights are the reason, give a file (--encoder-weights FILE; a "
+                "Keras no-top .h5 of this encoder) or none (--encoder-weights none), which starts "
+                "from random weights. "
             )
         raise DentalzooError(
             f"the network cannot be built: {reason}. {hint}Received: {received}"
         ) from error
 
 
-def _segmentation_models(config):
+def _segmentation_models(config: Config) -> "keras.Model":
     os.environ["SM_FRAMEWORK"] = "tf.keras"  # the one that works with Keras 3; read at its import
-    with contextlib.redirect_stdout(None):  # it greets
+    with contextlib.redirect_stdout(None):  # it prints a line when it is imported
         sm = require("segmentation_models", "panoramic_unet")
     filters = {"decoder_filters": config.decoder_filters} if config.decoder == "unet" else {}
     return getattr(sm, DECODERS[config.decoder])(
@@ -60,12 +128,15 @@ def _segmentation_models(config):
     )
 
 
-def _keras_encoder(config):
-    """An encoder of keras.applications on images of the config's size."""
+def _keras_encoder(config: Config) -> "keras.Model":
+    """Return an encoder of keras.applications for images of the config's size."""
     from keras import applications
 
-    options = {"include_top": False, "weights": config.encoder_weights}
-    options["input_shape"] = (*config.input_size, 3)
+    options: dict[str, Any] = {
+        "include_top": False,
+        "weights": config.encoder_weights,
+        "input_shape": (*config.input_size, 3),
+    }
     if config.encoder in SLIM_ENCODERS:
         encoder = applications.MobileNet(alpha=SLIM_ENCODERS[config.encoder], **options)
     else:
@@ -74,14 +145,14 @@ def _keras_encoder(config):
     return encoder
 
 
-def _conv_bn_relu(x, filters: int, bias: bool = False):
+def _conv_bn_relu(x: Any, filters: int, bias: bool = False) -> Any:
     from keras import layers
 
     x = layers.Conv2D(filters, 3, padding="same", use_bias=bias, kernel_initializer="he_uniform")(x)
     return layers.Activation("relu")(layers.BatchNormalization()(x))
 
 
-def _slim_unet(config):
+def _slim_unet(config: Config) -> "keras.Model":
     """The U-Net of segmentation-models over a MobileNet v1 of a given width, shapes for 256x640."""
     import keras
     from keras import layers
@@ -99,7 +170,7 @@ def _slim_unet(config):
     return keras.Model(encoder.input, x, name="slim_unet")
 
 
-def _wide_unet(config):
+def _wide_unet(config: Config) -> "keras.Model":
     """The decoder of the author's VGG-19 notebook over VGG-16, shapes for 256x256."""
     import keras
     from keras import layers

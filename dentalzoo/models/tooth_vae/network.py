@@ -1,42 +1,69 @@
-"""The deep encoder and decoder of tooth_vae, for images of 32 pixels a side and more.
+"""The network of tooth_vae and its recipe; the layers are in `dentalzoo.nn.vae` and in deep.py."""
 
-Every level halves or doubles the image, with batch normalisation, as in DCGAN
-(arXiv:1511.06434); the decoder has a second convolution at each level. Its last level has no
-feature maps of the image's full size, which would take half of the time.
-"""
+from typing import TYPE_CHECKING
 
-import keras
-from keras import layers
+from dentalzoo.models.tooth_vae.config import Config
 
-from dentalzoo.nn.vae import latent_head
+if TYPE_CHECKING:
+    import keras
 
-
-def _normed(x, convolution):
-    x = convolution(x)
-    return layers.LeakyReLU(0.2)(layers.BatchNormalization(momentum=0.9)(x))
+    from dentalzoo.nn.vae import VAE
 
 
-def deep_encoder(config):
-    """Image (B, H, W, C) -> [mean, log_var, z]; the shapes are those of 64x64 pixels."""
-    x = image = keras.Input((*config.input_size, config.channels))
-    for filters in config.filters:  # (B, 32, 32, 32), (B, 16, 16, 64), (B, 8, 8, 128), ...
-        x = _normed(x, layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False))
-    x = layers.Flatten()(x)  # (B, 4 * 4 * 256)
-    return latent_head(image, x, config.latent_dim, config.importance_samples)
+def build_model(config: Config) -> "VAE":
+    """Build the autoencoder.
+
+    Returns:
+        A `dentalzoo.nn.vae.VAE`: image (B, H, W, C) float32 in [0, 1] -> reconstruction, z_mean,
+        z_log_var, z.
+    """
+    from dentalzoo.nn.vae import VAE, conv_decoder, conv_encoder
+
+    if config.network == "deep":
+        from dentalzoo.models.tooth_vae.deep import deep_decoder, deep_encoder
+
+        encoder, decoder = deep_encoder(config), deep_decoder(config)
+    else:
+        shape = config.input_size, config.channels, config.latent_dim
+        encoder = conv_encoder(
+            *shape,
+            filters=config.filters,
+            hidden=config.hidden,
+            samples=config.importance_samples,
+        )
+        decoder = conv_decoder(*shape, filters=config.filters[::-1])
+    return VAE(
+        encoder,
+        decoder,
+        likelihood=config.likelihood,
+        sigma=config.sigma,
+        beta=config.beta,
+        free_bits=config.free_bits,
+        fitted_prior=config.prior == "fitted",
+        name="tooth_vae",
+    )
 
 
-def deep_decoder(config):
-    """z (B, D) -> image (B, H, W, C) in (0, 1): the encoder in reverse."""
-    filters = config.filters[::-1]
-    height, width = (side // 2 ** len(filters) for side in config.input_size)
-    x = z = keras.Input((config.latent_dim,))
-    x = layers.Dense(height * width * filters[0], use_bias=False)(x)
-    x = _normed(x, layers.Reshape((height, width, filters[0])))  # (B, 4, 4, 256)
-    options = {"padding": "same", "use_bias": False}
-    for number in filters[1:]:  # (B, 8, 8, 128), (B, 16, 16, 64), (B, 32, 32, 32)
-        x = _normed(x, layers.Conv2DTranspose(number, 4, strides=2, **options))
-        x = _normed(x, layers.Conv2D(number, 3, **options))
-    # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
-    options = {"padding": "same", "activation": "sigmoid", "dtype": "float32"}
-    x = layers.Conv2DTranspose(config.channels, 4, strides=2, **options)(x)
-    return keras.Model(z, x, name="decoder")
+def compile_model(model: "VAE", config: Config, steps: int = 1) -> None:
+    """Compile the model with the config's optimizer; it carries its own loss.
+
+    Args:
+        steps: number of training steps; a cosine schedule rises for a twentieth of them, then
+            falls to zero.
+    """
+    import keras
+
+    model.warmup_steps = steps * config.warmup_epochs // config.epochs
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        # A short rise first: the large gradients of the first steps would throw log_var far off.
+        rise = steps // 20
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - rise, warmup_target=rate, warmup_steps=rise
+        )
+    model.compile(optimizer=keras.optimizers.Adam(rate))
+
+
+def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
+    """Return an empty list: the recipe is a number of epochs."""
+    return []

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from dentalzoo import cli
+from dentalzoo.contracts import DataOptions
 from dentalzoo.data.boxes import check_boxes, find_boxes, load_boxes, write_records
 from dentalzoo.data.formats import base
 from dentalzoo.data.formats.label_maps import label_map, read_label_map
@@ -172,7 +173,7 @@ def test_training_reads_them(radiographs, recorded):
 
     config = dataclasses.replace(paper.VARIANTS["tiny"], classes=find_boxes(radiographs).classes)
     one, other = (
-        list(paper.make_dataset(folder, "train", config).as_numpy_iterator())
+        list(paper.make_dataset(folder, config, DataOptions("train")).dataset.as_numpy_iterator())
         for folder in (radiographs, recorded)
     )
     for rows, same in zip(one, other, strict=True):

@@ -1,26 +1,32 @@
-"""Sums of the latent vectors of defect_overlay_vae, and the images that they should decode to."""
+"""Sums of the latent vectors of defect_overlay_vae, and the images that they should decode to.
 
+Tensors are those of the Keras backend, or NumPy arrays.
+"""
+
+from typing import Any
+
+import keras
 import numpy as np
 from keras import metrics, ops, saving
 
 from dentalzoo.nn.vae import VAE
 
 _TAPS = 11  # pixels of a row or column whose median is the background, every third of 64
-_FAINT, _POWER = (
-    0.02,
-    6,
-)  # below a fortieth of the grey range grain is averaged, above one defect wins
-_EMPHASIS, _PLAIN = 20, 0.1  # how much more a pixel of a plain defect counts in training
-_OTHER = 0.25  # what counts of a stain that is bright where defects are dark
+# Below a fortieth of the grey range grain is averaged, above it one defect wins.
+_FAINT, _POWER = 0.02, 6
+_EMPHASIS, _PLAIN = 20, 0.1  # factor on the error of a pixel of a defect of that contrast
+_OTHER = 0.25  # factor on the strength of a bright stain where defects are dark
+
+Tensor = Any
 
 
-def combine(z, weights, averaged: int = 0):
-    """The sum of latent vectors, of which the first `averaged` units are averaged instead.
+def combine(z: Tensor, weights: Tensor, averaged: int = 0) -> Tensor:
+    """Sum latent vectors, of which the first `averaged` units are averaged instead.
 
     Args:
         z: (K, ..., D).
         weights: (K, ...), one or more of them positive.
-        averaged: units that say what is behind the defects; two such do not add up.
+        averaged: number of units of the background; two backgrounds do not add up.
 
     Returns:
         (..., D).
@@ -33,24 +39,27 @@ def combine(z, weights, averaged: int = 0):
     return ops.concatenate([mean, total[..., averaged:]], axis=-1)
 
 
-def background(images):
-    """Images without what is narrow: medians along the rows, then along the columns.
+def background(images: Tensor) -> Tensor:
+    """Remove what is narrow: medians along the rows, then along the columns.
 
     Args:
         images: (..., H, W, C) float32.
+
+    Returns:
+        (..., H, W, C) float32.
     """
     for axis in (-2, -3):
         side = images.shape[axis]
         taps = (np.arange(_TAPS) - _TAPS // 2) * max(1, 3 * side // 64)
-        places = np.clip(np.arange(side)[:, None] + taps, 0, side - 1)
+        pixels = np.clip(np.arange(side)[:, None] + taps, 0, side - 1)
         # (..., H, W, taps, C) or (..., H, taps, W, C), with the taps last for sorting.
-        found = ops.moveaxis(ops.take(images, places, axis=axis), axis, -1)
-        images = ops.sort(found, axis=-1)[..., _TAPS // 2]
+        windows = ops.moveaxis(ops.take(images, pixels, axis=axis), axis, -1)
+        images = ops.sort(windows, axis=-1)[..., _TAPS // 2]
     return images
 
 
-def composite(images, behind, weights, polarity: int = -1):
-    """What an overlay should be: the mean of the backgrounds and, on it, every defect.
+def composite(images: Tensor, behind: Tensor, weights: Tensor, polarity: int = -1) -> Tensor:
+    """Superimpose images: the mean of the backgrounds and, on it, every defect.
 
     Where defects meet the strongest is seen. The grain of the surfaces is averaged.
 
@@ -68,8 +77,8 @@ def composite(images, behind, weights, polarity: int = -1):
     return ops.clip(ground + defects, 0.0, 1.0)
 
 
-def _parts(images, behind, weights, polarity):
-    """The two that `composite` adds."""
+def _parts(images: Tensor, behind: Tensor, weights: Tensor, polarity: int) -> tuple[Tensor, Tensor]:
+    """Return the background and the defects, which `composite` adds."""
     weights = ops.cast(weights, images.dtype)[..., None, None, None]
     defects = weights * (images - behind)
     seen = _smooth(defects)
@@ -81,10 +90,10 @@ def _parts(images, behind, weights, polarity):
     return ops.sum(weights * behind, axis=0) / ops.sum(weights, axis=0), defects
 
 
-def _smooth(images):
-    """A Gaussian mean over a pixel of 64; products of matrices, the same on each backend."""
+def _smooth(images: Tensor) -> Tensor:
+    """Blur by a Gaussian of a pixel of 64; products of matrices, the same on each backend."""
 
-    def gaussian(side):
+    def gaussian(side: int) -> np.ndarray:
         distance = np.subtract.outer(np.arange(side), np.arange(side)) * (64 / side)
         rows = np.exp(-0.5 * distance**2)
         return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -95,28 +104,28 @@ def _smooth(images):
 
 @saving.register_keras_serializable("dentalzoo")
 class OverlayVAE(VAE):
-    """A variational autoencoder that can learn that sums of its latent vectors are overlays.
+    """A variational autoencoder that can learn to superimpose images by summing latent vectors.
 
     Args:
         encoder, decoder, options: of `dentalzoo.nn.vae.VAE`.
         averaged: see `combine`.
         polarity: see `composite`.
         mixture: factor on the squared error, in units of `sigma`, of what the sum of the latent
-            vectors of one to three images of the batch decodes to; `composite` is wanted.
+            vectors of one to three images of the batch decodes to; the target is their `composite`.
         separated: report `separation`.
     """
 
     def __init__(
         self,
-        encoder,
-        decoder,
+        encoder: keras.Model,
+        decoder: keras.Model,
         *,
         averaged: int = 0,
         polarity: int = -1,
         mixture: float = 0.0,
         separated: bool = False,
-        **options,
-    ):
+        **options: Any,
+    ) -> None:
         super().__init__(encoder, decoder, **options)
         self.averaged, self.polarity = averaged, polarity
         self.mixture, self.separated = mixture, separated
@@ -125,42 +134,44 @@ class OverlayVAE(VAE):
         if separated:
             self.separation_tracker = metrics.Mean(name="separation")
 
-    def losses_of(self, image, outputs: dict, training: bool = False):
+    def losses_of(
+        self, image: Tensor, outputs: dict[str, Tensor], training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         loss, reconstruction, kl = super().losses_of(image, outputs, training)
         if self.separated:
-            found = separation(image, outputs["z_mean"], outputs["z_log_var"])
-            self.separation_tracker.update_state(found)
+            distance = separation(image, outputs["z_mean"], outputs["z_log_var"])
+            self.separation_tracker.update_state(distance)
         if self.mixture:
-            missed = self._missed_overlays(ops.cast(image, "float32"), outputs["z"])
-            self.mixture_tracker.update_state(missed)
-            loss = loss + self.mixture * missed
+            mixture_loss = self._mixture_loss(ops.cast(image, "float32"), outputs["z"])
+            self.mixture_tracker.update_state(mixture_loss)
+            loss = loss + self.mixture * mixture_loss
         return loss, reconstruction, kl
 
-    def _missed_overlays(self, image, z):
-        """Every image alone, with the one before it in the batch, or with two, in turn."""
+    def _mixture_loss(self, image: Tensor, z: Tensor) -> Tensor:
+        """Return the error (B,) of each image alone, with one, or with two before it, in turn."""
         turn = ops.arange(ops.shape(z)[0]) % 3
         weights = ops.stack([ops.cast(turn >= number, "float32") for number in range(3)])
-        overlays = self.decoder(combine(_rolled(z), weights, self.averaged))
+        decoded = self.decoder(combine(_rolled(z), weights, self.averaged))
         behind = _rolled(background(image))
         ground, defects = _parts(_rolled(image), behind, weights, self.polarity)
-        wanted = ops.clip(ground + defects, 0.0, 1.0)
+        target = ops.clip(ground + defects, 0.0, 1.0)
         # Defects are few of the pixels: without this most of the loss is grain.
-        counted = 1 + _EMPHASIS * ops.minimum(ops.abs(_smooth(defects)) / _PLAIN, 1.0)
-        missed = ops.square((wanted - ops.cast(overlays, "float32")) / self.sigma)
-        return ops.sum(0.5 * counted * missed, axis=(1, 2, 3))
+        emphasis = 1 + _EMPHASIS * ops.minimum(ops.abs(_smooth(defects)) / _PLAIN, 1.0)
+        squares = ops.square((target - ops.cast(decoded, "float32")) / self.sigma)
+        return ops.sum(0.5 * emphasis * squares, axis=(1, 2, 3))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         keys = ("averaged", "polarity", "mixture", "separated")
         return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
 
 
-def _rolled(batch):
-    """(B, ...) -> (3, B, ...): every sample with the two before it."""
+def _rolled(batch: Tensor) -> Tensor:
+    """Stack every sample with the two before it: (B, ...) -> (3, B, ...)."""
     return ops.stack([ops.roll(batch, shift, axis=0) for shift in range(3)])
 
 
-def separation(image, z_mean, z_log_var):
-    """The least distance between the means of two images in units of the largest deviation.
+def separation(image: Tensor, z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """Return the least distance between the means of two images, in units of the largest deviation.
 
     Copies of an image count as one; where all are copies of one the result is infinite.
     """

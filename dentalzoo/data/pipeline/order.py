@@ -1,0 +1,34 @@
+"""The order in which an epoch visits the samples: a function of (seed, epoch) alone.
+
+So a training that was killed and is resumed gets the batches that it would have had.
+"""
+
+import numpy as np
+
+
+def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> np.ndarray:
+    """Return the order (N,) int64 in which epoch `epoch` visits `count` samples."""
+    if not shuffle:
+        return np.arange(count)
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def balanced_order(count: int, copies: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """Return an order that visits each of `count` samples `copies` times, in balanced batches.
+
+    Where a batch has room for all samples, each batch holds each of them, and as often as another
+    but for one visit, which falls to them in turn: of 3 samples, 4, 3 and 3 in a batch of 10. What
+    does not fill a last batch is left out then. Otherwise the visits are shuffled.
+
+    Returns:
+        (M,) int64, M at most count * copies.
+    """
+    random = np.random.default_rng([seed, epoch])
+    visits = np.arange(count * copies) % count
+    if count > batch_size:
+        return random.permutation(visits)
+    whole = len(visits) // batch_size * batch_size or len(visits)
+    order = random.permutation(count)[visits[:whole]]
+    for start in range(0, whole, batch_size):
+        random.shuffle(order[start : start + batch_size])
+    return order

@@ -1,0 +1,26 @@
+"""What a reader must know of panoramic_detection, and its released weights."""
+
+from dentalzoo.contracts import About, Weights
+
+ABOUT: About = {
+    "paper": "Joudet, Fourcade, Detection of dental treatments on panoramic X-rays, 2018",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size",
+    "outputs": "boxes: float32 (B, K, 4) yxyx in [0, 1]; scores: float32 (B, K), falling; classes: "
+    "int32 (B, K) from 1; num: int32 (B,), the rows that count",
+    "intended_use": "Research. Not a medical device, not for diagnosis.",
+}
+
+PRETRAINED = {
+    "dental_radiography_v1": Weights(  # ships with the repository
+        metrics={"ap50": 0.596, "ap": 0.302},  # over the 98 radiographs of the val split
+        data="dental_radiography: 458 panoramic radiographs with boxes",
+        licence="CC-BY-4.0",
+        command="see docs/models/panoramic_detection.md",
+    ),
+    "drawn_films_v1": Weights(
+        metrics={"ap50": 0.872, "ap": 0.518},  # over the 120 synthetic radiographs of the val split
+        data="drawn_films: 480 synthetic panoramic radiographs with boxes",
+        licence="Apache-2.0",
+        command="see docs/models/panoramic_detection.md",
+    ),
+}

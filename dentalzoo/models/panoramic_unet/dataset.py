@@ -1,0 +1,131 @@
+"""Radiographs and masks to train on, and their augmentation."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dentalzoo.contracts import DataOptions, Stream
+from dentalzoo.data.io.images import resize
+from dentalzoo.data.masks import find_masks, load
+from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
+from dentalzoo.models.panoramic_unet.config import Config
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_log = logging.getLogger("dentalzoo")
+
+
+def _paper_transforms() -> list[Any]:
+    """Return the transforms of the preprocessing notebook.
+
+    Albumentations 1.1.0 with its defaults, expressed in the parameters of 2.0.8.
+    """
+    A, reflect_101 = albumentations(), 4
+    return [
+        A.HorizontalFlip(p=0.7),
+        A.Rotate(limit=5, border_mode=reflect_101, p=0.7),
+        A.RandomBrightnessContrast(0.1, 0.1, p=0.3),
+        A.Affine(  # ShiftScaleRotate(0.1, 0.1, 10)
+            translate_percent={"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
+            scale=(0.9, 1.1),
+            rotate=(-10, 10),
+            keep_ratio=True,
+            border_mode=reflect_101,
+            p=0.5,
+        ),
+        A.GaussNoise(std_range=(0.0124, 0.0277), p=0.1),  # variance 10..50 of 255 squared
+    ]
+
+
+AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": radiograph_transforms}
+
+
+def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOptions()) -> Stream:
+    """Return batches of radiographs and masks.
+
+    Args:
+        data: a folder in a layout of docs/data_formats.md.
+        config: sizes, classes, batch size and augmentation.
+        options: see `DataOptions`.
+
+    Returns:
+        Batches {"image": float32 (B, H, W, 3) in [0, 1], "mask": float32 (B, H, W, 1), class ids}.
+        Bad files are logged and left out.
+
+    Raises:
+        DentalzooError: no layout is recognised, or no image of the split can be used.
+    """
+    import tensorflow as tf
+
+    masks = find_masks(data, options.split, config.classes or None, config.annotations)
+    binary = config.num_classes == 1
+    masks.check_names(config.num_classes)
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load(masks.samples[index], config.num_classes, channels=3)
+        mask = sample["mask"] * np.uint8(255 if binary else 1)
+        return {
+            "image": resize(sample["image"], config.input_size),
+            # A binary mask stays soft until after augmentation, as in the paper's generator.
+            "mask": resize(mask, config.input_size, nearest=not binary),
+        }
+
+    def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        mask = tf.cast(batch["mask"], tf.float32)
+        return {
+            "image": tf.cast(batch["image"], tf.float32) / 255.0,
+            "mask": tf.cast(mask > 127.5, tf.float32) if binary else mask,
+        }
+
+    files = [
+        (str(file), os.stat(file).st_mtime_ns, repr(sample.regions))
+        for sample in masks.samples
+        for file in (sample.image, sample.mask)
+        if file is not None
+    ]
+    samples = Cache(
+        [sample.image.name for sample in masks.samples],
+        read,
+        folder=options.cache,
+        cache_key=(files, config.input_size, config.num_classes, config.classes),
+    )
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=options.epochs,
+        shuffle=options.training,
+        augment=_augment(config, options.seed) if options.training else None,
+        finish=finish,
+        seed=options.seed,
+        shard=options.shard,
+        devices=options.devices,
+    )
+
+
+def _augment(config: Config, seed: int) -> Augment | None:
+    """Return the config's augmentation; it does not flip where classes are tooth numbers."""
+    if config.augmentation is None:
+        return None
+    transforms = AUGMENTATIONS[config.augmentation]
+    if config.num_classes <= 32 and not any(name.isdigit() for name in config.classes):
+        return Augment(transforms, seed)
+    _log.info("classes are tooth numbers: images are not flipped, left would become right")
+    return Augment(lambda: [t for t in transforms() if type(t).__name__ != "HorizontalFlip"], seed)
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Return two synthetic radiographs as `make_dataset` delivers them."""
+    from dentalzoo.data.synthetic import panoramic
+
+    radiographs = [panoramic(seed, *config.input_size) for seed in range(2)]
+    images = [np.repeat(radiograph.image[..., None], 3, -1) for radiograph in radiographs]
+    masks = [radiograph.tooth_mask[..., None] for radiograph in radiographs]
+    return {
+        "image": np.stack(images) / np.float32(255),
+        "mask": np.stack(masks).astype(np.float32),
+    }

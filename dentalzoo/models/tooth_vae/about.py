@@ -1,0 +1,20 @@
+"""What a reader must know of tooth_vae, and its released weights."""
+
+from dentalzoo.contracts import About, Weights
+
+ABOUT: About = {
+    "paper": "Variational Autoencoder in tooth image generation (known by its title)",
+    "inputs": "images: uint8 (B, H, W, 1 or 3), any size; a photograph or radiograph of a tooth",
+    "outputs": "z_mean, z_log_var: float32 (B, D); image: float32 (B, H, W, C) in [0, 1]",
+    "intended_use": "Research, teaching and test images. Not a medical device, not for "
+    "diagnosis; a generated tooth is nobody's.",
+}
+
+PRETRAINED = {
+    "drawn_teeth_v1": Weights(  # ships with the repository
+        metrics={"psnr": 29.76, "kid": 0.521},  # over the 1,200 held-out photographs
+        data="10,800 synthetic photographs of teeth",
+        licence="Apache-2.0",
+        command="see docs/models/tooth_vae.md",
+    ),
+}

@@ -1,0 +1,84 @@
+"""Images of teeth to train on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dentalzoo.contracts import DataOptions, Stream
+from dentalzoo.data.images import find_images, load_image
+from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.models.tooth_vae.config import Config
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MIN_IMAGES = 10  # to learn from
+
+
+def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOptions()) -> Stream:
+    """Return batches of images of teeth.
+
+    Args:
+        data: a folder of images, see docs/data_formats.md.
+        config: size, channels, crops, validation fraction, batch size and augmentation.
+        options: see `DataOptions`; 12 kB of cache an image of 64 x 64 pixels.
+
+    Returns:
+        Batches {"image": float32 (B, H, W, C) in [0, 1]}. Bad files are logged and left out.
+
+    Raises:
+        DentalzooError: no image of the split can be used, or fewer than 10 are there to train.
+    """
+    import tensorflow as tf
+
+    images = find_images(
+        data,
+        options.split,
+        crops=config.crops,
+        margin=config.margin,
+        val_fraction=config.val_fraction,
+        least=MIN_IMAGES if options.training else 1,
+        with_masks=False,
+    )
+
+    def read(index: int) -> dict[str, np.ndarray]:
+        sample = load_image(images.samples[index], config.input_size, config.channels)
+        return {"image": sample["image"]}
+
+    samples = Cache(
+        [sample.name for sample in images.samples],
+        read,
+        folder=options.cache,
+        cache_key=(images.cache_key, config.input_size, config.channels),
+    )
+
+    def flip(sample: dict[str, np.ndarray], epoch: int, index: int) -> dict[str, np.ndarray]:
+        flipped = np.random.default_rng((options.seed, epoch, index)).random() < 0.5
+        return {"image": sample["image"][:, ::-1] if flipped else sample["image"]}
+
+    def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        return {"image": tf.cast(batch["image"], tf.float32) / 255.0}
+
+    return batches(
+        samples,
+        config.batch_size,
+        epochs=options.epochs,
+        shuffle=options.training,
+        augment=flip if options.training and config.augmentation else None,
+        finish=finish,
+        seed=options.seed,
+        shard=options.shard,
+        devices=options.devices,
+    )
+
+
+def example_batch(config: Config) -> dict[str, np.ndarray]:
+    """Return two synthetic photographs as `make_dataset` delivers them."""
+    from dentalzoo.data.io.images import resize
+    from dentalzoo.data.synthetic import tooth_photo
+
+    photos = [resize(tooth_photo(seed).image, config.input_size) for seed in range(2)]
+    if config.channels == 1:
+        photos = [photo.mean(axis=-1, keepdims=True) for photo in photos]
+    return {"image": np.stack(photos).astype(np.float32) / 255}
