@@ -1,4 +1,4 @@
-"""The command line from end to end: what it writes, what it says, and its exit status."""
+"""The command line from end to end: its files, its messages and its exit status."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ TRAIN = ("train", "panoramic_unet", "--variant", "tiny")
 
 @pytest.fixture
 def command(capfd):
-    """Runs the command in this process: arguments -> (exit status, stdout, lines of stderr)."""
+    """A function that runs the command in this process: arguments -> (status, stdout, stderr)."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], logging.getLogger("dentalzoo").level
 
@@ -46,7 +46,7 @@ def command(capfd):
 
 
 def fresh(*arguments):
-    """The same in a fresh process."""
+    """Run the command in a new process: arguments -> (status, stdout, lines of stderr)."""
     words = [sys.executable, "-m", "dentalzoo", *map(str, arguments)]
     done = subprocess.run(words, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr.splitlines()
@@ -54,7 +54,7 @@ def fresh(*arguments):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A data set of good, odd and broken images; some good ones are for validation."""
+    """A data set of good, unusual and broken images; some good ones are for validation."""
     folder = tmp_path_factory.mktemp("hostile") / "data"
     expected = make_hostile(folder)
     rows = [f"{name},{'val' if name in VAL else 'train'}" for name in expected]
@@ -75,7 +75,7 @@ def damaged(run, tmp_path_factory):
 
 
 def naming(name, lines):
-    """The lines that name a file, by its whole name."""
+    """Return the lines that contain the complete name of a file."""
     return [line for line in lines if Path(name).name in line.replace(":", "/").split("/")]
 
 
@@ -111,19 +111,19 @@ def test_train_on_hostile_data(command, hostile, tmp_path):
     assert (status, text) == (0, f"{out / 'bundle'}\n"), lines
     bad = [name for name, e in expected.items() if not e.pair and e.image is not None]
     assert len(bad) >= 20
-    told = [line.partition(": ")[0] for line in lines if line.startswith("skipped ")]
-    assert len(told) == len(set(told))
-    told = {Path(line).name for line in told}
+    skipped = [line.partition(": ")[0] for line in lines if line.startswith("skipped ")]
+    assert len(skipped) == len(set(skipped))
+    skipped = {Path(line).name for line in skipped}
     for name in bad:
-        assert told & {name, f"{Path(name).stem}.png", f"{name}_mask.png"}, (name, lines)
+        assert skipped & {name, f"{Path(name).stem}.png", f"{name}_mask.png"}, (name, lines)
     assert [line for line in lines if "and bitmap.bmp of val show the same" in line]
     assert not [line for line in lines if "Traceback" in line]
     metadata = dz.load(out).metadata
     assert metadata["metrics"]["images"] == len(VAL)
 
 
-def test_a_name_that_is_no_text(command, run, tmp_path):
-    """Linux allows any bytes in a name."""
+def test_a_file_name_that_is_not_utf_8(command, run, tmp_path):
+    """Linux allows any bytes in a file name."""
     folder = tmp_path / "data"
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
@@ -139,7 +139,7 @@ def test_a_name_that_is_no_text(command, run, tmp_path):
 
 # ---- errors of the user --------------------------------------------------------------------------
 
-# What comes -> what the line says. {} are the folders of `places`.
+# Arguments -> part of the message. {} are the paths of `paths`.
 MISTAKES = {
     "": "required",
     "nonsense": "invalid choice",
@@ -160,7 +160,7 @@ MISTAKES = {
     "{train} --data {radiographs} --out {new} --set encoder=resnet9": "resnet9",
     "{train} --data {radiographs} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
     "{train} --data {radiographs} --out {new} --epochs 0": "at least 1",
-    "{train} --data {radiographs} --out {new} --seed -1": "seed is",
+    "{train} --data {radiographs} --out {new} --seed -1": "seed ",
     "{train} --data {radiographs} --out {new} --strategy faster": "invalid choice: 'faster'",
     "{train} --data {radiographs} --out {new} --init {damaged}": "damaged",
     "{train} --data {absent} --out {new}": "no such folder",
@@ -172,8 +172,8 @@ MISTAKES = {
     "evaluate {damaged} --data {radiographs}": "damaged",
     "evaluate {run} --data {absent}": "no such folder",
     "evaluate {run} --data {empty}": "no image with a mask",
-    "evaluate {run} --data {radiographs} --split winter": "split is one of",
-    "evaluate {run} --data {radiographs} --threshold 2": "threshold lies in [0, 1]",
+    "evaluate {run} --data {radiographs} --split winter": "split must be one of",
+    "evaluate {run} --data {radiographs} --threshold 2": "threshold must be",
     "evaluate {run} --data {radiographs} --out {radiographs}/images": "a folder without inputs",
     "predict {absent} {radiographs}/images --out {new}": "no directory",
     "predict {damaged} {radiographs}/images --out {new}": "damaged",
@@ -182,24 +182,26 @@ MISTAKES = {
     "predict {run} {radiographs}/images --out {file}": "cannot be created",
     "export {absent} --out {new}": "no directory",
     "export {run} --out {radiographs}": "something else",
-    "overlay {run} a.png b.png --out {new}": "for bundles of another task",
+    "superimpose {run} a.png b.png --out {new}": "needs a bundle for superimposition",
     "export {run} --out {new} --about-data licence": "KEY=VALUE",
-    "export {run} --out {new} --tag V/1": "a tag is",
+    "export {run} --out {new} --format onnx": "invalid choice: 'onnx'",
+    "export {run} --out {new} --format saved_model --tag x_v1": "cannot be combined with --tag",
+    "export {run} --out {new} --tag V/1": "tag must be",
     "export {run} --out {run}/bundle/new": "must be outside of bundles",
     "evaluate {run} --data {radiographs} --out {run}/bundle": "must be outside of bundles",
-    "verify {damaged}": "sha256",
-    "verify {empty}": "no bundle",
+    "verify {damaged}": "SHA-256",
+    "verify {empty}": "must hold a bundle",
     "check {absent}": "no such folder",
     "check {empty}": "no image with a mask",
-    "check {radiographs} --num-classes 0": "num_classes lies in",
-    "phantoms --out {new} --count 0": "at least 1",
-    "phantoms --out {file} --count 1": "{file}",
+    "check {radiographs} --num-classes 0": "num_classes must be",
+    "synthetic --out {new} --count 0": "count ",
+    "synthetic --out {file} --count 1": "{file}",
 }
 
 
 @pytest.fixture(scope="module")
-def places(run, phantoms, damaged, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("places")
+def paths(run, phantoms, damaged, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paths")
     radiographs, other = folder / "radiographs", shutil.ignore_patterns("teeth", "*.json")
     shutil.copytree(phantoms, radiographs, ignore=other)
     (folder / "empty").mkdir()
@@ -215,12 +217,12 @@ def places(run, phantoms, damaged, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line(command, places, mistake):
-    status, out, lines = command(*mistake.format(**places).split())
+def test_a_mistake_is_one_line(command, paths, mistake):
+    status, out, lines = command(*mistake.format(**paths).split())
     assert (status, out) == (2, "")
-    assert MISTAKES[mistake].format(**places) in lines[-1], lines
+    assert MISTAKES[mistake].format(**paths) in lines[-1], lines
     assert lines[-1].startswith("dentalzoo") and len(lines) == 1, lines
-    left = places["new"].rglob("*") if places["new"].exists() else ()
+    left = paths["new"].rglob("*") if paths["new"].exists() else ()
     assert {path.name for path in left} <= {"run.json", ".lock"}
 
 
@@ -230,18 +232,18 @@ def test_a_mistake_is_one_line(command, places, mistake):
 @pytest.mark.parametrize(
     "words", ["list", "info panoramic_unet", "verify {run}", "check {radiographs}"]
 )
-def test_json_is_all_there_is_on_stdout(command, places, words):
-    status, out, _ = command(*words.format(**places).split(), "--json")
+def test_stdout_is_one_json_object(command, paths, words):
+    status, out, _ = command(*words.format(**paths).split(), "--json")
     assert status == 0 and isinstance(json.loads(out), dict)
 
 
-def test_check_finds_what_is_wrong(command, hostile):
+def test_check_lists_what_is_invalid(command, hostile):
     status, out, _ = command("check", hostile[0], "--json")
     report = json.loads(out)
     assert status == 1 and len(report["skipped"]) >= 20
 
 
-# ---- the whole road ------------------------------------------------------------------------------
+# ---- all steps -----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -275,7 +277,7 @@ def test_train_evaluate_export_verify_predict(command, tmp_path):
         assert read_image(masks / f"{radiograph.stem}_overlay.png").shape == (128, 256, 3)
 
 
-def test_a_second_evaluation_is_recorded_where_asked(command, run, phantoms, tmp_path):
+def test_a_second_evaluation_is_saved_on_request(command, run, phantoms, tmp_path):
     copy = shutil.copytree(run / "bundle", tmp_path / "bundle")
     before = (copy / "metadata.json").read_bytes()
     words = ("evaluate", copy, "--data", phantoms, "--split", "train", "--json")
@@ -285,7 +287,7 @@ def test_a_second_evaluation_is_recorded_where_asked(command, run, phantoms, tmp
 
 
 @pytest.mark.slow
-def test_a_training_that_is_asked_to_end(command, phantoms, tmp_path):
+def test_a_training_ends_at_a_signal(command, phantoms, tmp_path):
     out = tmp_path / "run"
     words = [*TRAIN, "--data", phantoms, "--out", out, "--resume", "--epochs"]
     done = 0
@@ -326,15 +328,15 @@ def test_images_in_train_and_val_are_named(command, phantoms, tmp_path):
         table.write("copy,val\n")
     out = tmp_path / "run"
     status, _, lines = command(*TRAIN, "--data", radiographs, "--out", out, "--epochs", 1)
-    told = [line for line in lines if "same" in line]
+    warnings = [line for line in lines if "same" in line]
     assert status == 0
-    assert told == ["0000.png of train and copy.png of val show the same (same pixels)"]
+    assert warnings == ["0000.png of train and copy.png of val show the same (same pixels)"]
 
 
 # ---- many images -------------------------------------------------------------------------------
 
 
-# What one image needs, kept for all but the first 50, would be 300 and 170 MB.
+# The memory of one image, kept for all but the first 50, would be 300 and 170 MB.
 @pytest.mark.parametrize(
     ("count", "size"),
     [(300, (640, 320)), pytest.param(10_000, (64, 32), marks=pytest.mark.slow)],
@@ -346,11 +348,11 @@ def test_memory_does_not_grow_with_the_images(command, run, tmp_path, monkeypatc
         os.link(tmp_path / "radiograph.png", tmp_path / "radiographs" / f"{index}.png")
     resident, write = [], prediction.write_png
 
-    def write_and_look(*arguments, **options):
+    def write_and_measure(*arguments, **options):
         write(*arguments, **options)
         resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 
-    monkeypatch.setattr(prediction, "write_png", write_and_look)
+    monkeypatch.setattr(prediction, "write_png", write_and_measure)
     masks = tmp_path / "masks"
     assert command("predict", run, tmp_path / "radiographs", "--out", masks)[0] == 0
     assert len(resident) == count and resident[-1] - resident[49] < 50e6
