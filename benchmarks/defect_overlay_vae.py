@@ -1,14 +1,15 @@
-"""Does defect_overlay_vae tell its images apart, and are its overlays overlays, and of use?
+"""Collapse, superimposed images and their use for a classifier, of defect_overlay_vae.
 
-    python benchmarks/defect_overlay_vae.py [collapse|overlays|classifier] [--data DIR] [--out DIR]
+    python benchmarks/defect_overlay_vae.py [collapse|superimposition|classifier] [--data DIR]
+                                            [--out DIR]
 
-Each prints one table; without a word, all for which there are data. What is measured is kept in
-OUT, so that a run goes on where it was stopped.
-benchmarks/README.md says what each row is.
+Each argument prints one table; without an argument, all for which there are data. Measurements are
+kept in OUT, so that an interrupted run is resumed. benchmarks/README.md describes each row.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -42,7 +43,7 @@ NAME = "defect_overlay_vae"
 
 
 class Measurements:
-    """What is measured, key -> plain values, in a file that is written after each."""
+    """Measurements, key -> plain values, in a file that is written after each."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -66,7 +67,7 @@ RECIPES = {"few": "paper (section 4)", "robust_few": "robust"}
 
 
 def collapse(options) -> None:
-    """Runs that end with images that cannot be told apart by their codes."""
+    """Count the runs that end with images whose codes cannot be told apart."""
     measured = Measurements(options.out / "collapse.json")
     rows = []
     for variant, about in RECIPES.items():
@@ -88,22 +89,22 @@ def collapse(options) -> None:
                         **look,
                     )
                 runs.append(measured.get(key, lambda: trainer.run(folder, seed)))  # noqa: B023
-            alike = sum(run["kl"] < paper.LEAST_KL for run in runs)
-            mixed = sum(
+            collapsed = sum(run["kl"] < paper.LEAST_KL for run in runs)
+            confused = sum(
                 run["separation"] < paper.LEAST_SEPARATION and run["kl"] >= paper.LEAST_KL
                 for run in runs
             )
             kl, apart = (np.median([run[key] for run in runs]) for key in ("kl", "separation"))
             rows.append(
-                [f"{about}, {epochs * 150} steps", surface, len(runs), alike, mixed, f"{kl:.3g}",
-                 f"{apart:.3g}"]
+                [f"{about}, {epochs * 150} steps", surface, len(runs), collapsed, confused,
+                 f"{kl:.3g}", f"{apart:.3g}"]
             )  # fmt: skip
     heads = ["recipe", "surface", "runs", "KL < 0.1", "else d < 3", "median KL", "median d"]
     show("Collapse: two cracks and a pore, 500 copies each, minibatches of ten", heads, rows)
 
 
 class Trainer:
-    """Trains one network from many seeds; it is traced once."""
+    """A network that is trained from many seeds but traced once."""
 
     def __init__(self, variant: str, epochs: int):
         self.config = dataclasses.replace(registry.configure(NAME, variant), epochs=epochs)
@@ -141,7 +142,7 @@ class Trainer:
         }
 
 
-# ---- overlays ------------------------------------------------------------------------------------
+# ---- superimposition -----------------------------------------------------------------------------
 
 RECIPES_OF_MANY = {  # name -> variant, settings, methods shown
     "paper": ("paper", {}, ("bundle", "mean", "decoded")),
@@ -157,76 +158,73 @@ KINDS = ("crack", "double_crack", "branched_crack", "pore", "pores")
 WINDOW = 64  # pixels of a magnetic tile: a third of its width
 
 
-def overlays(options) -> None:
-    """Successes of pairs and triples, by recipe and by the way to combine them."""
-    measured = Measurements(options.out / "overlays.json")
+def superimposition(options) -> None:
+    """Measure the successes of pairs and triples, by recipe and by the way to combine them."""
+    measured = Measurements(options.out / "superimposition.json")
     rows = []
     for surface, folder in surfaces(options).items():
         for recipe, (variant, settings, methods) in RECIPES_OF_MANY.items():
             name = f"{surface} {recipe}"
             bundle = trained(options, name, folder / "train", variant, **settings)
-            for part, about in (("train", "the images it learnt"), ("val", "unseen images")):
+            for part, about in PARTS.items():
                 key = f"{surface}, {recipe}, {part}, {options.count}"
-                found = measured.get(key, lambda: judged(bundle, folder / part, options.count))  # noqa: B023
+                scores = measured.get(key, lambda: evaluated(bundle, folder / part, options.count))  # noqa: B023
                 for method in methods:
-                    words = METHODS[method]
-                    if method == "bundle":
-                        words = f"{bundle.metadata['config']['overlay']}, its own"
-                    rows.append([surface, recipe, about, words, *figures([found], method)])
-        for part, about in (("train", "the images it learnt"), ("val", "unseen images")):
+                    way = METHODS[method] or f"{bundle.metadata['config']['overlay']} (default)"
+                    rows.append([surface, recipe, about, way, *figures([scores], method)])
+        for part, about in PARTS.items():
             key = f"{surface}, no network, {part}, {options.count}"
-            found = measured.get(key, lambda: judged(Images(), folder / part, options.count))  # noqa: B023
-            words = "maximum of the images"
-            rows.append([surface, "no network", about, words, *figures([found], "bundle")])
+            scores = measured.get(key, lambda: evaluated(Images(), folder / part, options.count))  # noqa: B023
+            way = "maximum of the images"
+            rows.append([surface, "no network", about, way, *figures([scores], "bundle")])
         for variant in ("few", "robust_few"):
-            found = []
+            reports = []
             for number in range(options.sets):
                 three = options.out / "sets" / f"{surface} {number}"
                 choose_three(folder / "train", three, number)
                 bundle = trained(options, f"{surface} {number} {variant}", three, variant)
                 key = f"{surface}, {variant}, set {number}"
-                found.append(measured.get(key, lambda: judged(bundle, three, 4)))  # noqa: B023
-            for method in ("bundle", "mean", "decoded") if found else ():
+                reports.append(measured.get(key, lambda: evaluated(bundle, three, 4)))  # noqa: B023
+            for method in ("bundle", "mean", "decoded") if reports else ():
                 about = f"{options.sets} sets of 3 images"
-                words = METHODS[method]
-                if method == "bundle":
-                    words = f"{bundle.metadata['config']['overlay']}, its own"
-                rows.append([surface, variant, about, words, *figures(found, method)])
-    heads = ["surfaces", "recipe", "overlays of", "combined by", "overlays", "success: pairs",
+                way = METHODS[method] or f"{bundle.metadata['config']['overlay']} (default)"
+                rows.append([surface, variant, about, way, *figures(reports, method)])
+    heads = ["surfaces", "recipe", "images", "combined by", "results", "success: pairs",
              "triples", "all", "sources visible", "background error"]  # fmt: skip
-    show("Overlays: every source visible, and the background kept", heads, rows)
+    show("Superimposition: every source visible, and the background kept", heads, rows)
 
 
-METHODS = {
-    "bundle": "its own overlay",
+PARTS = {"train": "training images", "val": "unseen images"}
+METHODS = {  # key of the report -> the way to combine images; None: the bundle's default
+    "bundle": None,
     "sum": "plain sum",
     "mean": "mean",
-    "decoded": "maximum of the decoded",
+    "decoded": "maximum of the decoded images",
 }
 
 
 def surfaces(options) -> dict[str, Path]:
-    """Name -> folder with train/ and val/, written where it is not there yet."""
-    found = {"phantoms": options.out / "phantoms"}
-    if not found["phantoms"].is_dir():
+    """Return name -> folder with train/ and val/, written if it does not exist yet."""
+    folders = {"synthetic": options.out / "synthetic"}
+    if not folders["synthetic"].is_dir():
         for part, count, seed in (("train", 80, 0), ("val", 40, 1000)):
-            folder = found["phantoms"] / part
+            folder = folders["synthetic"] / part
             write_defect_dataset(folder, count, seed, WINDOW, val_fraction=0, kinds=KINDS)
     if options.data:
-        found["magnetic tiles"] = options.out / "tiles"
-        if not found["magnetic tiles"].is_dir():
+        folders["magnetic tiles"] = options.out / "tiles"
+        if not folders["magnetic tiles"].is_dir():
             for part, samples in zip(
                 ("val", "train"), split_pieces(options.data, 0.2, 0), strict=True
             ):
-                write_windows(found["magnetic tiles"] / part, samples)
-    return found
+                write_windows(folders["magnetic tiles"] / part, samples)
+    return folders
 
 
 def split_pieces(data: Path, part: float, seed: int) -> tuple[list, list]:
-    """The images of magnetic tiles in two lists, `part` of the pieces and the others.
+    """Return the images of magnetic tiles in two lists, `part` of the pieces and the others.
 
-    Every piece was photographed several times, with different light and numbers that lie close
-    together; groups of near duplicates join only some of these.
+    Every piece was photographed several times, with different light and close file numbers;
+    groups of near duplicates join only some of these photographs.
     """
     samples = find_images(data).samples
     number_of = {s.name: int(re.search(r"(\d+)$", s.image.stem)[1]) for s in samples}
@@ -239,13 +237,13 @@ def split_pieces(data: Path, part: float, seed: int) -> tuple[list, list]:
     random, parts = np.random.default_rng(seed), ([], [])
     for label in sorted({piece[0].label for piece in pieces}):
         here = [piece for piece in pieces if piece[0].label == label]
-        for place, index in enumerate(random.permutation(len(here))):
-            parts[place >= round(part * len(here))].append(here[index])
+        for rank, index in enumerate(random.permutation(len(here))):
+            parts[rank >= round(part * len(here))].append(here[index])
     return tuple([sample for piece in pieces for sample in piece] for pieces in parts)
 
 
 def write_windows(folder: Path, samples, clear: bool = False) -> None:
-    """Writes a window of each image: one that holds its defect at any place, or one clear of it.
+    """Write a window of each image: one with its defect at a random position, or one without it.
 
     A defect that is longer than the window is cut. `defects.csv` holds the kinds and `index.csv`
     the groups of near duplicates.
@@ -269,7 +267,7 @@ def write_windows(folder: Path, samples, clear: bool = False) -> None:
 
 
 def defect_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
-    """A window that holds the largest blob, or a part of it, at a random place."""
+    """Return a window that contains the largest blob, or a part of it, at a random position."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(mask))
     if count < 2 or min(mask.shape) < WINDOW:
         return None
@@ -277,19 +275,19 @@ def defect_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
     pixel = random.permutation(np.argwhere(labels == largest))[0]
     box = stats[largest][[1, 0]], stats[largest][[3, 2]]
     window = []
-    for place, start, length, side in zip(pixel, *box, mask.shape, strict=True):
+    for position, start, length, side in zip(pixel, *box, mask.shape, strict=True):
         if length <= 0.8 * WINDOW:
-            edge = WINDOW // 12  # as far from the window's border, where the image lets it
+            edge = WINDOW // 12  # distance from the window's border, where the image allows it
             first = random.integers(start + length - WINDOW + edge, start - edge + 1)
         else:
-            first = place - random.integers(WINDOW // 4, 3 * WINDOW // 4)
+            first = position - random.integers(WINDOW // 4, 3 * WINDOW // 4)
         first = int(np.clip(first, 0, side - WINDOW))
         window.append(slice(first, first + WINDOW))
     return tuple(window)
 
 
 def clear_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
-    """A window without a defect."""
+    """Return a window without a defect; None if none is found."""
     if min(mask.shape) < WINDOW:
         return None
     for _ in range(100):
@@ -301,7 +299,7 @@ def clear_window(mask: np.ndarray, random) -> tuple[slice, slice] | None:
 
 
 def choose_three(source: Path, folder: Path, number: int) -> None:
-    """Copies two cracks and a pore of a data set."""
+    """Copy two cracks and a pore of a data set."""
     if folder.is_dir():
         return
     random = np.random.default_rng(number)
@@ -317,7 +315,7 @@ def choose_three(source: Path, folder: Path, number: int) -> None:
 
 
 def trained(options, name: str, data: Path, variant: str, **settings):
-    """The bundle of a run, trained where it is not there yet."""
+    """Return the bundle of a run, which is trained if it does not exist yet."""
     out = options.out / "runs" / name
     same = options.out / "runs" / name.removesuffix(", overlay=sum")
     if same != out and (same / "bundle").is_dir():  # the same weights
@@ -333,7 +331,7 @@ def trained(options, name: str, data: Path, variant: str, **settings):
 
 
 class Images:
-    """Overlays without a network: an image is its own code and its own decoded image."""
+    """Superimposition without a network: an image is its own code and its own decoded image."""
 
     name = "no network"
 
@@ -356,12 +354,12 @@ class Images:
         return {"image": np.asarray(made)}
 
 
-def judged(bundle, data: Path, count: int) -> dict:
-    """What `dentalzoo evaluate` says of every overlay."""
+def evaluated(bundle, data: Path, count: int) -> dict:
+    """Return what `dentalzoo evaluate` reports of every superimposed image."""
     report = evaluate(bundle, data, options=SuperimpositionEvaluateOptions(count=count))
     kept = "sets", "faint", "unjudged_sets", "per_set", "methods"
-    judged = {key: report["superimposition"][key] for key in kept}
-    return {**judged, "mae": report["reconstruction"]["mae"]}
+    scores = {key: report["superimposition"][key] for key in kept}
+    return {**scores, "mae": report["reconstruction"]["mae"]}
 
 
 def figures(reports: list[dict], method: str) -> list[str]:
@@ -383,22 +381,22 @@ def figures(reports: list[dict], method: str) -> list[str]:
 # ---- classifier ----------------------------------------------------------------------------------
 
 LABELS = "crack", "blowhole"
-ARMS = {  # name -> enlarged with overlays, flipped and shifted and dimmed
+ARMS = {  # name -> superimposed images added, flips and shifts and brightness
     "original": (False, False),
-    "+ overlays": (True, False),
+    "+ superimposed images": (True, False),
     "+ flips, shifts, brightness": (False, True),
     "+ both": (True, True),
 }
 
 
 def classifier(options) -> None:
-    """The paper's open question: is a classifier better for having seen overlays?"""
+    """Answer the paper's open question: does a classifier gain from superimposed images?"""
     if not options.data:
         raise SystemExit("classifier needs --data DIR with MT_Crack/ and MT_Blowhole/")
     measured = Measurements(options.out / "classifier.json")
     runs = {}
     for seed in range(options.classifier_seeds):
-        key = f"seed {seed}, {options.each} of each, {options.overlaid} overlays, {options.steps}"
+        key = f"seed {seed}, {options.each} each, {options.superimposed} added, {options.steps}"
         runs[seed] = measured.get(key, lambda s=seed: compare(options, s))
     rows = []
     for arm in ARMS:
@@ -409,20 +407,20 @@ def classifier(options) -> None:
     heads = [
         "training set",
         "AUC, mean of both labels",
-        "both labels right",
-        "AUC gained",
-        "better",
+        "both labels correct",
+        "gain in AUC",
+        "seeds with a gain",
     ]
-    show(f"Classifier of magnetic tiles: {len(runs)} seeds, mean ± deviation", heads, rows)
+    show(f"Classifier of magnetic tiles: {len(runs)} seeds, mean ± std", heads, rows)
 
 
 def compare(options, seed: int) -> dict:
-    """One split by pieces, one VAE of its training images, one classifier for each arm."""
+    """Split by pieces, train a VAE on the training images, and a classifier for each arm."""
     learn = options.out / "classifier" / f"{seed}" / "learn"
     random, chosen = np.random.default_rng(seed), []
-    learnt, kept = split_pieces(options.data, 0.5, seed)
-    for label in sorted({sample.label for sample in learnt}):
-        here = [sample for sample in learnt if sample.label == label]
+    training, kept = split_pieces(options.data, 0.5, seed)
+    for label in sorted({sample.label for sample in training}):
+        here = [sample for sample in training if sample.label == label]
         rows = random.permutation(len(here))[: options.each]
         chosen += [here[i] for i in sorted(rows)]
     shutil.rmtree(learn.parent, ignore_errors=True)
@@ -433,29 +431,29 @@ def compare(options, seed: int) -> dict:
     test = read_windows(learn.parent / "test")
     bundle = dz.train(NAME, learn, learn.parent / "vae", "robust", val_fraction=0.0, seed=seed)
     added = [], []
-    for _ in range(options.overlaid):
+    for _ in range(options.superimposed):
         sources = random.choice(len(images), random.integers(2, 4), replace=False)
         made = bundle.overlay(images[sources], np.ones(len(sources), np.float32))["image"]
         added[0].append(np.uint8(np.rint(made * 255)))
         added[1].append(labels[sources].max(0))
-    found = {}
-    for arm, (overlaid, augmented) in ARMS.items():
+    scores = {}
+    for arm, (superimposed, augmented) in ARMS.items():
         x, y = (images, labels)
-        if overlaid:
+        if superimposed:
             x, y = np.concatenate([x, added[0]]), np.concatenate([y, added[1]])
-        found[arm] = classify(x, y, *test, augmented, seed, options.steps)
-    return found
+        scores[arm] = classify(x, y, *test, augmented, seed, options.steps)
+    return scores
 
 
 def read_windows(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 64, 64, 1) uint8 and whether each LABELS is seen (N, 2) float32."""
+    """Return images (N, 64, 64, 1) uint8 and, for LABELS, 1 where it is visible (N, 2) float32."""
     samples = find_images(folder).samples
     labels = [[word in sample.label.lower() for word in LABELS] for sample in samples]
     return np.stack([read_image(s.image, 1) for s in samples]), np.float32(labels)
 
 
 def classify(x, y, x_test, y_test, augmented: bool, seed: int, steps: int) -> dict:
-    """Trains a small network for a number of steps and tests it."""
+    """Train a small network for a number of steps and test it."""
     import keras
     from keras import layers
 
@@ -476,13 +474,13 @@ def classify(x, y, x_test, y_test, augmented: bool, seed: int, steps: int) -> di
         rows = random.integers(len(x), size=16)
         model.train_on_batch(augment(x[rows], random) if augmented else x[rows], y[rows])
     scores = model.predict(x_test, batch_size=64, verbose=0)
-    right = ((scores > 0.5) == (y_test > 0.5)).all(1).mean()
+    correct = ((scores > 0.5) == (y_test > 0.5)).all(1).mean()
     return {"auc": float(np.mean([area(*pair) for pair in zip(scores.T, y_test.T, strict=True)])),
-            "right": float(right)}  # fmt: skip
+            "correct": float(correct)}  # fmt: skip
 
 
 def augment(x: np.ndarray, random) -> np.ndarray:
-    """Flips, turns by right angles, shifts by up to 8 pixels, and brightness by up to a fifth."""
+    """Flip, rotate by right angles, shift by up to 8 pixels, change brightness by up to a fifth."""
     out = []
     for image in x:
         image = np.rot90(image, random.integers(4))[:: random.choice((-1, 1))]
@@ -493,13 +491,13 @@ def augment(x: np.ndarray, random) -> np.ndarray:
     return np.stack(out)
 
 
-def area(scores: np.ndarray, truth: np.ndarray) -> float:
+def area(scores: np.ndarray, labels: np.ndarray) -> float:
     """Area under the ROC curve: how often an image with the label scores above one without."""
-    yes, no = scores[truth > 0.5, None], scores[None, truth <= 0.5]
+    yes, no = scores[labels > 0.5, None], scores[None, labels <= 0.5]
     return float((yes > no).mean() + 0.5 * (yes == no).mean())
 
 
-TABLES = {"collapse": collapse, "overlays": overlays, "classifier": classifier}
+TABLES = {"collapse": collapse, "superimposition": superimposition, "classifier": classifier}
 
 
 def show(title: str, heads: list[str], rows: list[list]) -> None:
@@ -509,21 +507,22 @@ def show(title: str, heads: list[str], rows: list[list]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
+    parser.add_argument("table", choices=TABLES, nargs="?", help="table to print (default: all)")
     parser.add_argument("--data", type=Path, help="MT_Crack/ and MT_Blowhole/ of magnetic tiles")
     parser.add_argument("--out", type=Path, default=Path("out/defect_overlay_vae"))
-    parser.add_argument("--seeds", type=int, default=2, help="of collapse: seeds per surface")
-    parser.add_argument("--epochs", type=int, default=2, help="of collapse: of the paper's recipe")
-    parser.add_argument("--robust-epochs", type=int, default=1, help="of collapse: of robust")
-    parser.add_argument("--count", type=int, default=100, help="of overlays: overlays a row")
-    parser.add_argument("--sets", type=int, default=1, help="of overlays: sets of three images")
-    parser.add_argument("--classifier-seeds", type=int, default=2, help="of classifier")
-    parser.add_argument("--each", type=int, default=12, help="of classifier: images of a label")
-    parser.add_argument("--overlaid", type=int, default=100, help="of classifier: overlays made")
-    parser.add_argument("--steps", type=int, default=300, help="of classifier: training steps")
+    add = functools.partial(parser.add_argument, type=int)
+    add("--seeds", default=2, help="collapse: seeds per surface (default 2)")
+    add("--epochs", default=2, help="collapse: epochs of the paper's recipe (default 2)")
+    add("--robust-epochs", default=1, help="collapse: epochs of robust (default 1)")
+    add("--count", default=100, help="superimposition: images per row (default 100)")
+    add("--sets", default=1, help="superimposition: sets of three images (default 1)")
+    add("--classifier-seeds", default=2, help="classifier: seeds (default 2)")
+    add("--each", default=12, help="classifier: images of each label (default 12)")
+    add("--superimposed", default=100, help="classifier: superimposed images (default 100)")
+    add("--steps", default=300, help="classifier: training steps (default 300)")
     options = parser.parse_args()
     log = logging.getLogger("dentalzoo")
-    log.setLevel(logging.INFO)  # and shown nowhere: what is left on the screen is the table
+    log.setLevel(logging.INFO)  # but print nothing: only the tables appear on the screen
     log.addHandler(logging.NullHandler())
     log.propagate = False
     options.out.mkdir(parents=True, exist_ok=True)

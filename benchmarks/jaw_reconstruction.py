@@ -1,11 +1,11 @@
-"""Speed of jaw_reconstruction: a bundle beside ONNX Runtime, drawing the views, its input.
+"""Speed of jaw_reconstruction: a bundle beside ONNX Runtime, rendering the views, its input.
 
     python benchmarks/jaw_reconstruction.py [latency|views|input] [--bundle NAME_OR_DIR]
                                             [--threads N] [--quick]
 
-Each word prints one table; without a word, all. What is compared runs in turn, round after round,
-so that a busy machine slows all of it alike: read the ratios. ONNX Runtime gets an environment of
-its own, made once. benchmarks/README.md says what each row is.
+Each argument prints one table; without an argument, all. The compared variants take turns, round
+after round, so that other load slows all of them alike: read the ratios. ONNX Runtime gets a
+separate environment, made once. benchmarks/README.md describes each row.
 """
 
 import argparse
@@ -41,19 +41,19 @@ from dentalzoo.data.views import VIEWS, load_views, render_views
 from dentalzoo.models import jaw_reconstruction as paper
 
 NAME, RELEASED = "jaw_reconstruction", "jaw_reconstruction.jaws_and_crowns_v1"
-FACES = (98_952, 99_944)  # of two families, in place of a bundle that is not there
-NEAR = 1e-3  # mm: what is compared finds the same points
+FACES = (98_952, 99_944)  # of two families of jaws, if the released bundle is not available
+TOLERANCE = 1e-3  # mm: all rows must predict the same points
 
 
 # ---- latency -------------------------------------------------------------------------------------
 
 
 def latency(options, folder: Path) -> None:
-    """One jaw a call: a process for each row, the calls of all in turn."""
+    """Measure one jaw per call: a process for each row, the calls of all in turn."""
     small, large = bundles(options, folder)
     config = small.config
-    views = np.stack([drawn_views(config.image_size)] * 2)
-    views[1, 2::3] = 0  # three are missing, which only attention tells
+    views = np.stack([synthetic_views(config.image_size)] * 2)
+    views[1, 2::3] = 0  # three are missing, so that attention must be right too
     files = {"bytes": folder / "bytes.npy", "floats": folder / "floats.npy"}
     np.save(files["bytes"], views)
     np.save(files["floats"], views / np.float32(255))
@@ -64,20 +64,20 @@ def latency(options, folder: Path) -> None:
         "serve, float32": (serving, files["bytes"], large.path / "saved_model"),
         "serve, int8": (serving, files["bytes"], small.path / "saved_model"),
     }
-    place = peer.folder_of(cache_dir() / "bench" / "onnx_runtime")
-    if place:
-        python, network = python_of(place), to_onnx(place, large, folder)
+    environment = peer.folder_of(cache_dir() / "bench" / "onnx_runtime")
+    if environment:
+        python, network = python_of(environment), to_onnx(environment, large, folder)
         onnx = [python, "-m", "peers.jaw", "serve"]
         rows = {"ONNX Runtime, float32": (onnx, files["floats"], network), **rows}
     workers, facts, points, table = {}, {}, {}, []
     for name, (command, file, path) in rows.items():
-        found, start = folder / "found.npz", time.time()
+        results, start = folder / "results.npz", time.time()
         where = [] if command is keras else [path]
         last = [] if command is keras else [options.threads]
-        workers[name] = Worker([*command, *where, file, found, *last])
+        workers[name] = Worker([*command, *where, file, results, *last])
         facts[name] = workers[name].read()  # one after the other, so that each starts alone
         facts[name]["first"] -= start
-        with np.load(found) as arrays:
+        with np.load(results) as arrays:
             points[name] = arrays["points"] * (1 if command is serving else SCALE)
     check(points)
     seconds = {name: [] for name in rows}
@@ -100,31 +100,34 @@ def latency(options, folder: Path) -> None:
 
 
 def check(points: dict[str, np.ndarray]) -> None:
-    """All rows find the same points, in mm: those of int8 decode to the weights of float32."""
-    true = points["serve, float32"]
-    for name, found in points.items():
-        far = np.abs(found - true).max()
-        if not far < NEAR:
-            raise SystemExit(f"{name} finds other points: {far:.3g} mm from those of serve")
+    """Check that all rows predict the same points (mm): int8 decodes to the weights of float32."""
+    expected = points["serve, float32"]
+    for name, predicted in points.items():
+        distance = np.abs(predicted - expected).max()
+        if not distance < TOLERANCE:
+            raise SystemExit(
+                f"{name} must predict the points of serve to {TOLERANCE:g} mm. "
+                f"Received: {distance:.3g} mm"
+            )
 
 
-def to_onnx(place: Path, bundle, folder: Path) -> Path:
-    """The network of a bundle as ONNX."""
+def to_onnx(environment: Path, bundle, folder: Path) -> Path:
+    """Write the network of a bundle as ONNX."""
     config = bundle.metadata["config"]
     settings, weights = folder / "settings.json", folder / "weights.npz"
     settings.write_text(json.dumps({**config, "views": VIEWS}))
     np.savez(weights, **named_weights(bundle.to_keras()))
-    command = [python_of(place), "-m", "peers.jaw", "onnx", settings, weights]
+    command = [python_of(environment), "-m", "peers.jaw", "onnx", settings, weights]
     network = folder / "network.onnx"
     made = subprocess.run([*command, network], cwd=Path(__file__).parent)
     if made.returncode:
-        raise SystemExit("the network cannot be written as ONNX")
+        raise SystemExit("the network could not be written as ONNX")
     return network
 
 
 def named_weights(model) -> dict[str, np.ndarray]:
-    """Weights by names that are the same in each process: Keras counts on from layer to layer."""
-    found, counts = {}, Counter()
+    """Return weights by names that are the same in each process: Keras numbers layers globally."""
+    weights, counts = {}, Counter()
     for part in ("encoder", "decoder"):
         for layer in model.get_layer(part).layers:
             name, kind = layer.name, type(layer).__name__
@@ -132,12 +135,12 @@ def named_weights(model) -> dict[str, np.ndarray]:
                 name = f"{kind}_{counts[kind]}"
                 counts[kind] += 1
             for weight in layer.weights:
-                found[f"{name}/{weight.path.split('/', 1)[1]}"] = np.asarray(weight)
-    return found
+                weights[f"{name}/{weight.path.split('/', 1)[1]}"] = np.asarray(weight)
+    return weights
 
 
-def serve(path: str, views: str, found: str, threads: int) -> None:
-    """What the worker of the Keras model does."""
+def serve(path: str, views: str, results: str, threads: int) -> None:
+    """Serve the Keras model in a worker process."""
     use_threads(threads)
     import tensorflow as tf
 
@@ -146,7 +149,7 @@ def serve(path: str, views: str, found: str, threads: int) -> None:
     seconds = time.perf_counter() - start
     call = tf.function(lambda views: model(views, training=False))
     peer.answer_jaw(
-        lambda views: {"points": call(views).numpy()}, seconds, np.load(views), Path(found)
+        lambda views: {"points": call(views).numpy()}, seconds, np.load(views), Path(results)
     )
 
 
@@ -154,11 +157,11 @@ def serve(path: str, views: str, found: str, threads: int) -> None:
 
 
 def views(options, folder: Path) -> None:
-    """Drawing the ten views of a jaw beside what the network makes of them."""
+    """Measure the rendering of the ten views of a jaw beside the network that reads them."""
     use_threads(options.threads)
     small, large = bundles(options, folder)
     config = small.config
-    mesh, images = posed_jaw(), drawn_views(config.image_size)
+    mesh, images = posed_jaw(), synthetic_views(config.image_size)
     ways = {
         "serve, int8": lambda: small.serve(images),
         "serve, float32": lambda: large.serve(images),
@@ -168,7 +171,7 @@ def views(options, folder: Path) -> None:
         for side in (128, 224):
             ways[f"render_views, {side}x{side}"] = lambda side=side: render_views(mesh, side)
     if len(ways) == 2:
-        print("Open3D cannot be imported: no row of drawing\n")
+        print("Open3D cannot be imported: no rows for render_views\n")
     seconds = {name: [] for name in ways}
     for number in range(3 if options.quick else 16):
         for name, way in ways.items():
@@ -190,7 +193,7 @@ def views(options, folder: Path) -> None:
 
 
 def inputs(options, folder: Path) -> None:
-    """Jaws per second of the ways to make batches, and of the training step that takes them."""
+    """Measure jaws per second of the ways to make batches, and of the training step."""
     use_threads(options.threads)
     config = configured(options)
     count = 3 * config.batch_size
@@ -198,7 +201,7 @@ def inputs(options, folder: Path) -> None:
         data = write_jaw_dataset(folder / "jaws", count, val_fraction=0)
         ways = ways_to_batch(data, config, folder)
     except dz.DentalzooError as error:  # no Open3D
-        print(f"No table of the input: {error}\n")
+        print(f"The input cannot be measured: {error}\n")
         return
     step = training_step(data, config, folder)
     rates = {name: [] for name in [*ways, "step"]}
@@ -215,7 +218,7 @@ def inputs(options, folder: Path) -> None:
 
 
 def ways_to_batch(data: Path, config, folder: Path) -> dict:
-    """Name -> function of a number of jaws that gives jaws per second."""
+    """Return name -> function of a number of jaws that returns jaws per second."""
     samples = find_meshes(data, "train").samples
     method = "order" if config.pairs == "index" else config.sampling
     own = config.image_size, config.channels, config.num_points, method
@@ -228,14 +231,14 @@ def ways_to_batch(data: Path, config, folder: Path) -> dict:
 
     def steady(chosen, cache=None):
         options = DataOptions("train", training=True, epochs=range(10**5), cache=cache)
-        found = iter(paper.make_dataset(data, chosen, options))
+        stream = iter(paper.make_dataset(data, chosen, options))
 
         def rate(count):
-            for _ in islice(found, 4):  # so that no filled buffer is measured
+            for _ in islice(stream, 4):  # empties the buffers, which are not measured
                 pass
             start, seen = time.perf_counter(), 0
             while seen < count:
-                seen += len(next(found)["views"])
+                seen += len(next(stream)["views"])
             return seen / (time.perf_counter() - start)
 
         return rate
@@ -249,7 +252,7 @@ def ways_to_batch(data: Path, config, folder: Path) -> dict:
 
 
 def training_step(data: Path, config, folder: Path):
-    """A function that gives the jaws per second of the step on a batch that lies ready."""
+    """Return a function that returns the jaws per second of the step on a prepared batch."""
     model = paper.build_model(config)
     # As in the recipe, where the shapes come from a file.
     model.get_layer("decoder").get_layer("morphable").trainable = False
@@ -267,38 +270,38 @@ def training_step(data: Path, config, folder: Path):
     return rate
 
 
-# ---- what the tables share -----------------------------------------------------------------------
+# ---- shared by the tables ------------------------------------------------------------------------
 
 TABLES = {"latency": latency, "views": views, "input": inputs}
 
 
 def bundles(options, folder: Path) -> tuple:
-    """The bundle to measure stored as int8 and, with the weights that these are, as float32."""
+    """Return the bundle to measure in int8 and, with the same weights decoded, in float32."""
     if not (folder / "int8").exists():
         try:
-            found = dz.load(options.bundle or RELEASED)
-            model, config = found.to_keras(), found.config
+            own = dz.load(options.bundle or RELEASED)
+            model, config = own.to_keras(), own.config
         except dz.DentalzooError as error:
             if options.bundle:
                 raise SystemExit(f"{error}") from None
-            print(f"{RELEASED} is not there: {options.variant} with random weights in its place\n")
+            print(f"{RELEASED} is not available: {options.variant} with random weights instead\n")
             config = configured(options)
-            model = drawn_weights(paper.build_model(config))
+            model = random_weights(paper.build_model(config))
         if (config.encoder, config.decoder) != ("convolutions", "morphable") or not config.faces:
-            raise SystemExit("a network of the variant morphable is compared, no other")
+            raise SystemExit("the bundle must be of the variant morphable")
         dz.export(model, folder / "int8", NAME, config, weights_dtype="int8")
         reexport(folder / "int8", folder / "float32")
     return dz.load(folder / "int8"), dz.load(folder / "float32")
 
 
 def configured(options):
-    """The variant with two families of jaws."""
+    """Return the config of the variant with two families of jaws."""
     config = paper.VARIANTS[options.variant]
     return config if config.faces else dataclasses.replace(config, faces=FACES)
 
 
-def drawn_weights(model):
-    """A model whose norms, biases and coefficients are not those of the start, most of them 0."""
+def random_weights(model):
+    """Randomise norms, biases and coefficients of a model; most of their initial values are 0."""
     random = np.random.default_rng(0)
     for variable in model.weights:
         if variable.path.endswith("code/kernel"):
@@ -309,14 +312,14 @@ def drawn_weights(model):
 
 
 def posed_jaw() -> Mesh:
-    """A drawn jaw in the frame of the cameras."""
-    drawn = upper_jaw(0)
-    mesh = Mesh(drawn.vertices, drawn.faces)
-    return Mesh(find_pose(mesh).apply(drawn.vertices), drawn.faces)
+    """Return a synthetic jaw in the frame of the cameras."""
+    jaw = upper_jaw(0)
+    mesh = Mesh(jaw.vertices, jaw.faces)
+    return Mesh(find_pose(mesh).apply(jaw.vertices), jaw.faces)
 
 
-def drawn_views(side: int) -> np.ndarray:
-    """The views (10, S, S, 1) uint8 of a drawn jaw, or noise where Open3D is missing."""
+def synthetic_views(side: int) -> np.ndarray:
+    """Return the views (10, S, S, 1) uint8 of a synthetic jaw, or noise if Open3D is missing."""
     try:
         return render_views(posed_jaw(), side)
     except dz.DentalzooError:
@@ -326,7 +329,7 @@ def drawn_views(side: int) -> np.ndarray:
 def use_threads(count: int) -> None:
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # it runs already, as a table before wanted
+    with contextlib.suppress(RuntimeError):  # already initialised, for a table before
         tf.config.threading.set_intra_op_parallelism_threads(count)
         tf.config.threading.set_inter_op_parallelism_threads(count)
 
@@ -342,10 +345,10 @@ def label(config) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
-    parser.add_argument("--bundle", help=f"{RELEASED}; random weights where it is not there")
-    parser.add_argument("--threads", type=int, default=2, help="and cores, of everything")
-    parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
+    parser.add_argument("table", choices=TABLES, nargs="?", help="table to print (default: all)")
+    parser.add_argument("--bundle", help=f"default {RELEASED}, or random weights without it")
+    parser.add_argument("--threads", type=int, default=2, help="threads and cores (default 2)")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a trial run")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)  # in a fresh process
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -353,7 +356,7 @@ def main() -> None:
         serve(*options.serve, options.threads)
         return
     options.variant = "tiny" if options.quick else "morphable"
-    if hasattr(os, "sched_setaffinity"):  # for the processes it starts, too
+    if hasattr(os, "sched_setaffinity"):  # inherited by the processes that it starts
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     with tempfile.TemporaryDirectory() as folder:
         for name in [options.table] if options.table else TABLES:

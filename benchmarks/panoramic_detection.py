@@ -3,9 +3,9 @@
     python benchmarks/panoramic_detection.py [latency|input|nms] [--bundle NAME_OR_DIR] [--data DIR]
                                              [--threads N] [--quick]
 
-Each word prints one table; without a word, all. What is compared runs in turn, round after round,
-so that a busy machine slows all of it alike: read the ratios. The YOLO gets an environment of its
-own, made once. benchmarks/README.md says what each row is.
+Each argument prints one table; without an argument, all. The compared variants take turns, round
+after round, so that other load slows all of them alike: read the ratios. The YOLO gets a separate
+environment, made once. benchmarks/README.md describes each row.
 """
 
 import argparse
@@ -36,23 +36,23 @@ from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 
 NAME, RELEASED = "panoramic_detection", "panoramic_detection.dental_radiography_v1"
-VARIANT = "ssd_mobilenet_v1_fpn"  # in place of a bundle that is not there
+VARIANT = "ssd_mobilenet_v1_fpn"  # if the released bundle is not available
 SIDE = 640
-CANDIDATES = 300  # boxes that go into suppression where the weights are random
+CANDIDATES = 300  # boxes that enter suppression if the weights are random
 
 
 # ---- latency -------------------------------------------------------------------------------------
 
 
 def latency(options, folder: Path) -> None:
-    """One image a call: a process for each row, the calls of all in turn."""
-    img, image = folder / "image.npy", resize(radiographs(options, folder, 1)[0], (SIDE, SIDE))
-    np.save(img, image)
+    """Measure one image per call: a process for each row, the calls of all in turn."""
+    file, image = folder / "image.npy", resize(radiographs(options, folder, 1)[0], (SIDE, SIDE))
+    np.save(file, image)
     rows = {}
     peer = yolo.folder_of(cache_dir() / "bench" / "yolo")
     if peer:
         about = json.loads((peer / "yolo11n.json").read_text())
-        command = [python_of(peer), "-m", "peers.yolo", "serve", peer, img, options.threads]
+        command = [python_of(peer), "-m", "peers.yolo", "serve", peer, file, options.threads]
         rows["YOLO11n 640x640, ONNX Runtime"] = (
             Worker([*command, CANDIDATES]),
             about["parameters"],
@@ -61,7 +61,7 @@ def latency(options, folder: Path) -> None:
     for name, bundle in bundles(options, folder, [image]).items():
         command = [sys.executable, __file__, "--threads", options.threads, "--serve", bundle.path]
         rows[name] = (
-            Worker([*command, img]),
+            Worker([*command, file]),
             bundle.to_keras().count_params(),
             sum(file.stat().st_size for file in bundle.path.rglob("*") if file.is_file()),
         )
@@ -83,22 +83,22 @@ def latency(options, folder: Path) -> None:
     show(f"Latency of one image, {options.threads} threads", heads, table)
 
 
-def serve(path: str, img: str, threads: int) -> None:
-    """What a worker of a bundle does."""
+def serve(path: str, file: str, threads: int) -> None:
+    """Serve a bundle in a worker process."""
     use_threads(threads)
-    bundle, image = dz.load(path), np.load(img)
-    least = bundle.metadata["config"]["score_threshold"]
-    found = int((bundle.raw(image)["scores"] > least).sum())
-    answer(lambda: bundle.detect(image), {"candidates": found})
+    bundle, image = dz.load(path), np.load(file)
+    threshold = bundle.metadata["config"]["score_threshold"]
+    candidates = int((bundle.raw(image)["scores"] > threshold).sum())
+    answer(lambda: bundle.detect(image), {"candidates": candidates})
 
 
 # ---- input ---------------------------------------------------------------------------------------
 
 
 def inputs(options, folder: Path) -> None:
-    """Images per second of the ways to make batches, and of the training step that takes them."""
+    """Measure images per second of the ways to make batches, and of the training step."""
     use_threads(options.threads)
-    data = options.data or drawn(options, folder)
+    data = options.data or synthetic(options, folder)
     classes = find_boxes(data).classes
     rounds, count = (2, 32) if options.quick else (5, 160)
     table = []
@@ -120,7 +120,7 @@ def inputs(options, folder: Path) -> None:
 
 
 def ways_to_batch(data, config, folder: Path) -> dict:
-    """Name -> function of a number of images that gives images per second."""
+    """Return name -> function of a number of images that returns images per second."""
     files = [str(sample.image) for sample in find_boxes(data, "train").samples]
 
     def ours(chosen, cache=None):
@@ -131,7 +131,7 @@ def ways_to_batch(data, config, folder: Path) -> dict:
         batches = iter(dataset)
 
         def rate(count):
-            for _ in islice(batches, 4):  # so that no filled buffer is measured
+            for _ in islice(batches, 4):  # empties the buffers, which are not measured
                 pass
             start, seen = time.perf_counter(), 0
             while seen < count:
@@ -157,7 +157,7 @@ def ways_to_batch(data, config, folder: Path) -> dict:
 
 
 def plain(files: list[str], config):
-    """Decodes and resizes the files in each epoch anew; nothing is augmented, no box is read."""
+    """Decode and resize the files in every epoch again; augment nothing and read no boxes."""
     import tensorflow as tf
 
     def read(file):
@@ -170,7 +170,7 @@ def plain(files: list[str], config):
 
 
 def training_step(data, config, steps: int):
-    """A function that gives the images per second of the step on a batch that lies ready."""
+    """Return a function that returns the images per second of the step on a prepared batch."""
     model = paper.build_model(config)
     paper.compile_model(model, config, 1000)
     batch = next(iter(paper.make_dataset(data, config, DataOptions("train"))))
@@ -190,7 +190,7 @@ def training_step(data, config, steps: int):
 
 
 def nms(options, folder: Path) -> None:
-    """Suppression alone beside the whole of `detect`, at two numbers of candidates."""
+    """Measure suppression alone and all of `detect`, at two numbers of candidates."""
     import tensorflow as tf
 
     use_threads(options.threads)
@@ -198,17 +198,17 @@ def nms(options, folder: Path) -> None:
     for name, bundle in bundles(options, folder, images).items():
         config = bundle.config
         functions = paper.signatures(bundle.to_keras(), config)
-        found = [functions["raw"](image[None]) for image in images]
+        raws = [functions["raw"](image[None]) for image in images]
         every = dataclasses.replace(config, score_threshold=0.0)
         for about, here in (("as it is", config), ("every anchor", every)):
             detect = paper.signatures(bundle.to_keras(), here)["detect"]
-            counts = [int(tf.math.count_nonzero(f["scores"] > here.score_threshold)) for f in found]
+            counts = [int(tf.math.count_nonzero(r["scores"] > here.score_threshold)) for r in raws]
             alone = suppression(here)
             calls[f"{name}, {about}"] = (
                 median(counts),
                 lambda i, call=functions["raw"]: call(images[i][None])["scores"].numpy(),
                 lambda i, call=detect: call(images[i][None])["num"].numpy(),
-                lambda i, call=alone, found=found: call(**found[i])[3].numpy(),
+                lambda i, call=alone, raws=raws: call(**raws[i])[3].numpy(),
             )
     seconds = {name: ([], [], []) for name in calls}
     for number in range(3 if options.quick else 6):
@@ -228,7 +228,7 @@ def nms(options, folder: Path) -> None:
 
 
 def suppression(config):
-    """What `detect` does after `raw`."""
+    """Return a function that does what `detect` does after `raw`."""
     import tensorflow as tf
 
     @tf.function
@@ -245,27 +245,27 @@ def suppression(config):
     return suppress
 
 
-# ---- what the tables share -----------------------------------------------------------------------
+# ---- shared by the tables ------------------------------------------------------------------------
 
 TABLES = {"latency": latency, "input": inputs, "nms": nms}
 
 
 def bundles(options, folder: Path, images: list) -> dict:
-    """Name -> bundle: the one to measure, and its network for images of 640x640."""
+    """Return name -> bundle: the one to measure, and its network for images of 640x640."""
     try:
         own = dz.load(options.bundle or RELEASED)
         random, name = False, own.name
     except dz.DentalzooError as error:
         if options.bundle:
             raise SystemExit(f"{error}") from None
-        if not options.told:
-            print(f"{RELEASED} is not there: {VARIANT} with random weights in its place\n")
-            options.told = True
+        if not options.reported:
+            print(f"{RELEASED} is not available: {VARIANT} with random weights instead\n")
+            options.reported = True
         random, name = True, f"{VARIANT}, random weights"
         config = paper.VARIANTS[VARIANT]
-        own = export(drawn_weights(paper.build_model(config)), config, images, folder / "own")
+        own = export(random_weights(paper.build_model(config)), config, images, folder / "own")
     config = own.config
-    found = {f"{name}, {words(config.input_size)}": own}
+    measured = {f"{name}, {label(config.input_size)}": own}
     if config.input_size != (SIDE, SIDE):
         config = dataclasses.replace(config, input_size=(SIDE, SIDE))
         model = paper.build_model(config)
@@ -275,20 +275,20 @@ def bundles(options, folder: Path, images: list) -> dict:
             large = export(model, config, images, folder / "large")
         else:
             large = dz.export(model, folder / "large", NAME, config)
-        found[f"its network at {words(config.input_size)}"] = large
-    return found
+        measured[f"its network at {label(config.input_size)}"] = large
+    return measured
 
 
 def export(model, config, images: list, path: Path):
-    """A bundle of random weights, with a threshold that `CANDIDATES` boxes of an image pass."""
+    """Export random weights with a threshold that `CANDIDATES` boxes of an image pass."""
     raw = paper.signatures(model, config)["raw"]
     scores = np.concatenate([np.ravel(raw(image[None])["scores"]) for image in images])
-    least = float(np.sort(scores)[-CANDIDATES * len(images) - 1])
-    return dz.export(model, path, NAME, dataclasses.replace(config, score_threshold=least))
+    threshold = float(np.sort(scores)[-CANDIDATES * len(images) - 1])
+    return dz.export(model, path, NAME, dataclasses.replace(config, score_threshold=threshold))
 
 
-def drawn_weights(model):
-    """A model with weights as He draws them: scores that differ, which its own do not at first."""
+def random_weights(model):
+    """Initialise a model as proposed by He et al.: with its own start, all scores are alike."""
     random = np.random.default_rng(0)
     for variable in model.trainable_weights:
         shape = tuple(variable.shape)
@@ -300,13 +300,13 @@ def drawn_weights(model):
 
 
 def radiographs(options, folder: Path, count: int) -> list[np.ndarray]:
-    """Radiographs (H, W, 3) uint8."""
-    found = find_boxes(options.data or drawn(options, folder)).samples[:count]
-    return [read_image(sample.image, 3) for sample in found]
+    """Return radiographs (H, W, 3) uint8."""
+    samples = find_boxes(options.data or synthetic(options, folder)).samples[:count]
+    return [read_image(sample.image, 3) for sample in samples]
 
 
-def drawn(options, folder: Path) -> Path:
-    """A data set of phantoms, as large as radiographs are."""
+def synthetic(options, folder: Path) -> Path:
+    """Write a data set of synthetic radiographs of a usual size, once."""
     data = folder / "radiographs"
     if not data.is_dir():
         write_panoramic_dataset(data, 24 if options.quick else 48, 0, 540, 1280)
@@ -316,33 +316,31 @@ def drawn(options, folder: Path) -> Path:
 def use_threads(count: int) -> None:
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # it runs already, as a table before wanted
+    with contextlib.suppress(RuntimeError):  # already initialised, for a table before
         tf.config.threading.set_intra_op_parallelism_threads(count)
         tf.config.threading.set_inter_op_parallelism_threads(count)
 
 
-def words(size: tuple[int, int]) -> str:
+def label(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES, nargs="?", help="all where not given")
-    parser.add_argument("--bundle", help=f"{RELEASED}; random weights where it is not there")
-    parser.add_argument(
-        "--data", help="folder of radiographs with boxes; drawn ones where not given"
-    )
-    parser.add_argument("--threads", type=int, default=2, help="and cores, of everything")
-    parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
+    parser.add_argument("table", choices=TABLES, nargs="?", help="table to print (default: all)")
+    parser.add_argument("--bundle", help=f"default {RELEASED}, or random weights without it")
+    parser.add_argument("--data", help="radiographs with boxes (default: synthetic ones)")
+    parser.add_argument("--threads", type=int, default=2, help="threads and cores (default 2)")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a trial run")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)  # in a fresh process
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     if options.serve:
         serve(*options.serve, options.threads)
         return
-    if hasattr(os, "sched_setaffinity"):  # for the processes it starts, too
+    if hasattr(os, "sched_setaffinity"):  # inherited by the processes that it starts
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    options.told = False
+    options.reported = False
     with tempfile.TemporaryDirectory() as folder:
         for name in [options.table] if options.table else TABLES:
             TABLES[name](options, Path(folder))

@@ -2,8 +2,8 @@
 
     python benchmarks/panoramic_unet.py [--bundle NAME_OR_DIR] [--data DIR] [--quick] [--json FILE]
 
-What is compared runs in turn, round after round, so that a busy machine slows all of it alike:
-read the ratios. benchmarks/README.md says what each row is.
+The compared variants take turns, round after round, so that other load slows all of them alike:
+read the ratios. benchmarks/README.md describes each row.
 """
 
 import argparse
@@ -44,21 +44,19 @@ SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x540": (540, 1280)}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default="panoramic_unet.panoramic_teeth_v1")
-    parser.add_argument(
-        "--data", help="folder of annotated radiographs; drawn ones where not given"
-    )
-    parser.add_argument("--quick", action="store_true", help="few rounds: a try, no measurement")
-    parser.add_argument("--json", metavar="FILE", help="write the tables there too")
+    parser.add_argument("--data", help="annotated radiographs (default: synthetic ones)")
+    parser.add_argument("--quick", action="store_true", help="few rounds: a trial run")
+    parser.add_argument("--json", metavar="FILE", help="file to write the tables to as well")
     parser.add_argument("--peak-of", metavar="SIZE", help=argparse.SUPPRESS)  # in a fresh process
     options = parser.parse_args()
     if options.peak_of:
         print(peak(options.bundle, options.peak_of))
         return
-    verify(options.bundle)  # before minutes of measuring
+    verify(options.bundle)  # before minutes of measurements
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
-        count, drawn = 8 if options.quick else 24, Path(folder) / "radiographs"
-        radiographs = options.data or write_panoramic_dataset(drawn, count, 0, 540, 1280, 0)
+        count, synthetic = 8 if options.quick else 24, Path(folder) / "radiographs"
+        radiographs = options.data or write_panoramic_dataset(synthetic, count, 0, 540, 1280, 0)
         inputs, speed = measure_inputs(radiographs, Path(folder), options.quick)
     steps = measure_steps(speed, options.quick)
     tables = [inputs, steps, measure_service(options.bundle, options.quick)]
@@ -80,7 +78,7 @@ def main() -> None:
 
 
 def measure_inputs(radiographs, folder: Path, quick: bool) -> tuple[dict, dict[str, float]]:
-    """Images per second of each way to make batches; returns a table and ours per variant."""
+    """Measure images per second of each way to make batches; return a table, and our rates."""
     rounds, images = (2, 32) if quick else (5, 240)
     rows, speed = {}, {}
     for variant in RECIPES:
@@ -101,7 +99,7 @@ def measure_inputs(radiographs, folder: Path, quick: bool) -> tuple[dict, dict[s
 
 
 def ways_to_batch(radiographs, config, folder: Path) -> dict:
-    """Name -> function that starts an endless iterator of batches; none runs by itself."""
+    """Return name -> function that starts an endless iterator of batches; none runs by itself."""
     plain = dataclasses.replace(config, augmentation=None)
 
     def ours(chosen, cache=None):
@@ -120,7 +118,7 @@ def ways_to_batch(radiographs, config, folder: Path) -> dict:
 
 
 def batches_per_second(batches, count: int) -> float:
-    """Speed in the steady state: the clock starts when the buffers are empty and not before."""
+    """Measure the speed in the steady state: the clock starts when the buffers are empty."""
     for _ in islice(batches, 4):
         pass
     start = time.perf_counter()
@@ -130,7 +128,7 @@ def batches_per_second(batches, count: int) -> float:
 
 
 def plain_loop(samples, config):
-    """What one writes first: reads, resizes, augments and batches the files, epoch after epoch."""
+    """Read, resize, augment and batch the files in the obvious way, in every epoch again."""
     compose = albumentations().Compose(AUGMENTATIONS[config.augmentation]())
     height, width = config.input_size
 
@@ -149,12 +147,12 @@ def plain_loop(samples, config):
 
 
 def once_per_sample(dataset, config):
-    """The images of `dataset`, augmented in tf.data with one `numpy_function` per sample."""
+    """Augment the images of `dataset` in tf.data with one `numpy_function` per sample."""
     import tensorflow as tf
 
-    found = [{key: np.uint8(np.rint(value * 255)) for key, value in b.items()} for b in dataset]
-    images, masks = (np.concatenate([b[key] for b in found]) for key in ("image", "mask"))
-    augment = Augment(unet.AUGMENTATIONS[config.augmentation])
+    plain = [{key: np.uint8(np.rint(value * 255)) for key, value in b.items()} for b in dataset]
+    images, masks = (np.concatenate([b[key] for b in plain]) for key in ("image", "mask"))
+    augment = Augment(AUGMENTATIONS[config.augmentation])
 
     def draw(index):
         done = augment({"image": images[index], "mask": masks[index]}, 0, int(index))
@@ -168,12 +166,12 @@ def once_per_sample(dataset, config):
         return tf.cast(image, tf.float32) / 255.0, tf.cast(mask > 127, tf.float32)
 
     order = tf.data.Dataset.range(len(images)).shuffle(len(images)).repeat()
-    drawn = order.map(make, num_parallel_calls=tf.data.AUTOTUNE)
-    return drawn.batch(config.batch_size).map(finish).prefetch(2)
+    augmented = order.map(make, num_parallel_calls=tf.data.AUTOTUNE)
+    return augmented.batch(config.batch_size).map(finish).prefetch(2)
 
 
 def measure_steps(speed: dict[str, float], quick: bool) -> dict:
-    """Images per second of the training step on a batch that is there, beside its input's."""
+    """Measure images per second of the training step on a prepared batch, beside the input's."""
     import keras
 
     rounds, steps = (1, 1) if quick else (5, 1)
@@ -204,7 +202,7 @@ def measure_steps(speed: dict[str, float], quick: bool) -> dict:
 
 
 def measure_service(bundle: str, quick: bool) -> dict:
-    """Latency of one image a call, and peak memory of a process that does nothing else."""
+    """Measure latency of one image per call, and peak memory of a process that does only this."""
     rounds = 5 if quick else 30
     made = load(bundle)
     calls = {name: call_of(made, name) for name in [*SIZES, "1280x540 as PNG bytes"]}
@@ -228,7 +226,7 @@ def measure_service(bundle: str, quick: bool) -> dict:
 
 
 def call_of(bundle, name: str):
-    """A call of a bundle with a grey radiograph of the size that `name` starts with, or its bytes."""
+    """Return a call of a bundle with a grey radiograph, or its bytes, of the size in `name`."""
     size = name.split()[0]
     radiograph = Image.fromarray(panoramic(0, 540, 1280).image).resize(SIZES[size][::-1])
     pixels, stream = np.asarray(radiograph), io.BytesIO()
@@ -239,7 +237,7 @@ def call_of(bundle, name: str):
 
 
 def peak(bundle: str, name: str) -> int:
-    """Bytes that this process has taken at most, after three calls of one size."""
+    """Return the peak memory of this process in bytes, after three calls of one size."""
     made = load(bundle)
     for _ in range(3 if name != "nothing" else 0):
         call_of(made, name)()
@@ -249,7 +247,7 @@ def peak(bundle: str, name: str) -> int:
 
 
 def peak_in_fresh_process(bundle: str, name: str) -> float:
-    """`peak` in MB (10^6 bytes)."""
+    """Return `peak` of a new process in MB (10^6 bytes)."""
     command = [sys.executable, __file__, "--bundle", bundle, "--peak-of", name]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) / 1e6
 

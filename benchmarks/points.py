@@ -1,9 +1,9 @@
-"""Speed of the Chamfer distance, forward and backward, beside other ways to find the neighbours.
+"""Speed of the Chamfer distance, forward and backward, beside other searches for neighbours.
 
     python benchmarks/points.py [--quick]
 
-What is compared runs in turn, round after round, so that a busy machine slows all of it alike:
-read the ratios. benchmarks/README.md says what each row is.
+The compared implementations take turns, round after round, so that other load slows all of them
+alike: read the ratios. benchmarks/README.md describes each row.
 """
 
 import argparse
@@ -27,23 +27,23 @@ FITS = 5_000  # points whose matrix of differences fits: 0.3 GB, several times
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few points, once: no measurement")
+    parser.add_argument("--quick", action="store_true", help="few points, once: a trial run")
     quick = parser.parse_args().quick
     tf.get_logger().setLevel("ERROR")  # each way is traced for each case
     few, many = (500, 2_000) if quick else (FITS, 50_000)
     cases = {
         f"{few:,} points": (few, near),
         f"{many:,} points": (many, near),
-        f"{many:,}, found in one blob": (many, far),
+        f"{many:,}, predictions in one blob": (many, far),
     }
     try:
         import open3d
-    except (ImportError, OSError) as error:  # also where a library of the system is missing
-        print(f"open3d cannot be imported ({error}): no row of it")
+    except (ImportError, OSError) as error:  # also if a system library is missing
+        print(f"open3d cannot be imported ({error}): its row is left out")
         open3d = None
     table = {}
-    for count, place in cases.values():
-        ways = ways_to_measure(*place(count), open3d)
+    for count, make_points in cases.values():
+        ways = ways_to_measure(*make_points(count), open3d)
         seconds = measure(ways, rounds=1 if quick else 5)
         for way, value in seconds.items():
             ratio = value / seconds[SCIPY] if value else None
@@ -57,7 +57,10 @@ def main() -> None:
 
 
 def near(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points of half a ring, 40 mm wide, and found ones that are 0.3 mm off: (count, 3) float32."""
+    """Return predictions with noise of 0.3 mm and points of half a ring: (count, 3) float32.
+
+    The tube of the ring is 20 mm wide, the ring 80 mm.
+    """
     side = 200
     turn, tilt = np.meshgrid(np.linspace(0, np.pi, side), np.linspace(0, 2 * np.pi, side))
     out = 30 + 10 * np.cos(tilt)
@@ -66,26 +69,26 @@ def near(count: int) -> tuple[np.ndarray, np.ndarray]:
     halves = (at[:-1, :-1], at[1:, :-1], at[:-1, 1:]), (at[1:, 1:], at[1:, :-1], at[:-1, 1:])
     faces = np.concatenate([np.stack(half, -1).reshape(-1, 3) for half in halves])
     random = np.random.default_rng(0)
-    true, found = (meshes.sample_surface(ring, faces, count, seed)[0] for seed in range(2))
-    found += random.normal(scale=0.3, size=found.shape)
-    return random.permutation(np.float32(found)), random.permutation(np.float32(true))
+    gt, pred = (meshes.sample_surface(ring, faces, count, seed)[0] for seed in range(2))
+    pred += random.normal(scale=0.3, size=pred.shape)
+    return random.permutation(np.float32(pred)), random.permutation(np.float32(gt))
 
 
 def far(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same true points, and found ones that lie together in their midst and touch none."""
-    true = near(count)[1]
-    return np.random.default_rng(1).normal(scale=0.5, size=true.shape).astype(np.float32), true
+    """Return predictions close together in the middle of the same half ring, and its points."""
+    gt = near(count)[1]
+    return np.random.default_rng(1).normal(scale=0.5, size=gt.shape).astype(np.float32), gt
 
 
-def ways_to_measure(found: np.ndarray, true: np.ndarray, open3d) -> dict:
-    """Name -> function that measures once, or None where it would not fit."""
-    pair = tf.constant(found[None]), tf.constant(true[None])
+def ways_to_measure(pred: np.ndarray, gt: np.ndarray, open3d) -> dict:
+    """Return name -> function that runs once, or None where it would not fit into memory."""
+    pair = tf.constant(pred[None]), tf.constant(gt[None])
 
     def scipy():
-        there, back = (
-            cKDTree(to).query(of, workers=-1)[0] for of, to in ((found, true), (true, found))
+        pred_to_gt, gt_to_pred = (
+            cKDTree(to).query(of, workers=-1)[0] for of, to in ((pred, gt), (gt, pred))
         )
-        return (there**2).mean() + (back**2).mean()
+        return (pred_to_gt**2).mean() + (gt_to_pred**2).mean()
 
     def step(loss):
         @tf.function
@@ -99,19 +102,17 @@ def ways_to_measure(found: np.ndarray, true: np.ndarray, open3d) -> dict:
         return step(lambda some, others: points.chamfer(some, others, **settings))
 
     forward = tf.function(points.chamfer)
-    fewer = len(found) // 5
+    fewer = len(pred) // 5
     ways = {
         SCIPY: scipy,
         "dentalzoo tree, forward": lambda: forward(*pair, backend="tree").numpy(),
         "dentalzoo tree, forward and backward": ours(backend="tree"),
         "the same, max_points a fifth": ours(backend="tree", max_points=fewer),
         "dentalzoo chunked, forward and backward": ours(backend="chunked"),
-        MATRIX: step(matrix) if len(found) <= FITS else None,
+        MATRIX: step(matrix) if len(pred) <= FITS else None,
     }
     if open3d is not None:
-        clouds = [
-            open3d.geometry.PointCloud(open3d.utility.Vector3dVector(c)) for c in (found, true)
-        ]
+        clouds = [open3d.geometry.PointCloud(open3d.utility.Vector3dVector(c)) for c in (pred, gt)]
         ways["open3d, forward"] = lambda: [
             np.square(of.compute_point_cloud_distance(to)).mean()
             for of, to in (clouds, clouds[::-1])
@@ -120,14 +121,14 @@ def ways_to_measure(found: np.ndarray, true: np.ndarray, open3d) -> dict:
 
 
 def matrix(some, others):
-    """The Chamfer distance as one writes it first, from all differences at once."""
+    """Compute the Chamfer distance in the obvious way, from all differences at once."""
     squares = tf.reduce_sum(tf.square(some[:, :, None] - others[:, None]), -1)
     means = (tf.reduce_mean(tf.reduce_min(squares, axis), -1) for axis in (1, 2))
     return sum(means) / 2
 
 
 def measure(ways: dict, rounds: int) -> dict[str, float | None]:
-    """Median seconds of each way, all in turn; the first round traces."""
+    """Return the median seconds of each way, all in turn; the first round traces."""
     seconds = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():

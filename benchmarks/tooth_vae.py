@@ -1,9 +1,9 @@
-"""Which network, likelihood and prior draw the better teeth, trained alike on drawn photographs.
+"""Quality of networks, likelihoods and priors of tooth_vae, trained alike on synthetic photographs.
 
     python benchmarks/tooth_vae.py [--data DIR] [--images N] [--epochs N] [--out DIR]
 
 Each setting is trained on the same images for the same epochs; a finished one is not trained
-again. benchmarks/README.md says what the columns are.
+again. benchmarks/README.md describes the columns.
 """
 
 import argparse
@@ -33,10 +33,10 @@ COLUMNS = ("psnr", "ssim", "kl", "active_units")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of images; drawn ones where not given")
-    parser.add_argument("--images", type=int, default=400, help="how many are drawn")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--count", type=int, default=256, help="samples compared with the images")
+    parser.add_argument("--data", type=Path, help="folder of images (default: synthetic ones)")
+    parser.add_argument("--images", type=int, default=400, help="synthetic images (default 400)")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each setting (default 2)")
+    parser.add_argument("--count", type=int, default=256, help="samples for KID (default 256)")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks/tooth_vae"))
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     options = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(setting: str, data: Path, options) -> list[str]:
-    """The row of a setting: a VAE with a fitted prior, measured with it and with N(0, I)."""
+    """Return the row of a setting: a VAE, measured with its fitted prior and with N(0, I)."""
     variant, overrides = SETTINGS[setting]
     folder = options.out / setting.replace(", ", "_").replace(" ", "_")
     overrides = {**overrides, "epochs": options.epochs, "batch_size": 64, "prior": "fitted"}
@@ -63,7 +63,7 @@ def measure(setting: str, data: Path, options) -> list[str]:
             run.to_keras(), folder / prior, "tooth_vae", dataclasses.replace(config, prior=prior)
         )
         report = dz.evaluate(
-            made, data, split="val", out=folder / f"{prior}_sheets", samples=5, count=options.count
+            made, data, split="val", out=folder / f"{prior}_figures", samples=5, count=options.count
         )
         scores[prior] = dz.api.summary_metrics(made, report)
     fitted = scores["fitted"]

@@ -1,10 +1,10 @@
-"""The network of jaw_reconstruction's `morphable` without dentalzoo: as ONNX, and in service.
+"""The network of the variant `morphable` of jaw_reconstruction, as ONNX and without dentalzoo.
 
     python -m peers.jaw onnx SETTINGS.json WEIGHTS.npz NETWORK.onnx
-    python -m peers.jaw serve NETWORK.onnx|SAVED_MODEL VIEWS.npy FOUND.npz THREADS
+    python -m peers.jaw serve NETWORK.onnx|SAVED_MODEL VIEWS.npy RESULTS.npz THREADS
 
-`onnx` writes the graph by hand, operation by operation, in float32. `serve` has ONNX Runtime or
-TensorFlow alone.
+`onnx` writes the graph by hand, operation by operation, in float32. `serve` uses only ONNX Runtime
+or only TensorFlow.
 """
 
 import functools
@@ -18,11 +18,11 @@ from peers import turns
 
 PACKAGES = ["numpy", "onnxruntime==1.32.0", "onnx==1.23.2"]
 OPSET = 17
-EPSILON = 1e-3  # of Keras' norms
+EPSILON = 1e-3  # of the normalisation layers of Keras
 
 
 def folder_of(folder: Path) -> Path | None:
-    """An environment with ONNX Runtime; made where it is not."""
+    """Return the folder of an environment with ONNX Runtime, made once."""
     return turns.environment(folder, "ONNX Runtime", "made", [turns.pip("install", *PACKAGES)])
 
 
@@ -30,7 +30,7 @@ def folder_of(folder: Path) -> Path | None:
 
 
 class Graph:
-    """Operations in their order; each gives the name of what it makes."""
+    """Operations in their order; each returns the name of its output."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -43,7 +43,7 @@ class Graph:
         return name
 
     def add(self, operation: str, *inputs, outputs: int = 1, **attributes):
-        """Inputs that are arrays become constants."""
+        """Add an operation; inputs that are arrays become constants."""
         from onnx import helper
 
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
@@ -53,7 +53,7 @@ class Graph:
 
 
 def export(settings: dict, weights: dict[str, np.ndarray], path: Path) -> None:
-    """Writes views (B, 10, S, S, C) -> points (B, N, 3), 40 mm = 1, and faces (B, M, 3)."""
+    """Write views (B, 10, S, S, C) -> points (B, N, 3), 40 mm = 1, and faces (B, M, 3)."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -66,8 +66,8 @@ def export(settings: dict, weights: dict[str, np.ndarray], path: Path) -> None:
         "points": (TensorProto.FLOAT, ["B", settings["num_points"], 3]),
         "faces": (TensorProto.INT32, ["B", max(settings["faces"]), 3]),
     }
-    for name, found in zip(made, (points, faces), strict=True):
-        graph.nodes.append(helper.make_node("Identity", [found], [name]))
+    for name, output in zip(made, (points, faces), strict=True):
+        graph.nodes.append(helper.make_node("Identity", [output], [name]))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -77,14 +77,14 @@ def export(settings: dict, weights: dict[str, np.ndarray], path: Path) -> None:
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=8,  # of that opset
+        ir_version=8,  # the one of this opset
     )
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
 def encoder(graph: Graph, settings: dict, weights: dict) -> str:
-    """`encoder` of dentalzoo/models/jaw_reconstruction/networks.py: views -> the code."""
+    """Add `encoder` of dentalzoo/models/jaw_reconstruction/networks.py: views -> the code."""
     side, channels, width = (settings[key] for key in ("image_size", "channels", "embedding"))
     x = graph.add("Reshape", "views", np.array([-1, side, side, channels]))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])  # (B * 10, C, H, W)
@@ -132,14 +132,14 @@ def attention(graph: Graph, settings: dict, weights: dict, x: str, seen: str, nu
     hidden = graph.add("Mul", graph.add("Sub", seen, np.float32(1)), np.float32(1e9))
     hidden = graph.add("Unsqueeze", hidden, np.array([1, 2]))  # (B, 1, 1, 10)
     scores = graph.add("Add", graph.add("MatMul", query, key), hidden)
-    found = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
-    found = graph.add("Transpose", found, perm=[0, 2, 1, 3])
-    found = graph.add("Reshape", found, np.array([-1, settings["views"], width]))
-    return norm(graph.add("Add", x, dense(found, "attention_output")), "fused")
+    fused = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), value)
+    fused = graph.add("Transpose", fused, perm=[0, 2, 1, 3])
+    fused = graph.add("Reshape", fused, np.array([-1, settings["views"], width]))
+    return norm(graph.add("Add", x, dense(fused, "attention_output")), "fused")
 
 
 def decoder(graph: Graph, settings: dict, weights: dict, code: str) -> tuple[str, str]:
-    """`MorphableModel` of the same file: the code -> points and faces of the likeliest family."""
+    """Add `MorphableModel`: the code -> points and faces of the most probable family of jaws."""
     count, size = len(settings["faces"]), settings["components"]
     sizes = np.array([count, *[size] * count])
     logits, *coefficients = graph.add("Split", code, sizes, axis=1, outputs=1 + count)
@@ -159,22 +159,22 @@ def decoder(graph: Graph, settings: dict, weights: dict, code: str) -> tuple[str
     return points, graph.add("Gather", faces, likeliest)
 
 
-# ---- in service ----------------------------------------------------------------------------------
+# ---- serving -------------------------------------------------------------------------------------
 
 
-def serve(network: Path, views: np.ndarray, found: Path, threads: int) -> None:
-    """A jaw a call, the first of `views`; what it finds of all is written before."""
+def serve(network: Path, views: np.ndarray, results: Path, threads: int) -> None:
+    """Serve one jaw per call, the first of `views`; write the results of all of them before."""
     make = onnx_runtime if network.suffix == ".onnx" else tensorflow
-    answer_jaw(*make(network, threads), views, found)
+    answer_jaw(*make(network, threads), views, results)
 
 
 def onnx_runtime(network: Path, threads: int):
-    """(function of float32 views, seconds to load)."""
+    """Return a function of float32 views, and the seconds to load it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Threads that wait in a loop take the processors of others where machines are shared.
+    # Spinning threads take the processors of other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     start = time.perf_counter()
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
@@ -186,7 +186,7 @@ def onnx_runtime(network: Path, threads: int):
 
 
 def tensorflow(network: Path, threads: int):
-    """(function of uint8 views, seconds to load), from a SavedModel and TensorFlow alone."""
+    """Return a function of uint8 views, with TensorFlow alone, and the seconds to load it."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -196,18 +196,20 @@ def tensorflow(network: Path, threads: int):
     seconds = time.perf_counter() - start
 
     def call(views):
-        found = loaded.signatures["serve"](views=tf.constant(views))
-        return {key: value.numpy() for key, value in found.items()}
+        results = loaded.signatures["serve"](views=tf.constant(views))
+        return {key: value.numpy() for key, value in results.items()}
 
     return call, seconds
 
 
-def answer_jaw(call, seconds: float, views: np.ndarray, found: Path) -> None:
-    """`turns.answer` for one jaw a call; the facts are the seconds to load and the time, of the
-    clock, when the first jaw was there."""
+def answer_jaw(call, seconds: float, views: np.ndarray, path: Path) -> None:
+    """Call `turns.answer` for one jaw per call, after writing the results of all to `path`.
+
+    The facts are the seconds to load and the clock time of the first result.
+    """
     results, first = [call(views[:1])], time.time()
     results += [call(jaw[None]) for jaw in views[1:]]
-    np.savez(found, **{key: np.concatenate([r[key] for r in results]) for key in results[0]})
+    np.savez(path, **{key: np.concatenate([r[key] for r in results]) for key in results[0]})
     turns.answer(lambda: call(views[:1]), {"load": seconds, "first": first})
 
 

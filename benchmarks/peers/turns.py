@@ -1,6 +1,6 @@
-"""Processes that call something in turn, environments for them, and the tables of what they took.
+"""Worker processes that take turns, environments for them, and tables of their times.
 
-Nothing but the standard library: a peer's environment has no dentalzoo.
+Only the standard library is used: a peer's environment has no dentalzoo.
 """
 
 import json
@@ -22,17 +22,17 @@ def environment(
     commands: list[list],
     variables: dict[str, str] | None = None,
 ) -> Path | None:
-    """A folder with an environment, made once.
+    """Make a folder with a Python environment, once.
 
     Args:
-        folder: where it is, or will be.
-        whose: what it is for, for what is printed.
-        last: a file there that tells that it is whole; made where the commands do not.
-        commands: arguments of its Python that make it.
-        variables: what they find in their environment, too.
+        folder: the folder of the environment.
+        whose: its purpose, for messages.
+        last: a file in it that shows that it is complete; created if the commands do not.
+        commands: arguments of its Python that complete it.
+        variables: additional environment variables of these commands.
 
     Returns:
-        The folder; None, after one line that says why, where it cannot be made.
+        The folder; None, after one line with the reason, if it cannot be made.
     """
     if (folder / last).is_file():
         return folder
@@ -47,16 +47,17 @@ def environment(
         (folder / last).touch()
     except (OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        print(f"Nothing is compared with {whose}, whose environment cannot be made: {said}\n")
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        print(f"{whose} is left out, since its environment could not be created: {reason}\n")
         return None
-    print(f"The environment of {whose} was made in {time.perf_counter() - start:.0f} s: {folder}\n")
+    seconds = time.perf_counter() - start
+    print(f"The environment of {whose} was created in {seconds:.0f} s: {folder}\n")
     return folder
 
 
-def pip(*words: str) -> list[str]:
-    """Arguments of Python for pip."""
-    return ["-m", "pip", "--quiet", "--no-input", "--retries", "1", *words]
+def pip(*arguments: str) -> list[str]:
+    """Return the arguments of Python that run pip."""
+    return ["-m", "pip", "--quiet", "--no-input", "--retries", "1", *arguments]
 
 
 def python_of(folder: Path) -> Path:
@@ -64,14 +65,14 @@ def python_of(folder: Path) -> Path:
 
 
 def _variables() -> dict[str, str]:
-    """Those of this process, and the folder that `peers` is in."""
-    found = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([str(_BENCHMARKS), *([found] if found else [])])
+    """Return the environment of this process, with the folder of `peers` in PYTHONPATH."""
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(_BENCHMARKS), *([before] if before else [])])
     return {**os.environ, "PYTHONPATH": path}
 
 
 class Worker:
-    """A process that calls something when it is told to."""
+    """A process that calls a function on request."""
 
     def __init__(self, command: list):
         pipe = subprocess.PIPE
@@ -91,13 +92,13 @@ class Worker:
         return json.loads(line)
 
     def turn(self, calls: int) -> list[tuple[float, float]]:
-        """The seconds of some calls, and those of processors."""
+        """Request calls; return the elapsed seconds and the processor seconds of each."""
         self._process.stdin.write(f"{calls}\n")
         self._process.stdin.flush()
         return self.read()
 
     def end(self) -> float:
-        """Ends it; its peak memory in bytes."""
+        """End the process and return its peak memory in bytes."""
         self._process.stdin.close()
         peak = self.read()
         self._process.wait()
@@ -105,10 +106,10 @@ class Worker:
 
 
 def answer(call, facts: dict) -> None:
-    """Prints `facts`; then at each line read the seconds of some calls, at the end the peak memory.
+    """Print `facts`; then for each line read the seconds of some calls, at the end the peak memory.
 
-    A call has the seconds that pass and those that processors work. The first call of a turn is
-    not counted: another process had the caches before it.
+    The seconds of a call are elapsed and processor seconds. The first call of a turn does not
+    count: another process had the caches before it.
     """
     call()
     print(json.dumps(facts), flush=True)
@@ -116,12 +117,12 @@ def answer(call, facts: dict) -> None:
         print(json.dumps([timed(call) for _ in range(1 + int(line))][1:]), flush=True)
     # Not ru_maxrss: a child process starts with its parent's.
     status = Path("/proc/self/status")
-    found = status.read_text().split("VmHWM:")[1].split()[0] if status.is_file() else "nan"
-    print(json.dumps(float(found) * 1024), flush=True)
+    peak = status.read_text().split("VmHWM:")[1].split()[0] if status.is_file() else "nan"
+    print(json.dumps(float(peak) * 1024), flush=True)
 
 
 def timed(call) -> tuple[float, float]:
-    """The seconds of a call that pass, and those that processors work."""
+    """Return the elapsed seconds and the processor seconds of a call."""
     start, used = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - start, time.process_time() - used

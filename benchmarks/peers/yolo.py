@@ -1,4 +1,4 @@
-"""YOLO11n in an environment of its own, which has no dentalzoo: makes, exports and serves it.
+"""YOLO11n in a separate environment without dentalzoo: build, export and serve it.
 
     python -m peers.yolo export FOLDER
     python -m peers.yolo serve FOLDER IMAGE.npy THREADS CANDIDATES
@@ -14,28 +14,28 @@ import numpy as np
 from peers import turns
 
 SIZE, CLASSES = 640, 4
-NMS_IOU, MOST = 0.7, 300  # ultralytics' own, of `predict`
+NMS_IOU, MAX_BOXES = 0.7, 300  # the defaults of `predict` of ultralytics
 
 SERVING = ["numpy", "onnxruntime==1.32.0", "opencv-python-headless"]
 EXPORT = ["torch==2.13.0", "onnx==1.23.2", "pillow", "pyyaml", "requests", "psutil", "matplotlib"]
-ALONE = ["torchvision==0.28.0", "ultralytics==8.4.190"]  # without what they would bring
-ONCE = ["torch", "torchvision", "ultralytics", "sympy", "networkx", "matplotlib", "fonttools"]
+ALONE = ["torchvision==0.28.0", "ultralytics==8.4.190"]  # without their dependencies
+REMOVED = ["torch", "torchvision", "ultralytics", "sympy", "networkx", "matplotlib", "fonttools"]
 
 
 def folder_of(folder: Path) -> Path | None:
-    """A folder with the network as ONNX and an environment to run it in; made where it is not."""
+    """Return the folder with the network as ONNX and an environment to run it, made once."""
     own = {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
     commands = [
         turns.pip("install", *SERVING, *EXPORT),
         turns.pip("install", "--no-deps", *ALONE),
         ["-m", "peers.yolo", "export", folder],
-        turns.pip("uninstall", "--yes", *ONCE),
+        turns.pip("uninstall", "--yes", *REMOVED),
     ]
-    return turns.environment(folder, "the YOLO", "yolo11n.json", commands, own)
+    return turns.environment(folder, "YOLO11n", "yolo11n.json", commands, own)
 
 
 def export(folder: Path) -> None:
-    """Writes FOLDER/yolo11n.onnx, and then FOLDER/yolo11n.json with the number of parameters."""
+    """Write FOLDER/yolo11n.onnx, then FOLDER/yolo11n.json with the number of parameters."""
     import torch
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel
@@ -44,7 +44,7 @@ def export(folder: Path) -> None:
     yolo = YOLO("yolo11n.yaml")
     model = DetectionModel("yolo11n.yaml", nc=CLASSES, verbose=False)
     model.args, model.task, yolo.model = yolo.model.args, yolo.model.task, model
-    for layer in model.modules():  # so that scores differ, which they do not at first
+    for layer in model.modules():  # with the initial weights, all scores are alike
         if isinstance(layer, torch.nn.Conv2d) and layer.weight.requires_grad:
             torch.nn.init.kaiming_normal_(layer.weight)
         elif isinstance(layer, torch.nn.BatchNorm2d):
@@ -52,7 +52,7 @@ def export(folder: Path) -> None:
     with torch.no_grad():
         grey = [torch.rand(2, 1, side, side) for side in (5, 20, 80, SIZE)]
         grey = [torch.nn.functional.interpolate(part, SIZE, mode="bilinear") for part in grey]
-        model.train()(torch.cat(grey).expand(-1, 3, -1, -1))  # what the norms need
+        model.train()(torch.cat(grey).expand(-1, 3, -1, -1))  # for the statistics of the norms
     parameters = sum(p.numel() for p in model.parameters())
     made = yolo.export(format="onnx", imgsz=SIZE, opset=17, simplify=False)
     Path(made).replace(folder / "yolo11n.onnx")
@@ -60,14 +60,14 @@ def export(folder: Path) -> None:
 
 
 def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> None:
-    """Letterbox, network and suppression of the best `candidates` boxes, at each line read."""
+    """Letterbox, run and suppress the best `candidates` boxes, for each line read."""
     import cv2
     import onnxruntime
 
     cv2.setNumThreads(threads)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Threads that wait in a loop take the processors of others where machines are shared.
+    # Spinning threads take the processors of other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(
         folder / "yolo11n.onnx", options, providers=["CPUExecutionProvider"]
@@ -88,14 +88,14 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
     threshold = float(np.sort(network()[4:].max(0))[-candidates - 1])
 
     def detect():
-        found = network()
-        best = found[4:].max(0)
+        output = network()
+        best = output[4:].max(0)
         chosen = np.flatnonzero(best > threshold)
-        scores, labels = best[chosen], found[4:, chosen].argmax(0)
-        boxes = found[:4, chosen].T  # centre and size
+        scores, labels = best[chosen], output[4:, chosen].argmax(0)
+        boxes = output[:4, chosen].T  # centre and size
         boxes[:, :2] -= boxes[:, 2:] / 2
         kept = cv2.dnn.NMSBoxesBatched(boxes, scores, labels, threshold, NMS_IOU)
-        kept = np.asarray(kept, int)[:MOST]
+        kept = np.asarray(kept, int)[:MAX_BOXES]
         boxes = boxes[kept]
         boxes[:, 2:] += boxes[:, :2]
         boxes = np.clip((boxes - (left, top) * 2) / scale, 0, (width, height) * 2)
