@@ -84,7 +84,7 @@ def export(settings: dict, weights: dict[str, np.ndarray], path: Path) -> None:
 
 
 def encoder(graph: Graph, settings: dict, weights: dict) -> str:
-    """Add `encoder` of dentalzoo/models/jaw_reconstruction/networks.py: views -> the code."""
+    """Add `encoder` of dentalzoo/models/jaw_reconstruction/network.py: views -> the code."""
     side, channels, width = (settings[key] for key in ("image_size", "channels", "embedding"))
     x = graph.add("Reshape", "views", np.array([-1, side, side, channels]))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])  # (B * 10, C, H, W)
@@ -110,7 +110,7 @@ def encoder(graph: Graph, settings: dict, weights: dict) -> str:
 
 
 def attention(graph: Graph, settings: dict, weights: dict, x: str, seen: str, number: int) -> str:
-    """Over the views that are seen, with a residual: (B, 10, D) -> (B, 10, D)."""
+    """Add attention over the visible views, with a residual: (B, 10, D) -> (B, 10, D)."""
     heads, width = settings["heads"], settings["embedding"]
     split = np.array([-1, settings["views"], heads, width // heads])
 
