@@ -38,8 +38,7 @@ from dentalzoo.data.formats.splits import (
     split_files,
 )
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
-from dentalzoo.data.io.decode import orientation
-from dentalzoo.data.io.images import read_image, resize
+from dentalzoo.data.io.images import read_image, read_oriented, resize
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 
@@ -363,15 +362,17 @@ def _boxes(
     image: Path, annotation: ImageAnnotation
 ) -> tuple[tuple[int, int], list[Region], list[tuple[str, str]]]:
     """Return the size of the upright image, regions, and (where, reason) of unusable boxes."""
-    height, width = size = read_image(image).shape[:2]
-    turn = orientation(image)
+    pixels, turn = read_oriented(image)
+    height, width, _ = pixels.shape
     if annotation.unit == "parts":
         if turn > 1:
             notice_once("boxes of turned images are taken as drawn upright", image.parent)
-        return (height, width), *box_regions(annotation, height, width)
-    drawn = annotation.size or size
-    turn = orientation_to_fit(annotation.source, image, drawn, size, turn)
-    return (height, width), *box_regions(annotation, *drawn, turn)
+        regions, invalid = box_regions(annotation, height, width)
+    else:
+        tall, wide = annotation.size or (height, width)
+        turn = orientation_to_fit(annotation.source, image, (tall, wide), (height, width), turn)
+        regions, invalid = box_regions(annotation, tall, wide, turn)
+    return (height, width), regions, invalid
 
 
 # ---- pixels --------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from dentalzoo.data.formats.outlines import Regions, rasterise
 from dentalzoo.data.formats.rules import orientation_to_fit
 from dentalzoo.data.formats.splits import check_split, read_splits, split_row
 from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip, Tree, scan
-from dentalzoo.data.io.decode import orientation, upright
-from dentalzoo.data.io.images import read_image, read_mask
+from dentalzoo.data.io.decode import upright
+from dentalzoo.data.io.images import read_mask, read_oriented
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
@@ -170,8 +170,7 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
     Raises:
         BadFile: either file is unreadable, sizes differ, or the mask holds an unknown id.
     """
-    image = read_image(sample.image, channels)
-    turn = orientation(sample.image)
+    image, turn = read_oriented(sample.image, channels)
     height, width = image.shape[:2]
     if sample.regions is not None:
         source = sample.regions.source

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dentalzoo.data.formats.base import Box, ImageAnnotation, notice_once
-from dentalzoo.data.io.decode import is_dicom, upright, upright_size
+from dentalzoo.data.io.decode import upright, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
 from dentalzoo.errors import BadFile
 
@@ -135,10 +135,11 @@ def image_size(image: Path) -> tuple[Size, int]:
     Raises:
         BadFile: the file is not an image.
     """
-    if is_dicom(image):  # compressed or with a window: its errors show only when it is decoded
+    known = upright_size(image, MAX_PIXELS)
+    if known is None:  # DICOM: its errors show only when it is decoded
         height, width, _ = read_image(image).shape
         return (height, width), 1
-    return upright_size(image, MAX_PIXELS)
+    return known
 
 
 def _frame(

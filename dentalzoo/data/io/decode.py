@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> 
     b"GIF8": GifImagePlugin.GifImageFile,
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
+_HEAD = 132  # bytes up to DICOM's mark, and more than any of the above
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
 _EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 _EXIF_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, tag 274
@@ -56,6 +57,7 @@ class Stored:
         palette: (256, 3) uint8 where the mode is "P", else None.
         grey_bits: bits of a grey pixel in the file, before PIL spread them over 8.
         white_is_zero: whether this is a grey TIFF whose samples PIL left inverted.
+        orientation: the EXIF or TIFF orientation 1..8 that was undone.
     """
 
     samples: np.ndarray
@@ -63,19 +65,25 @@ class Stored:
     palette: np.ndarray | None
     grey_bits: int
     white_is_zero: bool
+    orientation: int
 
 
-def decode(path: Path, max_pixels: int) -> Stored:
-    """Decode an image file that is not DICOM.
+def decode(path: Path, max_pixels: int) -> Stored | None:
+    """Decode an image file that is not DICOM; the file is opened once.
 
     Args:
         path: the file.
         max_pixels: a larger image is refused before it is decoded.
 
+    Returns:
+        The decoded image; None for DICOM, see `is_dicom`.
+
     Raises:
         BadFile: the file is missing, damaged, too large, of an unknown kind, or has several pages.
     """
-    with _opened(path) as image:
+    with _opened(path) as (image, stream):
+        if image is None:
+            return None
         _check_size(path, image.size, max_pixels)
         raw_mode = _raw_mode(image)
         pages = getattr(image, "n_frames", 1)
@@ -83,8 +91,10 @@ def decode(path: Path, max_pixels: int) -> Stored:
             _refuse_different_pages(path, image, pages, max_pixels)
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
         white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
+        is_tiff = image.format == "TIFF"
+        tiff_orientation = _orientation(image) if is_tiff else 1
         image.load()
-        exif_orientation = 1 if image.format == "TIFF" else _orientation(image)
+        turn = tiff_orientation if is_tiff else _orientation(image)
         mode, samples, palette = image.mode, np.asarray(image), None
         if mode == "P":
             palette = np.zeros((256, 3), np.uint8)
@@ -93,27 +103,34 @@ def decode(path: Path, max_pixels: int) -> Stored:
         elif mode in ("CMYK", "YCbCr", "LAB", "PA"):
             mode, samples = "RGB", np.asarray(image.convert("RGB"))
         elif "16" in raw_mode and mode in ("LA", "RGB", "RGBA"):
-            samples = _decode_16_bit_colour(path, samples)
+            samples = _decode_16_bit_colour(path, stream, samples)
     bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
     return Stored(
-        upright(samples, exif_orientation),
+        samples if is_tiff else upright(samples, turn),
         mode,
         palette,
         int(bits[1]) if bits else 8,
         white_is_zero and mode.startswith("I;16"),
+        turn,
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """Yield the image with its header read; every error of a decoder becomes a `BadFile`."""
+def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]:
+    """Yield the image with its header read, None for DICOM, and the open file.
+
+    Every error of a decoder becomes a `BadFile`.
+    """
     try:
         if not path.is_file():
             raise BadFile(path, f"must be an image file. Received: {_what_else(path)}")
         # PIL gets a stream, not the name: by name it maps a turned TIFF with its sides swapped.
         with path.open("rb") as stream:
-            head = stream.read(16)
+            head = stream.read(_HEAD)
             stream.seek(0)
+            if _is_dicom(path, head):
+                yield None, stream
+                return
             plugin = next((p for magic, p in _PLUGINS.items() if head.startswith(magic)), None)
             if plugin is None:
                 what = f"a file that begins with {head[:8]!r}" if head else "an empty file"
@@ -121,7 +138,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                     path, f"must be PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
                 )
             with plugin(stream) as image:
-                yield image
+                yield image, stream
     except DentalzooError:
         raise
     except Exception as error:  # decoders raise errors of any type on damaged data
@@ -196,10 +213,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
+def _decode_16_bit_colour(path: Path, stream: BinaryIO, high_bytes: np.ndarray) -> np.ndarray:
     """Decode all 16 bits, where PIL keeps the upper 8, with OpenCV; PIL's 8 must agree."""
-    with path.open("rb") as stream:
-        content = np.frombuffer(stream.read(), np.uint8)
+    stream.seek(0)
+    content = np.frombuffer(stream.read(), np.uint8)
     deep: Any = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)  # None for what it cannot read
     if deep is not None and deep.ndim == 3 and deep.shape[2] >= 3:
         deep = deep[..., [2, 1, 0]]
@@ -213,32 +230,37 @@ def _decode_16_bit_colour(path: Path, high_bytes: np.ndarray) -> np.ndarray:
     )
 
 
-def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int]:
+def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int] | None:
     """Return the size of the upright image and its orientation from a file's header.
 
+    The file is opened once.
+
     Returns:
-        ((height, width), EXIF or TIFF orientation 1..8).
+        ((height, width), EXIF or TIFF orientation 1..8); None for DICOM, see `is_dicom`.
 
     Raises:
         BadFile: the file is not an image, or too large; nothing behind the header is read.
     """
-    with _opened(path) as image:
+    with _opened(path) as (image, stream):
+        if image is None:
+            return None
         _check_size(path, image.size, max_pixels)
-        plain = image.format == "PNG" and not _EXIF_CHUNKS & _png_chunks(path)
+        plain = image.format == "PNG" and not _EXIF_CHUNKS & _png_chunks(stream)
         turn = 1 if plain else _orientation(image)  # PIL reads a whole PNG for its orientation
         # PIL gives the size of a TIFF upright already.
         width, height = image.size[:: -1 if turn >= 5 and image.format != "TIFF" else 1]
     return (height, width), turn
 
 
-def _png_chunks(path: Path) -> set[bytes]:
+def _png_chunks(stream: BinaryIO) -> set[bytes]:
     """Return the kinds of chunks of a PNG, without reading their content."""
     kinds = set()
-    with path.open("rb") as stream:
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8:
-            kinds.add(head[4:])
-            stream.seek(int.from_bytes(head[:4]) + 4, 1)
+    position = stream.tell()
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        kinds.add(head[4:])
+        stream.seek(int.from_bytes(head[:4]) + 4, 1)
+    stream.seek(position)
     return kinds
 
 
@@ -250,28 +272,13 @@ def plain_jpeg(path: Path) -> bytes | None:
     Raises:
         BadFile: the file is not an image.
     """
-    if is_dicom(path):
-        return None
-    with _opened(path) as image:
-        if image.format != "JPEG" or image.mode not in ("L", "RGB"):
+    with _opened(path) as (image, stream):
+        if image is None or image.format != "JPEG" or image.mode not in ("L", "RGB"):
             return None
         if _orientation(image) != 1:
             return None
-    with path.open("rb") as stream:
+        stream.seek(0)
         return stream.read()
-
-
-def orientation(path: str | Path) -> int:
-    """Return the EXIF or TIFF orientation, 1..8, that `read_image` undoes; 1 without one.
-
-    Raises:
-        BadFile: the file is not an image.
-    """
-    path = Path(path)
-    if is_dicom(path):
-        return 1
-    with _opened(path) as image:
-        return _orientation(image)
 
 
 def upright(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -286,9 +293,13 @@ def is_dicom(path: Path) -> bool:
     """
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
-            head = stream.read(132) if stream else b""
+            head = stream.read(_HEAD) if stream else b""
     except OSError:  # reported when the image is opened
         return False
+    return _is_dicom(path, head)
+
+
+def _is_dicom(path: Path, head: bytes) -> bool:
     if head[128:] == b"DICM":
         return True
     named = path.suffix.lower() in (".dcm", ".dicom")

@@ -49,20 +49,42 @@ def read_image(
         BadFile: the file is missing, damaged, too large, or not a single image.
         DentalzooError: channels is something else.
     """
+    return read_oriented(path, channels, max_pixels)[0]
+
+
+def read_oriented(
+    path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, int]:
+    """Read an image, upright, and its orientation in the file, which is opened once.
+
+    Args:
+        path: the file.
+        channels: as for `read_image`.
+        max_pixels: as for `read_image`.
+
+    Returns:
+        (H, W, 1) or (H, W, 3) uint8, and the EXIF or TIFF orientation 1..8 that was undone; 1
+        where there is none.
+
+    Raises:
+        BadFile: as `read_image`.
+        DentalzooError: as `read_image`.
+    """
     if channels not in (None, 1, 3):
         raise DentalzooError(f"channels must be 1, 3 or None. Received: {channels!r}")
     path = path if isinstance(path, Path) else Path(path)  # a subclass may point into another file
-    if is_dicom(path):
+    stored = decode(path, max_pixels)
+    if stored is None:
         from dentalzoo.data.io.dicom import read_dicom
 
-        image = read_dicom(path, max_pixels)
+        image, turn = read_dicom(path, max_pixels), 1
     else:
-        image = _colours(path, decode(path, max_pixels))
+        image, turn = _colours(path, stored), stored.orientation
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     elif channels == 3 and image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image), turn
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -82,9 +104,10 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         BadFile: as `read_image`; and for coloured masks, and labels in the alpha channel.
     """
     path = Path(path)
-    if is_dicom(path):
+    stored = decode(path, max_pixels)
+    if stored is None:
         raise BadFile(path, "a mask must be a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
-    labels = _labels(path, decode(path, max_pixels))
+    labels = _labels(path, stored)
     return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
 
 
