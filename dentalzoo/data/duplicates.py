@@ -80,7 +80,8 @@ def _detail(luma: np.ndarray) -> np.ndarray:
     small = cv2.resize(luma.astype(np.float32), side, interpolation=cv2.INTER_AREA)
     detail = small - cv2.GaussianBlur(small, (0, 0), 2)
     detail /= np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4)) + 1
-    return np.clip(np.rint(40 * (detail - detail.mean())), -127, 127).astype(np.int8).ravel()
+    scaled = np.rint(40 * (detail - detail.mean()))
+    return np.asarray(np.clip(scaled, -127, 127), np.int8).ravel()
 
 
 def perceptual_hashes(dataset: _Dataset) -> dict[str, PerceptualHash]:
@@ -208,7 +209,7 @@ def _nearly_alike(
 
 def _normed(hashes: Mapping[str, PerceptualHash], names: list[str]) -> np.ndarray:
     details = np.array([hashes[name].detail for name in names], np.float32)
-    return details / np.maximum(np.linalg.norm(details, axis=1, keepdims=True), 1)
+    return np.asarray(details / np.maximum(np.linalg.norm(details, axis=1, keepdims=True), 1))
 
 
 def _source(name: str) -> str:

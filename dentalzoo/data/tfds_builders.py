@@ -13,23 +13,32 @@ Example:
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.data.boxes import find_boxes, load_boxes
-from dentalzoo.data.masks import find_masks, load
-from dentalzoo.data.meshes import find_meshes
+from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
+from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
+from dentalzoo.data.meshes import MeshDataset, MeshSample, find_meshes
 from dentalzoo.data.views import VIEWS, load_views
 from dentalzoo.errors import BadFile, require
 
-tfds = require("tensorflow_datasets", "tfds")
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+else:
+    tfds = require("tensorflow_datasets", "tfds")
+
+_Examples = Iterator[tuple[str, dict[str, Any]]]
 _log = logging.getLogger("dentalzoo")
 
 
-class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
-    """Panoramic X-rays with binary masks, from a folder of your own in any layout that
-    `dentalzoo.data.masks.find_masks` understands. Bad files are logged and left out.
+class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+    """Panoramic radiographs with binary masks, from local files.
+
+    Any layout that `dentalzoo.data.masks.find_masks` understands. Bad files are logged and left
+    out.
 
     Splits: those of the data, "train", "val", "test"; one "train" where it names none.
     """
@@ -43,7 +52,7 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Panoramic X-rays with binary masks, read from local files.",
+            description="Panoramic radiographs with binary masks, read from local files.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(None, None, 1)),
@@ -54,11 +63,11 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("image", "mask"),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         samples = _by_split(find_masks(_folder(self, dl_manager)))
         return {split: self._generate_examples(group) for split, group in samples.items()}
 
-    def _generate_examples(self, samples):
+    def _generate_examples(self, samples: Sequence[MaskSample]) -> _Examples:
         for sample in samples:
             try:
                 yield sample.name, load(sample, num_classes=1, channels=1)
@@ -66,12 +75,14 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
                 _log.warning("skipped %s", error)
 
 
-class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
-    """Panoramic X-rays with boxes, from a folder of your own in any layout that
-    `dentalzoo.data.boxes.find_boxes` understands. Bad files are logged and left out.
+class PanoramicDetection(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+    """Panoramic radiographs with boxes, from local files.
 
-    Splits: those of the data, else held out by `find_boxes`. A label is the place of its class
-    from 0, one less than in a label map; the names are the data's.
+    Any layout that `dentalzoo.data.boxes.find_boxes` understands. Bad files are logged and left
+    out.
+
+    Splits: those of the data, else held out by `find_boxes`. A label is the index of its class
+    from 0, one less than in a label map; the names are those of the data.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -89,7 +100,7 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Panoramic X-rays with boxes of findings, read from local files.",
+            description="Panoramic radiographs with boxes of findings, read from local files.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(None, None, 3)),
@@ -99,7 +110,7 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         dataset = find_boxes(_folder(self, dl_manager))
         self.info.features["objects"]["label"].names = list(dataset.classes)
         return {
@@ -107,7 +118,7 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
             for split, group in _by_split(dataset).items()
         }
 
-    def _generate_examples(self, samples, classes):
+    def _generate_examples(self, samples: Sequence[BoxSample], classes: Sequence[str]) -> _Examples:
         for sample in samples:
             try:
                 loaded = load_boxes(sample, classes)
@@ -128,9 +139,11 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
             yield sample.name, example
 
 
-class JawReconstruction(tfds.core.GeneratorBasedBuilder):
-    """Upper jaws as ten views and 50,000 points, from a folder of your own in any layout that
-    `dentalzoo.data.meshes.find_meshes` understands. Bad files are logged and left out.
+class JawReconstruction(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+    """Upper jaws as ten rendered views and 50,000 points, from local files.
+
+    Any layout that `dentalzoo.data.meshes.find_meshes` understands. Bad files are logged and left
+    out.
 
     Splits: those of the data, else held out by `find_meshes`.
     """
@@ -155,11 +168,11 @@ class JawReconstruction(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("views", "points"),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         samples = _by_split(find_meshes(_folder(self, dl_manager)))
         return {split: self._generate_examples(group) for split, group in samples.items()}
 
-    def _generate_examples(self, samples):
+    def _generate_examples(self, samples: Sequence[MeshSample]) -> _Examples:
         for sample in samples:
             try:
                 loaded = load_views(sample)
@@ -170,14 +183,16 @@ class JawReconstruction(tfds.core.GeneratorBasedBuilder):
             yield sample.name, example | {"name": sample.name}
 
 
-def _folder(builder, dl_manager: tfds.download.DownloadManager) -> Path:
+def _folder(
+    builder: tfds.core.GeneratorBasedBuilder, dl_manager: tfds.download.DownloadManager
+) -> Path:
     manual = Path(dl_manager.manual_dir)
     own = manual / builder.name
     return own if own.is_dir() else manual
 
 
-def _by_split(dataset) -> dict[str, list]:
-    samples = defaultdict(list)
+def _by_split(dataset: MaskDataset | BoxDataset | MeshDataset) -> dict[str, list[Any]]:
+    samples: dict[str, list[Any]] = defaultdict(list)
     for sample in dataset.samples:
         samples[sample.split or "train"].append(sample)
     return samples

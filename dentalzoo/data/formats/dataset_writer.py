@@ -62,7 +62,7 @@ class DatasetWriter:
             raise DentalzooError(f"classes must be a list of names. Received: {classes!r}")
         if len(set(self.classes)) < len(self.classes):
             raise DentalzooError(f"classes must have different names. Received: {classes!r}")
-        self.folder: Path | None = None
+        self.folder = self.out  # until the writer is entered
         self.count = 0
         self._images: list[dict[str, Any]] = []
         self._names: set[str] = set()

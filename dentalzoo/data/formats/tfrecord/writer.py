@@ -242,7 +242,8 @@ class _Encoder:
             "image/object/difficult": [int(box.difficult) for box in boxes],
             "image/object/is_crowd": [int(box.crowd) for box in boxes],
         }
-        edges = np.float32([(b.top, b.left, b.bottom, b.right) for b in boxes]).reshape(-1, 4)
+        edges = np.array([(b.top, b.left, b.bottom, b.right) for b in boxes], np.float32)
+        edges = edges.reshape(-1, 4)
         features |= {f"{BOX}{key}": edges[:, i].tolist() for i, key in enumerate(EDGES)}
         example = tf.train.Example()
         for key, values in features.items():
@@ -254,8 +255,8 @@ class _Encoder:
             elif isinstance(values[0], int):
                 feature.int64_list.value.extend(values)
             else:
-                values = (v.encode() if isinstance(v, str) else v for v in values)
-                feature.bytes_list.value.extend(values)
+                content = (v.encode() if isinstance(v, str) else v for v in values)
+                feature.bytes_list.value.extend(content)
         serialised: bytes = example.SerializeToString(deterministic=True)
         return serialised
 

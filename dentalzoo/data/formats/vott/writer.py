@@ -125,7 +125,7 @@ def write_vott_v2(
                 _pixel_boxes(sample, classes)
             )
         ]
-        asset = {
+        asset: _Json = {
             "format": image.suffix[1:],
             "id": _id(path),
             "name": image.name,
@@ -140,7 +140,7 @@ def write_vott_v2(
     if images is None:
         raise DentalzooError("a project must have at least one image. Received: none")
     colours = _colours(len(classes))
-    content = {
+    project: _Json = {
         "name": name,
         "id": _id(f"{folder} {name}")[:9],
         "version": _VERSION,
@@ -159,7 +159,7 @@ def write_vott_v2(
         "autoSave": True,
         "assets": assets,
     }
-    _write(folder / f"{name}.vott", content)
+    _write(folder / f"{name}.vott", project)
     return folder / f"{name}.vott"
 
 
