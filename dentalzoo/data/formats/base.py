@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from dentalzoo.data.formats.tree import FileEntry, Skip
+from dentalzoo.data.formats.tree import FileEntry, Skip, normal
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -172,9 +172,17 @@ def merge_names(lists: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in lists for name in names))
 
 
+def images_by_name(entries: Iterable[FileEntry]) -> dict[str, list[Path]]:
+    """Return file name -> the images of that name, each name as `tree.normal` spells it."""
+    images: dict[str, list[Path]] = {}
+    for entry in entries:
+        images.setdefault(normal(entry.path.name), []).append(entry.path)
+    return images
+
+
 def nearest_images(images: Sequence[Path], source: Path) -> list[Path]:
     """Return the images that share most folders with `source`."""
-    if len(images) == 1:
+    if len(images) <= 1:
         return list(images)
 
     def shared(image: Path) -> int:

@@ -36,7 +36,6 @@ _MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
 _BOUNDARY = re.compile(r"(.*?)[ _-]?(boundary|boundaries)", re.IGNORECASE)
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
-_NOTES = frozenset((".xml", ".json", ".vott", ".pbtxt"))
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
 _MAX_KEPT_JSON = 64 << 20  # ours: bytes of JSON files whose content stays in memory
@@ -103,7 +102,7 @@ class Tree:
         coco: *annotations.coco.json.
         split_csv: split.csv in the data folder.
         unreadable: broken links and folders that are named like images.
-        notes: other files that may hold annotations: XML, JSON, *.vott and *.pbtxt.
+        notes: all other files; those that may hold annotations are among them.
         records: TFRecord files.
     """
 
@@ -225,10 +224,10 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
                     waiting.append((entry, deeper - 1))
             elif entry.name.lower().endswith("annotations.coco.json"):
                 coco.append(entry)
-            elif entry.suffix.lower() in _NOTES:
-                notes.append(entry)
             elif _RECORDS.fullmatch(entry.name):
                 records.append(entry)
+            else:
+                notes.append(entry)
         if images:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, split_of(root, path), images))

@@ -14,6 +14,7 @@ from dentalzoo.data.formats.base import (
     ParsedAnnotations,
     Purpose,
     RawBox,
+    images_by_name,
     merge_names,
     nearest_images,
     parse_size,
@@ -51,9 +52,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     entries, _ = tree.entries
     parsed = ParsedAnnotations(images=entries)
     names: list[list[str]] = []
-    images: _Images = {}
-    for entry in entries:
-        images.setdefault(normal(entry.path.name), []).append(entry.path)
+    images = images_by_name(entries)
     projects = [(path, content, kind) for path, content, kind in _projects(tree, parsed) if kind]
     # What the tool saves for each image is newer than an export; a project knows its visits.
     order = ("v1", "asset", "export", "project")
@@ -135,7 +134,7 @@ def _read_v1(
         name = f"{_name(tree, path)}: {key}"
         regions = frames.get(key) or []
         image = imgs.get(key) or images.get(normal(key), [])
-        image = nearest_images(image, path.with_suffix("")) if image else []
+        image = nearest_images(image, path.with_suffix(""))
         if not regions and visited is not None and key not in visited:
             parsed.refuse(name, "not visited in VoTT", image)
             continue
