@@ -402,13 +402,4 @@ def _run(
             f"Received: {bundle.name}, for {bundle.task}"
         )
     made = make_options(bundle.task, verb, options)
-    function = getattr(package, verb, None) or getattr(package, _OLD_VERBS[verb])
-    if "options" not in inspect.signature(function).parameters:
-        given = {_OLD.get(key, key): getattr(made, key) for key in options}
-        return function(bundle, *arguments, **common, **given)
-    return function(bundle, *arguments, **common, options=made)
-
-
-# Until every task takes its options as a dataclass.
-_OLD_VERBS = {"superimpose": "overlay", "augment_dataset": "enlarge"}
-_OLD = {"views": "places", "ground_truth": "truth"}
+    return getattr(package, verb)(bundle, *arguments, **common, options=made)

@@ -32,22 +32,28 @@ def do_list(options: Namespace) -> None:
 
 def do_info(options: Namespace) -> None:
     content = dz.info(options.name)
-    text = "\n".join(
-        [
-            f"{content['name']}: {content['summary']}",
-            *(f"{key:13} {content[key]}" for key in ("paper", "inputs", "outputs")),
-            f"{'use':13} {content['intended_use']}",
-            *(
-                f"{'variant':13} {name}: {', '.join(f'{k}={v!r}' for k, v in config.items())}"
-                for name, config in content["variants"].items()
-            ),
-            *(
-                f"{'pretrained':13} {name}: {weights['data']}"
-                for name, weights in content["pretrained"].items()
-            ),
-        ]
-    )
-    _show(options, content, text)
+    variants, settings = content["variants"], content["settings"]
+    first = next(iter(variants))
+    lines = [
+        f"{content['name']}: {content['summary']}",
+        *(f"{key:13} {content[key]}" for key in ("paper", "inputs", "outputs")),
+        f"{'use':13} {content['intended_use']}",
+        *(
+            f"{'pretrained':13} {name}: {weights['data']}"
+            for name, weights in content["pretrained"].items()
+        ),
+        "",
+        f"settings of the variant {first}: value; allowed values; source",
+        *(
+            f"  {name:20} {entry['value']!r}; {entry['allowed']}; {entry['source']}"
+            for name, entry in settings.items()
+        ),
+    ]
+    for name, changed in variants.items():
+        if name != first:
+            pairs = [f"{key}={value!r}" for key, value in changed.items()]
+            lines += ["", f"variant {name}: {first} with {', '.join(pairs)}"]
+    _show(options, content, "\n".join(lines))
 
 
 def do_train(options: Namespace) -> None:
@@ -136,8 +142,8 @@ def do_export(options: Namespace) -> None:
     if options.format is not None:
         if options.tag or data or options.figures:
             raise DentalzooError(
-                "--format cannot be combined with --tag, --about-data and --figures, which describe "
-                "a bundle"
+                "--format cannot be combined with --tag, --about-data and --figures, "
+                "which describe a bundle"
             )
         print(convert(options.bundle, options.out, options.format, options.weights_dtype))
         return
