@@ -1,7 +1,8 @@
-"""Images drawn by a seed, with exact labels: for tests, demos and pre-training.
+"""Synthetic data (phantoms) with exact labels, for tests, demos and pre-training.
 
 Panoramic radiographs, photographs of single teeth, grey surfaces with cracks and pores, upper jaws,
-and rows of upper crowns from a statistical shape model.
+and rows of upper crowns from a statistical shape model. The same seed and arguments generate the
+same data everywhere; NumPy's global random state is neither used nor changed.
 """
 
 from dentalzoo.data.synthetic.crowns import CrownModel as CrownModel

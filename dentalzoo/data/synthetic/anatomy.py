@@ -1,13 +1,15 @@
-"""What surrounds the teeth: jaws, sinuses, palate, airway, spine and ghosts, in grey values.
+"""The anatomy around the teeth: jaws, sinuses, palate, airway, spine, ghosts, as grey values.
 
 Positions were read off the mean of real panoramic radiographs, scaled to 1024 radiograph units of
 width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from dentalzoo.data.synthetic.canvas import Frame, blur, field, wave
 from dentalzoo.data.synthetic.shapes import rounded, smooth
@@ -15,7 +17,7 @@ from dentalzoo.data.synthetic.shapes import rounded, smooth
 
 @dataclass(frozen=True)
 class Plan:
-    """The proportions of one patient's jaws and how they stood in the machine.
+    """The proportions of a patient's jaws and their position in the machine.
 
     Attributes:
         sag: how far the bite rises from the midline to x = +-330, in radiograph units (the
@@ -35,24 +37,24 @@ class Plan:
     ridge: float
     angle: float
 
-    def bite(self, x):
-        """y of the bite at x."""
+    def bite(self, x: npt.ArrayLike) -> np.ndarray:
+        """Return y of the bite at x."""
         return -self.sag * (np.asarray(x, float) / 330) ** 2
 
-    def edge(self, x, upper: bool):
-        """y of the biting edges of the upper or lower teeth at x."""
+    def edge(self, x: npt.ArrayLike, upper: bool) -> np.ndarray:
+        """Return y of the biting edges of the upper or lower teeth at x."""
         x = np.asarray(x, float)
         gap = self.gap_back + (self.gap_front - self.gap_back) * np.exp(-((x / 150) ** 2))
         return self.bite(x) + (-0.5 if upper else 0.5) * gap
 
-    def crest(self, x, upper: bool):
-        """y of the rim of the bone at x."""
+    def crest(self, x: npt.ArrayLike, upper: bool) -> np.ndarray:
+        """Return y of the rim of the bone at x."""
         crown = np.interp(np.abs(x), (0, 120, 190, 330), (48, 46, 40, 36)) / self.ridge
         return self.edge(x, upper) + (-1 if upper else 1) * crown
 
 
-def make_plan(rng, edentulous: bool = False) -> Plan:
-    """Draws a patient."""
+def make_plan(rng: np.random.Generator, edentulous: bool = False) -> Plan:
+    """Generate the proportions of a patient."""
     return Plan(
         sag=rng.uniform(0, 42),
         gap_front=rng.uniform(4, 34),
@@ -64,14 +66,14 @@ def make_plan(rng, edentulous: bool = False) -> Plan:
     )
 
 
-def _both(points) -> list[np.ndarray]:
-    """The right-hand half, in positive x, and its mirror image."""
+def _both(points: npt.ArrayLike) -> list[np.ndarray]:
+    """Return an outline in positive x, and its mirror image."""
     points = np.asarray(points, float)
     return [points, points * (-1, 1)]
 
 
 def mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """The closed outline of the mandible and its lower border, in radiograph units."""
+    """Return the closed outline of the mandible and its lower border, in radiograph units."""
     w, chin, bulge = plan.width, plan.chin, plan.angle
     border = np.array(
         [(0, chin), (90, chin - 4), (180, chin - 24), (260, chin - 58),
@@ -90,29 +92,29 @@ def mandible(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return rounded(outline, 1), line
 
 
-def background(rng, frame: Frame, plan: Plan) -> np.ndarray:
-    """Everything behind the teeth: float32 (height, width), grey values about 0 to 255."""
+def background(rng: np.random.Generator, frame: Frame, plan: Plan) -> np.ndarray:
+    """Generate everything behind the teeth: float32 (height, width), grey values about 0 to 255."""
     density = _masses(rng, frame, plan)
     density += _lines(rng, frame, plan)
     return density + _trabeculae(rng, frame, plan)
 
 
-def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
-    """Bones, soft tissues and air as soft shades, drawn at a quarter of the pixels."""
+def _masses(rng: np.random.Generator, frame: Frame, plan: Plan) -> np.ndarray:
+    """Generate bones, soft tissues and air as soft shades, at a quarter of the resolution."""
     coarse = frame.shrunk(4)
     everything = slice(0, coarse.height), slice(0, coarse.width)
     columns, rows = coarse.units()
     back = np.full((coarse.height, coarse.width), 22, np.float32)
     reach = np.abs(columns)
 
-    def shade(outlines, sigma):
+    def shade(outlines: Sequence[npt.ArrayLike], sigma: float) -> np.ndarray:
         cover = coarse.cover([rounded(o, 2) for o in outlines], everything)
         return blur(cover, sigma * coarse.scale)
 
-    def soft(outlines, value, sigma):
+    def soft(outlines: Sequence[npt.ArrayLike], value: float, sigma: float) -> None:
         back[...] += np.float32(value) * shade(outlines, sigma)
 
-    def blob(x, y, across, down, value):
+    def blob(x: float, y: float, across: float, down: float, value: float) -> None:
         back[...] += np.float32(value) * np.exp(
             -(((reach - x) / across) ** 2) - ((rows - y) / down) ** 2
         )
@@ -195,12 +197,12 @@ def _masses(rng, frame: Frame, plan: Plan) -> np.ndarray:
     return cv2.resize(back, (frame.width, frame.height), interpolation=cv2.INTER_CUBIC)
 
 
-def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
-    """Cortical bone, palate, walls of the sinuses, canals: drawn at half of the pixels."""
+def _lines(rng: np.random.Generator, frame: Frame, plan: Plan) -> np.ndarray:
+    """Generate cortical bone, palate, walls of sinuses and canals, at half of the resolution."""
     half = frame.shrunk(2)
     lines = np.zeros((half.height, half.width), np.float32)
 
-    def stroke(curves, value, thickness, sigma):
+    def stroke(curves: Sequence[np.ndarray], value: float, thickness: float, sigma: float) -> None:
         window = half.window(curves, (thickness + 3 * sigma) * half.scale + 1)
         if window is None:
             return
@@ -237,8 +239,8 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
     thin = []
     for _ in range(6):
         bend = np.linspace(-1, 1, 12) * rng.uniform(200, 440) + rng.normal(0, 40)
-        bow = rng.uniform(0, 60) * (bend / 400) ** 2
-        thin.append(np.stack([bend, palate + rng.uniform(-50, 30) + bow + 3 * wave(rng, 12, 4)], 1))
+        sag = rng.uniform(0, 60) * (bend / 400) ** 2
+        thin.append(np.stack([bend, palate + rng.uniform(-50, 30) + sag + 3 * wave(rng, 12, 4)], 1))
     for side in (-1, 1, -1, 1):
         for _ in range(2):
             x, low = rng.uniform(90, 420), rng.uniform(-200, -110)
@@ -251,7 +253,7 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
         thin.append(np.array(arch) * (side, 1) + rng.normal(0, 12, 2))
     for curve in thin:
         stroke([smooth(curve)], rng.uniform(6, 36), rng.uniform(1.5, 4), rng.uniform(0.7, 1.6))
-    for _ in range(rng.integers(8, 15)):  # what else crosses over the palate
+    for _ in range(rng.integers(8, 15)):  # other structures across the palate
         x, y = rng.uniform(-380, 380), rng.uniform(-230, -135)
         turn = rng.normal(0, 0.5) + rng.normal(0, 0.5) * np.linspace(-1, 1, 7)
         steps = np.stack([np.cos(turn), np.sin(turn)], 1).cumsum(0) * rng.uniform(10, 45)
@@ -296,8 +298,8 @@ def _lines(rng, frame: Frame, plan: Plan) -> np.ndarray:
     return cv2.resize(lines, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
 
 
-def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
-    """The net of thin bright walls in the bone: zero crossings of a random field."""
+def _trabeculae(rng: np.random.Generator, frame: Frame, plan: Plan) -> np.ndarray:
+    """Generate the net of thin bright walls in the bone: zero crossings of a random field."""
     coarse = frame.shrunk(4)
     everything = slice(0, coarse.height), slice(0, coarse.width)
     columns, rows = coarse.units()
@@ -316,10 +318,10 @@ def _trabeculae(rng, frame: Frame, plan: Plan) -> np.ndarray:
     return net * cv2.resize(bone, shape[::-1])
 
 
-def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
-    """What lies over teeth and jaws alike (spine, stripes of the scan): float32 (height, width)."""
+def veil(rng: np.random.Generator, frame: Frame, plan: Plan) -> np.ndarray:
+    """Generate what overlaps teeth and jaws (spine, scan stripes): float32 (height, width)."""
     quarter = frame.shrunk(4)
-    over = np.zeros((quarter.height, quarter.width), np.float32)
+    over: np.ndarray = np.zeros((quarter.height, quarter.width), np.float32)
     everything = slice(0, quarter.height), slice(0, quarter.width)
     wide = rng.uniform(90, 150)
     for side in (-1, 1):  # air on both sides of the spine
@@ -335,8 +337,8 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
     over += rng.uniform(10, 34) * blur(quarter.cover(spine, everything), 7 * quarter.scale)
     if rng.random() < 0.45:  # the vertebrae end in a sharp shadow under the teeth
         top = rng.uniform(40, 120)
-        block = [[(-wide, 0), (wide, 0), (wide + 6, 340), (-wide - 6, 340)]]
-        shadow = blur(quarter.cover(block, everything), 1.5 * quarter.scale)
+        vertebrae = [[(-wide, 0), (wide, 0), (wide + 6, 340), (-wide - 6, 340)]]
+        shadow = blur(quarter.cover(vertebrae, everything), 1.5 * quarter.scale)
         rows = quarter.units()[1]
         over += rng.uniform(12, 40) * shadow * np.clip((rows - top) / rng.uniform(15, 60), 0, 1)
     if rng.random() < 0.5:  # the block between the front teeth
@@ -346,9 +348,10 @@ def veil(rng, frame: Frame, plan: Plan) -> np.ndarray:
                          (x - long, y + high)], 3)  # fmt: skip
         over += rng.uniform(8, 28) * quarter.cover([block], everything)
         over += rng.uniform(4, 20) * quarter.cover([block], everything, thickness=5)
-    over = cv2.resize(over, (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
-    x = np.linspace(-512, 512, frame.width)
-    middle = np.exp(-((x / rng.uniform(45, 80)) ** 2)).astype(np.float32)
+    size = frame.width, frame.height
+    over = np.asarray(cv2.resize(over, size, interpolation=cv2.INTER_LINEAR))
+    across = np.linspace(-512, 512, frame.width)
+    middle = np.exp(-((across / rng.uniform(45, 80)) ** 2)).astype(np.float32)
     stripes = 4.2 * wave(rng, frame.width, 40) + 2.6 * wave(rng, frame.width, 110)
     bones = field(rng, over.shape, (frame.height / 5, frame.width / 70))
     bones += 0.7 * field(rng, over.shape, (frame.height / 16, frame.width / 45))

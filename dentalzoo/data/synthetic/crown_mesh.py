@@ -1,19 +1,27 @@
-"""One mesh for all crowns of a shape model: even vertices that are weighted sums of its points."""
+"""One mesh for all crowns of a shape model: evenly spaced vertices, weighted sums of its points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.meshes import edges, normals
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 _SMOOTHING = (0.5, -0.526) * 2  # Taubin 1995, pass band 0.1; ours: twice, moves real crowns 0.1 mm
-_FLIPS = 50  # ours: rounds; real crowns need 10, but in space the flips of some mesh may go round
+_FLIPS = 50  # ours: rounds; real crowns need 10, but on other meshes flips may cycle
 
 
 def crown_faces(points: np.ndarray) -> np.ndarray:
-    """The closed surface through points all around it.
+    """Triangulate the closed surface through points that are star-shaped about their mean.
 
-    Neighbours are first those of the points' directions from their middle, then edges flip until
-    the angles across each are 180 degrees or less: a Delaunay triangulation, on the surface.
+    The triangulation starts from the convex hull of the points' directions from their mean, then
+    edges are flipped until the two angles opposite to each sum to 180 degrees or less: a Delaunay
+    triangulation on the surface.
 
     Args:
         points: (P, 3).
@@ -34,24 +42,25 @@ def crown_faces(points: np.ndarray) -> np.ndarray:
         hull = None
     if hull is None or len(hull.vertices) < len(points):
         raise DentalzooError(
-            "expected mean crowns that are seen whole from their middle. "
+            "mean crowns must be star-shaped about their mean. "
             "Received: points in the same direction"
         )
     faces = hull.simplices.astype(np.int64)
     outward, _ = normals(rays, faces)
     inside_out = (outward * hull.equations[:, :3]).sum(axis=1) < 0
-    return _flipped(points, np.where(inside_out[:, None], faces[:, ::-1], faces))
+    return _flip_edges(points, np.where(inside_out[:, None], faces[:, ::-1], faces))
 
 
-def even_mesh(points: np.ndarray, faces: np.ndarray, count: int) -> tuple[object, np.ndarray]:
-    """A finer mesh of the surface, of evenly spread vertices.
+def even_mesh(points: np.ndarray, faces: np.ndarray, count: int) -> tuple[csr_matrix, np.ndarray]:
+    """Refine a closed mesh to evenly spaced vertices.
 
-    The longest edges are halved, and then all vertices drawn towards their neighbours' middle and
-    back: it spreads them, and rounds the facets.
+    The longest edges are halved, then all vertices are moved towards the mean of their neighbours
+    and back (Taubin smoothing), which spaces them evenly and rounds the facets.
 
     Args:
-        points, faces: (P, 3) and (2P - 4, 3), a closed surface.
-        count: vertices, P or more.
+        points: (P, 3).
+        faces: (2P - 4, 3), a closed surface.
+        count: number of vertices, P or more.
 
     Returns:
         SciPy's sparse (count, P), the weights of the points in each vertex; and the faces,
@@ -61,33 +70,33 @@ def even_mesh(points: np.ndarray, faces: np.ndarray, count: int) -> tuple[object
 
     weights, vertices = eye(len(points), format="csr"), points
     while len(vertices) < count:
-        ends, faces = _halved(vertices, faces, count - len(vertices))
+        ends, faces = _halve_edges(vertices, faces, count - len(vertices))
         row = np.repeat(np.arange(len(ends)), 2)
         shape = len(ends), len(vertices)
         half = csr_matrix((np.full(ends.size, 0.5), (row, ends.ravel())), shape)
         weights = vstack([weights, half @ weights], "csr")
         vertices = weights @ points
-        faces = _flipped(vertices, faces)
+        faces = _flip_edges(vertices, faces)
     a, b = edges(faces).T
     near = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (count, count))
     middle = near.multiply(1 / near.sum(axis=1)).tocsr()
     for step in _SMOOTHING:
         weights = (1 - step) * weights + step * (middle @ weights)
-    return weights, _flipped(weights @ points, faces)
+    return weights, _flip_edges(weights @ points, faces)
 
 
-def _flipped(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Faces whose edges were flipped where the two angles across exceed 180 degrees in sum."""
+def _flip_edges(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Flip edges whose two opposite angles sum to more than 180 degrees."""
     faces = faces.copy()
     for _ in range(_FLIPS):
         start, end, across = (np.roll(faces, -k, axis=1).ravel() for k in range(3))
-        one, other, place = _sides(start, end, len(vertices))
+        one, other, key = _sides(start, end, len(vertices))
         to_start, to_end = vertices[start] - vertices[across], vertices[end] - vertices[across]
         size = np.linalg.norm(to_start, axis=1) * np.linalg.norm(to_end, axis=1)
         angle = np.arccos(((to_start * to_end).sum(axis=1) / np.maximum(size, 1e-12)).clip(-1, 1))
         excess = angle[one] + angle[other] - np.pi
         new = np.sort([across[one], across[other]], axis=0).T @ (len(vertices), 1)
-        bad = (excess > 1e-3) & ~np.isin(new, place)
+        bad = (excess > 1e-3) & ~np.isin(new, key)
         one, other, new = one[bad], other[bad], new[bad]
         best = _independent(excess[bad], one, other, len(faces))
         best = best[np.unique(new[best], return_index=True)[1]]
@@ -99,14 +108,20 @@ def _flipped(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return faces
 
 
-def _halved(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the edges that are the longest of both their faces the longer half, at most `most`: their
-    ends (E, 2); and the faces with a new vertex on each, numbered after the others."""
+def _halve_edges(
+    vertices: np.ndarray, faces: np.ndarray, max_edges: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Halve the longer half of those edges that are the longest of both their faces.
+
+    Returns:
+        The ends (E, 2) of the halved edges, at most `max_edges`; and the faces with a new vertex on
+        each, numbered after the others.
+    """
     start, end, across = (np.roll(faces, -k, axis=1).ravel() for k in range(3))
     one, other, _ = _sides(start, end, len(vertices))
     length = np.linalg.norm(vertices[start[one]] - vertices[end[one]], axis=1)
     longest = _independent(length, one, other, len(faces))
-    longest = longest[: min((len(longest) + 1) // 2, most)]
+    longest = longest[: min((len(longest) + 1) // 2, max_edges)]
     middle = np.tile(len(vertices) + np.arange(len(longest)), 2)
     side = np.concatenate([one[longest], other[longest]])
     faces = faces.copy()
@@ -117,22 +132,28 @@ def _halved(vertices: np.ndarray, faces: np.ndarray, most: int) -> tuple[np.ndar
 
 
 def _sides(start: np.ndarray, end: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
-    """The two sides of each edge of a closed surface, each (E,), of the (3F,) sides of its faces;
-    and the edge's name (E,), from its ends."""
-    place = np.minimum(start, end) * count + np.maximum(start, end)
-    order = place.argsort(kind="stable")
-    return order[::2], order[1::2], place[order[::2]]
+    """Pair the (3F,) sides of faces at each edge of a closed surface.
+
+    Returns:
+        The indices of the two sides of each edge, each (E,), and a key (E,) made of its ends.
+    """
+    key = np.minimum(start, end) * count + np.maximum(start, end)
+    order = key.argsort(kind="stable")
+    return order[::2], order[1::2], key[order[::2]]
 
 
 def _independent(
     score: np.ndarray, one: np.ndarray, other: np.ndarray, num_faces: int
 ) -> np.ndarray:
-    """The edges of the largest score of both their faces, the largest first: no two share one."""
+    """Return edges that have the largest score in both their faces, the largest score first.
+
+    No two of them share a face.
+    """
     order = score.argsort(kind="stable")
     rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))  # no two are alike: there is always such an edge
+    rank[order] = np.arange(len(order))  # ranks are unique: there is always such an edge
     best = np.full(num_faces, -1)
     for side in (one, other):
         np.maximum.at(best, side // 3, rank)
-    found = np.flatnonzero((best[one // 3] == rank) & (best[other // 3] == rank))
-    return found[rank[found].argsort()[::-1]]
+    chosen = np.flatnonzero((best[one // 3] == rank) & (best[other // 3] == rank))
+    return chosen[rank[chosen].argsort()[::-1]]

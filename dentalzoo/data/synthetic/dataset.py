@@ -1,10 +1,10 @@
-"""Writes drawn radiographs as a data set for segmentation and detection, and jaws as Teeth3DS."""
+"""Write synthetic radiographs as a data set for segmentation and detection, jaws as Teeth3DS."""
 
 import csv
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from dentalzoo.output_dirs import whole_folder
 
 
 def write_panoramic_dataset(
-    out_dir,
+    out_dir: str | Path,
     count: int,
     seed: int = 0,
     height: int = 512,
@@ -29,30 +29,34 @@ def write_panoramic_dataset(
     val_fraction: float = 0.2,
     **rates: float,
 ) -> Path:
-    """Draws radiographs `seed`, `seed + 1`, ... and writes them in the layout of `panoramic_teeth`.
+    """Generate radiographs `seed`, `seed + 1`, ... and write them in the layout `panoramic_teeth`.
 
     `images/NNNN.png` are the grey radiographs, `masks/NNNN.png` their teeth (0 or 255),
-    `teeth/NNNN.png` the FDI numbers as a palette image, `split.csv` (id,split) says train or
-    val, and `annotations.coco.json` holds the findings as COCO boxes and polygons.
+    `teeth/NNNN.png` the FDI numbers as a palette image, `split.csv` (id,split) the split, train or
+    val, and `annotations.coco.json` the findings as COCO boxes and polygons.
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many radiographs, at least 1.
-        seed: the first radiograph's seed.
+        count: number of radiographs, at least 1.
+        seed: seed of the first radiograph.
         height, width: pixels of each radiograph.
-        val_fraction: the part for validation, in [0, 1): the last radiographs.
+        val_fraction: validation fraction, in [0, 1): the last radiographs.
         rates: passed on to `panoramic`.
 
     Returns:
         The folder.
 
     Raises:
-        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
-            what `panoramic` refuses.
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds other files, or as
+            `panoramic`.
     """
     _check(count, val_fraction)
     categories = [{"id": i, "name": name} for i, name in enumerate(FINDINGS, 1)]
-    coco = {"images": [], "annotations": [], "categories": categories}
+    coco: dict[str, list[dict[str, Any]]] = {
+        "images": [],
+        "annotations": [],
+        "categories": categories,
+    }
     num_train = count - round(count * val_fraction)
     with (
         whole_folder(out_dir, "write_panoramic_dataset") as folder,
@@ -82,73 +86,83 @@ def write_panoramic_dataset(
 
 
 def write_jaw_dataset(
-    out_dir, count: int, seed: int = 0, val_fraction: float = 0.2, **options: float
+    out_dir: str | Path, count: int, seed: int = 0, val_fraction: float = 0.2, **options: float
 ) -> Path:
-    """Draws the jaws `seed`, `seed + 1`, ... and writes them in the layout of Teeth3DS.
+    """Generate jaws `seed`, `seed + 1`, ... and write them in the layout of Teeth3DS.
 
-    `upper/NNNN/NNNN_upper.obj` are the meshes, `upper/NNNN/NNNN_upper.json` their FDI numbers;
-    the lists `split/training_upper.txt` and `split/validation_upper.txt` say train or val.
+    `upper/NNNN/NNNN_upper.obj` are the meshes, `upper/NNNN/NNNN_upper.json` their FDI numbers, and
+    `split/training_upper.txt` and `split/validation_upper.txt` the lists of the splits.
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many jaws, at least 1.
-        seed: the first jaw's seed.
-        val_fraction: the part for validation, in [0, 1): the last jaws.
+        count: number of jaws, at least 1.
+        seed: seed of the first jaw.
+        val_fraction: validation fraction, in [0, 1): the last jaws.
         options: passed on to `upper_jaw`.
 
     Returns:
         The folder.
 
     Raises:
-        DentalzooError: count or val_fraction is out of range, `out_dir` holds something else, or
-            what `upper_jaw` refuses.
+        DentalzooError: count or val_fraction is out of range, `out_dir` holds other files, or as
+            `upper_jaw`.
     """
-    draw = partial(upper_jaw, **options)
-    return _write_jaws(out_dir, "write_jaw_dataset", "", draw, count, seed, val_fraction)
+
+    def generate(seed: int) -> Jaw:
+        return upper_jaw(seed, **options)
+
+    return _write_jaws(out_dir, "write_jaw_dataset", "", generate, count, seed, val_fraction)
 
 
 def write_crown_rows(
-    out_dir, model_file: str | Path, count: int, seed: int = 0, val_fraction: float = 0.2
+    out_dir: str | Path,
+    model_file: str | Path,
+    count: int,
+    seed: int = 0,
+    val_fraction: float = 0.2,
 ) -> Path:
-    """Draws the rows of crowns `seed`, `seed + 1`, ... and writes them as `write_jaw_dataset` does.
+    """Generate rows of crowns `seed`, `seed + 1`, ... and write them as `write_jaw_dataset` does.
 
-    They are called `row_NNNN_upper`, so that they may stand beside drawn jaws.
+    Their names are `row_NNNN_upper`, so that one folder can hold both rows and jaws.
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
         model_file: of `dentalzoo.data.synthetic.read_crown_model`.
-        count: how many rows, at least 1.
-        seed: the first row's seed.
-        val_fraction: the part for validation, in [0, 1): the last rows.
+        count: number of rows, at least 1.
+        seed: seed of the first row.
+        val_fraction: validation fraction, in [0, 1): the last rows.
 
     Returns:
         The folder.
 
     Raises:
-        DentalzooError: count, seed or val_fraction is out of range, or `out_dir` holds something
-            else.
+        DentalzooError: count, seed or val_fraction is out of range, or `out_dir` holds other files.
         BadFile: the model cannot be used.
     """
-    draw = partial(crown_row, read_crown_model(model_file))
-    return _write_jaws(out_dir, "write_crown_rows", "row_", draw, count, seed, val_fraction)
+    model = read_crown_model(model_file)
+
+    def generate(seed: int) -> Jaw:
+        return crown_row(model, seed)
+
+    return _write_jaws(out_dir, "write_crown_rows", "row_", generate, count, seed, val_fraction)
 
 
 def _write_jaws(
-    out_dir,
+    out_dir: str | Path,
     writer: str,
     prefix: str,
-    draw: Callable[[int], Jaw],
+    generate: Callable[[int], Jaw],
     count: int,
     seed: int,
     val_fraction: float,
 ) -> Path:
-    """Writes what `draw` makes of `seed`, `seed + 1`, ... in the layout of Teeth3DS."""
+    """Write the jaws that `generate` returns for `seed`, `seed + 1`, ... as Teeth3DS."""
     _check(count, val_fraction)
     num_train = count - round(count * val_fraction)
     names = [f"{prefix}{index:04d}" for index in range(count)]
     with whole_folder(out_dir, writer) as folder:
-        for index, name in enumerate(tqdm(names, "drawing", leave=False, disable=None)):
-            jaw = draw(seed + index)
+        for index, name in enumerate(tqdm(names, "generating", leave=False, disable=None)):
+            jaw = generate(seed + index)
             stem = folder / "upper" / name / f"{name}_upper"
             stem.parent.mkdir(parents=True)
             write_obj(stem.with_suffix(".obj"), jaw.vertices, jaw.faces)
@@ -165,23 +179,25 @@ def _write_jaws(
 
 
 def fdi_palette() -> list[tuple[int, int, int]]:
-    """The colour (r, g, b) of each value from 0 to 48: one per FDI number, black for the rest.
+    """Return the colour (r, g, b) of each value from 0 to 48: black for what is no FDI number.
 
-    The hue tells the quadrant, the lightness the place in it.
+    The hue is by the quadrant, the lightness by the position in it.
     """
     palette = [(0, 0, 0)] * (max(LOWER) + 1)
     for fdi in (*UPPER, *LOWER):
         quadrant, kind = divmod(fdi, 10)
         hsv = (45 * quadrant % 180 + 2 * kind, 120 + 60 * (kind % 3), 255 - 18 * kind)
-        palette[fdi] = tuple(cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0].tolist())
+        pixel = np.array([[hsv]], np.uint8)
+        red, green, blue = cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+        palette[fdi] = red, green, blue
     return palette
 
 
-def _coco(finding: Finding) -> dict:
-    """A finding as the fields of a COCO annotation, in pixels; `fdi` is our own addition."""
+def _coco(finding: Finding) -> dict[str, Any]:
+    """Return the fields of a COCO annotation for a finding, in pixels; `fdi` is our addition."""
     row, column = finding.corner
     rows, columns = finding.crop.shape
-    doubled = np.kron(finding.crop.astype(np.uint8), np.ones((2, 2), np.uint8))
+    doubled: np.ndarray = np.kron(finding.crop.astype(np.uint8), np.ones((2, 2), np.uint8))
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     polygons = [((o[:, 0] + 0.5) / 2 + (column, row)).ravel().tolist() for o in outlines]
     return {
@@ -194,7 +210,7 @@ def _coco(finding: Finding) -> dict:
     }
 
 
-def _check(count, val_fraction) -> None:
+def _check(count: int, val_fraction: float) -> None:
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
     if not 0 <= val_fraction < 1:

@@ -1,12 +1,13 @@
-"""Draws grey surfaces with cracks and pores and writes them as a data set.
+"""Synthetic grey surfaces with defects, cracks and pores, and a data set of them.
 
-A surface is 1 unit a side, x to the right and y downward, whatever its pixels are.
+A surface has sides of 1 unit, x to the right and y downward, whatever its resolution.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,22 +18,22 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
 
 DEFECTS = ("crack", "double_crack", "branched_crack", "pore", "pores", "border")
-"""The kinds of defects. `pores` is a cluster, `border` the edge of the product without a defect:
-its mask is what lies beyond."""
+"""The kinds of defects. `pores` is a cluster; `border` is the edge of the product without a defect,
+its mask the area beyond the edge."""
 
 TEXTURES = ("plain", "ground", "grainy")
-"""Plain has noise alone, ground is striped along one direction, grainy is mottled."""
+"""Plain has only noise, ground is striped along one direction, grainy is mottled."""
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A drawn surface with one defect.
+    """A synthetic surface with one defect.
 
     Attributes:
         image: uint8 (H, W).
-        mask: bool (H, W): the pixels that the defect covers by half or more; of one too small
-            for that, the pixel it covers most.
-        box: the tight box of the mask, yxyx in [0, 1], lower ends exclusive.
+        mask: bool (H, W): the pixels of which the defect covers at least half; for a defect too
+            small for that, the pixel it covers most.
+        box: the tight box of the mask, yxyx in [0, 1], bottom and right exclusive.
         kind: one of DEFECTS.
     """
 
@@ -53,19 +54,19 @@ def defect(
     invert: bool = False,
     border: float = 0.2,
 ) -> Defect:
-    """Draws a surface with a defect; the same arguments draw the same image everywhere.
+    """Generate a surface with a defect.
 
-    A defect is at least about a pixel thick, whatever the size; what is None is drawn by lot.
+    A defect is at least about a pixel thick at every size. Arguments that are None are random.
 
     Args:
         seed: a non-negative integer.
         kind: one of DEFECTS.
-        size: pixels a side, at least 16.
+        size: height and width in pixels, at least 16.
         texture: one of TEXTURES.
         background: mean grey of the surface before inversion, in [0.2, 1].
-        contrast: how much darker a defect is than its surroundings, a part of the background
-            in (0, 1]; negative in [-1, 0) draws it brighter by that part of what is left to white.
-        invert: returns 255 - image: with a bright background a bright defect on a dark one.
+        contrast: in (0, 1], a defect is darker than its surroundings by this fraction of them; in
+            [-1, 0), it is brighter by this fraction of the distance to white.
+        invert: return 255 - image: a bright background gives a bright defect on a dark surface.
         border: probability that a surface shows the edge of the product.
 
     Raises:
@@ -73,9 +74,10 @@ def defect(
     """
     _check(seed, kind, size, texture, background, contrast, border)
     shape, surface, device = (np.random.default_rng((int(seed), 11, i)) for i in range(3))
-    by_lot = str(shape.choice(DEFECTS)), str(surface.choice(TEXTURES, p=(0.25, 0.5, 0.25)))
+    random_kind = str(shape.choice(DEFECTS))
+    random_texture = str(surface.choice(TEXTURES, p=(0.25, 0.5, 0.25)))
     grey, depth, bordered = surface.uniform(0.3, 0.8), surface.uniform(0.3, 0.85), surface.random()
-    kind, texture = kind or by_lot[0], texture or by_lot[1]
+    kind, texture = kind or random_kind, texture or random_texture
     background = grey if background is None else background
     contrast = depth if contrast is None else contrast
 
@@ -106,26 +108,26 @@ def defect(
 
 
 def write_defect_dataset(
-    out_dir,
+    out_dir: str | Path,
     count: int,
     seed: int = 0,
     size: int = 64,
     val_fraction: float = 0.2,
     kinds: Sequence[str] = DEFECTS,
-    **look,
+    **look: Any,
 ) -> Path:
-    """Draws surfaces `seed`, `seed + 1`, ... and writes them as images with masks.
+    """Generate surfaces `seed`, `seed + 1`, ... and write them as images with masks.
 
     `images/NNNN.png` are the grey images, `masks/NNNN.png` their defects (0 or 255),
-    `split.csv` (id,split) says train or val, and `defects.csv` (id,kind,top,left,bottom,right)
-    the kind and the box in [0, 1].
+    `split.csv` (id,split) the split, train or val, and `defects.csv`
+    (id,kind,top,left,bottom,right) the kind and the box in [0, 1].
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many images, at least 1.
-        seed: the first image's seed.
-        size: pixels a side.
-        val_fraction: the part for validation, in [0, 1): the last images.
+        count: number of images, at least 1.
+        seed: seed of the first image.
+        size: height and width in pixels.
+        val_fraction: validation fraction, in [0, 1): the last images.
         kinds: of DEFECTS, in turn.
         look: passed on to `defect`: texture, background, contrast, invert, border.
 
@@ -133,27 +135,28 @@ def write_defect_dataset(
         The folder.
 
     Raises:
-        DentalzooError: count, val_fraction or kinds is out of range, `out_dir` holds something
-            else, or what `defect` refuses.
+        DentalzooError: count, val_fraction or kinds is out of range, `out_dir` holds other files,
+            or as `defect`.
     """
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
     if not 0 <= val_fraction < 1:
         raise DentalzooError(f"val_fraction must be in [0, 1). Received: {val_fraction!r}")
     if isinstance(kinds, str) or not kinds:
-        raise DentalzooError(f"kinds is a list of at least one kind. Received: {kinds!r}")
+        raise DentalzooError(f"kinds must be a list of at least one kind. Received: {kinds!r}")
     num_train = count - round(count * val_fraction)
-    splits, labels = [("id", "split")], [("id", "kind", "top", "left", "bottom", "right")]
+    splits: list[tuple[Any, ...]] = [("id", "split")]
+    labels: list[tuple[Any, ...]] = [("id", "kind", "top", "left", "bottom", "right")]
     with whole_folder(out_dir, "write_defect_dataset") as folder:
         for name in ("images", "masks"):
             (folder / name).mkdir()
         for index in range(count):
-            drawn = defect(seed + index, kinds[index % len(kinds)], size, **look)
+            surface = defect(seed + index, kinds[index % len(kinds)], size, **look)
             name = f"{index:04d}"
-            write_png(folder / "images" / f"{name}.png", drawn.image)
-            write_png(folder / "masks" / f"{name}.png", drawn.mask.astype(np.uint8) * 255)
+            write_png(folder / "images" / f"{name}.png", surface.image)
+            write_png(folder / "masks" / f"{name}.png", surface.mask.astype(np.uint8) * 255)
             splits.append((name, "train" if index < num_train else "val"))
-            labels.append((name, drawn.kind, *drawn.box))
+            labels.append((name, surface.kind, *surface.box))
         for name, rows in (("split.csv", splits), ("defects.csv", labels)):
             with open(folder / name, "w", newline="") as stream:
                 csv.writer(stream, lineterminator="\n").writerows(rows)
@@ -163,8 +166,18 @@ def write_defect_dataset(
 # ---- outlines ------------------------------------------------------------------------------------
 
 
-def _crack(rng, thin, centre=None, angle=None, length=None, half=None):
-    """A jagged line that tapers to one end or both: a chain of quadrangles, and the line."""
+def _crack(
+    rng: np.random.Generator,
+    thin: float,
+    centre: np.ndarray | None = None,
+    angle: float | None = None,
+    length: float | None = None,
+    half: float | None = None,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Generate a jagged line that tapers to one end or both, as quadrangles and as points (33, 2).
+
+    Half of its width is at least `thin`.
+    """
     centre = rng.uniform(0.35, 0.65, 2) if centre is None else centre
     angle = rng.uniform(0, 2 * np.pi) if angle is None else angle
     length = rng.uniform(0.4, 1.1) if length is None else length
@@ -178,7 +191,7 @@ def _crack(rng, thin, centre=None, angle=None, length=None, half=None):
     return _chain(line, np.maximum(widths, thin)), line
 
 
-def _double(rng, thin):
+def _double(rng: np.random.Generator, thin: float) -> list[np.ndarray]:
     first, line = _crack(rng, thin)
     angle = np.arctan2(*(line[-1] - line[0])[::-1])
     side = rng.choice((-1, 1)) * rng.uniform(0.1, 0.28)
@@ -187,7 +200,7 @@ def _double(rng, thin):
     return first + second
 
 
-def _branched(rng, thin):
+def _branched(rng: np.random.Generator, thin: float) -> list[np.ndarray]:
     half = rng.uniform(0.01, 0.024)
     pieces, line = _crack(rng, thin, length=rng.uniform(0.6, 1.1), half=half)
     angle = np.arctan2(*(line[-1] - line[0])[::-1])
@@ -201,12 +214,17 @@ def _branched(rng, thin):
     return pieces
 
 
-def _pore(rng, thin, centre=None, radius=None):
-    """A blob, nearly round."""
+def _pore(
+    rng: np.random.Generator,
+    thin: float,
+    centre: np.ndarray | None = None,
+    radius: float | None = None,
+) -> list[np.ndarray]:
+    """Generate the outline of a nearly round blob."""
     centre = rng.uniform(0.25, 0.75, 2) if centre is None else centre
     radius = rng.uniform(0.02, 0.09) if radius is None else radius
     angles = np.linspace(0, 2 * np.pi, 33)[:-1]
-    waves = sum(
+    waves: Any = sum(
         rng.normal(0, 0.12 / k) * np.cos(k * angles + rng.uniform(0, 6)) for k in (2, 3, 4, 5)
     )
     reach = max(radius, 2.5 * thin) * (1 + waves)
@@ -217,7 +235,7 @@ def _pore(rng, thin, centre=None, radius=None):
     return [centre + points]
 
 
-def _pores(rng, thin):
+def _pores(rng: np.random.Generator, thin: float) -> list[np.ndarray]:
     middle = rng.uniform(0.35, 0.65, 2)
     spread = rng.uniform(0.06, 0.16)
     return [
@@ -227,9 +245,9 @@ def _pores(rng, thin):
     ]  # fmt: skip
 
 
-def _beyond(rng, deepest):
-    """What lies beyond an edge of the product that runs along one side of the image."""
-    depth = rng.uniform(0.3, 1.0) * deepest
+def _beyond(rng: np.random.Generator, max_depth: float) -> np.ndarray:
+    """Generate the outline of the area beyond an edge of the product, along a side of the image."""
+    depth = rng.uniform(0.3, 1.0) * max_depth
     t = np.linspace(-0.2, 1.2, 15)
     line = depth + rng.normal(0, 0.04) * (t - 0.5) + rng.normal(0, 0.06) * (t - 0.5) ** 2
     line += 0.004 * rng.normal(0, 1, 15)
@@ -240,7 +258,7 @@ def _beyond(rng, deepest):
     return outline if side < 2 else 1 - outline
 
 
-_OUTLINES = {
+_OUTLINES: dict[str, Callable[[np.random.Generator, float], list[np.ndarray]]] = {
     "crack": lambda rng, thin: _crack(rng, thin)[0],
     "double_crack": _double,
     "branched_crack": _branched,
@@ -249,8 +267,8 @@ _OUTLINES = {
 }
 
 
-def _jagged(rng, count, rough) -> np.ndarray:
-    """A fractal line of 2**k + 1 values, 0 at both ends, by displacing midpoints."""
+def _jagged(rng: np.random.Generator, count: int, rough: float) -> np.ndarray:
+    """Generate a fractal line of 2**k + 1 values, 0 at both ends, by midpoint displacement."""
     values = np.zeros(2)
     while len(values) < count:
         middle = (values[1:] + values[:-1]) / 2 + rng.normal(0, rough / 2, len(values) - 1)
@@ -259,8 +277,8 @@ def _jagged(rng, count, rough) -> np.ndarray:
     return values
 
 
-def _chain(line, half_widths) -> list[np.ndarray]:
-    """A line (N, 2) as N - 1 quadrangles, so that where it crosses itself it stays filled."""
+def _chain(line: np.ndarray, half_widths: np.ndarray) -> list[np.ndarray]:
+    """Split a line (N, 2) into N - 1 quadrangles, so that it is filled where it crosses itself."""
     sides = ribbon(line, half_widths)
     left, right = sides[: len(line)], sides[len(line) :][::-1]
     return list(np.stack([left[:-1], left[1:], right[1:], right[:-1]], 1))
@@ -269,8 +287,8 @@ def _chain(line, half_widths) -> list[np.ndarray]:
 # ---- surface -------------------------------------------------------------------------------------
 
 
-def _surface(rng, size, texture) -> np.ndarray:
-    """The sound surface, float32 (size, size), 1 in the mean."""
+def _surface(rng: np.random.Generator, size: int, texture: str | None) -> np.ndarray:
+    """Generate the surface without defects, float32 (size, size), 1 in the mean."""
     shape = (size, size)
     slope = rng.normal(0, 0.12, 2)
     t = np.linspace(-1, 1, size, dtype=np.float32)
@@ -296,24 +314,32 @@ def _surface(rng, size, texture) -> np.ndarray:
     return np.clip(grey, 0.3, 1.9).astype(np.float32)
 
 
-def _box(mask) -> tuple[float, float, float, float]:
+def _box(mask: np.ndarray) -> tuple[float, float, float, float]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
     return (float(rows[0] / height), float(columns[0] / width),
             float((rows[-1] + 1) / height), float((columns[-1] + 1) / width))  # fmt: skip
 
 
-def _check(seed, kind, size, texture, background, contrast, border) -> None:
+def _check(
+    seed: int,
+    kind: str | None,
+    size: int,
+    texture: str | None,
+    background: float | None,
+    contrast: float | None,
+    border: float,
+) -> None:
     if seed < 0 or int(seed) != seed:
         raise DentalzooError(f"seed must be a non-negative integer. Received: {seed!r}")
     if size < 16 or int(size) != size:
-        raise DentalzooError(f"size must be an integer of at least 16. Received: {size!r}")
+        raise DentalzooError(f"size must be an integer >= 16. Received: {size!r}")
     for name, value, known in (("kind", kind, DEFECTS), ("texture", texture, TEXTURES)):
         if value is not None and value not in known:
-            raise DentalzooError(f"{name} is one of {', '.join(known)}. Received: {value!r}")
+            raise DentalzooError(f"{name} must be one of {', '.join(known)}. Received: {value!r}")
     if background is not None and not 0.2 <= background <= 1:
         raise DentalzooError(f"background must be in [0.2, 1]. Received: {background!r}")
     if contrast is not None and not 0 < abs(contrast) <= 1:
-        raise DentalzooError(f"contrast must be in [-1, 1] and not 0. Received: {contrast!r}")
+        raise DentalzooError(f"contrast must be in [-1, 0) or (0, 1]. Received: {contrast!r}")
     if not 0 <= border <= 1:
         raise DentalzooError(f"border must be in [0, 1]. Received: {border!r}")

@@ -1,8 +1,8 @@
-"""Upper jaws by a seed: arch, crowns, gum and palate on one grid, with an FDI number per vertex.
+"""Synthetic upper jaws: arch, crowns, gum and palate on one grid, with an FDI number per vertex.
 
-A jaw is a sheet over its own plane: 16 slots of 25 columns along the arch, one for each tooth from
-18 to 28, and 125 rows from the fold of the cheek over the crowns to the middle of the palate. The
-faces are the same for every jaw, and a vertex has the same anatomical place in each.
+A jaw is a sheet over a plane: 16 slots of 25 columns along the arch, one for each tooth from 18 to
+28, and 125 rows from the fold of the cheek over the crowns to the midline of the palate. All jaws
+have the same faces, and a vertex is the same anatomical point in each.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ TEETH = (18, 17, 16, 15, 14, 13, 12, 11, 21, 22, 23, 24, 25, 26, 27, 28)
 COLUMNS, ROWS = 400, 125  # 50,000 vertices, the paper's number
 _SLOT = COLUMNS // len(TEETH)
 _KNOTS = (22, 82)  # rows of the margins of the gum, towards the cheek and the palate
-_FINE = 60  # places in each of the three parts that these make
+_FINE = 60  # samples in each of the three parts between these
 _RIM = 1.05  # of a crown's outline: neighbours touch
 _SKIRT = 5.0  # mm of gum towards the cheek, seen from the biting edge
 
-# Crowns from the middle to the back: mesiodistal width, buccolingual width, height in mm.
+# Crowns from the midline to the back: mesiodistal width, buccolingual width, height in mm.
 # Means of S. Nelson, Wheeler's Dental Anatomy; heights from the margin of the gum.
 _CROWNS = np.array([
     (8.6, 7.2, 9.6), (6.7, 6.3, 8.6), (7.7, 8.0, 9.4), (7.1, 9.1, 7.9),
@@ -52,13 +52,13 @@ class Jaw:
 
     @property
     def teeth(self) -> tuple[int, ...]:
-        """The FDI numbers of the teeth it has, from 18 to 28."""
+        """FDI numbers of the teeth that are present, from 18 to 28."""
         return tuple(fdi for fdi in TEETH if (self.labels == fdi).any())
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """One patient: a number, or one for each of the 16 slots."""
+    """The proportions of a patient; arrays have a value for each of the 16 slots."""
 
     size: np.ndarray  # (16, 3) of each crown in mm
     present: np.ndarray  # (16,) bool
@@ -68,21 +68,22 @@ class _Plan:
     shift: np.ndarray  # (16, 2) mm along the arch and towards the cheek
     turn: np.ndarray  # (16,) radians
     rise: np.ndarray  # (16,) mm towards the other jaw
-    lean: np.ndarray  # (16,) how far the biting edge stands out, in parts of the height
-    wear: np.ndarray  # (16,) of the cusps, in parts of their height
+    lean: np.ndarray  # (16,) overhang of the biting edge towards the cheek, by the height
+    wear: np.ndarray  # (16,) of the cusps, by their height
     vault: float  # mm
     spee: float  # mm
-    lack: float  # mm of bone lost where a tooth is missing
+    resorption: float  # mm of bone lost where a tooth is missing
     waves: np.ndarray  # (8, 4) of the gum: two frequencies, a phase, an amplitude in mm
 
 
 def upper_jaw(seed: int, missing: float = 0.35, crowding: float | None = None) -> Jaw:
-    """Draws the upper jaw of a seed.
+    """Generate an upper jaw.
 
     Args:
         seed: a non-negative integer.
-        missing: the part of jaws that lack teeth other than wisdom teeth, in [0, 1].
-        crowding: from -1, gaps between the teeth, to 1, teeth turned and out of line; None draws.
+        missing: probability that teeth other than wisdom teeth are missing, in [0, 1].
+        crowding: from -1, gaps between the teeth, to 1, teeth turned and out of line; None for a
+            random value.
 
     Raises:
         DentalzooError: a value is out of range.
@@ -93,7 +94,7 @@ def upper_jaw(seed: int, missing: float = 0.35, crowding: float | None = None) -
         raise DentalzooError(f"missing must be in [0, 1]. Received: {missing!r}")
     if crowding is not None and not -1 <= crowding <= 1:
         raise DentalzooError(f"crowding must be in [-1, 1]. Received: {crowding!r}")
-    plan = _draw(np.random.default_rng((int(seed), 9)), missing, crowding)
+    plan = _make_plan(np.random.default_rng((int(seed), 9)), missing, crowding)
     paths = _Paths(plan)
     coarse = paths.across()
     rows = _even_rows(coarse, _sheet(plan, paths, coarse)[0])
@@ -102,7 +103,7 @@ def upper_jaw(seed: int, missing: float = 0.35, crowding: float | None = None) -
 
 
 def jaw_faces() -> np.ndarray:
-    """(98952, 3) int32: the faces of every jaw."""
+    """Return the faces of every jaw, (98952, 3) int32."""
     corner = (np.arange(COLUMNS - 1)[:, None] * ROWS + np.arange(ROWS - 1)).astype(np.int32)
     right, up, both = corner + ROWS, corner + 1, corner + ROWS + 1
     faces = np.stack([np.stack([corner, up, right], -1), np.stack([up, both, right], -1)], 2)
@@ -112,10 +113,10 @@ def jaw_faces() -> np.ndarray:
 # ---- the patient ---------------------------------------------------------------------------------
 
 
-def _draw(rng, missing: float, crowding: float | None) -> _Plan:
+def _make_plan(rng: np.random.Generator, missing: float, crowding: float | None) -> _Plan:
     kind = np.array([fdi % 10 for fdi in TEETH])
     size = _CROWNS[kind - 1] * rng.normal(1, 0.05) * rng.normal(1, 0.03, (16, 3))
-    size = (size + 3 * (size + size[::-1]) / 2) / 4  # left and right are much alike
+    size = (size + 3 * (size + size[::-1]) / 2) / 4  # left and right are similar
     present = np.ones(16, bool)
     present[[0, 15]] = rng.random(2) < 0.3
     lost = rng.random(16) < rng.uniform(0.05, 0.35)
@@ -150,7 +151,7 @@ def _draw(rng, missing: float, crowding: float | None) -> _Plan:
         wear=np.clip(rng.normal(0.1, 0.12) + rng.normal(0, 0.06, 16), 0, 0.6),
         vault=rng.uniform(11, 18),
         spee=rng.uniform(0, 2.2),
-        lack=rng.uniform(1.5, 3),
+        resorption=rng.uniform(1.5, 3),
         waves=waves,
     )
 
@@ -162,20 +163,22 @@ class _Paths:
     """A path in the plane for each column: from the cheek across the ridge to the midline.
 
     Attributes:
-        seat, outward: (16, 2) the middle of each crown, and its direction to the cheek.
+        seat, outward: (16, 2) the centre of each crown, and its direction to the cheek.
         half: (400, 1) mm from the middle of the ridge to the margins of the gum.
         depth: (400, 1) mm from the front to where the path meets the midline.
-        place: (400, 1) of a column in its slot, -1 to 1.
+        inner: (400, 1) mm from the middle of the ridge to the midline.
+        reach: (400, 1) position along the arch, 0 in front, 1 at the ends.
+        place: (400, 1) position of a column in its slot, -1 to 1.
     """
 
-    def __init__(self, plan: _Plan):
+    def __init__(self, plan: _Plan) -> None:
         ends = np.concatenate([[0], np.cumsum(plan.length)]) - plan.length[:8].sum()
         self.place = np.tile((np.arange(_SLOT) * 2 + 1) / _SLOT - 1, len(TEETH))[:, None]
         middle = (ends[:-1] + ends[1:]) / 2
         along = np.repeat(middle, _SLOT) + self.place[:, 0] * np.repeat(plan.length / 2, _SLOT)
         arch = _arch(plan, max(-ends[0], ends[-1]) + 1)
-        self._centre, self._outward = _on(*arch, along)
-        self.seat, self.outward = _on(*arch, middle + plan.shift[:, 0])
+        self._centre, self._outward = _points_on(*arch, along)
+        self.seat, self.outward = _points_on(*arch, middle + plan.shift[:, 0])
         self.seat = self.seat + self.outward * plan.shift[:, 1:]
         sides = np.where(along < 0, along[0], along[-1])
         self.reach = (along / sides)[:, None]
@@ -189,8 +192,10 @@ class _Paths:
         self._target = target
 
     def across(self) -> np.ndarray:
-        """(400, 150) mm from the middle of the ridge, negative towards the cheek: where the
-        surface is looked at to find its rows."""
+        """Return the positions at which the surface is sampled to find its rows.
+
+        (400, 180) mm from the middle of the ridge, negative towards the cheek.
+        """
         t = np.linspace(0, 1, _FINE)
         parts = [
             -self.half - _SKIRT * (1 - t),
@@ -200,7 +205,7 @@ class _Paths:
         return np.concatenate(parts, axis=1)
 
     def plane(self, mm: np.ndarray) -> np.ndarray:
-        """(400, T) mm -> (400, T, 2): x and y."""
+        """Convert positions (400, T) mm on the paths to x and y, (400, T, 2)."""
         q = np.clip(mm / self.inner, 0, 1)[..., None]
         centre, handle, target = (p[:, None] for p in (self._centre, self._handle, self._target))
         point = (1 - q) ** 2 * centre + 2 * q * (1 - q) * handle + q**2 * target
@@ -208,8 +213,10 @@ class _Paths:
 
 
 def _arch(plan: _Plan, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """The arch as (N, 2), from the patient's right, and the length at each point: 0 in front,
-    `reach` at the ends."""
+    """Return the arch as (N, 2), from the patient's right, and the arc length at each point.
+
+    The length is 0 in front and `reach` at the ends.
+    """
     x = np.sin(np.linspace(np.pi / 2, -np.pi / 2, 801))
     curve = np.stack([x, plan.narrow * np.abs(x) ** plan.square], 1)
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(curve, axis=0).T))])
@@ -218,8 +225,10 @@ def _arch(plan: _Plan, reach: float) -> tuple[np.ndarray, np.ndarray]:
     return curve * scale, length * scale
 
 
-def _on(curve, length, along) -> tuple[np.ndarray, np.ndarray]:
-    """Points (N, 2) of the arch at `along` mm from its front, and their normals to the cheek."""
+def _points_on(
+    curve: np.ndarray, length: np.ndarray, along: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return points (N, 2) of the arch, `along` mm from its front, and normals to the cheek."""
     point, ahead, behind = (
         np.stack([np.interp(along + step, length, c) for c in curve.T], 1) for step in (0, 3, -3)
     )
@@ -228,16 +237,16 @@ def _on(curve, length, along) -> tuple[np.ndarray, np.ndarray]:
     return point, np.stack([-tangent[:, 1], tangent[:, 0]], 1) * _side(point, tangent)
 
 
-def _side(point, tangent) -> float:
-    """1 or -1, so that the normal in front points to the front."""
+def _side(point: np.ndarray, tangent: np.ndarray) -> float:
+    """Return the sign, 1 or -1, with which the normal in front points to the front."""
     front = np.abs(point[:, 0]).argmin()
     return -np.sign(tangent[front, 0])
 
 
 def _even_rows(mm: np.ndarray, sheet: np.ndarray) -> np.ndarray:
-    """(400, 125) mm: rows as far from each other as the surface is long, in each of three parts."""
+    """Return positions (400, 125) mm of rows evenly spaced on the surface in each of 3 parts."""
     step = np.sqrt((np.diff(sheet, axis=1) ** 2).sum(-1))
-    step = np.stack([smoothed(line, 9) for line in step.T], 1)  # rows run without jumps
+    step = np.stack([smoothed(line, 9) for line in step.T], 1)  # so that rows have no jumps
     rows, marks = [], (0, *_KNOTS, ROWS - 1)
     for part in range(3):
         first, last = part * _FINE, (part + 1) * _FINE
@@ -252,7 +261,7 @@ def _even_rows(mm: np.ndarray, sheet: np.ndarray) -> np.ndarray:
 
 
 def smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """A mean over `width` neighbours (odd) of (N,)."""
+    """Return the moving average of (N,) over `width` values, an odd number."""
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
 
@@ -261,16 +270,16 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _sheet(plan: _Plan, paths: _Paths, mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places `mm` (400, T) -> points (400, T, 3) and FDI numbers (400, T)."""
+    """Return the points (400, T, 3) and the FDI numbers (400, T) at positions `mm` (400, T)."""
     plane = paths.plane(mm)
     height = _gum(plan, paths, mm, plane)
     seats = _seat_height(plan, paths)
     labels = np.zeros(mm.shape, np.uint8)
     nearest = np.full(mm.shape, np.inf)
     move = np.zeros_like(plane)
-    for slot in np.flatnonzero(plan.present):
+    for slot in np.flatnonzero(plan.present).tolist():
         window = slice(max(slot - 1, 0) * _SLOT, (slot + 2) * _SLOT)
-        a, b, offset = _own(plan, paths, slot, plane[window])
+        a, b, offset = _crown_coordinates(plan, paths, slot, plane[window])
         kind = TEETH[slot] % 10
         r = _outline(kind, a, b)
         tall = plan.size[slot, 2]
@@ -290,8 +299,13 @@ def _sheet(plan: _Plan, paths: _Paths, mm: np.ndarray) -> tuple[np.ndarray, np.n
     return np.concatenate([plane + move, height[..., None]], axis=-1), labels
 
 
-def _own(plan, paths, slot, plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A crown's own coordinates, to the middle and to the cheek, 1 at its sides; and mm from it."""
+def _crown_coordinates(
+    plan: _Plan, paths: _Paths, slot: int, plane: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a crown's local coordinates, to the midline and to the cheek, and the offset in mm.
+
+    The local coordinates are 1 at the sides of the crown.
+    """
     offset = plane - paths.seat[slot]
     angle = plan.turn[slot]
     x, y = paths.outward[slot]
@@ -303,14 +317,14 @@ def _own(plan, paths, slot, plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return offset @ middle / wide / (1 - pinch * np.clip(-b, -0.3, 1)), b, offset
 
 
-def _outline(kind: int, a, b):
-    """1 on the outline of a crown seen from the biting edge, less inside."""
+def _outline(kind: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a norm of (a, b) that is 1 on the outline of a crown seen from the biting edge."""
     power = 2.5 if kind < 6 else 3.0
     return (np.abs(a) ** power + np.abs(b) ** power) ** (1 / power)
 
 
-def _crown(kind: int, wear: float, a, b, r):
-    """The height of a crown in parts of its own."""
+def _crown(kind: int, wear: float, a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Return the height of a crown's surface, 1 at the biting edge."""
     wall = np.sqrt(np.clip(1 - (r / _RIM) ** 7, 0, 1))
     if kind < 4:
         edge = 0.45  # of the way to the lips
@@ -334,19 +348,21 @@ def _crown(kind: int, wear: float, a, b, r):
 
 
 def _seat_height(plan: _Plan, paths: _Paths) -> np.ndarray:
-    """(16,) mm: where the crowns leave the gum, on the curve of Spee."""
+    """Return the height (16,) in mm at which crowns leave the gum, on the curve of Spee."""
     reach = paths.reach[_SLOT // 2 :: _SLOT, 0]
     return plan.spee * (0.4 - (reach - 0.45) ** 2 * 3) + plan.rise
 
 
-def _gum(plan: _Plan, paths: _Paths, mm, plane) -> np.ndarray:
-    """(400, T) mm: the gum and the palate without the crowns."""
+def _gum(plan: _Plan, paths: _Paths, mm: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Return the height (400, T) in mm of the gum and the palate without the crowns."""
     x, y = plane[..., 0], plane[..., 1]
     seat = smoothed(np.repeat(_seat_height(plan, paths), _SLOT), 25)[:, None]
     tooth = smoothed(np.repeat(plan.present.astype(float), _SLOT), 19)[:, None]
     front = np.repeat(np.array([fdi % 10 < 4 for fdi in TEETH], float), _SLOT)[:, None]
     scallop = tooth * (1.7 + 1.1 * front) * np.abs(paths.place) ** 2.2
-    bare = (1 - tooth) * (plan.lack + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) <= paths.half))
+    bare = (1 - tooth) * (
+        plan.resorption + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) <= paths.half)
+    )
     ridge = seat + scallop - bare
     # towards the cheek
     out = np.clip((-mm - paths.half) / _SKIRT, 0, 1)
@@ -367,8 +383,8 @@ def _gum(plan: _Plan, paths: _Paths, mm, plane) -> np.ndarray:
     return height
 
 
-def _folds(plan: _Plan, x, y, way) -> np.ndarray:
-    """Rugae, raphe and incisive papilla, in mm."""
+def _folds(plan: _Plan, x: np.ndarray, y: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return the height in mm of rugae, raphe and incisive papilla."""
     inside = np.clip((way - 0.12) / 0.25, 0, 1)
     side = np.abs(x)
     wiggle = sum(np.sin(w[0] * 3 * x + w[1] * 2 * y + w[2]) for w in plan.waves[:3])

@@ -1,12 +1,14 @@
-"""The front of a mouth in millimetres, as a photograph of one tooth sees it.
+"""The crowns and the gum around one tooth in millimetres, for a photograph of it.
 
 x grows to the viewer's right and y downward from the line of the upper biting edges. Upper crowns
-hang from their gum to that line, lower ones stand behind it.
+reach down to that line, lower ones stand behind it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dentalzoo.data.synthetic.canvas import Frame
 from dentalzoo.data.synthetic.shapes import LOWER, UNITS_PER_MM, UPPER, rounded, size
@@ -21,15 +23,15 @@ SHADES = {
 }  # fmt: skip
 """Shades of teeth in CIE L*, a*, b*, named as in the VITA classical guide.
 
-Approximate, not measured: what they keep is the order of the guide from light to dark and from
-grey to yellow. An image's own light and camera vary around them.
+Approximate, not measured: they keep the order of the guide from light to dark and from grey to
+yellow. The light and the camera of each image vary around them.
 """
 
-# How often each shade is drawn, in the same order; ours.
-_SHARES = np.array((16, 18, 16, 8, 2, 8, 8, 6, 3, 5, 4, 2, 1, 4, 3, 2)) / 106
+# Probability of each shade, in the same order; ours.
+_SHADE_RATES = np.array((16, 18, 16, 8, 2, 8, 8, 6, 3, 5, 4, 2, 1, 4, 3, 2)) / 106
 
-# How often an image has its tooth at places 1 to 6 of a quadrant; ours.
-_PLACES = (0.26, 0.2, 0.22, 0.15, 0.1, 0.07)
+# Probability that the tooth of an image is number 1 to 6 of its quadrant; ours.
+_TOOTH_RATES = (0.26, 0.2, 0.22, 0.15, 0.1, 0.07)
 # Degrees by which the outer face of teeth 1 to 8 is turned from the midline; ours.
 _TURN = (5, 17, 38, 55, 64, 70, 76, 80)
 
@@ -61,12 +63,12 @@ _OUTLINES = {
 
 @dataclass(frozen=True)
 class Crown:
-    """One crown as the camera sees it, foreshortened.
+    """A crown, foreshortened as in the image.
 
     Attributes:
         fdi: its FDI number.
         outline: (N, 2) x, y in mm.
-        origin: the middle of its biting edge in mm.
+        origin: (2,) the middle of its biting edge in mm.
         across, along: its axes, to the viewer's right and from the edge to the neck.
         width, height: in mm.
         facing: cosine of the angle between its outer face and the camera.
@@ -81,25 +83,26 @@ class Crown:
     height: float
     facing: float
 
-    def own(self, x, y) -> tuple[np.ndarray, np.ndarray]:
-        """mm -> u / width, v / height: float32 arrays of the shape of x and y."""
+    def to_local(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Convert mm to u / width and v / height: float32 arrays of the shape of x and y."""
         x, y = x - np.float32(self.origin[0]), y - np.float32(self.origin[1])
         inverse = np.linalg.inv(np.stack([self.across * self.width, self.along * self.height], 1))
-        return tuple(np.float32(a) * x + np.float32(b) * y for a, b in inverse)
+        u, v = (np.float32(a) * x + np.float32(b) * y for a, b in inverse)
+        return u, v
 
-    def place(self, u, v) -> np.ndarray:
-        """u / width, v / height -> mm (N, 2)."""
-        u, v = np.atleast_1d(u)[:, None], np.atleast_1d(v)[:, None]
-        return self.origin + u * self.width * self.across + v * self.height * self.along
+    def to_mm(self, u: npt.ArrayLike, v: npt.ArrayLike) -> np.ndarray:
+        """Convert u / width and v / height, (N,) or scalars, to mm, (N, 2)."""
+        columns, rows = np.atleast_1d(u)[:, None], np.atleast_1d(v)[:, None]
+        return self.origin + columns * self.width * self.across + rows * self.height * self.along
 
 
 @dataclass(frozen=True)
 class Mouth:
-    """What stands around a tooth.
+    """A tooth and its surroundings.
 
     Attributes:
         target: the tooth that the image is of, one of `upper` or `lower`.
-        upper, lower: crowns from the viewer's left to the right, none of them empty.
+        upper, lower: crowns from the viewer's left to the right, at least one each.
         upper_gum, lower_gum: (N, 2) the edges of the gum in mm, through the tips between the
             crowns and behind the crowns.
         shade: a key of SHADES.
@@ -114,10 +117,10 @@ class Mouth:
 
 
 class _Patient:
-    """What the teeth of a mouth share."""
+    """Properties that all teeth of a mouth share."""
 
-    def __init__(self, rng):
-        self.shade = str(rng.choice(tuple(SHADES), p=_SHARES))
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.shade = str(rng.choice(tuple(SHADES), p=_SHADE_RATES))
         self.scale = rng.uniform(0.92, 1.1)
         self.wear = rng.uniform(0.0, 0.06)  # of the crown's height
         self.crowding = rng.gamma(1.5, 0.5)
@@ -127,15 +130,15 @@ class _Patient:
         self.smile = rng.uniform(-0.004, 0.012)  # curvature of the biting edges, 1 / mm
 
 
-def make_mouth(rng) -> Mouth:
-    """Draws by lot a tooth and what is seen around it."""
+def make_mouth(rng: np.random.Generator) -> Mouth:
+    """Generate a tooth and its surroundings."""
     is_upper = rng.random() < 0.55
-    place = int(rng.choice(6, p=_PLACES))
+    index = int(rng.choice(6, p=_TOOTH_RATES))
     quadrant = int(rng.choice((1, 2) if is_upper else (4, 3)))
-    fdi = 10 * quadrant + place + 1
+    fdi = 10 * quadrant + index + 1
     middle = (UPPER if is_upper else LOWER).index(fdi)  # both jaws run in the same order
     turned = float(np.clip(rng.normal(0, 16), -38, 38))
-    yaw = _side(fdi) * (_TURN[place] - turned) if place else rng.normal(0, 12)
+    yaw = _side(fdi) * (_TURN[index] - turned) if index else rng.normal(0, 12)
     closed = rng.random() < 0.8
     lower_edge = -rng.uniform(0.3, 3.2) if closed else rng.uniform(0.6, 6.0)
     patient = _Patient(rng)
@@ -143,12 +146,12 @@ def make_mouth(rng) -> Mouth:
     upper = _make_row(rng, UPPER, middle, 0.0 if is_upper else shift, yaw, 0.0, patient)
     lower = _make_row(rng, LOWER, middle, shift if is_upper else 0.0, yaw, lower_edge, patient)
     target = next(crown for crown in (*upper, *lower) if crown.fdi == fdi)
-    gums = (_gum_line(rng, row, patient) for row in (upper, lower))
-    return Mouth(target, upper, lower, *gums, patient.shade)
+    upper_gum, lower_gum = (_gum_line(rng, row, patient) for row in (upper, lower))
+    return Mouth(target, upper, lower, upper_gum, lower_gum, patient.shade)
 
 
-def aim(rng, mouth: Mouth, pixels: int) -> Frame:
-    """Points a camera of (pixels, pixels) at the visible part of the target."""
+def aim(rng: np.random.Generator, mouth: Mouth, pixels: int) -> Frame:
+    """Return the frame of a camera of (pixels, pixels) on the visible part of the target."""
     crown = mouth.target
     x, y = crown.outline.T
     top, bottom = y.min(), y.max()
@@ -164,29 +167,45 @@ def aim(rng, mouth: Mouth, pixels: int) -> Frame:
 
 
 def _side(fdi: int) -> int:
-    """1 where the tooth stands on the viewer's right."""
+    """Return 1 for a tooth on the viewer's right, else -1."""
     return 1 if fdi // 10 in (2, 3) else -1
 
 
-def _make_row(rng, order, middle, shift, yaw, edge, patient) -> list[Crown]:
-    """The crowns of one jaw that a camera turned by yaw degrees sees around order[middle].
+def _make_row(
+    rng: np.random.Generator,
+    order: Sequence[int],
+    middle: int,
+    shift: float,
+    yaw: float,
+    edge: float,
+    patient: _Patient,
+) -> list[Crown]:
+    """Generate the crowns of one jaw around order[middle] that a camera turned by `yaw` sees.
 
-    That one stands at x = shift; the biting edges are at y = edge.
+    Args:
+        rng: random generator.
+        order: FDI numbers from the viewer's left to the right.
+        middle: index of the tooth at x = shift.
+        shift: mm.
+        yaw: degrees.
+        edge: y of the biting edges in mm.
+        patient: what the teeth share.
     """
-    row, ends = {}, {}
+    row: dict[int, Crown] = {}
+    ends: dict[int, float] = {}  # x of both ends of the row so far
     right, left = range(middle + 1, middle + 4), range(middle - 1, middle - 4, -1)
     for index in (middle, *right, *left):
         if not 0 <= index < len(order):
             continue
-        fdi, place = order[index], order[index] % 10
+        fdi, kind = order[index], order[index] % 10
         up, away = fdi < 30, index - middle
-        facing = np.cos(np.radians(_side(fdi) * _TURN[place - 1] - yaw))
+        facing = np.cos(np.radians(_side(fdi) * _TURN[kind - 1] - yaw))
         if facing < 0.2:
             continue
         width, height, _ = (patient.scale * value / UNITS_PER_MM for value in size(fdi))
         width *= rng.normal(1, 0.04) * (0.12 + 0.88 * facing)
         height *= rng.normal(0.97, 0.06) + patient.recession
-        step = np.sign(away)
+        step = int(np.sign(away))
         x = shift
         if step:
             x = ends[step] + step * (width / 2 + patient.gap + rng.normal(-0.12, 0.08))
@@ -194,18 +213,27 @@ def _make_row(rng, order, middle, shift, yaw, edge, patient) -> list[Crown]:
         else:
             ends = {-1: x - width / 2, 1: x + width / 2}
         y = edge + (patient.smile * x * x + rng.normal(0, 0.25)) * (-1 if up else 1)
-        y += {(True, 2): -0.5, (True, 3): 0.5, (False, 3): -0.3}.get((up, place), 0.0)
+        y += {(True, 2): -0.5, (True, 3): 0.5, (False, 3): -0.3}.get((up, kind), 0.0)
         tilt = np.radians(rng.normal(0, 2.0 + 2.0 * patient.crowding) + 0.9 * away)
         row[fdi] = _make_crown(rng, fdi, (x, y), width, height, tilt, float(facing), patient)
     return [row[fdi] for fdi in order if fdi in row]
 
 
-def _make_crown(rng, fdi, origin, width, height, tilt, facing, patient) -> Crown:
-    up, place = fdi < 30, fdi % 10
-    if place < 3:
+def _make_crown(
+    rng: np.random.Generator,
+    fdi: int,
+    origin: tuple[float, float],
+    width: float,
+    height: float,
+    tilt: float,
+    facing: float,
+    patient: _Patient,
+) -> Crown:
+    up, kind = fdi < 30, fdi % 10
+    if kind < 3:
         name = "upper incisor" if up else "lower incisor"
     else:
-        name = "canine" if place == 3 else "premolar" if place < 6 else "molar"
+        name = "canine" if kind == 3 else "premolar" if kind < 6 else "molar"
     u, v = np.array(_OUTLINES[name]).T
     u = u * _side(fdi) + rng.normal(0.03, 0.05) * np.clip(v - 0.4, 0, 1)  # the neck leans
     u *= 1 - rng.normal(0.06, 0.08) * np.clip(v - 0.35, 0, 1)
@@ -214,17 +242,17 @@ def _make_crown(rng, fdi, origin, width, height, tilt, facing, patient) -> Crown
     points = rounded(points + rng.normal(0, 0.018, points.shape), 3) * (width, height)
     across = np.array([np.cos(tilt), np.sin(tilt)])
     along = np.array([-np.sin(tilt), np.cos(tilt)]) * (-1 if up else 1)
-    origin = np.array(origin, float)
-    outline = origin + points[:, :1] * across + points[:, 1:] * along
-    return Crown(fdi, outline, origin, across, along, width, height, facing)
+    centre = np.array(origin, float)
+    outline = centre + points[:, :1] * across + points[:, 1:] * along
+    return Crown(fdi, outline, centre, across, along, width, height, facing)
 
 
-def _gum_line(rng, row, patient) -> np.ndarray:
-    points = [row[0].place(-2.5, 0.8)]
+def _gum_line(rng: np.random.Generator, row: Sequence[Crown], patient: _Patient) -> np.ndarray:
+    points = [row[0].to_mm(-2.5, 0.8)]
     for left, right in zip(row, row[1:], strict=False):
         depth = patient.papilla + rng.normal(0, 0.05)
-        tip = (left.place(0.5, depth) + right.place(-0.5, depth)) / 2
-        points += [left.place(0.0, 0.85), left.place(0.36, depth + 0.3), tip,
-                   right.place(-0.36, depth + 0.3)]  # fmt: skip
-    points += [row[-1].place(0.0, 0.85), row[-1].place(2.5, 0.8)]
+        tip = (left.to_mm(0.5, depth) + right.to_mm(-0.5, depth)) / 2
+        points += [left.to_mm(0.0, 0.85), left.to_mm(0.36, depth + 0.3), tip,
+                   right.to_mm(-0.36, depth + 0.3)]  # fmt: skip
+    points += [row[-1].to_mm(0.0, 0.85), row[-1].to_mm(2.5, 0.8)]
     return np.concatenate(points)

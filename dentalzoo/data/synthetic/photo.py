@@ -1,15 +1,17 @@
-"""Draws clinical photographs of single teeth with their neighbours, gum and antagonists."""
+"""Synthetic clinical photographs of single teeth with their neighbours, gum and antagonists."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.synthetic.canvas import blur, field
-from dentalzoo.data.synthetic.mouth import SHADES, aim, make_mouth
+from dentalzoo.data.synthetic.canvas import Frame, blur, field
+from dentalzoo.data.synthetic.mouth import SHADES, Crown, Mouth, aim, make_mouth
 from dentalzoo.data.synthetic.shapes import rounded
 from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
@@ -17,11 +19,11 @@ from dentalzoo.output_dirs import whole_folder
 
 @dataclass(frozen=True)
 class ToothPhoto:
-    """A drawn photograph of one tooth and what is known about it.
+    """A synthetic photograph of one tooth, with its labels.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        teeth: uint8 (H, W), the FDI number of the tooth seen at each pixel, 0 for none.
+        teeth: uint8 (H, W), the FDI number of the visible tooth at each pixel, 0 for none.
         fdi: the FDI number of the tooth in the centre.
         shade: its shade, a key of SHADES.
     """
@@ -38,14 +40,14 @@ class ToothPhoto:
 
 
 def tooth_photo(seed: int, size: int = 64) -> ToothPhoto:
-    """Draws a photograph of a tooth seen from outside; the same seed shows the same tooth.
+    """Generate a photograph of the outer side of a tooth; a seed shows one tooth at every size.
 
     The crop is 1.15 to 1.6 times as large as the tooth, upper or lower, with parts of its
     neighbours, gum, the other jaw's teeth or the dark of the mouth.
 
     Args:
         seed: a non-negative integer.
-        size: pixels a side, at least 16.
+        size: height and width in pixels, at least 16.
 
     Raises:
         DentalzooError: the seed or the size is out of range.
@@ -53,7 +55,7 @@ def tooth_photo(seed: int, size: int = 64) -> ToothPhoto:
     if seed < 0 or int(seed) != seed:
         raise DentalzooError(f"seed must be a non-negative integer. Received: {seed!r}")
     if size < 16 or int(size) != size:
-        raise DentalzooError(f"size must be an integer of at least 16. Received: {size!r}")
+        raise DentalzooError(f"size must be an integer >= 16. Received: {size!r}")
     body, light, camera = (np.random.default_rng((int(seed), 7, stream)) for stream in range(3))
     mouth = make_mouth(body)
     frame = aim(body, mouth, int(size))
@@ -61,28 +63,30 @@ def tooth_photo(seed: int, size: int = 64) -> ToothPhoto:
     return ToothPhoto(_expose(camera, image), teeth, mouth.target.fdi, mouth.shade)
 
 
-def write_tooth_photos(out_dir, count: int, seed: int = 0, size: int = 64, split: str = "") -> Path:
-    """Draws photographs `seed`, `seed + 1`, ... and writes them as `NNNN.png` into one folder.
+def write_tooth_photos(
+    out_dir: str | Path, count: int, seed: int = 0, size: int = 64, split: str = ""
+) -> Path:
+    """Generate photographs `seed`, `seed + 1`, ... and write them as `NNNN.png` into one folder.
 
     Args:
         out_dir: absent, empty, or an older data set of this function, which is replaced.
-        count: how many photographs, at least 1.
-        seed: the first photograph's seed.
-        size: pixels a side.
-        split: "train", "val" or "test", of all photographs, in `split.csv` (id,split); "" where
-            there is none.
+        count: number of photographs, at least 1.
+        seed: seed of the first photograph.
+        size: height and width in pixels.
+        split: "train", "val" or "test": the split of all photographs, written to `split.csv`
+            (id,split); "" writes no such file.
 
     Returns:
         The folder.
 
     Raises:
-        DentalzooError: count or split is out of range, `out_dir` holds something else, or what
-            `tooth_photo` refuses.
+        DentalzooError: count or split is out of range, `out_dir` holds other files, or as
+            `tooth_photo`.
     """
     if count < 1:
         raise DentalzooError(f"count must be at least 1. Received: {count!r}")
     if split and split not in SPLITS:
-        raise DentalzooError(f"split is one of {SPLITS} or ''. Received: {split!r}")
+        raise DentalzooError(f"split must be one of {SPLITS} or ''. Received: {split!r}")
     names = [f"{index:04d}" for index in range(count)]
     with whole_folder(out_dir, "write_tooth_photos") as folder:
         for index, name in enumerate(names):
@@ -93,15 +97,15 @@ def write_tooth_photos(out_dir, count: int, seed: int = 0, size: int = 64, split
     return Path(out_dir)
 
 
-def _rgb(lab) -> np.ndarray:
-    """CIE L*, a*, b* -> RGB in [0, 1]."""
-    return cv2.cvtColor(np.float32([[lab]]), cv2.COLOR_Lab2RGB)[0, 0]
+def _rgb(lab: npt.ArrayLike) -> np.ndarray:
+    """Convert CIE L*, a*, b* to RGB, (3,) float32 in [0, 1]."""
+    return cv2.cvtColor(np.array([[lab]], np.float32), cv2.COLOR_Lab2RGB)[0, 0]
 
 
 class _Look:
-    """Colours and light of an image; every range is ours, set beside clinical photographs."""
+    """Colours and light of an image; all ranges are ours, compared with clinical photographs."""
 
-    def __init__(self, rng, shade):
+    def __init__(self, rng: np.random.Generator, shade: str) -> None:
         # a flash photograph is lighter and warmer than the shade guide
         tint = np.array(SHADES[shade]) + (11, 2.0, 3.5) + rng.normal(0, (2, 0.5, 1.5))
         self.body = _rgb(tint)
@@ -116,11 +120,11 @@ class _Look:
         self.contact = rng.uniform(0.02, 0.2)
         self.wet = rng.gamma(2.0, 0.5)
         self.shine = rng.gamma(2.0, 0.5)
-        self.side = rng.normal(0, 0.35)  # where the light comes from
+        self.side = rng.normal(0, 0.35)  # of the light: negative for the left
 
 
-def _render(rng, mouth, frame) -> tuple[np.ndarray, np.ndarray]:
-    """Paints from the back to the front: RGB float32 in about [0, 1.3] and FDI numbers."""
+def _render(rng: np.random.Generator, mouth: Mouth, frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Paint from the back to the front: RGB float32 in about [0, 1.3], and FDI numbers."""
     shape = (frame.height, frame.width)
     look = _Look(rng, mouth.shade)
     clouds = [field(rng, shape, (shape[0] / n, shape[1] / n)) for n in (4, 9, 22)]
@@ -137,18 +141,28 @@ def _render(rng, mouth, frame) -> tuple[np.ndarray, np.ndarray]:
     return image * _depth(rng, mouth.target, frame), teeth
 
 
-def _depth(rng, crown, frame) -> np.ndarray:
-    """How the light falls off toward the back of the mouth: float32 (H, W, 1)."""
-    most = (0.06, 0.12, 0.25, 0.5, 0.6, 0.7)[crown.fdi % 10 - 1]
-    strength = np.float32(rng.random() ** 2 * most)
+def _depth(rng: np.random.Generator, crown: Crown, frame: Frame) -> np.ndarray:
+    """Return the factor by which light falls off to the back of the mouth: float32 (H, W, 1)."""
+    max_loss = (0.06, 0.12, 0.25, 0.5, 0.6, 0.7)[crown.fdi % 10 - 1]
+    strength = np.float32(rng.random() ** 2 * max_loss)
     x, _ = frame.units()
     back = (x - np.float32(crown.origin[0])) / np.float32(12)
     back = back if crown.fdi // 10 in (2, 3) else -back
     return (1 - strength * np.clip(0.45 + back, 0, 1.3) ** 1.5)[..., None]
 
 
-def _paint_gum(rng, image, teeth, frame, gum, row, look, clouds, veins) -> None:
-    """Lays the gum behind its row of crowns, pale near them and red far away, with wet glints."""
+def _paint_gum(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    teeth: np.ndarray,
+    frame: Frame,
+    gum: np.ndarray,
+    row: Sequence[Crown],
+    look: _Look,
+    clouds: Sequence[np.ndarray],
+    veins: np.ndarray,
+) -> None:
+    """Paint the gum of a row of crowns, pale near them and red far away, with wet glints."""
     whole = slice(0, frame.height), slice(0, frame.width)
     cover = frame.cover([gum], whole)
     crowns = frame.cover([crown.outline for crown in row], whole)
@@ -163,14 +177,14 @@ def _paint_gum(rng, image, teeth, frame, gum, row, look, clouds, veins) -> None:
     light *= 1 - look.crease * np.clip(rim - 0.2, 0, 1) + bulge
     colour *= light[..., None]
     veins = np.clip(1 - 3.2 * near, 0, 1) * veins
-    colour *= 1 + np.float32((0.0, 0.03, 0.025)) * veins[..., None]
+    colour *= 1 + np.array((0.0, 0.03, 0.025), np.float32) * veins[..., None]
     image += cover[..., None] * (colour - image)
     shine = np.zeros(cover.shape, np.float32)
     for where, start, away, radius, strength, length in rng.random((rng.poisson(10 * look.wet), 6)):
         crown = row[int(where * len(row))]
         angles = np.pi * (start + 0.12 * length * rng.random(1 + int(7 * length**3)))
         reach = 0.5 + 0.25 * away * away + 0.02 * rng.standard_normal(len(angles))
-        streak = crown.place(reach * np.cos(angles), 0.56 + reach * np.sin(angles))
+        streak = crown.to_mm(reach * np.cos(angles), 0.56 + reach * np.sin(angles))
         for spot, faint in zip(streak, rng.random(len(angles)), strict=True):
             _glint(shine, frame, spot, 0.04 + 0.22 * radius**2, strength * (1 - 0.7 * faint))
     shine *= cover * (1 - crowns)
@@ -178,8 +192,10 @@ def _paint_gum(rng, image, teeth, frame, gum, row, look, clouds, veins) -> None:
     teeth[cover >= 0.5] = 0
 
 
-def _glint(shine, frame, spot, radius, strength) -> None:
-    """A small bright reflection at a point, in mm."""
+def _glint(
+    shine: np.ndarray, frame: Frame, spot: np.ndarray, radius: float, strength: float
+) -> None:
+    """Paint a small bright reflection at a point (2,) in mm."""
     x, y = frame.pixels([spot])[0]
     radius = max(0.45, radius * frame.scale)
     window = tuple(
@@ -195,14 +211,22 @@ def _glint(shine, frame, spot, radius, strength) -> None:
     np.maximum(tile, np.clip(np.float32(1.6 * strength) * near, 0, 1), out=tile)
 
 
-def _paint_crown(rng, image, teeth, frame, crown, look, clouds) -> None:
-    """Lays one crown over what is behind it: dentine through enamel, rounding, reflections."""
+def _paint_crown(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    teeth: np.ndarray,
+    frame: Frame,
+    crown: Crown,
+    look: _Look,
+    clouds: Sequence[np.ndarray],
+) -> None:
+    """Paint a crown over what is behind it: dentine through enamel, rounding, reflections."""
     numbers = rng.random(12)
     window = frame.window([crown.outline], 1.0 * frame.scale)
     if window is None:
         return
     cover = frame.cover([crown.outline], window)
-    u, v = crown.own(*frame.units(window))
+    u, v = crown.to_local(*frame.units(window))
     tile = image[window]
     shadow = blur(cover, 0.3 * frame.scale) * look.contact * (0.5 + numbers[0])
     tile *= (1 - shadow)[..., None]
@@ -233,8 +257,8 @@ def _paint_crown(rng, image, teeth, frame, crown, look, clouds) -> None:
     teeth[window][cover >= 0.5] = crown.fdi
 
 
-def _expose(rng, image) -> np.ndarray:
-    """Light -> uint8 photograph: focus, flash, exposure, white balance, noise."""
+def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Convert light to a uint8 photograph: focus, flash, exposure, white balance, noise."""
     size = image.shape[0]
     image = blur(image, (0.004 + min(rng.gamma(1.0, 0.006), 0.018)) * size)
     y = np.linspace(-1, 1, size, dtype=np.float32)[:, None]

@@ -1,14 +1,16 @@
-"""Draws a whole panoramic radiograph with its labels."""
+"""Synthetic panoramic radiographs with their labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dentalzoo.data.synthetic.anatomy import Plan, background, make_plan, veil
-from dentalzoo.data.synthetic.canvas import Frame, blur, field
+from dentalzoo.data.synthetic.canvas import Frame, Window, blur, field
 from dentalzoo.data.synthetic.shapes import LOWER, UPPER, Tooth, make_implant, make_tooth, size
-from dentalzoo.data.synthetic.work import draw_work
+from dentalzoo.data.synthetic.treatments import WindowMask, draw_treatments
 from dentalzoo.errors import DentalzooError
 
 FINDINGS = (
@@ -22,20 +24,20 @@ FINDINGS = (
 )
 """The classes of findings; class ids count from 1 in this order.
 
-A restoration is a filling, metal or composite; `endodontic` a filling of the canals; `implant` the
-screw alone, whose crown is a `crown`; `missing` the outline of the tooth that would stand in the
-gap; `root` the roots of a tooth without its crown.
+`restoration` is a filling, metal or composite; `endodontic` a filling of the canals; `implant` only
+the screw, its crown is a `crown`; `missing` the outline of the tooth that would be in the gap;
+`root` the roots of a tooth without its crown.
 """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding on a radiograph.
+    """A finding on a radiograph.
 
     Attributes:
         name: its class, one of FINDINGS.
-        fdi: the FDI number of the tooth, or of the place where there is none.
-        box: the tight box of its mask, yxyx in [0, 1], lower ends exclusive.
+        fdi: the FDI number of the tooth, or of the missing one.
+        box: the tight box of its mask, yxyx in [0, 1], bottom and right exclusive.
         corner: row, column of the crop in the radiograph.
         crop: bool (rows, columns), the mask inside the box.
     """
@@ -47,7 +49,7 @@ class Finding:
     crop: np.ndarray
 
     def mask(self, height: int, width: int) -> np.ndarray:
-        """The finding's mask on the whole radiograph: bool (height, width)."""
+        """Return the mask on the whole radiograph: bool (height, width)."""
         whole = np.zeros((height, width), bool)
         row, column = self.corner
         whole[row : row + self.crop.shape[0], column : column + self.crop.shape[1]] = self.crop
@@ -56,15 +58,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Panoramic:
-    """A drawn radiograph and everything that is known about it.
+    """A synthetic panoramic radiograph with its labels.
 
     Attributes:
         image: uint8 (H, W), brighter where more radiopaque.
-        teeth: uint8 (H, W), the FDI number of the tooth at each pixel, 0 for none. Crown and
-            root belong to a tooth, so do fillings, crowns and caries; implants do not.
-        findings: in no special order.
-        positions: FDI numbers of the places of this dentition, 28 to 32 of them: a tooth, an
-            implant or a gap. A wisdom tooth that never was has no place and is not `missing`.
+        teeth: uint8 (H, W), the FDI number of the tooth at each pixel, 0 for none. Fillings, crowns
+            and caries are part of a tooth, implants are not.
+        findings: in no particular order.
+        positions: the 28 to 32 FDI numbers of this dentition: each is a tooth, an implant or a gap.
+            A wisdom tooth that never developed has no position and is not `missing`.
     """
 
     image: np.ndarray
@@ -90,11 +92,12 @@ class Panoramic:
     def finding_mask(self, name: str) -> np.ndarray:
         """bool (H, W): the union of all findings of one class."""
         if name not in FINDINGS:
-            raise DentalzooError(f"A finding is one of {', '.join(FINDINGS)}. Received: {name!r}")
+            raise DentalzooError(f"name must be one of {', '.join(FINDINGS)}. Received: {name!r}")
         whole = np.zeros(self.teeth.shape, bool)
+        height, width = self.teeth.shape
         for finding in self.findings:
             if finding.name == name:
-                whole |= finding.mask(*whole.shape)
+                whole |= finding.mask(height, width)
         return whole
 
 
@@ -113,17 +116,17 @@ def panoramic(
     remnants: float = 0.01,
     edentulous: float = 0.01,
 ) -> Panoramic:
-    """Draws a panoramic dental radiograph; the same arguments draw the same radiograph everywhere.
+    """Generate a panoramic radiograph.
 
-    The radiograph's own shape is 2.1 to 2.5 times as wide as high, as real ones are, and is
-    stretched to `height` and `width` as a real radiograph resized for a network.
+    Its native shape is 2.1 to 2.5 times as wide as high, as that of real ones, and is stretched to
+    `height` and `width`, like a real radiograph that is resized for a network.
 
     Args:
         seed: a non-negative integer.
         height, width: pixels of the radiograph, at least 32 each.
         wisdom: probability that a wisdom tooth exists.
-        missing, restored, endodontic, crowned, carious, remnants: mean probability per tooth;
-            each patient has a factor between 0 and 2.5 on all but `missing` of them.
+        missing, restored, endodontic, crowned, carious, remnants: mean probability per tooth; all
+            but `missing` are multiplied by a factor of the patient between 0 and 2.5.
         implanted: probability that a gap before the wisdom teeth carries an implant.
         edentulous: probability of a radiograph without a tooth.
 
@@ -133,9 +136,7 @@ def panoramic(
     if seed < 0 or int(seed) != seed:
         raise DentalzooError(f"seed must be a non-negative integer. Received: {seed!r}")
     if min(height, width) < 32:
-        raise DentalzooError(
-            f"A radiograph is at least 32 x 32 pixels. Received: {height} x {width}"
-        )
+        raise DentalzooError(f"height and width must be at least 32. Received: {height} x {width}")
     body, mouth, device = (np.random.default_rng((int(seed), stream)) for stream in range(3))
     toothless = mouth.random() < edentulous
     plan = make_plan(body, toothless)
@@ -144,43 +145,43 @@ def panoramic(
     teeth = np.zeros((height, width), np.uint8)
     burden = min(2.5, mouth.gamma(1.6, 0.62))
     look = Look(mouth)
-    found: list[tuple[str, int, tuple[slice, slice], np.ndarray]] = []
-    places = _place_teeth(mouth, plan, wisdom)
+    masks: list[WindowMask] = []
+    dentition = _make_dentition(mouth, plan, wisdom)
     rates = {"restored": restored, "endodontic": endodontic, "crowned": crowned,
              "carious": carious}  # fmt: skip
     rates = {name: rate * burden for name, rate in rates.items()}
-    for tooth in sorted(places, key=lambda _: mouth.random()):
+    for tooth in sorted(dentition, key=lambda _: mouth.random()):
         wise = tooth.fdi % 10 == 8
         loss = missing * (0.4 + burden) * _LOSS[tooth.fdi % 10 - 1]
         if toothless or mouth.random() < loss:
             implant = not wise and mouth.random() < implanted
             if implant:
-                found += _draw_implant(mouth, density, frame, tooth)
+                masks += _draw_implant(mouth, density, frame, tooth)
             else:
-                found += _mark(frame, "missing", tooth.fdi, tooth.outline)
+                masks += _mark(frame, "missing", tooth.fdi, tooth.outline)
         elif mouth.random() < remnants * burden:
             _draw_tooth(density, teeth, frame, tooth, look, root_only=True)
-            found += _mark(frame, "root", tooth.fdi, tooth.roots)
+            masks += _mark(frame, "root", tooth.fdi, tooth.roots)
         else:
             window = _draw_tooth(density, teeth, frame, tooth, look)
             if window is not None:
-                found += draw_work(mouth, density, frame, tooth, window, rates)
+                masks += draw_treatments(mouth, density, frame, tooth, window, rates)
     density += veil(body, frame, plan)
     _smear(device, density, frame)
     image = _expose(device, density, frame)
-    findings = [_finding(frame, *item) for item in found]
+    findings = [_finding(frame, *mask) for mask in masks]
     return Panoramic(
         image=image,
         teeth=teeth,
         findings=tuple(f for f in findings if f is not None),
-        positions=tuple(tooth.fdi for tooth in places),
+        positions=tuple(tooth.fdi for tooth in dentition),
     )
 
 
 class Look:
-    """Grey values of one patient's teeth, on top of what shines through from behind."""
+    """Grey values of a patient's teeth, added to the background."""
 
-    def __init__(self, rng):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.dentine = rng.uniform(100, 116)
         self.enamel = rng.uniform(22, 42)
         self.root = rng.uniform(56, 72)
@@ -196,8 +197,8 @@ _LOSS = (0.5, 0.5, 0.3, 1.0, 1.2, 2.3, 1.5, 0.7)
 _THICKNESS = (0.83, 0.82, 0.92, 0.97, 1.03, 1.12, 1.12, 1.08)
 
 
-def _make_frame(rng, height: int, width: int) -> Frame:
-    """The matrix from radiograph units to pixels: position, zoom and tilt of one exposure."""
+def _make_frame(rng: np.random.Generator, height: int, width: int) -> Frame:
+    """Generate the frame of an exposure: position, zoom and tilt."""
     native = 1024 * rng.uniform(0.40, 0.47)
     turn, zoom = np.radians(rng.normal(0, 0.8)), rng.uniform(0.94, 1.05)
     matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -206,9 +207,9 @@ def _make_frame(rng, height: int, width: int) -> Frame:
     return Frame(height, width, np.diag([width / 1024, height / native]) @ matrix)
 
 
-def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
-    """Every tooth of a full dentition, upper jaw first, from the viewer's left to the right."""
-    places = []
+def _make_dentition(rng: np.random.Generator, plan: Plan, wisdom: float) -> list[Tooth]:
+    """Generate all teeth of a full dentition, upper jaw first, from left to right in the image."""
+    dentition = []
     shape = rng.normal(1.01, 0.025)
     for upper, order in ((True, UPPER), (False, LOWER)):
         long = rng.uniform(0.92, 1.10)
@@ -226,7 +227,7 @@ def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
                 slope = np.arctan(2 * plan.sag * abs(middle) / 330**2)
                 lean = -slope if upper else slope
                 lean += np.radians(_LEAN[upper][kind - 1] + rng.normal(0, 2.2))
-                y = plan.edge(middle, upper) + rng.normal(0, 1.8)
+                y = float(plan.edge(middle, upper)) + rng.normal(0, 1.8)
                 if kind == 8:
                     lean += np.radians(rng.normal(0, 9))
                     if rng.random() < 0.3:  # impacted
@@ -235,16 +236,23 @@ def _place_teeth(rng, plan: Plan, wisdom: float) -> list[Tooth]:
                 if kind == 3:
                     y += 3 if upper else -3
                 row[fdi] = make_tooth(rng, fdi, (middle, y), lean, (1.06 * shape, long))
-        places += [row[fdi] for fdi in order if fdi in row]
-    return places
+        dentition += [row[fdi] for fdi in order if fdi in row]
+    return dentition
 
 
 # Lean of the apex toward distal, in degrees, of teeth 1 to 8; read off real radiographs.
 _LEAN = {True: (1, 4, 8, 6, 5, 4, 6, 8), False: (0, 1, 3, 5, 8, 12, 14, 16)}
 
 
-def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
-    """Draws a tooth on the radiograph and its labels; returns its window, or None outside the radiograph."""
+def _draw_tooth(
+    density: np.ndarray,
+    teeth: np.ndarray,
+    frame: Frame,
+    tooth: Tooth,
+    look: Look,
+    root_only: bool = False,
+) -> Window | None:
+    """Draw a tooth on the radiograph and on its labels; return its window, None if outside."""
     outline = tooth.roots if root_only else tooth.outline
     window = frame.window(outline, 4 * frame.scale)
     if window is None:
@@ -276,8 +284,10 @@ def _draw_tooth(density, teeth, frame, tooth, look, root_only=False):
     return window
 
 
-def _draw_implant(rng, density, frame, tooth):
-    """An implant in the place of a tooth, mostly under a crown."""
+def _draw_implant(
+    rng: np.random.Generator, density: np.ndarray, frame: Frame, tooth: Tooth
+) -> list[WindowMask]:
+    """Draw an implant in place of a tooth, mostly with a crown."""
     screw = make_implant(rng, tooth)
     window = frame.window([screw, tooth.crown], 4 * frame.scale)
     if window is None:
@@ -285,45 +295,45 @@ def _draw_implant(rng, density, frame, tooth):
     body = frame.cover([screw], window)
     _paint(density[window], body, rng.uniform(215, 255), 0.6 * frame.scale)
     screw_mask = body >= 0.5
-    found = [("implant", tooth.fdi, window, screw_mask)]
+    masks = [("implant", tooth.fdi, window, screw_mask)]
     if rng.random() < 0.75:
         cap = frame.cover([tooth.crown], window)
         _paint(density[window], cap, rng.uniform(215, 290), 0.6 * frame.scale)
         crown_mask = cap >= 0.5
         screw_mask &= ~crown_mask
-        found.append(("crown", tooth.fdi, window, crown_mask))
-    return found
+        masks.append(("crown", tooth.fdi, window, crown_mask))
+    return masks
 
 
-def _mark(frame, name, fdi, outlines):
-    """A finding that is drawn by what is not there."""
+def _mark(frame: Frame, name: str, fdi: int, outlines: Sequence[np.ndarray]) -> list[WindowMask]:
+    """Return the mask of a finding that needs no drawing of its own."""
     window = frame.window(outlines)
     if window is None:
         return []
     return [(name, fdi, window, frame.cover(outlines, window) >= 0.5)]
 
 
-def _paint(tile, cover, grey, sigma):
-    """Lays an opaque material of one grey value over a tile, in place."""
+def _paint(tile: np.ndarray, cover: np.ndarray, grey: float, sigma: float) -> None:
+    """Paint an opaque material of one grey value over a tile, in place."""
     cover = blur(cover, sigma)
     tile += cover * (grey - tile)
 
 
-def _finding(frame, name, fdi, window, mask) -> Finding | None:
-    """Crops a mask to its box; None where no pixel is left of it."""
+def _finding(frame: Frame, name: str, fdi: int, window: Window, mask: np.ndarray) -> Finding | None:
+    """Crop a mask to its box; None for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     y, x = window[0].start, window[1].start
-    box = ((y + top) / frame.height, (x + left) / frame.width,
-           (y + bottom) / frame.height, (x + right) / frame.width)  # fmt: skip
+    box = (float((y + top) / frame.height), float((x + left) / frame.width),
+           float((y + bottom) / frame.height), float((x + right) / frame.width))  # fmt: skip
     crop = mask[top:bottom, left:right].copy()
-    return Finding(name, fdi, tuple(map(float, box)), (int(y + top), int(x + left)), crop)
+    return Finding(name, fdi, box, (int(y + top), int(x + left)), crop)
 
 
-def _smear(rng, density, frame) -> None:
-    """Blurs the front teeth, which often stand outside the sharp layer of the machine."""
+def _smear(rng: np.random.Generator, density: np.ndarray, frame: Frame) -> None:
+    """Blur the front teeth, which often lie outside of the sharp layer of the machine."""
     columns = frame.pixels([(-130, 0), (130, 0)])[:, 0]
     left, right = np.clip(columns.round().astype(int), 0, frame.width)
     tile = density[:, left:right]
@@ -333,9 +343,9 @@ def _smear(rng, density, frame) -> None:
     tile += amount * (cv2.GaussianBlur(tile, (0, 0), across, sigmaY=0.4 * across) - tile)
 
 
-def _expose(rng, density, frame) -> np.ndarray:
-    """Density -> uint8 radiograph: unsharpness, exposure, contrast, vignette, noise, side marker."""
-    image = blur(density, rng.uniform(0.35, 0.85) * frame.scale)
+def _expose(rng: np.random.Generator, density: np.ndarray, frame: Frame) -> np.ndarray:
+    """Convert density to a uint8 radiograph: blur, exposure, contrast, vignette, noise, marker."""
+    image: Any = blur(density, rng.uniform(0.35, 0.85) * frame.scale)
     black, white = rng.uniform(0, 24), rng.uniform(205, 240)
     image -= np.float32(black)
     image *= np.float32(1 / (white - black))
@@ -353,8 +363,8 @@ def _expose(rng, density, frame) -> np.ndarray:
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
-def _stamp(rng, image):
-    """The outlined R that marks the patient's right, near the lower left corner."""
+def _stamp(rng: np.random.Generator, image: np.ndarray) -> None:
+    """Draw the outlined R that marks the patient's right, near the lower left corner."""
     height, width = image.shape
     tall = 0.05 * height
     left, top = rng.uniform(0.005, 0.07) * width, rng.uniform(0.74, 0.9) * height

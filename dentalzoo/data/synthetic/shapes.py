@@ -5,17 +5,19 @@ the midline, y grows downward from the level of the bite at the midline. A tooth
 frame, `u` from mesial to distal and `v` from the biting edge (0) to the apex, then placed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 UPPER = (18, 17, 16, 15, 14, 13, 12, 11, 21, 22, 23, 24, 25, 26, 27, 28)
 LOWER = (48, 47, 46, 45, 44, 43, 42, 41, 31, 32, 33, 34, 35, 36, 37, 38)
 
 UNITS_PER_MM = 5.0
 
-# Mesiodistal width, crown height and whole length in mm of teeth 1 to 8.
+# Mesiodistal width, crown height and total length in mm of teeth 1 to 8.
 # Mean values after Wheeler, Dental Anatomy, Physiology and Occlusion, chapter 1, rounded.
 _UPPER_MM = (
     (8.5, 10.5, 23.5), (6.8, 9.2, 22.5), (7.6, 10.0, 27.0), (7.1, 8.5, 22.5),
@@ -37,7 +39,7 @@ _CROWNS = {
 
 @dataclass(frozen=True)
 class Tooth:
-    """Outlines of one tooth, every one an (N, 2) float64 array of x, y in radiograph units.
+    """The outlines of a tooth, each an (N, 2) float64 array of x, y in radiograph units.
 
     Attributes:
         fdi: the tooth's FDI number.
@@ -46,7 +48,7 @@ class Tooth:
         core: the dentine inside the crown.
         pulp: the chamber and the canals.
         canals: centre lines of the canals, from the chamber to the apex.
-        origin, across, along: the tooth's own frame: a point is origin + u * across + v * along.
+        origin, across, along: the tooth's local frame: a point is origin + u * across + v * along.
         width, crown_height, length: in radiograph units.
     """
 
@@ -65,11 +67,11 @@ class Tooth:
 
     @property
     def outline(self) -> tuple[np.ndarray, ...]:
-        """The outlines whose union is the whole tooth."""
+        """Outlines whose union is the whole tooth."""
         return (self.crown, *self.roots)
 
-    def place(self, points) -> np.ndarray:
-        """Own coordinates (N, 2) of u / width and v / crown height -> radiograph units (N, 2)."""
+    def to_radiograph(self, points: npt.ArrayLike) -> np.ndarray:
+        """Convert local coordinates (N, 2), u / width and v / crown height, to radiograph units."""
         u, v = np.asarray(points, float).T
         return (
             self.origin
@@ -79,24 +81,26 @@ class Tooth:
 
 
 def size(fdi: int) -> tuple[float, float, float]:
-    """Mean width, crown height and length of a tooth in radiograph units."""
-    row = (_UPPER_MM if fdi < 30 else _LOWER_MM)[fdi % 10 - 1]
-    return tuple(UNITS_PER_MM * value for value in row)
+    """Return the mean width, crown height and length of a tooth in radiograph units."""
+    width, crown_height, length = (_UPPER_MM if fdi < 30 else _LOWER_MM)[fdi % 10 - 1]
+    return UNITS_PER_MM * width, UNITS_PER_MM * crown_height, UNITS_PER_MM * length
 
 
-def rounded(points, times: int = 2) -> np.ndarray:
-    """Cuts the corners of a closed outline (N, 2); twice makes it smooth (Chaikin)."""
-    return _corner_cutter(len(points), times, True) @ np.asarray(points, float)
+def rounded(points: npt.ArrayLike, times: int = 2) -> np.ndarray:
+    """Cut the corners of a closed outline (N, 2); two times make it smooth (Chaikin)."""
+    corners = np.asarray(points, float)
+    return _corner_cutter(len(corners), times, True) @ corners
 
 
-def smooth(points) -> np.ndarray:
-    """Cuts the corners of an open line (N, 2) twice; its ends stay."""
-    return _corner_cutter(len(points), 2, False) @ np.asarray(points, float)
+def smooth(points: npt.ArrayLike) -> np.ndarray:
+    """Cut the corners of an open line (N, 2) two times; its ends do not move."""
+    corners = np.asarray(points, float)
+    return _corner_cutter(len(corners), 2, False) @ corners
 
 
 @cache
 def _corner_cutter(count: int, times: int, closed: bool) -> np.ndarray:
-    """Chaikin's corner cutting of `count` points as a matrix."""
+    """Return Chaikin's corner cutting of `count` points as a matrix."""
     points = np.eye(count)
     for _ in range(times):
         before, after = points, np.roll(points, -1, axis=0)
@@ -108,8 +112,8 @@ def _corner_cutter(count: int, times: int, closed: bool) -> np.ndarray:
     return points
 
 
-def ribbon(line, half_widths) -> np.ndarray:
-    """The outline of a line (N, 2) that is half_widths (N,) wide on either side."""
+def ribbon(line: npt.ArrayLike, half_widths: npt.ArrayLike) -> np.ndarray:
+    """Return the outline of a line (N, 2) that is half_widths (N,) wide on each side."""
     line = np.asarray(line, float)
     slope = np.empty_like(line)
     slope[1:-1] = line[2:] - line[:-2]
@@ -119,16 +123,28 @@ def ribbon(line, half_widths) -> np.ndarray:
     return np.concatenate([line + offset, (line - offset)[::-1]])
 
 
-def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
-    """Draws the shape of one tooth.
+_Parts = tuple[
+    np.ndarray, list[np.ndarray], np.ndarray, list[np.ndarray], list[np.ndarray]
+]  # crown, roots, core, pulp, canals, in the tooth's local frame
+
+
+def make_tooth(
+    rng: np.random.Generator,
+    fdi: int,
+    origin: npt.ArrayLike,
+    angle: float,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Tooth:
+    """Generate the shape of a tooth.
 
     Args:
         rng: a numpy Generator.
         fdi: the FDI number.
         origin: x, y of the middle of the biting edge, in radiograph units.
         angle: lean of the apex toward distal, in radians.
-        scale: factors of width and of length on the mean tooth.
+        scale: factors on the width and the length of the mean tooth.
     """
+    origin = np.asarray(origin, float)
     upper, kind = fdi < 30, fdi % 10
     side = -1.0 if fdi // 10 in (1, 4) else 1.0
     mean_width, mean_crown, mean_length = size(fdi)
@@ -140,7 +156,7 @@ def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
     build = _molar if kind >= 6 else _front_tooth
     crown, roots, core, pulp, canals = build(rng, upper, kind, width, crown_height, length)
 
-    def to_radiograph(points):
+    def to_radiograph(points: npt.ArrayLike) -> np.ndarray:
         points = np.asarray(points, float)
         return origin + points[:, :1] * across + points[:, 1:] * along
 
@@ -151,7 +167,7 @@ def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
         core=to_radiograph(core),
         pulp=tuple(map(to_radiograph, pulp)),
         canals=tuple(map(to_radiograph, canals)),
-        origin=np.asarray(origin, float),
+        origin=origin,
         across=across,
         along=along,
         width=width,
@@ -160,8 +176,15 @@ def make_tooth(rng, fdi: int, origin, angle: float, scale=(1.0, 1.0)) -> Tooth:
     )
 
 
-def _root(start, apex, half_width, tip, bend, count=9):
-    """Outline and centre line of one tapered root that bends by `bend` units toward distal."""
+def _root(
+    start: tuple[float, float],
+    apex: tuple[float, float],
+    half_width: float,
+    tip: float,
+    bend: float,
+    count: int = 9,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outline and centre line of a tapered root that bends by `bend` units to distal."""
     s = np.linspace(0, 1, count)
     line = np.outer(1 - s, start) + np.outer(s, apex)
     line[:, 0] += bend * s**2 - bend * s * 0.4
@@ -170,8 +193,15 @@ def _root(start, apex, half_width, tip, bend, count=9):
     return rounded(ribbon(line, half), 1), line
 
 
-def _front_tooth(rng, upper, kind, width, crown_height, length):
-    """Incisors, canines and premolars: a crown over one root (an upper first premolar has two)."""
+def _front_tooth(
+    rng: np.random.Generator,
+    upper: bool,
+    kind: int,
+    width: float,
+    crown_height: float,
+    length: float,
+) -> _Parts:
+    """Generate an incisor, canine or premolar: a crown and one root (an upper 4 has two)."""
     name = "canine" if kind == 3 else "premolar" if kind > 3 else None
     name = name or ("upper incisor" if upper else "lower incisor")
     v, half = np.array(_CROWNS[name]).T
@@ -206,8 +236,15 @@ def _front_tooth(rng, upper, kind, width, crown_height, length):
     return crown, roots, core, pulp, canals
 
 
-def _molar(rng, upper, kind, width, crown_height, length):
-    """Molars: a cusped crown, a trunk, and two (lower) or three (upper) roots."""
+def _molar(
+    rng: np.random.Generator,
+    upper: bool,
+    kind: int,
+    width: float,
+    crown_height: float,
+    length: float,
+) -> _Parts:
+    """Generate a molar: a crown with cusps, a trunk, and two (lower) or three (upper) roots."""
     h, w = crown_height, width
     bump = rng.uniform(-0.03, 0.03, 4)
     fissure = rng.uniform(0.10, 0.17)
@@ -226,6 +263,7 @@ def _molar(rng, upper, kind, width, crown_height, length):
     together = {6: 1.0, 7: 0.75, 8: 0.4}[kind] * rng.uniform(0.7, 1.25)
     tip = 0.075 * w
     drift = 0.10 * w * rng.uniform(0.2, 1.6)
+    legs: Sequence[tuple[float, float, float, float]]  # start, apex, half width, length
     if upper:
         legs = ((-0.25, -0.31 * together, 0.175, 0.95), (0.25, 0.31 * together, 0.165, 0.90),
                 (0.0, 0.02, 0.19, 1.0))  # fmt: skip
@@ -251,8 +289,8 @@ def _molar(rng, upper, kind, width, crown_height, length):
     return crown, roots, core, pulp, canals
 
 
-def make_implant(rng, tooth: Tooth) -> np.ndarray:
-    """The outline (N, 2) of a screw in the place of a tooth, in radiograph units."""
+def make_implant(rng: np.random.Generator, tooth: Tooth) -> np.ndarray:
+    """Generate the outline (N, 2) of a screw in place of a tooth, in radiograph units."""
     half = UNITS_PER_MM * rng.uniform(3.6, 4.8) / 2
     length = UNITS_PER_MM * rng.uniform(9.0, 13.0)
     top = tooth.crown_height * rng.uniform(0.95, 1.15)

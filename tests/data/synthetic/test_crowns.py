@@ -1,4 +1,4 @@
-"""Rows of crowns from a shape model: one mesh, teeth in their places, the model's variances."""
+"""Rows of crowns from a shape model: one mesh, teeth in order, the variances of the model."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def shape_model(components=3):
     crown[:, 1] = np.minimum(crown[:, 1], 3.5 + crown[:, 0] / 8)
     angle = np.array([(fdi % 10 - 0.5) * 0.235 for fdi in FDI])
     side = np.array([-1 if fdi < 20 else 1 for fdi in FDI])
-    place = np.stack([28 * side * np.sin(angle), 0 * angle, 40 * np.cos(angle)], axis=1)
+    centre = np.stack([28 * side * np.sin(angle), 0 * angle, 40 * np.cos(angle)], axis=1)
     modes = np.zeros((POINTS, 3, components))
     for axis in range(components):
         modes[:, (1, 0, 2)[axis], axis] = crown[:, (1, 0, 2)[axis]]
@@ -41,7 +41,7 @@ def shape_model(components=3):
     pose = np.diag([1.0, 0.2, 1.0, 1e-4, 1e-4, 1e-4]) + deep
     return {
         "fdi": np.array(FDI),
-        "mean": np.float32(crown + place[:, None]),
+        "mean": np.float32(crown + centre[:, None]),
         "modes": np.float32([(modes / norm).reshape(3 * POINTS, components)] * 14),
         "eigenvalues": np.float32([deviation**2] * 14),
         "pose_covariance": np.float32([pose] * 14),
@@ -69,8 +69,8 @@ def crown(row, fdi):
     return row.vertices[row.labels == fdi].astype(float)
 
 
-def check_mesh(model, most_uneven):
-    """One closed surface around each crown, outside out, of evenly spread vertices."""
+def check_mesh(model, max_variation):
+    """One closed surface around each crown, normals outward, vertices evenly spaced."""
     assert model.labels.shape == (50_000,) and model.labels.dtype == np.uint8
     assert model.faces.shape == (99_944, 3) and model.faces.dtype == np.int32
     assert np.unique(model.labels).tolist() == sorted(FDI)
@@ -79,14 +79,14 @@ def check_mesh(model, most_uneven):
     back = model.faces[:, [1, 0, 2, 1, 0, 2]].reshape(-1, 2).astype(np.int64) @ (50_000, 1)
     assert len(np.unique(sides)) == len(sides) and set(sides.tolist()) == set(back.tolist())
     vertices = model.weights @ model.mean.reshape(-1, 3)
-    for fdi in CROWNS:  # Euler's number of a ball
+    for fdi in CROWNS:  # the Euler characteristic of a sphere
         used = model.faces[model.labels[model.faces[:, 0]] == fdi]
         assert len(used) == 2 * (model.labels == fdi).sum() - 4
         middle = vertices[model.labels == fdi].mean(0)
         direction, _ = normals(vertices, used)
         assert ((vertices[used].mean(1) - middle) * direction).sum(1).min() > -0.5
     near = cKDTree(vertices).query(vertices, 2)[0][:, 1]
-    assert near.std() / near.mean() < most_uneven
+    assert near.std() / near.mean() < max_variation
     assert np.abs(np.asarray(model.weights.sum(1)) - 1).max() < 1e-9
     points = model.mean.reshape(-1, 3)
     assert cKDTree(vertices).query(points)[0].max() < 0.4, "mm: no point of the mean is far off"
@@ -96,7 +96,7 @@ def check_row(row):
     pose = find_pose(Mesh(row.vertices, row.faces, row.labels))
     assert not pose.turned and not find_pose(Mesh(row.vertices, row.faces)).turned
     middle = {fdi: crown(row, fdi).mean(0) for fdi in FDI}
-    assert all((place[0] > 0) == (fdi < 20) for fdi, place in middle.items())
+    assert all((centre[0] > 0) == (fdi < 20) for fdi, centre in middle.items())
     for quadrant in (10, 20):
         assert (np.diff([middle[quadrant + kind][1] for kind in range(2, 8)]) > 0).all()
     for one, other in zip(CROWNS, CROWNS[1:], strict=False):
@@ -105,46 +105,46 @@ def check_row(row):
         way = middle[other] - middle[one]
         first = distance.argsort()[:20]
         ahead = (crown(row, other)[first] - crown(row, one)[nearest[first]]) @ way
-        assert (ahead > 0).all(), "and do not cross"
+        assert (ahead > 0).all(), "and do not overlap"
 
 
 # ---- the row -------------------------------------------------------------------------------------
 
 
 def test_one_even_closed_mesh_of_fifty_thousand_vertices(model, rows):
-    check_mesh(model, most_uneven=0.25)
+    check_mesh(model, max_variation=0.25)
     for row in rows:
         assert row.vertices.shape == (50_000, 3) and row.vertices.dtype == np.float32
         assert row.faces is model.faces and row.labels is model.labels
         assert np.isfinite(row.vertices).all() and row.teeth == CROWNS
 
 
-def test_a_seed_draws_the_same_row_from_the_same_file(model_file, rows):
+def test_a_seed_gives_the_same_row_from_the_same_file(model_file, rows):
     again = read_crown_model(model_file)
     for seed in (0, 7):
         assert (crown_row(again, seed).vertices == rows[seed].vertices).all()
     assert len({row.vertices.tobytes() for row in rows}) == len(rows)
 
 
-def test_crowns_stand_along_the_arch_and_do_not_cross(rows):
+def test_crowns_stand_along_the_arch_and_do_not_overlap(rows):
     for row in rows[:8]:
         check_row(row)
 
 
-def test_shapes_and_arches_vary_as_the_model_says(model, rows):
+def test_shapes_and_arches_have_the_variances_of_the_model(model, rows):
     rows = [*rows, *(crown_row(model, seed) for seed in range(24, 80))]
     tall = np.array([[np.ptp(crown(row, fdi)[:, 2]) for fdi in CROWNS] for row in rows])
     assert abs(tall.std() / TALL - 1) < 0.1
     height = np.array([[crown(row, fdi)[:, 2].mean() for fdi in CROWNS] for row in rows])
     assert abs(height.std() / np.sqrt(0.2) - 1) < 0.2
     right, left = height[:, :7].mean(1), height[:, 7:].mean(1)
-    assert np.corrcoef(right, left)[0, 1] > 0.8, "most of it is the arch's"
-    assert (height - height.mean(1, keepdims=True)).std() > 0.1, "the rest each crown's own"
+    assert np.corrcoef(right, left)[0, 1] > 0.8, "most of it is of the arch"
+    assert (height - height.mean(1, keepdims=True)).std() > 0.1, "the rest of each crown"
     assert np.std([np.ptp(row.vertices[:, 0]) for row in rows]) > 0.5
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5])
-def test_senseless_seeds_are_refused(model, seed):
+def test_invalid_seeds_are_refused(model, seed):
     with pytest.raises(DentalzooError, match="Received: "):
         crown_row(model, seed)
 
@@ -154,7 +154,7 @@ def test_the_real_shape_model(shared_data):
     if not path.is_file():
         pytest.skip("DENTALZOO_DATA has no jaw_shape_model")
     model = read_crown_model(path)
-    check_mesh(model, most_uneven=0.25)
+    check_mesh(model, max_variation=0.25)
     for seed in range(8):
         check_row(crown_row(model, seed))
     real = read_mesh(path.with_name("subject_0_upper.obj"))
@@ -172,7 +172,7 @@ def changed(name, change):
 
 
 def first(value):
-    """Puts `value` into the first place of an array."""
+    """Return a function that sets the first element of an array to `value`."""
 
     def change(array):
         array = array.copy()
@@ -186,31 +186,31 @@ def first(value):
     ("content", "reason"),
     [
         ({"mean": np.zeros((14, 9, 3))}, ".npz of fdi, mean, modes, eigenvalues, pose_covariance"),
-        (changed("fdi", first(18)), "fdi is each of 11 to 17 and 21 to 27. Received: [18, 12"),
-        (changed("fdi", first(12)), "fdi is each of"),
-        (changed("fdi", lambda a: a[:9]), "fdi is each of"),
-        (changed("fdi", lambda a: a[:, None]), "fdi has the shape (14,). Received: (14, 1)"),
-        (changed("mean", lambda a: a[:13]), "mean has the shape (14, 400, 3). Received: (13, 4"),
-        (changed("mean", lambda a: a[0]), "mean has the shape"),
-        (changed("mean", lambda a: a[:, :0]), "mean has the shape (14, 4, 3)"),
-        (changed("mean", lambda a: a[:, :9]), "modes has the shape (14, 27, 3)"),
-        (changed("modes", lambda a: a[0, 0, 0]), "modes has the shape (14, 1200, 40). Received: ("),
-        (changed("eigenvalues", lambda a: a[:, :2]), "eigenvalues has the shape (14, 3)"),
-        (changed("pose_covariance", lambda a: a[:, :3]), "pose_covariance has the shape (14, 6, 6"),
-        (changed("mean", first(np.nan)), "mean holds finite numbers. Received: NaN"),
-        (changed("modes", lambda a: a.astype("U9")), "modes holds numbers. Received: <U9"),
-        (changed("eigenvalues", first(-1)), "are variances, in square mm. Received: -1"),
-        (changed("eigenvalues", lambda a: a * 1e6), "move points by 3.0 mm or less. Received: "),
-        (changed("pose_covariance", first(0)), "pose_covariance is positive definite"),
-        (changed("pose_covariance", lambda a: np.triu(a)), "pose_covariance is symmetric"),
-        (changed("mean", lambda a: a / 1000), "as of metres: multiply by 1000"),
+        (changed("fdi", first(18)), "fdi must be 11 to 17 and 21 to 27. Received: [18, 12"),
+        (changed("fdi", first(12)), "fdi must be"),
+        (changed("fdi", lambda a: a[:9]), "fdi must be"),
+        (changed("fdi", lambda a: a[:, None]), "fdi must have the shape (14,). Received: (14, 1)"),
+        (changed("mean", lambda a: a[:13]), "must have the shape (14, 400, 3). Received: (13, 4"),
+        (changed("mean", lambda a: a[0]), "mean must have the shape"),
+        (changed("mean", lambda a: a[:, :0]), "mean must have the shape (14, 4, 3)"),
+        (changed("mean", lambda a: a[:, :9]), "modes must have the shape (14, 27, 3)"),
+        (changed("modes", lambda a: a[0, 0, 0]), "must have the shape (14, 1200, 40). Received: ("),
+        (changed("eigenvalues", lambda a: a[:, :2]), "eigenvalues must have the shape (14, 3)"),
+        (changed("pose_covariance", lambda a: a[:, :3]), "must have the shape (14, 6, 6"),
+        (changed("mean", first(np.nan)), "mean must be finite. Received: NaN"),
+        (changed("modes", lambda a: a.astype("U9")), "modes must hold numbers. Received: <U9"),
+        (changed("eigenvalues", first(-1)), "must be variances, in square mm. Received: -1"),
+        (changed("eigenvalues", lambda a: a * 1e6), "must be at most 3.0 mm. Received: "),
+        (changed("pose_covariance", first(0)), "pose_covariance must be positive definite"),
+        (changed("pose_covariance", lambda a: np.triu(a)), "pose_covariance must be symmetric"),
+        (changed("mean", lambda a: a / 1000), "as in metres: multiply by 1000"),
         (changed("mean", lambda a: a * np.float32((-1, 1, 1))), "a mirror image"),
         (changed("mean", lambda a: a * np.float32((1, -1, -1))), "Received: towards y"),
-        (changed("mean", lambda a: a * np.float32((-1, -1, 1))), "biting edges towards -y"),
+        (changed("mean", lambda a: a * np.float32((-1, -1, 1))), "biting edges must be towards -y"),
         (changed("mean", lambda a: a[:, [0] * POINTS]), "Received: points in the same direction"),
     ],
 )  # fmt: skip
-def test_files_that_are_no_shape_model_are_refused_in_one_line(tmp_path, content, reason):
+def test_invalid_shape_models_are_refused_in_one_line(tmp_path, content, reason):
     np.savez(tmp_path / "upper.npz", **content)
     with pytest.raises(BadFile) as refused:
         read_crown_model(tmp_path / "upper.npz")
@@ -236,29 +236,29 @@ def test_too_many_points_and_damaged_files_are_refused(tmp_path, model_file, mon
         with pytest.raises(BadFile, match="Received: "):
             read_crown_model(path)
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(BadFile, match="expected a shape model, .npz of fdi"):
+    with pytest.raises(BadFile, match="must be a shape model, .npz of fdi"):
         read_crown_model(tmp_path / "one.npy")
     monkeypatch.setattr("dentalzoo.data.synthetic.crowns.ROWS", 13)
-    with pytest.raises(BadFile, match=r"expected 3\d\d points of a crown or less. Received: 400"):
+    with pytest.raises(BadFile, match=r"a crown must have at most 3\d\d points. Received: 400"):
         read_crown_model(model_file)
 
 
 # ---- the data set --------------------------------------------------------------------------------
 
 
-def test_the_data_set_stands_beside_drawn_jaws(tmp_path, capsys, model_file, rows):
+def test_one_folder_holds_both_rows_and_jaws(tmp_path, capsys, model_file, rows):
     out = tmp_path / "jaws" / "crowns"
     command = ["synthetic", "--kind", "crowns", "--shape-model", str(model_file), "--out", str(out)]
     assert main([*command, "--count", "3", "--seed", "5"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
-    write_jaw_dataset(tmp_path / "jaws" / "drawn", 2, val_fraction=0.5)
-    found = find_meshes(tmp_path / "jaws")
-    assert {sample.name: sample.split for sample in found.samples} == {
+    write_jaw_dataset(tmp_path / "jaws" / "synthetic", 2, val_fraction=0.5)
+    dataset = find_meshes(tmp_path / "jaws")
+    assert {sample.name: sample.split for sample in dataset.samples} == {
         "row_0000_upper": "train", "row_0001_upper": "train", "row_0002_upper": "val",
         "0000_upper": "train", "0001_upper": "val",
     }  # fmt: skip
-    assert not found.skipped
-    sample = next(sample for sample in found.samples if sample.name == "row_0001_upper")
+    assert not dataset.skipped
+    sample = next(sample for sample in dataset.samples if sample.name == "row_0001_upper")
     mesh = read_mesh(sample.mesh, sample.labels)
     assert np.abs(mesh.vertices - rows[6].vertices).max() < 1e-4
     assert (mesh.faces == rows[6].faces).all() and (mesh.labels == rows[6].labels).all()

@@ -1,4 +1,4 @@
-"""The drawn defects: the same for a seed, masks exact, contrast of the promised sign."""
+"""Synthetic defects: determined by the seed, exact masks, contrast of the requested sign."""
 
 import csv
 import hashlib
@@ -15,18 +15,19 @@ import pytest
 
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.synthetic import DEFECTS, TEXTURES, defect, write_defect_dataset
-from dentalzoo.data.synthetic import defects as drawing
+from dentalzoo.data.synthetic import defects as generator
 from dentalzoo.errors import DentalzooError
 
 INSIDE = [kind for kind in DEFECTS if kind != "border"]
 
 
-def digest(drawn):
-    parts = [drawn.image.tobytes(), drawn.mask.tobytes(), repr((drawn.box, drawn.kind)).encode()]
+def digest(sample):
+    parts = [sample.image.tobytes(), sample.mask.tobytes()]
+    parts.append(repr((sample.box, sample.kind)).encode())
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_seed_draws_the_same_defect_in_another_process():
+def test_a_seed_gives_the_same_defect_in_another_process():
     code = (
         "import hashlib\nfrom dentalzoo.data.synthetic import DEFECTS, defect\n"
         + inspect.getsource(digest)
@@ -39,7 +40,7 @@ def test_a_seed_draws_the_same_defect_in_another_process():
     assert process.stdout.split() == [digest(defect(4, kind, 48)) for kind in (None, *DEFECTS)]
 
 
-def test_seeds_differ_and_global_random_state_is_left_alone():
+def test_seeds_differ_and_global_random_state_is_unchanged():
     assert len({digest(defect(seed, "crack", 32)) for seed in range(40)}) == 40
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
@@ -50,11 +51,11 @@ def test_seeds_differ_and_global_random_state_is_left_alone():
 @pytest.mark.parametrize("size", [28, 64, 128, 256])
 @pytest.mark.parametrize("kind", DEFECTS)
 def test_any_size(size, kind):
-    drawn = defect(6, kind, size)
-    assert drawn.kind == kind
-    assert drawn.image.shape == drawn.mask.shape == (size, size)
-    assert drawn.image.dtype == np.uint8 and drawn.mask.dtype == bool
-    assert 0 < drawn.mask.mean() < 0.5
+    sample = defect(6, kind, size)
+    assert sample.kind == kind
+    assert sample.image.shape == sample.mask.shape == (size, size)
+    assert sample.image.dtype == np.uint8 and sample.mask.dtype == bool
+    assert 0 < sample.mask.mean() < 0.5
 
 
 @pytest.mark.parametrize("kind", DEFECTS)
@@ -69,15 +70,15 @@ def test_sizes_show_the_same_defect(kind):
 
 def test_the_box_is_the_tight_box_of_the_mask():
     for seed in range(30):
-        drawn = defect(seed, size=40)
-        rows, columns = np.nonzero(drawn.mask)
+        sample = defect(seed, size=40)
+        rows, columns = np.nonzero(sample.mask)
         low, high = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
-        assert drawn.box == pytest.approx(np.array([*low, *high]) / 40)
+        assert sample.box == pytest.approx(np.array([*low, *high]) / 40)
 
 
 @pytest.mark.parametrize("kind", ["pore", "border"])
-def test_masks_have_the_area_of_the_drawing(kind):
-    """Half covered is the threshold that keeps areas: 64 pixels a side measure as 512 do."""
+def test_masks_keep_the_area_at_every_size(kind):
+    """Half covered is the threshold that keeps areas: the same at 64 pixels as at 512."""
     small, large = (
         np.mean([defect(seed, kind, size, border=0).mask.mean() for seed in range(30)])
         for size in (64, 512)
@@ -86,29 +87,29 @@ def test_masks_have_the_area_of_the_drawing(kind):
 
 
 @pytest.mark.parametrize("kind", DEFECTS)
-def test_the_mask_is_what_differs_from_the_sound_surface(kind, monkeypatch):
-    """The same seed without a defect leaves the same image, up to the blur at its edge."""
+def test_the_mask_is_the_difference_from_the_surface_without_defect(kind, monkeypatch):
+    """The same seed without a defect gives the same image, up to the blur at its edge."""
     nothing = np.full((3, 2), -9.0)
     for seed in range(6):
-        drawn = defect(seed, kind, 128, contrast=0.6, border=0)
+        sample = defect(seed, kind, 128, contrast=0.6, border=0)
         with monkeypatch.context() as patch:
-            patch.setitem(drawing._OUTLINES, kind, lambda *_: [nothing])
-            patch.setattr(drawing, "_beyond", lambda *_: nothing)
+            patch.setitem(generator._OUTLINES, kind, lambda *_: [nothing])
+            patch.setattr(generator, "_beyond", lambda *_: nothing)
             sound = defect(seed, kind, 128, contrast=0.6, border=0)
-        change = sound.image.astype(int) - drawn.image
-        mask = drawn.mask.astype(np.uint8)
+        change = sound.image.astype(int) - sample.image
+        mask = sample.mask.astype(np.uint8)
         inner = cv2.erode(mask, np.ones((3, 3))) > 0
         outer = cv2.dilate(mask, np.ones((9, 9))) == 0
-        missed = change[inner] < 0.15 * sound.image[inner]
-        assert missed.sum() <= 0.01 * inner.sum()
+        unchanged = change[inner] < 0.15 * sound.image[inner]
+        assert unchanged.sum() <= 0.01 * inner.sum()
         assert np.abs(change[outer]).max() <= 3
 
 
-def ring_difference(drawn):
-    """Mean grey of the defect less that of its surroundings."""
-    mask = drawn.mask.astype(np.uint8)
+def ring_difference(sample):
+    """Mean grey of the defect minus that of its surroundings."""
+    mask = sample.mask.astype(np.uint8)
     ring = (cv2.dilate(mask, np.ones((9, 9))) > 0) & (cv2.dilate(mask, np.ones((5, 5))) == 0)
-    return drawn.image[drawn.mask].mean() - drawn.image[ring].mean()
+    return sample.image[sample.mask].mean() - sample.image[ring].mean()
 
 
 @pytest.mark.parametrize("kind", INSIDE)
@@ -171,12 +172,12 @@ def test_a_crack_tapers():
 def test_a_border_lies_at_a_side_and_is_dark():
     seen = set()
     for seed in range(24):
-        drawn = defect(seed, "border")
-        sides = (drawn.mask[0], drawn.mask[-1], drawn.mask[:, 0], drawn.mask[:, -1])
+        sample = defect(seed, "border")
+        sides = (sample.mask[0], sample.mask[-1], sample.mask[:, 0], sample.mask[:, -1])
         assert any(side.all() for side in sides)
         seen |= {index for index, side in enumerate(sides) if side.all()}
-        assert drawn.image[drawn.mask].mean() < 25
-        assert not drawn.mask[24:40, 24:40].all()
+        assert sample.image[sample.mask].mean() < 25
+        assert not sample.mask[24:40, 24:40].all()
     assert seen == {0, 1, 2, 3}
 
 
@@ -189,11 +190,11 @@ def test_textures_differ():
 
 
 def test_variety():
-    drawn = [defect(seed, size=32) for seed in range(120)]
-    assert {one.kind for one in drawn} == set(DEFECTS)
-    greys = [np.median(one.image) for one in drawn]
+    samples = [defect(seed, size=32) for seed in range(120)]
+    assert {one.kind for one in samples} == set(DEFECTS)
+    greys = [np.median(one.image) for one in samples]
     assert np.std(greys) > 20
-    centres = [one.box for one in drawn if one.kind == "pore"]
+    centres = [one.box for one in samples if one.kind == "pore"]
     assert np.std(centres, axis=0).min() > 0.05
 
 
@@ -233,14 +234,14 @@ def test_written_dataset(tmp_path):
     assert not train.skipped and train.num_classes == 1
     with open(folder / "defects.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    for index, sample in enumerate([*train.samples, *val.samples]):
-        drawn = defect(30 + index, DEFECTS[index % 6], 32, background=0.7)
-        loaded = load(sample, 1, 1)
-        assert (loaded["image"][..., 0] == drawn.image).all()
-        assert (loaded["mask"][..., 0] == drawn.mask).all()
-        assert (rows[index]["id"], rows[index]["kind"]) == (sample.name, drawn.kind)
+    for index, file in enumerate([*train.samples, *val.samples]):
+        sample = defect(30 + index, DEFECTS[index % 6], 32, background=0.7)
+        loaded = load(file, 1, 1)
+        assert (loaded["image"][..., 0] == sample.image).all()
+        assert (loaded["mask"][..., 0] == sample.mask).all()
+        assert (rows[index]["id"], rows[index]["kind"]) == (file.name, sample.kind)
         box = [float(rows[index][side]) for side in ("top", "left", "bottom", "right")]
-        assert box == pytest.approx(drawn.box)
+        assert box == pytest.approx(sample.box)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The drawn jaws: the same for a seed, one topology, labels on the crowns, sizes of real jaws."""
+"""Synthetic jaws: determined by the seed, one topology, labels on crowns, sizes of real jaws."""
 
 import inspect
 import json
@@ -28,7 +28,7 @@ def digest(jaw):
     return sha256(jaw.vertices.round(3).tobytes() + jaw.labels.tobytes()).hexdigest()
 
 
-def test_a_seed_draws_the_same_jaw_in_another_process(jaws):
+def test_a_seed_gives_the_same_jaw_in_another_process(jaws):
     code = (
         "from hashlib import sha256\nfrom dentalzoo.data.synthetic import upper_jaw\n"
         + inspect.getsource(digest)
@@ -80,17 +80,17 @@ def test_missing_and_crowding():
     wide = [
         np.ptp(np.linalg.norm(upper_jaw(4, 0, c).vertices[:, :2], axis=1)) for c in (-1, 0.0, 1)
     ]
-    assert wide[0] > wide[1] > wide[2], "crowded teeth take less room"
+    assert wide[0] > wide[1] > wide[2], "crowded teeth need less space"
 
 
 @pytest.mark.parametrize("options", [{"seed": -1}, {"seed": 0.5}, {"seed": 0, "missing": 2},
                                      {"seed": 0, "crowding": -1.5}])  # fmt: skip
-def test_senseless_jaws_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(DentalzooError, match="Received: "):
         upper_jaw(**options)
 
 
-def test_a_jaw_is_drawn_at_once():
+def test_quick_enough():
     start = time.process_time()
     upper_jaw(0)
     assert time.process_time() - start < 1
@@ -104,24 +104,24 @@ def test_the_data_set_is_laid_out_as_teeth3ds(tmp_path, capsys):
     command = ["synthetic", "--kind", "jaws", "--out", str(out), "--count", "3", "--seed", "5"]
     assert main(command) == 0
     assert capsys.readouterr().out.strip() == str(out)
-    found = find_meshes(out)
-    assert [(s.name, s.split) for s in found.samples] == [
+    dataset = find_meshes(out)
+    assert [(s.name, s.split) for s in dataset.samples] == [
         ("0000_upper", "train"), ("0001_upper", "train"), ("0002_upper", "val"),
     ]  # fmt: skip
-    assert not found.skipped
-    drawn, sample = upper_jaw(6), found.samples[1]
+    assert not dataset.skipped
+    jaw, sample = upper_jaw(6), dataset.samples[1]
     mesh = read_mesh(sample.mesh, sample.labels)
-    assert np.abs(mesh.vertices - drawn.vertices).max() < 1e-4
-    assert (mesh.faces == drawn.faces).all() and (mesh.labels == drawn.labels).all()
+    assert np.abs(mesh.vertices - jaw.vertices).max() < 1e-4
+    assert (mesh.faces == jaw.faces).all() and (mesh.labels == jaw.labels).all()
     about = json.loads(sample.labels.read_text())
     assert set(about) == {"id_patient", "jaw", "labels", "instances"} and about["jaw"] == "upper"
-    assert len(set(zip(about["labels"], about["instances"], strict=True))) == len(drawn.teeth) + 1
+    assert len(set(zip(about["labels"], about["instances"], strict=True))) == len(jaw.teeth) + 1
     assert main([*command[:-3], "1"]) == 0, "an older one is replaced"
     assert len(find_meshes(out)) == 1
 
 
 @pytest.mark.parametrize("options", [{"count": 0}, {"count": 1, "val_fraction": 1}])
-def test_senseless_data_sets_are_refused(tmp_path, options):
+def test_invalid_data_set_options_are_refused(tmp_path, options):
     with pytest.raises(DentalzooError, match="Received: "):
         write_jaw_dataset(tmp_path / "jaws", **options)
     assert not (tmp_path / "jaws").exists()

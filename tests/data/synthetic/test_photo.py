@@ -1,4 +1,4 @@
-"""The drawn photographs of teeth: the same for a seed, labels on the teeth, colours in order."""
+"""Synthetic photographs of teeth: determined by the seed, labels on the teeth, plausible colours."""
 
 import hashlib
 import inspect
@@ -15,7 +15,7 @@ from PIL import Image
 
 from dentalzoo.data.io.images import list_images, read_image
 from dentalzoo.data.synthetic import SHADES, tooth_photo, write_tooth_photos
-from dentalzoo.data.synthetic import photo as drawing
+from dentalzoo.data.synthetic import photo as generator
 from dentalzoo.data.synthetic.mouth import make_mouth
 from dentalzoo.data.synthetic.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
@@ -31,7 +31,7 @@ def digest(photo):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_seed_draws_the_same_photo_in_another_process():
+def test_a_seed_gives_the_same_photo_in_another_process():
     code = (
         "import hashlib\nfrom dentalzoo.data.synthetic import tooth_photo\n"
         + inspect.getsource(digest)
@@ -44,7 +44,7 @@ def test_a_seed_draws_the_same_photo_in_another_process():
     assert process.stdout.split() == [digest(tooth_photo(seed, 48)) for seed in range(5)]
 
 
-def test_seeds_differ_and_global_random_state_is_left_alone(photos):
+def test_seeds_differ_and_global_random_state_is_unchanged(photos):
     assert len({digest(photo) for photo in photos}) == len(photos)
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
@@ -93,12 +93,12 @@ def test_neighbours_stand_in_the_order_of_their_numbers(photos):
             assert np.nonzero(upper)[0].mean() < np.nonzero(lower)[0].mean()
 
 
-def test_labels_are_the_drawn_crowns():
-    """Seen at once: what the front crown covers bears its number, whatever stands behind it."""
+def test_labels_are_the_visible_crowns():
+    """What the front crown covers has its number, whatever is behind it."""
     for seed in range(8):
         body = np.random.default_rng((seed, 7, 0))
         mouth = make_mouth(body)
-        frame = drawing.aim(body, mouth, 128)
+        frame = generator.aim(body, mouth, 128)
         photo = tooth_photo(seed, 128)
         assert photo.fdi == mouth.target.fdi
         for row in (mouth.upper, mouth.lower):

@@ -1,4 +1,4 @@
-"""The drawn panoramic radiographs: the same for a seed, labels exact, anatomy in order."""
+"""Synthetic panoramic radiographs: determined by the seed, exact labels, plausible anatomy."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data.synthetic import FINDINGS, panoramic, write_panoramic_dataset
-from dentalzoo.data.synthetic import radiograph as drawing
+from dentalzoo.data.synthetic import radiograph as generator
 from dentalzoo.data.synthetic.dataset import fdi_palette
 from dentalzoo.data.synthetic.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
@@ -43,7 +43,7 @@ def digest(radiograph):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_a_seed_draws_the_same_radiograph_in_another_process():
+def test_a_seed_gives_the_same_radiograph_in_another_process():
     code = (
         "import hashlib\nfrom dentalzoo.data.synthetic import panoramic\n"
         + inspect.getsource(digest)
@@ -56,7 +56,7 @@ def test_a_seed_draws_the_same_radiograph_in_another_process():
     assert process.stdout.strip() == digest(panoramic(7, 128, 256))
 
 
-def test_seeds_differ_and_global_random_state_is_left_alone(radiographs):
+def test_seeds_differ_and_global_random_state_is_unchanged(radiographs):
     assert len({digest(radiograph) for radiograph in radiographs}) == len(radiographs)
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
@@ -96,15 +96,15 @@ def test_every_box_is_the_tight_box_of_its_mask(worn):
 
 
 def test_a_finding_keeps_every_pixel_of_its_mask():
-    frame = drawing._make_frame(np.random.default_rng(0), 40, 60)
+    frame = generator._make_frame(np.random.default_rng(0), 40, 60)
     mask = np.zeros((9, 12), bool)
     mask[2, 3], mask[7, 10] = True, True
-    finding = drawing._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), mask)
+    finding = generator._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), mask)
     whole = finding.mask(40, 60)
     assert (whole[20:29, 30:42] == mask).all() and whole.sum() == 2
     assert finding.box == pytest.approx((22 / 40, 33 / 60, 28 / 40, 41 / 60))
     empty = np.zeros((9, 12), bool)
-    assert drawing._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), empty) is None
+    assert generator._finding(frame, "caries", 11, (slice(20, 29), slice(30, 42)), empty) is None
 
 
 def test_class_ids_count_from_one(worn):
@@ -119,7 +119,7 @@ def test_class_ids_count_from_one(worn):
         radiograph.finding_mask("gold")
 
 
-def test_places_are_teeth_or_implants_or_gaps(radiographs, worn):
+def test_positions_are_teeth_or_implants_or_gaps(radiographs, worn):
     for radiograph in [*radiographs, *worn]:
         assert 28 <= len(radiograph.positions) <= 32
         teeth = set(np.unique(radiograph.teeth)) - {0}
@@ -142,7 +142,7 @@ def test_fdi_numbers_run_from_the_patients_right_to_the_left(radiographs):
             assert (rows < np.nonzero(below)[0].mean()) == (order is UPPER)
 
 
-def test_a_tooth_is_one_piece_within_its_place(radiographs):
+def test_a_tooth_is_one_piece(radiographs):
     for radiograph in radiographs:
         for fdi in np.unique(radiograph.teeth)[1:]:
             pieces, labels = cv2.connectedComponents((radiograph.teeth == fdi).astype(np.uint8))
@@ -151,23 +151,23 @@ def test_a_tooth_is_one_piece_within_its_place(radiographs):
 
 
 def test_enamel_is_brighter_than_dentine_and_dentine_than_pulp(monkeypatch):
-    drawn = []
-    place = drawing._place_teeth
+    teeth = []
+    make = generator._make_dentition
     monkeypatch.setattr(
-        drawing, "_place_teeth", lambda *args: drawn.extend(place(*args)) or list(drawn)
+        generator, "_make_dentition", lambda *args: teeth.extend(make(*args)) or list(teeth)
     )
     frames = []
-    frame = drawing._make_frame
+    frame = generator._make_frame
     monkeypatch.setattr(
-        drawing, "_make_frame", lambda *args: frames.append(frame(*args)) or frames[-1]
+        generator, "_make_frame", lambda *args: frames.append(frame(*args)) or frames[-1]
     )
     zero = dict(missing=0, restored=0, endodontic=0, crowned=0, carious=0, remnants=0)
     means = []
     for seed in range(4):
-        drawn.clear()
+        teeth.clear()
         radiograph = panoramic(seed, edentulous=0, **zero)
         whole = slice(0, 512), slice(0, 1024)
-        molars = [tooth for tooth in drawn if tooth.fdi % 10 in (6, 7)]
+        molars = [tooth for tooth in teeth if tooth.fdi % 10 in (6, 7)]
         for tooth in molars:
             mine = radiograph.teeth == tooth.fdi
             crown, core, pulp = (
@@ -196,14 +196,14 @@ def test_metal_is_the_brightest_and_caries_dark(worn):
     assert np.mean(caries) < np.mean([f.image[f.tooth_mask].mean() for f in worn]) - 10
 
 
-def test_teeth_are_brighter_than_what_is_around_them(radiographs):
+def test_teeth_are_brighter_than_their_surroundings(radiographs):
     for radiograph in radiographs:
         mask = radiograph.tooth_mask.astype(np.uint8)
         ring = (cv2.dilate(mask, np.ones((25, 25), np.uint8)) > 0) & (mask == 0)
         assert radiograph.image[mask > 0].mean() > radiograph.image[ring].mean() + 8
 
 
-def test_findings_of_a_place_do_not_overlap(worn):
+def test_findings_of_a_position_do_not_overlap(worn):
     for radiograph in worn:
         for fdi in {f.fdi for f in radiograph.findings}:
             masks = [f.mask(*radiograph.teeth.shape) for f in radiograph.findings if f.fdi == fdi]
@@ -285,11 +285,11 @@ def test_coco_polygons_rasterise_to_the_masks(tmp_path):
     overlaps = []
     for entry, finding in zip(entries, radiograph.findings, strict=True):
         runs = coco_mask.merge(coco_mask.frPyObjects(entry["segmentation"], 512, 1024))
-        drawn, mask = coco_mask.decode(runs) > 0, finding.mask(512, 1024)
-        overlaps.append((drawn & mask).sum() / (drawn | mask).sum())
+        decoded, mask = coco_mask.decode(runs) > 0, finding.mask(512, 1024)
+        overlaps.append((decoded & mask).sum() / (decoded | mask).sum())
     assert np.mean(overlaps) > 0.93 and len(overlaps) > 5
 
 
-def test_palette_tells_the_teeth_apart():
+def test_palette_has_a_colour_per_tooth():
     colours = [fdi_palette()[fdi] for fdi in (0, *UPPER, *LOWER)]
     assert len(set(colours)) == 33
