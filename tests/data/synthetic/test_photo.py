@@ -1,4 +1,4 @@
-"""Synthetic photographs of teeth: determined by the seed, labels on the teeth, plausible colours."""
+"""Synthetic photographs of teeth: determined by the seed, exact labels, plausible colours."""
 
 import hashlib
 import inspect
