@@ -1,7 +1,11 @@
 """Losses that several papers use. Predicted masks are probabilities in [0, 1]."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+Tensor = Any  # of the Keras backend, or a NumPy array
 
 
 class Dice(keras.losses.Loss):
@@ -11,14 +15,14 @@ class Dice(keras.losses.Loss):
     over everything; with K channels they are one-hot encoded and the mean over classes is taken.
 
     Args:
-        smooth: added to numerator and denominator, so that nothing against nothing is 0.
+        smooth: added to numerator and denominator, so that the loss of two empty masks is 0.
     """
 
-    def __init__(self, smooth: float = 1.0, name: str = "dice_loss"):
+    def __init__(self, smooth: float = 1.0, name: str = "dice_loss") -> None:
         super().__init__(name=name)
         self.smooth = smooth
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
         both = ops.sum(y_true * y_pred, axis=(0, 1, 2))
         total = ops.sum(y_true, axis=(0, 1, 2)) + ops.sum(y_pred, axis=(0, 1, 2))
@@ -29,10 +33,10 @@ class Dice(keras.losses.Loss):
 class BCEDice(Dice):
     """Mean cross-entropy (binary, or categorical with K > 1 channels) plus `Dice`, unweighted."""
 
-    def __init__(self, smooth: float = 1.0, name: str = "bce_dice_loss"):
+    def __init__(self, smooth: float = 1.0, name: str = "bce_dice_loss") -> None:
         super().__init__(smooth, name)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         dice = super().call(y_true, y_pred)
         y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
         if y_pred.shape[-1] == 1:
@@ -40,8 +44,8 @@ class BCEDice(Dice):
         return ops.mean(ops.categorical_crossentropy(y_true, y_pred)) + dice
 
 
-def one_hot(mask, num_channels: int, dtype):
-    """Class ids (B, H, W, 1) -> (B, H, W, K); for K = 1 the ids, 0 or 1, are the channel."""
+def one_hot(mask: Tensor, num_channels: int, dtype: str) -> Tensor:
+    """Encode class ids (B, H, W, 1) as (B, H, W, K); for K = 1 the ids, 0 or 1, are the channel."""
     if num_channels == 1:
         return ops.cast(mask, dtype)
     return ops.one_hot(ops.cast(mask[..., 0], "int32"), num_channels, dtype=dtype)
@@ -50,5 +54,5 @@ def one_hot(mask, num_channels: int, dtype):
 class MeanOverBatch(keras.losses.Loss):
     """The mean of a (B,) loss that a model computes itself; it is divided among replicas."""
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return y_pred

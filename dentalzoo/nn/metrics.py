@@ -6,14 +6,18 @@ probabilities. With K = 1 the positive class is counted, with K > 1 the mean ove
 1..K-1 that occur is reported: 0 is background.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
+
+Tensor = Any  # of the Keras backend, or a NumPy array
 
 
 class _Counts(keras.metrics.Metric):
     """True positives, false positives and false negatives per foreground class."""
 
-    def __init__(self, name: str, num_channels: int = 1, threshold: float = 0.5):
+    def __init__(self, name: str, num_channels: int = 1, threshold: float = 0.5) -> None:
         super().__init__(name=name, dtype="float32")
         self.num_channels, self.threshold = num_channels, threshold
         shape = (max(1, num_channels - 1),)
@@ -23,23 +27,24 @@ class _Counts(keras.metrics.Metric):
             for key in ("tp", "fp", "fn")
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> None:
         if self.num_channels == 1:
-            truth, found = ops.cast(y_true, "float32") > 0.5, y_pred > self.threshold
+            true, predicted = ops.cast(y_true, "float32") > 0.5, y_pred > self.threshold
         else:
             classes = ops.arange(1, self.num_channels, dtype="int32")
-            truth = ops.equal(ops.cast(y_true, "int32"), classes)
-            found = ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32")[..., None], classes)
+            true = ops.equal(ops.cast(y_true, "int32"), classes)
+            likeliest = ops.cast(ops.argmax(y_pred, axis=-1), "int32")[..., None]
+            predicted = ops.equal(likeliest, classes)
 
-        def count(where):
+        def count(where: Tensor) -> Tensor:
             return ops.sum(ops.cast(where, "int64"), axis=(0, 1, 2))
 
-        self.tp.assign_add(count(ops.logical_and(truth, found)))
-        self.fp.assign_add(count(ops.logical_and(ops.logical_not(truth), found)))
-        self.fn.assign_add(count(ops.logical_and(truth, ops.logical_not(found))))
+        self.tp.assign_add(count(ops.logical_and(true, predicted)))
+        self.fp.assign_add(count(ops.logical_and(ops.logical_not(true), predicted)))
+        self.fn.assign_add(count(ops.logical_and(true, ops.logical_not(predicted))))
 
-    def _mean(self, numerator, denominator):
-        """Mean of the ratio over the classes that occur or are found; 1 where none does or is."""
+    def _mean(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+        """Return the mean ratio over the classes that occur or are predicted; 1 without any."""
         numerator, denominator = ops.cast(numerator, "float32"), ops.cast(denominator, "float32")
         seen = ops.cast(self.tp + self.fp + self.fn > 0, "float32")
         total = ops.sum(seen * numerator / ops.maximum(denominator, 1.0))
@@ -49,33 +54,33 @@ class _Counts(keras.metrics.Metric):
 class Dice(_Counts):
     """2 TP / (2 TP + FP + FN)."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return self._mean(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
 
 class IoU(_Counts):
     """TP / (TP + FP + FN)."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return self._mean(1 * self.tp, self.tp + self.fp + self.fn)
 
 
 class Precision(_Counts):
     """TP / (TP + FP)."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return self._mean(1 * self.tp, self.tp + self.fp)
 
 
 class Recall(_Counts):
     """TP / (TP + FN)."""
 
-    def result(self):
+    def result(self) -> Tensor:
         return self._mean(1 * self.tp, self.tp + self.fn)
 
 
-def segmentation_metrics(num_channels: int) -> list:
-    """Accuracy, Dice, IoU, precision and recall for K = `num_channels` predicted channels."""
+def segmentation_metrics(num_channels: int) -> list[keras.metrics.Metric]:
+    """Return accuracy, Dice, IoU, precision and recall for `num_channels` predicted channels."""
     accuracy = (
         keras.metrics.BinaryAccuracy(name="accuracy")
         if num_channels == 1

@@ -5,19 +5,24 @@ arXiv:1509.00519. Everything here runs on each backend of Keras.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import keras
 from keras import layers, ops
 
-from dentalzoo.nn.losses import MeanOverBatch
+from dentalzoo.nn.losses import MeanOverBatch, Tensor
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 LIKELIHOODS = ("bernoulli", "gaussian")
-KL_REDUCTIONS = ("sum", "mean")
 
 
-def log_likelihood(image, reconstruction, likelihood: str = "bernoulli", sigma: float = 0.1):
-    """log p(x | z) of images, summed over height, width and channels, in nats.
+def log_likelihood(
+    image: Tensor, reconstruction: Tensor, likelihood: str = "bernoulli", sigma: float = 0.1
+) -> Tensor:
+    """Return log p(x | z) of images, summed over height, width and channels, in nats.
 
     Args:
         image, reconstruction: (B, H, W, C) float32 in [0, 1].
@@ -32,13 +37,13 @@ def log_likelihood(image, reconstruction, likelihood: str = "bernoulli", sigma: 
     return -ops.sum(0.5 * squares + math.log(sigma * math.sqrt(2 * math.pi)), axis=(1, 2, 3))
 
 
-def kl_divergence(z_mean, z_log_var):
-    """KL(N(mean, exp(log_var)) || N(0, 1)) of each latent unit, (B, D) float32, in nats."""
+def kl_divergence(z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """Return KL(N(mean, exp(log_var)) || N(0, 1)) of each latent unit, (B, D) float32, in nats."""
     return -0.5 * (1 + z_log_var - ops.square(z_mean) - ops.exp(z_log_var))
 
 
-def importance_bound(log_p_x, z, z_mean, z_log_var):
-    """The k-sample bound of log p(x): log mean_k p(x, z_k) / q(z_k | x); k = 1 is the ELBO.
+def importance_bound(log_p_x: Tensor, z: Tensor, z_mean: Tensor, z_log_var: Tensor) -> Tensor:
+    """Return the k-sample bound of log p(x): log mean_k p(x, z_k) / q(z_k | x); k = 1 is the ELBO.
 
     Args:
         log_p_x: log p(x | z), (k, B).
@@ -56,7 +61,7 @@ def importance_bound(log_p_x, z, z_mean, z_log_var):
 
 @keras.saving.register_keras_serializable("dentalzoo")
 class Sampling(layers.Layer):
-    """z = mean + exp(log_var / 2) * noise, the noise drawn from N(0, 1).
+    """z = mean + exp(log_var / 2) * noise, with noise from N(0, 1).
 
     Called with [mean, log_var], (B, D) each; returns (k * B, D): B rows for each of the k samples.
 
@@ -65,17 +70,17 @@ class Sampling(layers.Layer):
         seed: of the noise; from Keras' global seed where None.
     """
 
-    def __init__(self, samples: int = 1, seed: int | None = None, **options):
+    def __init__(self, samples: int = 1, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.samples, self.seed = samples, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         mean, log_var = (ops.tile(tensor, (self.samples, 1)) for tensor in inputs)
         noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator)
         return mean + ops.exp(0.5 * log_var) * noise
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "samples": self.samples, "seed": self.seed}
 
 
@@ -91,34 +96,34 @@ class FittedPrior(layers.Layer):
         momentum: of the moments, over batches.
     """
 
-    def __init__(self, momentum: float = 0.99, **options):
+    def __init__(self, momentum: float = 0.99, **options: Any) -> None:
         super().__init__(trainable=False, **options)
         self.momentum = momentum
 
-    def build(self, shape):
+    def build(self, shape: tuple[int | None, ...]) -> None:
         size = shape[-1]
-        options = {"trainable": False, "aggregation": "mean"}
+        options: dict[str, Any] = {"trainable": False, "aggregation": "mean"}
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
         self.moments = self.add_weight(
             shape=(size, size), initializer="identity", name="moments", **options
         )
 
-    def update(self, z):
-        """Moves the moments towards those of a batch of samples (B, D)."""
+    def update(self, z: Tensor) -> None:
+        """Move the moments towards those of a batch of samples (B, D)."""
         z = ops.stop_gradient(z)
         products = ops.matmul(ops.transpose(z), z) / ops.cast(ops.shape(z)[0], z.dtype)
-        for moment, found in ((self.mean, ops.mean(z, axis=0)), (self.moments, products)):
-            moment.assign(self.momentum * moment + (1 - self.momentum) * found)
+        for moment, of_batch in ((self.mean, ops.mean(z, axis=0)), (self.moments, products)):
+            moment.assign(self.momentum * moment + (1 - self.momentum) * of_batch)
 
-    def call(self, noise):
+    def call(self, noise: Tensor) -> Tensor:
         mean, moments = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.moments)
         covariance = moments - ops.outer(mean, mean) + 1e-6 * ops.eye(mean.shape[0])
         return mean + ops.matmul(noise, ops.transpose(ops.cholesky(covariance)))
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum}
 
 
@@ -146,8 +151,8 @@ class VAE(keras.Model):
 
     def __init__(
         self,
-        encoder,
-        decoder,
+        encoder: keras.Model,
+        decoder: keras.Model,
         *,
         likelihood: str = "bernoulli",
         sigma: float = 0.1,
@@ -157,7 +162,7 @@ class VAE(keras.Model):
         warmup_steps: int = 0,
         fitted_prior: bool = False,
         name: str = "vae",
-    ):
+    ) -> None:
         image = keras.Input(encoder.input_shape[1:], name="image")
         z_mean, z_log_var, z = encoder(image)
         outputs = {"reconstruction": decoder(z), "z_mean": z_mean, "z_log_var": z_log_var, "z": z}
@@ -178,7 +183,14 @@ class VAE(keras.Model):
         self.kl_tracker = keras.metrics.Mean(name="kl_loss")
         self.mean_over_batch = MeanOverBatch(name="mean_over_batch")
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         loss, reconstruction, kl = self.losses_of(x, y_pred, training)
         if training and self.fitted_prior:
             self.get_layer("prior").get_layer("moments").update(y_pred["z"])
@@ -186,8 +198,10 @@ class VAE(keras.Model):
         self.kl_tracker.update_state(kl)
         return self.mean_over_batch(loss, loss)
 
-    def losses_of(self, image, outputs: dict, training: bool = False):
-        """Loss, negative log-likelihood and KL divergence of each image, (B,) each."""
+    def losses_of(
+        self, image: Tensor, outputs: dict[str, Tensor], training: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, negative log-likelihood and KL divergence of each image, (B,) each."""
         image = ops.cast(image, "float32")
         outputs = {key: ops.cast(value, "float32") for key, value in outputs.items()}
         z_mean, z_log_var, z = (outputs[key] for key in ("z_mean", "z_log_var", "z"))
@@ -214,19 +228,21 @@ class VAE(keras.Model):
             priced = over_units(in_batch, axis=-1)
         return reconstruction + beta * priced, reconstruction, kl
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         parts = {key: keras.saving.serialize_keras_object(getattr(self, key)) for key in _PARTS}
         return {**parts, **{key: getattr(self, key) for key in _OPTIONS}}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in _PARTS}
         return cls(**{**config, **parts})
 
 
 _PARTS = ("encoder", "decoder")
-_OPTIONS = ("likelihood", "sigma", "beta", "kl_reduction", "free_bits", "warmup_steps")
-_OPTIONS += ("fitted_prior", "name")
+_OPTIONS = (
+    *("likelihood", "sigma", "beta", "kl_reduction"),
+    *("free_bits", "warmup_steps", "fitted_prior", "name"),
+)
 
 
 def conv_encoder(
@@ -240,8 +256,8 @@ def conv_encoder(
     activation: str = "relu",
     samples: int = 1,
     seed: int | None = None,
-):
-    """The encoder of the Keras example, for any size, depth and width.
+) -> keras.Model:
+    """Build the encoder of the Keras example, for any size, depth and width.
 
     Returns:
         A `keras.Model` "encoder": image (B, H, W, C) -> [mean (B, D), log_var (B, D), z].
@@ -254,8 +270,10 @@ def conv_encoder(
     return latent_head(image, x, latent_dim, samples, seed)
 
 
-def latent_head(image, x, latent_dim: int, samples: int = 1, seed: int | None = None):
-    """Ends an encoder: features (B, F) -> a `keras.Model` image -> [mean, log_var, z]."""
+def latent_head(
+    image: Tensor, x: Tensor, latent_dim: int, samples: int = 1, seed: int | None = None
+) -> keras.Model:
+    """Complete an encoder from its features (B, F): a model image -> [mean, log_var, z]."""
     # In float32 even under mixed precision: the exponential of log_var follows.
     z_mean = layers.Dense(latent_dim, name="z_mean", dtype="float32")(x)
     z_log_var = layers.Dense(latent_dim, name="z_log_var", dtype="float32")(x)
@@ -270,8 +288,8 @@ def conv_decoder(
     *,
     filters: Sequence[int] = (64, 32),
     activation: str = "relu",
-):
-    """The decoder of the Keras example, the mirror image of `conv_encoder`.
+) -> keras.Model:
+    """Build the decoder of the Keras example, the mirror image of `conv_encoder`.
 
     Returns:
         A `keras.Model` "decoder": z (B, D) -> image (B, H, W, C) in (0, 1).
@@ -283,12 +301,27 @@ def conv_decoder(
     for number in filters:
         x = layers.Conv2DTranspose(number, 3, strides=2, padding="same", activation=activation)(x)
     # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
-    options = {"padding": "same", "activation": "sigmoid", "dtype": "float32"}
+    options: dict[str, Any] = {"padding": "same", "activation": "sigmoid", "dtype": "float32"}
     return keras.Model(z, layers.Conv2DTranspose(channels, 3, **options)(x), name="decoder")
 
 
-def latent_signatures(model, config, invert: bool = False) -> dict:
-    """The functions `encode` and `decode` of a SavedModel, pre- and post-processing inside.
+class LatentConfig(Protocol):
+    """The settings that `latent_signatures` needs."""
+
+    @property
+    def input_size(self) -> tuple[int, int]: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def latent_dim(self) -> int: ...
+
+
+def latent_signatures(
+    model: Any, config: LatentConfig, invert: bool = False
+) -> "Mapping[str, tf.types.experimental.PolymorphicFunction]":
+    """Return the functions `encode` and `decode` of a SavedModel, with pre- and post-processing.
 
     - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
       image as the network read it, float32 (B, H, W, C) in [0, 1].
@@ -296,7 +329,6 @@ def latent_signatures(model, config, invert: bool = False) -> dict:
 
     Args:
         model: has the callables `encoder` and `decoder`.
-        config: has `input_size`, `channels` and `latent_dim`.
         invert: the network works on 1 - image.
     """
     import tensorflow as tf
@@ -304,13 +336,13 @@ def latent_signatures(model, config, invert: bool = False) -> dict:
     from dentalzoo.data.io.graph import image_spec, to_network
 
     @tf.function(input_signature=[image_spec()])
-    def encode(images):
+    def encode(images: Tensor) -> dict[str, Tensor]:
         image = to_network(images, config.input_size, config.channels)
         z_mean, z_log_var, _ = model.encoder(1.0 - image if invert else image)
         return {"z_mean": z_mean, "z_log_var": z_log_var, "image": image}
 
     @tf.function(input_signature=[tf.TensorSpec((None, config.latent_dim), tf.float32, "z")])
-    def decode(z):
+    def decode(z: Tensor) -> dict[str, Tensor]:
         image = model.decoder(z)
         return {"image": 1.0 - image if invert else image}
 
