@@ -343,6 +343,19 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
     assert min(seconds) < 0.3
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_a_paper_is_imported_without_tensorflow(name):
+    heavy = ("tensorflow", "tf_keras", "keras", "albumentations", "open3d")
+    code = f"""
+import sys
+from dentalzoo import registry
+registry.info({name!r})
+print([name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 def test_no_public_name_hides_behind_a_module():
     """Importing `dentalzoo.x` would replace the function `dz.x`."""
     public = {name for name in vars(dentalzoo) if not name.startswith("_")}

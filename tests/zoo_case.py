@@ -14,8 +14,9 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo import registry
+from dentalzoo.cli import main
 from dentalzoo.config import rule_of
-from dentalzoo.contracts import Paper, missing_parts
+from dentalzoo.contracts import DataOptions, Paper, missing_parts
 
 GOLDEN = Path(__file__).parent / "golden"
 RELEASED = Path(__file__).parents[1] / "pretrained"
@@ -66,6 +67,20 @@ class ZooCase:
     """Subclass it as `class TestX(ZooCase)` with `name`."""
 
     name: str
+
+    @pytest.fixture
+    def samples(self, request, tmp_path):
+        """A folder of a few synthetic samples for the paper's task."""
+        from dentalzoo.data import synthetic
+
+        task = registry.ZOO[self.name].task
+        if task in ("segmentation", "detection"):
+            return request.getfixturevalue("phantoms")
+        if task == "generation":
+            return synthetic.write_tooth_photos(tmp_path / "teeth", 5, size=16)
+        if task == "superimposition":
+            return synthetic.write_defect_dataset(tmp_path / "defects", 5, size=16)
+        return synthetic.write_jaw_dataset(tmp_path / "jaws", 3)
 
     def outputs(self, model, inputs):
         """What the golden file holds; of a model that draws samples, what it draws from."""
@@ -128,6 +143,33 @@ class ZooCase:
     def test_whole_numbers_are_taken_for_other_numbers(self):
         config = registry.configure(self.name, learning_rate=1)
         assert type(config.learning_rate) is float and config.learning_rate == 1
+
+    def test_info_shows_each_setting_with_its_source(self, capsys):
+        assert main(["info", self.name]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        for key, row in dz.info(self.name)["settings"].items():
+            [line] = [line for line in lines if line.startswith(f"  {key} ")]
+            assert line.endswith(f" {row['value']!r}; {row['allowed']}; {row['source']}")
+
+    def test_shards_visit_every_sample_once(self, samples):
+        """Two workers share an epoch; a stream is a data set like any other."""
+        module, config, _ = _tiny(self.name)
+        config = dataclasses.replace(config, batch_size=2)
+
+        def inputs(batches):
+            """The first input of each sample, as bytes."""
+            key = next(iter(module.example_batch(config)))
+            return [row.tobytes() for batch in batches for row in np.asarray(batch[key])]
+
+        streams = [
+            module.make_dataset(samples, config, DataOptions(shard=(index, 2))) for index in (0, 1)
+        ]
+        one, other = map(inputs, streams)
+        whole = module.make_dataset(samples, config)
+        every = inputs(whole.dataset.cache())
+        assert len(every) == len(set(every)) == len(whole.cache) > 2
+        assert sorted(one + other) == sorted(every)
+        assert abs(len(one) - len(other)) <= 1
 
     def test_inputs_and_outputs_are_named_after_the_elements(self):
         import keras
