@@ -1,10 +1,10 @@
-"""Shows what the zoo does, on images it draws itself: no data, no network.
+"""Apply the released models to synthetic images: no data and no network access are needed.
 
     python examples/demo.py                # or `make demo`; under a minute on two CPU cores
     python examples/demo.py --count 12 --out out/demo
 
-Each paper is one function that works in a folder and returns a `Section`; the page
-`out/demo/index.html` is the sections one below the other.
+Each paper is one function that writes to a folder and returns a `Section`; the page
+`out/demo/index.html` shows the sections one after the other.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's log
 
 import numpy as np
 
@@ -41,12 +41,12 @@ from dentalzoo.tasks.detection.drawing import overlay as draw_boxes
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE, grown
 
-UNSEEN = 900_000  # the first seed of what is drawn below; no bundle was trained on these
+UNSEEN = 900_000  # the first seed of the synthetic data below; no bundle was trained on these
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An image of the page: where it is and what it shows."""
+    """An image of the page: its file and its caption."""
 
     path: Path
     caption: str
@@ -54,15 +54,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """What one paper shows.
+    """The results of one paper.
 
     Attributes:
         title: its heading.
         text: paragraphs, plain text.
-        table: rows of words, the first one the heading.
+        table: rows of cells, the first one the heading.
         images: for each row its heading and the images beside each other.
         files: other results, as links.
-        summed: the last row of the table sums up the others.
+        summed: the last row of the table summarises the others.
     """
 
     title: str
@@ -74,15 +74,15 @@ class Section:
 
 
 def panoramic_segmentation(folder: Path, count: int) -> Section:
-    """The teeth on panoramic radiographs: `panoramic_unet`."""
+    """Segment the teeth on panoramic radiographs with `panoramic_unet`."""
     bundle = dz.load("panoramic_unet.panoramic_teeth_v1")
-    phantoms = write_panoramic_dataset(folder / "phantoms", count, val_fraction=0)
-    radiographs = find_masks(phantoms).samples
+    data = write_panoramic_dataset(folder / "teeth", count, val_fraction=0)
+    radiographs = find_masks(data).samples
     out = folder / "panoramic_unet"
     dz.predict(bundle, [radiograph.image for radiograph in radiographs], out, overlay=True)
-    report = dz.evaluate(bundle, phantoms, out=out)
+    report = dz.evaluate(bundle, data, out=out)
 
-    bundle.serve(read_image(radiographs[0].image))  # the first call is not measured: it sets up
+    bundle.serve(read_image(radiographs[0].image))  # the first call is not measured: it is slow
     table, images = [("radiograph", "Dice", "IoU", "ms")], []
     for radiograph, row in zip(radiographs, report["per_image"], strict=True):
         arrays = load(radiograph)
@@ -98,7 +98,7 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
                 [
                     Figure(radiograph.image, "the radiograph"),
                     Figure(out / f"{radiograph.name}_overlay.png", "the teeth, as predicted"),
-                    Figure(outlines, "outlines: blue the truth, orange the prediction"),
+                    Figure(outlines, "outlines: ground truth blue, prediction orange"),
                 ],
             )
         )
@@ -106,46 +106,46 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
     return Section(
         title="Teeth on panoramic radiographs",
         text=[
-            f"{_about(bundle)} It was trained on drawn radiographs, then on real ones. These are new "
-            "and drawn, so where the teeth are is known.",
-            "The scores below say that it works, not how well it does on real radiographs; "
-            "docs/models/panoramic_unet.md says that.",
+            f"{_about(bundle)} It was trained on synthetic radiographs, then on real ones. These "
+            "are new synthetic ones, so the exact masks are known.",
+            "The metrics below show that it works, not how well it works on real radiographs; "
+            "docs/models/panoramic_unet.md reports that.",
         ],
         table=table,
         images=images,
         files=[
-            Figure(out / "evaluation.png", "best, median and worst radiograph on one sheet"),
-            Figure(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.png", "best, median and worst radiograph in one figure"),
+            Figure(out / "evaluation.json", "all metrics"),
         ],
     )
 
 
 def radiograph_detection(folder: Path, count: int) -> Section:
-    """What dentists have done on panoramic radiographs: `panoramic_detection`."""
+    """Detect dental treatments on panoramic radiographs with `panoramic_detection`."""
     bundle = dz.load("panoramic_detection.drawn_films_v1")
     classes = bundle.metadata["config"]["classes"]
-    phantoms = write_panoramic_dataset(folder / "radiographs", count, seed=UNSEEN, val_fraction=0)
-    radiographs = find_boxes(phantoms, classes=classes).samples
+    data = write_panoramic_dataset(folder / "radiographs", count, seed=UNSEEN, val_fraction=0)
+    radiographs = find_boxes(data, classes=classes).samples
     out = folder / "panoramic_detection"
     dz.predict(bundle, [radiograph.image for radiograph in radiographs], out, overlay=True)
-    report = dz.evaluate(bundle, phantoms, out=out)
+    report = dz.evaluate(bundle, data, out=out)
 
     kinds = ("true_positives", "false_positives", "false_negatives")
-    words = [kind.replace("_", " ") for kind in kinds]
-    table, images = [("radiograph", "findings", *words)], []
+    names = [kind.replace("_", " ") for kind in kinds]
+    table, images = [("radiograph", "findings", *names)], []
     for radiograph, row in zip(radiographs, report["per_image"], strict=True):
         arrays = load_boxes(radiograph, classes)
-        drawn = out / f"{radiograph.name}_drawn.png"
+        annotated = out / f"{radiograph.name}_ground_truth.png"
         image, labels = arrays["image"], arrays["labels"]
-        write_png(drawn, draw_boxes(image, arrays["boxes"], labels, classes))
+        write_png(annotated, draw_boxes(image, arrays["boxes"], labels, classes))
         counts = [row[key] for key in ("objects", *kinds)]
         table.append((radiograph.name, *map(str, counts)))
         images.append(
             (
                 f"Radiograph {radiograph.name}: "
-                + ", ".join(f"{word} {row[kind]}" for kind, word in zip(kinds, words, strict=True)),
+                + ", ".join(f"{row[kind]} {name}" for kind, name in zip(kinds, names, strict=True)),
                 [
-                    Figure(drawn, "what was drawn"),
+                    Figure(annotated, "ground truth"),
                     Figure(out / f"{radiograph.name}_overlay.png", "as predicted, with scores"),
                 ],
             )
@@ -155,27 +155,28 @@ def radiograph_detection(folder: Path, count: int) -> Section:
     return Section(
         title="Restorations, endodontic treatments and implants",
         text=[
-            f"{_about(bundle)} It was trained on drawn radiographs. These are new, and drawn too, so "
-            "that what there is to find is known. A finding is found where a box of its class, "
-            f"with a score of {report['score_threshold']:g} or more, overlaps it by 0.5 (IoU).",
-            f"AP50 is {report['coco']['ap50']:.3f} here. It says that it works; "
-            "panoramic_detection.dental_radiography_v1, trained on real radiographs, has its measure in "
+            f"{_about(bundle)} It was trained on synthetic radiographs. These are new synthetic "
+            "ones, so the exact boxes are known. A predicted box counts as a true positive if its "
+            f"score is {report['score_threshold']:g} or more and its IoU with a finding of its "
+            "class is at least 0.5.",
+            f"AP50 is {report['coco']['ap50']:.3f} here. This shows that it works; the metrics of "
+            "panoramic_detection.dental_radiography_v1, trained on real radiographs, are in "
             "docs/models/panoramic_detection.md.",
         ],
         table=table,
         images=images,
         files=[
             Figure(out / "precision_recall.png", "precision and recall"),
-            Figure(out / "froc.png", "recall by false boxes a radiograph"),
+            Figure(out / "froc.png", "recall by false positives per radiograph"),
             Figure(out / "worst.png", "the radiographs with the most errors"),
             Figure(out / "detections.json", "all boxes"),
-            Figure(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.json", "all metrics"),
         ],
     )
 
 
 def tooth_generation(folder: Path, count: int) -> Section:
-    """New teeth, and drawn photographs encoded and decoded: `tooth_vae`."""
+    """Generate new teeth, and encode and decode synthetic photographs, with `tooth_vae`."""
     bundle = dz.load("tooth_vae.drawn_teeth_v1")
     photos, number = folder / "photos", 10 * count
     write_tooth_photos(photos, number, seed=UNSEEN, split="test")
@@ -188,54 +189,54 @@ def tooth_generation(folder: Path, count: int) -> Section:
 
     numbers = dz.api.summary_metrics(bundle, report)
     table = [
-        ("measure", "value", "beside it"),
+        ("metric", "value", "reference"),
         ("photographs", str(report["images"]), f"{report['generated']} new teeth"),
         ("PSNR of the reconstructions", value("psnr", 1), "dB"),
         ("SSIM of the reconstructions", value("ssim", 3), "1: the photograph itself"),
         ("log-likelihood, bound", value("elbo", 0), f"{value('iwae_5', 0)} with five samples"),
-        ("code", value("kl", 1), "nats a photograph"),
+        ("KL divergence of the codes", value("kl", 1), "nats per photograph"),
         ("latent units in use", value("active_units", 0), f"of {len(report['kl_per_unit'])}"),
-        ("new teeth to photographs, KID", value("kid", 3), f"{value('kid_floor', 3)} in halves"),
-        ("the same, Fréchet", value("frechet", 3), f"{value('frechet_floor', 3)} in halves"),
+        ("KID, new teeth to photographs", value("kid", 3), f"{value('kid_floor', 3)} in halves"),
+        ("Fréchet distance", value("frechet", 3), f"{value('frechet_floor', 3)} in halves"),
     ]
     return Section(
         title="New teeth",
         text=[
-            f"{_about(bundle)} It was trained on drawn photographs of teeth. The new teeth are "
-            "decoded from random codes: nobody has them.",
-            f"The numbers are of {report['images']} drawn photographs that it has not seen. KID "
-            "and the Fréchet distance compare hand-made features of new teeth with those of the "
-            "photographs, and in halves the photographs with each other; of so few they are "
-            "rough. docs/models/tooth_vae.md has them of many.",
+            f"{_about(bundle)} It was trained on synthetic photographs of teeth. The new teeth are "
+            "decoded from random codes: they show the teeth of no person.",
+            f"The metrics are those of {report['images']} unseen synthetic photographs. KID and "
+            "the Fréchet distance compare hand-crafted features of new teeth with those of the "
+            "photographs, and in halves, one half of the photographs with the other; for so few "
+            "images they are rough. docs/models/tooth_vae.md has them for many.",
         ],
         table=table,
         images=[
             (
                 "Teeth from codes alone",
                 [
-                    Figure(out / "teeth" / "samples.png", "of random codes, none left out"),
-                    Figure(out / "interpolation.png", "of codes between those of photographs"),
+                    Figure(out / "teeth" / "samples.png", "random codes, none left out"),
+                    Figure(out / "interpolation.png", "codes between those of photographs"),
                 ],
             ),
             (
                 "Photographs that it was not trained on",
                 [
-                    Figure(out / "reconstructions.png", "above as drawn, below as decoded"),
-                    Figure(out / "latent.png", "placed by their codes"),
+                    Figure(out / "reconstructions.png", "photographs above, decoded below"),
+                    Figure(out / "latent.png", "photographs arranged by their codes"),
                 ],
             ),
         ],
         files=[
             Figure(out / "manifold.png", "two latent units from low to high"),
-            Figure(out / "kl_per_unit.png", "what each latent unit carries"),
-            Figure(out / "evaluation.json", "all scores"),
+            Figure(out / "kl_per_unit.png", "KL divergence of each latent unit"),
+            Figure(out / "evaluation.json", "all metrics"),
         ],
         summed=False,
     )
 
 
-def defect_overlays(folder: Path, count: int) -> Section:
-    """Several defects in one image: `defect_overlay_vae`."""
+def defect_superimposition(folder: Path, count: int) -> Section:
+    """Show several defects in one image with `defect_overlay_vae`."""
     bundle = dz.load("defect_overlay_vae.drawn_defects_v1")
     kinds = [kind for kind in DEFECTS if kind != "border"]
     surfaces = folder / "surfaces"
@@ -253,43 +254,42 @@ def defect_overlays(folder: Path, count: int) -> Section:
         error = f"{score['background_error']:.3f}"
         table.append((" + ".join(row["sources"]), recovered, error, success))
         if number < count:
-            path = out / f"overlay_{number:02d}.png"
+            path = out / f"superimposed_{number:02d}.png"
             chosen = [samples[name] for name in row["sources"]]
             write_png(path, _beside_its_sources(bundle, chosen))
-            words = " + ".join(f"{sample.label} {sample.name}" for sample in chosen)
-            words = f"{words.replace('_', ' ')}; all visible: {success} ({recovered})"
-            shown[len(chosen)][1].append(Figure(path, words))
+            caption = " + ".join(f"{sample.label} {sample.name}" for sample in chosen)
+            caption = f"{caption.replace('_', ' ')}; all visible: {success} ({recovered})"
+            shown[len(chosen)][1].append(Figure(path, caption))
     own, plain = (report["superimposition"]["methods"][key]["all"] for key in ("bundle", "sum"))
     medians = (f"{own[key + '_median']:.{n}f}" for key, n in _MEDIANS.items())
     table.append(("median", *medians, f"{own['success'] * own['sets']:.0f} of {own['sets']}"))
     return Section(
         title="Several defects in one image",
         text=[
-            f"{_about(bundle)} It was trained on drawn surfaces with cracks and pores. Random "
-            "pairs and triples of surfaces that it has not seen are overlaid; the images show "
-            "the first of them.",
-            f"A defect is visible where {VISIBLE:.0%} of its contrast is there, and all are where "
+            f"{_about(bundle)} It was trained on synthetic surfaces with cracks and pores. Random "
+            "pairs and triples of unseen surfaces are superimposed; the first of them are shown.",
+            f"A defect is visible if {VISIBLE:.0%} of its contrast is kept; all are visible if "
             f"the background is kept too, with an error of at most {BACKGROUND:g} of the grey "
             "range. The sum of the codes alone, as in the paper, shows all defects in "
             f"{plain['success']:.0%} of these sets, with the same network.",
         ],
         table=table,
         images=[
-            (f"{word}: the defects outlined, and at the right their overlay", images)
-            for word, images in shown.values()
+            (f"{kind}: the outlined defects and, at the right, the superimposed image", images)
+            for kind, images in shown.values()
             if images
         ],
         files=[
-            Figure(out / "superimposed.png", "best, median and worst beside plainer ways"),
-            Figure(out / "scan.png", "what lies between two surfaces"),
+            Figure(out / "superimposed.png", "best, median and worst beside simpler methods"),
+            Figure(out / "scan.png", "decoded points between two surfaces"),
             Figure(out / "latent.png", "the codes of the surfaces"),
-            Figure(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.json", "all metrics"),
         ],
     )
 
 
 def jaws_in_3d(folder: Path, count: int) -> Section:
-    """Upper jaws from ten views of them: `jaw_reconstruction`."""
+    """Reconstruct upper jaws from ten views of them with `jaw_reconstruction`."""
     bundle = dz.load("jaw_reconstruction.jaws_and_crowns_v1")
     jaws = write_jaw_dataset(folder / "jaws", -(-count // 2), UNSEEN, val_fraction=0)
     samples = find_meshes(jaws).samples
@@ -303,26 +303,30 @@ def jaws_in_3d(folder: Path, count: int) -> Section:
         number = stem.partition("_")[0]
         errors = _jaw_errors(row["scores"], row["baseline"])
         table.append((number, *errors))
-        words = "the ten views, and the mesh made of them alone beside the true jaw"
-        images.append((f"Jaw {number}: {errors[2]} mm off", [Figure(out / f"{stem}.png", words)]))
-        viewers.append(Figure(out / f"{stem}.html", f"jaw {number} to turn around"))
+        caption = "the ten views, and the mesh predicted from them beside the ground truth"
+        figure = Figure(out / f"{stem}.png", caption)
+        images.append((f"Jaw {number}: mean error {errors[2]} mm", [figure]))
+        viewers.append(Figure(out / f"{stem}.html", f"jaw {number} in 3-D"))
     table.append(("mean", *_jaw_errors(report["mean"], report["baseline"])))
     return Section(
         title="Upper jaws in 3-D",
         text=[
-            f"{_about(bundle)} It was trained on drawn jaws and on rows of crowns drawn from a "
-            "statistical shape model. These jaws are new and drawn, so their surface is known. "
-            "Where teeth are missing it often gives some: the distances show it.",
-            "Precision is the part of the found points that is at most 1.4 mm from the true "
-            "surface, which is the paper's threshold, and recall that of the true points. The "
-            "mean jaw, which sees no view, is the last column: the threshold forgives much.",
+            f"{_about(bundle)} It was trained on synthetic jaws and on rows of crowns sampled from "
+            "a statistical shape model. These jaws are new synthetic ones, so their surface is "
+            "known. Where teeth are missing it often adds some: the distances show it.",
+            "Precision is the part of the predicted points within 1.4 mm of the ground truth, the "
+            "paper's threshold, and recall the part of the ground-truth points within 1.4 mm of "
+            "the prediction. Accuracy is the mean distance from the prediction to the ground "
+            "truth, completeness that from the ground truth to the prediction. The last column is "
+            "the accuracy of the mean shape, which does not depend on the views: the threshold "
+            "forgives much.",
         ],
         table=table,
         images=images,
         files=[
             *viewers,
-            Figure(out / "evaluation.png", "best, median and worst jaw on one sheet"),
-            Figure(out / "evaluation.json", "all scores"),
+            Figure(out / "evaluation.png", "best, median and worst jaw in one figure"),
+            Figure(out / "evaluation.json", "all metrics"),
         ],
     )
 
@@ -331,42 +335,42 @@ SECTIONS = (
     panoramic_segmentation,
     radiograph_detection,
     tooth_generation,
-    defect_overlays,
+    defect_superimposition,
     jaws_in_3d,
 )
-_JAW_COLUMNS = ("precision", "recall", "error, mm", "back, mm", "mean jaw, mm")
+_JAW_COLUMNS = ("precision", "recall", "accuracy, mm", "completeness, mm", "mean shape, mm")
 _MEDIANS = {"recovered": 2, "background_error": 3}  # digits
-_TILE = (224, 224)  # pixels of a source and of an overlay
+_TILE = (224, 224)  # pixels of a source and of a superimposed image
 
 
 def _about(bundle) -> str:
     summary = bundle.metadata["summary"]
-    return f"{summary[0].upper()}{summary[1:]}, as the bundle {bundle.name}."
+    return f"{summary[0].upper()}{summary[1:]}; the bundle is {bundle.name}."
 
 
 def _beside_its_sources(bundle, samples) -> np.ndarray:
-    """Sources, outlined a pixel away from their masks in colours of their own, and the overlay."""
+    """Return the sources, outlined a pixel outside their masks, and the superimposed image."""
     config = bundle.metadata["config"]
     size, channels = config["input_size"], config["channels"]
     sources = [load_image(sample, size, channels) for sample in samples]
     images = np.stack([source["image"] for source in sources])
-    made = bundle.overlay(images, np.ones(len(images), np.float32))["image"]
+    superimposed = bundle.overlay(images, np.ones(len(images), np.float32))["image"]
     tiles = []
     for colour, source in enumerate(sources, 1):
         around = grown(source["mask"][..., 0], 1)  # so that the outline hides no thin crack
         mask = fit(np.uint8(colour * around), _TILE, ids=True)
         tiles.append(drawing.overlay(fit(source["image"], _TILE), mask, opacity=0))
-    tiles.append(drawing.overlay(fit(as_pixels(made), _TILE), np.zeros_like(mask)))
+    tiles.append(drawing.overlay(fit(as_pixels(superimposed), _TILE), np.zeros_like(mask)))
     return side_by_side(*tiles)
 
 
 def _jaw_errors(scores: dict, baseline: dict) -> tuple[str, ...]:
     paper = scores["at"][0]
-    there, back, mean = (
+    accuracy, completeness, mean = (
         f"{part['mean']:.2f}"
         for part in (scores["pred_to_gt"], scores["gt_to_pred"], baseline["pred_to_gt"])
     )
-    return f"{paper['precision']:.3f}", f"{paper['recall']:.3f}", there, back, mean
+    return f"{paper['precision']:.3f}", f"{paper['recall']:.3f}", accuracy, completeness, mean
 
 
 def _scores(row: dict[str, float]) -> tuple[str, str]:
@@ -408,17 +412,17 @@ img {{ display: block; width: 100%; height: auto; border-radius: .3rem; backgrou
 figcaption, footer {{ color: var(--soft); font-size: .92rem; margin-top: .35rem; }}
 </style>
 <h1>dentalzoo</h1>
-<p>What the released models do with images that were drawn for this page.</p>
+<p>The released models, applied to synthetic images that were generated for this page.</p>
 <p class="notice">For research. Not a medical device, not for diagnosis.</p>
 {sections}
-<footer>dentalzoo {version}. Made by examples/demo.py; nothing on this page comes from elsewhere.
+<footer>dentalzoo {version}. Made by examples/demo.py; this page loads nothing from the network.
 </footer>
 </html>
 """
 
 
 def write_page(path: Path, sections: Sequence[Section]) -> None:
-    """Writes the sections as one HTML page; images are linked relative to it."""
+    """Write the sections as one HTML page; images are linked relative to it."""
     body = "\n".join(_section(section, path.parent) for section in sections)
     write_atomically(path, _PAGE.format(sections=body, version=html.escape(dz.__version__)))
 
@@ -428,17 +432,17 @@ def _section(section: Section, folder: Path) -> str:
         return quote(image.path.relative_to(folder).as_posix())
 
     def figure(image: Figure) -> str:
-        words = html.escape(image.caption)
+        caption = html.escape(image.caption)
         return (
-            f'<figure><a href="{link(image)}"><img src="{link(image)}" alt="{words}"></a>'
-            f"<figcaption>{words}</figcaption></figure>"
+            f'<figure><a href="{link(image)}"><img src="{link(image)}" alt="{caption}"></a>'
+            f"<figcaption>{caption}</figcaption></figure>"
         )
 
-    def row(words: Sequence[str], cell: str) -> str:
-        return f"<tr>{''.join(f'<{cell}>{html.escape(w)}</{cell}>' for w in words)}</tr>"
+    def row(cells: Sequence[str], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
     paragraphs = "\n".join(f"<p>{html.escape(text)}</p>" for text in section.text)
-    table = "\n".join(row(words, "td" if i else "th") for i, words in enumerate(section.table))
+    table = "\n".join(row(cells, "td" if i else "th") for i, cells in enumerate(section.table))
     articles = "\n".join(
         f"<article><h3>{html.escape(heading)}</h3>\n"
         f'<div class="row">{"".join(figure(image) for image in images)}</div></article>'
@@ -455,22 +459,25 @@ def _section(section: Section, folder: Path) -> str:
 
 
 def _columns(table: Sequence[Sequence[str]]) -> str:
-    """A table as lines of text, the first column to the left."""
+    """Return a table as lines of text, the first column aligned to the left."""
     first, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = []
-    for word, *words in table:
-        cells = (f"{cell:>{max(8, width)}}" for cell, width in zip(words, widths, strict=True))
-        lines.append(" ".join([f"  {word:{max(10, first)}}", *cells]))
+    for name, *rest in table:
+        cells = (f"{cell:>{max(8, width)}}" for cell, width in zip(rest, widths, strict=True))
+        lines.append(" ".join([f"  {name:{max(10, first)}}", *cells]))
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes the images and the page; returns 2 where that is not possible."""
-    parser = argparse.ArgumentParser(description="Shows what the zoo does, on drawn images.")
+    """Make the images and the page; return 0, or 2 after one line with the error."""
+    parser = argparse.ArgumentParser(description="Apply the released models to synthetic images.")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the page")
-    quick = "DENTALZOO_QUICK" in os.environ
-    words = "how many radiographs; ten times as many photographs, twice the overlays, half the jaws"
-    parser.add_argument("--count", type=int, default=2 if quick else 6, help=words)
+    count = 2 if "DENTALZOO_QUICK" in os.environ else 6
+    text = (
+        "number of radiographs; ten times as many photographs, twice as many superimposed images "
+        f"and half as many jaws are made (default {count})"
+    )
+    parser.add_argument("--count", type=int, default=count, help=text)
     options = parser.parse_args(arguments)
     sections = []
     try:

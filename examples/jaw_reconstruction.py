@@ -4,24 +4,25 @@ Title: An upper jaw in 3-D from ten images
 Author: The dentalzoo authors
 Date created: 2026/11/23
 Last modified: 2026/11/23
-Description: Fit a morphable model to jaws, train the network, measure it, and reconstruct jaws.
+Description: Fit a statistical shape model, train the network, measure it, and reconstruct jaws.
 """
 
 """
 ## Introduction
 
-Ten cameras at fixed places look at an upper jaw; `jaw_reconstruction` gives its surface in
-millimetres. The variant `paper` gives 50,000 points; `morphable`, which this script trains, a mesh.
+From views of an upper jaw by ten fixed cameras, `jaw_reconstruction` predicts its surface in
+millimetres. The variant `paper` returns 50,000 points; `morphable`, which this script trains,
+returns a mesh.
 
-This script goes the whole way: meshes, their views, a morphable model, training, scores, and meshes
-from views alone. It is for research, not for diagnosis.
+This script shows all steps: meshes, their views, a statistical shape model, training, metrics, and
+meshes from views alone. It is for research, not for diagnosis.
 
-    python examples/jaw_reconstruction.py --data DIR   # your meshes, from the released bundle on
-    python examples/jaw_reconstruction.py              # drawn jaws, from the start; an hour
+    python examples/jaw_reconstruction.py --data DIR   # your meshes, starting from the release
+    python examples/jaw_reconstruction.py              # synthetic jaws, from scratch; an hour
     DENTALZOO_QUICK=1 python examples/jaw_reconstruction.py
 
 With `DENTALZOO_QUICK=1` there are few jaws and the network is small: a minute on two CPU cores, to
-see the steps. docs/data_formats.md says how DIR may look.
+see the steps. docs/data_formats.md describes the layouts of DIR.
 """
 
 """
@@ -33,7 +34,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
 
 import numpy as np
 
@@ -44,17 +45,17 @@ from dentalzoo.data.synthetic import write_jaw_dataset
 from dentalzoo.data.views import load_views
 
 quick = "DENTALZOO_QUICK" in os.environ
-parser = argparse.ArgumentParser(description="Trains and shows jaw_reconstruction.")
-parser.add_argument("--data", type=Path, help="folder of meshes of upper jaws; drawn where absent")
+parser = argparse.ArgumentParser(description="Train and apply jaw_reconstruction.")
+parser.add_argument("--data", type=Path, help="meshes of upper jaws (default: synthetic ones)")
 parser.add_argument("--out", type=Path, default=Path("out/jaw_reconstruction"))
-parser.add_argument("--epochs", type=int, help="the variant's own where absent")
+parser.add_argument("--epochs", type=int, help="default: those of the variant")
 options = parser.parse_args()
 
 """
 ## Meshes
 
-`check_meshes` reads every mesh once. It names what cannot be used, and why: another unit, a jaw
-that lies on its side, damaged files.
+`check_meshes` reads every mesh once. It reports unusable meshes with the reason: another unit, a
+jaw that lies on its side, damaged files.
 """
 
 data = options.data
@@ -62,21 +63,22 @@ if data is None:
     data = write_jaw_dataset(options.out / "jaws", 20 if quick else 2000)
 
 try:
-    found = check_meshes(data)
+    checked = check_meshes(data)
     held_out = find_meshes(data, "val").samples
 except dz.DentalzooError as error:
     sys.exit(f"jaw_reconstruction: {error}")
-print({key: value for key, value in found.items() if not isinstance(value, list)})
-for name, reason in found["skipped"]:
+print({key: value for key, value in checked.items() if not isinstance(value, list)})
+for name, reason in checked["skipped"]:
     print(f"skipped {name}: {reason}")
 
 """
-## A morphable model
+## A statistical shape model
 
-Drawn jaws have the same vertices and faces, each vertex at the same anatomical place. So they have
-a mean, and few modes of variation about it. The decoder is made of these, and what the network
-finds are their coefficients. Scans have vertices of their own: then training goes on from the means
-and modes of the released bundle, by the nearest points.
+Synthetic jaws form a family: they share their topology, that is the faces, and each vertex has the
+same anatomical meaning. So they have a mean shape, and few modes of variation about it. The decoder
+consists of these, and the network predicts their coefficients. The vertices of scans do not
+correspond: then training starts from the mean shapes and modes of the released bundle and compares
+nearest points.
 """
 
 init = None
@@ -97,9 +99,9 @@ if options.epochs:
 """
 ## Training
 
-One call: the jaws are seen by the ten cameras, once, and what they see is kept in `cache`; the
-network is trained, and the best epoch by the mean error on the held-out jaws becomes a bundle.
-`resume=True` goes on with a run that was stopped.
+Training is one call: the views of the jaws are rendered once and stored in `cache`; the network is
+trained, and the epoch with the lowest mean error on the held-out jaws becomes a bundle.
+`resume=True` resumes an interrupted run.
 """
 
 run = options.out / "morphable"
@@ -119,11 +121,12 @@ except dz.DentalzooError as error:
 print(f"best epoch: {jaw.metadata['training']['best_epoch']}; curves: {run / 'curves.png'}")
 
 """
-## Scores
+## Metrics
 
-In millimetres and in both directions: from the found points to the true ones, which is precision,
-and back, which is recall. Beside them what the mean shape alone would score: a threshold of 0.035,
-the paper's, is 1.4 mm, and forgives much.
+The distances are in millimetres and in both directions: from the prediction to the ground truth
+(accuracy) and from the ground truth to the prediction (completeness); precision and recall are the
+parts of the points within a threshold. Beside them are the metrics of the mean shape alone: the
+paper's threshold of 0.035 is 1.4 mm, and forgives much.
 """
 
 report = dz.evaluate(jaw, data, split="val", out=options.out / "evaluation")
@@ -133,8 +136,8 @@ for key, value in dz.api.summary_metrics(jaw, report).items():
 """
 ## From views to meshes
 
-For files, `predict` writes a mesh, a sheet of images and a page to turn the jaw around, for each
-jaw. In a program, ten views go in. Some of them will do, if it is told which they are:
+For files, `predict` writes a mesh, a figure and a page that shows the jaw in 3-D, for each jaw. In
+a program, pass ten views, or some of them with their camera indices:
 """
 
 meshes = [sample.mesh for sample in held_out[:2]]
@@ -144,16 +147,18 @@ print(f"{done.written} jaws in {options.out / 'predicted'}")
 size = jaw.metadata["config"]["image_size"]
 views = load_views(held_out[0], size)["views"]
 points = jaw.serve(views)["points"]
-places = np.int32([0, 2, 7, 9])
-fewer = jaw.serve_some(views[places], places)["points"]
-apart = np.linalg.norm(points - fewer, axis=-1).mean()
-print(f"{points.shape} {points.dtype}; from {len(places)} views, on average {apart:.2f} mm away")
+cameras = np.int32([0, 2, 7, 9])
+fewer = jaw.serve_some(views[cameras], cameras)["points"]
+distance = np.linalg.norm(points - fewer, axis=-1).mean()
+print(
+    f"{points.shape} {points.dtype}; from {len(cameras)} views, {distance:.2f} mm away on average"
+)
 
 """
 ## The bundle
 
-It is a folder with a card, checksums and a SavedModel; `dentalzoo export` gives it a tag, and
-docs/bundle_format.md says what is in it.
+The bundle is a folder with a model card, checksums and a SavedModel; `dentalzoo export` gives it a
+tag, and docs/bundle_format.md describes its files.
 """
 
 print(f"the bundle: {jaw.path}, {dz.verify(jaw.path)['bytes'] / 1e6:.1f} MB")

@@ -4,28 +4,27 @@ Title: Restorations, endodontic treatments and implants on panoramic X-rays with
 Author: The dentalzoo authors
 Date created: 2026/11/23
 Last modified: 2026/11/23
-Description: Train, look at, measure, tune and apply a detection network.
+Description: Train, inspect, measure, tune and apply a detection network.
 """
 
 """
 ## Introduction
 
-A panoramic X-ray shows what dentists have done: fillings and crowns, root canal treatments,
-implants. `panoramic_detection` draws a box around each, with a class and a score: a small network
-says of each of many anchors which finding it holds and how its box differs from the anchor.
+A panoramic X-ray shows dental treatments: fillings and crowns, root canal treatments, implants.
+`panoramic_detection` predicts a box around each, with a class and a score: for each of many
+anchors, a small network predicts its class and how the box differs from the anchor.
 
-This script goes the whole way: images and boxes, training, curves, scores, boxes for files, the
-choice of thresholds, and a bundle that runs with TensorFlow alone. It is for research, not for
-diagnosis.
+This script shows all steps: images and boxes, training, curves, metrics, the choice of thresholds,
+boxes for files, and a bundle that needs only TensorFlow. It is for research, not for diagnosis.
 
     python examples/panoramic_detection.py --data DIR --encoder-weights imagenet
     DENTALZOO_QUICK=1 python examples/panoramic_detection.py
 
-Without `--data` the radiographs are phantoms: drawn, with exact boxes. With `DENTALZOO_QUICK=1` there are
+Without `--data` the radiographs are synthetic, with exact boxes. With `DENTALZOO_QUICK=1` there are
 few of them, with more findings than a mouth has, and the network is `tiny`: a minute on two CPU
-cores, to see the steps; its boxes are poor. docs/data_formats.md says how DIR may look. `--classes`
-chooses among its classes. The network starts from random weights; `imagenet` downloads those of an
-ImageNet encoder, and `--encoder-weights FILE` takes them from a file.
+cores, to see the steps; its boxes are poor. docs/data_formats.md describes the layouts of DIR.
+`--classes` selects some of its classes. The network starts from random weights; `imagenet`
+downloads those of an ImageNet encoder, and `--encoder-weights FILE` reads them from a file.
 """
 
 """
@@ -38,7 +37,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
 
 import dentalzoo as dz
 from dentalzoo.data.boxes import check_boxes, find_boxes
@@ -46,21 +45,19 @@ from dentalzoo.data.io.images import read_image
 from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
-parser = argparse.ArgumentParser(description="Trains and shows panoramic_detection.")
-parser.add_argument(
-    "--data", type=Path, help="folder of radiographs with boxes; drawn where absent"
-)
+parser = argparse.ArgumentParser(description="Train and apply panoramic_detection.")
+parser.add_argument("--data", type=Path, help="radiographs with boxes (default: synthetic ones)")
 parser.add_argument("--out", type=Path, default=Path("out/panoramic_detection"))
 parser.add_argument("--encoder-weights", help="imagenet, a file, or none")
-parser.add_argument("--epochs", type=int, help="the variant's own where absent")
-parser.add_argument("--classes", nargs="+", help="of the data; all of them where absent")
+parser.add_argument("--epochs", type=int, help="default: those of the variant")
+parser.add_argument("--classes", nargs="+", help="classes of the data (default: all)")
 options = parser.parse_args()
 
 variant = "tiny" if quick else "ssd_mobilenet_v1_fpn"
 overrides = {}
 if quick:
     overrides = {"epochs": 40, "learning_rate": 0.01, "augmentation": None}
-    overrides |= {"input_size": (160, 320), "anchor_size": 1.5}  # drawn findings are small
+    overrides |= {"input_size": (160, 320), "anchor_size": 1.5}  # synthetic findings are small
     overrides |= {"bn_momentum": 0.9}
 if options.encoder_weights:
     overrides["encoder_weights"] = options.encoder_weights
@@ -70,36 +67,36 @@ if options.epochs:
 """
 ## Radiographs and boxes
 
-`check_boxes` reads every image once. It counts the boxes of each class, and names what cannot be
-used, what was put right, and what lies in two splits, which would make the scores too good.
+`check_boxes` reads every image once. It counts the boxes of each class, and reports what is
+unusable, what was repaired, and duplicates in two splits, which would make the metrics too good.
 """
 
 data, classes = options.data, options.classes
 if data is None:
     count, size = (20, (160, 320)) if quick else (300, (512, 1024))
     rates = {"restored": 0.5} if quick else {}
-    data = write_panoramic_dataset(options.out / "phantoms", count, 0, *size, **rates)
+    data = write_panoramic_dataset(options.out / "synthetic", count, 0, *size, **rates)
     classes = classes or ["restoration", "endodontic", "implant"]
 
 try:
-    found = check_boxes(data, classes=classes)
+    checked = check_boxes(data, classes=classes)
     radiographs = find_boxes(data, "val", classes=classes).samples
 except dz.DentalzooError as error:
     sys.exit(f"panoramic_detection: {error}")
-print({key: value for key, value in found.items() if not isinstance(value, list)})
+print({key: value for key, value in checked.items() if not isinstance(value, list)})
 for what in ("skipped", "repaired"):
-    for name, reason in found[what]:
+    for name, reason in checked[what]:
         print(f"{what} {name}: {reason}")
-for one, other, kind in found["duplicates"]:
-    print(f"the same image twice? {one} and {other}: {kind}")
-classes = tuple(found["boxes"])
+for one, other, kind in checked["duplicates"]:
+    print(f"possible duplicates: {one} and {other}: {kind}")
+classes = tuple(checked["boxes"])
 
 """
 ## Training
 
-One call: the network is built, trained by the variant's recipe, and the best epoch by the loss of
-the validation radiographs becomes a bundle. `resume=True` goes on with a run that was stopped, so this
-script can be started again.
+Training is one call: the network is built and trained by the variant's recipe, and the epoch with
+the lowest loss on the validation radiographs becomes a bundle. `resume=True` resumes an interrupted
+run, so this script can be started again.
 """
 
 run = options.out / variant
@@ -113,8 +110,8 @@ except dz.DentalzooError as error:
 """
 ## Curves
 
-`curves.png` has a panel for each quantity, training beside validation. `class_loss` is what wrong
-classes cost, `box_loss` what boxes beside the finding cost. The same numbers, as text:
+`curves.png` has a panel for each quantity, training beside validation. `class_loss` is the loss of
+the classes, `box_loss` that of the position and size of the boxes. The same numbers, as text:
 """
 
 columns = ("epoch", "loss", "val_loss", "class_loss", "val_class_loss", "box_loss", "val_box_loss")
@@ -125,52 +122,52 @@ with open(run / "history.csv", newline="") as file:
 print(f"best epoch: {bundle.metadata['training']['best_epoch']}; curves: {run / 'curves.png'}")
 
 """
-## Scores
+## Metrics
 
-An average precision judges the whole list of boxes, from the surest to the least sure. COCO's `ap`
-is a mean over overlaps from 0.5 to 0.95, `ap50` that at 0.5 alone, which PASCAL VOC counts a little
-differently. FROC tells how many findings are found at so many false boxes a radiograph.
-`precision_recall.png`, `froc.png`, `confusion.png` and `worst.png` show it.
+Average precision takes into account the whole list of boxes, ordered by score. COCO's `ap` is the
+mean over IoU thresholds from 0.5 to 0.95, `ap50` that at 0.5 alone, which PASCAL VOC counts a
+little differently. FROC is the recall at a given number of false positives per radiograph.
+`precision_recall.png`, `froc.png`, `confusion.png` and `worst.png` are the figures.
 """
 
 report = dz.evaluate(bundle, data, split="val", out=options.out / "evaluation")
 
 
-def told(values: dict) -> str:
-    """Numbers in a line; what cannot be measured, as a class that does not occur, is left out."""
+def line(values: dict) -> str:
+    """Format numbers as one line; undefined ones, such as of a missing class, are left out."""
     return " ".join(
         f"{key} {value:.3f}" for key, value in values.items() if isinstance(value, float)
     )
 
 
-print("coco    ", told(report["coco"]))
-print("voc     ", told(report["voc"]))
-print("froc    ", told({"mean": report["froc"]["mean"]}))
-print(f"from a score of {report['score_threshold']:g}:", told(report["operating"]))
+print("coco    ", line(report["coco"]))
+print("voc     ", line(report["voc"]))
+print("froc    ", line({"mean": report["froc"]["mean"]}))
+print(f"at a confidence threshold of {report['score_threshold']:g}:", line(report["operating"]))
 for name, row in report["per_class"].items():
-    print(f"{name}: {row['objects']} boxes", told(row))
+    print(f"{name}: {row['objects']} boxes", line(row))
 
 """
 ## Other thresholds
 
-Two boxes that overlap much are one finding; how much is a setting, and so are how many boxes of a
-class a radiograph may have, and the score from which on a box counts. `sweep` tries them all with one
-pass of the network. It takes the best of the very radiographs that it is measured on: choose on the
-validation radiographs, and report on others.
+Suppression keeps one of two boxes that overlap by more than the IoU threshold. This threshold, the
+maximal number of boxes of a class and the confidence threshold are settings; `sweep` tries many of
+them with one pass of the network. It chooses the best on the same radiographs that it measures:
+choose on the validation radiographs, and report on others.
 """
 
 sweep = dz.evaluate(bundle, data, split="val", out=options.out / "sweep", sweep=True)["sweep"]
 keys = ("nms_iou", "max_per_class", "score_threshold", "f1", "precision", "recall", "ap50")
-print(f"{len(sweep['settings'])} settings, the best by F1:")
+print(f"{len(sweep['settings'])} combinations, the best by F1:")
 best = sweep["best"]["f1"]
 print({key: best[key] for key in keys})
 
 """
 ## Boxes for files
 
-For files, `predict` writes all boxes into `detections.json`, as COCO's results, and
-`detections.csv`, here with each radiograph under its boxes. `vott=(2,)` would write a project to correct
-them in.
+For files, `predict` writes all boxes to `detections.json`, as COCO results, and `detections.csv`;
+`overlay=True` also draws them on the radiographs. `vott=(2,)` would write a VoTT project, in which
+they can be corrected.
 """
 
 folder = options.out / "boxes"
@@ -189,13 +186,13 @@ print(
 )
 
 """
-In a program, an image goes in as it is read, uint8 of any size. Boxes come back as top, left,
-bottom, right in [0, 1], the surest first; rows from `num` on are empty.
+In a program, pass an image as it is read, uint8 of any size. Boxes are returned as top, left,
+bottom, right in [0, 1], in descending order of their scores; rows from `num` on are zeros.
 """
 
 image = read_image(radiographs[0].image)
 results = bundle.detect(image)
-print(f"{radiographs[0].name}: {image.shape}, {int(results['num'])} boxes, the surest:")
+print(f"{radiographs[0].name}: {image.shape}, {int(results['num'])} boxes, the best:")
 for row in range(min(3, int(results["num"]))):
     label, score = classes[results["classes"][row] - 1], results["scores"][row]
     print(f"  {label} {score:.2f} at", *(f"{edge:.3f}" for edge in results["boxes"][row]))
@@ -203,8 +200,8 @@ for row in range(min(3, int(results["num"]))):
 """
 ## The bundle
 
-It is a folder with a card, checksums and a SavedModel; `dentalzoo export` gives it a tag, and
-docs/bundle_format.md says what is in it.
+The bundle is a folder with a model card, checksums and a SavedModel; `dentalzoo export` gives it a
+tag, and docs/bundle_format.md describes its files.
 """
 
 print(f"the bundle: {bundle.path}, {dz.verify(bundle.path)['bytes'] / 1e6:.1f} MB")

@@ -4,25 +4,25 @@ Title: Teeth on panoramic X-rays with a U-Net
 Author: The dentalzoo authors
 Date created: 2026/11/21
 Last modified: 2026/11/21
-Description: Train, look at, measure and apply a segmentation network.
+Description: Train, inspect, measure and apply a segmentation network.
 """
 
 """
 ## Introduction
 
-A panoramic X-ray shows all teeth on one image. `panoramic_unet` gives every pixel a probability
-of belonging to a tooth: an encoder reads the radiograph, a decoder with skip connections draws the mask.
+A panoramic X-ray shows all teeth on one image. `panoramic_unet` predicts for every pixel the
+probability of belonging to a tooth, with an encoder and a decoder with skip connections.
 
-This script goes the whole way: images, training, curves, scores, masks, and a bundle that runs
-with TensorFlow alone. It is for research, not for diagnosis.
+This script shows all steps: images, training, curves, metrics, masks, and a bundle that needs only
+TensorFlow. It is for research, not for diagnosis.
 
     python examples/panoramic_unet.py --data DIR      # your radiographs, variant `light`
     DENTALZOO_QUICK=1 python examples/panoramic_unet.py
 
-Without `--data` the radiographs are phantoms: drawn, with exact masks. With `DENTALZOO_QUICK=1` there are
+Without `--data` the radiographs are synthetic, with exact masks. With `DENTALZOO_QUICK=1` there are
 few of them and the network is `tiny`: a minute on two CPU cores, to see the steps; its masks are
-poor. docs/data_formats.md says how DIR may look. `light` starts from an ImageNet encoder, which
-is downloaded; `--encoder-weights FILE` or `none` does without.
+poor. docs/data_formats.md describes the layouts of DIR. `light` starts from an ImageNet encoder,
+which is downloaded; `--encoder-weights FILE` or `none` avoids the download.
 """
 
 """
@@ -35,7 +35,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
 
 import dentalzoo as dz
 from dentalzoo.data.io.images import read_image
@@ -43,13 +43,11 @@ from dentalzoo.data.masks import check_folder, find_masks
 from dentalzoo.data.synthetic import write_panoramic_dataset
 
 quick = "DENTALZOO_QUICK" in os.environ
-parser = argparse.ArgumentParser(description="Trains and shows panoramic_unet.")
-parser.add_argument(
-    "--data", type=Path, help="folder of radiographs with masks; drawn where absent"
-)
+parser = argparse.ArgumentParser(description="Train and apply panoramic_unet.")
+parser.add_argument("--data", type=Path, help="radiographs with masks (default: synthetic ones)")
 parser.add_argument("--out", type=Path, default=Path("out/panoramic_unet"))
 parser.add_argument("--encoder-weights", help="imagenet, a file, or none")
-parser.add_argument("--epochs", type=int, help="the variant's own where absent")
+parser.add_argument("--epochs", type=int, help="default: those of the variant")
 options = parser.parse_args()
 
 variant = "tiny" if quick else "light"
@@ -62,32 +60,32 @@ if options.epochs:
 """
 ## Radiographs
 
-`check_folder` reads every image once. It names what cannot be used and what lies in two splits,
-which would make the scores too good.
+`check_folder` reads every image once. It reports unusable images, and duplicates in two splits,
+which would make the metrics too good.
 """
 
 data = options.data
 if data is None:
     count, size = (10, (128, 256)) if quick else (40, (512, 1024))
-    data = write_panoramic_dataset(options.out / "phantoms", count, 0, *size)
+    data = write_panoramic_dataset(options.out / "synthetic", count, 0, *size)
 
 try:
-    found = check_folder(data)
+    checked = check_folder(data)
     radiographs = find_masks(data, "val").samples
 except dz.DentalzooError as error:
     sys.exit(f"panoramic_unet: {error}")
-print({key: value for key, value in found.items() if not isinstance(value, list)})
-for name, reason in found["skipped"]:
+print({key: value for key, value in checked.items() if not isinstance(value, list)})
+for name, reason in checked["skipped"]:
     print(f"skipped {name}: {reason}")
-for one, other, kind in found["duplicates"]:
-    print(f"the same image twice? {one} and {other}: {kind}")
+for one, other, kind in checked["duplicates"]:
+    print(f"possible duplicates: {one} and {other}: {kind}")
 
 """
 ## Training
 
-One call: the network is built, trained by the variant's recipe, and the best epoch by the Dice of
-the validation radiographs becomes a bundle. `resume=True` goes on with a run that was stopped, so this
-script can be started again.
+Training is one call: the network is built and trained by the variant's recipe, and the epoch with
+the best Dice on the validation radiographs becomes a bundle. `resume=True` resumes an interrupted
+run, so this script can be started again.
 """
 
 run = options.out / variant
@@ -110,21 +108,21 @@ with open(run / "history.csv", newline="") as file:
 print(f"best epoch: {unet.metadata['training']['best_epoch']}; curves: {run / 'curves.png'}")
 
 """
-## Scores
+## Metrics
 
-At the radiographs' own size, radiograph by radiograph. `mean` is the mean over radiographs, `pooled` counts all pixels
-together; docs/faq.md says why they differ. `evaluation.png` has the best, the median and the worst
-radiograph with their outlines and errors.
+Metrics are computed for each radiograph, at its own size. `mean` is the mean over radiographs,
+`pooled` counts all pixels together; docs/faq.md explains the difference. `evaluation.png` shows the
+best, the median and the worst radiograph with their outlines and errors.
 """
 
 report = dz.evaluate(unet, data, split="val", out=options.out / "evaluation")
-for word in ("mean", "median", "min", "pooled"):
-    print(f"{word:8}", " ".join(f"{key} {value:.3f}" for key, value in report[word].items()))
+for kind in ("mean", "median", "min", "pooled"):
+    print(f"{kind:8}", " ".join(f"{key} {value:.3f}" for key, value in report[kind].items()))
 
 """
 ## Masks
 
-For files, `predict` writes a mask each, here with the radiograph under it.
+For files, `predict` writes a mask each; `overlay=True` also draws it on the radiograph.
 """
 
 masks = options.out / "masks"
@@ -132,7 +130,7 @@ predicted = dz.predict(unet, [radiograph.image for radiograph in radiographs], m
 print(f"{predicted.written} masks in {masks}, {len(predicted.failed)} failed")
 
 """
-In a program, an image goes in as it is read, uint8 of any size, and the mask has its size.
+In a program, pass an image as it is read, uint8 of any size; the mask has the same size.
 """
 
 image = read_image(radiographs[0].image)
@@ -143,8 +141,8 @@ print(f"{radiographs[0].name}: {image.shape}, {100 * share:.1f} % of the pixels 
 """
 ## The bundle
 
-It is a folder with a card, checksums and a SavedModel; `dentalzoo export` gives it a tag, and
-docs/bundle_format.md says what is in it.
+The bundle is a folder with a model card, checksums and a SavedModel; `dentalzoo export` gives it a
+tag, and docs/bundle_format.md describes its files.
 """
 
 print(f"the bundle: {unet.path}, {dz.verify(unet.path)['bytes'] / 1e6:.1f} MB")

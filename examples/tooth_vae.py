@@ -4,25 +4,25 @@ Title: New teeth from a variational autoencoder
 Author: The dentalzoo authors
 Date created: 2026/11/23
 Last modified: 2026/11/23
-Description: Train, look at, measure and sample a variational autoencoder of tooth photographs.
+Description: Train, inspect, measure and sample a variational autoencoder of tooth photographs.
 """
 
 """
 ## Introduction
 
-`tooth_vae` learns a few dozen numbers that describe a photograph of a tooth, and how to draw the
-photograph from them. Numbers drawn at random then give teeth that nobody has.
+`tooth_vae` learns to encode a photograph of a tooth as a few dozen numbers, and to decode them.
+Random numbers then decode to images of new teeth.
 
-This script goes the whole way: photographs, training, curves, scores, samples, and a bundle that
-runs with TensorFlow alone. It is for research, not for diagnosis.
+This script shows all steps: photographs, training, curves, metrics, samples, and a bundle that
+needs only TensorFlow. It is for research, not for diagnosis.
 
     python examples/tooth_vae.py --data DIR            # your photographs, variant `deep`
     python examples/tooth_vae.py --data DIR --crops boundaries
     DENTALZOO_QUICK=1 python examples/tooth_vae.py
 
-Without `--data` the photographs are phantoms: drawn. With `DENTALZOO_QUICK=1` there are few of them
-and the network is `tiny`: a minute on two CPU cores, to see the steps; its teeth are blurs.
-docs/data_formats.md says how DIR may look, and what `--crops` cuts out.
+Without `--data` the photographs are synthetic. With `DENTALZOO_QUICK=1` there are few of them
+and the network is `tiny`: a minute on two CPU cores, to see the steps; its teeth are blurred.
+docs/data_formats.md describes the layouts of DIR and the crops of `--crops`.
 """
 
 """
@@ -35,18 +35,18 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own chatter
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
 
 import dentalzoo as dz
 from dentalzoo.data.images import check_images, find_images, load_image
 from dentalzoo.data.synthetic import write_tooth_photos
 
 quick = "DENTALZOO_QUICK" in os.environ
-parser = argparse.ArgumentParser(description="Trains and shows tooth_vae.")
-parser.add_argument("--data", type=Path, help="folder of photographs; drawn where absent")
-parser.add_argument("--crops", choices=("boundaries", "boxes", "masks"), help="cut single teeth")
+parser = argparse.ArgumentParser(description="Train and apply tooth_vae.")
+parser.add_argument("--data", type=Path, help="photographs (default: synthetic ones)")
+parser.add_argument("--crops", choices=("boundaries", "boxes", "masks"), help="crop single teeth")
 parser.add_argument("--out", type=Path, default=Path("out/tooth_vae"))
-parser.add_argument("--epochs", type=int, help="the variant's own where absent")
+parser.add_argument("--epochs", type=int, help="default: those of the variant")
 options = parser.parse_args()
 
 variant = "tiny" if quick else "deep"
@@ -59,8 +59,8 @@ if options.epochs:
 """
 ## Photographs
 
-`check_images` reads every image once. It names what cannot be used and what is there twice:
-a copy in the validation split would make the scores too good.
+`check_images` reads every image once. It reports unusable images and duplicates: a copy in the
+validation split would make the metrics too good.
 """
 
 data = options.data
@@ -68,20 +68,20 @@ if data is None:
     data = write_tooth_photos(options.out / "photos", 60 if quick else 4000)
 
 try:
-    found = check_images(data, crops=options.crops)
+    checked = check_images(data, crops=options.crops)
     held_out = find_images(data, "val", crops=options.crops, least=2).samples
 except dz.DentalzooError as error:
     sys.exit(f"tooth_vae: {error}")
-print({key: value for key, value in found.items() if not isinstance(value, list)})
-for name, reason in found["skipped"]:
+print({key: value for key, value in checked.items() if not isinstance(value, list)})
+for name, reason in checked["skipped"]:
     print(f"skipped {name}: {reason}")
 print(f"{len(held_out)} images are held out, such as {held_out[0].name}")
 
 """
 ## Training
 
-One call: the network is built, trained by the variant's recipe, and the best epoch by the bound on
-the held-out images becomes a bundle. `resume=True` goes on with a run that was stopped.
+Training is one call: the network is built and trained by the variant's recipe, and the epoch with
+the best bound on the held-out images becomes a bundle. `resume=True` resumes an interrupted run.
 """
 
 run = options.out / variant
@@ -93,8 +93,8 @@ except dz.DentalzooError as error:
 """
 ## Curves
 
-`curves.png` has a panel for each quantity. The loss is the sum of what the reconstruction misses
-and what the latent numbers cost, in nats an image:
+`curves.png` has a panel for each quantity. The loss is the sum of the reconstruction loss and the
+KL divergence of the codes, in nats per image:
 """
 
 columns = ("epoch", "loss", "val_loss", "reconstruction_loss", "kl_loss", "seconds")
@@ -105,11 +105,11 @@ with open(run / "history.csv", newline="") as file:
 print(f"best epoch: {vae.metadata['training']['best_epoch']}; curves: {run / 'curves.png'}")
 
 """
-## Scores
+## Metrics
 
-The bounds of the likelihood, the reconstruction, how many latent units are in use, how far samples
-are from photographs, and whether they are copies of training images. The folder has a sheet for
-each: reconstructions, samples, interpolations, the latent space, and nearest neighbours.
+The metrics are bounds of the likelihood, the quality of reconstructions, the number of latent units
+in use, the distance of samples to photographs, and whether samples copy training images. The folder
+has figures of reconstructions, samples, interpolations, the latent space, and nearest neighbours.
 """
 
 report = dz.evaluate(vae, data, split="val", out=options.out / "evaluation")
@@ -119,20 +119,20 @@ for key, value in dz.api.summary_metrics(vae, report).items():
 """
 ## New teeth
 
-For files, `generate` writes images and a sheet of them. In a program, the seed and the number go
-in; the same seed gives the same teeth.
+For files, `generate` writes images and a contact sheet. In a program, pass a seed and the number of
+images; the same seed gives the same teeth.
 """
 
-made = dz.generate(vae, options.out / "teeth", count=24, seed=1)
-print(f"{made.written} teeth in {options.out / 'teeth'}")
+generated = dz.generate(vae, options.out / "teeth", count=24, seed=1)
+print(f"{generated.written} teeth in {options.out / 'teeth'}")
 teeth = vae.generate(1, 24)["image"]
 print(f"{teeth.shape}, {teeth.dtype}, from {teeth.min():.2f} to {teeth.max():.2f}")
 
 """
-## From a photograph and back
+## Encode and decode
 
-`encode` takes images of any size, uint8, and gives the distribution of their latent numbers;
-`decode` draws. Half-way between two teeth is a tooth too:
+`encode` takes images of any size, uint8, and returns the distribution of their codes; `decode`
+returns images. The mean of two codes decodes to a tooth too:
 """
 
 config = vae.metadata["config"]
@@ -145,8 +145,8 @@ print(f"between {held_out[0].name} and {held_out[1].name}: {between.shape}")
 """
 ## The bundle
 
-It is a folder with a card, checksums and a SavedModel; `dentalzoo export` gives it a tag, and
-docs/bundle_format.md says what is in it.
+The bundle is a folder with a model card, checksums and a SavedModel; `dentalzoo export` gives it a
+tag, and docs/bundle_format.md describes its files.
 """
 
 print(f"the bundle: {vae.path}, {dz.verify(vae.path)['bytes'] / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""What `make demo` shows, with stand-ins for the released bundles and small radiographs."""
+"""The page of `make demo`, with stand-ins for the released bundles and small radiographs."""
 
 import functools
 import importlib.util
@@ -54,7 +54,7 @@ class BrightIsTooth(StandIn):
 
 
 class BrightIsMetal(StandIn):
-    """Each bright spot is a restoration, of a score that grows with its size."""
+    """Each bright spot is a restoration, with a score that grows with its size."""
 
     def __init__(self):
         config = {"classes": ["restoration", "endodontic", "implant"], "operating_threshold": 0.1}
@@ -99,7 +99,7 @@ class Coarse(StandIn):
         return self.decode(rng.standard_normal((n, np.prod(self.code)), dtype=np.float32))
 
     def overlay(self, images, weights):
-        """Keeps the background and loses every third source."""
+        """Keep the background and lose every third source."""
         greys = np.float32(images) / 255
         defects = greys - np.median(greys, axis=(1, 2), keepdims=True)
         image = np.median(greys, axis=(1, 2)).mean() + defects[:2].min(0)
@@ -107,7 +107,7 @@ class Coarse(StandIn):
 
 
 class OneJawForAll(StandIn):
-    """Every jaw is the drawn jaw 0, and the mean jaw is that 3 mm to the side."""
+    """Every jaw is the synthetic jaw 0, and the mean shape is that jaw 3 mm to the side."""
 
     def __init__(self):
         config = {"image_size": 48, "num_points": 50_000}
@@ -141,7 +141,7 @@ STAND_INS = {
 
 @pytest.fixture(scope="module")
 def page(demo, tmp_path_factory):
-    """The folder of the demo, run twice: four radiographs, then three."""
+    """Return the folder of the demo, run twice: four radiographs, then three."""
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dz, "load", STAND_INS.__getitem__)
@@ -155,7 +155,7 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.links, self.images, self.words, self.open = [], [], [], []
+        self.links, self.images, self.cells, self.open = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -170,14 +170,14 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data.strip())
+        self.cells.append(data.strip())
 
 
-def test_all_images_of_the_page_are_there(page):
+def test_all_images_of_the_page_exist(page):
     reader = Reader((page / "index.html").read_text())
     assert reader.open == []
-    # Of radiographs, findings, teeth, overlays and jaws; the first run's fourth radiograph is not
-    # on it.
+    # Of radiographs, findings, teeth, superimposed images and jaws; without the fourth radiograph
+    # of the first run.
     assert len(reader.images) == 3 * 3 + 3 * 2 + 4 + 3 + 2
     assert all(image["alt"] for image in reader.images)
     for link in reader.links:
@@ -186,7 +186,7 @@ def test_all_images_of_the_page_are_there(page):
     assert sum(file.stat().st_size for file in page.rglob("*") if file.is_file()) < 30e6
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_tells_no_path(page):
+def test_the_page_loads_nothing_from_the_network_and_contains_no_path(page):
     text = (page / "index.html").read_text()
     assert "http" not in text and "url(" not in text and "<script" not in text
     assert str(page) not in text
@@ -194,79 +194,78 @@ def test_the_page_needs_nothing_from_elsewhere_and_tells_no_path(page):
 
 def test_the_table_is_the_evaluation(page):
     report = json.loads((page / "panoramic_unet" / "evaluation.json").read_text())
-    words = Reader((page / "index.html").read_text()).words
+    cells = Reader((page / "index.html").read_text()).cells
     assert report["images"] == 3
     for row in report["per_image"]:
-        place = words.index(row["name"])
-        assert words[place + 1 : place + 3] == [f"{row['dice']:.3f}", f"{row['iou']:.3f}"]
-        assert int(words[place + 3]) >= 0  # ms
-    place = words.index("mean")
-    assert words[place + 1] == f"{report['mean']['dice']:.3f}"
+        at = cells.index(row["name"])
+        assert cells[at + 1 : at + 3] == [f"{row['dice']:.3f}", f"{row['iou']:.3f}"]
+        assert int(cells[at + 3]) >= 0  # ms
+    at = cells.index("mean")
+    assert cells[at + 1] == f"{report['mean']['dice']:.3f}"
 
 
 def test_the_table_of_findings_is_the_evaluation(page):
     report = json.loads((page / "panoramic_detection" / "evaluation.json").read_text())
-    words = Reader((page / "index.html").read_text()).words
+    cells = Reader((page / "index.html").read_text()).cells
     rows = report["per_image"]
     assert len(rows) == 3 and report["score_threshold"] == 0.1
     totals = np.zeros(4, int)
     for row in rows:
         kinds = ("true_positives", "false_positives", "false_negatives")
         counts = [row[key] for key in ("objects", *kinds)]
-        place = words.index(row["name"], words.index("findings"))
-        assert words[place + 1 : place + 5] == list(map(str, counts))
+        at = cells.index(row["name"], cells.index("findings"))
+        assert cells[at + 1 : at + 5] == list(map(str, counts))
         totals += counts
     assert totals[0] > 0
-    place = words.index("all")
-    assert words[place + 1 : place + 5] == list(map(str, totals))
+    at = cells.index("all")
+    assert cells[at + 1 : at + 5] == list(map(str, totals))
 
 
 def test_the_numbers_of_new_teeth_are_the_evaluation(page):
     report = json.loads((page / "tooth_vae" / "evaluation.json").read_text())
-    words = Reader((page / "index.html").read_text()).words
+    cells = Reader((page / "index.html").read_text()).cells
     assert report["images"] == 30 and report["generated"] == 30 and report["copying"] is None
     psnr, kid = f"{report['reconstruction']['psnr']:.1f}", f"{report['distance']['kid']:.3f}"
-    assert words[words.index("PSNR of the reconstructions") + 1] == psnr
-    assert words[words.index("new teeth to photographs, KID") + 1] == kid
+    assert cells[cells.index("PSNR of the reconstructions") + 1] == psnr
+    assert cells[cells.index("KID, new teeth to photographs") + 1] == kid
     assert len(list((page / "tooth_vae" / "teeth" / "images").iterdir())) == 8 * 3
 
 
-def test_the_table_of_overlays_is_the_evaluation(page):
+def test_the_table_of_superimposed_images_is_the_evaluation(page):
     report = json.loads((page / "defect_overlay_vae" / "evaluation.json").read_text())
-    words = Reader((page / "index.html").read_text()).words
+    cells = Reader((page / "index.html").read_text()).cells
     sets = report["superimposition"]["per_set"]
     assert [len(row["sources"]) for row in sets] == [2, 3] * 3
     for row in sets:
         own = row["bundle"]
-        place = words.index(" + ".join(row["sources"]))
-        assert words[place + 1] == ", ".join(f"{part:.2f}" for part in own["recovered"])
-        assert words[place + 2] == f"{own['background_error']:.3f}"
-        assert words[place + 3] == ("yes" if own["success"] else "no")
-    assert words.count("yes") >= 1 and words.count("no") >= 1
+        at = cells.index(" + ".join(row["sources"]))
+        assert cells[at + 1] == ", ".join(f"{part:.2f}" for part in own["recovered"])
+        assert cells[at + 2] == f"{own['background_error']:.3f}"
+        assert cells[at + 3] == ("yes" if own["success"] else "no")
+    assert cells.count("yes") >= 1 and cells.count("no") >= 1
     successes = sum(row["bundle"]["success"] for row in sets)
-    assert words[words.index("median") + 3] == f"{successes} of 6"
+    assert cells[cells.index("median") + 3] == f"{successes} of 6"
 
 
 def test_the_table_of_jaws_is_the_evaluation(page):
     report = json.loads((page / "jaw_reconstruction" / "evaluation.json").read_text())
     assert report["jaws"] == 2  # of three radiographs, rounded up
-    words = Reader((page / "index.html").read_text()).words
-    start = words.index("mean jaw, mm") + 1
-    cells = [word for word in words[start:] if word][: 3 * 6]
+    cells = Reader((page / "index.html").read_text()).cells
+    start = cells.index("mean shape, mm") + 1
+    cells = [cell for cell in cells[start:] if cell][: 3 * 6]
     rows = [cells[i : i + 6] for i in range(0, len(cells), 6)]
     assert [row[0] for row in rows] == ["0000", "0001", "mean"]
-    for row, told in zip(rows, [*report["per_jaw"], report], strict=True):
-        scores = told.get("scores") or told["mean"]
+    for row, measured in zip(rows, [*report["per_jaw"], report], strict=True):
+        scores = measured.get("scores") or measured["mean"]
         assert row[1] == f"{scores['at'][0]['precision']:.3f}"
         assert row[3] == f"{scores['pred_to_gt']['mean']:.2f}"
-        assert row[5] == f"{told['baseline']['pred_to_gt']['mean']:.2f}"
+        assert row[5] == f"{measured['baseline']['pred_to_gt']['mean']:.2f}"
         assert float(row[5]) > float(row[3])
 
 
-def test_an_overlay_is_shown_beside_its_outlined_sources(page):
-    pair, triple = (
-        read_image(page / "defect_overlay_vae" / f"overlay_{number:02d}.png") for number in (0, 1)
-    )
+def test_a_superimposed_image_is_shown_beside_its_outlined_sources(page):
+    folder = page / "defect_overlay_vae"
+    pair, triple = (read_image(folder / f"superimposed_{number:02d}.png") for number in (0, 1))
     assert (pair.shape[1] + 4) * 4 == (triple.shape[1] + 4) * 3  # panels of one size, and seams
     side = pair.shape[0]
     for start, coloured in ((0, True), (side + 4, True), (2 * (side + 4), False)):
@@ -275,7 +274,7 @@ def test_an_overlay_is_shown_beside_its_outlined_sources(page):
         assert (np.ptp(panel, axis=-1).max() > 60) == coloured
 
 
-def test_the_photographs_and_surfaces_are_none_of_those_to_train_on(demo, page):
+def test_no_bundle_was_trained_on_the_photographs_of_the_page(demo, page):
     from dentalzoo.data.synthetic import tooth_photo
 
     first = tooth_photo(900_000).image
@@ -299,20 +298,20 @@ def test_what_is_printed_and_escaped(demo, monkeypatch, tmp_path, capsys):
     assert [line.split() for line in lines[2:4]] == [["radiograph", "Dice"], ["a<b", "0.5"]]
     assert lines[-1] == f"The page: {tmp_path / 'index.html'}"
     text = (tmp_path / "index.html").read_text()
-    for words in ("A &lt;title&gt;", "<td>a&lt;b<", "One &amp; only", "1 &lt; 2"):
-        assert words in text
+    for part in ("A &lt;title&gt;", "<td>a&lt;b<", "One &amp; only", "1 &lt; 2"):
+        assert part in text
     assert Reader(text).images == [{"src": "a%20b.png", "alt": 'a "caption"'}]
 
 
-def test_without_the_bundle_it_says_so_in_one_line(demo, monkeypatch, tmp_path, capsys):
+def test_a_missing_bundle_is_reported_in_one_line(demo, monkeypatch, tmp_path, capsys):
     def load(name):
         raise dz.DentalzooError(f"no such bundle. Received: {name!r}")
 
     monkeypatch.setattr(dz, "load", load)
     assert demo.main(["--out", str(tmp_path / "out")]) == 2
-    told = capsys.readouterr()
-    assert told.err == "demo: no such bundle. Received: 'panoramic_unet.panoramic_teeth_v1'\n"
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err == "demo: no such bundle. Received: 'panoramic_unet.panoramic_teeth_v1'\n"
+    assert printed.out == ""
 
 
 @pytest.mark.parametrize("width", [500, 1400])
@@ -333,8 +332,8 @@ def test_a_browser_shows_every_image_within_the_width_of_the_window(page, tmp_pa
     shown = subprocess.run(
         [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=60
     )
-    found = re.search(r"<title>widths ([\d ]+)</title>", shown.stdout)
-    assert found, shown.stderr
-    window, content, *images = map(int, found[1].split())
+    widths = re.search(r"<title>widths ([\d ]+)</title>", shown.stdout)
+    assert widths, shown.stderr
+    window, content, *images = map(int, widths[1].split())
     assert window == width and content <= width
     assert images[:9] == [640] * 9 and min(images) > 0

@@ -1,4 +1,4 @@
-"""Every example runs, small, in a process and a folder of its own, and leaves what it says."""
+"""Every example runs, small, in a separate process and folder, and writes the files it names."""
 
 import os
 import re
@@ -14,19 +14,20 @@ import dentalzoo as dz
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
 BUNDLE = "panoramic_unet.panoramic_teeth_v1"
 AUTOENCODERS = ("tooth_vae.drawn_teeth_v1", "defect_overlay_vae.drawn_defects_v1")
-LEAVES = {
+FILES = {
     "defect_overlay_vae": [
         *("surfaces/masks/0049.png", "robust/curves.png", "robust/bundle/SHA256SUMS"),
         *("evaluation/evaluation.json", "evaluation/superimposed.png", "evaluation/latent.png"),
-        *("evaluation/scan.png", "overlay/superimposed.png", "overlay/superimposed_mask.png"),
-        *("enlarged/images/superimposed_0001.png", "enlarged/masks/superimposed_0001.png"),
-        *("enlarged/voc/superimposed_0001.xml", "enlarged/annotations.coco.json"),
+        *("evaluation/scan.png", "superimposed/superimposed.png"),
+        "superimposed/superimposed_mask.png",
+        *("augmented/images/superimposed_0001.png", "augmented/masks/superimposed_0001.png"),
+        *("augmented/voc/superimposed_0001.xml", "augmented/annotations.coco.json"),
     ],
     "demo": [
         *("index.html", "panoramic_unet/evaluation.png", "panoramic_unet/0000_overlay.png"),
-        *("phantoms/images/0001.png", "photos/0019.png", "tooth_vae/teeth/samples.png"),
+        *("teeth/images/0001.png", "photos/0019.png", "tooth_vae/teeth/samples.png"),
         *("tooth_vae/interpolation.png", "tooth_vae/reconstructions.png", "tooth_vae/latent.png"),
-        *("surfaces/masks/0007.png", "defect_overlay_vae/overlay_00.png"),
+        *("surfaces/masks/0007.png", "defect_overlay_vae/superimposed_00.png"),
         *("defect_overlay_vae/superimposed.png", "defect_overlay_vae/scan.png"),
         *("jaw_reconstruction/0000_upper.html", "jaw_reconstruction/evaluation.png"),
     ],
@@ -38,13 +39,13 @@ LEAVES = {
         "predicted/0017_upper.png",
     ],
     "panoramic_detection": [
-        *("phantoms/annotations.coco.json", "tiny/curves.png", "tiny/history.csv"),
+        *("synthetic/annotations.coco.json", "tiny/curves.png", "tiny/history.csv"),
         *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/froc.png"),
         *("evaluation/precision_recall.png", "evaluation/worst.png", "sweep/sweep.png"),
         *("boxes/detections.json", "boxes/detections.csv", "boxes/0019_overlay.png"),
     ],
     "panoramic_unet": [
-        *("phantoms/split.csv", "tiny/curves.png", "tiny/history.csv"),
+        *("synthetic/split.csv", "tiny/curves.png", "tiny/history.csv"),
         *("tiny/bundle/SHA256SUMS", "evaluation/evaluation.json", "evaluation/evaluation.png"),
         *("masks/0008.png", "masks/0009_overlay.png"),
     ],
@@ -57,7 +58,7 @@ LEAVES = {
 
 
 def test_every_example_is_known():
-    assert {path.stem for path in EXAMPLES} == set(LEAVES)
+    assert {path.stem for path in EXAMPLES} == set(FILES)
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if p.stem != "demo"], ids=lambda p: p.stem)
@@ -73,7 +74,7 @@ def test_a_guided_script_has_its_header_and_sections(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(path, run, tmp_path):
-    # The tests need no released weights: `tiny` lies where the released bundles are looked for.
+    # The tests need no released weights: `tiny` takes the place of the released bundles.
     shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
     for bundle in AUTOENCODERS if path.stem == "demo" else ():
         name, _, tag = bundle.partition(".")
@@ -93,7 +94,7 @@ def test_it_runs(path, run, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr and "nan" not in done.stdout
-    for name in LEAVES[path.stem]:
+    for name in FILES[path.stem]:
         file = tmp_path / "out" / path.stem / name
         assert file.is_file() and file.stat().st_size > 0, name
     if path.stem == "panoramic_unet":
@@ -104,9 +105,9 @@ def test_it_runs(path, run, tmp_path):
         classes = re.findall(r"^(\w+): \d+ boxes", done.stdout, re.MULTILINE)
         assert classes == ["restoration", "endodontic", "implant"]
     if path.stem == "jaw_reconstruction":
-        found = dict(re.findall(r"^(\w+_mm) +([\d.]+)$", done.stdout, re.MULTILINE))
+        metrics = dict(re.findall(r"^(\w+_mm) +([\d.]+)$", done.stdout, re.MULTILINE))
         for key in ("pred_to_gt_mm", "gt_to_pred_mm"):
-            assert float(found[key]) < float(found[f"baseline_{key}"])
+            assert float(metrics[key]) < float(metrics[f"baseline_{key}"])
     if path.stem == "defect_overlay_vae":
-        found = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))
-        assert float(found["success"]) > float(found["success_of_the_plain_sum"])
+        metrics = dict(re.findall(r"^(success\w*) +([\d.]+)$", done.stdout, re.MULTILINE))
+        assert float(metrics["success"]) > float(metrics["success_of_the_plain_sum"])
