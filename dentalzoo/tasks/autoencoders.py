@@ -10,13 +10,17 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.images import ImageDataset, ImageSample
-from dentalzoo.data.io.images import list_images, read_image, write_png
+from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
-from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.output_dirs import make_folder
+from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.contact_sheet import side_by_side
 from dentalzoo.plots.pixels import as_pixels
-from dentalzoo.tasks.base import PredictionReport, output_names
+from dentalzoo.tasks.base import (
+    PredictionReport,
+    named_images,
+    skipped_files,
+    without_folders,
+)
 from dentalzoo.tasks.options import GenerationPredictOptions
 
 if TYPE_CHECKING:
@@ -93,8 +97,8 @@ def batches_of(
     def read_one(index: int) -> Value:
         try:
             return read(samples[index])
-        except BadFile as error:
-            raise _without_folders(error, samples[index].image) from error
+        except DentalzooError as error:
+            raise without_folders(error, samples[index].image) from error
 
     failed: list[tuple[str, str]] = []
     indices: list[int] = []
@@ -114,14 +118,7 @@ def batches_of(
             indices, values = [], []
     if values:
         yield indices, values
-    skipped += [[Path(name).name, reason] for name, reason in failed]
-
-
-def _without_folders(error: BadFile, image: Path) -> BadFile:
-    """Return the error of an image or its mask with file names only in its reason."""
-    path = Path(error.path)
-    reason = error.reason.replace(str(path), path.name)
-    return BadFile(image, reason if path.name == image.name else f"{path.name}: {reason}")
+    skipped += skipped_files(failed)
 
 
 # ---- predict -------------------------------------------------------------------------------------
@@ -156,16 +153,13 @@ def predict(
         DentalzooError: there is no image, or `out` holds inputs or cannot be written.
     """
     out = Path(out)
-    images = list({path.resolve(): path for path in list_images(inputs)}.values())
-    if not images:
-        raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
-    make_folder(out, images)
+    names = named_images(inputs, out, ("overlay",) if options.overlay else ())
     report = PredictionReport()
 
     def write(file: IO[bytes]) -> None:
         text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
         rows = csv.writer(text, lineterminator="\n")
-        for row in _rows(bundle, images, out, options.overlay, report):
+        for row in _rows(bundle, names, out, options.overlay, report):
             rows.writerow(row)
         text.flush()
         text.detach()
@@ -175,11 +169,9 @@ def predict(
 
 
 def _rows(
-    bundle: "Bundle", images: list[Path], out: Path, overlay: bool, report: PredictionReport
+    bundle: "Bundle", names: dict[Path, str], out: Path, overlay: bool, report: PredictionReport
 ) -> Iterator[list[str]]:
     """Write the images and yield the rows of latents.csv, the names of its columns first."""
-    taken = ("overlay",) if overlay else ()
-    names = dict(zip(images, output_names(images, taken), strict=True))
     keys, units = ("z_mean", "z_log_var"), range(bundle.metadata["config"]["latent_dim"])
     yield ["file", *(f"{key}_{unit}" for key in keys for unit in units)]
 
@@ -188,7 +180,7 @@ def _rows(
         return code, bundle.decode(code["z_mean"])["image"]
 
     for path, _, (code, decoded) in for_each(
-        images, read_image, reconstruct, title="encoding", failed=report.failed
+        list(names), read_image, reconstruct, title="encoding", failed=report.failed
     ):
         write_png(out / f"{names[path]}.png", as_pixels(decoded))
         if overlay:

@@ -26,7 +26,7 @@ from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
 from dentalzoo.tasks.reconstruction.inference import (
@@ -37,7 +37,6 @@ from dentalzoo.tasks.reconstruction.inference import (
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, at_threshold, scores
-from dentalzoo.tasks.reconstruction.sources import error_of
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -161,7 +160,7 @@ def _reader(bundle: "Bundle", views: list[int]) -> Callable[[MeshSample], tuple[
         try:
             seen, ground_truth = as_seen(*load_mesh(sample))
         except BadFile as error:
-            raise error_of(sample.mesh, error) from error
+            raise without_folders(error, sample.mesh) from error
         return render_views(seen, size)[views], ground_truth
 
     return read

@@ -15,6 +15,7 @@ from dentalzoo.data.jaw_pose import Pose
 from dentalzoo.data.meshes import MeshSample, is_lower, labels_of, load_mesh
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.tasks.base import without_folders
 from dentalzoo.tasks.reconstruction.inference import Shape, as_seen
 
 _log = logging.getLogger("dentalzoo")
@@ -182,7 +183,7 @@ def load_jaw(source: Source, size: int) -> Loaded:
         try:
             seen, shape, pose = _read_ground_truth(source.path)
         except BadFile as error:
-            raise error_of(source.path, error) from error
+            raise without_folders(error, source.path) from error
         return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), shape, pose)
     views, cameras = read_views(source.path, source.views)
     if source.ground_truth is None:
@@ -191,15 +192,6 @@ def load_jaw(source: Source, size: int) -> Loaded:
         return Loaded(views, cameras, _read_ground_truth(source.ground_truth)[1])
     except BadFile as error:
         return Loaded(views, cameras, gt_error=error)
-
-
-def error_of(path: Path, error: BadFile) -> BadFile:
-    """Return an error as one of `path`, where it may be of a file that belongs to it.
-
-    The reason then names the other file: the labels of a mesh, for example.
-    """
-    other = Path(error.path)
-    return error if other == path else BadFile(path, f"{other.name}: {error.reason}")
 
 
 def _read_ground_truth(path: Path) -> tuple[Mesh, Shape, Pose]:
