@@ -15,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from dentalzoo.atomic import stamp
 from dentalzoo.data.io.mesh_files import Mesh
@@ -251,24 +250,3 @@ def cache_views(
         (settings, files, look),
         strict,
     )
-
-
-def check_views(views: npt.ArrayLike, path: str | Path = "views") -> np.ndarray:
-    """Return the ten views of a jaw as an array.
-
-    Args:
-        views: (10, S, S, 1 or 3) uint8.
-        path: the file or the name for errors.
-
-    Raises:
-        BadFile: they have another shape or dtype, or one of them is flat.
-    """
-    views = np.asarray(views)
-    if views.dtype != np.uint8 or views.ndim != 4 or views.shape[1] != views.shape[2]:
-        raise BadFile(path, f"must be uint8 (10, S, S, C). Received: {views.dtype} {views.shape}")
-    if len(views) != VIEWS or views.shape[3] not in (1, 3):
-        raise BadFile(path, f"must be {VIEWS} views of 1 or 3 channels. Received: {views.shape}")
-    flat = np.ptp(views.reshape(VIEWS, -1), axis=1) == 0
-    if flat.any():
-        raise BadFile(path, f"each view must show a jaw. Received: view {flat.argmax()} is flat")
-    return views

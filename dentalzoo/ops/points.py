@@ -1,4 +1,4 @@
-"""Nearest points and the Chamfer distance in TensorFlow, and regularisers of a fixed topology.
+"""Nearest points and the Chamfer distance in TensorFlow.
 
 Point clouds are (B, N, 3) and (B, M, 3); dtypes below float32 are cast to it. The matrix of all
 distances is never stored: at 50,000 points it would be 10 GB. Two backends find the neighbours:
@@ -17,7 +17,6 @@ with a coordinate that is NaN or infinite has distances of NaN, with both backen
 """
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from dentalzoo.errors import DentalzooError
@@ -188,58 +187,3 @@ def _root(squares: tf.Tensor) -> tf.Tensor:
 def _finite(points: tf.Tensor) -> tf.Tensor:
     """Return (B,) bool: all coordinates of a sample are finite."""
     return tf.reduce_all(tf.math.is_finite(points), axis=(1, 2))
-
-
-# ---- a fixed topology ----------------------------------------------------------------------------
-
-
-def edge_variation(
-    points: tf.Tensor, edges: np.ndarray, rest: npt.ArrayLike | None = None
-) -> tf.Tensor:
-    """Squared coefficient of variation of edge lengths, relative to the lengths at rest.
-
-    It is 0 where all edges are stretched by the same factor, so it leaves size and shape free, but
-    not the spacing of the vertices.
-
-    Args:
-        points: (B, V, 3).
-        edges: (E, 2), see `meshes.edges`.
-        rest: (V, 3), vertices at rest, no edge of length 0; None for equal lengths.
-
-    Returns:
-        (B,).
-    """
-    lengths = _lengths(points, edges)
-    if rest is not None:
-        lengths /= _lengths(tf.cast(rest, lengths.dtype)[None], edges)
-    mean = tf.reduce_mean(lengths, -1, keepdims=True)
-    return tf.reduce_mean(tf.square(tf.math.divide_no_nan(lengths, mean) - 1), -1)
-
-
-def _lengths(points: tf.Tensor, edges: np.ndarray) -> tf.Tensor:
-    """Return the lengths (B, E) of edges."""
-    starts, ends = (tf.gather(points, edges[:, end], axis=1) for end in range(2))
-    return _root(_squares(ends - starts))
-
-
-def roughness(points: tf.Tensor, edges: np.ndarray) -> tf.Tensor:
-    """Mean squared length of the Laplacian: of points minus the mean of their neighbours.
-
-    Given displacements from a template instead of points, it does not flatten the template.
-
-    Args:
-        points: (B, V, 3), V known.
-        edges: (E, 2), see `meshes.edges`. A point without edges counts as smooth.
-
-    Returns:
-        (B,), in the square of the unit.
-    """
-    points = tf.convert_to_tensor(points)
-    each, other = np.concatenate([edges, np.flip(edges, 1)]).T
-    degree = np.bincount(each, minlength=points.shape[1])
-    differences = tf.gather(points, other, axis=1) - tf.gather(points, each, axis=1)
-    weights = tf.constant(1 / degree[each], points.dtype)
-    laplacian = tf.math.unsorted_segment_sum(
-        tf.transpose(differences * weights[:, None], [1, 0, 2]), each, len(degree)
-    )
-    return tf.reduce_mean(_squares(laplacian), 0)

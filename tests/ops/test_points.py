@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy.spatial import cKDTree
 
 from dentalzoo.errors import DentalzooError
-from dentalzoo.ops import meshes, points
+from dentalzoo.ops import points
 
 BACKENDS = ("tree", "chunked")
 both = pytest.mark.parametrize("backend", BACKENDS)
@@ -258,57 +258,6 @@ def test_fewer_points_estimate_the_same_distance(backend):
     exact = brute_force(*pair, True)[0]
     assert estimates.mean() == pytest.approx(exact, abs=4 * estimates.std() / 10)
     assert estimates.std() > 0.01 * exact
-
-
-# ---- a fixed topology ----------------------------------------------------------------------------
-
-
-def grid(rows=4, columns=5):
-    """Vertices (rows * columns, 3) spaced 1 and the faces between them."""
-    y, x = np.mgrid[:rows, :columns]
-    at = np.arange(rows * columns).reshape(rows, columns)
-    corners = at[:-1, :-1], at[:-1, 1:], at[1:, :-1]
-    lower = at[1:, 1:], at[1:, :-1], at[:-1, 1:]
-    faces = np.concatenate([np.stack([c.ravel() for c in t], 1) for t in (corners, lower)])
-    return np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1).astype(np.float32), faces
-
-
-def test_edge_variation_is_the_squared_coefficient_of_variation():
-    rest, faces = grid()
-    edges = meshes.edges(faces)
-    moved = np.stack([rest * [1, 3, 1], rest * 2]).astype(np.float32)
-    lengths = np.linalg.norm(moved[:, edges[:, 0]] - moved[:, edges[:, 1]], axis=-1)
-    expected = lengths.var(1) / lengths.mean(1) ** 2
-    np.testing.assert_allclose(points.edge_variation(moved, edges), expected, rtol=1e-5)
-    stretched = points.edge_variation(moved, edges, rest)
-    assert stretched[0] > 0.1 and stretched[1] < 1e-12
-
-
-def test_roughness_is_the_laplacian():
-    rest, faces = grid()
-    edges = meshes.edges(faces)
-    laplacian = np.zeros((len(rest) + 1,) * 2)
-    for one, other in edges:
-        laplacian[one, other] = laplacian[other, one] = 1
-    laplacian /= np.maximum(laplacian.sum(1, keepdims=True), 1)
-    laplacian -= np.diag(laplacian.any(1))  # the last point has no edge
-    moved = np.random.default_rng(0).normal(size=(2, len(rest) + 1, 3))
-    expected = np.square(laplacian @ moved).sum(-1).mean(-1)
-    np.testing.assert_allclose(points.roughness(moved, edges), expected, rtol=1e-12)
-    assert points.roughness(np.ones_like(moved), edges).numpy() == pytest.approx(0)
-
-
-def test_a_topology_has_finite_gradients_under_xla_even_where_points_coincide():
-    rest, faces = grid()
-    edges = meshes.edges(faces)
-
-    @tf.function(jit_compile=True)
-    def step(moved):
-        total = points.edge_variation(moved, edges, rest) + points.roughness(moved, edges)
-        return total, tf.gradients(total, moved)[0]
-
-    for moved in (rest[None], rest[None] * 0, clouds(batch=1)[0][:, : len(rest)]):
-        assert all(np.isfinite(part).all() for part in step(tf.constant(moved)))
 
 
 # ---- memory --------------------------------------------------------------------------------------

@@ -172,14 +172,14 @@ def _write_jaws(
             about["instances"] = [number[fdi] for fdi in labels]
             stem.with_suffix(".json").write_text(json.dumps(about))
         (folder / "split").mkdir()
-        for word, part in (("training", names[:num_train]), ("validation", names[num_train:])):
+        for list_name, part in (("training", names[:num_train]), ("validation", names[num_train:])):
             rows = "".join(f"{name}_upper\n" for name in part)
-            (folder / "split" / f"{word}_upper.txt").write_text(rows)
+            (folder / "split" / f"{list_name}_upper.txt").write_text(rows)
     return Path(out_dir)
 
 
 def fdi_palette() -> list[tuple[int, int, int]]:
-    """Return the colour (r, g, b) of each value from 0 to 48: black for what is no FDI number.
+    """Return the colour (r, g, b) of each value from 0 to 48: black for all but FDI numbers.
 
     The hue is by the quadrant, the lightness by the position in it.
     """

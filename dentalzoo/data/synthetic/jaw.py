@@ -168,14 +168,14 @@ class _Paths:
         depth: (400, 1) mm from the front to where the path meets the midline.
         inner: (400, 1) mm from the middle of the ridge to the midline.
         reach: (400, 1) position along the arch, 0 in front, 1 at the ends.
-        place: (400, 1) position of a column in its slot, -1 to 1.
+        position: (400, 1) position of a column in its slot, -1 to 1.
     """
 
     def __init__(self, plan: _Plan) -> None:
         ends = np.concatenate([[0], np.cumsum(plan.length)]) - plan.length[:8].sum()
-        self.place = np.tile((np.arange(_SLOT) * 2 + 1) / _SLOT - 1, len(TEETH))[:, None]
+        self.position = np.tile((np.arange(_SLOT) * 2 + 1) / _SLOT - 1, len(TEETH))[:, None]
         middle = (ends[:-1] + ends[1:]) / 2
-        along = np.repeat(middle, _SLOT) + self.place[:, 0] * np.repeat(plan.length / 2, _SLOT)
+        along = np.repeat(middle, _SLOT) + self.position[:, 0] * np.repeat(plan.length / 2, _SLOT)
         arch = _arch(plan, max(-ends[0], ends[-1]) + 1)
         self._centre, self._outward = _points_on(*arch, along)
         self.seat, self.outward = _points_on(*arch, middle + plan.shift[:, 0])
@@ -359,14 +359,14 @@ def _gum(plan: _Plan, paths: _Paths, mm: np.ndarray, plane: np.ndarray) -> np.nd
     seat = smoothed(np.repeat(_seat_height(plan, paths), _SLOT), 25)[:, None]
     tooth = smoothed(np.repeat(plan.present.astype(float), _SLOT), 19)[:, None]
     front = np.repeat(np.array([fdi % 10 < 4 for fdi in TEETH], float), _SLOT)[:, None]
-    scallop = tooth * (1.7 + 1.1 * front) * np.abs(paths.place) ** 2.2
+    scallop = tooth * (1.7 + 1.1 * front) * np.abs(paths.position) ** 2.2
     bare = (1 - tooth) * (
         plan.resorption + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) <= paths.half)
     )
     ridge = seat + scallop - bare
     # towards the cheek
     out = np.clip((-mm - paths.half) / _SKIRT, 0, 1)
-    root = tooth * np.cos(np.pi / 2 * paths.place) ** 2
+    root = tooth * np.cos(np.pi / 2 * paths.position) ** 2
     out = np.clip(out - 0.13 * root * np.sin(np.pi * np.minimum(out * 1.2, 1)), 0, 1)
     skirt = seat + (ridge - seat - 1.2 * (1 - tooth)) * (1 - out) ** 2
     skirt -= 10.5 * (0.3 * out + 1.5 * out**2 - 0.8 * out**3)

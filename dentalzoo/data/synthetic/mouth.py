@@ -189,7 +189,7 @@ def _make_row(
         shift: mm.
         yaw: degrees.
         edge: y of the biting edges in mm.
-        patient: what the teeth share.
+        patient: shared properties of the teeth.
     """
     row: dict[int, Crown] = {}
     ends: dict[int, float] = {}  # x of both ends of the row so far
