@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field may hold, besides its type.
+    """The values that a field may hold, besides its type, and what is known of it.
 
     Attributes:
         source: where the default comes from: a section of the paper, or "ours".
@@ -237,8 +237,8 @@ def _described(annotation: Any, rule: Rule) -> str:
     items = typing.get_args(kind) if several else ()
     item = items[0] if several else kind
     if rule.choices:
-        words = ", ".join(str(choice) for choice in rule.choices)
-        text = f"some of: {words}" if several else f"one of: {words}"
+        listed = ", ".join(str(choice) for choice in rule.choices)
+        text = f"some of: {listed}" if several else f"one of: {listed}"
         return text if not optional or None in rule.choices else f"{text}, or None"
     nouns = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
     text = nouns.get(item, getattr(item, "__name__", str(item)))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A paper of the zoo: its module, what it does (`task`) and one line about it."""
+    """A paper of the zoo: its module, its task and one line about it."""
 
     module: str
     task: str

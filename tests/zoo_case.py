@@ -83,7 +83,7 @@ class ZooCase:
         return synthetic.write_jaw_dataset(tmp_path / "jaws", 3)
 
     def outputs(self, model, inputs):
-        """What the golden file holds; of a model that draws samples, what it draws from."""
+        """Return what the golden file holds; for a model that samples, the distribution."""
         return model(inputs)
 
     def test_the_package_has_every_part_of_the_contract(self):
@@ -206,7 +206,7 @@ class ZooCase:
         inputs = [x.astype(np.float32) for x in inputs]
         outputs = self.outputs(model, inputs if len(inputs) > 1 else inputs[0])
         outputs = np.asarray(outputs).ravel()
-        found = {
+        result = {
             "parameters": model.count_params(),
             "mean": float(outputs.mean()),
             "slice": [
@@ -216,13 +216,13 @@ class ZooCase:
         path = GOLDEN / f"{self.name}.json"
         if update_golden:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(found, indent=1) + "\n")
+            path.write_text(json.dumps(result, indent=1) + "\n")
         expected = json.loads(path.read_text())
-        assert found["parameters"] == expected["parameters"]
-        assert found["mean"] == pytest.approx(expected["mean"], abs=1e-5)
-        assert found["slice"] == pytest.approx(expected["slice"], abs=1e-5)
+        assert result["parameters"] == expected["parameters"]
+        assert result["mean"] == pytest.approx(expected["mean"], abs=1e-5)
+        assert result["slice"] == pytest.approx(expected["slice"], abs=1e-5)
 
-    def test_unknown_words_are_refused_with_the_right_ones(self):
+    def test_unknown_names_are_refused_with_the_right_ones(self):
         with pytest.raises(dz.DentalzooError, match="variants of .* are: .*Received: 'papr'"):
             dz.build(self.name, "papr")
         with pytest.raises(dz.DentalzooError, match="Did you mean epochs.*Received: 'epoch'"):

@@ -213,34 +213,34 @@ def test_the_losses_of_the_literal_recipe():
     model = paper.build_model(paper.VARIANTS["paper"])
     paper.compile_model(model, paper.VARIANTS["paper"])
     model.encoder.get_layer("z").seed_generator.state.assign([7, 0])
-    image, found = floats(surfaces(10, 64, background=0.9)), []
+    image, history = floats(surfaces(10, 64, background=0.9)), []
     for _ in range(10):
         model.reset_metrics()
-        found.append(model.train_on_batch(image, return_dict=True))
-    assert found[0]["reconstruction_loss"] == pytest.approx(2836.547, rel=1e-5)
-    assert found[0]["kl_loss"] == pytest.approx(0.0098954, rel=1e-3)
-    assert found[1]["loss"] == pytest.approx(20112.97, rel=0.01)
-    assert found[9]["loss"] == pytest.approx(2060.96, rel=0.05)
+        history.append(model.train_on_batch(image, return_dict=True))
+    assert history[0]["reconstruction_loss"] == pytest.approx(2836.547, rel=1e-5)
+    assert history[0]["kl_loss"] == pytest.approx(0.0098954, rel=1e-3)
+    assert history[1]["loss"] == pytest.approx(20112.97, rel=0.01)
+    assert history[9]["loss"] == pytest.approx(2060.96, rel=0.05)
 
 
-# ---- overlays ------------------------------------------------------------------------------------
+# ---- superimposition -----------------------------------------------------------------------------
 
 
-def test_the_overlay_is_the_decoded_sum_of_the_means(model, bundle):
+def test_the_superimposed_image_is_the_decoded_sum_of_the_means(model, bundle):
     images = surfaces(3)
-    found = bundle.overlay(images, np.ones(3, "f"))
+    result = bundle.overlay(images, np.ones(3, "f"))
     means = np.asarray(model.encoder(floats(images))[0])
-    assert found["z"] == pytest.approx(means.sum(0), abs=1e-5)
+    assert result["z"] == pytest.approx(means.sum(0), abs=1e-5)
     decoded = np.asarray(model.decoder(means.sum(0, keepdims=True)))[0]
-    assert found["image"] == pytest.approx(decoded, abs=1e-5)
+    assert result["image"] == pytest.approx(decoded, abs=1e-5)
     weighted = bundle.overlay(images, np.array([0.5, 0, 2], "f"))["z"]
     assert weighted == pytest.approx(0.5 * means[0] + 2 * means[2], abs=1e-5)
 
 
 def test_what_is_behind_the_defects_is_averaged():
     z, weights = np.arange(12.0, dtype="f").reshape(3, 4), np.array([1, 1, 2], "f")
-    found = np.asarray(combine(z, weights, averaged=1))
-    assert found == pytest.approx([(0 + 4 + 16) / 4, 1 + 5 + 18, 2 + 6 + 20, 3 + 7 + 22])
+    result = np.asarray(combine(z, weights, averaged=1))
+    assert result == pytest.approx([(0 + 4 + 16) / 4, 1 + 5 + 18, 2 + 6 + 20, 3 + 7 + 22])
     assert np.asarray(combine(z, np.ones(3, "f"))) == pytest.approx(z.sum(0))
 
 
@@ -249,11 +249,11 @@ def test_a_composite_shows_every_defect_on_the_mean_surface():
     images[0, 10:14, 20:24] = 0.2
     images[1, 40:44, 30:50] = 0.5
     images[1, 50:55, 10:15] = 1.0
-    found = np.asarray(composite(images, background(images), np.ones(2, "f")))
-    assert found[30, 30] == pytest.approx(0.7, abs=1e-3)
-    assert found[11:13, 21:23] == pytest.approx(0.3, abs=1e-3)
-    assert found[41:43, 32:48] == pytest.approx(0.4, abs=1e-3)
-    assert found[52, 12] == pytest.approx(0.9, abs=5e-3)  # a bright one, too
+    result = np.asarray(composite(images, background(images), np.ones(2, "f")))
+    assert result[30, 30] == pytest.approx(0.7, abs=1e-3)
+    assert result[11:13, 21:23] == pytest.approx(0.3, abs=1e-3)
+    assert result[41:43, 32:48] == pytest.approx(0.4, abs=1e-3)
+    assert result[52, 12] == pytest.approx(0.9, abs=5e-3)  # a bright one, too
     once = np.asarray(composite(images, background(images), np.array([1, 0], "f")))
     assert once == pytest.approx(images[0], abs=1e-5)
 
@@ -269,7 +269,7 @@ def test_where_defects_meet_the_one_of_the_stated_polarity_is_seen():
     assert np.asarray(composite(images, behind, weights, 0))[24, 24] == pytest.approx(0.9, abs=0.01)
 
 
-def test_copies_are_no_images_to_be_told_apart():
+def test_copies_of_an_image_count_as_one_in_the_separation():
     image = floats(surfaces(2))[[0, 1, 0, 1]]
     mean = np.array([[0, 0], [3, 4], [0.1, 0], [3, 4]], "f")
     log_var = np.log(np.full((4, 2), 0.25, "f"))
@@ -286,9 +286,9 @@ def test_the_mixture_is_the_error_of_sums_of_one_to_three():
     loss, reconstruction, kl = (np.asarray(part) for part in model.losses_of(image, given))
     z[:, 16:] = [z[0, 16:], z[1, 16:] + z[0, 16:], z[2, 16:] + z[1, 16:] + z[0, 16:], z[3, 16:]]
     z[:, :16] = [z[0, :16], z[:2, :16].mean(0), z[:3, :16].mean(0), z[3, :16]]
-    wanted = np.array([0.3, 0.4, 0.5, 0.4], "f").reshape(4, 1, 1, 1)
-    missed = np.square((np.asarray(model.decoder(z)) - wanted) / 0.1).sum((1, 2, 3)) / 2
-    assert loss - reconstruction - kl == pytest.approx(missed, abs=2e-3)
+    target = np.array([0.3, 0.4, 0.5, 0.4], "f").reshape(4, 1, 1, 1)
+    squares = np.square((np.asarray(model.decoder(z)) - target) / 0.1).sum((1, 2, 3)) / 2
+    assert loss - reconstruction - kl == pytest.approx(squares, abs=2e-3)
 
 
 @pytest.mark.slow
@@ -296,7 +296,7 @@ def test_the_mixture_teaches_sums():
     """After a short training a sum is nearer to the composite than without the mixture."""
     import keras
 
-    def missed(mixture):
+    def mean_error(mixture):
         config = dataclasses.replace(
             MAPS, mixture=mixture, likelihood="gaussian", optimizer="adam", learning_rate=0.01
         )
@@ -310,10 +310,10 @@ def test_the_mixture_teaches_sums():
         weights = np.ones((2, 8), "f")
         means = np.asarray(model.encoder(image)[0])
         z = combine(np.stack([means, np.roll(means, 1, 0)]), weights, config.averaged)
-        wanted = composite(pairs, background(pairs), weights)
-        return float(np.abs(np.asarray(model.decoder(z)) - np.asarray(wanted)).mean())
+        target = composite(pairs, background(pairs), weights)
+        return float(np.abs(np.asarray(model.decoder(z)) - np.asarray(target)).mean())
 
-    assert missed(1.0) < 0.8 * missed(0.0)
+    assert mean_error(1.0) < 0.8 * mean_error(0.0)
 
 
 @pytest.mark.parametrize("method", ["sum", "mean", "maximum"])
@@ -330,18 +330,18 @@ def test_signatures_are_the_keras_model(method, tmp_path):
     assert encoded["image"] == pytest.approx(floats(images), abs=1e-6)
     decoded = 1 - np.asarray(model.decoder(z_mean))
     assert made.decode(z_mean)["image"] == pytest.approx(decoded, abs=1e-5)
-    found = made.overlay(images, weights)
+    result = made.overlay(images, weights)
     if method == "maximum":
         expected = np.asarray(composite(decoded, background(decoded), weights))
     else:
         averaged = 16 if method == "sum" else 64
         z = np.asarray(combine(z_mean, weights, averaged))
-        assert found["z"] == pytest.approx(z, abs=1e-5)
+        assert result["z"] == pytest.approx(z, abs=1e-5)
         expected = 1 - np.asarray(model.decoder(z[None]))[0]
-    assert found["image"] == pytest.approx(expected, abs=1e-5)
+    assert result["image"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_tensorflow_alone_makes_the_same_overlay(bundle, tmp_path):
+def test_tensorflow_alone_superimposes_the_same(bundle, tmp_path):
     images, weights = surfaces(3, 40), np.ones(3, "f")
     alone = serve_alone(bundle.path, tmp_path, "overlay", images=images, weights=weights)
     here = bundle.overlay(images, weights)
@@ -349,7 +349,7 @@ def test_tensorflow_alone_makes_the_same_overlay(bundle, tmp_path):
     assert np.array_equal(alone["z"], here["z"])
 
 
-def test_what_cannot_be_overlaid_is_refused(bundle):
+def test_what_cannot_be_superimposed_is_refused(bundle):
     with pytest.raises(dz.DentalzooError, match="one weight for each image"):
         bundle.overlay(surfaces(3), np.ones(2, "f"))
     with pytest.raises(dz.DentalzooError, match="sum must be positive"):
@@ -364,8 +364,8 @@ def test_every_batch_of_few_images_holds_each_of_them(three):
     stream = paper.make_dataset(three, few, TRAIN)
     assert len(stream.cache) == 3 and int(stream.dataset.cardinality()) == 150
     for batch in stream:
-        found = np.unique(batch["image"].numpy().reshape(10, -1), axis=0, return_counts=True)[1]
-        assert sorted(found) == [3, 3, 4]
+        counts = np.unique(batch["image"].numpy().reshape(10, -1), axis=0, return_counts=True)[1]
+        assert sorted(counts) == [3, 3, 4]
     with pytest.raises(dz.DentalzooError, match="stratified=False. Received: 3"):
         paper.make_dataset(three, dataclasses.replace(few, batch_size=2), TRAIN)
 
@@ -391,7 +391,7 @@ def test_images_without_a_val_split_are_trained_on(three, tmp_path):
     json.dumps(made.metadata)
 
 
-def test_a_collapse_is_said_without_a_val_split(three, tmp_path, caplog, monkeypatch):
+def test_a_collapse_is_logged_without_a_val_split(three, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(network, "MIN_KL", 1e9)
     with caplog.at_level(logging.WARNING, "dentalzoo"):
         dz.train(NAME, three, tmp_path / "run", "tiny")
@@ -404,13 +404,13 @@ def test_flips_are_of_each_image_and_epoch(three):
     once = stream.cache.arrays["image"] / np.float32(255)
     ways = [once, once[:, ::-1], once[:, :, ::-1], once[:, ::-1, ::-1]]
     known = {way.tobytes(): number for number, way in enumerate(np.concatenate(ways))}
-    found = {known[image.tobytes()] for batch in stream for image in batch["image"].numpy()}
-    assert len(found) > 6
+    seen = {known[image.tobytes()] for batch in stream for image in batch["image"].numpy()}
+    assert len(seen) > 6
     plain = paper.make_dataset(three, config)
     assert {known[x.tobytes()] for b in plain for x in b["image"].numpy()} == {0, 1, 2}
 
 
-def test_a_collapse_is_said_once_with_what_to_change(caplog):
+def test_a_collapse_is_logged_once_with_what_to_change(caplog):
     [callback] = paper.callbacks(TINY)
     with caplog.at_level(logging.WARNING, "dentalzoo"):
         callback.on_epoch_end(0, {"kl_loss": 2.5, "separation": 8.0})
@@ -419,7 +419,7 @@ def test_a_collapse_is_said_once_with_what_to_change(caplog):
         callback.on_epoch_end(2, {"kl_loss": 0.01})
     assert caplog.text.count("has collapsed") == 1
     assert "leaky_relu" in caplog.text and "robust" in caplog.text
-    assert "share a place" in network.collapse({"kl_loss": 5.0, "separation": 0.4})
+    assert "two images are encoded alike" in network.collapse({"kl_loss": 5.0, "separation": 0.4})
 
 
 def test_dead_units_are_a_collapse(three, tmp_path, caplog):

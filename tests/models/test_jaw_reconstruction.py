@@ -22,8 +22,8 @@ MOBILE = dataclasses.replace(MLP, encoder="mobilenet_v2", alpha=0.35, pooling="m
 
 @pytest.fixture(scope="module")
 def jaws(tmp_path_factory):
-    """Eight drawn jaws to train with, two to validate with, and a file that is none."""
-    folder = write_jaw_dataset(tmp_path_factory.mktemp("jaws") / "drawn", 10)
+    """Eight synthetic jaws to train with, two to validate with, and a file that is no mesh."""
+    folder = write_jaw_dataset(tmp_path_factory.mktemp("jaws") / "synthetic", 10)
     (folder / "upper" / "0000" / "broken_upper.obj").write_text("v 0 0\n")
     return folder
 
@@ -31,7 +31,7 @@ def jaws(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shapes(jaws, tmp_path_factory):
     """A morphable model of the eight, and the settings that fit it."""
-    out = tmp_path_factory.mktemp("shapes") / "drawn.npz"
+    out = tmp_path_factory.mktemp("shapes") / "synthetic.npz"
     report = morphable.fit(jaws, out, components=4)
     return out, report["settings"]
 
@@ -130,9 +130,9 @@ def test_mixed_precision_leaves_coordinates_in_float32(config):
         keras.config.set_dtype_policy(before)
     assert model.get_layer("encoder").get_layer("token").compute_dtype == "bfloat16"
     assert model.get_layer("decoder").outputs[0].dtype == "float32"
-    found = np.asarray(model(views_of(0) / np.float32(255)))
-    assert found.dtype == np.float32 and np.isfinite(found).all()
-    assert (found.view(np.uint32) % 2**16).any()  # not float32 that was bfloat16 on the way
+    result = np.asarray(model(views_of(0) / np.float32(255)))
+    assert result.dtype == np.float32 and np.isfinite(result).all()
+    assert (result.view(np.uint32) % 2**16).any()  # not float32 that was bfloat16 on the way
 
 
 def test_settings_that_cannot_be_are_refused():
@@ -183,7 +183,7 @@ def test_a_morphable_model_holds_what_it_was_fitted_to(jaws, shapes, tmp_path):
 
 
 def test_two_families_of_one_size(jaws, tmp_path):
-    """Drawn jaws, and the same with their vertices counted from the other end."""
+    """Synthetic jaws, and the same with their vertices counted from the other end."""
     data = tmp_path / "jaws"
     for family in range(2):
         for seed in range(3):
@@ -213,13 +213,13 @@ def test_two_families_of_one_size(jaws, tmp_path):
         jaw_reconstruction.build_model(dataclasses.replace(config, components=3))
 
 
-def test_the_command_tells_what_to_train_with(jaws, tmp_path, capsys):
+def test_the_command_prints_what_to_train_with(jaws, tmp_path, capsys):
     assert (
         main(["shape-model", str(jaws), "--out", str(tmp_path / "a.npz"), "--components", "2"]) == 0
     )
-    told = capsys.readouterr().out
-    assert "jaws 8, vertices 50000, faces 98952, explained_variance 0." in told
-    assert f'--set "morphable_model={tmp_path / "a.npz"}" "num_points=50000"' in told
+    printed = capsys.readouterr().out
+    assert "jaws 8, vertices 50000, faces 98952, explained_variance 0." in printed
+    assert f'--set "morphable_model={tmp_path / "a.npz"}" "num_points=50000"' in printed
     assert main(["shape-model", str(tmp_path), "--out", str(tmp_path / "b.npz")]) == 2
     assert "no upper jaw" in capsys.readouterr().err and not (tmp_path / "b.npz").exists()
 
@@ -278,14 +278,14 @@ def test_the_loss_of_either_stage_is_that_of_scipy(pairs):
     config = dataclasses.replace(TINY, pairs=pairs, epochs=4)
     model = jaw_reconstruction.build_model(config)
     jaw_reconstruction.compile_model(model, config, steps=40)
-    true, found = np.random.RandomState(0).standard_normal((2, 1, 300, 3)).astype(np.float32)
-    there = cKDTree(true[0]).query(found[0])[0]
-    back = cKDTree(found[0]).query(true[0])[0]
-    l1 = (there.mean() + back.mean()) / 2 if pairs == "nearest" else np.abs(true - found).mean()
+    gt, pred = np.random.RandomState(0).standard_normal((2, 1, 300, 3)).astype(np.float32)
+    there = cKDTree(gt[0]).query(pred[0])[0]
+    back = cKDTree(pred[0]).query(gt[0])[0]
+    l1 = (there.mean() + back.mean()) / 2 if pairs == "nearest" else np.abs(gt - pred).mean()
     chamfer = ((there**2).mean() + (back**2).mean()) / 2
     for step, expected in ((0, l1), (19, l1), (20, 0.1 * l1 + chamfer), (39, 0.1 * l1 + chamfer)):
         model.optimizer.iterations.assign(step)
-        assert float(model.loss(true, found)[0]) == pytest.approx(expected, rel=1e-5), step
+        assert float(model.loss(gt, pred)[0]) == pytest.approx(expected, rel=1e-5), step
 
 
 def test_elements(jaws, shapes):
@@ -337,7 +337,7 @@ def test_the_road(jaws, shapes, tmp_path, caplog):
         **settings,
     )
     assert "broken_upper" in caplog.text
-    assert "morphable_model=drawn.npz" in made.metadata["training"]["command"]
+    assert "morphable_model=synthetic.npz" in made.metadata["training"]["command"]
     assert made.metadata["config"]["morphable_model"] is None
     rows = (tmp_path / "run" / "history.csv").read_text().splitlines()
     column = rows[0].split(",").index("error_mm")
@@ -345,9 +345,9 @@ def test_the_road(jaws, shapes, tmp_path, caplog):
     assert errors[-1] < 0.85 * errors[0]
     evaluation = json.loads((tmp_path / "run" / "evaluation" / "evaluation.json").read_text())
     assert evaluation["split"] == "val"
-    found = made.serve(views_of(0, 40)[0])
-    assert found["points"].shape == (50_000, 3) and found["faces"].shape == (98_952, 3)
-    assert np.array_equal(found["faces"], morphable.load(shapes[0]).faces[0])
+    result = made.serve(views_of(0, 40)[0])
+    assert result["points"].shape == (50_000, 3) and result["faces"].shape == (98_952, 3)
+    assert np.array_equal(result["faces"], morphable.load(shapes[0]).faces[0])
 
 
 def test_a_resumed_training_leaves_the_shapes_alone_too(tmp_path):
@@ -381,9 +381,9 @@ def test_tensorflow_alone_gives_the_keras_models_points(config, tmp_path):
     model = with_known_weights(jaw_reconstruction.build_model(config))
     bundle = dz.export(model, tmp_path / "bundle", "jaw_reconstruction", config)
     views = views_of(1, 32, config.channels)
-    wanted = 40 * np.asarray(model(views / np.float32(255)))
+    expected = 40 * np.asarray(model(views / np.float32(255)))
     alone = serve_alone(bundle.path, tmp_path, views=views)
-    assert alone["points"] == pytest.approx(wanted, abs=1e-3)
+    assert alone["points"] == pytest.approx(expected, abs=1e-3)
     assert ("faces" in alone) == (config is TINY)
     assert np.array_equal(alone["points"], bundle.serve(views)["points"])
 
@@ -391,32 +391,32 @@ def test_tensorflow_alone_gives_the_keras_models_points(config, tmp_path):
 @pytest.mark.parametrize("shape", [(32, 32, 1), (50, 50, 3), (7, 9, 1), (300, 200, 3)])
 def test_views_of_any_size(bundle, shape):
     views = np.random.RandomState(0).randint(0, 256, (10, *shape), dtype=np.uint8)
-    found = bundle.serve(views)
-    assert found["points"].shape == (300, 3) and found["faces"].shape == (8, 3)
-    assert np.isfinite(found["points"]).all()
+    result = bundle.serve(views)
+    assert result["points"].shape == (300, 3) and result["faces"].shape == (8, 3)
+    assert np.isfinite(result["points"]).all()
 
 
 def test_some_views_in_any_order(bundle):
     views = views_of(2)
-    found = bundle.serve(views)["points"]
+    result = bundle.serve(views)["points"]
     order = np.int32([3, 1, 9, 0, 2, 8, 5, 4, 7, 6])
-    assert bundle.serve_some(views[:, order], order)["points"] == pytest.approx(found, abs=1e-4)
+    assert bundle.serve_some(views[:, order], order)["points"] == pytest.approx(result, abs=1e-4)
     hidden = views.copy()
     hidden[:, [0, 4, 7]] = 0
     kept = np.int32([9, 8, 6, 5, 3, 2, 1])
     some = bundle.serve_some(views[:, kept], kept)["points"]
     assert some == pytest.approx(bundle.serve(hidden)["points"], abs=1e-4)
-    assert np.abs(some - found).max() > 1e-3
+    assert np.abs(some - result).max() > 1e-3
 
 
 @pytest.mark.parametrize(
-    "places, words",
+    "cameras, words",
     [([0, 0, 1], "differ"), ([0, 1], "a camera index for each view"), ([0, 1, 10], "0 to 9"),
      ([0, -1, 2], "0 to 9")],
 )  # fmt: skip
-def test_places_that_cannot_be_are_refused(bundle, places, words):
+def test_camera_indices_that_cannot_be_are_refused(bundle, cameras, words):
     with pytest.raises(dz.DentalzooError, match=words):
-        bundle.serve_some(views_of(0)[:, :3], np.int32(places))
+        bundle.serve_some(views_of(0)[:, :3], np.int32(cameras))
 
 
 def test_what_is_not_ten_views_is_refused(bundle):
@@ -429,9 +429,9 @@ def test_what_is_not_ten_views_is_refused(bundle):
 
 
 def test_mean_shapes_are_the_means_of_the_families(model, bundle):
-    found = bundle.mean_shapes()
+    result = bundle.mean_shapes()
     layer = model.get_layer("decoder").get_layer("morphable")
     means = np.stack([np.asarray(mean).reshape(300, 3) for mean in layer.means])
-    assert found["points"] == pytest.approx(40 * means, abs=1e-4)
-    assert found["faces"].shape == (2, 8, 3)
-    assert (found["faces"][1, 4:] == -1).all() and (found["faces"][1, :4] != -1).any()
+    assert result["points"] == pytest.approx(40 * means, abs=1e-4)
+    assert result["faces"].shape == (2, 8, 3)
+    assert (result["faces"][1, 4:] == -1).all() and (result["faces"][1, :4] != -1).any()

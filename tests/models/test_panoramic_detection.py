@@ -46,8 +46,8 @@ class TestPanoramicDetection(ZooCase):
     name = NAME
 
     def outputs(self, model, inputs):
-        found = model(inputs)
-        return np.concatenate([np.asarray(found[key]).ravel() for key in ("classes", "boxes")])
+        result = model(inputs)
+        return np.concatenate([np.asarray(result[key]).ravel() for key in ("classes", "boxes")])
 
 
 # ---- the paper's figures -------------------------------------------------------------------------
@@ -67,16 +67,16 @@ def test_the_config_is_that_of_the_paper():
 
 
 def test_ssd_has_1917_anchors_of_its_scales():
-    found = anchor_ops.ssd_anchors((300, 300))
-    assert found.shape == (1917, 4)
-    sides = found[:, 2:] - found[:, :2]
+    anchors = anchor_ops.ssd_anchors((300, 300))
+    assert anchors.shape == (1917, 4)
+    sides = anchors[:, 2:] - anchors[:, :2]
     first, second = sides[: 3 * 19 * 19], sides[3 * 19 * 19 :][: 6 * 10 * 10]
     assert first[0] == pytest.approx([0.1, 0.1], abs=1e-6)
     assert first[1] == pytest.approx([0.2 / 2**0.5, 0.2 * 2**0.5], abs=1e-6)
     assert second[0] == pytest.approx([0.35, 0.35], abs=1e-6)
     assert second[5] == pytest.approx([(0.35 * 0.5) ** 0.5] * 2, abs=1e-6)
     assert sides[-1] == pytest.approx([(0.95 * 1.0) ** 0.5] * 2, abs=1e-6)
-    centres = (found[:, 2:] + found[:, :2]) / 2
+    centres = (anchors[:, 2:] + anchors[:, :2]) / 2
     assert centres[0] == pytest.approx([0.5 / 19, 0.5 / 19], abs=1e-6)
     assert centres[-1] == pytest.approx([0.5, 0.5], abs=1e-6)
 
@@ -128,11 +128,11 @@ def test_a_decoded_code_is_the_box_it_was_made_of():
     boxes = np.zeros((2, 5, 4), np.float32)
     boxes[0, :2] = (0.1, 0.2, 0.35, 0.3), (0.5, 0.4, 0.9, 0.95)
     classes = np.int32([[2, 1, 0, 0, 0], [0] * 5])
-    wanted, codes = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, classes)
-    wanted, decoded = np.asarray(wanted), np.asarray(anchor_ops.decode(codes, anchors))
-    assert set(wanted[0]) == {0, 1, 2} and not wanted[1].any()
+    targets, codes = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, classes)
+    targets, decoded = np.asarray(targets), np.asarray(anchor_ops.decode(codes, anchors))
+    assert set(targets[0]) == {0, 1, 2} and not targets[1].any()
     for number, box in ((2, boxes[0, 0]), (1, boxes[0, 1])):
-        rows = decoded[0, wanted[0] == number]
+        rows = decoded[0, targets[0] == number]
         assert rows == pytest.approx(np.tile(box, (len(rows), 1)), abs=1e-5)
 
 
@@ -146,21 +146,21 @@ def test_a_code_is_divided_by_10_10_5_5():
 def test_the_best_anchor_of_a_finding_is_the_findings_however_small_it_is():
     anchors = anchor_ops.ssd_anchors((96, 96))
     boxes = np.float32([[[0.5, 0.5, 0.51, 0.51]]])
-    wanted, _ = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, np.int32([[3]]))
-    assert (np.asarray(wanted) == 3).sum() == 1
+    targets, _ = anchor_ops.label(anchor_ops.labeler((0.5, 0.5)), anchors, boxes, np.int32([[3]]))
+    assert (np.asarray(targets) == 3).sum() == 1
 
 
 def test_between_the_thresholds_an_anchor_does_not_count():
     anchors = np.float32([[0, 0, 1, 1], [0, 0, 0.45, 1], [0, 0, 0.1, 1]])
     boxes = np.float32([[[0, 0, 1, 1]]])
-    wanted, _ = anchor_ops.label(anchor_ops.labeler((0.4, 0.5)), anchors, boxes, np.int32([[1]]))
-    assert np.asarray(wanted).tolist() == [[1, -1, 0]]
+    targets, _ = anchor_ops.label(anchor_ops.labeler((0.4, 0.5)), anchors, boxes, np.int32([[1]]))
+    assert np.asarray(targets).tolist() == [[1, -1, 0]]
 
 
 def test_three_negatives_of_the_highest_loss_count_for_each_positive():
     losses = np.float32([[9, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8]])
-    wanted = np.int32([[1, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 0]])
-    kept = np.asarray(hard_negatives(losses, wanted, 3.0))
+    targets = np.int32([[1, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 0]])
+    kept = np.asarray(hard_negatives(losses, targets, 3.0))
     assert kept.tolist() == [[9, 0, 0, 0, 4, 5, 6, 0], [0, 0, 0, 0, 0, 6, 7, 8]]
 
 
@@ -173,27 +173,27 @@ def test_the_losses_have_their_closed_form():
     number = len(model.anchors)
     logits = np.zeros((2, number, len(config.classes)), np.float32)
     y = {key: batch[key] for key in ("boxes", "classes")}
-    wanted, codes = anchor_ops.label(model.labeler, model.anchors, y["boxes"], y["classes"])
-    wanted = np.asarray(wanted)
+    targets, codes = anchor_ops.label(model.labeler, model.anchors, y["boxes"], y["classes"])
+    targets = np.asarray(targets)
     loss = model.compute_loss(y=y, y_pred={"classes": logits, "boxes": codes})
     # Where all is even, an anchor's focal loss is a quarter of log 2 for each class, by its share.
-    share = np.where(wanted == 0, 0.75 * 4, np.where(wanted > 0, 0.75 * 3 + 0.25, 0))
-    expected = 0.25 * np.log(2) * share.sum(1).mean() / np.maximum((wanted > 0).sum(1), 1).mean()
+    share = np.where(targets == 0, 0.75 * 4, np.where(targets > 0, 0.75 * 3 + 0.25, 0))
+    expected = 0.25 * np.log(2) * share.sum(1).mean() / np.maximum((targets > 0).sum(1), 1).mean()
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["focal", "hard_negatives"])
 @pytest.mark.parametrize(
-    "found", [0, 1], ids=["no radiograph has a finding", "one radiograph has one"]
+    "count", [0, 1], ids=["no radiograph has a finding", "one radiograph has one"]
 )
-def test_radiographs_without_findings_have_a_finite_loss(loss, found):
+def test_radiographs_without_findings_have_a_finite_loss(loss, count):
     import tensorflow as tf
 
     config = dataclasses.replace(TINY, loss=loss)
     detector = paper.build_model(config)
     batch = paper.example_batch(config)
-    batch["classes"][found:] = 0
-    batch["boxes"][found:] = 0
+    batch["classes"][count:] = 0
+    batch["boxes"][count:] = 0
     with tf.GradientTape() as tape:
         loss = detector.compute_loss(y=batch, y_pred=detector(batch["image"], training=True))
     kernels = [variable.value for variable in detector.trainable_variables]
@@ -210,11 +210,11 @@ def test_a_class_is_the_output_below_its_number():
     for number in (1, 4):
         batch["classes"][:, 0] = number
         y = {key: batch[key] for key in ("boxes", "classes")}
-        wanted, codes = anchor_ops.label(detector.labeler, detector.anchors, *y.values())
+        targets, codes = anchor_ops.label(detector.labeler, detector.anchors, *y.values())
         losses = []
         for output in range(4):
-            logits = np.full((*wanted.shape, 4), -6, np.float32)
-            logits[np.asarray(wanted) > 0, output] = 6
+            logits = np.full((*targets.shape, 4), -6, np.float32)
+            logits[np.asarray(targets) > 0, output] = 6
             y_pred = {"classes": logits, "boxes": codes}
             losses.append(float(detector.compute_loss(y=y, y_pred=y_pred)))
         assert np.argmin(losses) == number - 1
@@ -240,8 +240,8 @@ def test_a_stateless_call_computes_with_other_weights_and_leaves_its_own(model):
     before = model(image)
     zeros = [[np.zeros(v.shape, np.float32) for v in group] for group in (
         model.trainable_variables, model.non_trainable_variables)]  # fmt: skip
-    found, _ = model.stateless_call(*zeros, image, training=False)
-    assert not np.asarray(found["boxes"]).any()
+    result, _ = model.stateless_call(*zeros, image, training=False)
+    assert not np.asarray(result["boxes"]).any()
     after = model(image)
     for key in before:
         np.testing.assert_array_equal(before[key], after[key])
@@ -301,13 +301,13 @@ def test_replicas_take_the_step_of_one_device(mirrored):
 
 def test_detect_keeps_the_likeliest_of_raw(bundle):
     image = radiograph()
-    raw, found = bundle.raw(image), bundle.detect(image)
-    num = int(found["num"])
-    assert found["boxes"].shape == (100, 4) and found["classes"].dtype == np.int32
-    assert (np.diff(found["scores"][:num]) <= 0).all()
-    assert not found["boxes"][num:].any() and not found["classes"][num:].any()
-    assert set(found["classes"][:num]) <= {1, 2, 3, 4}
-    assert found["scores"][0] == pytest.approx(raw["scores"].max(), abs=1e-6)
+    raw, result = bundle.raw(image), bundle.detect(image)
+    num = int(result["num"])
+    assert result["boxes"].shape == (100, 4) and result["classes"].dtype == np.int32
+    assert (np.diff(result["scores"][:num]) <= 0).all()
+    assert not result["boxes"][num:].any() and not result["classes"][num:].any()
+    assert set(result["classes"][:num]) <= {1, 2, 3, 4}
+    assert result["scores"][0] == pytest.approx(raw["scores"].max(), abs=1e-6)
     assert raw["boxes"].min() >= 0 and raw["boxes"].max() <= 1
     grey, colour = bundle.raw(image), bundle.raw(np.repeat(image, 3, -1))
     np.testing.assert_allclose(grey["scores"], colour["scores"], atol=1e-5)
@@ -341,10 +341,10 @@ def example(content, key="image/encoded"):
     return tf.train.Example(features=features).SerializeToString()
 
 
-def same(found, expected):
-    assert found.keys() == expected.keys() and len(found["boxes"]) == 100
+def same(result, expected):
+    assert result.keys() == expected.keys() and len(result["boxes"]) == 100
     for key, value in expected.items():
-        np.testing.assert_allclose(found[key], value, atol=1e-5)
+        np.testing.assert_allclose(result[key], value, atol=1e-5)
 
 
 def test_outputs_become_classes_from_1_and_rows_that_count():
@@ -360,11 +360,11 @@ def test_outputs_become_classes_from_1_and_rows_that_count():
         return {"classes": one * logits, "boxes": one * np.zeros((1, number, 4), np.float32)}
 
     detect = paper.signatures(network, TINY)["detect"]
-    found = detect(tf.zeros((2, 20, 30, 1), tf.uint8))
-    assert found["num"].shape == (2,) and found["num"].numpy().tolist() == [2, 2]
-    assert found["classes"].numpy()[1, :3].tolist() == [4, 1, 0]
+    result = detect(tf.zeros((2, 20, 30, 1), tf.uint8))
+    assert result["num"].shape == (2,) and result["num"].numpy().tolist() == [2, 2]
+    assert result["classes"].numpy()[1, :3].tolist() == [4, 1, 0]
     anchors = np.clip(anchor_ops.make_anchors(TINY), 0, 1)
-    np.testing.assert_allclose(found["boxes"][0, :2], anchors[[0, -1]], atol=1e-6)
+    np.testing.assert_allclose(result["boxes"][0, :2], anchors[[0, -1]], atol=1e-6)
 
 
 @pytest.mark.parametrize(  # grey, with alpha, colour, with alpha
@@ -400,8 +400,8 @@ def test_files_of_a_batch_differ_in_size_and_kind(bundle):
     files = bundle.detect_encoded(contents)
     examples = bundle.detect_example([example(content) for content in contents])
     for index, image in enumerate(images):
-        for found in (files, examples):
-            same({key: value[index] for key, value in found.items()}, bundle.detect(image))
+        for result in (files, examples):
+            same({key: value[index] for key, value in result.items()}, bundle.detect(image))
 
 
 @pytest.mark.parametrize(
@@ -494,14 +494,14 @@ def test_a_flip_moves_boxes_with_the_image(radiographs):
                         close = np.corrcoef(turned.ravel(), image.ravel())[0, 1]
                         if close < 0.9:
                             continue
-                        wanted = own.copy()
+                        flipped_box = own.copy()
                         if across:
-                            wanted[:, [1, 3]] = 1 - own[:, [3, 1]]
+                            flipped_box[:, [1, 3]] = 1 - own[:, [3, 1]]
                         if down:
-                            wanted[:, [0, 2]] = 1 - own[:, [2, 0]]
-                        np.testing.assert_allclose(box, wanted, atol=1e-5)
+                            flipped_box[:, [0, 2]] = 1 - own[:, [2, 0]]
+                        np.testing.assert_allclose(box, flipped_box, atol=1e-5)
                         seen.add((across, down))
-    # Each flip comes without the other: their draws are not one and the same.
+    # Each flip comes without the other: they are random independently.
     assert seen == {(a, b) for a in (False, True) for b in (False, True)}
 
 
@@ -518,10 +518,10 @@ def test_tooth_numbers_are_flipped_to_the_other_side(tmp_path):
     data = paper.make_dataset(tmp_path, config, DataOptions(training=True, epochs=range(12)))
     seen = set()
     for batch in data:
-        (first, second), found = batch["boxes"].numpy()[0, :2, 1], batch["classes"].numpy()[0, :2]
+        (first, second), numbers = batch["boxes"].numpy()[0, :2, 1], batch["classes"].numpy()[0, :2]
         across = first > second
         down = batch["boxes"].numpy()[0, 0, 0] > 0.4
-        assert found.tolist() == ([4, 3] if across != down else [2, 1])
+        assert numbers.tolist() == ([4, 3] if across != down else [2, 1])
         seen.add((bool(across), bool(down)))
     assert len(seen) == 4
 
@@ -595,12 +595,12 @@ def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path)
 
     def raw(img):
         image = resize(img, config.input_size)[None] / np.float32(255)
-        found = model(image, training=False)
+        result = model(image, training=False)
         if config.network == "faster_rcnn":
-            scores = keras.ops.softmax(found["classes"])[0, :, 1:]
-            return {"boxes": found["boxes"][0], "scores": scores}
-        boxes = anchor_ops.decode(found["boxes"], anchors)
-        return {"boxes": boxes[0], "scores": keras.ops.sigmoid(found["classes"])[0]}
+            scores = keras.ops.softmax(result["classes"])[0, :, 1:]
+            return {"boxes": result["boxes"][0], "scores": scores}
+        boxes = anchor_ops.decode(result["boxes"], anchors)
+        return {"boxes": boxes[0], "scores": keras.ops.sigmoid(result["classes"])[0]}
 
     contents = [sample.image.read_bytes() for sample in find_boxes(radiographs).samples]
     alone = serve_alone(bundle.path, tmp_path, "detect_encoded", encoded=np.array(contents))

@@ -1,4 +1,4 @@
-"""panoramic_detection's Faster R-CNN: proposals, what is drawn from them, and its boxes."""
+"""panoramic_detection's Faster R-CNN: proposals, the regions sampled from them, and its boxes."""
 
 import dataclasses
 
@@ -59,10 +59,10 @@ def test_an_encoder_of_another_network_is_refused():
 
 
 def test_each_proposal_has_a_box_for_each_class(model, batch):
-    found = model(batch["image"])
-    assert found["classes"].shape == (2, 20, 1 + len(TINY.classes))
-    assert found["boxes"].shape == (2, 20, len(TINY.classes), 4)
-    assert np.min(found["boxes"]) >= 0 and np.max(found["boxes"]) <= 1
+    result = model(batch["image"])
+    assert result["classes"].shape == (2, 20, 1 + len(TINY.classes))
+    assert result["boxes"].shape == (2, 20, len(TINY.classes), 4)
+    assert np.min(result["boxes"]) >= 0 and np.max(result["boxes"]) <= 1
     first = model(batch["image"], training=True)
     assert set(first) == {"objectness", "codes", "maps"}
 
@@ -73,11 +73,11 @@ def test_proposals_are_the_likeliest_that_overlap_little(model, batch):
     first = model.first(batch["image"], training=False)
     proposals = np.asarray(model.second.propose(first["objectness"], first["codes"]))
     boxes = np.asarray(anchor_ops.decode(first["codes"], model.anchors))
-    for found, all_boxes, scores in zip(proposals, boxes, first["objectness"], strict=True):
-        table = overlaps(found, found) - np.eye(len(found))
+    for kept_boxes, all_boxes, scores in zip(proposals, boxes, first["objectness"], strict=True):
+        table = overlaps(kept_boxes, kept_boxes) - np.eye(len(kept_boxes))
         assert table.max() <= TINY.proposal_iou
         kept = suppress(all_boxes, np.asarray(scores), TINY.proposal_iou, TINY.num_proposals)
-        np.testing.assert_allclose(found[:10], all_boxes[kept[:10]], atol=1e-5)
+        np.testing.assert_allclose(kept_boxes[:10], all_boxes[kept[:10]], atol=1e-5)
 
 
 def test_few_proposals_come_again(model):
@@ -92,20 +92,22 @@ def test_few_proposals_come_again(model):
                                atol=1e-4)  # fmt: skip
 
 
-def test_anchors_are_drawn_anew_at_each_step(model, batch):
-    """A draw that is kept, in a cache say, teaches the first stage nothing."""
+def test_anchors_are_sampled_anew_at_each_step(model, batch):
+    """A sample that is kept, in a cache say, teaches the first stage nothing."""
 
-    def draw():
-        wanted, _ = anchor_ops.label(model.labeler, model.anchors, batch["boxes"], batch["classes"])
-        return np.asarray(wanted)
+    def sample():
+        targets, _ = anchor_ops.label(
+            model.labeler, model.anchors, batch["boxes"], batch["classes"]
+        )
+        return np.asarray(targets)
 
-    one, two = draw(), draw()
+    one, two = sample(), sample()
     assert one.shape == (2, len(model.anchors)) and set(np.unique(one)) == {-1, 0, 1}
     assert ((one >= 0).sum(1) == 64).all() and ((one == 1).sum(1) <= 32).all()
     assert not np.array_equal(one, two)
 
 
-def test_regions_are_drawn_around_findings_and_elsewhere(model, batch):
+def test_regions_are_sampled_around_findings_and_elsewhere(model, batch):
     proposals = np.random.default_rng(0).uniform(0, 0.4, (2, 20, 4)).astype(np.float32)
     proposals[..., 2:] += 0.5
     near = batch["boxes"][:, :1] + np.float32([0.01, -0.01, 0.02, 0.01])
@@ -120,7 +122,7 @@ def test_regions_are_drawn_around_findings_and_elsewhere(model, batch):
 
 
 def test_no_region_lies_outside_of_the_radiograph(model, batch):
-    """Where all proposals lie on the finding there are fewer others than are to be drawn."""
+    """Where all proposals lie on the finding there are fewer others than are to be sampled."""
     proposals = np.repeat(batch["boxes"][:, :1], 20, axis=1)
     regions, classes, codes = map(np.asarray, model._regions(proposals, batch))
     assert regions.min() >= 0 and regions.max() <= 1 and (classes == 1).all()
@@ -130,9 +132,9 @@ def test_no_region_lies_outside_of_the_radiograph(model, batch):
 def test_a_radiograph_without_findings_has_a_loss(model, batch):
     empty = {key: np.zeros_like(batch[key]) for key in ("boxes", "classes")}
     first = model(batch["image"], training=True)
-    missed, off = model.sample_losses(batch["image"], empty, first, True)
-    assert np.isfinite(missed).all() and (np.asarray(missed) > 0).all()
-    assert not np.asarray(off).any()
+    class_loss, box_loss = model.sample_losses(batch["image"], empty, first, True)
+    assert np.isfinite(class_loss).all() and (np.asarray(class_loss) > 0).all()
+    assert not np.asarray(box_loss).any()
 
 
 def test_both_stages_learn(batch):
@@ -172,14 +174,14 @@ def test_detect_keeps_the_likeliest_of_raw(model, bundle, batch):
     from dentalzoo.data.io.graph import to_network
 
     image = np.uint8(255 * batch["image"][0])
-    raw, found = bundle.raw(image), bundle.detect(image)
+    raw, result = bundle.raw(image), bundle.detect(image)
     assert raw["boxes"].shape == (20, 4, 4) and raw["scores"].shape == (20, 4)
     outputs = model(to_network(tf.constant(image[None]), TINY.input_size, 3))
     scores = np.asarray(tf.nn.softmax(outputs["classes"]))[0, :, 1:]
     np.testing.assert_allclose(raw["scores"], scores, atol=1e-5)
     np.testing.assert_allclose(raw["boxes"], outputs["boxes"][0], atol=1e-5)
-    assert found["boxes"].shape == (10, 4) and found["num"] > 0
-    assert found["scores"][0] == pytest.approx(scores.max(), abs=1e-6)
+    assert result["boxes"].shape == (10, 4) and result["num"] > 0
+    assert result["scores"][0] == pytest.approx(scores.max(), abs=1e-6)
 
 
 @pytest.mark.slow

@@ -67,9 +67,9 @@ def test_the_networks_of_segmentation_models(decoder, encoder, size):
     model = dz.build(
         "panoramic_unet", decoder=decoder, encoder=encoder, input_size=size, num_classes=4
     )
-    found = np.asarray(model(np.zeros((1, *size, 3), np.float32)))
-    assert found.shape == (1, *size, 4)
-    assert found.sum(-1) == pytest.approx(1, abs=1e-5)
+    result = np.asarray(model(np.zeros((1, *size, 3), np.float32)))
+    assert result.shape == (1, *size, 4)
+    assert result.sum(-1) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_slim_unet_has_the_wiring_of_segmentation_models():
@@ -121,7 +121,7 @@ def test_settings_that_make_no_sense_are_refused(overrides):
     assert "\n" not in str(caught.value)
 
 
-def test_encoder_weights_from_a_file_and_a_clear_word_without(tmp_path):
+def test_encoder_weights_from_a_file_and_a_clear_message_without(tmp_path):
     import keras
 
     encoder = keras.applications.MobileNet((32, 64, 3), alpha=0.25, include_top=False, weights=None)
@@ -149,8 +149,8 @@ def test_the_recipe_is_the_papers():
     config = registry.configure("panoramic_unet")
     assert (config.batch_size, config.learning_rate, config.epochs) == (8, 1e-4, 8)
     assert math.ceil(4772 / config.batch_size) == 597 and math.ceil(2071 / 8) == 259
-    found = [(type(t).__name__, t.p) for t in AUGMENTATIONS[config.augmentation]()]
-    assert found == [
+    transforms = [(type(t).__name__, t.p) for t in AUGMENTATIONS[config.augmentation]()]
+    assert transforms == [
         ("HorizontalFlip", 0.7),
         ("Rotate", 0.7),
         ("RandomBrightnessContrast", 0.3),
@@ -247,20 +247,20 @@ def test_serve_is_the_model_with_pillows_resizing(bundle, run):
 @pytest.mark.parametrize("shape", [(1, 1), (31, 33), (700, 90), (40, 50, 3), (2, 33, 65, 1)])
 def test_images_of_any_size_come_back_at_their_size(bundle, shape):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    found = bundle.serve(images)
+    result = bundle.serve(images)
     spatial = shape[:3] if len(shape) == 4 else shape[:2]
-    assert found["mask"].shape == (*spatial, 1) and found["mask"].dtype == np.uint8
-    assert found["probabilities"].shape == (*spatial, 1)
-    assert np.array_equal(found["mask"], found["probabilities"] > 0.5)
+    assert result["mask"].shape == (*spatial, 1) and result["mask"].dtype == np.uint8
+    assert result["probabilities"].shape == (*spatial, 1)
+    assert np.array_equal(result["mask"], result["probabilities"] > 0.5)
 
 
 def test_a_batch_is_its_images_and_grey_is_equal_rgb(bundle):
     radiographs = np.stack([panoramic(seed, 64, 128).image for seed in range(3)])
     batch = bundle.serve(radiographs[..., None])["probabilities"]
-    for radiograph, found in zip(radiographs, batch, strict=True):
-        assert bundle.serve(radiograph)["probabilities"] == pytest.approx(found, abs=1e-5)
+    for radiograph, expected in zip(radiographs, batch, strict=True):
+        assert bundle.serve(radiograph)["probabilities"] == pytest.approx(expected, abs=1e-5)
         colour = np.repeat(radiograph[..., None], 3, -1)
-        assert bundle.serve(colour)["probabilities"] == pytest.approx(found, abs=1e-5)
+        assert bundle.serve(colour)["probabilities"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_encoded_bytes_give_the_mask_of_the_image(bundle):

@@ -15,7 +15,7 @@ TINY = tooth_vae.VARIANTS["tiny"]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A flat folder of 40 drawn photographs and a file that is none."""
+    """A flat folder of 40 synthetic photographs and a file that is no image."""
     folder = write_tooth_photos(tmp_path_factory.mktemp("teeth") / "photos", 40, size=32)
     (folder / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
     return folder
@@ -50,7 +50,7 @@ def test_the_network_is_that_of_the_keras_example(size, channels, encoder, decod
     assert model.decoder.count_params() == decoder
 
 
-def test_deep_halves_a_image_four_times_at_64_and_128():
+def test_deep_halves_an_image_four_times_at_64_and_128():
     for side in (64, 128):
         model = dz.build("tooth_vae", "deep", input_size=(side, side))
         flat = next(layer for layer in model.encoder.layers if layer.name.startswith("flatten"))
@@ -100,7 +100,7 @@ def test_the_temperature_narrows_what_is_generated(model, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 3), (40, 30, 1), (40, 30), (16, 16, 3), (1, 500, 3)])
-def test_a_image_of_any_size_goes_in(bundle, shape):
+def test_an_image_of_any_size_goes_in(bundle, shape):
     image = np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8)
     encoded = bundle.encode(image)
     assert encoded["z_mean"].shape == (4,)

@@ -44,15 +44,15 @@ def test_the_bernoulli_likelihood_counts_every_pixel_and_channel():
     image = STREAM.rand(2, 3, 4, 3).astype(np.float32)
     guess = STREAM.uniform(0.1, 0.9, (2, 3, 4, 3)).astype(np.float32)
     expected = image * np.log(guess) + (1 - image) * np.log(1 - guess)
-    found = np.asarray(log_likelihood(image, guess))
-    assert found == pytest.approx(expected.sum((1, 2, 3)), rel=1e-5)
+    result = np.asarray(log_likelihood(image, guess))
+    assert result == pytest.approx(expected.sum((1, 2, 3)), rel=1e-5)
 
 
 def test_the_gaussian_likelihood_is_a_density():
     image, guess = np.full((1, 2, 2, 1), 0.5, "f"), np.full((1, 2, 2, 1), 0.3, "f")
     density = np.exp(-0.5 * 2.0**2) / (0.1 * np.sqrt(2 * np.pi))
-    found = float(log_likelihood(image, guess, "gaussian", 0.1)[0])
-    assert found == pytest.approx(4 * np.log(density), rel=1e-5)
+    result = float(log_likelihood(image, guess, "gaussian", 0.1)[0])
+    assert result == pytest.approx(4 * np.log(density), rel=1e-5)
 
 
 def test_with_one_sample_the_importance_bound_is_the_elbo():
@@ -71,7 +71,7 @@ def test_with_one_sample_the_importance_bound_is_the_elbo():
 def test_the_bound_rises_with_its_samples_to_the_likelihood():
     """p(z) = N(0, 1), p(x | z) = N(z, 1): x is normal with variance 2, and the posterior known."""
     x, mean, log_var = 1.5, np.array([[0.2]]), np.array([[0.0]])  # a poor q: the bound is loose
-    truth = -0.5 * (x**2 / 2 + np.log(2 * np.pi * 2))
+    exact = -0.5 * (x**2 / 2 + np.log(2 * np.pi * 2))
     bounds = []
     for k in (1, 2, 8, 64, 4096):
         z = mean + STREAM.standard_normal((k, 4000, 1))
@@ -79,8 +79,8 @@ def test_the_bound_rises_with_its_samples_to_the_likelihood():
         many = (np.repeat(part, 4000, axis=0) for part in (mean, log_var))
         bounds.append(float(np.mean(importance_bound(log_p_x, z, *many))))
     assert bounds == sorted(bounds)
-    assert bounds[0] < truth - 0.2
-    assert bounds[-1] == pytest.approx(truth, abs=0.01)
+    assert bounds[0] < exact - 0.2
+    assert bounds[-1] == pytest.approx(exact, abs=0.01)
 
 
 # ---- the model -----------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ def test_training_raises_the_bound():
     history = model.fit(IMAGES, batch_size=6, epochs=25, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["loss"][-1] < history["loss"][0] - 0.5
-    found = model.evaluate(IMAGES, verbose=0, return_dict=True)
-    assert set(found) == {"loss", "reconstruction_loss", "kl_loss"}
+    result = model.evaluate(IMAGES, verbose=0, return_dict=True)
+    assert set(result) == {"loss", "reconstruction_loss", "kl_loss"}
 
 
 def test_the_fitted_prior_has_the_moments_of_the_samples():

@@ -1,7 +1,7 @@
 """Paired augmentation with Albumentations, reproducible whatever the number of threads.
 
-A shared `Compose` draws from one stream, so with two workers the draw that a sample gets depends
-on which thread came first. Here each draw is seeded by (seed, epoch, index of the sample).
+A shared `Compose` has one random stream, so with two workers the augmentation of a sample depends
+on which thread came first. Here each sample is seeded by (seed, epoch, index of the sample).
 """
 
 import logging
@@ -42,7 +42,7 @@ class Augment:
     Args:
         transforms: returns the list of Albumentations transforms; called once per thread, since
             transforms carry state.
-        seed: draws are a function of (seed, epoch, index) alone.
+        seed: the augmentation is a function of (seed, epoch, index) alone.
         classes: names of the classes 1..n of boxes.
 
     Called with a sample, the epoch and the sample's index; returns a new sample of the same shapes

@@ -1,6 +1,6 @@
 """Batches from a `Cache`: order, augmentation, batch, to float, prefetch, of one shard.
 
-- Each random draw is a function of (seed, epoch, index of the sample), as the order is.
+- The augmentation is a function of (seed, epoch, index of the sample), as the order is.
 - Python is entered once per batch, which is quicker than once per sample (benchmarks/).
 """
 

@@ -16,9 +16,9 @@ def epoch_order(count: int, seed: int, epoch: int, shuffle: bool = True) -> np.n
 def balanced_order(count: int, copies: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """Return an order that visits each of `count` samples `copies` times, in balanced batches.
 
-    Where a batch has room for all samples, each batch holds each of them, and as often as another
-    but for one visit, which falls to them in turn: of 3 samples, 4, 3 and 3 in a batch of 10. What
-    does not fill a last batch is left out then. Otherwise the visits are shuffled.
+    Where a batch has room for all samples, each batch holds each of them equally often, up to one
+    visit, which falls to them in turn: of 3 samples, 4, 3 and 3 in a batch of 10. Visits that do
+    not fill a last batch are left out. Otherwise the visits are shuffled.
 
     Returns:
         (M,) int64, M at most count * copies.

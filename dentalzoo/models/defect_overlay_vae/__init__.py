@@ -20,7 +20,7 @@ Differences from the paper:
   every minibatch holds every image.
 - Run literally, the recipe often ends with dead ReLU units and one image for every point, and a
   sum of latent vectors does not show its sources. `robust` and `robust_few` are ours. Their latent
-  units have a place in the image and start as a cosine transform, which keeps images apart
+  units belong to patches of the image and start as a cosine transform, which keeps images apart
   from the first step; sums of latent vectors are trained to decode to the superimposed image;
   and they superimpose by decoding each image and putting the defects together
   (`overlay="maximum"`), so that none is lost in another's grain. `overlay="sum"` is the trained

@@ -1,4 +1,4 @@
-"""What a reader must know of defect_overlay_vae, and its released weights."""
+"""Citation, inputs, outputs and use of defect_overlay_vae, and its released weights."""
 
 from dentalzoo.contracts import About, Weights
 

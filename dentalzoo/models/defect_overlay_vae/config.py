@@ -19,7 +19,7 @@ class Config(PaperConfig):
 
     network: str = setting(
         "conv",
-        "the Keras example; map, ours: units with a place in the image",
+        "the Keras example; map, ours: latent units of image patches",
         choices=("conv", "map"),
     )
     input_size: tuple[int, int] = setting((64, 64), "not stated; ours: (height, width)", low=1)

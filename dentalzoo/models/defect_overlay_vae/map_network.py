@@ -1,4 +1,4 @@
-"""The encoder and decoder of defect_overlay_vae whose latent units have a place in the image.
+"""The encoder and decoder of defect_overlay_vae whose latent units belong to image patches.
 
 A unit belongs to a patch of s x s pixels, s = 2^n for n filters. The D units are maps of H/s x W/s,
 one after the other, each row by row. Untrained, the networks are a cosine transform of the patches

@@ -104,5 +104,7 @@ def collapse(logs: dict[str, float]) -> str:
     if kl < MIN_KL:
         return f"the latent space has collapsed, every image is encoded alike (KL {kl:.2g} nats)"
     if separation < MIN_SEPARATION:
-        return f"two images share a place in the latent space ({separation:.2g} deviations apart)"
+        return (
+            f"two images are encoded alike in the latent space ({separation:.2g} deviations apart)"
+        )
     return ""

@@ -16,9 +16,9 @@ Differences from the paper:
 - What the abstract does not state is ours: cameras, image size, widths, modulator, weights of the
   losses, optimizer; each is marked in `Config`.
 - L1 needs to know which point belongs to which. Where the jaws have their vertices in one order
-  (`pairs="index"`) that order tells; else (`pairs="nearest"`) it is the nearest one, and stage 1 is
-  the Chamfer distance without squares.
-- `morphable` is not the paper's: its decoder is a morphable model, means and modes of jaws, so that
+  (`pairs="index"`) points of one index belong together; else (`pairs="nearest"`) each belongs to
+  the nearest one, and stage 1 is the Chamfer distance without squares.
+- `morphable` is not the paper's: its decoder is a statistical shape model of jaws, so that
   points are spread evenly, the result is a mesh, and the bundle is small.
 
 Example:

@@ -1,4 +1,4 @@
-"""What a reader must know of jaw_reconstruction, and its released weights."""
+"""Citation, inputs, outputs and use of jaw_reconstruction, and its released weights."""
 
 from dentalzoo.contracts import About, Weights
 

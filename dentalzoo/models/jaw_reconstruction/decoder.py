@@ -36,9 +36,9 @@ class MorphableModel(layers.Layer):
     """A statistical shape model: points = mean + modes @ coefficients.
 
     A family is the jaws whose meshes have the same faces, so that their vertices correspond; each
-    has a mean and modes. The code tells the family of a jaw: in training the families are mixed by
-    softmax, in use the likeliest one is taken. The shapes are weights that training does not change
-    where they come from a file, and learns where they do not.
+    has a mean and modes. The code contains the family of a jaw: in training the families are mixed
+    by softmax, in use the likeliest one is taken. The shapes are weights that training does not
+    change where they come from a file, and learns where they do not.
     """
 
     def __init__(self, config: Config, **options: Any) -> None:

@@ -21,7 +21,7 @@ Differences from the paper:
 - Hard-negative mining takes the negatives of the highest loss without first dropping those that
   overlap each other by 0.99.
 - Predictors and extra maps have the Object Detection API's layout; its backbone was the same
-  network in another code, so that no weights of it can be loaded.
+  network in other code, so that its weights cannot be loaded.
 - Its Faster R-CNN stood on Inception v2 and one map, later on ResNet-50; `faster_rcnn` has
   ResNet-50 and a feature pyramid.
 - `ssd_mobilenet_v1_fpn`, with the focal loss, and `faster_rcnn_mobilenet_v1` are ours, for CPUs.

@@ -56,27 +56,27 @@ class Network(keras.layers.Layer):
             for key, v in variables.items()
         ]
         order = {key: index for index, key in enumerate(variables)}
-        places = [
+        owners = [
             (vars(module), name, order[id(value)])
             for part in made
             for module in part.submodules
             for name, value in vars(module).items()
             if id(value) in order
         ]
-        self._hidden = lambda: (made, list(variables.values()), places)  # not tracked by Keras
+        self._hidden = lambda: (made, list(variables.values()), owners)  # not tracked by Keras
 
     def call(self, x: Any, training: bool = False) -> dict[str, Any]:
-        parts, variables, places = self._hidden()
+        parts, variables, owners = self._hidden()
         values = [variable.value for variable in self.shared]
         if all(value is variable for value, variable in zip(values, variables, strict=True)):
             return self._run(parts, x, bool(training))
-        # A stateless call: the layers of Keras 2 read its values in place of their variables.
-        for attributes, name, index in places:
+        # A stateless call: the layers of Keras 2 read its values instead of their variables.
+        for attributes, name, index in owners:
             attributes[name] = values[index]
         try:
             return self._run(parts, x, False)
         finally:
-            for attributes, name, index in places:
+            for attributes, name, index in owners:
                 attributes[name] = variables[index]
 
     def compute_output_spec(self, x: Any, training: bool = False) -> dict[str, keras.KerasTensor]:

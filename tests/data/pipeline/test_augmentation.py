@@ -1,4 +1,4 @@
-"""Augmentation of boxes; of masks it is tested in test_pipeline.py."""
+"""Augmentation of boxes; of masks it is tested in test_batching.py."""
 
 import numpy as np
 import pytest
@@ -33,18 +33,18 @@ def test_boxes_follow_the_image():
         assert (made["image"][top + 1 : bottom - 1, left + 1 : right - 1] == 10 * number).all()
 
 
-def test_a_box_of_which_little_is_left_is_none():
+def test_a_box_of_which_little_is_left_is_dropped():
     crop = Augment(lambda: [albumentations().Crop(0, 0, 57, 60), albumentations().Resize(60, 90)])
     made = crop(ONE, 0, 0)  # of the second box 3 of 27 columns are left
     assert made["classes"].tolist() == [2, 0, 0, 0, 0, 0]
 
 
-def test_a_image_without_boxes_stays_one():
+def test_an_image_without_boxes_stays_one():
     made = Augment(lambda: [albumentations().VerticalFlip(p=1.0)])(sample([]), 0, 0)
     assert not made["classes"].any() and not made["boxes"].any()
 
 
-def test_a_box_beyond_the_border_is_cut_and_one_without_an_area_is_none():
+def test_a_box_beyond_the_border_is_cut_and_one_without_an_area_is_dropped():
     made = Augment(lambda: [albumentations().VerticalFlip(p=1.0)])(
         sample([(0.5, 0.5, 1.001, 1.0000002, 2), (0.3, 0.2, 0.3, 0.4, 1), (0.1, 0.1, 0.2, 0.2, 3)]),
         0,
@@ -72,14 +72,14 @@ def test_black_patches_leave_boxes_alone():
 
 
 def radiograph_of_teeth(seed=5):
-    """A drawn radiograph, with a box for each tooth, and the numbers that occur with their mirrors."""
+    """A synthetic radiograph with a box for each tooth, and its numbers with their mirrors."""
     radiograph = panoramic(seed, 128, 256)
     numbers = [number for number in np.unique(radiograph.teeth).tolist() if number]
     names = sorted({*numbers, *(n + 10 if n // 10 % 2 else n - 10 for n in numbers)})
     boxes, classes = np.zeros((40, 4), np.float32), np.zeros(40, np.int32)
     for row, number in enumerate(numbers):
-        places = np.argwhere(radiograph.teeth == number)
-        boxes[row] = np.concatenate([places.min(0), places.max(0) + 1]) / (128, 256, 128, 256)
+        pixels = np.argwhere(radiograph.teeth == number)
+        boxes[row] = np.concatenate([pixels.min(0), pixels.max(0) + 1]) / (128, 256, 128, 256)
         classes[row] = 1 + names.index(number)
     image = np.repeat(radiograph.image[..., None], 3, -1)
     return {"image": image, "boxes": boxes, "classes": classes}, tuple(map(str, names))
@@ -97,7 +97,7 @@ def mirror_image(number):
 
 
 @pytest.mark.parametrize(
-    ("flips", "swapped", "place"),
+    ("flips", "swapped", "moved"),
     [
         (["HorizontalFlip"], True, lambda y, x: (y, 1 - x)),
         (["VerticalFlip"], True, lambda y, x: (1 - y, x)),
@@ -105,14 +105,14 @@ def mirror_image(number):
         ([], False, lambda y, x: (y, x)),
     ],
 )
-def test_tooth_numbers_change_sides_in_a_mirror_alone(flips, swapped, place):
+def test_tooth_numbers_change_sides_in_a_mirror_alone(flips, swapped, moved):
     sample, names = radiograph_of_teeth()
     patches = black_patches(count=3)  # neither moves nor mirrors anything
     flip = Augment(lambda: [*(getattr(albumentations(), f)(p=1.0) for f in flips), patches],
                    classes=names)  # fmt: skip
     before, after = numbers_of(sample, names), numbers_of(flip(sample, 0, 0), names)
     assert len(before) > 20
-    expected = {(mirror_image(n) if swapped else n): place(*p) for n, p in before.items()}
+    expected = {(mirror_image(n) if swapped else n): moved(*p) for n, p in before.items()}
     assert after.keys() == expected.keys()
     for number, point in expected.items():
         np.testing.assert_allclose(after[number], point, atol=1e-5)
@@ -123,13 +123,13 @@ def test_a_radiograph_flipped_left_to_right_is_that_of_a_mouth():
     sample, names = radiograph_of_teeth()
     flip = Augment(lambda: [albumentations().HorizontalFlip(p=1.0)], classes=names)
     for made in (sample, flip(sample, 0, 0)):
-        found = numbers_of(made, names)
-        right = [x for number, (_, x) in found.items() if number // 10 in (1, 4)]
-        left = [x for number, (_, x) in found.items() if number // 10 in (2, 3)]
+        centres = numbers_of(made, names)
+        right = [x for number, (_, x) in centres.items() if number // 10 in (1, 4)]
+        left = [x for number, (_, x) in centres.items() if number // 10 in (2, 3)]
         assert max(right) < min(left) + 0.03
 
 
-def test_turning_and_enlarging_mirrors_nothing():
+def test_rotation_and_scale_mirror_nothing():
     sample, names = radiograph_of_teeth()
     move = Augment(lambda: [albumentations().Affine(scale=(1.5, 2), rotate=(-180, 180), p=1.0)],
                    classes=names)  # fmt: skip

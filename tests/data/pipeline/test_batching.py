@@ -54,7 +54,7 @@ def test_nothing_readable_is_an_error():
         Cache(["a", "b"], broken)
 
 
-def test_order_and_draws_are_a_function_of_the_seed(cache):
+def test_order_and_augmentation_are_a_function_of_the_seed(cache):
     def make(seed, workers):
         augment = Augment(transforms, seed)
         options = {"shuffle": True, "seed": seed, "workers": workers, "augment": augment}
@@ -73,7 +73,7 @@ def test_a_later_start_delivers_the_same_later_epochs(cache):
     assert same(whole[8:], read(batches(cache, 3, epochs=range(2, 4), **options)))
 
 
-def test_image_and_mask_get_the_same_draw(cache):
+def test_image_and_mask_get_the_same_augmentation(cache):
     def follow(sample, epoch, index):
         sample = Augment(lambda: [albumentations().HorizontalFlip(p=0.5)])(sample, epoch, index)
         assert sample["image"].dtype == np.uint8
@@ -131,7 +131,7 @@ def test_a_half_written_file_cache_is_not_used(tmp_path):
     assert len(Cache(names, load, folder=tmp_path)) == 10
 
 
-def test_a_killed_file_cache_goes_on(tmp_path, cache, monkeypatch):
+def test_an_interrupted_file_cache_is_resumed(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(cache_module, "_SAVE_SECONDS", 0)
     names, asked = [f"{index}.png" for index in range(11)], []
 
@@ -166,8 +166,8 @@ def test_senseless_requests_are_refused(cache, options):
 
 
 def test_devices_get_equal_shares(cache):
-    found = read(batches(cache, 6, epochs=range(2), devices=3, shuffle=True))
-    assert [len(batch["image"]) for batch in found] == [6, 3] * 2  # one of ten is left out
+    result = read(batches(cache, 6, epochs=range(2), devices=3, shuffle=True))
+    assert [len(batch["image"]) for batch in result] == [6, 3] * 2  # one of ten is left out
     with pytest.raises(DentalzooError, match="multiple of the 3 devices.*Received: 4"):
         batches(cache, 4, devices=3)
     with pytest.raises(
@@ -176,13 +176,13 @@ def test_devices_get_equal_shares(cache):
         batches(cache, 12, devices=12)
 
 
-def test_an_order_of_its_own_visits_samples_as_often_as_it_says(cache):
+def test_a_given_order_visits_samples_as_often_as_it_says(cache):
     stream = batches(cache, 4, epochs=range(2), order=lambda epoch: np.array([epoch, 5, 5, 7, 1]))
-    found = [batch["image"] for batch in read(stream)]
+    result = [batch["image"] for batch in read(stream)]
     image = cache.arrays["image"]
-    assert len(found) == int(stream.dataset.cardinality()) == 4
-    assert np.array_equal(found[0], image[[0, 5, 5, 7]]) and np.array_equal(found[1], image[[1]])
-    assert np.array_equal(found[2], image[[1, 5, 5, 7]])
+    assert len(result) == int(stream.dataset.cardinality()) == 4
+    assert np.array_equal(result[0], image[[0, 5, 5, 7]]) and np.array_equal(result[1], image[[1]])
+    assert np.array_equal(result[2], image[[1, 5, 5, 7]])
 
 
 def test_balanced_batches_hold_every_sample_as_often_as_another():
