@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv, with dentalzoo and all it needs in it; `make setup` calls it when the pins have changed.
-# PYTHON=python3.12 chooses another interpreter. pip takes its own settings from the environment.
+# Create .venv with dentalzoo and all its dependencies; `make setup` runs it when the pins have changed.
+# PYTHON=python3.12 selects another interpreter. pip reads its settings from the environment.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ fail() {
     exit 1
 }
 
-# Debian and Ubuntu packages are installed when we may; otherwise the user is told which.
+# Install Debian and Ubuntu packages if this user may; otherwise name them in an error.
 packages() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         echo "setup: installing $* with apt-get" >&2
@@ -17,11 +17,11 @@ packages() {
         { apt-get update -q && apt-get install -yq --no-install-recommends "$@"; } >&2 ||
             fail "apt-get could not install $*"
     else
-        fail "$* is missing. Install it first (Debian, Ubuntu: sudo apt-get install $*) and run this again."
+        fail "$* is missing; install it (Debian, Ubuntu: sudo apt-get install $*) and run this again"
     fi
 }
 
-# The first interpreter that dentalzoo runs on; 3.11 is the most tested.
+# Print the first supported interpreter; 3.11 is the most tested.
 interpreter() {
     for name in ${PYTHON:-python3.11 python3.12 python3.13 python3}; do
         if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
@@ -36,25 +36,25 @@ if [ -z "$python" ] && [ -z "${PYTHON:-}" ]; then
     packages python3 python3-venv
     python=$(interpreter)
 fi
-[ -n "$python" ] || fail "dentalzoo needs Python 3.11, 3.12 or 3.13; name one with PYTHON=/path/to/python. Received: ${PYTHON:-$(python3 -V 2>&1)}"
+[ -n "$python" ] || fail "Python must be 3.11, 3.12 or 3.13; select one with PYTHON=/path/to/python. Received: ${PYTHON:-$(python3 -V 2>&1)}"
 
 if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-    echo "setup: making .venv with $("$python" -V); the first time takes minutes" >&2
+    echo "setup: creating .venv with $("$python" -V); this takes minutes" >&2
     "$python" -m venv --clear .venv
 fi
 .venv/bin/python -m pip install --editable '.[all,dev]' >.venv/pip.log 2>&1 || {
     tail -n 20 .venv/pip.log >&2
-    fail "pip could not install dentalzoo; all it said is in .venv/pip.log"
+    fail "pip could not install dentalzoo; its output is in .venv/pip.log"
 }
 
-# Open3D is linked against these even where it draws on no screen; only jaw_reconstruction needs it.
+# Open3D is linked against these even without a screen; only jaw_reconstruction needs it.
 if ! .venv/bin/python -c 'import open3d' 2>/dev/null; then
     libraries="libegl1 libgl1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         packages $libraries
     else
-        echo "setup: jaw_reconstruction needs $libraries (Debian, Ubuntu: sudo apt-get install $libraries); all else works" >&2
+        echo "setup: jaw_reconstruction needs $libraries (Debian, Ubuntu: sudo apt-get install $libraries); everything else works" >&2
     fi
 fi
