@@ -1,4 +1,4 @@
-"""The pages say what is true: links, commands, code, settings, tables."""
+"""The documentation is correct: links, commands, code, settings, tables."""
 
 import os
 import re
@@ -12,6 +12,7 @@ import pytest
 
 from dentalzoo import registry
 from dentalzoo.cli import parse
+from dentalzoo.data.formats import FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -27,19 +28,19 @@ def label(path):
 
 
 def blocks(page, language):
-    """The fenced blocks of a language, without the indentation of a list they stand in."""
+    """Return the fenced blocks of a language, without the indentation of a surrounding list."""
     pattern = rf"^( *)```{language}\n(.*?)^\1```$"
-    found = re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+    parts = re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in parts]
 
 
 def prose(page):
-    """A page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return re.sub(r"^( *)```.*?^\1```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(page):
-    """Every command line of the shell blocks, as words without variables before the command."""
+    """Yield every command line of the shell blocks, without variables before the command."""
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -47,6 +48,11 @@ def commands(page):
                 words.pop(0)
             if words:
                 yield words
+
+
+def created(page):
+    """Return the modules that the reader of a page writes: each is named just before its code."""
+    return set(re.findall(r"`([\w./]+\.py)`[^`]*\n\n```python", page.read_text()))
 
 
 COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
@@ -57,13 +63,13 @@ PYTHON = [(page, text) for page in PAGES for text in blocks(page, "python")]
 
 
 def anchors(page):
-    """The names of a page's headings, as a link spells them."""
+    """Yield the names of a page's headings, as a link spells them."""
     for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
-def test_links_lead_somewhere(page):
+def test_link_targets_exist(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if re.match(r"https?:", target):
             continue
@@ -74,9 +80,9 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
-def test_files_that_are_named_exist(page):
-    for name in re.findall(r"`([\w./-]+/[\w./-]*)`", prose(page)):
-        if name.split("/")[0] in FOLDERS and not re.search(r"\b(test_)?N\.", name):
+def test_named_files_exist(page):
+    for name in set(re.findall(r"`([\w./-]+/[\w./-]*)`", prose(page))) - created(page):
+        if name.split("/")[0] in FOLDERS and not re.search(r"\b(test_)?N(AME)?\.", name):
             assert (ROOT / name).exists(), f"{label(page)} names {name}"
 
 
@@ -104,10 +110,11 @@ def test_there_are_commands_and_code_to_check():
     ("page", "words"),
     [pytest.param(page, words, id=f"{label(page)}: {' '.join(words)}") for page, words in COMMANDS],
 )
-def test_command_lines_are_understood(page, words):
+def test_command_lines_are_valid(page, words):
     if words[0] == "dentalzoo":
         options = parse(words[1:])
-        if words[1] == "train":
+        papers = {Path(file).parent.name for file in created(page)}
+        if words[1] == "train" and options.name not in papers:
             given = dict(pair.split("=", 1) for pair in options.set)
             registry.configure(options.name, options.variant, **given)
     elif words[0] == "make":
@@ -120,7 +127,7 @@ def test_command_lines_are_understood(page, words):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
-def test_make_words_exist(page):
+def test_make_targets_exist(page):
     known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`make ([a-z-]+)`", page.read_text())) <= set(known)
 
@@ -145,7 +152,8 @@ def test_environment_variables_and_extras_exist(page):
     [pytest.param(page, text, id=f"{label(page)}-{i}") for i, (page, text) in enumerate(PYTHON)],
 )
 def test_python_blocks_compile(page, text):
-    compile(text, label(page), "exec")
+    entry = text.startswith(" ")  # of a table
+    compile(f"table = {{\n{text}}}" if entry else text, label(page), "exec")
 
 
 RUNNER = """
@@ -166,7 +174,7 @@ for block in sys.stdin.read().split("\\0"):
 
 @pytest.fixture
 def released(run, tmp_path):
-    """The environment of a process that finds `tiny` under the released bundles' names."""
+    """Return the environment of a process that finds `tiny` under the names of released bundles."""
     import dentalzoo as dz
 
     shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
@@ -181,11 +189,11 @@ def released(run, tmp_path):
     return {**os.environ, "DENTALZOO_PRETRAINED": str(tmp_path / "released")}
 
 
-def run_blocks(found, folder, environment):
-    """Runs (language, text) blocks one after the other in one process, in a folder."""
+def run_blocks(parts, folder, environment):
+    """Run (language, text) blocks one after the other in one process, in a folder."""
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
-        input="\0".join(f"{language}\n{text}" for language, text in found),
+        input="\0".join(f"{language}\n{text}" for language, text in parts),
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -199,9 +207,9 @@ def run_blocks(found, folder, environment):
 @pytest.mark.slow
 def test_the_quickstart_runs(released, tmp_path):
     page = ROOT / "docs" / "quickstart.md"
-    found = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.M | re.S)
-    assert len(found) > 8
-    output = run_blocks(found, tmp_path, released)
+    parts = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    assert len(parts) > 8
+    output = run_blocks(parts, tmp_path, released)
     assert "(256, 512, 1) (256, 512, 1) uint8 float32" in output
     assert "10 written to out/masks2, 0 failed" in output
     for name in (
@@ -214,8 +222,8 @@ def test_the_quickstart_runs(released, tmp_path):
 
 @pytest.mark.slow
 def test_the_readme_runs(released, tmp_path):
-    found = [("python", text) for text in blocks(ROOT / "README.md", "python")]
-    run_blocks(found, tmp_path, released)
+    parts = [("python", text) for text in blocks(ROOT / "README.md", "python")]
+    run_blocks(parts, tmp_path, released)
     assert (tmp_path / "out" / "masks" / "0000_overlay.png").is_file()
     assert (tmp_path / "runs" / "mine" / "bundle" / "metadata.json").is_file()
 
@@ -223,29 +231,39 @@ def test_the_readme_runs(released, tmp_path):
 # ------------------------------------------------------------------------------------------ tables
 
 
-def test_the_readme_has_the_zoo_as_it_is():
+def test_the_readme_has_the_current_zoo():
     shown = (ROOT / "README.md").read_text().split("<!-- zoo -->")[1].split("<!-- /zoo -->")[0]
-    assert shown.strip() == registry.markdown_table(), "`make table` prints the table anew"
+    assert shown.strip() == registry.markdown_table(), "`make table` prints the current table"
+
+
+def test_the_page_of_data_formats_has_every_format():
+    text = (ROOT / "docs" / "data_formats.md").read_text()
+    table = text.split("## Annotation formats")[1].split("\n\n")[2].splitlines()[2:]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+    names = [re.sub(r"\[(.*)\]\(.*\)", r"\1", name) for name, *_ in rows]
+    assert names == [form.NAME for form in FORMATS]
+    for form, (_, _, masks, boxes, _, _) in zip(FORMATS, rows, strict=True):
+        assert [bool(masks), bool(boxes)] == ["masks" in form.READS, "boxes" in form.READS]
 
 
 @pytest.mark.parametrize("name", registry.ZOO)
-def test_the_card_has_every_variant_and_every_release(name):
+def test_the_model_card_has_every_variant_and_every_release(name):
     card = (ROOT / "docs" / "models" / f"{name}.md").read_text()
     for variant in registry.info(name)["variants"]:
         assert f"| `{variant}` |" in card
     for bundle in registry.info(name)["pretrained"]:
         assert f"`{bundle}`" in card
-        assert "{{" not in card, "the numbers of a release are still to be filled in"
+        assert "{{" not in card, "the metrics of a release are missing"
     assert "not for diagnosis" in card.lower()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)
-def test_only_a_card_waits_for_numbers(page):
+def test_only_a_model_card_may_lack_metrics(page):
     if page.parent.name != "models":
         assert "{{" not in page.read_text()
 
 
-def test_the_dice_of_the_questions():
+def test_the_dice_values_of_the_questions():
     from dentalzoo.ops.scores import scores_of_counts
 
     values = scores_of_counts([90, 1, 91], [10, 1, 11], [10, 1, 11], 0)["dice"]
