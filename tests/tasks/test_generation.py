@@ -268,15 +268,15 @@ def halves(images):
 
 def distances(halves, changes):
     real, others = halves
-    found = [distance.compare(real, distance.features(change(others))) for change in changes]
-    return [f["kid"] for f in found], [f["frechet"] for f in found], found[0]
+    results = [distance.compare(real, distance.features(change(others))) for change in changes]
+    return [r["kid"] for r in results], [r["frechet"] for r in results], results[0]
 
 
 def test_the_distance_between_two_halves_of_the_data_is_its_floor(halves):
-    _, _, found = distances(halves, [lambda others: others])
-    assert abs(found["kid"]) < 0.05 and abs(found["kid_floor"]) < 0.02
-    assert found["frechet"] == pytest.approx(found["frechet_floor"], rel=0.25)
-    assert (found["real"], found["generated"], found["images"]) == (100, 60, 50)
+    _, _, result = distances(halves, [lambda others: others])
+    assert abs(result["kid"]) < 0.05 and abs(result["kid_floor"]) < 0.02
+    assert result["frechet"] == pytest.approx(result["frechet_floor"], rel=0.25)
+    assert (result["real"], result["generated"], result["images"]) == (100, 60, 50)
 
 
 def blurred(sigma):
@@ -325,8 +325,8 @@ def test_kid_and_frechet_in_closed_form():
     a, b = rng.normal(size=(30, 4)), rng.normal(size=(20, 4)) + 0.3
 
     def mean_kernel(x, y, same=False):
-        places = [(i, j) for i in range(len(x)) for j in range(len(y)) if not (same and i == j)]
-        return np.mean([(x[i] @ y[j] + 1) ** 3 for i, j in places])
+        pairs = [(i, j) for i in range(len(x)) for j in range(len(y)) if not (same and i == j)]
+        return np.mean([(x[i] @ y[j] + 1) ** 3 for i, j in pairs])
 
     expected = mean_kernel(a, a, True) + mean_kernel(b, b, True) - 2 * mean_kernel(a, b)
     assert distance.kid(a, b) == pytest.approx(expected)
@@ -342,8 +342,8 @@ def test_kid_and_frechet_in_closed_form():
 
 def test_grey_images_have_a_distance_too(images):
     grey = images.mean(3, keepdims=True)
-    found = distance.compare(distance.features(grey[:100]), distance.features(grey[100:]))
-    assert abs(found["kid"]) < 0.05
+    result = distance.compare(distance.features(grey[:100]), distance.features(grey[100:]))
+    assert abs(result["kid"]) < 0.05
     tinted = distance.features(np.clip(grey[100:] + np.float32((0.1, 0, 0)), 0, 1))
     assert distance.compare(distance.features(grey[:100]), tinted)["kid"] > 1
 
@@ -365,10 +365,10 @@ def thumbnails(images):
 
 def test_new_images_are_no_copies(thumbnails):
     training, held_out, new = thumbnails
-    found, _, _ = copying.copying(new, training, held_out)
-    assert (found["copied"], found["warning"]) == (0, None)
-    assert found["ratio"] == pytest.approx(1, abs=0.25)
-    assert found["p_value"] > 0.02
+    findings, _, _ = copying.copying(new, training, held_out)
+    assert (findings["copied"], findings["warning"]) == (0, None)
+    assert findings["ratio"] == pytest.approx(1, abs=0.25)
+    assert findings["p_value"] > 0.02
 
 
 @pytest.mark.parametrize("disguise", ["none", "mirrored", "shifted", "blurred", "noisy"])
@@ -382,18 +382,18 @@ def test_copies_are_caught(thumbnails, images, disguise):
         "noisy": lambda images: noisy(0.05)(images[:60]),
     }[disguise]
     copies = change(images[:60])
-    found, numbers, _ = copying.copying(copying.thumbnails(copies), training, held_out)
+    findings, numbers, _ = copying.copying(copying.thumbnails(copies), training, held_out)
     np.testing.assert_array_equal(numbers, range(60))
-    assert found["copied"] > 0.9 and found["copied_held_out"] == 0
-    assert found["ratio"] < 0.5 and found["p_value"] < 0.01
-    assert "copies of training images" in found["warning"]
+    assert findings["copied"] > 0.9 and findings["copied_held_out"] == 0
+    assert findings["ratio"] < 0.5 and findings["p_value"] < 0.01
+    assert "copies of training images" in findings["warning"]
 
 
 def test_a_few_copies_among_new_images_are_counted(thumbnails):
     training, held_out, new = thumbnails
-    found, _, _ = copying.copying(np.concatenate([new, training[:10]]), training, held_out)
-    assert found["copied"] == 0.25
-    assert found["warning"].startswith("25%")
+    findings, _, _ = copying.copying(np.concatenate([new, training[:10]]), training, held_out)
+    assert findings["copied"] == 0.25
+    assert findings["warning"].startswith("25%")
 
 
 def test_the_nearest_is_the_same_whatever_the_blocks(thumbnails, monkeypatch):

@@ -114,6 +114,11 @@ def test_points_that_crowd_are_precise_and_recall_little():
     assert row["precision"] == 1 and row["recall"] < 0.15 and row["f_score"] < 0.25
 
 
+def test_thresholds_are_named_with_their_unit():
+    names = [scores.at_threshold(mm) for mm in evaluation.THRESHOLDS]
+    assert names == ["at_1_4mm", "at_0_7mm", "at_0_25mm", "at_0_5mm", "at_1mm"]
+
+
 def test_spacing_of_a_grid_and_of_points_at_random():
     side = np.arange(100.0) * 0.3
     grid = np.stack([*np.meshgrid(side, side), np.zeros((100, 100))], -1).reshape(-1, 3)
@@ -412,14 +417,16 @@ def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
     mesh, pose = load_mesh(find_meshes(jaws).samples[1])
     seen, _ = as_seen(mesh, pose)
     shape = reconstruct(meshed, render_views(seen, 32))
-    found = read_mesh(tmp_path / "out" / "b.ply")
-    assert pose.turned and np.allclose(found.vertices, pose.invert(shape.points / SCALE), atol=1e-3)
-    assert (found.faces == shape.faces).all()
-    assert np.abs(found.vertices.mean(0) - mesh.vertices.mean(0)).max() < 5
+    written = read_mesh(tmp_path / "out" / "b.ply")
+    assert pose.turned and np.allclose(
+        written.vertices, pose.invert(shape.points / SCALE), atol=1e-3
+    )
+    assert (written.faces == shape.faces).all()
+    assert np.abs(written.vertices.mean(0) - mesh.vertices.mean(0)).max() < 5
     for suffix in ("stl", "obj"):
         other = read_mesh(tmp_path / "out" / f"b.{suffix}")
-        apart = meshes.nearest(other.vertices, found.vertices)[0]
-        assert len(other.faces) == len(found.faces) and apart.max() < 1e-3
+        apart = meshes.nearest(other.vertices, written.vertices)[0]
+        assert len(other.faces) == len(written.faces) and apart.max() < 1e-3
     assert read_image(tmp_path / "out" / "b.png").shape[2] == 3
 
 
@@ -446,8 +453,8 @@ def test_fewer_views_are_assigned_to_their_cameras(meshed, folder, tmp_path):
     dz.predict(meshed, folder / "b", tmp_path / "out")
     views = np.stack([read_image(folder / "b" / f"jaw12-0{i}.png", 1) for i in sorted(left)])
     shape = reconstruct(meshed, views, np.array(sorted(left)))
-    found = read_mesh(tmp_path / "out" / "b.ply").vertices
-    assert np.allclose(found, shape.points, atol=1e-3)
+    written = read_mesh(tmp_path / "out" / "b.ply").vertices
+    assert np.allclose(written, shape.points, atol=1e-3)
 
 
 def image(path, height=40, width=40, low=0, high=255):
@@ -637,8 +644,8 @@ def test_meshes_that_the_page_cannot_number_are_thinned(monkeypatch, average):
 
 @pytest.fixture(scope="module")
 def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
         pytest.skip("no chromium on this machine")
     flags = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
@@ -652,7 +659,7 @@ def browser():
             f"{page.read_text().replace('<body>', '<body>' + at_once)}<script>{PROBE}"
             f"document.title = JSON.stringify((() => {{{script}}})())</script>"
         )
-        command = [found, "--headless", *flags, f"--user-data-dir={page.parent / 'profile'}"]
+        command = [program, "--headless", *flags, f"--user-data-dir={page.parent / 'profile'}"]
         shown = subprocess.run(
             [*command, *options, "--dump-dom", page.as_uri()],
             capture_output=True,

@@ -363,11 +363,11 @@ def test_the_scan_of_the_paper_is_60501_points_with_both_ends():
             return {"image": z[:, None, :, None]}
 
     blocks = list(scan(Asked()))
-    places = np.concatenate([places for places, _ in blocks])
+    positions = np.concatenate([positions for positions, _ in blocks])
     z = np.concatenate([images for _, images in blocks])[:, 0, :, 0]
     assert z.shape == (301 * 201, 2) == (60501, 2)
     assert max(len(images) for _, images in blocks) <= 512
-    np.testing.assert_array_equal(places, np.stack(np.divmod(np.arange(60501), 301), 1))
+    np.testing.assert_array_equal(positions, np.stack(np.divmod(np.arange(60501), 301), 1))
     np.testing.assert_allclose(z[[0, 300, -301, -1]], [[-15, 10], [15, 10], [-15, -10], [15, -10]])
     np.testing.assert_allclose(z[1] - z[0], [0.1, 0], atol=1e-5)
     np.testing.assert_allclose(z[301] - z[0], [0, -0.1], atol=1e-5)
@@ -416,10 +416,10 @@ def test_extremes_keep_dark_and_bright_defects_and_average_the_backgrounds():
     images = np.full((2, 40, 40, 1), 0.4, np.float32)
     images[1] = 0.6
     images[0, 5:10, 5:10], images[1, 20:25, 20:25] = 0.1, 0.9
-    found = extremes(images)[..., 0]
-    assert found[0, 0] == pytest.approx(0.5, abs=0.01)
-    assert found[7, 7] == pytest.approx(0.5 - 0.3, abs=0.01)
-    assert found[22, 22] == pytest.approx(0.5 + 0.3, abs=0.01)
+    combined = extremes(images)[..., 0]
+    assert combined[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert combined[7, 7] == pytest.approx(0.5 - 0.3, abs=0.01)
+    assert combined[22, 22] == pytest.approx(0.5 + 0.3, abs=0.01)
 
 
 @pytest.mark.parametrize("config", [{}, {"overlay": "mean"}, {"averaged": 3}])
@@ -695,9 +695,9 @@ def test_an_augmented_data_set_is_read_by_masks_outlines_and_labels(tmp_path):
                 [int(e.findtext(f"bndbox/{k}")) for k in ("xmin", "ymin", "xmax", "ymax")]
                 for e in xml.findall("object")
             ]
-            places = [np.nonzero(mask[..., 0]) for mask in masks]
+            pixels = [np.nonzero(mask[..., 0]) for mask in masks]
             assert boxes == [
-                [x.min() + 1, y.min() + 1, x.max() + 1, y.max() + 1] for y, x in places
+                [x.min() + 1, y.min() + 1, x.max() + 1, y.max() + 1] for y, x in pixels
             ]
     assert {label for row in rows.values() for label in row["labels"].split("; ")} == set(KINDS)
     assert all(row["success"] == "1" and row["method"] == "sum" for row in rows.values())
@@ -748,9 +748,9 @@ def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
     for name in ("images", "masks"):
         shutil.copy(data / name / "p00.png", data / name / "p02.png")
     bundle = StandIn(data)
-    found = evaluate(bundle, data, options=EvaluateOptions(count=20))["superimposition"]
-    assert found["sets"] == 20  # all pairs and triples of five images
-    assert found["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
+    report = evaluate(bundle, data, options=EvaluateOptions(count=20))["superimposition"]
+    assert report["sets"] == 20  # all pairs and triples of five images
+    assert report["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
     augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=20))
     rows = (tmp_path / "out" / "superimposed.csv").read_text().splitlines()[1:]
     assert rows and not any("p00" in row and "p02" in row for row in rows)
