@@ -161,7 +161,9 @@ class CropOptions(Options):
         "crop single defects by drawn boundaries, boxes or masks; whole: whole images",
         choices=(*CROPS, "whole"),
     )
-    margin: float | None = option(None, "side of a crop in longer sides of its box", low=1)
+    margin: float | None = option(
+        None, "side of a crop as a multiple of the longer side of its box", low=1, high=100
+    )
     window: int | None = option(None, "side of every crop in pixels instead of a margin", low=1)
 
 
