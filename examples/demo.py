@@ -344,7 +344,7 @@ _TILE = (224, 224)  # pixels of a source and of a superimposed image
 
 
 def _about(bundle) -> str:
-    summary = bundle.metadata["summary"]
+    summary = dz.info(bundle.metadata["name"])["summary"]
     return f"{summary[0].upper()}{summary[1:]}; the bundle is {bundle.name}."
 
 
