@@ -159,7 +159,7 @@ MISTAKES = {
     "{train} --data {radiographs} --out {new} --set input_size=(33,64)": "multiples of 32",
     "{train} --data {radiographs} --out {new} --set encoder=resnet9": "resnet9",
     "{train} --data {radiographs} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
-    "{train} --data {radiographs} --out {new} --epochs 0": "at least 1",
+    "{train} --data {radiographs} --out {new} --epochs 0": "epochs must be",
     "{train} --data {radiographs} --out {new} --seed -1": "seed ",
     "{train} --data {radiographs} --out {new} --strategy faster": "invalid choice: 'faster'",
     "{train} --data {radiographs} --out {new} --init {damaged}": "damaged",

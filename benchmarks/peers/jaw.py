@@ -84,7 +84,7 @@ def export(settings: dict, weights: dict[str, np.ndarray], path: Path) -> None:
 
 
 def encoder(graph: Graph, settings: dict, weights: dict) -> str:
-    """Add `encoder` of dentalzoo/models/jaw_reconstruction/network.py: views -> the code."""
+    """Add `encoder` of dentalzoo/models/jaw_reconstruction/encoder.py: views -> the code."""
     side, channels, width = (settings[key] for key in ("image_size", "channels", "embedding"))
     x = graph.add("Reshape", "views", np.array([-1, side, side, channels]))
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])  # (B * 10, C, H, W)
