@@ -80,7 +80,7 @@ if data is None:
 crops = {key: overrides[key] for key in ("val_fraction", "crops", "window")}
 try:
     checked = check_images(data, **crops)
-    held_out = find_images(data, "val", **crops, least=3).samples
+    held_out = find_images(data, "val", **crops, min_images=3).samples
 except dz.DentalzooError as error:
     sys.exit(f"defect_overlay_vae: {error}")
 print({key: value for key, value in checked.items() if not isinstance(value, list)})

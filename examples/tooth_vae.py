@@ -69,7 +69,7 @@ if data is None:
 
 try:
     checked = check_images(data, crops=options.crops)
-    held_out = find_images(data, "val", crops=options.crops, least=2).samples
+    held_out = find_images(data, "val", crops=options.crops, min_images=2).samples
 except dz.DentalzooError as error:
     sys.exit(f"tooth_vae: {error}")
 print({key: value for key, value in checked.items() if not isinstance(value, list)})

@@ -65,7 +65,7 @@ class BoxDataset:
 
     @property
     def cache_key(self) -> tuple[object, ...]:
-        """What loaded samples depend on: classes, names, boxes, and size and time of images."""
+        """Everything that loaded samples depend on: classes, boxes, size and time of images."""
         samples = ((s.name, s.split, s.boxes, *stamp(s.image)) for s in self.samples)
         return self.classes, *samples
 

@@ -68,7 +68,7 @@ def square(region: Region, height: int, width: int, margin: float, window: int |
 # ---- drawings and masks --------------------------------------------------------------------------
 
 
-def drawn_regions(drawing: np.ndarray) -> list[Region]:
+def enclosed_regions(drawing: np.ndarray) -> list[Region]:
     """Return the regions that closed lines enclose, by rows.
 
     Lines may leave gaps of up to 1/120 of the shorter side. Left out are the surroundings,

@@ -32,7 +32,7 @@ _CHUNK = 512  # images compared at a time
 
 @dataclass(frozen=True)
 class PerceptualHash:
-    """What two copies of an image share.
+    """Hashes by which copies of an image are recognised.
 
     Attributes:
         exact: a hash of all pixels.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
 from dentalzoo.data import masks
-from dentalzoo.data.crops import Box, Region, blob_regions, box_regions, drawn_regions, square
+from dentalzoo.data.crops import Box, Region, blob_regions, box_regions, enclosed_regions, square
 from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import read_annotations, unread
 from dentalzoo.data.formats.base import (
@@ -97,7 +97,7 @@ class ImageDataset:
 
     @property
     def cache_key(self) -> tuple[object, ...]:
-        """What decoded images depend on: names, windows, and size and time of every file."""
+        """Everything that decoded images depend on: windows, and size and time of every file."""
         return tuple(
             (s.name, s.window, *(stamp(path) for path in (s.image, s.mask) if path))
             for s in self.samples
@@ -112,7 +112,7 @@ def find_images(
     margin: float = 1.3,
     window: int | None = None,
     val_fraction: float = 0.1,
-    least: int = 1,
+    min_images: int = 1,
     one_per_image: bool = False,
     with_masks: bool = True,
 ) -> ImageDataset:
@@ -128,17 +128,17 @@ def find_images(
         window: the side of every window in pixels instead.
         val_fraction: where neither folders nor `split.csv` name a split, this part of the groups,
             by the hash of their names, is "val" and the rest "train".
-        least: the smallest number of images of the split.
+        min_images: the smallest number of images of the split.
         one_per_image: only the largest region of each image.
         with_masks: False leaves masks out of the samples.
 
     Raises:
-        DentalzooError: nothing usable is there, or fewer than `least`; the message lists what is
-            understood and what is there.
+        DentalzooError: nothing usable is there, or fewer than `min_images`; the message lists
+            what is understood and what is there.
         MissingSplit: there are images, but none of the split.
         BadFile: a table (`split.csv`, `index.csv`, names of classes, COCO) is broken.
     """
-    _check_options(crops, margin, window, val_fraction, least)
+    _check_options(crops, margin, window, val_fraction, min_images)
     chosen = check_split(split)
     tree = scan(Path(data_dir))
     files, skips, parsed = _find_files(tree, crops)
@@ -163,11 +163,11 @@ def find_images(
         samples = [replace(sample, mask=None) for sample in samples]
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)
-    if len(samples) < least:
+    if len(samples) < min_images:
         what = f" of the split {chosen!r}" if chosen else ""
         first = f"; the first skipped: {': '.join(skipped[0])}" if skipped else ""
         raise DentalzooError(
-            f"{data_dir}: must hold {least} or more usable images{what}. "
+            f"{data_dir}: must hold {min_images} or more usable images{what}. "
             f"Received: {len(samples)} ({len(skipped)} skipped{first})"
         )
     return ImageDataset(samples, skipped)
@@ -255,7 +255,7 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
 
 
 def _check_options(
-    crops: str | None, margin: float, window: int | None, val_fraction: float, least: int
+    crops: str | None, margin: float, window: int | None, val_fraction: float, min_images: int
 ) -> None:
     if crops not in CROPS:
         raise DentalzooError(f"crops must be one of {CROPS}. Received: {crops!r}")
@@ -264,8 +264,8 @@ def _check_options(
     if window is not None and (window != int(window) or window < 1):
         raise DentalzooError(f"window must be an integer >= 1, in pixels. Received: {window!r}")
     check_val_fraction(val_fraction)
-    if least < 1:
-        raise DentalzooError(f"least must be an integer >= 1. Received: {least!r}")
+    if min_images < 1:
+        raise DentalzooError(f"min_images must be an integer >= 1. Received: {min_images!r}")
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -334,7 +334,9 @@ def _cut(
                     loaded = masks.load(masks.MaskSample(file.name, file.path, mask))
                     drawn = loaded["mask"][..., 0]
                     height, width = drawn.shape
-                    regions = drawn_regions(drawn) if crops == "boundaries" else blob_regions(drawn)
+                    regions = (
+                        enclosed_regions(drawn) if crops == "boundaries" else blob_regions(drawn)
+                    )
         except BadFile as error:
             skips.append(Skip(tree.name(file.path), error.reason, file.split))
             continue

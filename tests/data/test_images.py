@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data import images as images
-from dentalzoo.data.crops import Region, blob_regions, box_regions, drawn_regions, square
+from dentalzoo.data.crops import Region, blob_regions, box_regions, enclosed_regions, square
 from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
 from dentalzoo.data.formats import base
 from dentalzoo.data.formats.base import ImageAnnotation, RawBox
@@ -151,12 +151,12 @@ def test_nothing_usable_says_what_was_expected_and_seen(tmp_path):
 
 def test_too_few_images_are_refused_with_the_number_needed(tmp_path):
     put(tmp_path, "train/a.png", "train/b.png", "val/c.png")
-    assert len(find_images(tmp_path, "train", least=2)) == 2
+    assert len(find_images(tmp_path, "train", min_images=2)) == 2
     with pytest.raises(
         DentalzooError,
         match="must hold 3 or more usable images of the split 'train'. Received: 2 ",
     ):
-        find_images(tmp_path, "train", least=3)
+        find_images(tmp_path, "train", min_images=3)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_too_few_images_are_refused_with_the_number_needed(tmp_path):
         {"window": 2.5},
         {"val_fraction": 1},
         {"val_fraction": -0.1},
-        {"least": 0},
+        {"min_images": 0},
         {"split": "some"},
     ],
 )
@@ -305,7 +305,7 @@ def test_gaps_between_teeth_and_within_an_arch_are_no_teeth():
     cv2.line(lines, arch[0][::-1], arch[-1][::-1], 255, 2)  # closes the arch
     cv2.line(lines, (0, 60), (big, 60), 255, 2)  # cut by the border
     cv2.circle(lines, (240, 20), 7, 255, 2)  # a dark spot
-    found = drawn_regions(lines > 0)
+    found = enclosed_regions(lines > 0)
     # the closing line cuts the first and the last tooth in two halves
     wholes = [r for r in found if r.box[2] - r.box[0] > 45 and r.box[3] - r.box[1] > 45]
     assert len(wholes) >= 7 and all(r.area < 3200 for r in found)
@@ -316,11 +316,11 @@ def test_gaps_between_teeth_and_within_an_arch_are_no_teeth():
 
 def test_small_gaps_in_lines_are_closed_and_colours_may_be_exchanged():
     lines = drawing((100, 100, 200, 180), (240, 120, 330, 200), height=480, width=480, gap=3)
-    boxes = {region.box for region in drawn_regions(lines > 0)}
+    boxes = {region.box for region in enclosed_regions(lines > 0)}
     assert len(boxes) == 2
-    assert {region.box for region in drawn_regions(lines == 0)} == boxes
-    assert drawn_regions(np.zeros((9, 9), bool)) == []
-    assert drawn_regions(np.ones((9, 9), bool)) == []
+    assert {region.box for region in enclosed_regions(lines == 0)} == boxes
+    assert enclosed_regions(np.zeros((9, 9), bool)) == []
+    assert enclosed_regions(np.ones((9, 9), bool)) == []
 
 
 def test_drawings_that_cannot_be_used_are_named(tmp_path, caplog):

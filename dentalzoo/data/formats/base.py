@@ -115,7 +115,7 @@ class ImageAnnotation:
 
 @dataclass
 class ParsedAnnotations:
-    """What the files of one format hold.
+    """The annotations in all files of one format.
 
     Attributes:
         annotations: image -> its annotation.

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.atomic import stamp
 from dentalzoo.data.formats.base import Box, ImageAnnotation, notice_once
 from dentalzoo.data.io.decode import upright, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
@@ -129,12 +131,19 @@ def normalize_boxes(image: Path, annotation: ImageAnnotation, classes: Classes) 
 def image_size(image: Path) -> tuple[Size, int]:
     """Return the size of the upright image and its EXIF orientation, from its header.
 
+    A header is read once for as long as the size and time of the file stay the same.
+
     Returns:
         ((height, width) in pixels, orientation 1..8).
 
     Raises:
         BadFile: the file is not an image.
     """
+    return _image_size(image, (*stamp(image), getattr(image, "location", None)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _image_size(image: Path, key: tuple[object, ...]) -> tuple[Size, int]:
     known = upright_size(image, MAX_PIXELS)
     if known is None:  # DICOM: its errors show only when it is decoded
         height, width, _ = read_image(image).shape

@@ -1,4 +1,4 @@
-"""What a data folder holds, found in one walk: images, annotation files, splits in folder names."""
+"""The content of a data folder from one walk: images, other files, splits in folder names."""
 
 import json
 import logging
@@ -94,7 +94,7 @@ class Skip:
 
 @dataclass(frozen=True)
 class Tree:
-    """What a data folder holds, before images are matched with annotations.
+    """The content of a data folder, before images are matched with annotations.
 
     Attributes:
         root: the data folder.

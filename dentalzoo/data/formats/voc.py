@@ -64,7 +64,7 @@ class _File:
 
     @property
     def counts_from_0(self) -> bool:
-        """Whether pixels are counted from 0, as a corner or the writer of the file shows."""
+        """True where a corner or the writer shows that pixels are counted from 0."""
         corners = [entry[key] for entry in self.objects for key in _CORNERS[:2]]
         numbers = [n for n in map(_number, corners) if n is not None and math.isfinite(n)]
         by_vott = self.text("folder") == "Annotation"
@@ -72,7 +72,7 @@ class _File:
 
     @property
     def lost_ymax(self) -> bool:
-        """Whether every ymax repeats xmin, as VoTT 2.0 previews wrote it."""
+        """True where every ymax repeats xmin, as previews of VoTT 2.0 wrote it."""
         pairs = [(entry["xmin"], entry["ymax"]) for entry in self.objects]
         return all(a == b != "" for a, b in pairs) and (
             len(set(pairs)) > 1 or any("." in a for a, _ in pairs)

@@ -38,7 +38,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         crops=config.crops,
         margin=config.margin,
         val_fraction=config.val_fraction,
-        least=MIN_IMAGES if options.training else 1,
+        min_images=MIN_IMAGES if options.training else 1,
         with_masks=False,
     )
 

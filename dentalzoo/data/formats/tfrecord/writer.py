@@ -44,7 +44,7 @@ _Numbered = tuple[int, BoxSample]
 
 @dataclass
 class RecordReport:
-    """What the record files hold now.
+    """The content of a folder of record files.
 
     Attributes:
         written: number of images.
