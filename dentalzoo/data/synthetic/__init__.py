@@ -1,8 +1,8 @@
 """Synthetic data (phantoms) with exact labels, for tests, demos and pre-training.
 
 Panoramic radiographs, photographs of single teeth, grey surfaces with cracks and pores, upper jaws,
-and rows of upper crowns from a statistical shape model. The same seed and arguments always give the
-same data everywhere; NumPy's global random state is neither used nor changed.
+and rows of upper crowns from a statistical shape model. The same seed and arguments give the same
+data everywhere; NumPy's global random state is neither used nor changed.
 """
 
 from dentalzoo.data.synthetic.crowns import CrownModel as CrownModel
