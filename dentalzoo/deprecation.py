@@ -47,7 +47,7 @@ def deprecated(since: str, use: str) -> Callable[[_T], _T]:
             result = _warning(target, message)
         result.__doc__ = _documented(target.__doc__, since, f"Use `{use}` instead.")
         result.__deprecated__ = message  # where PEP 702 puts it: tools look there
-        return result  # type: ignore[no-any-return]
+        return result
 
     return decorate
 

@@ -34,7 +34,7 @@ _Examples = Iterator[tuple[str, dict[str, Any]]]
 _log = logging.getLogger("dentalzoo")
 
 
-class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
     """Panoramic radiographs with binary masks, from local files.
 
     Any layout that `dentalzoo.data.masks.find_masks` understands. Bad files are logged and left
@@ -75,7 +75,7 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):  # type: ignore[mi
                 _log.warning("skipped %s", error)
 
 
-class PanoramicDetection(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
     """Panoramic radiographs with boxes, from local files.
 
     Any layout that `dentalzoo.data.boxes.find_boxes` understands. Bad files are logged and left
@@ -139,7 +139,7 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
             yield sample.name, example
 
 
-class JawReconstruction(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]  # tfds has no types
+class JawReconstruction(tfds.core.GeneratorBasedBuilder):
     """Upper jaws as ten rendered views and 50,000 points, from local files.
 
     Any layout that `dentalzoo.data.meshes.find_meshes` understands. Bad files are logged and left

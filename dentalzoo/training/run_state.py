@@ -84,7 +84,7 @@ class Run:
 
         run = self
 
-        class WriteCheckpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+        class WriteCheckpoint(keras.callbacks.Callback):
             """Last in the list, so that it sees what the others did in this epoch."""
 
             def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
