@@ -1,4 +1,4 @@
-"""Writes broken, odd and hostile images and masks, to prove that nothing survives by luck."""
+"""Write broken, odd and hostile images and masks, to test that each is read or refused."""
 
 import struct
 import zlib
@@ -28,7 +28,7 @@ class Expectation:
 
 
 def make_hostile(folder: str | Path) -> dict[str, Expectation]:
-    """Writes `folder`/images and `folder`/masks, below 5 MB in all.
+    """Write `folder`/images and `folder`/masks, below 5 MB in all.
 
     Returns:
         file name in images/ -> what is expected of it.
@@ -49,14 +49,14 @@ class _Maker:
         rows, columns = np.mgrid[:HEIGHT, :WIDTH]
         noise = np.random.default_rng(0).integers(0, 9, (HEIGHT, WIDTH))
         self.radiograph = (2 * columns + rows // 2 + noise).astype(np.uint8)
-        self.truth = np.zeros((HEIGHT, WIDTH), np.uint8)
-        self.truth[20:50, 30:70] = 255
+        self.ground_truth = np.zeros((HEIGHT, WIDTH), np.uint8)
+        self.ground_truth[20:50, 30:70] = 255
 
-    def add(self, name: str, why: str, image: bool | None, pair: bool, mask="truth") -> Path:
-        """Notes the expectation and writes the mask, by the naming of either kind in turn."""
+    def add(self, name: str, why: str, image: bool | None, pair: bool, mask="ground truth") -> Path:
+        """Note the expectation and write the mask, by the naming of either kind in turn."""
         self.expected[name] = Expectation(image, pair, why)
         if mask is not None:
-            mask = self.truth if isinstance(mask, str) else mask
+            mask = self.ground_truth if isinstance(mask, str) else mask
             both = (f"{Path(name).stem}.png", f"{name}_mask.png")
             Image.fromarray(mask).save(self.masks / both[len(self.expected) % 2])
         return self.images / name
@@ -77,7 +77,9 @@ def _write_good_images(make: _Maker) -> None:
     Image.fromarray(make.radiograph / np.float32(255)).save(
         make.add("float.tif", "floating point in [0, 1]", True, True)
     )
-    Image.fromarray(make.truth).convert("1").save(make.add("one_bit.png", "1 bit", True, True))
+    Image.fromarray(make.ground_truth).convert("1").save(
+        make.add("one_bit.png", "1 bit", True, True)
+    )
     rgba = colour.copy()
     rgba.putalpha(radiograph)
     rgba.save(make.add("alpha.png", "RGB and alpha", True, True))
@@ -86,7 +88,7 @@ def _write_good_images(make: _Maker) -> None:
     colour.convert("CMYK").save(make.add("cmyk.jpg", "CMYK", True, True))
     radiograph.save(make.add("bitmap.bmp", "BMP", True, True))
     Image.fromarray(make.radiograph[:1, :1]).save(
-        make.add("one_pixel.png", "1 x 1", True, True, mask=make.truth[:1, :1])
+        make.add("one_pixel.png", "1 x 1", True, True, mask=make.ground_truth[:1, :1])
     )
     radiograph.save(
         make.add("equal_pages.tif", "two pages, the same", True, True),
@@ -103,7 +105,7 @@ def _write_good_images(make: _Maker) -> None:
             "EXIF orientation, the mask drawn on the stored pixels",
             True,
             True,
-            mask=np.rot90(make.truth),
+            mask=np.rot90(make.ground_truth),
         ),
         exif=exif,
     )
@@ -152,7 +154,7 @@ def _write_bad_images(make: _Maker) -> None:
 
 def _write_masks(make: _Maker) -> None:
     radiograph = Image.fromarray(make.radiograph)
-    inside = make.truth > 0
+    inside = make.ground_truth > 0
 
     def usable(name: str, why: str, mask) -> None:
         radiograph.save(make.add(name, why, True, True, mask))
@@ -163,21 +165,23 @@ def _write_masks(make: _Maker) -> None:
     usable("mask_01.png", "0 and 1", inside.astype(np.uint8))
     usable("mask_1_bit.png", "1 bit", inside)
     usable("mask_16_bit.png", "0 and 65535", inside.astype(np.uint16) * 65535)
-    usable("mask_background.png", "nothing but background", np.zeros_like(make.truth))
-    usable("mask_rgb.png", "three equal channels", np.repeat(make.truth[..., None], 3, 2))
-    soft = Image.fromarray(make.truth).resize((WIDTH * 3, HEIGHT * 3), Image.Resampling.BICUBIC)
+    usable("mask_background.png", "nothing but background", np.zeros_like(make.ground_truth))
+    usable("mask_rgb.png", "three equal channels", np.repeat(make.ground_truth[..., None], 3, 2))
+    soft = Image.fromarray(make.ground_truth).resize(
+        (WIDTH * 3, HEIGHT * 3), Image.Resampling.BICUBIC
+    )
     soft = soft.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     usable("mask_soft.png", "grey edges", np.asarray(soft))
 
     radiograph.save(make.add("mask_jpeg.png", "a lossy mask", True, True, mask=None))
-    Image.fromarray(make.truth).save(make.masks / "mask_jpeg.jpg", quality=60)
+    Image.fromarray(make.ground_truth).save(make.masks / "mask_jpeg.jpg", quality=60)
     radiograph.save(make.add("mask_palette.png", "a palette", True, True, mask=None))
     palette = Image.fromarray(inside.astype(np.uint8), mode="P")
     palette.putpalette([0, 0, 0, 200, 30, 30])
     palette.save(make.masks / "mask_palette.png")
 
-    refused("mask_wrong_size.png", "another size", make.truth[:-1])
-    refused("mask_lying.png", "turned, without an orientation", np.rot90(make.truth))
+    refused("mask_wrong_size.png", "another size", make.ground_truth[:-1])
+    refused("mask_lying.png", "turned, without an orientation", np.rot90(make.ground_truth))
     refused("mask_unknown_id.png", "ids 0 and 7", inside.astype(np.uint8) * 7)
     labels = inside.astype(np.uint8)
     labels[:3] = 255
@@ -186,7 +190,7 @@ def _write_masks(make: _Maker) -> None:
     coloured[inside] = (200, 30, 30)
     refused("mask_coloured.png", "a coloured mask", coloured)
     alpha = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
-    alpha[..., 3] = make.truth
+    alpha[..., 3] = make.ground_truth
     refused("mask_in_alpha.png", "labels in the alpha channel", alpha)
     refused("mask_is_the_radiograph.png", "the radiograph once more", make.radiograph)
     refused("mask_missing.png", "no mask", None)

@@ -298,7 +298,7 @@ def test_images_that_cannot_be_read_are_named(tmp_path):
     assert [name for name, _ in report["skipped"]] == ["images/b.png", "c"]
 
 
-def test_the_fingerprint_changes_with_boxes_classes_and_images(tmp_path):
+def test_the_cache_key_changes_with_boxes_classes_and_images(tmp_path):
     yolo(tmp_path, "a", "b")
     prints = [find_boxes(tmp_path).cache_key, find_boxes(tmp_path).cache_key]
     assert prints[0] == prints[1]
