@@ -104,6 +104,15 @@ class PaperConfig:
         """
 
     @classmethod
+    def renamed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings by name with old names and values translated, and nothing checked."""
+        settings = {cls.RENAMED.get(key, key): value for key, value in values.items()}
+        return {
+            key: cls.RENAMED_VALUES.get((key, value), value) if isinstance(value, str) else value
+            for key, value in settings.items()
+        }
+
+    @classmethod
     def from_metadata(cls, values: Mapping[str, Any]) -> Self:
         """Return the config that a bundle's metadata describe.
 
@@ -114,7 +123,7 @@ class PaperConfig:
             DentalzooError: a setting that this version does not know, or a value it refuses.
         """
         known = field_names(cls)
-        renamed = {cls.RENAMED.get(key, key): value for key, value in values.items()}
+        renamed = cls.renamed(values)
         for key, value in renamed.items():
             if key not in known:
                 raise DentalzooError(
@@ -122,8 +131,6 @@ class PaperConfig:
                     f"the version that made the bundle. {did_you_mean(key, known)}"
                     f"Received: {key}={value!r}"
                 )
-            if isinstance(value, str):
-                renamed[key] = cls.RENAMED_VALUES.get((key, value), value)
         return cls(**renamed)
 
     def without_init(self, keep: Iterable[str] = (), for_training: bool = False) -> Self:

@@ -160,7 +160,7 @@ MISTAKES = {
     "{train} --data {radiographs} --out {new} --set encoder=resnet9": "resnet9",
     "{train} --data {radiographs} --out {new} --encoder-weights nowhere.h5": "nowhere.h5",
     "{train} --data {radiographs} --out {new} --epochs 0": "epochs must be",
-    "{train} --data {radiographs} --out {new} --seed -1": "seed ",
+    "{train} --data {radiographs} --out {new} --seed -1": "seed must be",
     "{train} --data {radiographs} --out {new} --strategy faster": "invalid choice: 'faster'",
     "{train} --data {radiographs} --out {new} --init {damaged}": "damaged",
     "{train} --data {absent} --out {new}": "no such folder",

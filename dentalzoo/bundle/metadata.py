@@ -92,15 +92,13 @@ def read_metadata(path: Path) -> Metadata:
 def upgrade(metadata: Mapping[str, Any]) -> Metadata:
     """Return metadata of format 1 or 2 in the present format.
 
-    The settings of `config` keep their values but get the names that the paper gives them today.
+    The settings in `config` get the names that the paper gives them today.
     """
     keys = RENAMED["keys"]
     content = {keys.get(key, key): value for key, value in metadata.items()}
     name = content["name"]
     if name in registry.ZOO:
-        renamed = getattr(registry.module_of(name).Config, "RENAMED", {})
-        config = content.get("config", {})
-        content["config"] = {renamed.get(key, key): value for key, value in config.items()}
+        content["config"] = registry.module_of(name).Config.renamed(content.get("config", {}))
     if content["format"] == 1:
         content.setdefault("figures", [])
         content["task"] = RENAMED["task"].get(content["task"], content["task"])

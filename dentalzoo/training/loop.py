@@ -1,4 +1,4 @@
-"""The only training path: strategy scope -> build -> compile -> fit -> evaluate -> bundle.
+"""The only way to train: strategy scope -> build -> compile -> fit -> evaluate -> bundle.
 
 A run is a folder: `run.json` (its settings), `checkpoints/` (the last two epochs and the best),
 `history.csv`, `curves.png`, `logs/` (TensorBoard) and, when it is done, `bundle/` and
@@ -6,21 +6,28 @@ A run is a folder: `run.json` (its settings), `checkpoints/` (the last two epoch
 """
 
 import dataclasses
-import fcntl
 import json
 import logging
 import shlex
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dentalzoo import api, bundle, registry
-from dentalzoo.atomic import remove_leftovers, write_json
-from dentalzoo.config import rule_of
-from dentalzoo.contracts import DataOptions
+from dentalzoo.config import PaperConfig, rule_of
+from dentalzoo.contracts import DataOptions, Paper, Stream
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.training.distribute import strategy as find_strategy
+from dentalzoo.training.run_folder import claim, locked
 from dentalzoo.training.run_state import Run
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from dentalzoo.data.pipeline import Cache
 
 log = logging.getLogger("dentalzoo")
 
@@ -38,9 +45,9 @@ def train(
     init: str | Path | None = None,
     weights_dtype: str = "float32",
     cache: str | Path | None = None,
-    **overrides,
+    **overrides: Any,
 ) -> bundle.Bundle:
-    """Trains a model and writes a bundle.
+    """Train a model and write a bundle.
 
     Args:
         name: a name of `list_models()`.
@@ -48,13 +55,13 @@ def train(
         out: the run's folder.
         variant: the first of the model's variants where None.
         strategy: `default` or `mirrored`.
-        seed: of the weights, the order and the augmentation.
+        seed: seed of the weights, the order and the augmentation.
         mixed_precision: compute in bfloat16, with weights and output in float32.
-        resume: go on with a run that stopped, from the end of its last whole epoch; without one,
-            start. The settings must be those of the run; more epochs may be given, over which a
+        resume: resume an interrupted run after its last complete epoch; start one where there is
+            none. The settings must be those of the run; more epochs may be given, over which a
             cosine schedule is then stretched; a run that early stopping ended stays ended.
         init: a bundle of the same network to start from.
-        weights_dtype: number type of the stored weights, see `export`.
+        weights_dtype: dtype of the stored weights, see `export`.
         cache: folder for the decoded images, for data that does not fit into memory.
         overrides: settings of the variant's config, such as epochs=50 or batch_size=4.
 
@@ -63,8 +70,8 @@ def train(
         or there is no val split, with its metrics on the val split.
 
     Raises:
-        DentalzooError: settings, data or `out` that cannot be used, or a loss that became NaN; the
-            last checkpoint is intact then.
+        DentalzooError: settings, data or `out` that cannot be used, or a loss that became NaN or
+            infinite; the last checkpoint is intact then.
     """
     config = registry.configure(name, variant, **overrides)
     out = Path(out)
@@ -77,57 +84,68 @@ def train(
         "init": None if init is None else str(init),
     }
     if not 0 <= seed < 2**32:
-        raise DentalzooError(f"seed is a whole number from 0 to 2**32 - 1. Received: {seed!r}")
-    with _locked(out):
-        _claim(out, settings, resume)
+        raise DentalzooError(f"seed must be an integer from 0 to 2**32 - 1. Received: {seed!r}")
+    with locked(out):
+        claim(out, settings, resume)
         try:
-            return _run(name, config, Path(data), out, settings, variant, weights_dtype, cache)
+            return _run(config, Path(data), out, settings, variant, weights_dtype, cache)
         except KeyboardInterrupt:
             log.warning(
-                "stopped; resume=True (--resume) goes on from the last whole epoch: %s", out
+                "stopped; resume=True (--resume) continues after the last complete epoch: %s", out
             )
             raise
 
 
-def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bundle.Bundle:
-    module = registry.module_of(name)
+def _run(
+    config: PaperConfig,
+    data: Path,
+    out: Path,
+    settings: dict[str, Any],
+    variant: str | None,
+    weights_dtype: str,
+    cache: str | Path | None,
+) -> bundle.Bundle:
+    """Train in a folder that is locked, from its last checkpoint on."""
+    paper = registry.module_of(settings["name"])
     import keras
 
     strategy = find_strategy(settings["strategy"])
     keras.utils.set_random_seed(settings["seed"])
     run = Run(out, config)
     start = run.restored_epoch
-    epochs = range(start, config.epochs)
-    # Before the data is read, which takes long: what is wrong with the settings shows here.
+    epochs = range(start, run.config.epochs)
+    # Build the model first so that bad settings fail before the slow data load.
     with _precision(settings["mixed_precision"]), strategy.scope():
-        build_config = config
-        if settings["init"] is not None or start:
-            build_config = config.without_init(for_training=True)
-        model = module.build_model(build_config)
+        replaced = settings["init"] is not None or start > 0  # the weights, after building
+        model = paper.build_model(config.without_init(for_training=True) if replaced else config)
         if settings["init"] is not None and not start:
             _start_from(model, settings["init"])
-    options = DataOptions(
-        "train",
-        training=True,
-        epochs=epochs,
-        seed=settings["seed"],
-        cache=Path(cache) / "train" if cache else None,
-        devices=strategy.num_replicas_in_sync,
+    options = DataOptions(devices=strategy.num_replicas_in_sync)
+    training = paper.make_dataset(
+        data,
+        config,
+        dataclasses.replace(
+            options,
+            split="train",
+            training=True,
+            epochs=epochs,
+            seed=settings["seed"],
+            cache=Path(cache) / "train" if cache else None,
+        ),
     )
-    training = module.make_dataset(data, config, options)
-    options = DataOptions(
-        "val",
-        cache=Path(cache) / "val" if cache else None,
-        devices=strategy.num_replicas_in_sync,
+    validation = _validation(
+        paper,
+        data,
+        config,
+        dataclasses.replace(options, split="val", cache=Path(cache) / "val" if cache else None),
     )
-    validation = _validation(module, data, config, options)
     if validation is not None:
         _warn_of_copies(training.cache, validation.cache)
     steps = max(1, int(training.dataset.cardinality()) // max(1, len(epochs)))
     with _precision(settings["mixed_precision"]), strategy.scope():
-        module.compile_model(model, config, steps=steps * config.epochs)
+        paper.compile_model(model, config, steps=steps * run.config.epochs)
         model.optimizer.build(model.trainable_variables)
-    run.attach(model, module.callbacks(config), validation is not None)
+    run.attach(model, paper.callbacks(config), validation is not None)
     if epochs and not run.stopped:
         _fit(
             model,
@@ -135,7 +153,7 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
             training.dataset.map(_pair(model)),
             validation_data=None if validation is None else validation.dataset.map(_pair(model)),
             initial_epoch=start,
-            epochs=config.epochs,
+            epochs=run.config.epochs,
             steps_per_epoch=steps,
             callbacks=run.callbacks(),
             shuffle=False,  # the dataset has its order
@@ -143,27 +161,16 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
             verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
         )
     run.plot_curves()
-    final = module.build_model(config.without_init())
+    final = paper.build_model(config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)
-    weights = getattr(config, "encoder_weights", None)
-    record = {
-        "variant": variant or next(iter(module.VARIANTS)),
-        "command": _command(name, variant, data, config, settings),
-        "encoder_weights": weights and Path(weights).name,
-        "epochs": run.epoch,
-        "best_epoch": run.best_epoch,
-        **{key: settings[key] for key in ("seed", "mixed_precision", "strategy")},
-        "init": settings["init"] and Path(settings["init"]).name,
-        "seconds": round(sum(row["seconds"] for row in run.history)),
-    }
     made = bundle.export(
         final,
         out / "bundle",
-        name,
+        settings["name"],
         config,
         weights_dtype=weights_dtype,
-        training=record,
+        training=_training_metadata(run, variant, data, settings),
         data={"name": data.resolve().name},
     )
     if validation is not None:
@@ -172,8 +179,8 @@ def _run(name, config, data, out, settings, variant, weights_dtype, cache) -> bu
     return made
 
 
-def _fit(model, run, dataset, **options) -> None:
-    """`model.fit`, whose failures are told in one line."""
+def _fit(model: "keras.Model", run: Run, dataset: "tf.data.Dataset", **options: Any) -> None:
+    """Call `model.fit`; its failures become errors of one line."""
     import tensorflow as tf
 
     try:
@@ -183,66 +190,99 @@ def _fit(model, run, dataset, **options) -> None:
         if isinstance(error, tf.errors.ResourceExhaustedError):
             hint = "A smaller batch_size or input_size needs less memory. "
         raise DentalzooError(
-            f"training stopped in epoch {run.epoch + 1}; what was saved before is intact. {hint}"
+            f"training stopped in epoch {run.epoch + 1}; the last checkpoint is intact. {hint}"
             f"Received: {reason_of(error)}"
         ) from error
 
 
-def _command(name: str, variant: str | None, data: Path, config, settings: dict) -> str:
-    """The command that repeats a run, with file names in place of paths."""
+def _training_metadata(
+    run: Run, variant: str | None, data: Path, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a bundle records of its training; files by name, without their folders."""
+    name, config = settings["name"], run.config
+    return {
+        "variant": variant or next(iter(registry.module_of(name).VARIANTS)),
+        "command": _command(name, variant, data, config, settings),
+        **{key: _file_name(getattr(config, key)) for key in _init_fields(config)},
+        "epochs": run.epoch,
+        "best_epoch": run.best_epoch,
+        **{key: settings[key] for key in ("seed", "mixed_precision", "strategy")},
+        "init": _file_name(settings["init"]),
+        "seconds": round(sum(row["seconds"] for row in run.history)),
+    }
+
+
+def _init_fields(config: PaperConfig) -> list[str]:
+    """Return the settings that name a file that the training starts from."""
+    return [field.name for field in dataclasses.fields(config) if rule_of(field).init]
+
+
+def _file_name(path: str | None) -> str | None:
+    """Return a file's name alone: parent folders may identify patients."""
+    return Path(path).name if path else path
+
+
+def _command(
+    name: str, variant: str | None, data: Path, config: PaperConfig, settings: dict[str, Any]
+) -> str:
+    """Return the command that repeats a run, with file names in place of paths."""
     base = registry.configure(name, variant)
-    words = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
-    words += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
-    words += ["--mixed-precision"] * settings["mixed_precision"]
+    parts = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
+    parts += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
+    parts += ["--mixed-precision"] * settings["mixed_precision"]
     if settings["strategy"] != "default":
-        words += ["--strategy", settings["strategy"]]
+        parts += ["--strategy", settings["strategy"]]
     if settings["init"]:
-        words += ["--init", Path(settings["init"]).name]
+        parts += ["--init", Path(settings["init"]).name]
+    files = _init_fields(config)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value != getattr(base, field.name):
-            value = Path(value).name if rule_of(field).init and value else value
-            words += ["--set", shlex.quote(f"{field.name}={value}")]
-    return " ".join(words)
+            value = _file_name(value) if field.name in files else value
+            parts += ["--set", shlex.quote(f"{field.name}={value}")]
+    return " ".join(parts)
 
 
-def _validation(module, data, config, options):
-    """The val split, or None where there is none: said, since nothing then tells the best epoch."""
+def _validation(
+    paper: Paper, data: Path, config: PaperConfig, options: DataOptions
+) -> Stream | None:
+    """Return the val split; None, with a warning, where the data have none."""
     try:
-        return module.make_dataset(data, config, options)
+        return paper.make_dataset(data, config, options)
     except MissingSplit as error:
         log.warning("no val split, so the last epoch is the result: %s", error)
         return None
 
 
-def _warn_of_copies(training, validation) -> None:
-    """Names the images that both splits hold; on those a score says nothing."""
+def _warn_of_copies(training: "Cache", validation: "Cache") -> None:
+    """Log the images that both splits contain, which make the validation metrics too good."""
     from dentalzoo.data.duplicates import find_duplicates, perceptual_hash
 
-    prints = [
+    hashes = [
         dict(zip(cache.names, map(perceptual_hash, cache.arrays["image"]), strict=True))
         for cache in (training, validation)
         if "image" in cache.arrays
     ]
-    pairs = find_duplicates(*prints) if len(prints) == 2 else []
+    pairs = find_duplicates(*hashes) if len(hashes) == 2 else []
     for one, other, kind in pairs[:20]:
         log.warning("%s of train and %s of val show the same (%s)", one, other, kind)
     if len(pairs) > 20:
         log.warning("train and val share %d pairs of images in all", len(pairs))
 
 
-def _pair(model):
-    """Splits an element into what the model reads and what it is compared with, by their names.
+def _pair(model: "keras.Model") -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return a function that splits an element into (inputs, targets) by the model's names.
 
-    A model none of whose outputs is in the element carries its own loss.
+    There are no targets where none of the model's outputs is in the element: such a model carries
+    its own loss.
     """
 
-    def pick(element, names):
+    def pick(element: dict[str, Any], names: Sequence[str]) -> Any:
         return element[names[0]] if len(names) == 1 else {key: element[key] for key in names}
 
     inputs, outputs = [tensor.name for tensor in model.inputs], list(model.output_names)
 
-    def split(element):
+    def split(element: dict[str, Any]) -> tuple[Any, ...]:
         if not set(outputs) & set(element):
             return (pick(element, inputs),)
         return pick(element, inputs), pick(element, outputs)
@@ -250,17 +290,22 @@ def _pair(model):
     return split
 
 
-def _start_from(model, init: str) -> None:
+def _start_from(model: "keras.Model", init: str) -> None:
+    """Assign the weights of a bundle to a model.
+
+    Raises:
+        DentalzooError: the bundle cannot be loaded, or holds another network.
+    """
     source = bundle.load(init).to_keras()
     if [tuple(w.shape) for w in source.weights] != [tuple(w.shape) for w in model.weights]:
-        raise DentalzooError(f"a bundle of the same network was expected. Received: init={init!r}")
+        raise DentalzooError(f"init must be a bundle of the same network. Received: {init!r}")
     for variable, value in zip(model.weights, source.weights, strict=True):
         variable.assign(value)
 
 
 @contextmanager
-def _precision(mixed: bool):
-    """Builds layers that compute in bfloat16; the policy before is restored."""
+def _precision(mixed: bool) -> Iterator[None]:
+    """Build layers that compute in bfloat16 where `mixed`; restore the policy at the end."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -270,58 +315,3 @@ def _precision(mixed: bool):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-@contextmanager
-def _locked(out: Path):
-    """Keeps a second process out of a run; the lock goes with its process."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        handle = open(out / ".lock", "w")  # noqa: SIM115
-    except OSError as error:
-        raise DentalzooError(f"{out} cannot be written. Received: {error}") from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DentalzooError(
-                f"another process is training there; wait or choose another folder. Received: {out}"
-            ) from None
-        yield
-
-
-def _claim(out: Path, settings: dict, resume: bool) -> None:
-    """Writes run.json, or compares it with the settings of a run that is resumed.
-
-    A run that failed before the end of its first epoch is none: its folder can be used anew.
-    """
-    path = out / "run.json"
-    for folder in (out, out / "checkpoints"):
-        remove_leftovers(folder)  # the lock is ours
-    begun = path.exists() and any((out / "checkpoints").glob("epoch-*.npz"))
-    if begun and not resume:
-        raise DentalzooError(
-            "a new folder was expected; resume=True (--resume) goes on with the run that is there. "
-            f"Received: {out}"
-        )
-    if begun:
-        before = json.loads(path.read_text())
-        changed = [
-            f"{key} was {old!r} and is {new!r}"
-            for key, old, new in _differences(before, settings)
-            if key != "config.epochs"
-        ]
-        if changed:
-            raise DentalzooError(
-                f"a run is resumed with its own settings. Received: {'; '.join(changed)}"
-            )
-    write_json(path, settings)
-
-
-def _differences(before: dict, now: dict, prefix: str = ""):
-    for key in before | now:
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            yield prefix + key, old, new

@@ -126,6 +126,7 @@ def test_released_bundles_are_complete():
         released = dz.load(name)
         assert released.name == name and released.path == root / name
         assert released.metadata["metrics"] and released.metadata["data"]["licence"]
+        assert released.to_keras().count_params() == released.metadata["parameters"]
         parameters = sum(w.size for w in released._loaded.read_weights())
         assert parameters == released.metadata["parameters"]
 

@@ -103,7 +103,7 @@ def _epoch(folder):
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(run, phantoms):
-    with pytest.raises(dz.DentalzooError, match="new folder was expected; resume"):
+    with pytest.raises(dz.DentalzooError, match="out must be a new folder; resume"):
         dz.train("panoramic_unet", phantoms, run, "tiny")
     with pytest.raises(dz.DentalzooError, match="learning_rate was 0.001 and is 0.1"):
         dz.train("panoramic_unet", phantoms, run, "tiny", learning_rate=0.1, resume=True)
@@ -136,7 +136,7 @@ def test_a_loss_of_nan_stops_and_keeps_the_checkpoint(phantoms, tmp_path):
 
 
 def test_an_augmentation_that_fails_names_its_file(phantoms, tmp_path, monkeypatch):
-    from dentalzoo.models import panoramic_unet
+    from dentalzoo.models.panoramic_unet import dataset
 
     def broken():
         class Fails:
@@ -145,7 +145,7 @@ def test_an_augmentation_that_fails_names_its_file(phantoms, tmp_path, monkeypat
 
         return [Fails()]
 
-    monkeypatch.setitem(panoramic_unet.AUGMENTATIONS, "paper", broken)
+    monkeypatch.setitem(dataset.AUGMENTATIONS, "paper", broken)
     with pytest.raises(dz.DentalzooError, match="epoch 1;.*Received: .*png: augmentation failed"):
         dz.train("panoramic_unet", phantoms, tmp_path / "run", "tiny")
 
