@@ -67,7 +67,7 @@ RECIPES = {"few": "paper (section 4)", "robust_few": "robust"}
 
 
 def collapse(options) -> None:
-    """Count the runs that end with images whose codes cannot be told apart."""
+    """Count the runs that end with images whose codes cannot be distinguished."""
     measured = Measurements(options.out / "collapse.json")
     rows = []
     for variant, about in RECIPES.items():
