@@ -1,4 +1,4 @@
-"""A benchmark runs, small, where no package can be installed: it reports this and omits its peer."""
+"""A benchmark runs, small, where no package can be installed: it says so and omits its peer."""
 
 import os
 import subprocess
