@@ -5,7 +5,6 @@ module of `dentalzoo.data.formats`, an exporter a module of `dentalzoo.exporters
 one table, which a type checker and one test compare with the protocols here.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -301,10 +300,3 @@ def missing_parts(module: ModuleType | object, protocol: type) -> list[str]:
     names |= {key for key, member in vars(protocol).items() if isinstance(member, property)}
     lines += [f"{key}: is missing" for key in sorted(names) if not hasattr(module, key)]
     return lines
-
-
-def as_plain(value: Any) -> Any:
-    """Return a dataclass or a path as plain values that fit into JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return str(value) if isinstance(value, Path) else value
