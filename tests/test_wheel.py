@@ -78,5 +78,5 @@ def test_types_are_seen_from_outside(wheel, tmp_path):
     assert 'Revealed type is "dentalzoo.bundle' in lines[0], found.stdout + found.stderr
     assert 'Revealed type is "list[str]"' in lines[1] or "builtins.list" in lines[1]
     errors = [line for line in lines if ": error:" in line]
-    assert [int(line.split(":")[1]) for line in errors] == [7, 8], errors
-    assert all("No overload variant" in line for line in errors)
+    assert sorted({int(line.split(":")[1]) for line in errors}) == [7, 8], errors
+    assert any('did you mean "threshold"' in line for line in errors), errors

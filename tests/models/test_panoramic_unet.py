@@ -297,5 +297,5 @@ def test_several_classes_from_coco_all_the_way(phantoms, tmp_path):
     dz.predict(made, phantoms / "images", tmp_path / "masks", overlay=True)
     with Image.open(tmp_path / "masks" / "0000.png") as mask:
         assert mask.mode == "P" and np.asarray(mask).max() <= 3
-    with pytest.raises(dz.DentalzooError, match="needs their names"):
+    with pytest.raises(dz.DentalzooError, match="must be given their names"):
         dz.train("panoramic_unet", phantoms, tmp_path / "no", "tiny", **settings | {"classes": ()})
