@@ -34,8 +34,9 @@ examples: $(STAMP) ## run every example in its quick form
 bench: $(STAMP) ## run the benchmarks
 	@set -e; for bench in benchmarks/*.py; do echo $$bench; $(BIN)/python $$bench; done
 
-table: $(STAMP) ## print the table of models for README.md
+table: $(STAMP) ## print the tables of README.md and docs/data_formats.md
 	@$(BIN)/dentalzoo list --markdown
+	@$(BIN)/python -c "from dentalzoo.data import formats; print(formats.markdown_table())"
 
 docs: $(STAMP) ## check links, commands and code of the documentation
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dentalzoo.bundle import Bundle
     from dentalzoo.config import PaperConfig
-    from dentalzoo.data.formats.base import BoxSample, ParsedAnnotations, Purpose
+    from dentalzoo.data.formats.base import BoxSample, Content, ParsedAnnotations, Place, Purpose
     from dentalzoo.data.formats.tree import Tree
     from dentalzoo.data.pipeline import Cache
     from dentalzoo.tasks.base import PredictionReport
@@ -199,14 +199,18 @@ class AnnotationFormat(Protocol):
 
     Attributes:
         NAME: as in messages and reports.
-        HOLDS: what its files can hold, such as "boxes", "polygons", "masks".
-        READS: what this version reads from them: "boxes", "masks", "boundaries"; empty for a format
+        HOLDS: what this version reads from its files: "boxes", "polygons", "masks" (pixels),
+            "names" (classes in the order of their ids, those without an object too), "splits",
+            "difficult", "crowd".
+        READS: the purposes that it is read for: "boxes", "masks", "boundaries"; empty for a format
             that is recognised and not read.
+        WRITES: what `write` writes, in the words of `HOLDS`; empty where nothing is written.
     """
 
     NAME: str
-    HOLDS: tuple[str, ...]
+    HOLDS: "tuple[Content, ...]"
     READS: "tuple[Purpose, ...]"
+    WRITES: "tuple[Content, ...]"
 
     def sniff(self, tree: "Tree") -> str:
         """Name what a data folder holds of this format, such as "LabelMe JSON (polygons)".
@@ -218,16 +222,29 @@ class AnnotationFormat(Protocol):
         """Read the annotations of all images for a purpose of `READS`.
 
         A file that cannot be read is a skip. Nothing of the format there: no annotation, no skip.
+        Objects have their box and, where the file has one, their outline, whatever the purpose.
 
         Raises:
             BadFile: a file that all annotations depend on is broken.
         """
 
-    def write(self, samples: "Iterable[BoxSample]", out: Path, classes: Sequence[str]) -> Path:
-        """Write images with boxes and return the file or folder that a tool opens.
+    def write(
+        self, samples: "Iterable[BoxSample]", out: Path, classes: Sequence[str], place: "Place"
+    ) -> Path:
+        """Write images with boxes and outlines and return the file or folder that a tool opens.
+
+        Called by `formats.writing.write_annotations`, which has checked that `WRITES` holds what
+        the samples have, and which makes the folder whole or leaves it as it was.
+
+        Args:
+            samples: of which each object has its `Box`.
+            out: an existing folder.
+            classes: the names of the ids 1..n, those without an object included.
+            place: puts the image of a sample into a folder below `out`, under a name of its own,
+                and returns its path.
 
         Raises:
-            DentalzooError: the format cannot be written from boxes, or the disk is full.
+            DentalzooError: the format cannot be written, or the disk is full.
         """
 
 

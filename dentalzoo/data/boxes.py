@@ -76,6 +76,7 @@ def find_boxes(
     *,
     classes: Sequence[str] | None = None,
     val_fraction: float = 0.1,
+    outlines: bool = False,
 ) -> BoxDataset:
     """Find images with boxes in the layouts of docs/data_formats.md.
 
@@ -90,6 +91,7 @@ def find_boxes(
             sorted. Boxes of other classes of the data are left out, with a line in the log.
         val_fraction: where neither `split.csv` nor ImageSets nor folders name a split, this part
             of the groups, by the hash of their names, is "val" and the rest "train".
+        outlines: keep the outlines of objects, which converting needs and training does not.
 
     Raises:
         DentalzooError: nothing usable is there, or none of `classes`; the message lists what is
@@ -123,7 +125,7 @@ def find_boxes(
     _check_names(data_dir, kept)
     dataset = BoxDataset([], kept.names, [(s.name, s.reason) for s in skips], [], form)
     dataset.repaired += parsed.repaired
-    _fill(tree, dataset, files, parsed, kept)
+    _fill(tree, dataset, files, parsed, kept, outlines)
     report_skipped(dataset.skipped)
     report_skipped(dataset.repaired, "repaired")
     if not dataset.samples:
@@ -302,13 +304,14 @@ def _fill(
     files: Sequence[FileEntry],
     parsed: ParsedAnnotations,
     chosen: Classes,
+    outlines: bool,
 ) -> None:
     """Add a sample for each image, or the reason why it cannot be used to `skipped`."""
     left_out: Counter[str] = Counter()
     for file in tqdm(files, "checking boxes", leave=False, disable=None):
         annotation = parsed.annotations[file.path]
         try:
-            result = normalize_boxes(file.path, annotation, chosen)
+            result = normalize_boxes(file.path, annotation, chosen, outlines)
         except BadFile as error:
             name = tree.name(file.path) if error.path == file.path else annotation.name
             dataset.skipped.append((name, error.reason))

@@ -346,12 +346,12 @@ def _regions(
             f"Received: {unknown}"
         )
     shapes = tuple(
-        (1 if classes is None else classes.index(label) + 1, outline)
-        for label, outline in annotation.outlines
-        if classes is None or label in classes
+        (1 if classes is None else classes.index(one.label) + 1, one.outline)
+        for one in annotation.boxes
+        if classes is None or one.label in classes
     )
     height, width = annotation.size or (None, None)
-    return Regions(annotation.source, height, width, shapes)
+    return Regions(annotation.source, height, width, shapes, annotation.unit == "parts")
 
 
 def _apply_split_csv(

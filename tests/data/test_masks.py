@@ -335,11 +335,22 @@ def test_a_image_without_outlines_is_background(tmp_path):
     assert only_mask(tmp_path).sum() == 0
 
 
+@pytest.mark.parametrize("segmentation", [[], None])
+def test_a_box_without_an_outline_is_no_mask(tmp_path, segmentation):
+    put(tmp_path, "a.png", "b.png")
+    outlines = [(0, 0, segmentation), (0, 0, [[0, 0, 2, 0, 2, 2, 0, 2]])]
+    coco(tmp_path / "_annotations.coco.json", outlines[:1])
+    with pytest.raises(DentalzooError, match="found COCO files .* nothing to use as masks"):
+        find_masks(tmp_path)
+    coco(tmp_path / "_annotations.coco.json", outlines)
+    sample = next(s for s in find_masks(tmp_path).samples if s.name == "a")
+    with pytest.raises(BadFile, match="a box without an outline"):
+        load(sample)
+
+
 @pytest.mark.parametrize(
     ("segmentation", "reason"),
     [
-        ([], "a box without an outline"),
-        (None, "a box without an outline"),
         ([[1, 1, 5]], "odd number of coordinates"),
         ([[0, 0, 1e9, 0, 5, 5]], "far outside"),
         ([[0, 0, float("nan"), 0, 5, 5]], "far outside"),

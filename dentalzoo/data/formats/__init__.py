@@ -21,7 +21,7 @@ from dentalzoo.data.formats import (
     vott,
     yolo,
 )
-from dentalzoo.data.formats.base import ParsedAnnotations, Purpose
+from dentalzoo.data.formats.base import Content, ParsedAnnotations, Purpose
 from dentalzoo.data.formats.tree import Skip, Tree
 
 _log = logging.getLogger("dentalzoo")
@@ -65,6 +65,8 @@ def read_annotations(
         if purpose not in form.READS or (only is not None and form.NAME not in only):
             continue
         parsed = form.read(tree, purpose)
+        if purpose == "masks" and _boxes_alone(parsed):
+            continue
         if parsed.annotations:
             if only is None:
                 _log_unused(tree, purpose, form, hint)
@@ -74,25 +76,46 @@ def read_annotations(
     return "", ParsedAnnotations(images=images, skips=skips)
 
 
+def _boxes_alone(parsed: ParsedAnnotations) -> bool:
+    """Return whether there are objects, and none of them has an outline or a mask."""
+    annotations = parsed.annotations.values()
+    outlined = any(one.mask or any(b.outline for b in one.boxes) for one in annotations)
+    return not outlined and any(one.boxes for one in annotations)
+
+
 def unread(tree: Tree, purpose: Purpose) -> str:
     """Return a phrase for error messages: what is there that is not read for a purpose.
 
     Such as "found LabelMe JSON (polygons), which this version does not read; "; empty where
     nothing is recognised.
     """
-    seen = [
-        (what, bool(form.READS))
-        for form in FORMATS
-        if purpose not in form.READS and (what := form.sniff(tree))
-    ]
-    unknown = [what for what, read in seen if not read]
-    others = [what for what, read in seen if read]
+    seen = [(what, form.READS) for form in FORMATS if (what := form.sniff(tree))]
+    unknown = [what for what, reads in seen if not reads]
+    others = [what for what, reads in seen if reads and purpose not in reads]
+    unusable = [what for what, reads in seen if purpose in reads]
     parts = []
+    if unusable:
+        parts.append(f"{' and '.join(unusable)}, in which there is nothing to use as {purpose}")
     if unknown:
         parts.append(f"{' and '.join(unknown)}, which this version does not read")
     if others:
         parts.append(f"{' and '.join(others)}, not read as {purpose}")
     return f"found {'; '.join(parts)}; " if parts else ""
+
+
+def markdown_table() -> str:
+    """Return the table of docs/data_formats.md: what is read and written of each format."""
+    columns: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits")
+    lines = [f"| format | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for form in FORMATS:
+        cells = [
+            ", ".join(
+                w for w, held in (("read", form.HOLDS), ("written", form.WRITES)) if c in held
+            )
+            for c in columns
+        ]
+        lines.append(f"| {form.NAME} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _log_unused(tree: Tree, purpose: Purpose, used: AnnotationFormat, hint: str) -> None:

@@ -16,7 +16,23 @@ _log = logging.getLogger("dentalzoo")
 _MAX_LINES = 20  # of skipped files in the log; beyond it they are counted by reason
 
 Purpose = Literal["boxes", "masks", "boundaries"]
+Content = Literal["boxes", "polygons", "masks", "names", "splits", "difficult", "crowd"]
 Unit = Literal["pixels", "display", "parts"]
+Polygons = tuple[tuple[float, ...], ...]  # x, y, x, y, ... of each
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """The pixels of an object, as COCO's uncompressed run lengths.
+
+    Attributes:
+        height, width: of the image.
+        counts: pixels outside, inside, outside, ..., column by column from the top left.
+    """
+
+    height: int
+    width: int
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,9 @@ class Box:
         top, left, bottom, right: in [0, 1] of the upright image, lower ends exclusive.
         difficult: hard to recognise, as VOC marks it.
         crowd: several objects in one box, as COCO marks it.
+        outline: polygons or pixels, in pixels of the upright image; None for the box alone, and
+            where outlines were not asked for.
+        score: confidence of a prediction in [0, 1]; None for an annotation.
     """
 
     label: str
@@ -37,6 +56,8 @@ class Box:
     right: float
     difficult: bool = False
     crowd: bool = False
+    outline: Polygons | RunLengths | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,8 @@ class RawBox:
         where: its place in the file, such as "object 3".
         difficult, crowd: see `Box`.
         repaired: what its reader has corrected.
+        outline: its COCO segmentation (a list of polygons [x, y, x, y, ...], or run lengths
+            {"size", "counts"}) in the same unit; None for a box alone.
     """
 
     label: str
@@ -76,6 +99,7 @@ class RawBox:
     difficult: bool = False
     crowd: bool = False
     repaired: tuple[str, ...] = ()
+    outline: Any = None
 
 
 @dataclass
@@ -88,10 +112,9 @@ class ImageAnnotation:
         size: (height, width) that the coordinates refer to; None where the file does not say.
         unit: of boxes: "pixels" of `size`; "display", the same for a window that may be stretched;
             "parts" of the upright image.
-        boxes: its boxes.
-        invalid: (where, reason) of boxes that cannot be read.
-        repaired: what the reader has corrected, besides single boxes.
-        outlines: (label, COCO segmentation) of each object, where masks are read.
+        boxes: its objects, each with its box and, where the file has one, its outline.
+        invalid: (where, reason) of objects that cannot be read.
+        repaired: what the reader has corrected, besides single objects.
         mask: the file of its mask or boundary drawing, where those are read.
     """
 
@@ -102,7 +125,6 @@ class ImageAnnotation:
     boxes: list[RawBox] = field(default_factory=list)
     invalid: list[tuple[str, str]] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
-    outlines: list[tuple[str, Any]] = field(default_factory=list)
     mask: Path | None = None
 
     def add(self, where: str, make: Callable[[], RawBox]) -> None:
@@ -194,6 +216,10 @@ def nearest_images(images: Sequence[Path], source: Path) -> list[Path]:
 
 
 # ---- shared by writers ---------------------------------------------------------------------------
+
+
+# Puts the image of a sample into a folder of the new data set and returns its path.
+Place = Callable[[BoxSample, Path], Path]
 
 
 def refuse_to_write(name: str, instead: str = "") -> NoReturn:

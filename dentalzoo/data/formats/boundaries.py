@@ -8,15 +8,18 @@ from pathlib import Path
 
 from dentalzoo.data.formats.base import (
     BoxSample,
+    Content,
     ImageAnnotation,
     ParsedAnnotations,
+    Place,
     Purpose,
     refuse_to_write,
 )
 from dentalzoo.data.formats.tree import Skip, Tree, boundary_key, normal
 
 NAME = "boundary drawings"
-HOLDS: tuple[str, ...] = ("boundaries",)
+HOLDS: tuple[Content, ...] = ()
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("boundaries",)
 
 
@@ -51,6 +54,6 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: boxes have no boundaries."""
     refuse_to_write(NAME)

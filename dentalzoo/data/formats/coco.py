@@ -9,8 +9,10 @@ from typing import Any
 
 from dentalzoo.data.formats.base import (
     BoxSample,
+    Content,
     ImageAnnotation,
     ParsedAnnotations,
+    Place,
     Purpose,
     RawBox,
     merge_names,
@@ -21,7 +23,8 @@ from dentalzoo.data.formats.tree import Folder, Skip, Tree, normal, skip_unused,
 from dentalzoo.errors import BadFile
 
 NAME = "COCO"
-HOLDS: tuple[str, ...] = ("boxes", "polygons", "masks")
+HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits", "crowd")
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("boxes", "masks")
 
 
@@ -77,7 +80,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: this version writes COCO files of objects with masks only."""
     refuse_to_write(NAME, "DatasetWriter writes it from objects with masks")
 
@@ -148,21 +151,22 @@ def _annotations(
     for key, (file_name, height, width) in file.images.items():
         annotation = ImageAnnotation(path, tree.name(path), parse_size(height, width))
         for number, (label, entry) in enumerate(by_image[key], start=1):
-            if boxes:
-                where = f"box {number}"
-                annotation.add(where, partial(_box, label, entry, where))
-            else:
-                annotation.outlines.append((label, entry.get("segmentation")))
+            where = f"box {number}"
+            annotation.add(where, partial(_object, label, entry, where, boxes))
         yield annotation, file_name
 
 
-def _box(label: str, entry: dict[str, Any], where: str) -> RawBox:
-    bbox = entry.get("bbox")
+def _object(label: str, entry: dict[str, Any], where: str, boxes: bool) -> RawBox:
+    """Return an object; where masks are read, its box is the extent of its outline."""
+    bbox, outline = entry.get("bbox"), entry.get("segmentation") or None
+    crowd = bool(entry.get("iscrowd"))
+    if not boxes:
+        return RawBox(label, (0, 0, 0, 0), where, crowd=crowd, outline=outline)
     try:
         x, y, w, h = (float(value) for value in bbox or "")
     except (TypeError, ValueError):
         raise ValueError(f"must be [x, y, width, height]. Received: {bbox!r}") from None
-    return RawBox(label, (y, x, y + h, x + w), where, crowd=bool(entry.get("iscrowd")))
+    return RawBox(label, (y, x, y + h, x + w), where, crowd=crowd, outline=outline)
 
 
 def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:

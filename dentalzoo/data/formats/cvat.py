@@ -4,11 +4,19 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dentalzoo.data.formats.base import BoxSample, ParsedAnnotations, Purpose, refuse_to_write
+from dentalzoo.data.formats.base import (
+    BoxSample,
+    Content,
+    ParsedAnnotations,
+    Place,
+    Purpose,
+    refuse_to_write,
+)
 from dentalzoo.data.formats.tree import Tree
 
 NAME = "CVAT"
-HOLDS: tuple[str, ...] = ("polygons", "boxes", "masks")
+HOLDS: tuple[Content, ...] = ()
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ()
 
 _SNIFFED_FILES, _SNIFFED_BYTES = 3, 1 << 16
@@ -34,6 +42,6 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return ParsedAnnotations()
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: this version does not write the format."""
     refuse_to_write(NAME)

@@ -3,11 +3,19 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dentalzoo.data.formats.base import BoxSample, ParsedAnnotations, Purpose, refuse_to_write
+from dentalzoo.data.formats.base import (
+    BoxSample,
+    Content,
+    ParsedAnnotations,
+    Place,
+    Purpose,
+    refuse_to_write,
+)
 from dentalzoo.data.formats.tree import Tree
 
 NAME = "LabelMe"
-HOLDS: tuple[str, ...] = ("polygons", "boxes")
+HOLDS: tuple[Content, ...] = ()
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ()
 
 
@@ -26,6 +34,6 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return ParsedAnnotations()
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: this version does not write the format."""
     refuse_to_write(NAME)

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from dentalzoo.data.formats.base import (
     BoxSample,
+    Content,
     ImageAnnotation,
     ParsedAnnotations,
+    Place,
     Purpose,
     refuse_to_write,
 )
 from dentalzoo.data.formats.tree import Tree, pair_folders
 
 NAME = "mask images"
-HOLDS: tuple[str, ...] = ("masks",)
+HOLDS: tuple[Content, ...] = ("masks",)
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("masks",)
 
 
@@ -37,6 +40,6 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: boxes are not masks."""
     refuse_to_write(NAME, "DatasetWriter writes masks of the same size as their images")

@@ -9,6 +9,8 @@ import numpy as np
 
 from dentalzoo.errors import BadFile, require
 
+MAX_REACH = 4  # ours, in sides of the image: a point further out is a mistake, and slow to draw
+
 _Corner = tuple[int, int]  # x, y
 
 
@@ -20,12 +22,14 @@ class Regions:
         source: the annotation file.
         height, width: that the outlines refer to; None where the file does not say.
         shapes: (class id >= 1, COCO segmentation) of each object.
+        parts: the outlines are in parts of the upright image, not in pixels.
     """
 
     source: Path
     height: int | None
     width: int | None
     shapes: tuple[tuple[int, object], ...]
+    parts: bool = False
 
 
 # ---- outlines to masks ---------------------------------------------------------------------------
@@ -43,7 +47,8 @@ def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
     layers = []
     for number, (class_id, segmentation) in enumerate(regions.shapes):
         try:
-            inside = _inside(segmentation, height, width)
+            scale = (width, height) if regions.parts else (1, 1)
+            inside = _inside(segmentation, height, width, scale)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise BadFile(
                 regions.source,
@@ -57,21 +62,52 @@ def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _inside(segmentation: Any, height: int, width: int) -> np.ndarray:
+def outline_edges(segmentation: Any) -> tuple[float, float, float, float]:
+    """Return the extent of a COCO segmentation.
+
+    Returns:
+        top, left, bottom, right in its own unit; the lower ends exclusive.
+
+    Raises:
+        ValueError: it holds nothing, or is broken.
+    """
+    try:
+        if isinstance(segmentation, dict):
+            height, width = (int(side) for side in segmentation["size"])
+            rows, columns = np.nonzero(run_lengths(segmentation, height, width))
+            ends = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+            return tuple(float(end) for end in ends)  # type: ignore[return-value]  # four of them
+        points = np.concatenate([np.reshape(p, (-1, 2)) for p in segmentation]).astype(float)
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        return float(top), float(left), float(bottom), float(right)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        what = " ".join(str(error).split())[:80]
+        raise ValueError(f"the outline must hold an area. Received: {what}") from None
+
+
+def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """Return the pixels (height, width) bool of run lengths, compressed or not."""
+    if list(segmentation["size"]) != [height, width]:
+        raise ValueError(f"run lengths of size {segmentation['size']}, not {[height, width]}")
+    counts = segmentation["counts"]
+    counts = _decompress(counts) if isinstance(counts, str) else counts
+    if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != height * width:
+        raise ValueError(f"run lengths that do not add up to {height} x {width}")
+    runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return runs.reshape(width, height).T  # column by column, as COCO stores them
+
+
+def _inside(
+    segmentation: Any, height: int, width: int, scale: tuple[int, int] = (1, 1)
+) -> np.ndarray:
     if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"run lengths of size {segmentation['size']}, not {[height, width]}")
-        counts = segmentation["counts"]
-        counts = _decompress(counts) if isinstance(counts, str) else counts
-        if any(not isinstance(n, int) or n < 0 for n in counts) or sum(counts) != height * width:
-            raise ValueError(f"run lengths that do not add up to {height} x {width}")
-        runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        return runs.reshape(width, height).T  # column by column, as COCO stores them
+        return run_lengths(segmentation, height, width)
     if not segmentation:
         raise ValueError("a box without an outline")
     polygons = []
     for polygon in segmentation:
-        reach = 4 * max(height, width)  # ours: further out is a mistake, and slow to draw
+        reach = MAX_REACH * max(height, width)
+        polygon = [value * scale[i % 2] for i, value in enumerate(polygon)]
         if len(polygon) % 2 or not all(math.isfinite(v) and abs(v) <= reach for v in polygon):
             raise ValueError(
                 "a polygon with an odd number of coordinates, or with points far outside"
@@ -120,10 +156,15 @@ def segmentation(inside: np.ndarray) -> list[list[int]] | dict[str, list[int]]:
     loops = outlines(inside)
     if all(_turns_right(loop) for loop in loops):
         return [loop.ravel().tolist() for loop in loops]
+    return {"size": list(inside.shape), "counts": count_runs(inside)}
+
+
+def count_runs(inside: np.ndarray) -> list[int]:
+    """Return the uncompressed run lengths of a mask (H, W) bool, as COCO counts them."""
     columns = inside.T.ravel()
     changes = np.flatnonzero(columns[1:] != columns[:-1]) + 1
     counts = np.diff([0, *changes, columns.size]).tolist()
-    return {"size": list(inside.shape), "counts": [0, *counts] if columns[0] else counts}
+    return [0, *counts] if columns[0] else counts
 
 
 def outlines(inside: np.ndarray) -> list[np.ndarray]:

@@ -5,11 +5,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dentalzoo.atomic import stamp
-from dentalzoo.data.formats.base import Box, ImageAnnotation, notice_once
+from dentalzoo.data.formats.base import (
+    Box,
+    ImageAnnotation,
+    Polygons,
+    RunLengths,
+    notice_once,
+)
+from dentalzoo.data.formats.outlines import MAX_REACH, count_runs, run_lengths
 from dentalzoo.data.io.decode import upright, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
 from dentalzoo.errors import BadFile
@@ -92,10 +100,18 @@ class NormalizedBoxes:
     left_out: list[str] = field(default_factory=list)
 
 
-def normalize_boxes(image: Path, annotation: ImageAnnotation, classes: Classes) -> NormalizedBoxes:
+def normalize_boxes(
+    image: Path, annotation: ImageAnnotation, classes: Classes, outlines: bool = False
+) -> NormalizedBoxes:
     """Return the boxes of an annotation in [0, 1] of the upright image.
 
     docs/data_formats.md has the rules. Of the image its header is read.
+
+    Args:
+        image: the file.
+        annotation: of the image.
+        classes: of the data set.
+        outlines: also return the outline of each object that has one, in pixels.
 
     Raises:
         BadFile: the image cannot be opened, or the annotation is of another size.
@@ -113,16 +129,17 @@ def normalize_boxes(image: Path, annotation: ImageAnnotation, classes: Classes) 
                 result.left_out.append(raw.label)
                 continue
             edges, notes = _normalize_edges(raw.edges, frame, turn, size)
+            outline = normalize_outline(raw.outline, frame, turn, size) if outlines else None
         except ValueError as error:
             result.invalid.append((raw.where, str(error)))
             continue
         if name != raw.label:
             notes.append(f"class read as {name!r}. Received: {raw.label[:60]!r}")
-        key = (name, *(round(edge, 6) for edge in edges))
+        key = (name, outline, *(round(edge, 6) for edge in edges))
         if key in seen:
             notes = ["the same box as an earlier one; it counts once"]
         else:
-            result.boxes.append(Box(name, *edges, raw.difficult, raw.crowd))
+            result.boxes.append(Box(name, *edges, raw.difficult, raw.crowd, outline))
         seen.add(key)
         result.repaired += [(raw.where, note) for note in (*raw.repaired, *notes)]
     return result
@@ -231,6 +248,40 @@ def _normalize_edges(
         notes.append(f"cut off at the border of the image. {shown}")
     y0, x0, y1, x1 = inside.ravel().tolist()
     return (y0, x0, y1, x1), notes
+
+
+def normalize_outline(
+    outline: Any, frame: Size, turn: int, size: Size
+) -> Polygons | RunLengths | None:
+    """Return a COCO segmentation in pixels of the upright image.
+
+    Args:
+        outline: polygons in the unit of `frame`, or run lengths of its size; None stays None.
+        frame: (height, width) of what the outline was drawn on.
+        turn: the EXIF orientation that turns it upright.
+        size: (height, width) of the upright image.
+
+    Raises:
+        ValueError: it is broken, or run lengths are of another size than the image.
+    """
+    if not outline:
+        return None
+    if isinstance(outline, dict):
+        stored = size[::-1] if turn >= 5 else size
+        inside = upright(run_lengths(outline, *stored), turn)
+        return RunLengths(*size, tuple(count_runs(inside)))
+    polygons = []
+    for polygon in outline:
+        points = np.reshape(np.asarray(polygon, np.float64), (-1, 2))[:, ::-1]
+        if len(points) < 3:
+            continue  # covers nothing
+        points = points / frame
+        if turn > 1:
+            points = turn_points(points, 1, 1, turn)
+        if not np.isfinite(points).all() or np.abs(points).max() > MAX_REACH:
+            raise ValueError("every point of an outline must be a number near the image")
+        polygons.append(tuple((points * size)[:, ::-1].ravel().tolist()))
+    return tuple(polygons) or None
 
 
 def turn_points(points: np.ndarray, height: float, width: float, turn: int) -> np.ndarray:

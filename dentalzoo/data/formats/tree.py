@@ -115,6 +115,7 @@ class Tree:
     records: list[Path] = field(default_factory=list)
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
     _json_bytes: list[int] = field(default_factory=list, repr=False, compare=False)
+    _json_keys: dict[Path, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def images_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
@@ -158,6 +159,23 @@ class Tree:
             self._json[path] = content
             self._json_bytes.append(len(text))
         return content
+
+    def json_keys(self, path: Path) -> frozenset[str]:
+        """Return the keys of a JSON file's object, by which formats recognise their files.
+
+        Of a list, the keys of its first element and "[]". Empty for anything else, and for a file
+        that cannot be read. The file is parsed once.
+        """
+        if path not in self._json_keys:
+            try:
+                content = self.json(path)
+            except (OSError, ValueError, RecursionError):
+                content = None
+            is_list = isinstance(content, list) and bool(content)
+            first = content[0] if is_list else content
+            keys = {str(key) for key in first} if isinstance(first, dict) else set()
+            self._json_keys[path] = frozenset(keys | {"[]"} if is_list and keys else keys)
+        return self._json_keys[path]
 
     def json_samples(self, count: int = 3) -> Iterator[Any]:
         """Yield the content of the first JSON files of `notes`, up to `count`.

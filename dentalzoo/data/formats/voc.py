@@ -19,8 +19,10 @@ from tqdm import tqdm
 from dentalzoo.data.formats import vott
 from dentalzoo.data.formats.base import (
     BoxSample,
+    Content,
     ImageAnnotation,
     ParsedAnnotations,
+    Place,
     Purpose,
     RawBox,
     merge_names,
@@ -35,7 +37,8 @@ from dentalzoo.errors import BadFile
 _log = logging.getLogger("dentalzoo")
 
 NAME = "VOC"
-HOLDS: tuple[str, ...] = ("boxes",)
+HOLDS: tuple[Content, ...] = ("boxes", "names", "splits", "difficult")
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("boxes",)
 
 _SNIFFED_FILES, _SNIFFED_BYTES = 3, 4096
@@ -124,7 +127,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: this version writes VOC files of objects with masks only."""
     refuse_to_write(NAME, "DatasetWriter writes it from objects with masks")
 

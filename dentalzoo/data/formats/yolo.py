@@ -15,8 +15,10 @@ from tqdm import tqdm
 
 from dentalzoo.data.formats.base import (
     BoxSample,
+    Content,
     ImageAnnotation,
     ParsedAnnotations,
+    Place,
     Purpose,
     RawBox,
     merge_names,
@@ -27,7 +29,8 @@ from dentalzoo.data.formats.tree import FileEntry, Folder, Skip, Tree, normal
 from dentalzoo.errors import BadFile
 
 NAME = "YOLO"
-HOLDS: tuple[str, ...] = ("boxes", "polygons")
+HOLDS: tuple[Content, ...] = ("boxes", "names")
+WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("boxes",)
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
@@ -81,7 +84,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: this version does not write YOLO labels."""
     refuse_to_write(NAME)
 

@@ -1,6 +1,6 @@
 """TFRecord files of `tf.train.Example` with the keys of the TF Object Detection API."""
 
-from dentalzoo.data.formats.base import Purpose
+from dentalzoo.data.formats.base import Content, Purpose
 from dentalzoo.data.formats.tfrecord.reader import RecordedImage as RecordedImage
 from dentalzoo.data.formats.tfrecord.reader import read as read
 from dentalzoo.data.formats.tfrecord.reader import sniff as sniff
@@ -10,5 +10,6 @@ from dentalzoo.data.formats.tfrecord.writer import write as write
 from dentalzoo.data.formats.tfrecord.writer import write_shards as write_shards
 
 NAME = "TFRecord"
-HOLDS: tuple[str, ...] = ("images", "boxes")
+HOLDS: tuple[Content, ...] = ("boxes", "names", "splits", "difficult", "crowd")
+WRITES = HOLDS
 READS: tuple[Purpose, ...] = ("boxes",)

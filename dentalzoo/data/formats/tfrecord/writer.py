@@ -23,7 +23,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dentalzoo.atomic import remove_leftovers, stamp, write_atomically, write_json
-from dentalzoo.data.formats.base import BoxSample, check_class_list
+from dentalzoo.data.formats.base import BoxSample, Place, check_class_list
 from dentalzoo.data.formats.label_maps import label_map
 from dentalzoo.data.formats.tfrecord.reader import BOX, EDGES
 from dentalzoo.data.formats.tree import SPLITS
@@ -55,7 +55,7 @@ class RecordReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write records with the default settings, see `write_shards`."""
     samples = list(samples)
     root = commonpath([str(sample.image.parent) for sample in samples]) if samples else ""

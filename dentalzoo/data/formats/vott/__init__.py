@@ -1,19 +1,22 @@
 """Projects of the annotation tool VoTT, versions 1 and 2."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from dentalzoo.data.formats.base import BoxSample, Purpose
+from dentalzoo.data.formats.base import BoxSample, Content, Place, Purpose
 from dentalzoo.data.formats.vott.reader import read as read
 from dentalzoo.data.formats.vott.reader import sniff as sniff
 from dentalzoo.data.formats.vott.writer import write_vott_v1 as write_vott_v1
 from dentalzoo.data.formats.vott.writer import write_vott_v2 as write_vott_v2
 
 NAME = "VoTT"
-HOLDS: tuple[str, ...] = ("boxes",)
+HOLDS: tuple[Content, ...] = ("boxes", "names")
+WRITES: tuple[Content, ...] = ("boxes", "names")
 READS: tuple[Purpose, ...] = ("boxes",)
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str]) -> Path:
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write a project of VoTT 2 that is named after its folder, see `write_vott_v2`."""
-    return write_vott_v2(out, samples, classes, out.name)
+    moved = [replace(sample, image=place(sample, out / "images")) for sample in samples]
+    return write_vott_v2(out, moved, classes, out.name)

@@ -1,0 +1,184 @@
+"""Write samples in an annotation format: nothing that it cannot hold is dropped without a word."""
+
+import csv
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dentalzoo.contracts import AnnotationFormat
+from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.rules import image_size
+from dentalzoo.data.io.decode import is_dicom, upright_size
+from dentalzoo.data.io.images import MAX_PIXELS, read_image, write_png
+from dentalzoo.errors import DentalzooError
+from dentalzoo.output_dirs import whole_folder
+
+_WRITER = "write_annotations"
+_SAME_EDGE = 1.0  # ours, in pixels: a box is the extent of its outline up to rounding
+
+
+class ImagePlacer:
+    """Puts the images of samples into folders of a new data set, under different names.
+
+    A file that tools show upright goes there as it is; DICOM and images with an EXIF orientation
+    become upright PNG, since annotations refer to the upright image.
+
+    Args:
+        link: make hard links, or symbolic ones where the file system refuses, instead of copies.
+        names: sample name -> file name without suffix; None takes the images' own names.
+    """
+
+    def __init__(self, link: bool = False, names: dict[str, str] | None = None):
+        self._link, self._names = link, names
+        self._taken: set[tuple[Path, str]] = set()
+
+    def __call__(self, sample: BoxSample, folder: Path) -> Path:
+        """Put the image of a sample into `folder`, which is made, and return its path.
+
+        Raises:
+            BadFile: the image cannot be read.
+            DentalzooError: two images would get one name.
+        """
+        source = sample.image
+        suffix = ".png" if self._to_be_turned(source) else source.suffix.lower() or ".png"
+        stem = self._names[sample.name] if self._names else source.stem
+        if (folder, stem.casefold()) in self._taken:
+            stem = sample.name.replace("/", "_")
+        if (folder, stem.casefold()) in self._taken:
+            raise DentalzooError(f"images must have different names. Received: {stem!r} twice")
+        self._taken.add((folder, stem.casefold()))
+        path = folder / f"{stem}{suffix}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._to_be_turned(source):
+            write_png(path, read_image(source))
+        elif self._link:
+            _link(source, path)
+        else:
+            shutil.copyfile(source, path)
+        return path
+
+    @staticmethod
+    def _to_be_turned(source: Path) -> bool:
+        if is_dicom(source) or hasattr(source, "location"):  # inside of a TFRecord file
+            return True
+        known = upright_size(source, MAX_PIXELS)
+        return known is None or known[1] != 1
+
+
+def _link(source: Path, path: Path) -> None:
+    try:
+        os.link(source.resolve(), path)
+    except OSError:  # another disk, or a file system without hard links
+        path.symlink_to(source.resolve())
+
+
+def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
+    """Return what a format cannot hold of samples, a phrase for each kind; empty for nothing."""
+    holds = form.WRITES
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        for box in sample.boxes:
+            counts["marked difficult"] += box.difficult and "difficult" not in holds
+            counts["marked as a crowd"] += box.crowd and "crowd" not in holds
+            if box.outline is None:
+                counts["without an outline"] += "boxes" not in holds
+            elif isinstance(box.outline, RunLengths):
+                counts["drawn in pixels"] += "masks" not in holds
+            elif "polygons" not in holds:
+                counts["with a polygon"] += 1
+            if box.outline is not None and "boxes" in holds and not _is_extent(sample, box):
+                counts["with a box that is not the extent of the outline"] += form.NAME != "COCO"
+    return [f"{count} objects {what}" for what, count in counts.items() if count]
+
+
+def _is_extent(sample: BoxSample, box: Box) -> bool:
+    if isinstance(box.outline, RunLengths) or box.outline is None:
+        return True
+    (height, width), _ = image_size(sample.image)
+    xs = [x for polygon in box.outline for x in polygon[::2]]
+    ys = [y for polygon in box.outline for y in polygon[1::2]]
+    ends = (min(ys), min(xs), max(ys), max(xs))
+    edges = (box.top * height, box.left * width, box.bottom * height, box.right * width)
+    return all(abs(a - b) <= _SAME_EDGE for a, b in zip(ends, edges, strict=True))
+
+
+def write_annotations(
+    form: AnnotationFormat,
+    samples: Sequence[BoxSample],
+    out: str | Path,
+    classes: Sequence[str],
+    *,
+    link: bool = False,
+    lossy: bool = False,
+    names: dict[str, str] | None = None,
+) -> Path:
+    """Write images with their annotations as a data set, which is complete or absent.
+
+    Splits that the format cannot hold go to split.csv, and groups to index.csv, which every reader
+    of this package obeys.
+
+    Args:
+        form: of the table `dentalzoo.data.formats.FORMATS`.
+        samples: with outlines where they have any.
+        out: a folder that is absent or empty, or that this function wrote.
+        classes: the names of the ids 1..n.
+        link: link the images instead of copying them.
+        lossy: write what the format can hold and leave out the rest.
+        names: sample name -> name of its image without suffix; None keeps the names.
+
+    Returns:
+        The file or folder that a tool opens.
+
+    Raises:
+        DentalzooError: there is no sample, the format is not written or cannot hold something and
+            `lossy` is False, or `out` cannot be written.
+        BadFile: an image cannot be read.
+    """
+    if not form.WRITES:
+        raise DentalzooError(f"{form.NAME} is not written by this version")
+    if not samples:
+        raise DentalzooError("samples must hold one image or more. Received: none")
+    lost = losses(form, samples)
+    if lost and not lossy:
+        raise DentalzooError(
+            f"{form.NAME} cannot hold all of it; lossy writes the rest. Received: {'; '.join(lost)}"
+        )
+    placed: dict[str, Path] = {}
+    with whole_folder(out, _WRITER) as folder, _recorded(ImagePlacer(link, names), placed) as place:
+        opened = form.write(samples, folder, classes, place)
+        _write_tables(form, samples, folder, placed)
+    return Path(out) / opened.relative_to(folder)
+
+
+@contextmanager
+def _recorded(
+    placer: ImagePlacer, placed: dict[str, Path]
+) -> Iterator[Callable[[BoxSample, Path], Path]]:
+    def place(sample: BoxSample, folder: Path) -> Path:
+        placed[sample.name] = placer(sample, folder)
+        return placed[sample.name]
+
+    yield place
+
+
+def _write_tables(
+    form: AnnotationFormat, samples: Sequence[BoxSample], folder: Path, placed: dict[str, Path]
+) -> None:
+    """Write split.csv where the format has no splits, and index.csv where groups have members."""
+    sizes = Counter(sample.group for sample in samples if sample.group)
+    tables = {
+        "split.csv": [(s, s.split) for s in samples if s.split and "splits" not in form.WRITES],
+        "index.csv": [(s, s.group) for s in samples if sizes[s.group] > 1],
+    }
+    for name, rows in tables.items():
+        if not rows or (folder / name).exists():
+            continue
+        with open(folder / name, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("id", "split" if name == "split.csv" else "group"))
+            writer.writerows(
+                (placed[s.name].name if s.name in placed else s.name, value) for s, value in rows
+            )
