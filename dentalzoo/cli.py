@@ -23,6 +23,7 @@ from dentalzoo import commands
 from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.config import Rule, rule_of
+from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.tasks.options import CROPS, OPTIONS
@@ -72,6 +73,7 @@ def _each_line_once() -> Iterator[None]:
         return True
 
     log.addFilter(is_new)
+    forget_files()
     try:
         yield
     finally:

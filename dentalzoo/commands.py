@@ -178,8 +178,9 @@ def do_check(options: Namespace) -> int:
     else:
         report = check_folder(options.data, options.split, options.num_classes)
     lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
+    lines += [f"suspicious {name}: {reason}" for name, reason in report.get("suspicious", ())]
     _show(options, report, "\n".join(lines))
-    return 1 if report["skipped"] or report["duplicates"] else 0
+    return 1 if any(report.get(key) for key in ("skipped", "suspicious", "duplicates")) else 0
 
 
 def do_tfrecord(options: Namespace) -> int:

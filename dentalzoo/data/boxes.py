@@ -30,6 +30,7 @@ from dentalzoo.data.formats.splits import (
 )
 from dentalzoo.data.formats.tfrecord import RecordReport, check_settings, write_shards
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
@@ -183,9 +184,10 @@ def check_boxes(
     Returns:
         "data", "format", "usable" (number of images), the number of each split, "groups" (their
         number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
-        [name, reason], "repaired" [name, what], "duplicates" [name, name, kind and splits] between
-        splits, and "duplicates_within" [name, name, kind and split] of different groups, or of the
-        same pixels; all four empty where nothing is wrong. All of it fits into JSON.
+        [name, reason], "repaired" [name, what], "suspicious" [name, reason] of images that show
+        nothing, "duplicates" [name, name, kind and splits] between splits, and "duplicates_within"
+        [name, name, kind and split] of different groups, or of the same pixels; all five empty
+        where nothing is wrong. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_boxes`; or no image can be read.
@@ -193,8 +195,9 @@ def check_boxes(
     dataset = find_boxes(data_dir, split, classes=classes)
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     failed: list[tuple[str, str]] = []
+    suspicious: list[list[str]] = []
     good: list[BoxSample] = []
-    for sample, _, one in for_each(
+    for sample, image, one in for_each(
         dataset.samples,
         lambda sample: read_image(sample.image),
         lambda sample, image: perceptual_hash(image),
@@ -204,6 +207,8 @@ def check_boxes(
     ):
         hashes[sample.split][sample.name] = one
         good.append(sample)
+        if reason := nothing_to_see(image):
+            suspicious.append([sample.name, reason])
     if not good:
         raise DentalzooError(
             f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
@@ -220,6 +225,7 @@ def check_boxes(
         "boxes": {name: count[name] for name in dataset.classes},
         "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
         "repaired": [list(pair) for pair in dataset.repaired],
+        "suspicious": suspicious,
         "duplicates": across,
         "duplicates_within": within,
     }

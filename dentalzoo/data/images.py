@@ -38,6 +38,7 @@ from dentalzoo.data.formats.splits import (
     split_files,
 )
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image, read_oriented, resize
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
@@ -208,10 +209,10 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
 
     Returns:
         "data", "usable" (number of images), the number of each split, "groups" (their number)
-        and "labels" (number of images of each); "skipped" [name, reason], "duplicates" [name,
-        name, kind and splits] between splits, all empty where nothing is wrong, and
-        "duplicates_within" [name, name, kind and split] of different groups, or of the same
-        pixels. All of it fits into JSON.
+        and "labels" (number of images of each); "skipped" [name, reason], "suspicious" [name,
+        reason] of images that show nothing, "duplicates" [name, name, kind and splits] between
+        splits, all empty where nothing is wrong, and "duplicates_within" [name, name, kind and
+        split] of different groups, or of the same pixels. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_images`; or no image can be read.
@@ -219,13 +220,14 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
     dataset = find_images(data_dir, split, **options)
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     failed: list[tuple[str, str]] = []
+    suspicious: list[list[str]] = []
     good: list[ImageSample] = []
 
     def read(sample: ImageSample) -> np.ndarray:
         with naming_files(sample.image):
             return _native(sample, None)["image"]
 
-    for sample, _, one in for_each(
+    for sample, image, one in for_each(
         dataset.samples,
         read,
         lambda sample, image: perceptual_hash(image),
@@ -235,6 +237,8 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
     ):
         hashes[sample.split][sample.name] = one
         good.append(sample)
+        if reason := nothing_to_see(image):
+            suspicious.append([sample.name, reason])
     if not good:
         raise DentalzooError(
             f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
@@ -249,6 +253,7 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
         "groups": len(set(group.values())),
         "labels": dict(sorted(labels.items())),
         "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
+        "suspicious": suspicious,
         "duplicates": across,
         "duplicates_within": within,
     }

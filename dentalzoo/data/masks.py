@@ -23,6 +23,7 @@ from dentalzoo.data.formats.rules import orientation_to_fit
 from dentalzoo.data.formats.splits import check_split, read_splits, split_row
 from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip, Tree, scan
 from dentalzoo.data.io.decode import upright
+from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
@@ -254,19 +255,23 @@ def check_folder(
 
     Returns:
         "data", "usable" (number of images), the number of images of each split; "skipped"
-        [name, reason] and "duplicates" [name, name, kind and splits] between splits, both empty
-        where nothing is wrong. All of it fits into JSON.
+        [name, reason], "suspicious" [name, reason] of images that show nothing and "duplicates"
+        [name, name, kind and splits] between splits, all empty where nothing is wrong. All of it
+        fits into JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
     """
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     ordered: list[PerceptualHash] = []
-    dataset = check(
-        find_masks(data_dir, split),
-        num_classes,
-        keep=lambda index, arrays: ordered.append(perceptual_hash(arrays["image"])),
-    )
+    suspicious: list[list[str]] = []
+
+    def keep(index: int, arrays: dict[str, Any]) -> None:
+        ordered.append(perceptual_hash(arrays["image"]))
+        if reason := nothing_to_see(arrays["image"]):
+            suspicious.append([arrays["name"], reason])
+
+    dataset = check(find_masks(data_dir, split), num_classes, keep)
     for sample, one in zip(dataset.samples, ordered, strict=True):
         hashes[sample.split][sample.name] = one
     return {
@@ -274,6 +279,7 @@ def check_folder(
         "usable": len(dataset),
         **{name or "no split": len(hashes[name]) for name in (*SPLITS, "") if hashes[name]},
         "skipped": [list(pair) for pair in dataset.skipped],
+        "suspicious": suspicious,
         "duplicates": duplicates_across(hashes),
     }
 

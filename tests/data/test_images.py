@@ -597,16 +597,19 @@ def test_check_reports_copies_and_damage(tmp_path, caplog):
     copy.save(tmp_path / "val" / "copy.jpg", quality=80)
     Image.fromarray(textured(1)).save(tmp_path / "train" / "twin.png")
     (tmp_path / "train" / "e.png").write_bytes(b"")
+    Image.new("L", (70, 50), 250).save(tmp_path / "train" / "blank.png")
     report = check_images(tmp_path)
+    ((name, reason),) = report.pop("suspicious")
+    assert name == "blank" and "nearly white" in reason
     assert report.pop("duplicates") == [["a", "copy", "nearly alike, in train and val"]]
     assert report.pop("duplicates_within") == [["b", "twin", "same pixels, in train"]]
     assert [name for name, _ in report.pop("skipped")] == ["e"]
     assert report.pop("data") == str(tmp_path)
-    assert report == {"usable": 6, "train": 3, "val": 3, "groups": 6, "labels": {}}
+    assert report == {"usable": 7, "train": 4, "val": 3, "groups": 7, "labels": {}}
     assert "a and copy: nearly alike, in train and val" in caplog.text
     for path in tmp_path.glob("*/*"):
         path.write_bytes(b"x")
-    with pytest.raises(DentalzooError, match="none of 7 images can be used"):
+    with pytest.raises(DentalzooError, match="none of 8 images can be used"):
         check_images(tmp_path)
 
 

@@ -437,7 +437,7 @@ def test_soft_masks_are_thresholded_with_one_notice(tmp_path, caplog, suffix):
     put(tmp_path, "images/a.png", "images/b.png")
     (tmp_path / "masks").mkdir()
     for name in "ab":
-        Image.fromarray(np.zeros_like(soft)).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(255 - soft).save(tmp_path / "images" / f"{name}.png")
         Image.fromarray(soft).save(tmp_path / "masks" / f"{name}{suffix}")
     for sample in find_masks(tmp_path).samples:
         mask = load(sample)["mask"][..., 0]
@@ -581,7 +581,10 @@ def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
     for mask in tmp_path.glob("*/masks/*.png"):
         write_png(mask, np.zeros((80, 160), np.uint8))
     (tmp_path / "train" / "images" / "c.png").write_bytes(b"")
+    write_png(tmp_path / "train" / "images" / "a.png", np.full((80, 160), 9, np.uint8))
     report = check_folder(tmp_path)
+    ((name, reason),) = report.pop("suspicious")
+    assert name == "a" and "nearly black" in reason
     assert report.pop("skipped")[0][0] == "c"
     assert report.pop("duplicates") == [["b", "e", "same pixels, in train and test"]]
     assert report == {"data": str(tmp_path), "usable": 4, "train": 2, "val": 1, "test": 1}

@@ -20,6 +20,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from dentalzoo.data.io.containers import MAX_PAGES, check_tiff, png_header, too_many_pages
 from dentalzoo.errors import BadFile, DentalzooError
 
 _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
@@ -35,6 +36,7 @@ _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> 
 }
 _HEAD = 132  # bytes up to DICOM's mark, and more than any of the above
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
+_TIFF_BITS, _TIFF_LARGEST = 258, (341, 281)  # SMaxSampleValue, MaxSampleValue of TIFF 6.0
 _EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 _EXIF_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, tag 274
     2: lambda a: a[:, ::-1],
@@ -58,6 +60,7 @@ class Stored:
         grey_bits: bits of a grey pixel in the file, before PIL spread them over 8.
         white_is_zero: whether this is a grey TIFF whose samples PIL left inverted.
         orientation: the EXIF or TIFF orientation 1..8 that was undone.
+        stated_bits: the depth of 16-bit samples that the file states, see `_stated_bits`.
     """
 
     samples: np.ndarray
@@ -66,6 +69,7 @@ class Stored:
     grey_bits: int
     white_is_zero: bool
     orientation: int
+    stated_bits: int | None = None
 
 
 def decode(path: Path, max_pixels: int) -> Stored | None:
@@ -86,9 +90,9 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
             return None
         _check_size(path, image.size, max_pixels)
         raw_mode = _raw_mode(image)
-        pages = getattr(image, "n_frames", 1)
-        if pages > 1 and image.format != "MPO":  # a phone's JPEG with a preview behind it
-            _refuse_different_pages(path, image, pages, max_pixels)
+        stated = _stated_bits(path, image, stream)
+        if image.format != "MPO":  # a phone's JPEG with a preview behind it
+            _refuse_different_pages(path, image, max_pixels)
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
         white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
         is_tiff = image.format == "TIFF"
@@ -112,6 +116,7 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
         int(bits[1]) if bits else 8,
         white_is_zero and mode.startswith("I;16"),
         turn,
+        stated,
     )
 
 
@@ -137,6 +142,10 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
                 raise BadFile(
                     path, f"must be PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
                 )
+            if plugin is TiffImagePlugin.TiffImageFile:
+                check_tiff(path, stream)
+            elif plugin is PngImagePlugin.PngImageFile:
+                png_header(path, stream)
             with plugin(stream) as image:
                 yield image, stream
     except DentalzooError:
@@ -168,26 +177,61 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _refuse_different_pages(
-    path: Path, image: ImageFile.ImageFile, pages: int, max_pixels: int
-) -> None:
+def _refuse_different_pages(path: Path, image: ImageFile.ImageFile, max_pixels: int) -> None:
     """Raise BadFile for pages that differ, else leave `image` at its first page.
 
-    Thumbnails of a TIFF do not count as pages.
+    Thumbnails of a TIFF do not count as pages. Pages are found one by one: to count the frames of
+    a GIF, Pillow would decode all of them. All pages together are limited like one image, since a
+    hostile file has a thousand pages of the same bytes.
     """
-    first = _page(image)
-    for index in range(1, pages):
-        image.seek(index)
+    if not getattr(image, "is_animated", False):
+        return
+    first, pixels = _page(image), image.size[0] * image.size[1]
+    for index in range(1, MAX_PAGES + 1):
+        try:
+            image.seek(index)
+        except EOFError:
+            break
+        if index == MAX_PAGES:
+            raise too_many_pages(path)
         if _tags(image).get(_TIFF_KIND, 0) & 1:
             continue
         _check_size(path, image.size, max_pixels)
+        pixels += image.size[0] * image.size[1]
+        if pixels > max(max_pixels, 2 * first[0][0] * first[0][1]):
+            raise BadFile(
+                path,
+                f"the pages must have at most {max_pixels:,} pixels together; save the page you "
+                f"need as a separate file. Received: more, in {index + 1} pages or more",
+            )
         if _page(image) != first:
             raise BadFile(
                 path,
                 "must hold one image; save the page or frame you need as a separate file. "
-                f"Received: {pages} pages or frames that differ",
+                "Received: pages or frames that differ",
             )
     image.seek(0)
+
+
+def _stated_bits(path: Path, image: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
+    """Return the bits of 16 that the file says are used, 8 to 15; None where it does not say so.
+
+    PNG: sBIT. TIFF: BitsPerSample, and SMaxSampleValue or MaxSampleValue where it is the maximum of
+    a depth; else it is that of the image, hot pixels included.
+    """
+    bits: int | None = None
+    if image.format == "PNG":
+        bits = png_header(path, stream).significant_bits
+    elif image.format == "TIFF":
+        tags = _tags(image)
+        largest = [tags.get(tag) for tag in (*_TIFF_LARGEST, _TIFF_BITS)]
+        for index, value in enumerate(largest):
+            value = max(value) if isinstance(value, tuple) and value else value
+            if isinstance(value, int | float) and 0 < value < 65535 and value == int(value):
+                whole = int(value) + 1 if index < len(_TIFF_LARGEST) else 1 << min(int(value), 16)
+                if whole & (whole - 1) == 0:
+                    bits = bits or whole.bit_length() - 1
+    return bits if bits is not None and 8 <= bits <= 15 else None
 
 
 def _page(image: Image.Image) -> tuple[tuple[int, int], bytes]:
@@ -245,23 +289,11 @@ def upright_size(path: Path, max_pixels: int) -> tuple[tuple[int, int], int] | N
         if image is None:
             return None
         _check_size(path, image.size, max_pixels)
-        plain = image.format == "PNG" and not _EXIF_CHUNKS & _png_chunks(stream)
+        plain = image.format == "PNG" and not _EXIF_CHUNKS & png_header(path, stream).kinds
         turn = 1 if plain else _orientation(image)  # PIL reads a whole PNG for its orientation
         # PIL gives the size of a TIFF upright already.
         width, height = image.size[:: -1 if turn >= 5 and image.format != "TIFF" else 1]
     return (height, width), turn
-
-
-def _png_chunks(stream: BinaryIO) -> set[bytes]:
-    """Return the kinds of chunks of a PNG, without reading their content."""
-    kinds = set()
-    position = stream.tell()
-    stream.seek(8)
-    while len(head := stream.read(8)) == 8:
-        kinds.add(head[4:])
-        stream.seek(int.from_bytes(head[:4]) + 4, 1)
-    stream.seek(position)
-    return kinds
 
 
 def plain_jpeg(path: Path) -> bytes | None:

@@ -3,8 +3,9 @@
 The first bytes decide, never the suffix, whether a file is PNG, JPEG, TIFF, BMP, GIF, WebP or
 DICOM. docs/data_formats.md has the rules as a table; in short, for images:
 
-- more than 8 bits: the depth is the smallest of 8, 12 and 16 bits that holds the brightest pixel,
-  and its maximum becomes 255, so nothing saturates; 1 bit becomes 0 and 255;
+- more than 8 bits: the depth is the one that the file states, else the smallest of 8, 10, 12, 14
+  and 16 bits that holds all but a few pixels (see `grey_levels`), and its maximum becomes 255;
+  1 bit becomes 0 and 255;
 - floats in [0, 1] are multiplied by 255, other floats must lie in [0, 255];
 - a palette becomes its colours, CMYK becomes RGB, alpha is dropped;
 - EXIF and TIFF orientations are applied;
@@ -23,6 +24,8 @@ from PIL import Image
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.decode import Stored, decode, is_dicom
+from dentalzoo.data.io.file_warnings import warn_of_file
+from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
 from dentalzoo.errors import BadFile, DentalzooError
 
 MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 image, about 30 times a panoramic radiograph
@@ -80,6 +83,8 @@ def read_oriented(
         image, turn = read_dicom(path, max_pixels), 1
     else:
         image, turn = _colours(path, stored), stored.orientation
+    if reason := nothing_to_see(image):
+        warn_of_file(path, reason)
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     elif channels == 3 and image.shape[2] == 1:
@@ -198,11 +203,11 @@ def _colours(path: Path, stored: Stored) -> np.ndarray:
     if mode in ("LA", "La"):
         samples = samples[..., :1]
     if samples.dtype != np.uint8:
-        samples = _scale_to_uint8(path, samples, stored.white_is_zero)
+        samples = _scale_to_uint8(path, samples, stored)
     return samples[..., None] if samples.ndim == 2 else samples[..., :3]
 
 
-def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.ndarray:
+def _scale_to_uint8(path: Path, samples: np.ndarray, stored: Stored) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise BadFile(path, "pixels must be finite. Received: NaN or infinite pixels")
     low, high = samples.min(), samples.max()
@@ -213,16 +218,17 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, white_is_zero: bool) -> np.
                 "floating-point pixels must lie in [0, 1] or [0, 255]; rescale them. "
                 f"Received: values from {low:g} to {high:g}",
             )
-        return np.rint(samples * (255 if high <= 1 else 1)).astype(np.uint8)
+        if np.count_nonzero(samples > 1) * MAX_BEYOND <= samples.size:
+            return np.rint(np.minimum(samples, 1) * 255).astype(np.uint8)
+        return np.rint(samples).astype(np.uint8)
     if low < 0 or high > 65535:
         raise BadFile(
             path,
             "integer pixels must lie in 0..65535; save the image with 8 or 16 unsigned bits. "
             f"Received: values from {low} to {high}",
         )
-    top = next((1 << bits) - 1 for bits in (8, 12, 16) if high < 1 << bits)
-    scaled = ((samples.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8)
-    return 255 - scaled if white_is_zero else scaled
+    scaled = to_8_bits(samples, stored.stated_bits)
+    return 255 - scaled if stored.white_is_zero else scaled
 
 
 def _labels(path: Path, stored: Stored) -> np.ndarray:

@@ -1,0 +1,118 @@
+"""Headers of PNG and TIFF files: stated depths, and files made to take hours or all memory.
+
+Pillow follows every chunk, page and tag that a file lists. Here they are counted before, without
+reading what they hold.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from dentalzoo.errors import BadFile
+
+MAX_PAGES = 64  # ours: far more than the reduced copies in one TIFF; frames of other kinds alike
+_MAX_IDAT = 200_000  # ours: 100 million pixels of 48 bits in chunks of 8 KiB are 75,000
+_MAX_CHUNKS = 2_000  # ours, besides IDAT: encoders write fewer than 50
+_MAX_SHARED = 16  # ours: tags of a sound file are smaller than the file
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BIG_TIFF_SIZES = {**_TIFF_SIZES, 16: 8, 17: 8, 18: 8}
+
+
+@dataclass(frozen=True)
+class PngHeader:
+    """What the chunks of a PNG say without being decoded.
+
+    Attributes:
+        kinds: the kinds of chunks.
+        significant_bits: the largest entry of sBIT for grey or colour; None without the chunk.
+    """
+
+    kinds: frozenset[bytes]
+    significant_bits: int | None
+
+
+def png_header(path: Path, stream: BinaryIO) -> PngHeader:
+    """Read the list of chunks of a PNG; the position of `stream` stays.
+
+    Raises:
+        BadFile: more chunks than any image needs.
+    """
+    kinds: set[bytes] = set()
+    bits, data, others = None, 0, 0
+    position = stream.tell()
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        kinds.add(kind)
+        data, others = data + (kind == b"IDAT"), others + (kind != b"IDAT")
+        if data > _MAX_IDAT or others > _MAX_CHUNKS:
+            raise BadFile(
+                path,
+                f"a PNG must have at most {_MAX_IDAT:,} chunks of pixels and {_MAX_CHUNKS:,} "
+                f"others; save it again. Received: more",
+            )
+        if kind == b"sBIT" and not data and 1 <= length <= 4:
+            entries = stream.read(length)
+            # PNG 1.2, 4.2.6: grey, grey and alpha, RGB, RGB and alpha
+            bits = max(entries[: 1 if length <= 2 else 3])
+            length = 0
+        if kind == b"IEND":
+            break
+        stream.seek(length + 4, 1)
+    stream.seek(position)
+    return PngHeader(frozenset(kinds), bits)
+
+
+def check_tiff(path: Path, stream: BinaryIO) -> None:
+    """Follow the pages of a TIFF without decoding them; the position of `stream` stays.
+
+    Raises:
+        BadFile: more than `MAX_PAGES` pages, or tags that together are many times larger than the
+            file, since they share their bytes.
+    """
+    position = stream.tell()
+    length = stream.seek(0, 2)
+    stream.seek(0)
+    head = stream.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = 43 in (head[2], head[3])
+    entry, count_type, offset_type = (20, "Q", "Q") if big else (12, "H", "I")
+    inline, sizes = (8, _BIG_TIFF_SIZES) if big else (4, _TIFF_SIZES)
+    at = head[8:16] if big else head[4:8]
+    seen: set[int] = set()
+    tags = 0
+    while len(at) == struct.calcsize(offset_type):
+        (offset,) = struct.unpack(order + offset_type, at)
+        if offset == 0 or offset >= length or offset in seen:  # Pillow too ends at a page seen
+            break
+        if len(seen) == MAX_PAGES:
+            raise too_many_pages(path)
+        seen.add(offset)
+        stream.seek(offset)
+        counted = stream.read(struct.calcsize(count_type))
+        if len(counted) < struct.calcsize(count_type):
+            break
+        (number,) = struct.unpack(order + count_type, counted)
+        block = stream.read(min(number, length // entry + 1) * entry)
+        for start in range(0, len(block) - entry + 1, entry):
+            kind, values = struct.unpack_from(order + "H" + offset_type, block, start + 2)
+            size = values * sizes.get(kind, 1)
+            tags += min(size, length) if size > inline else 0
+        if tags > _MAX_SHARED * length:
+            raise BadFile(
+                path,
+                "the tags of a TIFF must not share their bytes; save it again. "
+                f"Received: tags of {tags:,} bytes in a file of {length:,}",
+            )
+        at = stream.read(struct.calcsize(offset_type))
+    stream.seek(position)
+
+
+def too_many_pages(path: Path) -> BadFile:
+    """Return the error for a file of more than `MAX_PAGES` pages or frames."""
+    return BadFile(
+        path,
+        "must hold one image; save the page or frame you need as a separate file. "
+        f"Received: more than {MAX_PAGES} pages or frames",
+    )

@@ -1,0 +1,123 @@
+"""Grey levels: the depth of integer samples, and images in which nothing can be seen.
+
+**Depth.** A 16-bit file seldom says how many of its bits the detector used. Where the container
+says it, that depth counts. Else the depth is the smallest of `DEPTHS` that holds the image, and a
+few pixels do not decide it: beyond the depth may lie one pixel in 1,000 (hot pixels), and besides
+those the pixels of one single value (a burnt-in label, a frame, saturated metal), at most half of
+all, if the rest has the many grey values of a radiograph. Whole depths instead of each image's own
+range keep the images of one series alike. All pixels beyond the depth become white.
+
+**Nothing to see.** `nothing_to_see` names images that are nearly flat, black, white or without
+grey values;
+"""
+
+import cv2
+import numpy as np
+
+DEPTHS = (8, 10, 12, 14, 16)  # bits of detectors and of files, ours; 11 or 13 bits count as 12, 14
+MAX_BEYOND = 1000  # one pixel in so many may be beyond the depth, ours: hot pixels are far fewer
+MIN_VALUES = 32  # ours: fewer grey values below a single brighter value are a drawing, not an image
+_CHUNK = 1 << 22  # samples counted at once: bincount copies them to 8 bytes each
+
+# Ours; see docs/data_formats.md for what 1,800 radiographs, photographs and surfaces have.
+_SHARE = 0.005  # of the darkest and of the brightest pixels that do not count
+_BLACK, _WHITE, _FLAT = 32, 223, 16  # grey levels of 255
+_EXTREME, _EXTREMES = 8, 0.98  # this near to 0 or 255 is black or white; the share of such pixels
+
+
+def depth_of(counts: np.ndarray, stated: int | None = None) -> int:
+    """Return the bits of integer samples, see the module.
+
+    Args:
+        counts: (65536,) the number of samples of each value.
+        stated: the depth that the file states, 8 to 15; it counts if it holds the image.
+
+    Returns:
+        `stated`, or one of `DEPTHS`.
+    """
+    if stated is not None and _holds(counts, stated):
+        return stated
+    return next(bits for bits in DEPTHS if _holds(counts, bits))
+
+
+def _holds(counts: np.ndarray, bits: int) -> bool:
+    below, beyond = counts[: 1 << bits], counts[1 << bits :]
+    number, total = int(beyond.sum()), int(counts.sum())
+    if not number:
+        return True
+    if 2 * number > total or np.count_nonzero(below) < MIN_VALUES:
+        return False
+    return (number - int(beyond.max())) * MAX_BEYOND <= total
+
+
+def to_8_bits(samples: np.ndarray, stated: int | None = None) -> np.ndarray:
+    """Scale integer samples so that the largest value of their depth becomes 255.
+
+    Samples that were spread over all 16 bits have that depth however dark they are: multiples of
+    257, which are 8 bits widened, and those of a stated depth as PNG wants it.
+
+    Args:
+        samples: any shape, integers in 0..65535.
+        stated: as for `depth_of`.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    flat = samples.reshape(-1)
+    counts = np.zeros(65536, np.int64)
+    for start in range(0, flat.size, _CHUNK):
+        counts += np.bincount(flat[start : start + _CHUNK], minlength=65536)
+    spread = _spread(counts, 8) or (stated is not None and _spread(counts, stated))
+    top = 65535 if spread else (1 << depth_of(counts, stated)) - 1
+    table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
+    return table[samples]
+
+
+def _spread(counts: np.ndarray, bits: int) -> bool:
+    """Return whether all values are those of `bits` spread over 16, PNG 1.2, 12.5.
+
+    By repeated or scaled bits, or, for more than 8, by zeros below them. Few dark values may be so
+    by chance.
+    """
+    values = np.flatnonzero(counts)
+    if len(values) < MIN_VALUES and (len(values) < 3 or values[-1] < 1 << bits):
+        return False
+    shift, top = 16 - bits, (1 << bits) - 1
+    high = values >> shift
+    if bits > 8 and (high << shift == values).all():
+        return True
+    scaled = (high * 65535 + top // 2) // top
+    repeated = high << shift | high >> (bits - shift)
+    return bool((scaled == values).all() or (repeated == values).all())
+
+
+def nothing_to_see(image: np.ndarray) -> str:
+    """Return why nothing can be seen in an image, "" for an ordinary one.
+
+    The darkest and the brightest 0.5 % of the pixels do not count. Then the image is nearly black
+    if all are below 32, nearly white above 223, nearly flat if they span fewer than 16 grey levels;
+    and without grey values if 98 % of all pixels are within 8 levels of 0 or of 255. A colour
+    image is so only if each of its channels is.
+
+    Args:
+        image: (H, W, C) uint8.
+    """
+    reasons = [_of_channel(image[..., c]) for c in range(image.shape[-1])]
+    return reasons[0] if all(reasons) else ""
+
+
+def _of_channel(grey: np.ndarray) -> str:
+    counts = cv2.calcHist([np.ascontiguousarray(grey)], [0], None, [256], [0, 256]).ravel()
+    share = np.cumsum(counts, dtype=np.float64) / grey.size
+    low = int(np.searchsorted(share, _SHARE, "right"))
+    high = int(np.searchsorted(share, 1 - _SHARE))
+    if high < _BLACK:
+        return f"nearly black: 99.5 % of the pixels are below {high + 1} of 255"
+    if low > _WHITE:
+        return f"nearly white: 99.5 % of the pixels are above {low - 1} of 255"
+    if high - low < _FLAT:
+        return f"nearly flat: 99 % of the pixels are from {low} to {high} of 255"
+    extremes = counts[: _EXTREME + 1].sum() + counts[-_EXTREME - 1 :].sum()
+    if extremes >= _EXTREMES * grey.size:
+        return f"no grey values: {extremes / grey.size:.1%} of the pixels are black or white"
+    return ""
