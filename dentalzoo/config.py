@@ -179,7 +179,8 @@ def settings_of(config: PaperConfig) -> dict[str, dict[str, Any]]:
 def check_fields(instance: Any) -> None:
     """Check every field of a dataclass by its annotation and its rule.
 
-    A list, which JSON brings, becomes the tuple that is annotated, and an int the float.
+    A list, which JSON brings, becomes the tuple that is annotated, an int the float, a whole float
+    the int, and a number or array of NumPy what it holds.
 
     Raises:
         DentalzooError: a value that is not allowed; the message names the field.
@@ -206,6 +207,8 @@ def _checked(value: Any, annotation: Any, rule: Rule) -> Any:
     kind, optional = _without_none(annotation)
     if value is None and (optional or None in rule.choices):
         return None
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
     if typing.get_origin(kind) is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError
@@ -221,6 +224,8 @@ def _checked(value: Any, annotation: Any, rule: Rule) -> Any:
         raise ValueError
     if kind is float and isinstance(value, int | float):
         value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if kind in (int, float, str, bool) and not isinstance(value, kind):
         raise ValueError
     if rule.choices and value not in rule.choices:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dentalzoo.config import PaperConfig, did_you_mean, field_names, settings_of
 from dentalzoo.contracts import Paper
+from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def build(name: str, variant: str | None = None, **overrides: Any) -> "keras.Mod
     """
     module = module_of(name)
     config = configure(name, variant, **overrides).without_init(keep=overrides)
+    prepare_keras(any_backend=True)
     model = module.build_model(config)
     model.zoo_config = config  # what `export` has to write down
     return model

@@ -29,6 +29,7 @@ GROUND = (
     "contracts",
     "data",
     "deprecation",
+    "environment",
     "errors",
     "nn",
     "ops",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+import dentalzoo as dz
 from dentalzoo.config import PaperConfig, require_multiple, setting, settings_of
 from dentalzoo.errors import DentalzooError
 
@@ -63,7 +64,7 @@ def test_values_become_those_of_the_annotation(name, value, kept):
     [
         ("count", 0, "an integer from 1 to 9"),
         ("count", 10, "an integer from 1 to 9"),
-        ("count", 3.0, "an integer from 1 to 9"),
+        ("count", 3.5, "an integer from 1 to 9"),
         ("count", True, "an integer from 1 to 9"),
         ("count", None, "an integer from 1 to 9"),
         ("rate", -0.1, "a number >= 0"),
@@ -116,3 +117,26 @@ def test_configs_of_older_bundles_are_read():
         Config.from_metadata({"filter": 3})
     with pytest.raises(DentalzooError, match="Received: 'drawing'"):
         Config.from_metadata({"look": "drawing"})
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "kept"),
+    [
+        ("learning_rate", 1, 1.0),
+        ("learning_rate", np.float32(0.5), 0.5),
+        ("epochs", 5.0, 5),
+        ("epochs", np.int64(5), 5),
+        ("epochs", np.float64(5), 5),
+        ("input_size", [64.0, 64], (64, 64)),
+        ("input_size", np.array([64, 64]), (64, 64)),
+    ],
+)
+def test_the_right_value_of_another_number_type_is_taken(key, given, kept):
+    value = getattr(dz.configure("tooth_vae", "tiny", **{key: given}), key)
+    assert value == kept and repr(value) == repr(kept)
+
+
+@pytest.mark.parametrize("value", [5.5, True, np.True_, np.float64("nan"), np.zeros(2), "five"])
+def test_another_number_is_not_a_count(value):
+    with pytest.raises(dz.DentalzooError, match="epochs must be"):
+        dz.configure("tooth_vae", "tiny", epochs=value)

@@ -25,7 +25,13 @@ def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
 
     if spec["dtype"] == "string":
         return _as_strings(key, spec, array)
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError:  # a list of arrays of different shapes
+        shapes = [np.shape(one) for one in array][:3]
+        raise DentalzooError(
+            f"{key} must be images of one size, or one at a time. Received: shapes {shapes}"
+        ) from None
     if array.dtype != spec["dtype"]:
         hint = " (grey values 0..255)" if spec["dtype"] == "uint8" else ""
         raise DentalzooError(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import registry
 from dentalzoo.bundle.inputs import as_input
 from dentalzoo.bundle.metadata import Metadata, SignatureSpec, TensorSpec, describe
+from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Bundle:
             DentalzooError: this version of dentalzoo builds another network from the config.
         """
         module, config = registry.module_of(self.metadata["name"]), self.config
+        prepare_keras()
         model = module.build_model(config.without_init())
         values = self._loaded.read_weights()
         if [tuple(value.shape) for value in values] != [tuple(w.shape) for w in model.weights]:

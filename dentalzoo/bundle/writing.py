@@ -25,6 +25,7 @@ from dentalzoo.bundle.metadata import FORMAT, Metadata, SignatureSpec, TensorSpe
 from dentalzoo.bundle.reading import load
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
+from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.output_dirs import check_outside
@@ -89,6 +90,7 @@ def export(
         raise DentalzooError(
             f"the folder must be new or an older bundle. Received: {path}, which is something else"
         )
+    prepare_keras()
     import keras
     import tensorflow as tf
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import api, bundle, registry
 from dentalzoo.config import PaperConfig, rule_of
 from dentalzoo.contracts import DataOptions, Paper, Stream
+from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.training.distribute import strategy as find_strategy
 from dentalzoo.training.run_folder import claim, locked
@@ -74,6 +75,7 @@ def train(
             infinite; the last checkpoint is intact then.
     """
     config = registry.configure(name, variant, **overrides)
+    prepare_keras()
     out = Path(out)
     settings = {
         "name": name,

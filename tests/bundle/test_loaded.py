@@ -45,6 +45,13 @@ def test_arrays_that_do_not_match_a_signature(bundle):
             bundle.serve(*arrays, **named)
 
 
+def test_images_of_different_sizes_are_refused_in_one_line(bundle):
+    image = np.zeros((8, 8), np.uint8)
+    for images in ([image, image[:5]], [image, image[:, :5]], [image, image[..., None]]):
+        with pytest.raises(dz.DentalzooError, match="one size, or one at a time. Received: shapes"):
+            bundle.serve(images)
+
+
 def test_a_signature_that_does_not_exist(bundle):
     with pytest.raises(AttributeError, match="has the signatures.*Received: 'segment'"):
         bundle.segment(np.zeros((8, 8), np.uint8))

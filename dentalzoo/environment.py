@@ -1,0 +1,88 @@
+"""The process's surroundings: settings of Keras that the models of the zoo cannot work with.
+
+Keras reads its backend from KERAS_BACKEND or keras.json, and its image format, number type and
+epsilon from keras.json. The models need TensorFlow, channels last, float32 and 1e-7. Where the
+zoo itself imports Keras, it sets these and says what it overrides. Where Keras was imported before,
+other code of the process may depend on its settings, and they are refused.
+"""
+
+import logging
+import os
+import sys
+
+from dentalzoo.errors import DentalzooError
+
+_log = logging.getLogger("dentalzoo")
+
+_EPSILON = 1e-7  # Keras' own default, with which the networks were built and measured
+
+
+def prepare_keras(any_backend: bool = False) -> None:
+    """Import Keras with the settings that the models need.
+
+    Args:
+        any_backend: a network is only built, which JAX and PyTorch can do too.
+
+    Raises:
+        DentalzooError: Keras was imported before with other settings, or cannot be imported.
+    """
+    imported = "keras" in sys.modules
+    if not imported and not any_backend:
+        _select_tensorflow()
+    try:
+        import keras
+    except Exception as error:  # a backend that is not installed, or a name that is none
+        raise DentalzooError(
+            "Keras must be importable; unset KERAS_BACKEND or correct keras.json in ~/.keras. "
+            f"Received: {' '.join(str(error).split())[:160]}"
+        ) from error
+    backend = keras.backend.backend()
+    if backend != "tensorflow" and not any_backend:
+        raise DentalzooError(
+            "Keras must run on TensorFlow; set KERAS_BACKEND=tensorflow before importing keras. "
+            f"Received: {backend}"
+        )
+    wanted = {
+        "floatx": ("float32", keras.config.floatx, keras.config.set_floatx),
+        "image_data_format": (
+            "channels_last",
+            keras.config.image_data_format,
+            keras.config.set_image_data_format,
+        ),
+        "epsilon": (_EPSILON, keras.config.epsilon, keras.config.set_epsilon),
+        # They would end a training early without a word.
+        "max_epochs": (None, keras.config.max_epochs, keras.config.set_max_epochs),
+        "max_steps_per_epoch": (
+            None,
+            keras.config.max_steps_per_epoch,
+            keras.config.set_max_steps_per_epoch,
+        ),
+    }
+    for name, (needed, get, set_) in wanted.items():
+        value = get()
+        if value == needed:
+            continue
+        if imported:
+            raise DentalzooError(
+                f"{name} of Keras must be {needed}; call keras.config.set_{name}({needed!r}). "
+                f"Received: {value}"
+            )
+        _log.warning("the setting %s of Keras is not used: %s; it must be %s", name, value, needed)
+        set_(needed)
+
+
+def _select_tensorflow() -> None:
+    """Set the variables that Keras and TensorFlow read when they are imported."""
+    named = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if named != "tensorflow":
+        _log.warning("KERAS_BACKEND=%s is not used; the models need tensorflow", named)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # tf.keras would be Keras 2, in which segmentation-models would build its networks.
+    if os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true"):
+        if "tensorflow" in sys.modules:
+            raise DentalzooError(
+                "TF_USE_LEGACY_KERAS must not be set; unset it before importing tensorflow. "
+                f"Received: {os.environ['TF_USE_LEGACY_KERAS']}"
+            )
+        _log.warning("TF_USE_LEGACY_KERAS is not used; the models need Keras 3")
+        del os.environ["TF_USE_LEGACY_KERAS"]

@@ -1,0 +1,117 @@
+"""Settings of Keras in the process, its variables and keras.json: overridden, or refused first."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.environment import prepare_keras
+
+_BUILD = """
+import logging
+logging.basicConfig(format="%(message)s")
+import dentalzoo as dz
+model = dz.build("tooth_vae", "tiny")
+import keras
+print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(),
+      model.weights[0].dtype)
+"""
+_TRAIN = """
+import logging
+logging.basicConfig(format="%(message)s")
+from dentalzoo.environment import prepare_keras
+prepare_keras()
+import keras
+import tensorflow as tf
+assert tf.keras.__version__ == keras.__version__
+print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(),
+      keras.config.epsilon(), keras.config.max_epochs())
+"""
+
+
+def run(code, home, content=None, **variables):
+    if content is not None:
+        (home / ".keras").mkdir()
+        text = content if isinstance(content, str) else json.dumps(content)
+        (home / ".keras" / "keras.json").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HOME": str(home), "TF_CPP_MIN_LOG_LEVEL": "3", **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "variables", "said"),
+    [
+        (None, {"KERAS_BACKEND": "torch"}, "KERAS_BACKEND=torch is not used"),
+        (None, {"KERAS_BACKEND": "jax", "KERAS_MAX_EPOCHS": "1"}, "max_epochs of Keras is not"),
+        (None, {"TF_USE_LEGACY_KERAS": "1"}, "TF_USE_LEGACY_KERAS is not used"),
+        ({"backend": "theano", "image_data_format": "channels_first"}, {}, "channels_first"),
+        ({"floatx": "float16", "epsilon": 1e-3}, {}, "floatx of Keras is not used: float16"),
+    ],
+)
+def test_settings_are_overridden_where_the_zoo_imports_keras(tmp_path, content, variables, said):
+    done = run(_TRAIN, tmp_path, content, **variables)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["tensorflow", "float32", "channels_last", "1e-07", "None"]
+    assert said in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "variables"),
+    [("{", {}), ({"backend": "torch"}, {"KERAS_BACKEND": "nonsense"})],
+)
+def test_what_keeps_keras_from_its_import_is_one_line(tmp_path, content, variables):
+    done = run(_BUILD, tmp_path, content, **variables)
+    if done.returncode:
+        assert "dentalzoo.errors.DentalzooError: Keras must be importable" in done.stderr
+    else:
+        assert "float32 channels_last float32" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_command_line_says_it_in_one_line_and_goes_on(tmp_path):
+    code = "import sys; from dentalzoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", code, "train", "tooth_vae", "--variant", "tiny"),
+            *("--data", str(tmp_path / "absent"), "--out", str(tmp_path / "run")),
+        ],
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[0].startswith("KERAS_BACKEND=torch is not used")
+
+
+@pytest.fixture
+def restored():
+    before = keras.config.floatx(), keras.config.image_data_format()
+    yield
+    keras.config.set_floatx(before[0])
+    keras.config.set_image_data_format(before[1])
+
+
+@pytest.mark.usefixtures("restored")
+def test_settings_of_a_process_that_imported_keras_are_refused(tmp_path):
+    keras.config.set_floatx("float16")
+    with pytest.raises(dz.DentalzooError, match=r"set_floatx\('float32'\). Received: float16"):
+        dz.train("tooth_vae", tmp_path, tmp_path / "run", "tiny")
+    assert not (tmp_path / "run").exists()
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_first")
+    with pytest.raises(dz.DentalzooError, match="must be channels_last"):
+        dz.build("tooth_vae", "tiny")
+    keras.config.set_image_data_format("channels_last")
+    prepare_keras()
