@@ -20,7 +20,7 @@ from dentalzoo.data.formats.base import report_skipped
 from dentalzoo.data.formats.splits import describe, select_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree
 from dentalzoo.data.io.images import natural_key
-from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh, require_readers
+from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
@@ -228,9 +228,6 @@ def load_meshes(
     Args:
         samples: of `find_meshes`.
         failed: gets (name, reason) of each jaw that cannot be used.
-
-    Raises:
-        DentalzooError: trimesh is needed and not installed.
     """
 
     def load(sample: MeshSample) -> tuple[Mesh, Pose]:
@@ -241,7 +238,6 @@ def load_meshes(
                 raise
             raise BadFile(sample.mesh, f"{Path(error.path).name}: {error.reason}") from error
 
-    require_readers(sample.mesh for sample in samples)
     jaws = for_each(
         samples,
         load,

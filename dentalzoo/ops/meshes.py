@@ -177,6 +177,25 @@ def sample_surface(
     return (1 - root) * a + root * (1 - along) * b + root * along * c, face
 
 
+def fan_triangles(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Split polygons into fans of triangles.
+
+    Args:
+        indices: the vertices of one polygon after the other.
+        counts: (P,) number of vertices of each; polygons of fewer than 3 have no area and are left
+            out.
+
+    Returns:
+        (F, 3) indices.
+    """
+    if (counts == 3).all():
+        return indices.reshape(-1, 3)
+    triangles = np.maximum(counts - 2, 0)
+    start = np.repeat(np.cumsum(counts) - counts, triangles)
+    step = 1 + np.arange(len(start)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    return np.stack([indices[start], indices[start + step], indices[start + step + 1]], axis=1)
+
+
 def edges(faces: np.ndarray) -> np.ndarray:
     """Return the edges of faces, each once: (E, 2) int32, the lower vertex first, sorted."""
     pairs = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)

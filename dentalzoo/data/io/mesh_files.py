@@ -1,19 +1,20 @@
 """Read and write meshes as OBJ, PLY and STL, and read the labels of Teeth3DS that go with them.
 
-OBJ is parsed here, because other readers change the order or the number of the vertices, and a
-label belongs to a vertex by its index. trimesh reads PLY and STL.
+Each format has a reader of its own in `mesh_obj`, `mesh_ply` and `mesh_stl`: general readers change
+the order or the number of the vertices, and a label belongs to a vertex by its index.
 """
 
 import json
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.errors import BadFile, require
+from dentalzoo.data.io.mesh_obj import read_obj
+from dentalzoo.data.io.mesh_ply import read_ply
+from dentalzoo.data.io.mesh_stl import read_stl
+from dentalzoo.errors import BadFile
 from dentalzoo.ops.meshes import normals
 
 MESH_SUFFIXES = frozenset((".obj", ".ply", ".stl"))
@@ -50,7 +51,7 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
             finite, or the number of labels is not the number of vertices.
     """
     path = Path(path)
-    reader = {".obj": _read_obj, ".ply": _read_ply, ".stl": _read_stl}.get(path.suffix.lower())
+    reader = {".obj": read_obj, ".ply": read_ply, ".stl": read_stl}.get(path.suffix.lower())
     if reader is None:
         received = path.suffix or "no suffix"
         raise BadFile(path, f"a mesh must be .obj, .ply or .stl. Received: {received}")
@@ -61,22 +62,14 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
         vertices, faces = reader(path)
     except OSError as error:
         raise BadFile(path, f"cannot be read. Received: {error.strerror or error}") from error
+    with np.errstate(over="ignore"):  # becomes infinite, which `_check` refuses
+        vertices = np.ascontiguousarray(vertices, np.float32)
     _check(path, vertices, faces)
     mesh = Mesh(
-        np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32),
+        vertices, np.ascontiguousarray(faces, np.int32),
         None if labels is None else read_labels(labels, len(vertices)),
     )  # fmt: skip
     return _merge_vertices(mesh) if len(vertices) == 3 * len(faces) else mesh
-
-
-def require_readers(paths: Iterable[Path]) -> None:
-    """Import what `read_mesh` needs for some files, so that its absence fails before the first.
-
-    Raises:
-        DentalzooError: trimesh is not installed and a file is PLY or STL.
-    """
-    if any(path.suffix.lower() in (".ply", ".stl") for path in paths):
-        require("trimesh", "jaw_reconstruction")
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
@@ -169,79 +162,6 @@ def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None
     rows["corners"] = np.asarray(vertices)[faces]
     head = b"binary STL".ljust(80) + len(faces).to_bytes(4, "little")
     write_atomically(path, head + rows.tobytes(), durable=False)
-
-
-# ---- formats -------------------------------------------------------------------------------------
-
-
-def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    coordinates: list[bytes] = []
-    corners: list[bytes] = []
-    corner_counts: list[int] = []  # of each face
-    vertices_before: list[int] = []  # each face, for indices that count back from there
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            tokens = line.split() if line[:1] in b"vf" else []
-            if not tokens or tokens[0] not in (b"v", b"f"):
-                continue
-            if len(tokens) < 4:
-                shown = line[:40].decode(errors="replace").strip()
-                reason = f"line {number}: must have at least 3 numbers. Received: {shown!r}"
-                raise BadFile(path, reason)
-            if tokens[0] == b"v":
-                coordinates += tokens[1:4]
-                continue
-            if b"/" in line:
-                tokens = [token.partition(b"/")[0] for token in tokens]
-            corners += tokens[1:]
-            corner_counts.append(len(tokens) - 1)
-            vertices_before.append(len(coordinates) // 3)
-    try:
-        vertices = np.array(coordinates, "S").astype(np.float64).reshape(-1, 3)
-        indices = np.array(corners, "S").astype(np.int64)
-    except ValueError as error:
-        raise BadFile(path, f"lines v and f must hold numbers. Received: {error}") from error
-    counts = np.array(corner_counts, int)
-    indices = np.where(indices < 0, indices + np.repeat(vertices_before, counts), indices - 1)
-    if (counts == 3).all():
-        return vertices, indices.reshape(-1, 3)
-    return vertices, _triangles(indices, counts)
-
-
-def _triangles(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Split polygons of `counts` corners each into fans of triangles (F, 3)."""
-    start = np.repeat(np.cumsum(counts) - counts, counts - 2)
-    step = np.concatenate([np.arange(1, count - 1) for count in counts])
-    return np.stack([indices[start], indices[start + step], indices[start + step + 1]], axis=1)
-
-
-def _read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with open(path, "rb") as file:
-        head = file.read(10_000)
-    vertices, faces = _with_trimesh(path, "ply")
-    declared = re.search(rb"^element vertex (\d+)", head, re.MULTILINE)
-    if declared and int(declared[1]) != len(vertices):
-        raise BadFile(
-            path, f"must have {int(declared[1])} vertices, as declared. Received: {len(vertices)}"
-        )
-    return vertices, faces
-
-
-def _read_stl(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    return _with_trimesh(path, "stl")
-
-
-def _with_trimesh(path: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    trimesh = require("trimesh", "jaw_reconstruction")
-    try:
-        with open(path, "rb") as file, np.errstate(all="ignore"):
-            mesh = trimesh.load_mesh(file, file_type=kind, process=False)
-        return np.asarray(mesh.vertices), np.asarray(mesh.faces)
-    except OSError:
-        raise
-    except Exception as error:  # damage can raise errors of any type
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise BadFile(path, f"must be a whole {kind.upper()} file. Received: {reason}") from error
 
 
 # ---- content -------------------------------------------------------------------------------------
