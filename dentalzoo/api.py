@@ -150,6 +150,9 @@ def predict(
     *,
     overlay: bool = False,
     threshold: float | None = None,
+    classes: Sequence[str] | None = None,
+    dicom: Sequence[str] = (),
+    dicom_anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # detection
 def predict(
@@ -163,6 +166,8 @@ def predict(
     teeth: str | None = None,
     overlay: bool = False,
     vott: Sequence[int] = (),
+    dicom: Sequence[str] = (),
+    dicom_anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # reconstruction
 def predict(

@@ -58,3 +58,12 @@ if ! .venv/bin/python -c 'import open3d' 2>/dev/null; then
         echo "setup: jaw_reconstruction needs $libraries (Debian, Ubuntu: sudo apt-get install $libraries); everything else works" >&2
     fi
 fi
+
+# dciodvfy, with which the slow tests judge DICOM results; without it they are skipped.
+if ! command -v dciodvfy >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        packages dicom3tools
+    else
+        echo "setup: some slow tests need dicom3tools (Debian, Ubuntu: sudo apt-get install dicom3tools); everything else works" >&2
+    fi
+fi

@@ -12,6 +12,7 @@ from dentalzoo.output_dirs import make_folder
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
+    from dentalzoo.data.dicom_out.writer import DicomWriter
 
 
 @dataclass
@@ -79,6 +80,38 @@ def _name(index: int, path: Path, depth: int) -> str:
     folders_and_name = path.resolve().parts[1:]
     name = "_".join(folders_and_name[-depth:])
     return name if depth <= len(folders_and_name) else f"{index}_{name}"
+
+
+def dicom_writer(
+    bundle: "Bundle", out: Path, kinds: Sequence[str], anonymize: bool, parameters: dict[str, str]
+) -> "DicomWriter | None":
+    """Return the writer of DICOM results; None where no kind of them is wanted.
+
+    Args:
+        bundle: what computes them.
+        out: the folder, which exists.
+        kinds: of "seg", "sr" and "sc".
+        anonymize: see `dentalzoo.data.dicom_out.identity`.
+        parameters: settings that change the results.
+
+    Raises:
+        DentalzooError: `anonymize` without a kind, or highdicom is not installed.
+    """
+    if not kinds:
+        if anonymize:
+            raise DentalzooError("dicom_anonymize must be given with dicom. Received: no dicom")
+        return None
+    from dentalzoo import __version__
+    from dentalzoo.data.dicom_out.writer import DicomWriter
+
+    return DicomWriter(
+        out,
+        kinds,
+        name=bundle.name,
+        version=f"dentalzoo {__version__}",
+        parameters=parameters,
+        anonymize=anonymize,
+    )
 
 
 # ---- reports -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dentalzoo.config import check_fields, option
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
 MESH_FORMATS = ("ply", "stl", "obj")
+MASK_DICOM, BOX_DICOM = ("seg", "sc"), ("sr", "sc")  # docs/dicom.md
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,17 @@ class SegmentationPredictOptions(Options):
         low=0,
         high=1,
     )
+    classes: tuple[str, ...] | None = option(
+        None,
+        "names of the class ids 1..n, in order, for DICOM (default: the bundle's own)",
+    )
+    dicom: tuple[str, ...] = option(
+        (),
+        "for DICOM images also write the mask as a Segmentation (seg), the image with its mask as "
+        "a Secondary Capture (sc)",
+        choices=MASK_DICOM,
+    )
+    dicom_anonymize: bool = option(False, "write DICOM results without the patient's identity")
 
 
 # ---- detection -----------------------------------------------------------------------------------
@@ -105,6 +117,13 @@ class DetectionPredictOptions(BoxOptions):
     vott: tuple[int, ...] = option(
         (), "also write a project of VoTT version 1 or 2", choices=(1, 2)
     )
+    dicom: tuple[str, ...] = option(
+        (),
+        "for DICOM images also write the boxes as a Structured Report (sr), the image with its "
+        "boxes as a Secondary Capture (sc)",
+        choices=BOX_DICOM,
+    )
+    dicom_anonymize: bool = option(False, "write DICOM results without the patient's identity")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -15,10 +16,11 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
+from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
-from dentalzoo.tasks.base import PredictionReport, named_images, output_names
+from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images, output_names
 from dentalzoo.tasks.detection.coco_scores import to_pixels
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
@@ -55,7 +57,9 @@ def predict(
             else 0.5. With `teeth` the boxes of an image are in the order of quadrants, 11..18,
             21..28, ... `vott` 1 and 2 also write projects that open in VoTT 1
             (`out`/vott1/<folder>.json for each folder of images) and VoTT 2
-            (`out`/vott2/<name of out>.vott), to be corrected there. For the others see
+            (`out`/vott2/<name of out>.vott), to be corrected there. `dicom` also writes
+            `out`/<stem>_sr.dcm and `out`/<stem>_sc.dcm for images that are DICOM; one that is not
+            has its boxes as always, and its reason among those that failed. For the others see
             `inference.Detector`.
 
     Returns:
@@ -69,7 +73,9 @@ def predict(
     threshold = operating_threshold(bundle, options.score_threshold)
     detector = Detector(bundle, options)
     out, report = Path(out), PredictionReport()
-    names = named_images(inputs, out, ("overlay",) if options.overlay else ())
+    names = named_images(inputs, out, (*(("overlay",) if options.overlay else ()), *options.dicom))
+    parameters = {"score_threshold": f"{threshold:g}"}
+    dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
     files = _file_names(list(names))
     samples: list[BoxSample] = []
     # The JSON is kept aside, so that both files are made in one pass and in constant memory.
@@ -90,15 +96,24 @@ def predict(
                 for entry in _entries(number, files[path], (height, width), detections):
                     entries.write(separator + entry)
                     separator = ",\n"
+                drawn = partial(
+                    overlay,
+                    image,
+                    detections.boxes,
+                    detections.classes,
+                    detector.classes,
+                    detections.scores,
+                )
                 if options.overlay:
-                    shown = overlay(
-                        image,
-                        detections.boxes,
-                        detections.classes,
-                        detector.classes,
-                        detections.scores,
+                    write_png(out / f"{names[path]}_overlay.png", drawn())
+                if dicom:
+                    result = ImageResult(
+                        boxes=detections.boxes,
+                        scores=detections.scores,
+                        labels=labels,
+                        overlay=drawn,
                     )
-                    write_png(out / f"{names[path]}_overlay.png", shown)
+                    dicom.write(path, names[path], result, report.failed)
                 if options.vott:
                     samples.append(_sample(path, names[path], detections, labels))
                 report.written += 1
@@ -112,6 +127,8 @@ def predict(
         write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
         entries.detach()
     _write_vott(out, samples, detector.classes, options.vott)
+    if dicom:
+        dicom.close()
     return report
 
 

@@ -1,21 +1,32 @@
 """Masks of any number of images, written one by one."""
 
+import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
-from dentalzoo.tasks.base import PredictionReport, named_images
+from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images
 from dentalzoo.tasks.options import SegmentationPredictOptions
 from dentalzoo.tasks.segmentation.drawing import overlay
-from dentalzoo.tasks.segmentation.inference import num_channels, refuse_threshold, segment
+from dentalzoo.tasks.segmentation.inference import (
+    THRESHOLD,
+    num_channels,
+    refuse_threshold,
+    segment,
+)
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
+
+_log = logging.getLogger("dentalzoo")
 
 
 def predict(
@@ -36,20 +47,27 @@ def predict(
         bundle: of the task "segmentation".
         inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
-        options: with `overlay` also writes `out`/<stem>_overlay.png, the image with its mask.
+        options: with `overlay` also writes `out`/<stem>_overlay.png, the image with its mask. With
+            `dicom` also writes `out`/<stem>_seg.dcm and `out`/<stem>_sc.dcm for images that are
+            DICOM; one that is not has its mask as always, and its reason among those that failed.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is
         also logged in one line; the rest is still written.
 
     Raises:
-        DentalzooError: there is no image, `out` holds inputs or cannot be written, or a threshold
-            is given for a bundle of several classes.
+        DentalzooError: there is no image, `out` holds inputs or cannot be written, a threshold is
+            given for a bundle of several classes, `classes` are not as many as the bundle's, or
+            an option of DICOM does not suit.
     """
     refuse_threshold(bundle, options.threshold)
     out, report = Path(out), PredictionReport()
-    names = named_images(inputs, out, ("overlay",) if options.overlay else ())
+    names = named_images(inputs, out, (*(("overlay",) if options.overlay else ()), *options.dicom))
     binary = num_channels(bundle) == 1
+    classes = _class_names(bundle, options) if options.dicom or options.classes else ()
+    threshold = THRESHOLD if options.threshold is None else options.threshold
+    parameters = {"threshold": f"{threshold:g}"} if binary else {}
+    dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
     for path, image, mask in for_each(
         list(names),
         read_image,
@@ -64,5 +82,25 @@ def predict(
             write_png(target, mask, palette=palette())
         if options.overlay:
             write_png(out / f"{names[path]}_overlay.png", overlay(image, mask))
+        if dicom:
+            drawn = partial(overlay, image, mask)
+            result = ImageResult(mask=mask, classes=classes, overlay=drawn)
+            dicom.write(path, names[path], result, report.failed)
         report.written += 1
+    if dicom:
+        dicom.close()
     return report
+
+
+def _class_names(bundle: "Bundle", options: SegmentationPredictOptions) -> tuple[str, ...]:
+    """Return the names of the ids 1..n; a binary mask without a name is of teeth."""
+    number = max(1, num_channels(bundle) - 1)
+    known = options.classes or tuple(bundle.metadata.get("config", {}).get("classes") or ())
+    if known and len(known) != number:
+        raise DentalzooError(
+            f"classes must be the {number} of {bundle.name}. Received: {', '.join(known)}"
+        )
+    if not known:
+        known = ("tooth",) if number == 1 else tuple(f"class_{i}" for i in range(1, number + 1))
+        _log.info("%s names no classes; DICOM gets %s, see classes", bundle.name, ", ".join(known))
+    return known

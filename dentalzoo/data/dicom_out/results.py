@@ -1,0 +1,113 @@
+"""The parts of a result that are the same in SEG, SR and SC: series, device, patient, study."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.content import AlgorithmIdentificationSequence
+from highdicom.sr import AlgorithmIdentification, CodedConcept
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, generate_uid
+
+from dentalzoo.data.dicom_out.codes import PRIVATE, Concept, text
+from dentalzoo.data.dicom_out.source import Source
+
+MANUFACTURER = "dentalzoo"
+_FAMILY = Concept("123109", "DCM", "Artificial Intelligence")  # CID 7162
+# Series of results begin where those of a study end; ours.
+_SERIES_NUMBERS = {"seg": 9001, "sr": 9002, "sc": 9003}
+_TITLES = {"seg": "segmentation", "sr": "findings", "sc": "overlay"}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What computed a result.
+
+    Attributes:
+        name: of the bundle.
+        version: of dentalzoo.
+        parameters: settings that change the result, such as the threshold.
+    """
+
+    name: str
+    version: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device_uid(self) -> str:
+        """An identifier that is the same wherever this bundle and version run, PS3.5 B.2."""
+        digest = hashlib.sha256(f"dentalzoo {self.name} {self.version}".encode()).hexdigest()
+        return f"2.25.{int(digest[:32], 16)}"
+
+    def of_segment(self) -> AlgorithmIdentificationSequence:
+        """Return the Algorithm Identification Macro, PS3.3 10.16."""
+        return AlgorithmIdentificationSequence(
+            name=text(self.name),
+            family=concept(_FAMILY),
+            version=text(self.version),
+            source=MANUFACTURER,
+            parameters=self.parameters or None,
+        )
+
+    def of_finding(self) -> AlgorithmIdentification:
+        """Return the Algorithm Identification template, PS3.16 TID 4019."""
+        parameters = [f"{key}={value}" for key, value in self.parameters.items()]
+        return AlgorithmIdentification(
+            name=text(self.name),
+            version=text(self.version),
+            parameters=parameters or None,
+            family=concept(_FAMILY),
+            manufacturer=MANUFACTURER,
+        )
+
+
+class Series:
+    """One series for each kind of result, source series and frame of reference of a run."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], tuple[UID, int]] = {}
+
+    def next_instance(self, kind: str, source: Source) -> dict[str, Any]:
+        """Return the identifiers and numbers of the next instance, as highdicom names them.
+
+        The identifiers are random: a second run gives new instances, never others of the same name.
+        """
+        image = source.image
+        frame = str(image.get("FrameOfReferenceUID", ""))
+        key = (kind, str(image.StudyInstanceUID), str(image.SeriesInstanceUID), frame)
+        uid, count = self._known.get(key, (generate_uid(prefix=None), 0))
+        self._known[key] = uid, count + 1
+        return {
+            "series_instance_uid": uid,
+            "series_number": _SERIES_NUMBERS[kind],
+            "sop_instance_uid": generate_uid(prefix=None),
+            "instance_number": count + 1,
+        }
+
+
+def equipment(algorithm: Algorithm, kind: str) -> dict[str, Any]:
+    """Return device and description of a series, as highdicom names them."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": text(algorithm.name),
+        "software_versions": text(algorithm.version),
+        "device_serial_number": text(algorithm.name),
+        "series_description": text(f"dentalzoo {_TITLES[kind]}: {algorithm.name}"),
+        "specific_character_set": "ISO_IR 192",
+    }
+
+
+def concept(code: Concept) -> CodedConcept:
+    """Return a code as highdicom takes it."""
+    return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def complete(result: Dataset, source: Source) -> None:
+    """Add patient and study of the source to a result, in place, and the private scheme's name."""
+    result.update(source.identity)
+    result.CodingSchemeIdentificationSequence = [
+        CodingSchemeIdentificationItem(
+            PRIVATE, name="Classes of models of dentalzoo", responsible_organization=MANUFACTURER
+        )
+    ]

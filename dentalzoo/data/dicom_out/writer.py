@@ -1,0 +1,176 @@
+"""DICOM results of a run: `<name>_seg.dcm`, `<name>_sr.dcm` and `<name>_sc.dcm`."""
+
+import logging
+import warnings
+from collections.abc import Callable, MutableSequence, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.errors import BadFile, DentalzooError, require
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dentalzoo.data.dicom_out.source import Source
+
+_log = logging.getLogger("dentalzoo")
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What a model gave for one image; what is not wanted may be absent.
+
+    Attributes:
+        mask: for "seg": (H, W) or (H, W, 1) uint8 class ids of the image's size.
+        classes: for "seg": names of the class ids 1..n.
+        boxes: for "sr": (K, 4) top, left, bottom, right in [0, 1].
+        scores: for "sr": (K,) in [0, 1].
+        labels: for "sr": the K class names of the boxes.
+        overlay: for "sc": returns the image with its result drawn on it, (H, W, 3) uint8.
+    """
+
+    mask: np.ndarray | None = None
+    classes: Sequence[str] = ()
+    boxes: np.ndarray | None = None
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    labels: Sequence[str] = ()
+    overlay: Callable[[], np.ndarray] | None = None
+
+
+class DicomWriter:
+    """Writes the results of a run as DICOM."""
+
+    def __init__(
+        self,
+        out: Path,
+        kinds: Sequence[str],
+        *,
+        name: str,
+        version: str,
+        parameters: dict[str, str],
+        anonymize: bool = False,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            out: the folder.
+            kinds: of "seg", "sr" and "sc".
+            name: of the bundle.
+            version: of dentalzoo.
+            parameters: settings that change the results.
+            anonymize: remove the patient's identity; `out`/dicom_key.json then holds the key.
+
+        Raises:
+            DentalzooError: highdicom is not installed, or the key cannot be written or read.
+        """
+        require("highdicom", "dicom")
+        from dentalzoo.data.dicom_out.identity import Pseudonyms
+        from dentalzoo.data.dicom_out.results import Algorithm, Series
+
+        self._out, self._kinds = out, tuple(dict.fromkeys(kinds))
+        self._algorithm = Algorithm(name, version, parameters)
+        self._series = Series()
+        self._pseudonyms = Pseudonyms(out) if anonymize else None
+        self._emptied: set[str] = set()
+
+    def write(
+        self, path: Path, name: str, result: ImageResult, failed: MutableSequence[tuple[str, str]]
+    ) -> None:
+        """Write the results of one image; what fails is logged in one line and reported.
+
+        Args:
+            path: the image.
+            name: of its results, without suffix.
+            result: what the model gave.
+            failed: gets (path, reason) once where any kind could not be written.
+        """
+        from dentalzoo.data.dicom_out.source import read_source
+
+        reasons = []
+        try:
+            source = read_source(path)
+            self._report_emptied(source)
+            source = self._pseudonyms.remove_identity(source) if self._pseudonyms else source
+        except BadFile as error:
+            reasons.append(f"not written as DICOM: {error.reason}")
+        else:
+            for kind in self._kinds:
+                try:
+                    dataset = self._build(kind, source, result)
+                except BadFile as error:
+                    reasons.append(f"not written as DICOM {kind.upper()}: {error.reason}")
+                    continue
+                _write(self._out / f"{name}_{kind}.dcm", dataset)
+        if reasons:
+            reason = "; ".join(reasons)
+            _log.warning("%s: %s", path, reason)
+            failed.append((str(path), reason))
+
+    def close(self) -> None:
+        """Write the key file, where the identity was removed."""
+        if self._pseudonyms:
+            self._pseudonyms.write()
+
+    def _build(self, kind: str, source: "Source", result: ImageResult) -> "Dataset":
+        """Return one kind of result.
+
+        Raises:
+            BadFile: sizes differ, the pixels name the patient, or highdicom refuses the image.
+        """
+        from dentalzoo.data.dicom_out.identity import remove_dates
+
+        try:
+            with warnings.catch_warnings():  # of pydicom and highdicom, about values of the source
+                warnings.simplefilter("ignore")
+                dataset = self._dataset(kind, source, result)
+        except DentalzooError:
+            raise
+        except Exception as error:  # of any type, which may quote the patient
+            raise BadFile(
+                source.path,
+                f"highdicom cannot describe this image. Received: {type(error).__name__}",
+            ) from error
+        if self._pseudonyms:
+            remove_dates(dataset)
+        return dataset
+
+    def _dataset(self, kind: str, source: "Source", result: ImageResult) -> "Dataset":
+        from dentalzoo.data.dicom_out.capture import capture
+        from dentalzoo.data.dicom_out.report import report
+        from dentalzoo.data.dicom_out.segmentation import segmentation
+
+        run: tuple[Any, Any] = (self._algorithm, self._series)
+        if kind == "seg" and result.mask is not None:
+            return segmentation(source, result.mask, result.classes, *run)
+        if kind == "sr" and result.boxes is not None:
+            return report(source, result.boxes, result.scores, result.labels, *run)
+        if kind == "sc" and result.overlay is not None:
+            if self._pseudonyms and source.burned_in == "YES":
+                raise BadFile(
+                    source.path,
+                    "without identity, an overlay must show no name. "
+                    "Received: Burned In Annotation YES",
+                )
+            return capture(source, result.overlay(), *run)
+        raise DentalzooError(f"kinds must be those that a result has. Received: {kind!r}")
+
+    def _report_emptied(self, source: "Source") -> None:
+        """Log once for each element that is absent or not valid in a radiograph."""
+        new = [keyword for keyword in source.emptied if keyword not in self._emptied]
+        if new:
+            self._emptied.update(new)
+            _log.info(
+                "%s: written empty, because absent or not valid there: %s",
+                source.path,
+                ", ".join(new),
+            )
+
+
+def _write(path: Path, dataset: "Dataset") -> None:
+    with warnings.catch_warnings():  # about names as the source has them
+        warnings.simplefilter("ignore")
+        write_atomically(path, lambda file: dataset.save_as(file, enforce_file_format=True))
