@@ -294,6 +294,27 @@ def make_parser(task: str | None = None) -> Parser:
         "--crops", choices=CROPS, help="crop images to single teeth or defects by these"
     )
 
+    add = command("convert", "write annotated images in another annotation format", as_json=True)
+    add.add_argument("data", help="folder of annotated images, in any format that is read")
+    add.add_argument("--to", required=True, metavar="FORMAT", help="coco, yolo, labelme, cvat, ...")
+    add.add_argument("--out", required=True, help="folder for the new data set")
+    add.add_argument("--split", help=_SPLIT_HELP)
+    add.add_argument("--classes", nargs="+", help="only these classes, numbered in this order")
+    add.add_argument("--link", action="store_true", help="link the images instead of copying them")
+    add.add_argument(
+        "--lossy", action="store_true", help="leave out what the format cannot hold, and say it"
+    )
+    add.add_argument(
+        "--anonymize", action="store_true", help="hashed names; their key goes to OUT_key.csv"
+    )
+
+    add = command("split", "divide a data set into train, val and test: split.csv", as_json=True)
+    add.add_argument("data", help="folder of images with boxes, with masks, or of images alone")
+    add.add_argument("--out", help="the file to write (default: split.csv in the data folder)")
+    add.add_argument("--val", type=float, default=0.1, help="part for validation (default 0.1)")
+    add.add_argument("--test", type=float, default=0.0, help="part for testing (default 0)")
+    add.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
+
     add = command("tfrecord", "write images with boxes as TFRecord files")
     add.add_argument("data", help="folder of images with boxes")
     add.add_argument("out", help="output folder; an interrupted run is resumed")

@@ -183,6 +183,37 @@ def do_check(options: Namespace) -> int:
     return 1 if any(report.get(key) for key in ("skipped", "suspicious", "duplicates")) else 0
 
 
+def do_convert(options: Namespace) -> int:
+    from dentalzoo.data.conversion import convert
+
+    report = convert(
+        options.data,
+        options.to,
+        options.out,
+        split=options.split,
+        classes=options.classes,
+        link=options.link,
+        lossy=options.lossy,
+        anonymize=options.anonymize,
+    )
+    content = {**vars(report), "opened": str(report.opened)}
+    text = (
+        f"{report.written} images with {report.objects} objects of {report.source} written; open "
+        f"{report.opened}; {len(report.failed)} left out"
+    )
+    _show(options, content, text)
+    return 1 if report.failed else 0
+
+
+def do_split(options: Namespace) -> None:
+    from dentalzoo.data.splitting import split_dataset
+
+    report = split_dataset(
+        options.data, options.out, val=options.val, test=options.test, seed=options.seed
+    )
+    _show(options, report, "\n".join(f"{key}: {value}" for key, value in report.items()))
+
+
 def do_tfrecord(options: Namespace) -> int:
     from dentalzoo.data.boxes import write_records
 

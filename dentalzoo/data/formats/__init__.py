@@ -7,7 +7,9 @@ the formats of the table in order. docs/adding_an_annotation_format.md shows how
 
 import logging
 from collections.abc import Collection
+from types import ModuleType
 
+from dentalzoo.config import did_you_mean
 from dentalzoo.contracts import AnnotationFormat
 from dentalzoo.data.formats import (
     boundaries,
@@ -23,6 +25,7 @@ from dentalzoo.data.formats import (
 )
 from dentalzoo.data.formats.base import Content, ParsedAnnotations, Purpose
 from dentalzoo.data.formats.tree import Skip, Tree
+from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
 
@@ -39,6 +42,26 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     label_studio,
     cvat,
 )
+
+
+def key_of(form: AnnotationFormat) -> str:
+    """Return the name of a format on the command line: that of its module."""
+    return form.__name__.rpartition(".")[2] if isinstance(form, ModuleType) else form.NAME.lower()
+
+
+def format_named(key: str) -> AnnotationFormat:
+    """Return the format of a key.
+
+    Raises:
+        DentalzooError: there is no such format.
+    """
+    forms = {key_of(form): form for form in FORMATS}
+    if key not in forms:
+        raise DentalzooError(
+            f"the annotation format must be one of: {', '.join(forms)}. "
+            f"{did_you_mean(key, forms)}Received: {key!r}"
+        )
+    return forms[key]
 
 
 def read_annotations(

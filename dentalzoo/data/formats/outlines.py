@@ -1,12 +1,15 @@
 """Outlines of objects as COCO segmentations: drawn as masks, and traced from masks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from dentalzoo.data.formats.base import Box, Polygons, RunLengths
 from dentalzoo.errors import BadFile, require
 
 MAX_REACH = 4  # ours, in sides of the image: a point further out is a mistake, and slow to draw
@@ -144,6 +147,64 @@ def _decompress(text: str) -> list[int]:
 
 
 # ---- masks to outlines ---------------------------------------------------------------------------
+
+
+def objects_of_mask(
+    mask: np.ndarray, classes: Sequence[str], tolerance: float | None = None
+) -> list[Box]:
+    """Return the connected areas of each class of a mask as objects.
+
+    Areas that touch at a corner are one. An area with a hole has run lengths, any other polygons.
+
+    Args:
+        mask: (H, W) class ids, 0 = background.
+        classes: the names of the ids 1..n.
+        tolerance: how far a polygon may be from the edge of the area, in pixels; None for polygons
+            along the edges of the pixels, which cover exactly these pixels.
+
+    Returns:
+        Boxes with outlines, by class, then by rows.
+    """
+    height, width = mask.shape
+    boxes = []
+    for number, label in enumerate(classes, start=1):
+        areas, names, stats, _ = cv2.connectedComponentsWithStats(
+            np.asarray(mask == number, np.uint8), connectivity=8
+        )
+        for area in range(1, areas):
+            left, top, wide, tall, _ = (int(v) for v in stats[area])
+            window = names[top : top + tall, left : left + wide] == area
+            boxes.append(
+                Box(
+                    label,
+                    top / height,
+                    left / width,
+                    (top + tall) / height,
+                    (left + wide) / width,
+                    outline=_outline(window, top, left, (height, width), tolerance),
+                )
+            )
+    return boxes
+
+
+def _outline(
+    window: np.ndarray, top: int, left: int, size: tuple[int, int], tolerance: float | None
+) -> Polygons | RunLengths:
+    """Return the outline of an area whose `window` begins at (top, left) of an image of `size`."""
+    loops = outlines(window)
+    if not all(_turns_right(loop) for loop in loops):
+        whole = np.zeros(size, bool)
+        whole[top : top + window.shape[0], left : left + window.shape[1]] = window
+        return RunLengths(*size, tuple(count_runs(whole)))
+    if tolerance is not None:
+        loops = [_simplified(loop, tolerance) for loop in loops]
+    return tuple(tuple((loop + (left, top)).ravel().astype(float).tolist()) for loop in loops)
+
+
+def _simplified(loop: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return a loop with fewer points, none of its edge further away than `tolerance`."""
+    simple = cv2.approxPolyDP(loop.astype(np.int32)[:, None], tolerance, closed=True)[:, 0]
+    return simple if len(simple) >= 3 else loop
 
 
 def segmentation(inside: np.ndarray) -> list[list[int]] | dict[str, list[int]]:
