@@ -1,9 +1,10 @@
-"""Headers of PNG and TIFF files: stated depths, and files made to take hours or all memory.
+"""Headers of PNG, TIFF and JPEG files: stated depths, and files made to take hours or memory.
 
-Pillow follows every chunk, page and tag that a file lists. Here they are counted before, without
-reading what they hold.
+Pillow follows every chunk, page, tag and scan that a file lists. Here they are counted before,
+without reading what they hold.
 """
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ MAX_PAGES = 64  # ours: far more than the reduced copies in one TIFF; frames of 
 _MAX_IDAT = 200_000  # ours: 100 million pixels of 48 bits in chunks of 8 KiB are 75,000
 _MAX_CHUNKS = 2_000  # ours, besides IDAT: encoders write fewer than 50
 _MAX_SHARED = 16  # ours: tags of a sound file are smaller than the file
+_MAX_SCANNED = 4_000_000_000  # pixels times scans, ours: seconds; progressive files have 10 scans
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment, or the end
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_TIFF_SIZES = {**_TIFF_SIZES, 16: 8, 17: 8, 18: 8}
 
@@ -109,10 +112,44 @@ def check_tiff(path: Path, stream: BinaryIO) -> None:
     stream.seek(position)
 
 
+def check_jpeg(path: Path, stream: BinaryIO, size: tuple[int, int]) -> None:
+    """Count the scans of a JPEG, each of which is a pass over all pixels; the position stays.
+
+    Raises:
+        BadFile: the scans would take minutes.
+    """
+    most = max(_MAX_SCANNED // (size[0] * size[1]), 16)
+    position = stream.tell()
+    stream.seek(0)
+    content = stream.read()
+    stream.seek(position)
+    if content.count(b"\xff\xda") <= most:  # also counts what only looks like a scan
+        return
+    at, scans = 2, 0
+    while (found := _MARKER.search(content, at)) and found[0] != b"\xff\xd9":
+        scans += found[0] == b"\xff\xda"
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2])
+        if scans > most:
+            raise BadFile(
+                path,
+                f"a JPEG of {size[0]} x {size[1]} must have at most {most} scans; save it again. "
+                "Received: more",
+            )
+
+
 def too_many_pages(path: Path) -> BadFile:
     """Return the error for a file of more than `MAX_PAGES` pages or frames."""
+    return _pages(path, f"more than {MAX_PAGES} pages or frames")
+
+
+def different_pages(path: Path) -> BadFile:
+    """Return the error for a file whose pages or frames differ."""
+    return _pages(path, "pages or frames that differ")
+
+
+def _pages(path: Path, received: str) -> BadFile:
     return BadFile(
         path,
         "must hold one image; save the page or frame you need as a separate file. "
-        f"Received: more than {MAX_PAGES} pages or frames",
+        f"Received: {received}",
     )

@@ -1,5 +1,6 @@
 """Decode image files that are not DICOM: kind by content, limited size, upright, one page."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,14 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from dentalzoo.data.io.containers import MAX_PAGES, check_tiff, png_header, too_many_pages
+from dentalzoo.data.io.containers import (
+    MAX_PAGES,
+    check_jpeg,
+    check_tiff,
+    different_pages,
+    png_header,
+    too_many_pages,
+)
 from dentalzoo.errors import BadFile, DentalzooError
 
 _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
@@ -90,6 +98,8 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
             return None
         _check_size(path, image.size, max_pixels)
         raw_mode = _raw_mode(image)
+        if image.format in ("JPEG", "MPO"):
+            check_jpeg(path, stream, image.size)
         stated = _stated_bits(path, image, stream)
         if image.format != "MPO":  # a phone's JPEG with a preview behind it
             _refuse_different_pages(path, image, max_pixels)
@@ -181,13 +191,12 @@ def _refuse_different_pages(path: Path, image: ImageFile.ImageFile, max_pixels: 
     """Raise BadFile for pages that differ, else leave `image` at its first page.
 
     Thumbnails of a TIFF do not count as pages. Pages are found one by one: to count the frames of
-    a GIF, Pillow would decode all of them. All pages together are limited like one image, since a
-    hostile file has a thousand pages of the same bytes.
+    a GIF, Pillow would decode all of them. All pages together are limited like one image, before
+    any is decoded, since the pages of a hostile file share their bytes.
     """
-    if not getattr(image, "is_animated", False):
-        return
-    first, pixels = _page(image), image.size[0] * image.size[1]
-    for index in range(1, MAX_PAGES + 1):
+    pages, pixels = [0], image.size[0] * image.size[1]
+    size = image.size
+    for index in range(1, MAX_PAGES + 1 if getattr(image, "is_animated", False) else 1):
         try:
             image.seek(index)
         except EOFError:
@@ -197,20 +206,29 @@ def _refuse_different_pages(path: Path, image: ImageFile.ImageFile, max_pixels: 
         if _tags(image).get(_TIFF_KIND, 0) & 1:
             continue
         _check_size(path, image.size, max_pixels)
-        pixels += image.size[0] * image.size[1]
-        if pixels > max(max_pixels, 2 * first[0][0] * first[0][1]):
+        if image.size != size:
+            raise different_pages(path)
+        pages.append(index)
+        pixels += size[0] * size[1]
+        if pixels > max_pixels and index > 1:
             raise BadFile(
                 path,
                 f"the pages must have at most {max_pixels:,} pixels together; save the page you "
-                f"need as a separate file. Received: more, in {index + 1} pages or more",
+                f"need as a separate file. Received: {index + 1} pages of {size[0]} x {size[1]}",
             )
-        if _page(image) != first:
-            raise BadFile(
-                path,
-                "must hold one image; save the page or frame you need as a separate file. "
-                "Received: pages or frames that differ",
-            )
+    first: bytes | None = None
+    for index in pages if len(pages) > 1 else ():
+        image.seek(index)
+        page = _page(image)
+        first = first or page
+        if page != first:
+            raise different_pages(path)
     image.seek(0)
+
+
+def _page(image: Image.Image) -> bytes:
+    plain = image if image.mode[0] in "IF" else image.convert("RGBA")
+    return hashlib.sha256(plain.tobytes()).digest()
 
 
 def _stated_bits(path: Path, image: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
@@ -220,7 +238,7 @@ def _stated_bits(path: Path, image: ImageFile.ImageFile, stream: BinaryIO) -> in
     a depth; else it is that of the image, hot pixels included.
     """
     bits: int | None = None
-    if image.format == "PNG":
+    if image.format == "PNG" and "16" in _raw_mode(image):
         bits = png_header(path, stream).significant_bits
     elif image.format == "TIFF":
         tags = _tags(image)
@@ -232,11 +250,6 @@ def _stated_bits(path: Path, image: ImageFile.ImageFile, stream: BinaryIO) -> in
                 if whole & (whole - 1) == 0:
                     bits = bits or whole.bit_length() - 1
     return bits if bits is not None and 8 <= bits <= 15 else None
-
-
-def _page(image: Image.Image) -> tuple[tuple[int, int], bytes]:
-    plain = image if image.mode[0] in "IF" else image.convert("RGBA")
-    return image.size, plain.tobytes()
 
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dentalzoo.data.io import grey_levels
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -66,18 +68,17 @@ def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> 
     Args:
         encoded: string (B,), each the bytes of one PNG, JPEG, BMP or GIF (its first frame). 16 bits
             become 8 as for `images.read_image`, alpha is dropped, EXIF orientation is not applied.
+            An image that shows nothing passes without a warning.
         size, channels: as for `to_network`.
 
     Returns:
         float32 (B, H, W, channels) in [0, 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: in the graph, for other content, and for a PNG of 16 bits
+            that states its depth (sBIT), which only `images.read_image` reads.
     """
     import tensorflow as tf
-
-    def decode_16_bit(content: tf.Tensor) -> tf.Tensor:
-        image = tf.cast(tf.io.decode_png(content, 3, tf.uint16), tf.int32)
-        high = tf.reduce_max(image)
-        top = tf.where(high < 256, 255, tf.where(high < 4096, 4095, 65535))
-        return tf.cast((image * 255 + top // 2) // top, tf.uint8)
 
     def decode_one(content: tf.Tensor) -> tf.Tensor:
         header = tf.strings.substr(content + b"\0" * 25, 0, 25)
@@ -86,10 +87,39 @@ def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> 
         # Three channels, equal ones of a grey image: this drops alpha.
         image = tf.cond(
             png & tf.equal(bits, b"\x10"),
-            lambda: decode_16_bit(content),
+            lambda: _decode_16_bits(content),
             lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
         )
         return to_network(image[None], size, channels)[0]
 
     spec = tf.TensorSpec((*size, channels), tf.float32)
     return tf.map_fn(decode_one, encoded, fn_output_signature=spec)
+
+
+def _decode_16_bits(content: tf.Tensor) -> tf.Tensor:
+    """Decode a PNG of 16 bits to uint8 (H, W, 3) as `grey_levels.to_8_bits` does."""
+    import tensorflow as tf
+
+    before = tf.strings.split(content, "IDAT", maxsplit=1)[0]
+    stated = tf.shape(tf.strings.split(before, "sBIT"))[0] > 1
+    check = tf.debugging.assert_equal(
+        stated, False, "a PNG of 16 bits must not state its depth (sBIT); send 8 bits"
+    )
+    with tf.control_dependencies([check]):
+        image = tf.cast(tf.io.decode_png(content, 3, tf.uint16), tf.int32)
+    counts = tf.math.bincount(tf.reshape(image, [-1]), minlength=65536, dtype=tf.int64)
+    total = tf.reduce_sum(counts)
+    top = tf.constant((1 << grey_levels.DEPTHS[-1]) - 1)
+    for bits in reversed(grey_levels.DEPTHS[:-1]):
+        below, beyond = counts[: 1 << bits], counts[1 << bits :]
+        number, values = tf.reduce_sum(beyond), tf.math.count_nonzero(below)
+        few = (number - tf.reduce_max(beyond)) * grey_levels.MAX_BEYOND <= total
+        holds = few & (2 * number <= total) & (values >= grey_levels.MIN_VALUES)
+        top = tf.where((number == 0) | holds, (1 << bits) - 1, top)
+    values = tf.squeeze(tf.where(counts > 0), 1)
+    number = tf.size(values)
+    spread = tf.reduce_all(values % 257 == 0) & (
+        (number >= grey_levels.MIN_VALUES) | ((number >= 3) & (values[-1] >= 256))
+    )
+    top = tf.where(spread, 65535, top)
+    return tf.cast(tf.minimum((image * 255 + top // 2) // top, 255), tf.uint8)

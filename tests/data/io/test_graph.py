@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from dentalzoo.data.io.graph import image_spec, to_network
+from dentalzoo.data.io.graph import files_to_network, image_spec, to_network
+from dentalzoo.data.io.images import read_image
+from tests.data.io.test_grey_levels import png_of_16_bits, radiograph
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -17,3 +19,37 @@ def test_images_of_the_networks_size_are_unchanged(channels):
     result = graph(imgs).numpy()
     assert result == pytest.approx(imgs / 255, abs=1e-7)
     assert graph(imgs[:, :13]).shape == result.shape  # the same graph resizes others
+
+
+def deep_images():
+    for bits in (8, 10, 12, 14, 16):
+        image = radiograph(bits)
+        yield image
+        hot = image.copy()
+        hot[3, 3:9] = 65535
+        hot[9, 9] = min(1 << bits, 65535)
+        yield hot
+    labelled = radiograph(10)
+    labelled[:30] = 65535
+    yield labelled
+    yield np.where(labelled == 65535, labelled, labelled // 40)  # nearly a drawing
+    yield radiograph(8) // 8 * 257
+    yield np.repeat(np.array([[0, 300, 900, 40000]], np.uint16), 64, 1).repeat(64, 0)
+
+
+def test_files_of_16_bits_have_the_brightness_of_read_image(tmp_path):
+    import tensorflow as tf
+
+    graph = tf.function(
+        lambda encoded: files_to_network(encoded, (64, 256), 1)
+    ).get_concrete_function(tf.TensorSpec((None,), tf.string))
+    paths = [
+        png_of_16_bits(tmp_path / f"{index}.png", image)
+        for index, image in enumerate(deep_images())
+    ]
+    result = graph(tf.constant([path.read_bytes() for path in paths])).numpy()
+    for path, image in zip(paths, result, strict=True):
+        assert np.array_equal(np.rint(image * 255), read_image(path)), path.name
+    stated = png_of_16_bits(tmp_path / "stated.png", radiograph(12), 12)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sBIT"):
+        graph(tf.constant([stated.read_bytes()]))
