@@ -123,7 +123,7 @@ def find_boxes(
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
     kept = Classes(parsed.classes, names, parsed.annotations.values())
-    _check_names(data_dir, kept)
+    _check_names(data_dir, kept, parsed)
     dataset = BoxDataset([], kept.names, [(s.name, s.reason) for s in skips], [], form)
     dataset.repaired += parsed.repaired
     _fill(tree, dataset, files, parsed, kept, outlines)
@@ -293,7 +293,11 @@ def _without_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Skip]:
     return skips
 
 
-def _check_names(data_dir: str | Path, chosen: Classes) -> None:
+def _check_names(data_dir: str | Path, chosen: Classes, parsed: ParsedAnnotations) -> None:
+    broken = [one for one in parsed.annotations.values() if one.invalid]
+    if not chosen.known and broken:
+        name, (where, reason) = broken[0].name, broken[0].invalid[0]
+        raise DentalzooError(f"{data_dir}: no box can be read. Received: {name}, {where}: {reason}")
     missing = [name for name in chosen.names if name not in chosen.known]
     if len(missing) == len(chosen.names):
         raise DentalzooError(

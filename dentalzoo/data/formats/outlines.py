@@ -51,7 +51,7 @@ def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
     for number, (class_id, segmentation) in enumerate(regions.shapes):
         try:
             scale = (width, height) if regions.parts else (1, 1)
-            inside = _inside(segmentation, height, width, scale)
+            inside = fill(segmentation, height, width, scale)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise BadFile(
                 regions.source,
@@ -100,9 +100,17 @@ def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> np.nda
     return runs.reshape(width, height).T  # column by column, as COCO stores them
 
 
-def _inside(
-    segmentation: Any, height: int, width: int, scale: tuple[int, int] = (1, 1)
-) -> np.ndarray:
+def fill(segmentation: Any, height: int, width: int, scale: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """Return the pixels (height, width) bool of a COCO segmentation.
+
+    Args:
+        segmentation: polygons, or run lengths of this size.
+        height, width: of the image in pixels.
+        scale: what x and y of polygons are multiplied with.
+
+    Raises:
+        ValueError: it is broken.
+    """
     if isinstance(segmentation, dict):
         return run_lengths(segmentation, height, width)
     if not segmentation:

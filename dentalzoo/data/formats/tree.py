@@ -116,6 +116,7 @@ class Tree:
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
     _json_bytes: list[int] = field(default_factory=list, repr=False, compare=False)
     _json_keys: dict[Path, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+    _json_recoded: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     @cached_property
     def images_by_name(self) -> dict[str, list[tuple[Path, Folder]]]:
@@ -153,12 +154,21 @@ class Tree:
         if path in self._json:
             return self._json[path]
         text = path.read_bytes()
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except UnicodeDecodeError:
+            content = json.loads(text.decode("cp1252"))
+            self._json_recoded.add(path)
         # The first file is kept whatever its size: a large data set has one file for all images.
         if not self._json or sum(self._json_bytes) + len(text) <= _MAX_KEPT_JSON:
             self._json[path] = content
             self._json_bytes.append(len(text))
         return content
+
+    def json_notes(self, path: Path) -> list[str]:
+        """Return what was corrected in a JSON file that has been read: a text that is not UTF-8."""
+        recoded = path in self._json_recoded
+        return ["the text is not UTF-8; read as Windows-1252"] if recoded else []
 
     def json_keys(self, path: Path) -> frozenset[str]:
         """Return the keys of a JSON file's object, by which formats recognise their files.

@@ -28,7 +28,18 @@ from dentalzoo.data.masks import find_masks
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "adding_an_annotation_format.md"
-SHARED = {"base", "dataset_writer", "label_maps", "outlines", "rules", "writing", "splits", "tree"}
+SHARED = {
+    "base",
+    "dataset_writer",
+    "label_maps",
+    "outlines",
+    "references",
+    "rules",
+    "shapes",
+    "writing",
+    "splits",
+    "tree",
+}
 
 
 def test_the_table_is_the_folder():
@@ -188,8 +199,8 @@ POLYGON = "0 0.1 0.1 0.4 0.1 0.4 0.4\n"
 @pytest.mark.parametrize(
     ("file", "content", "phrase"),
     [
-        ("a.json", json.dumps(LABELME), "LabelMe JSON (polygons), which this version does not"),
-        ("a.json", json.dumps(LABELME_BOX), "LabelMe JSON (boxes), which this version does not"),
+        ("a.json", json.dumps(LABELME), "LabelMe JSON (polygons), in which there is nothing"),
+        ("a.json", json.dumps(LABELME_BOX), "LabelMe JSON (boxes), in which there is nothing to"),
         ("a.json", json.dumps([TASK]), "Label Studio JSON (polygons), which this version"),
         ("a.json", json.dumps([BRUSH]), "Label Studio JSON (masks), which this version"),
         ("a.xml", CVAT.format('<polygon label="x" points=""/>'), "CVAT XML (polygons), which this"),
@@ -223,17 +234,22 @@ def test_other_files_are_not_recognised(tmp_path, suffix, content):
 
 def test_what_cannot_be_read_as_boxes_is_named(tmp_path):
     put(tmp_path, "images/a.png", "masks/a.png", "tooth_boundary/a.png")
-    (tmp_path / "a.json").write_text(json.dumps(LABELME))
     (tmp_path / "b.xml").write_text(CVAT.format(""))
     with pytest.raises(dz.DentalzooError) as caught:
         find_boxes(tmp_path)
     message = str(caught.value)
-    assert "found LabelMe JSON (polygons) and CVAT XML (shapes), which this version does not read; "
+    assert "found CVAT XML (shapes), which this version does not read; " in message
     assert "mask images (masks) and boundary drawings (closed lines), not read as boxes;" in message
-    with pytest.raises(
-        dz.DentalzooError, match=r"no usable image; found LabelMe JSON \(polygons\)"
-    ):
+    with pytest.raises(dz.DentalzooError, match=r"no usable image; found CVAT XML \(shapes\)"):
         find_images(tmp_path / "images" / "..", crops="boxes")
+
+
+def test_boxes_that_cannot_be_read_are_named_with_the_reason(tmp_path):
+    put(tmp_path, "a.png")
+    (tmp_path / "a.json").write_text(json.dumps(LABELME))
+    reason = "no box can be read. Received: a.json, shape 1: must have 3 or more points"
+    with pytest.raises(dz.DentalzooError, match=reason):
+        find_boxes(tmp_path)
 
 
 def test_what_is_used_and_what_is_not_is_logged_once(tmp_path, caplog):
