@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dentalzoo.data.io.dicom_grey import GREY_ELEMENTS, GreyImage, to_grey
+from dentalzoo.data.io.file_warnings import warn_of_file
 from dentalzoo.errors import BadFile, DentalzooError, require
 
 if TYPE_CHECKING:
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
 
 _ELEMENTS = [
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue"),
-    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
-    *("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth"),
+    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *GREY_ELEMENTS,
     *(f"{c}PaletteColorLookupTableDescriptor" for c in ("Red", "Green", "Blue")),
     *(f"{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
 ]
@@ -78,7 +79,7 @@ def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
                 "cannot be decompressed; install pylibjpeg and its plugins, or save "
                 f"it uncompressed. Received: {getattr(syntax, 'name', 'no transfer syntax')}",
             ) from error
-        return _to_uint8(dataset, stored, pixels)
+        return _to_uint8(path, dataset, stored, pixels)
     except DentalzooError:
         raise
     except Exception as error:  # pydicom raises errors of any type, which may quote the file
@@ -104,7 +105,7 @@ def _require_single_image(path: Path, dataset: Dataset, max_pixels: int) -> None
         )
 
 
-def _to_uint8(dataset: Dataset, stored: np.ndarray, pixels: ModuleType) -> np.ndarray:
+def _to_uint8(path: Path, dataset: Dataset, stored: np.ndarray, pixels: ModuleType) -> np.ndarray:
     """Convert stored values (H, W) or (H, W, 3) to (H, W, 1 or 3) uint8."""
     kind = dataset.PhotometricInterpretation
     if kind == "PALETTE COLOR":
@@ -113,71 +114,12 @@ def _to_uint8(dataset: Dataset, stored: np.ndarray, pixels: ModuleType) -> np.nd
         return _scale(stored / top)
     if stored.ndim == 3:
         return _scale(stored / (2**dataset.BitsStored - 1))
-    grey = _scale(_fraction_of_white(dataset, stored))
-    return (255 - grey if kind == "MONOCHROME1" else grey)[..., None]
+    image = GreyImage(path, dataset, stored, dataset.BitsStored, bool(dataset.PixelRepresentation))
+    grey = to_grey(image)
+    if image.notes:
+        warn_of_file(path, "; ".join(image.notes))
+    return grey[..., None]
 
 
 def _scale(fraction: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(fraction, 0, 1) * 255).astype(np.uint8)
-
-
-def _fraction_of_white(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
-    """Convert stored grey values to brightness, 0 for black and 1 for white, not yet clipped."""
-    values, rescaled = _modality(dataset, stored)
-    if tables := dataset.get("VOILUTSequence"):
-        return _look_up(dataset, tables[0], values)
-    if (window := _window(dataset)) is not None:
-        centre, width, function = window
-        if function == "SIGMOID":
-            return 1 / (1 + np.exp(-4 * (values - centre) / width))
-        if function == "LINEAR_EXACT":
-            return (values - centre) / width + 0.5
-        return (values - centre + 0.5) / (width - 1) + 0.5 if width > 1 else values >= centre - 0.5
-    if dataset.BitsStored <= 8 and not dataset.PixelRepresentation and not rescaled:
-        return values / (2**dataset.BitsStored - 1)
-    inside = values[stored != dataset.get("PixelPaddingValue")]
-    low, high = (inside.min(), inside.max()) if inside.size else (0, 0)
-    return (values - low) / max(high - low, np.finfo(np.float64).tiny)
-
-
-def _modality(dataset: Dataset, stored: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Apply the modality LUT or the rescale; return float64 values and whether any changed."""
-    values = stored.astype(np.float64)
-    if tables := dataset.get("ModalityLUTSequence"):
-        return _look_up(dataset, tables[0], values) * (2 ** tables[0].LUTDescriptor[2] - 1), True
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    if slope is None or intercept is None or (slope, intercept) == (1, 0):
-        return values, False
-    return values * float(slope) + float(intercept), True
-
-
-def _look_up(dataset: Dataset, item: Dataset, values: np.ndarray) -> np.ndarray:
-    """Apply a DICOM look-up table, PS3.3 C.11.1.1, scaled so that its largest entry is 1.
-
-    pydicom's own function (3.0) wraps inputs above 255 around where the entries have 8 bits.
-    """
-    entries, first, bits = item.LUTDescriptor
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = ">" if dataset.original_encoding[1] is False else "<"
-        data = np.frombuffer(data, np.uint8 if len(data) == (entries or 65536) else f"{order}u2")
-    table = np.asarray(data, np.float64)
-    return table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(int)] / (2**bits - 1)
-
-
-def _window(dataset: Dataset) -> tuple[float, float, str] | None:
-    """Return (centre, width, function) of the first window; None without a usable one."""
-    try:
-        centre, width = (
-            float(_first(dataset.get(keyword))) for keyword in ("WindowCenter", "WindowWidth")
-        )
-    except (TypeError, ValueError, IndexError):
-        return None
-    function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    smallest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
-    return (centre, width, function) if smallest <= width < np.inf else None
-
-
-def _first(value: Any) -> Any:
-    """Return the first value of an element that may have several."""
-    return value if np.isscalar(value) or isinstance(value, str) else value[0]

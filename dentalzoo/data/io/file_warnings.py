@@ -9,19 +9,19 @@ _MAX_LINES = 10  # of one folder; then a line at every power of ten
 
 _log = logging.getLogger("dentalzoo")
 _lock = threading.Lock()
-_warned: set[Path] = set()
+_warned: set[tuple[Path, str]] = set()
 _counts: Counter[Path] = Counter()
 
 
 def warn_of_file(path: Path, reason: str) -> None:
-    """Log `FILE: reason`, once for each file, from any thread.
+    """Log `FILE: reason`, once for each file and reason, from any thread.
 
     Of a folder the first 10 files are named, then each that makes a power of ten, with the count.
     """
     with _lock:
-        if path in _warned:
+        if (path, reason) in _warned:
             return
-        _warned.add(path)
+        _warned.add((path, reason))
         _counts[path.parent] += 1
         number = _counts[path.parent]
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))

@@ -3,64 +3,9 @@ import pytest
 
 from dentalzoo.data.io.images import read_image
 from dentalzoo.errors import BadFile, DentalzooError
+from tests.data.io.dicom_files import VALUES, grey, table
 
 pydicom = pytest.importorskip("pydicom")
-
-VALUES = np.array([[0, 1024, 2048, 4095]], np.uint16)
-
-
-@pytest.fixture
-def dicom(tmp_path):
-    """Write a DICOM file of 12 bits in 16, with elements added, changed, or removed by None."""
-
-    def write(pixels=VALUES, name="x.dcm", preamble=bytes(128), syntax=None, **elements):
-        from pydicom.dataset import Dataset, FileMetaDataset
-        from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.3"  # intra-oral X-ray
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
-        dataset = Dataset()
-        dataset.file_meta = meta
-        dataset.preamble = preamble
-        dataset.PatientName = "Secret^Person"
-        given = {
-            "Rows": pixels.shape[0],
-            "Columns": pixels.shape[1],
-            "SamplesPerPixel": 1,
-            "PhotometricInterpretation": "MONOCHROME2",
-            "BitsAllocated": pixels.itemsize * 8,
-            "BitsStored": 12 if pixels.itemsize == 2 else 8,
-            "HighBit": 11 if pixels.itemsize == 2 else 7,
-            "PixelRepresentation": int(pixels.dtype.kind == "i"),
-            "PixelData": pixels.tobytes(),
-        }
-        for key, value in (given | elements).items():
-            if value is not None:
-                setattr(dataset, key, value)
-        if "PixelData" in dataset:
-            dataset["PixelData"].VR = "OW"
-        dataset.save_as(tmp_path / name, enforce_file_format=True)
-        return tmp_path / name
-
-    return write
-
-
-def grey(path):
-    image = read_image(path)
-    assert image.dtype == np.uint8 and image.shape[2] == 1
-    return image.ravel().tolist()
-
-
-def table(entries, bits, first=0, vr="US"):
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
-    data = entries if vr == "US" else np.asarray(entries, "<u2").tobytes()
-    item.add_new("LUTData", vr, data)
-    return item
 
 
 def test_without_window_smallest_to_largest(dicom):
