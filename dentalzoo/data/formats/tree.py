@@ -30,10 +30,17 @@ _SPLIT_WORDS = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    # nnU-Net's folders
+    "imagestr": "train",
+    "labelstr": "train",
+    "imagests": "test",
+    "labelsts": "test",
 }
 _IMAGES = re.compile(r"(.*?)[ _-]?(images?|imgs?)", re.IGNORECASE)
 _MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
 _BOUNDARY = re.compile(r"(.*?)[ _-]?(boundary|boundaries)", re.IGNORECASE)
+_NNUNET = re.compile(r"(images|labels)(Tr|Ts)", re.IGNORECASE)
+_FIRST_CHANNEL = "_0000"  # nnU-Net: ends the name of an image, not that of its label map
 _MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
@@ -267,6 +274,9 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     for i in reversed(range(len(parts))):
+        if match := _NNUNET.fullmatch(parts[i]):
+            role = "masks" if match[1].lower() == "labels" else "images"
+            return role, (*parts[:i], f"*{match[2].lower()}", *parts[i + 1 :])
         for role, pattern in (("images", _IMAGES), ("masks", _MASKS)):
             if match := pattern.fullmatch(parts[i]):
                 return role, (*parts[:i], match[1].lower() + "*", *parts[i + 1 :])
@@ -398,7 +408,7 @@ def _pair(
     for mask in masks:
         stem = normal(mask.stem)
         match = _MASK_STEM.fullmatch(stem)
-        for text in (stem, match[1] if match else ""):
+        for text in (stem, match[1] if match else "", stem + _FIRST_CHANNEL):
             owners = [by_name[text]] if text in by_name else by_stem.get(text, [])
             if owners:
                 break

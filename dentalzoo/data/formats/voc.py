@@ -47,6 +47,7 @@ _LOST_YMAX = (
     "files of the project beside it"
 )
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
+_XY = ("xmin", "ymin", "xmax", "ymax")  # as the files have them
 _BARE_AMPERSAND = re.compile(r"&(?!#?\w{1,31};)")
 _DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
 _ENCODING = re.compile(rb"<\?xml\b[^>]*\bencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
@@ -158,10 +159,17 @@ def _files(tree: Tree, parsed: ParsedAnnotations, images: "_Images") -> Iterator
         for entry in root.iterfind("object"):
             box = entry.find("bndbox")
             texts = {key: "" if box is None else (box.findtext(key) or "") for key in _CORNERS}
+            texts["instead"] = "" if box is not None else _other_shape(entry)
             for key in ("name", "difficult"):
                 texts[key] = entry.findtext(key) or ""
             file.objects.append({key: text.strip() for key, text in texts.items()})
         yield file
+
+
+def _other_shape(entry: ElementTree.Element) -> str:
+    """Name what an object without a bndbox has instead."""
+    kinds = {"robndbox": "a rotated box (robndbox)", "polygon": "a polygon without a bndbox"}
+    return next((what for tag, what in kinds.items() if entry.find(tag) is not None), "no bndbox")
 
 
 def parse_xml(path: Path) -> tuple[ElementTree.Element, list[str]]:
@@ -234,9 +242,13 @@ def _annotation(name: str, file: _File, from_0: bool) -> ImageAnnotation:
 
 def _box(entry: dict[str, str], where: str, from_0: bool) -> RawBox:
     edges = [number for key in _CORNERS if (number := _number(entry[key])) is not None]
+    if entry["instead"]:
+        raise ValueError(f"bndbox must have four numbers. Received: {entry['instead']}")
     if len(edges) < len(_CORNERS):
-        shown = " ".join(f"{key}={entry[key]!r}" for key in _CORNERS)
-        raise ValueError(f"bndbox must have four numbers. Received: {shown}")
+        bad = (f"{key}={entry[key]!r}" for key in _XY if _number(entry[key]) is None)
+        raise ValueError(f"bndbox must have four numbers. Received: {' '.join(bad)}")
+    if not entry["name"]:
+        raise ValueError("unknown class; it must not be empty. Received: ''")
     top, left, bottom, right = edges
     repaired: tuple[str, ...] = ()
     if not from_0:

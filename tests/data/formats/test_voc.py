@@ -268,6 +268,36 @@ def test_boxes_that_cannot_be_used_are_named_and_the_others_stay(tmp_path, bad, 
     assert name == "voc/a.xml, object 2" and reason in told
 
 
+CORNERS = (10, 20, 40, 60)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (thing("root", "80,5", 20, 90, "60,5"), "numbers. Received: xmin='80,5' ymax='60,5'"),
+        (
+            "<object><name>root</name><robndbox><cx>3</cx></robndbox></object>",
+            r"numbers. Received: a rotated box \(robndbox\)",
+        ),
+        (
+            "<object><name>root</name><polygon><x1>3</x1></polygon></object>",
+            "a polygon without a bndbox",
+        ),
+        ("<object><name>root</name></object>", "Received: no bndbox"),
+        (thing("", *CORNERS), "unknown class; it must not be empty"),
+        (thing(" ", *CORNERS), "unknown class; it must not be empty"),
+    ],
+)
+@pytest.mark.parametrize("classes", [None, ["root"]])
+def test_where_no_object_can_be_used_the_first_reason_is_the_message(
+    tmp_path, bad, reason, classes
+):
+    put(tmp_path, "images/a.png")
+    text(tmp_path / "voc" / "a.xml", annotation("a.png", bad))
+    with pytest.raises(DentalzooError, match=rf"voc/a.xml, object 1: .*{reason}"):
+        find_boxes(tmp_path, classes=classes)
+
+
 def test_a_image_without_any_usable_box_is_no_image_of_nothing(tmp_path):
     put(tmp_path, "images/b.png")
     text(tmp_path / "voc" / "b.xml", annotation("b.png"))
