@@ -160,6 +160,10 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
                 yield image, stream
     except DentalzooError:
         raise
+    except Image.DecompressionBombError as error:  # some kinds tell Pillow their size only then
+        raise BadFile(
+            path, f"the image must have fewer pixels; make it smaller. Received: {error}"
+        ) from error
     except Exception as error:  # decoders raise errors of any type on damaged data
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadFile(

@@ -1,4 +1,4 @@
-"""Warnings about single files, of which a folder may hold thousands."""
+"""Warnings about images, of which a folder may hold thousands."""
 
 import logging
 import threading
@@ -11,6 +11,7 @@ _log = logging.getLogger("dentalzoo")
 _lock = threading.Lock()
 _warned: set[tuple[Path, str]] = set()
 _counts: Counter[Path] = Counter()
+_depths: dict[Path, int] = {}  # of the first image of a folder; 0 when a warning was logged
 
 
 def warn_of_file(path: Path, reason: str) -> None:
@@ -31,8 +32,29 @@ def warn_of_file(path: Path, reason: str) -> None:
         _log.warning("%s: %s (%d such files in this folder so far)", shown, reason, number)
 
 
+def note_depth(folder: Path, bits: int) -> None:
+    """Log a warning, once, if images of a folder are read as of different depths, from any thread.
+
+    Args:
+        folder: of the images.
+        bits: the depth of one of them that its file does not state.
+    """
+    with _lock:
+        if _depths.setdefault(folder, bits) in (bits, 0):
+            return
+        first, _depths[folder] = _depths[folder], 0
+    _log.warning(
+        "%s: images that do not state their depth are read as of %d and of %d bits, so that one "
+        "grey value may have two brightnesses; if they are of one detector, state its depth or "
+        "save 8 bits",
+        folder,
+        *sorted((first, bits)),
+    )
+
+
 def forget_files() -> None:
-    """Let `warn_of_file` name every file again, as for a new command."""
+    """Let every file and folder be named again, as for a new command."""
     with _lock:
         _warned.clear()
         _counts.clear()
+        _depths.clear()

@@ -19,7 +19,7 @@ MAX_BEYOND = 1000  # one pixel in so many may be beyond the depth, ours: hot pix
 MIN_VALUES = 32  # ours: fewer grey values below a single brighter value are a drawing, not an image
 _CHUNK = 1 << 22  # samples counted at once: bincount copies them to 8 bytes each
 
-# Ours; see docs/data_formats.md for what 1,800 radiographs, photographs and surfaces have.
+# Ours; see docs/data_formats.md for how near real data come.
 _SHARE = 0.005  # of the darkest and of the brightest pixels that do not count
 _BLACK, _WHITE, _FLAT = 32, 223, 16  # grey levels of 255
 _EXTREME, _EXTREMES = 8, 0.98  # this near to 0 or 255 is black or white; the share of such pixels
@@ -50,7 +50,7 @@ def _holds(counts: np.ndarray, bits: int) -> bool:
     return (number - int(beyond.max())) * MAX_BEYOND <= total
 
 
-def to_8_bits(samples: np.ndarray, stated: int | None = None) -> np.ndarray:
+def to_8_bits(samples: np.ndarray, stated: int | None = None) -> tuple[np.ndarray, int | None]:
     """Scale integer samples so that the largest value of their depth becomes 255.
 
     Samples that were spread over all 16 bits have that depth however dark they are: multiples of
@@ -61,16 +61,17 @@ def to_8_bits(samples: np.ndarray, stated: int | None = None) -> np.ndarray:
         stated: as for `depth_of`.
 
     Returns:
-        uint8 of the same shape.
+        uint8 of the same shape; and the bits of the depth where it was guessed, else None.
     """
     flat = samples.reshape(-1)
     counts = np.zeros(65536, np.int64)
     for start in range(0, flat.size, _CHUNK):
         counts += np.bincount(flat[start : start + _CHUNK], minlength=65536)
     spread = _spread(counts, 8) or (stated is not None and _spread(counts, stated))
-    top = 65535 if spread else (1 << depth_of(counts, stated)) - 1
+    bits = 16 if spread else depth_of(counts, stated)
+    top = (1 << bits) - 1
     table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
-    return table[samples]
+    return table[samples], None if spread or bits == stated else bits
 
 
 def _spread(counts: np.ndarray, bits: int) -> bool:

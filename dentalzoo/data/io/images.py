@@ -24,7 +24,7 @@ from PIL import Image
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.decode import Stored, decode, is_dicom
-from dentalzoo.data.io.file_warnings import warn_of_file
+from dentalzoo.data.io.file_warnings import note_depth, warn_of_file
 from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
 from dentalzoo.errors import BadFile, DentalzooError
 
@@ -36,7 +36,11 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def read_image(
-    path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
+    path: str | Path,
+    channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    warn: bool = True,
 ) -> np.ndarray:
     """Read an image, upright.
 
@@ -44,6 +48,7 @@ def read_image(
         path: the file.
         channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
         max_pixels: a larger image is refused before it is decoded.
+        warn: log a warning if nothing can be seen in it, see `grey_levels.nothing_to_see`.
 
     Returns:
         (H, W, 1) or (H, W, 3) uint8.
@@ -52,11 +57,15 @@ def read_image(
         BadFile: the file is missing, damaged, too large, or not a single image.
         DentalzooError: channels is something else.
     """
-    return read_oriented(path, channels, max_pixels)[0]
+    return read_oriented(path, channels, max_pixels, warn=warn)[0]
 
 
 def read_oriented(
-    path: str | Path, channels: int | None = None, max_pixels: int = MAX_PIXELS
+    path: str | Path,
+    channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    warn: bool = True,
 ) -> tuple[np.ndarray, int]:
     """Read an image, upright, and its orientation in the file, which is opened once.
 
@@ -64,6 +73,7 @@ def read_oriented(
         path: the file.
         channels: as for `read_image`.
         max_pixels: as for `read_image`.
+        warn: as for `read_image`.
 
     Returns:
         (H, W, 1) or (H, W, 3) uint8, and the EXIF or TIFF orientation 1..8 that was undone; 1
@@ -83,7 +93,7 @@ def read_oriented(
         image, turn = read_dicom(path, max_pixels), 1
     else:
         image, turn = _colours(path, stored), stored.orientation
-    if reason := nothing_to_see(image):
+    if warn and (reason := nothing_to_see(image)):
         warn_of_file(path, reason)
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
@@ -227,7 +237,9 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, stored: Stored) -> np.ndarr
             "integer pixels must lie in 0..65535; save the image with 8 or 16 unsigned bits. "
             f"Received: values from {low} to {high}",
         )
-    scaled = to_8_bits(samples, stored.stated_bits)
+    scaled, guessed = to_8_bits(samples, stored.stated_bits)
+    if guessed:
+        note_depth(path.parent, guessed)
     return 255 - scaled if stored.white_is_zero else scaled
 
 

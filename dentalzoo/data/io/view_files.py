@@ -74,7 +74,7 @@ def title_of(images: Sequence[Path]) -> str:
 
 def _read(folder: Path, path: Path) -> np.ndarray:
     try:
-        view = read_image(path)
+        view = read_image(path, warn=False)  # a view from near by may be nearly white
     except BadFile as error:
         raise BadFile(folder, f"{path.name}: {error.reason}") from error
     height, width, _ = view.shape

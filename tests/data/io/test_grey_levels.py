@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from dentalzoo.data.io import grey_levels
 from dentalzoo.data.io.file_warnings import forget_files
-from dentalzoo.data.io.grey_levels import depth_of, nothing_to_see, to_8_bits
+from dentalzoo.data.io.grey_levels import depth_of, nothing_to_see
 from dentalzoo.data.io.images import read_image
 from tests.hostile import _chunk
 
@@ -21,6 +22,10 @@ def radiograph(bits, seed=0, size=(64, 256), fill=1.0):
 
 def counts(samples):
     return np.bincount(samples.ravel(), minlength=65536)
+
+
+def to_8_bits(samples):
+    return grey_levels.to_8_bits(samples)[0]
 
 
 EXACT = to_8_bits(radiograph(16)).astype(int)
@@ -179,3 +184,16 @@ def test_what_shows_nothing_is_logged_once_for_a_file(tmp_path, caplog):
         read_image(tmp_path / f"{index}.png")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 11 and "(100 such files in this folder so far)" in lines[-1]
+
+
+def test_a_folder_of_two_depths_is_named_once(tmp_path, caplog):
+    forget_files()
+    for index, bits in enumerate((12, 12, 10, 10, 14)):
+        png_of_16_bits(tmp_path / f"{index}.png", radiograph(bits))
+        read_image(tmp_path / f"{index}.png")
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}: ") and "of 10 and of 12 bits" in line
+    forget_files()
+    for bits in (10, 12):  # the files say it
+        read_image(png_of_16_bits(tmp_path / "x.png", radiograph(bits), bits))
+    assert len(caplog.messages) == 1
