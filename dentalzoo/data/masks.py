@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dentalzoo.data.duplicates import PerceptualHash, duplicates_across, perceptual_hash
-from dentalzoo.data.formats import read_annotations, unread
+from dentalzoo.data.formats import format_names, read_annotations, unread
 from dentalzoo.data.formats.base import (
     ImageAnnotation,
     check_class_names,
@@ -20,20 +20,24 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.outlines import Regions, rasterise
 from dentalzoo.data.formats.rules import orientation_to_fit
-from dentalzoo.data.formats.splits import check_split, read_splits, split_row
-from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, Skip, Tree, scan
+from dentalzoo.data.formats.splits import (
+    check_split,
+    check_val_fraction,
+    describe,
+    select_split,
+    split_files,
+)
+from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, FileEntry, Skip, scan
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
 from dentalzoo.data.pipeline.prefetch import for_each
-from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
+from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
 # ours: masks of teeth blurred over 15 pixels have at most 6 %, 95 % of radiographs 16 % and more
 _MAX_MIDDLE_GREY = 0.15
 _MAX_MIDDLE_GREY_OF_FEW = 0.05  # ours, where a mask has 8 grey levels or fewer
-
-_FORMATS = {"auto": None, "masks": ("mask images",), "coco": ("COCO",)}
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class MaskSample:
         mask: the file of its mask; None where `regions` are its mask.
         regions: the outlines of its objects; None where `mask` is its mask.
         split: "train", "val", "test" or "".
+        group: images of one group lie in one split.
     """
 
     name: str
@@ -53,6 +58,7 @@ class MaskSample:
     mask: Path | None = None
     regions: Regions | None = None
     split: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ def find_masks(
     split: str | None = None,
     classes: Sequence[str] | None = None,
     annotations: str = "auto",
+    *,
+    val_fraction: float = 0.1,
 ) -> MaskDataset:
     """Find images with masks in the layouts of docs/data_formats.md. No image is opened.
 
@@ -104,7 +112,10 @@ def find_masks(
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: names for the ids 1..n; with COCO, categories in this order and no others. None
             makes a binary mask, with COCO the union of all outlines.
-        annotations: "masks", "coco", or "auto": masks where there are any, else COCO.
+        annotations: the annotation format to read, by its name ("masks", "coco", "labelme", ...);
+            "auto" takes masks where there are any, else the first format that annotates an image.
+        val_fraction: where neither `split.csv` nor the format nor folders name a split, this part
+            of the groups, by the hash of their names, is "val" and the rest "train".
 
     Raises:
         DentalzooError: nothing usable is there; the message lists what is understood and what is
@@ -112,24 +123,14 @@ def find_masks(
         MissingSplit: there are images, but none of the split.
         BadFile: `split.csv` or an annotation file is broken.
     """
-    if annotations not in _FORMATS:
-        raise DentalzooError(f"annotations must be auto, masks or coco. Received: {annotations!r}")
+    only = format_names(annotations, "masks")
     chosen = check_split(split)
+    check_val_fraction(val_fraction)
     names = check_class_names(classes)
     tree = scan(Path(data_dir))
     hint = 'annotations="coco" uses them' if tree.coco else ""
-    _, parsed = read_annotations(tree, "masks", _FORMATS[annotations], hint)
-    samples = [
-        MaskSample(
-            image.stem,
-            image,
-            mask=one.mask,
-            regions=None if one.mask else _regions(one, names, parsed.listed.get(one.source, [])),
-            split=parsed.splits.get(image, ""),
-        )
-        for image, one in parsed.annotations.items()
-    ]
-    if not samples:
+    _, parsed = read_annotations(tree, "masks", only, hint)
+    if not parsed.annotations:
         raise DentalzooError(
             f"{data_dir}: no image with a mask; {unread(tree, 'masks')}expected {UNDERSTOOD}. "
             f"Received: {tree.summary()}"
@@ -137,20 +138,21 @@ def find_masks(
     skips = parsed.skips + [
         Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
     ]
-    if tree.split_csv:
-        samples, skips = _apply_split_csv(tree, tree.split_csv, samples, skips)
+    files = [FileEntry(image, split=parsed.splits.get(image, "")) for image in parsed.annotations]
+    where = parsed.split_source or "the folders' names"
+    files, skips = split_files(tree, describe(tree, files), skips, val_fraction, where)
     if chosen:
-        present = Counter(sample.split or "no split" for sample in samples)
-        samples = [sample for sample in samples if sample.split == chosen]
-        skips = [skip for skip in skips if skip.split in (chosen, "")]
-        if not samples:
-            raise MissingSplit(
-                f"{data_dir}: must hold images of the split {chosen!r}, from the folders' names "
-                f"or from split.csv (id,split). Received: {dict(present)}"
-            )
+        files, skips = select_split(tree, files, skips, chosen, val_fraction)
+    samples = []
+    stems = Counter(file.path.stem for file in files)
+    for file in files:
+        name = file.path.stem if stems[file.path.stem] == 1 else file.name
+        one = parsed.annotations[file.path]
+        regions = None if one.mask else _regions(one, names, parsed.listed.get(one.source, []))
+        samples.append(MaskSample(name, file.path, one.mask, regions, file.split, file.group))
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)
-    return MaskDataset(_with_unique_names(tree, samples), names or ("foreground",), skipped)
+    return MaskDataset(samples, names or ("foreground",), skipped)
 
 
 def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) -> dict[str, Any]:
@@ -358,36 +360,3 @@ def _regions(
     )
     height, width = annotation.size or (None, None)
     return Regions(annotation.source, height, width, shapes, annotation.unit == "parts")
-
-
-def _apply_split_csv(
-    tree: Tree, path: Path, samples: list[MaskSample], skips: list[Skip]
-) -> tuple[list[MaskSample], list[Skip]]:
-    """Return the samples with the splits of split.csv, whatever the folders are called."""
-    rows = read_splits(path)
-    kept: list[MaskSample] = []
-    skips = list(skips)
-    used: set[str] = set()
-    for sample in samples:
-        row = split_row(sample.image, rows)
-        if row is None:
-            skips.append(Skip(tree.name(sample.image), "image in no split of split.csv"))
-        else:
-            used.add(row)
-            kept.append(replace(sample, split=rows[row]))
-    skipped = {split_row(Path(skip.name), rows) for skip in skips}
-    skips += [
-        Skip(row, "row of split.csv without files", split)
-        for row, split in rows.items()
-        if row not in used and row not in skipped
-    ]
-    return kept, skips
-
-
-def _with_unique_names(tree: Tree, samples: list[MaskSample]) -> list[MaskSample]:
-    """Return the samples under their stems; where two share one, under their paths."""
-    count = Counter(sample.name for sample in samples)
-    return [
-        replace(s, name=tree.name(s.image.with_suffix(""))) if count[s.name] > 1 else s
-        for s in samples
-    ]

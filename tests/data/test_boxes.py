@@ -198,7 +198,8 @@ def test_chosen_classes_are_kept_in_their_order_and_the_others_said_once(tmp_pat
         found = find_boxes(tmp_path, classes=("Root", "Implant"))
     assert found.classes == ("Root", "Implant") and (found.skipped, found.repaired) == ([], [])
     assert [[b.label for b in s.boxes] for s in found.samples] == [["Implant", "Root"], []]
-    assert caplog.messages == ["classes left out: Crown (2 boxes)"]
+    assert caplog.messages[1:] == ["classes left out: Crown (2 boxes)"]
+    assert "no split in the data: 1 of 2 images are held out" in caplog.messages[0]
     loaded = load_boxes(found.samples[0], found.classes)
     assert loaded["labels"].tolist() == [2, 1]
 

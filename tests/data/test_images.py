@@ -681,7 +681,8 @@ def test_real_tiles_have_groups_labels_and_thin_masks(shared_data):
     assert len(crops) == 188 and {s.window[2] - s.window[0] for s in crops.samples} == {64}
 
 
-def test_a_flat_folder_is_used_without_a_word(tmp_path, caplog):
+def test_of_a_flat_folder_only_the_validation_fraction_is_said(tmp_path, caplog):
     caplog.set_level("INFO", "dentalzoo")
     assert len(find_images(write_tooth_photos(tmp_path / "flat", 3, size=16))) == 3
-    assert caplog.messages == []
+    (line,) = caplog.messages
+    assert "no split in the data: 1 of 3 images are held out for validation" in line

@@ -6,6 +6,7 @@ the formats of the table in order. docs/adding_an_annotation_format.md shows how
 """
 
 import logging
+import re
 from collections.abc import Collection
 from types import ModuleType
 
@@ -97,6 +98,33 @@ def read_annotations(
         skips += parsed.skips
         images = images or parsed.images
     return "", ParsedAnnotations(images=images, skips=skips)
+
+
+def format_names(annotations: str, purpose: Purpose) -> tuple[str, ...] | None:
+    """Return the `only` of `read_annotations` for a format's name as users write it.
+
+    Args:
+        annotations: the name in any case, with or without blanks ("labelme", "label_studio");
+            "masks" for mask images, "auto" for all formats.
+        purpose: that the format must be read for.
+
+    Raises:
+        DentalzooError: no format that is read for the purpose has the name.
+    """
+    if annotations == "auto":
+        return None
+    known = {_plain(form.NAME): form.NAME for form in FORMATS if purpose in form.READS}
+    if purpose == "masks":
+        known["masks"] = known["maskimages"]
+    if _plain(annotations) not in known:
+        raise DentalzooError(
+            f"annotations must be auto, {', '.join(sorted(known))}. Received: {annotations!r}"
+        )
+    return (known[_plain(annotations)],)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", str(name).lower())
 
 
 def _boxes_alone(parsed: ParsedAnnotations) -> bool:

@@ -290,6 +290,6 @@ def report_skipped(skipped: Sequence[tuple[str, str]], word: str = "skipped") ->
 
 
 @cache
-def notice_once(notice: str, folder: Path) -> None:
+def notice_once(notice: str, folder: Path, level: int = logging.WARNING) -> None:
     """Log a notice once for a folder, which may hold thousands of files."""
-    _log.warning("%s: %s", folder, notice)
+    _log.log(level, "%s: %s", folder, notice)

@@ -1,22 +1,26 @@
 """Names, groups, labels and splits of the files of a data set."""
 
-import csv
 import hashlib
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.formats.tables import ID_COLUMNS, RowIndex, read_table
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
-_GROUP_COLUMNS = ("near_dup_group", "group", "patient")
-_ID_COLUMNS = ("id", "file", "name", "image")
+_GROUP_COLUMNS = (
+    *("neardupgroup", "group", "groupid", "patient", "patientid", "patientname"),
+    *("subject", "subjectid"),
+)
+_LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
 
 
 # ---- names, groups, labels -----------------------------------------------------------------------
@@ -32,13 +36,15 @@ def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
     """
     stems = Counter(file.path.stem for file in files)
     paths = Counter(file.path.with_suffix("") for file in files)
-    groups, kinds = _Tables(tree, "index.csv"), _Tables(tree, "defects.csv")
+    images = [file.path for file in files]
+    groups = _Tables(tree, images, "index.csv", _GROUP_COLUMNS)
+    kinds = _Tables(tree, images, "defects.csv", ("kind",))
     described: list[FileEntry] = []
     for file in files:
         path = file.path
         name = path.stem if stems[path.stem] == 1 else tree.name(path.with_suffix(""))
         name = name if paths[path.with_suffix("")] == 1 else tree.name(path)
-        table, values = groups.look_up(path, _GROUP_COLUMNS)
+        table, values = groups.look_up(path)
         if table and len(values) > 1:
             raise BadFile(table, f"{path.name} must be in one group. Received: {', '.join(values)}")
         if table and values:
@@ -46,8 +52,9 @@ def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
         else:
             source = path.name.partition(".rf.")[0] if ".rf." in path.name else path.name
             group = tree.name(path.with_name(source))
-        label = " and ".join(kinds.look_up(path, ("kind",))[1]) or _folder_label(tree, path.parent)
+        label = " and ".join(kinds.look_up(path)[1]) or _folder_label(tree, path.parent)
         described.append(replace(file, name=name, group=group, label=label))
+    groups.check()
     return described
 
 
@@ -60,44 +67,91 @@ def _folder_label(tree: Tree, folder: Path) -> str:
 class _Tables:
     """The tables of one name in the folders above the images; the nearest one counts."""
 
-    def __init__(self, tree: Tree, name: str):
-        self._tree, self._name = tree, name
-        self._read: dict[Path, dict[str, list[str]] | None] = {}
+    def __init__(self, tree: Tree, images: Sequence[Path], name: str, columns: Sequence[str]):
+        self._tree, self._images, self._name, self._columns = tree, images, name, columns
+        self._in: dict[Path, _Values | None] = {}
 
-    def look_up(self, image: Path, columns: Iterable[str]) -> tuple[Path | None, list[str]]:
-        """Return the table, and the values of an image in the first of `columns` that exists."""
+    def look_up(self, image: Path) -> tuple[Path | None, list[str]]:
+        """Return the nearest table, and the values of an image in it."""
         for folder in image.parents:
-            path = folder / self._name
-            if path not in self._read:
-                self._read[path] = _read_table(path, columns) if path.is_file() else None
-            rows = self._read[path]
-            if rows is not None:
-                row = split_row(image, rows)
-                return path, [] if row is None else rows[row]
+            if folder not in self._in:
+                path = self._tree.table(folder, self._name)
+                self._in[folder] = self._read(path) if path else None
+            if found := self._in[folder]:
+                return found.path, found.of(image)
             if folder == self._tree.root:
                 break
         return None, []
 
-
-def _read_table(path: Path, columns: Iterable[str]) -> dict[str, list[str]] | None:
-    """Return id -> values; None where the table has no such columns."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-        rows = csv.DictReader(lines, delimiter=delimiter)
-        header = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-        key = next((header[name] for name in _ID_COLUMNS if name in header), None)
-        column = next((header[name] for name in columns if name in header), None)
-        if key is None or column is None:
-            _log.info("%s: not used, without the columns id and %s", path, " or ".join(columns))
+    def _read(self, path: Path) -> "_Values | None":
+        values = _read_values(path, self._columns)
+        self._tree.use(path)
+        if values is None:
             return None
-        values: dict[str, dict[str, None]] = defaultdict(dict)
-        for row in rows:
-            name, value = (normal((row[c] or "").strip()) for c in (key, column))
-            if name and value:
-                values[name][value] = None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadFile(path, f"must be a table in UTF-8. Received: {error}") from error
+        inside = [
+            image
+            for folder in self._tree.folders
+            if folder.role != "masks" and path.parent in (folder.path, *folder.path.parents)
+            for image in folder.images
+        ]
+        inside += [image for image in self._images if path.parent in image.parents]
+        return _Values(path, values, RowIndex(path, values, self._tree.root, inside))
+
+    def check(self) -> None:
+        """Log what the tables do not name.
+
+        Raises:
+            BadFile: no row of a table names a file.
+        """
+        for table in filter(None, self._in.values()):
+            unnamed, count = table.index.unnamed, len(table.values)
+            if unnamed and not len(table.index):
+                raise BadFile(
+                    table.path,
+                    "an id must be the name of an image, with or without folder and suffix; none "
+                    f"of {count} is. Received: {unnamed[0]!r}",
+                )
+            if unnamed:
+                _log.warning(
+                    "%s: %d of %d ids name no image, such as %r",
+                    self._tree.name(table.path),
+                    len(unnamed),
+                    count,
+                    unnamed[0],
+                )
+            alone = [i for i in self._images if table.path.parent in i.parents and not table.of(i)]
+            if alone:
+                _log.warning(
+                    "%s: no group for %d images, such as %s; each is a group of its own",
+                    self._tree.name(table.path),
+                    len(alone),
+                    self._tree.name(alone[0]),
+                )
+
+
+class _Values:
+    """The values of a table, and the images that its rows name."""
+
+    def __init__(self, path: Path, values: dict[str, list[str]], index: RowIndex):
+        self.path, self.values, self.index = path, values, index
+
+    def of(self, image: Path) -> list[str]:
+        row = self.index[image]
+        return [] if row is None else self.values[row]
+
+
+def _read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return id -> different values; None, with a warning, where the table has no such columns."""
+    table = read_table(path)
+    key, column = table.column(ID_COLUMNS), table.column(columns)
+    if key is None or column is None:
+        expected = " or ".join(columns)
+        notice_once(f"{path.name} is not used, without the columns id and {expected}", path.parent)
+        return None
+    values: dict[str, dict[str, None]] = defaultdict(dict)
+    for _, cells in table.rows:
+        if cells[key] and cells[column]:
+            values[cells[key]][cells[column]] = None
     return {name: list(different) for name, different in values.items()}
 
 
@@ -156,23 +210,24 @@ def split_files(
     """
     files, skips = list(files), list(skips)
     if tree.split_csv:
+        where = tree.split_csv.name
         rows = read_splits(tree.split_csv)
-        row_of = {file.path: split_row(file.path, rows) for file in files}
-        files = [replace(f, split=rows[row]) for f in files if (row := row_of[f.path])]
-        known = {split_row(Path(skip.name), rows) for skip in skips} | {*row_of.values()}
-        where = "split.csv"
-        skips += [
-            Skip(row, "row of split.csv without files", rows[row])
-            for row in rows
-            if row not in known
-        ]
-        lost = [image for image, row in row_of.items() if row is None]
+        tree.use(tree.split_csv)
+        skipped = [tree.root / skip.name for skip in skips]
+        others = [file.path for file in tree.entries[0]]
+        index = RowIndex(
+            tree.split_csv, rows, tree.root, [*(file.path for file in files), *others, *skipped]
+        )
+        lost = [file.path for file in files if index[file.path] is None]
+        files = [replace(f, split=rows[row]) for f in files if (row := index[f.path]) is not None]
+        skips += [Skip(r, f"row of {where} without files", rows[r]) for r in index.unnamed]
     elif any(file.split for file in files):
         lost = [file.path for file in files if not file.split]
         files = [file for file in files if file.split]
+    elif by_name := _splits_of_names(tree, files, what):
+        return [replace(file, split=by_name[file.path]) for file in files], skips
     else:
-        aside = _held_out({file.group for file in files}, val_fraction)
-        return [replace(f, split="val" if f.group in aside else "train") for f in files], skips
+        return _hold_out(tree, files, val_fraction, what), skips
     skips += [Skip(tree.name(image), f"{what} in no split of {where}") for image in lost]
     split_of: dict[str, str] = {}
     for file in files:
@@ -211,6 +266,50 @@ def select_split(
     )
 
 
+def _splits_of_names(tree: Tree, files: Sequence[FileEntry], what: str) -> dict[Path, str]:
+    """Return the splits in the names of files, `train_001.png`, where all have one and they differ.
+
+    Empty otherwise, with a warning where files are named after the test split.
+    """
+    words = {}
+    for file in files:
+        match = _LEADING_WORD.match(file.path.stem)
+        words[file.path] = split_word(match[1]) if match else ""
+    if all(words.values()) and len(set(words.values())) > 1:
+        counts = ", ".join(f"{word} {n}" for word, n in Counter(words.values()).items())
+        notice_once(f"splits are read from the files' names: {counts}", tree.root, logging.INFO)
+        return words
+    count = sum(word == "test" for word in words.values())
+    if count:
+        notice_once(
+            f"{count} {_plural(what)} are named after the test split, which folders or split.csv "
+            "must name; they are used like all others",
+            tree.root,
+        )
+    return {}
+
+
+def _hold_out(
+    tree: Tree, files: Sequence[FileEntry], val_fraction: float, what: str
+) -> list[FileEntry]:
+    groups = {file.group for file in files}
+    aside = _held_out(groups, val_fraction)
+    split = [replace(f, split="val" if f.group in aside else "train") for f in files]
+    count = sum(file.split == "val" for file in split)
+    by_group = f" ({len(aside)} of {len(groups)} groups)" if len(groups) < len(split) else ""
+    notice_once(
+        f"no split in the data: {count} of {len(split)} {_plural(what)}{by_group} are held out for "
+        f"validation (val_fraction={val_fraction:g})",
+        tree.root,
+        logging.INFO,
+    )
+    return split
+
+
+def _plural(what: str) -> str:
+    return what + ("es" if what.endswith("sh") else "s")
+
+
 def _held_out(groups: Iterable[str], part: float) -> set[str]:
     """Return the part of the groups whose names have the smallest hashes, one at least."""
 
@@ -234,33 +333,21 @@ def read_splits(path: Path) -> dict[str, str]:
     Raises:
         BadFile: a column is missing, a split is unknown, or an id is in two splits.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadFile(path, f"must be UTF-8 text. Received: {error}") from error
-    lines = text.splitlines()
-    delimiter = ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
-    rows = csv.DictReader(lines, delimiter=delimiter)
-    header = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-    column = next((header[n] for n in ("id", "file", "name", "image") if n in header), None)
-    if column is None or "split" not in header:
-        raise BadFile(path, f"must have the header id,split. Received: {(lines or [''])[0][:80]!r}")
+    table = read_table(path)
+    key, column = table.column(ID_COLUMNS), table.column(("split",))
+    if key is None or column is None:
+        raise BadFile(path, f"must have the header id,split. Received: {table.first_line[:80]!r}")
     splits: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        name, word = (row[column] or "").strip(), (row[header["split"]] or "").strip()
+    for number, cells in table.rows:
+        name, word = cells[key], cells[column]
         if not name:
             continue
         split = split_word(word)
         if not split:
             raise BadFile(path, f"line {number}: split must be one of {SPLITS}. Received: {word!r}")
-        if splits.setdefault(normal(name), split) != split:
+        if splits.setdefault(name, split) != split:
             raise BadFile(
                 path,
                 f"line {number}: {name!r} must be in one split. Received: {splits[name]}, {split}",
             )
     return splits
-
-
-def split_row(image: Path, rows: Container[str]) -> str | None:
-    """Return the row that names `image`, by its file name or its stem; None without one."""
-    return next((n for n in (normal(image.name), normal(image.stem)) if n in rows), None)

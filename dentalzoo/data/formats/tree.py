@@ -107,10 +107,11 @@ class Tree:
         root: the data folder.
         folders: every folder with images, from the top down.
         coco: *annotations.coco.json.
-        split_csv: split.csv in the data folder.
+        split_csv: split.csv in the data folder, in any case.
         unreadable: broken links and folders that are named like images.
         notes: all other files; those that may hold annotations are among them.
         records: TFRecord files.
+        used: the files that something was read from, besides images, masks and annotations.
     """
 
     root: Path
@@ -120,6 +121,7 @@ class Tree:
     unreadable: list[Path]
     notes: list[Path] = field(default_factory=list)
     records: list[Path] = field(default_factory=list)
+    used: set[Path] = field(default_factory=set, repr=False, compare=False)
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
     _json_bytes: list[int] = field(default_factory=list, repr=False, compare=False)
     _json_keys: dict[Path, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -143,6 +145,14 @@ class Tree:
     def boundary_folders(self) -> list[Folder]:
         """The folders of boundary drawings."""
         return [folder for folder in self.folders if boundary_key(self, folder)]
+
+    def use(self, *paths: Path) -> None:
+        """Note that files are used, so that they are not listed as unused."""
+        self.used.update(paths)
+
+    def table(self, folder: Path, name: str) -> Path | None:
+        """Return the table `name` in a folder, in any case; None where there is none."""
+        return find_table(folder, name)
 
     def notes_of(self, *suffixes: str) -> list[Path]:
         """Return the files of `notes` that end in one of `suffixes`, which are lower case."""
@@ -266,10 +276,17 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
         if images:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, split_of(root, path), images))
-    split_csv = root / "split.csv"
-    return Tree(
-        root, folders, coco, split_csv if split_csv.is_file() else None, unreadable, notes, records
-    )
+    split_csv = find_table(root, "split.csv")
+    return Tree(root, folders, coco, split_csv, unreadable, notes, records)
+
+
+def find_table(folder: Path, name: str) -> Path | None:
+    """Return the file `name` in a folder, or one whose name differs in case alone."""
+    path = folder / name
+    if path.is_file():
+        return path
+    others = sorted(p for p in folder.glob("*.[cC][sS][vV]") if p.name.casefold() == name)
+    return next((path for path in others if path.is_file()), None)
 
 
 def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

@@ -1,0 +1,159 @@
+"""Splits and groups: which row names which file, and what is said of the rest."""
+
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.formats import base
+from dentalzoo.data.formats.splits import read_splits
+from dentalzoo.data.formats.tables import RowIndex, read_table
+from dentalzoo.data.images import find_images
+from dentalzoo.data.masks import find_masks
+from dentalzoo.errors import BadFile, DentalzooError
+
+
+@pytest.fixture(autouse=True)
+def _notices_anew():
+    base.notice_once.cache_clear()
+
+
+def pairs(root, *names, split=""):
+    """Writes images, masks and YOLO labels."""
+    for name in names:
+        for folder, suffix in (("images", "png"), ("masks", "png"), ("labels", "txt")):
+            path = root / split / folder / f"{name}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if suffix == "txt":
+                path.write_text("0 0.5 0.5 0.5 0.5\n")
+                continue
+            array = np.zeros((8, 8), np.uint8)
+            array[2:5, 2:5] = 255
+            Image.fromarray(array).save(path)
+
+
+def splits(dataset):
+    return {sample.name: sample.split for sample in dataset.samples}
+
+
+FIND = pytest.mark.parametrize("find", [find_masks, find_images, find_boxes])
+
+
+@FIND
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id,split\n001,train\n002,val\n",
+        b"\xef\xbb\xbfID;Split\r\n001.png;Train\r\n002.PNG;VALID\r\n",
+        "id\tsplit\r\n001\ttrain\r\n002\tval\r\n".encode("utf-16"),
+        b"sep=;\r\nfile;split\r\n001;train\r\n002;val\r\n",
+        b'Image, Split, Age\n images\\001.png , train , "4,5"\n images/002.png, val, 5\n',
+        b"path,split\n/home/me/opg/001.png,train\nC:\\opg\\002.jpg,val\n",
+        b"id,split\n1,train\n2,val\n2,val\n",
+        "id,split,name\n001,train,Müller\n002,val,Weiß\n".encode("cp1252"),
+    ],
+)
+@pytest.mark.parametrize("name", ["split.csv", "Split.CSV"])
+def test_a_table_of_splits_is_read_as_spreadsheets_write_it(tmp_path, find, content, name):
+    pairs(tmp_path, "001", "002")
+    (tmp_path / name).write_bytes(content)
+    dataset = find(tmp_path)
+    assert splits(dataset) == {"001": "train", "002": "val"} and list(dataset.skipped) == []
+
+
+def test_stripped_zeros_are_said_and_count_only_where_they_are_unique(tmp_path, caplog):
+    files = [tmp_path / n for n in ("007.png", "7a.png", "012.png", "12.png", "0012.png")]
+    index = RowIndex(tmp_path / "split.csv", ["7", "00012"], tmp_path, files)
+    assert index[files[0]] == "7" and index.unnamed == ["00012"]
+    assert "split.csv: ids with other leading zeros: 1, such as '7': 007.png" in caplog.text
+
+
+def test_a_path_decides_between_files_of_one_name(tmp_path):
+    files = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]
+    index = RowIndex(tmp_path / "split.csv", ["b/1.png", "a\\1"], tmp_path, files)
+    assert [index[file] for file in files] == ["a\\1", "b/1.png"] and not index.unnamed
+
+
+def test_a_table_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "split.csv").write_bytes(b"PK\x03\x04\0\0\xff\xfe")
+    with pytest.raises(BadFile, match="must be a table in UTF-8"):
+        read_splits(tmp_path / "split.csv")
+
+
+def test_lines_of_quoted_cells_are_counted_as_the_file_has_them(tmp_path):
+    (tmp_path / "t.csv").write_text('id,note,split\na,"two\nlines",train\nb,,some\n')
+    assert read_table(tmp_path / "t.csv").header == ["id", "note", "split"]
+    with pytest.raises(BadFile, match="line 4: split must be one of"):
+        read_splits(tmp_path / "t.csv")
+
+
+# ---- groups --------------------------------------------------------------------------------------
+
+
+@FIND
+@pytest.mark.parametrize("table", ["index.csv", "Index.CSV"])
+@pytest.mark.parametrize("column", ["patient", "Patient ID", "group", "subject_id"])
+def test_patients_in_two_splits_are_refused_whatever_is_annotated(tmp_path, find, table, column):
+    pairs(tmp_path, "f1", "f2", split="train")
+    pairs(tmp_path, "f3", split="val")
+    (tmp_path / table).write_text(f"id,{column}\nf1,p1\nf2,p2\nf3,p1\n")
+    with pytest.raises(DentalzooError, match="a group must lie in one split.*p1"):
+        find(tmp_path)
+    (tmp_path / table).write_text(f"id,{column}\nF1.PNG,p1\nf2,p1\nval/images/f3.png,p2\n")
+    groups = {sample.name: sample.group.rpartition(" ")[2] for sample in find(tmp_path).samples}
+    assert groups == {"f1": "p1", "f2": "p1", "f3": "p2"}
+
+
+@FIND
+def test_a_table_of_groups_that_names_no_image_is_refused(tmp_path, find):
+    pairs(tmp_path, "f1", "f2")
+    (tmp_path / "index.csv").write_text("id,patient\nscan-1,p1\nscan-2,p1\n")
+    with pytest.raises(BadFile, match="index.csv: an id must be the name of an image.*'scan-1'"):
+        find(tmp_path)
+
+
+def test_rows_and_images_that_miss_each_other_are_said(tmp_path, caplog):
+    pairs(tmp_path, "f1", "f2")
+    (tmp_path / "index.csv").write_text("id,patient\nf1,p1\nf9,p1\n")
+    find_masks(tmp_path)
+    assert "index.csv: 1 of 2 ids name no image, such as 'f9'" in caplog.text
+    assert "index.csv: no group for 1 images, such as images/f2.png" in caplog.text
+
+
+def test_a_table_without_the_columns_of_groups_is_said(tmp_path, caplog):
+    pairs(tmp_path, "f1", "f2")
+    (tmp_path / "index.csv").write_text("id,age\nf1,44\nf2,45\n")
+    find_masks(tmp_path)
+    assert "index.csv is not used, without the columns id and" in caplog.text
+
+
+# ---- data without a split ------------------------------------------------------------------------
+
+
+@FIND
+def test_data_without_a_split_is_held_out_by_group_and_it_is_said_once(tmp_path, find, caplog):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    pairs(tmp_path, *(f"{n:02d}" for n in range(20)))
+    rows = [f"{n:02d},p{n // 2}" for n in range(20)]
+    (tmp_path / "index.csv").write_text("\n".join(["id,patient", *rows]))
+    parts = {split: find(tmp_path, split).samples for split in ("train", "val")}
+    assert [len(part) for part in parts.values()] == [18, 2]
+    assert not {s.group for s in parts["train"]} & {s.group for s in parts["val"]}
+    said = [line for line in caplog.messages if "no split in the data" in line]
+    assert len(said) == 1 and "2 of 20 images (1 of 10 groups) are held out" in said[0]
+
+
+@FIND
+def test_names_of_files_that_all_name_splits_are_splits(tmp_path, find, caplog):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    pairs(tmp_path, "train_1", "train-2", "val3", "test_4")
+    assert [s.split for s in find(tmp_path).samples] == ["test", "train", "train", "val"]
+    assert "splits are read from the files' names" in caplog.text
+
+
+def test_files_that_are_named_after_the_test_split_are_said(tmp_path, caplog):
+    pairs(tmp_path, "test_1", "tested_2", "other", "attest")
+    find_masks(tmp_path)
+    assert "1 images are named after the test split" in caplog.text
