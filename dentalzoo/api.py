@@ -140,7 +140,12 @@ def evaluate(
 
 @overload  # generation and superimposition
 def predict(
-    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, *, overlay: bool = False
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    overlay: bool = False,
+    anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # segmentation
 def predict(
@@ -149,6 +154,8 @@ def predict(
     out: str | Path,
     *,
     overlay: bool = False,
+    format: Sequence[str] = (),
+    anonymize: bool = False,
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
     dicom: Sequence[str] = (),
@@ -165,6 +172,8 @@ def predict(
     max_per_class: int | None = None,
     teeth: str | None = None,
     overlay: bool = False,
+    format: Sequence[str] = (),
+    anonymize: bool = False,
     vott: Sequence[int] = (),
     dicom: Sequence[str] = (),
     dicom_anonymize: bool = False,
@@ -177,6 +186,7 @@ def predict(
     *,
     mesh: Sequence[str] | None = None,
     ground_truth: str | Path | None = None,
+    anonymize: bool = False,
 ) -> "PredictionReport": ...
 @_with_options_of("predict")
 def predict(

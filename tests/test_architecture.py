@@ -47,7 +47,7 @@ ROOMS = {
     "commands": ("api", "bundle", "registry", "tasks", "training"),
     "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
-SHARED_BY_TASKS = ("base", "options", "autoencoders")
+SHARED_BY_TASKS = ("base", "options", "autoencoders", "projects")
 
 
 def name_of(path):

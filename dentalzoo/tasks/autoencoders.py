@@ -153,7 +153,7 @@ def predict(
         DentalzooError: there is no image, or `out` holds inputs or cannot be written.
     """
     out = Path(out)
-    names = named_images(inputs, out, ("overlay",) if options.overlay else ())
+    names = named_images(inputs, out, ("overlay",) if options.overlay else (), options.anonymize)
     report = PredictionReport()
 
     def write(file: IO[bytes]) -> None:

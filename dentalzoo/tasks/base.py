@@ -1,18 +1,23 @@
 """Shared by all tasks: inputs, names of results, reports, and inputs that were skipped."""
 
 import datetime
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dentalzoo.data.anonymity import anonymous_names, warning_of_names
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
     from dentalzoo.data.dicom_out.writer import DicomWriter
+
+
+_log = logging.getLogger("dentalzoo")
 
 
 @dataclass
@@ -27,7 +32,10 @@ class PredictionReport:
 
 
 def named_images(
-    inputs: str | Path | Iterable[str | Path], out: Path, taken: Sequence[str] = ()
+    inputs: str | Path | Iterable[str | Path],
+    out: Path,
+    taken: Sequence[str] = (),
+    anonymize: bool = False,
 ) -> dict[Path, str]:
     """Return each input image, once, with the name of its results; make the folder `out`.
 
@@ -35,6 +43,8 @@ def named_images(
         inputs: images, and folders whose images are taken, one level deep.
         out: the folder of the results.
         taken: see `output_names`.
+        anonymize: take hashed names, with their key in `out`_key.csv; else file names that may
+            identify a person are warned of.
 
     Raises:
         DentalzooError: there is no image, or `out` holds inputs or cannot be made.
@@ -45,7 +55,18 @@ def named_images(
     if not images:
         raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
     make_folder(out, images)
-    return dict(zip(images, output_names(images, taken), strict=True))
+    return dict(zip(images, names_of_results(images, out, taken, anonymize), strict=True))
+
+
+def names_of_results(
+    inputs: Sequence[Path], out: Path, taken: Sequence[str] = (), anonymize: bool = False
+) -> list[str]:
+    """Return the name of the results of each input, see `named_images`."""
+    if anonymize:
+        return anonymous_names(inputs, out.with_name(f"{out.resolve().name}_key.csv"))
+    if warning := warning_of_names(path.name for path in inputs):
+        _log.warning("%s; --anonymize (anonymize=True) hashes them in results", warning)
+    return output_names(inputs, taken)
 
 
 def output_names(inputs: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:

@@ -14,6 +14,10 @@ from dentalzoo.config import check_fields, option
 
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
+# Annotation formats that predictions are written in, to be corrected in their tools.
+PROJECT_FORMATS = (
+    *("coco", "yolo", "labelme", "cvat", "label_studio", "supervisely", "voc", "vott"),
+)
 MESH_FORMATS = ("ply", "stl", "obj")
 MASK_DICOM, BOX_DICOM = ("seg", "sc"), ("sr", "sc")  # docs/dicom.md
 
@@ -51,6 +55,12 @@ class SegmentationPredictOptions(Options):
     """Options of `predict` for segmentation."""
 
     overlay: bool = option(False, "also write each image with its result drawn on it")
+    format: tuple[str, ...] = option(
+        (),
+        "also write a project of an annotation tool, to correct the results there",
+        choices=PROJECT_FORMATS,
+    )
+    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
     threshold: float | None = option(
         None,
         "probability above which a pixel of a binary mask is foreground (default: the bundle's "
@@ -114,6 +124,12 @@ class DetectionPredictOptions(BoxOptions):
     """Options of `predict` for detection."""
 
     overlay: bool = option(False, "also write each image with its result drawn on it")
+    format: tuple[str, ...] = option(
+        (),
+        "also write a project of an annotation tool, to correct the results there",
+        choices=PROJECT_FORMATS,
+    )
+    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
     vott: tuple[int, ...] = option(
         (), "also write a project of VoTT version 1 or 2", choices=(1, 2)
     )
@@ -158,6 +174,7 @@ class GenerationPredictOptions(Options):
     """Options of `predict` for generation and superimposition: encode and decode images."""
 
     overlay: bool = option(False, "also write each image beside its reconstruction")
+    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
 
 
 @dataclass(frozen=True)
@@ -244,6 +261,7 @@ class ReconstructionPredictOptions(Options):
     ground_truth: str | Path | None = option(
         None, "ground-truth meshes for folders of views: a mesh, or a folder of them"
     )
+    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
 
     def __post_init__(self) -> None:
         if isinstance(self.ground_truth, Path):

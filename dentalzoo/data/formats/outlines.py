@@ -200,7 +200,7 @@ def _outline(
 ) -> Polygons | RunLengths:
     """Return the outline of an area whose `window` begins at (top, left) of an image of `size`."""
     loops = outlines(window)
-    if not all(_turns_right(loop) for loop in loops):
+    if not all(turns_right(loop) for loop in loops):
         whole = np.zeros(size, bool)
         whole[top : top + window.shape[0], left : left + window.shape[1]] = window
         return RunLengths(*size, tuple(count_runs(whole)))
@@ -223,7 +223,7 @@ def segmentation(inside: np.ndarray) -> list[list[int]] | dict[str, list[int]]:
         exactly these pixels; uncompressed run lengths where there are holes.
     """
     loops = outlines(inside)
-    if all(_turns_right(loop) for loop in loops):
+    if all(turns_right(loop) for loop in loops):
         return [loop.ravel().tolist() for loop in loops]
     return {"size": list(inside.shape), "counts": count_runs(inside)}
 
@@ -290,6 +290,7 @@ def _corners(loop: list[_Corner]) -> np.ndarray:
     return np.asarray(points[(before != after).any(1)])
 
 
-def _turns_right(loop: np.ndarray) -> bool:
+def turns_right(loop: np.ndarray) -> bool:
+    """Return whether a loop of `outlines` goes around an area, not around a hole."""
     (x, y), (next_x, next_y) = loop.T, np.roll(loop, -1, 0).T
     return bool((x * next_y - next_x * y).sum() > 0)

@@ -20,11 +20,13 @@ from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images, output_names
 from dentalzoo.tasks.detection.coco_scores import to_pixels
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionPredictOptions
+from dentalzoo.tasks.projects import write_projects
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -59,8 +61,9 @@ def predict(
             (`out`/vott1/<folder>.json for each folder of images) and VoTT 2
             (`out`/vott2/<name of out>.vott), to be corrected there. `dicom` also writes
             `out`/<stem>_sr.dcm and `out`/<stem>_sc.dcm for images that are DICOM; one that is not
-            has its boxes as always, and its reason among those that failed. For the others see
-            `inference.Detector`.
+            has its boxes as always, and its reason among those that failed. `format` also writes
+            projects of annotation tools, `out`/<format>/, with the images. `anonymize` replaces the
+            names, and writes their key to `out`_key.csv. For the others see `inference.Detector`.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is
@@ -70,13 +73,21 @@ def predict(
         DentalzooError: there is no image, `out` holds inputs or cannot be written, or an option
             does not suit the bundle.
     """
+    if options.anonymize and options.vott:
+        raise DentalzooError(
+            "vott cannot be combined with anonymize: its projects name the images by their paths; "
+            'format="vott" (--format vott) writes a project with images'
+        )
     threshold = operating_threshold(bundle, options.score_threshold)
     detector = Detector(bundle, options)
     out, report = Path(out), PredictionReport()
-    names = named_images(inputs, out, (*(("overlay",) if options.overlay else ()), *options.dicom))
+    taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+    names = named_images(inputs, out, taken, options.anonymize)
     parameters = {"score_threshold": f"{threshold:g}"}
     dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
     files = _file_names(list(names))
+    if options.anonymize:
+        files = {path: f"{name}{path.suffix}" for path, name in names.items()}
     samples: list[BoxSample] = []
     # The JSON is kept aside, so that both files are made in one pass and in constant memory.
     with tempfile.TemporaryFile() as stream:
@@ -114,7 +125,7 @@ def predict(
                         overlay=drawn,
                     )
                     dicom.write(path, names[path], result, report.failed)
-                if options.vott:
+                if options.vott or options.format:
                     samples.append(_sample(path, names[path], detections, labels))
                 report.written += 1
             entries.write("[]\n" if separator == "[\n" else "\n]\n")
@@ -127,6 +138,7 @@ def predict(
         write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
         entries.detach()
     _write_vott(out, samples, detector.classes, options.vott)
+    write_projects(samples, out, detector.classes, options.format)
     if dicom:
         dicom.close()
     return report
@@ -198,8 +210,10 @@ def _file_names(images: Sequence[Path]) -> dict[Path, str]:
 
 def _sample(path: Path, name: str, detections: Detections, labels: Sequence[str]) -> BoxSample:
     boxes = tuple(
-        Box(label, top, left, bottom, right)
-        for label, (top, left, bottom, right) in zip(labels, detections.boxes.tolist(), strict=True)
+        Box(label, top, left, bottom, right, score=round(float(score), 6))
+        for label, (top, left, bottom, right), score in zip(
+            labels, detections.boxes.tolist(), detections.scores, strict=True
+        )
     )
     return BoxSample(name=name, image=path, boxes=boxes, group=name, split="")
 

@@ -13,7 +13,7 @@ from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import PredictionReport, output_names
+from dentalzoo.tasks.base import PredictionReport, names_of_results
 from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.reconstruction import drawing, viewer
 from dentalzoo.tasks.reconstruction.inference import POINTS, Shape, makes_meshes, reconstruct
@@ -71,7 +71,7 @@ def predict(
     """
     formats, out = _formats(bundle, options.mesh), Path(out)
     sources, report = _find(inputs, out, options.ground_truth)
-    names = _names(sources)
+    names = _names(sources, out, options.anonymize)
     size = bundle.metadata["config"]["image_size"]
     for source, jaw, shape in for_each(
         sources,
@@ -128,7 +128,7 @@ def write_views(
     if size < 1 or int(size) != size:
         raise DentalzooError(f"size must be an integer >= 1. Received: {size!r}")
     sources, report = _find(inputs, out)
-    names = _names(sources)
+    names = _names(sources, out)
 
     def write(source: Source, jaw: Loaded) -> None:
         if source.views:
@@ -168,9 +168,10 @@ def _find(
     return sources, report
 
 
-def _names(sources: Sequence[Source]) -> dict[Source, str]:
+def _names(sources: Sequence[Source], out: Path, anonymize: bool = False) -> dict[Source, str]:
     """Return the name of each jaw's files."""
-    return dict(zip(sources, output_names([s.title for s in sources]), strict=True))
+    names = names_of_results([source.title for source in sources], out, anonymize=anonymize)
+    return dict(zip(sources, names, strict=True))
 
 
 def _failed(report: PredictionReport, error: BadFile) -> None:

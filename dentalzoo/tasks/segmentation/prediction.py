@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.formats.base import BoxSample
+from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
 from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images
 from dentalzoo.tasks.options import SegmentationPredictOptions
+from dentalzoo.tasks.projects import write_projects
 from dentalzoo.tasks.segmentation.drawing import overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
+
+_TOLERANCE = 1.0  # ours, pixels: polygons along the edges of pixels have too many points to edit
 
 
 def predict(
@@ -50,6 +55,9 @@ def predict(
         options: with `overlay` also writes `out`/<stem>_overlay.png, the image with its mask. With
             `dicom` also writes `out`/<stem>_seg.dcm and `out`/<stem>_sc.dcm for images that are
             DICOM; one that is not has its mask as always, and its reason among those that failed.
+            `format` also writes projects of annotation tools, `out`/<format>/, with the images and
+            polygons that follow the masks within a pixel. `anonymize` replaces the names, and
+            writes their key to `out`_key.csv.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is
@@ -62,9 +70,12 @@ def predict(
     """
     refuse_threshold(bundle, options.threshold)
     out, report = Path(out), PredictionReport()
-    names = named_images(inputs, out, (*(("overlay",) if options.overlay else ()), *options.dicom))
+    taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+    names = named_images(inputs, out, taken, options.anonymize)
     binary = num_channels(bundle) == 1
-    classes = _class_names(bundle, options) if options.dicom or options.classes else ()
+    named = options.dicom or options.format or options.classes
+    classes = _class_names(bundle, options) if named else ()
+    samples: list[BoxSample] = []
     threshold = THRESHOLD if options.threshold is None else options.threshold
     parameters = {"threshold": f"{threshold:g}"} if binary else {}
     dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
@@ -86,7 +97,11 @@ def predict(
             drawn = partial(overlay, image, mask)
             result = ImageResult(mask=mask, classes=classes, overlay=drawn)
             dicom.write(path, names[path], result, report.failed)
+        if options.format:
+            objects = objects_of_mask(mask[..., 0], classes, _TOLERANCE)
+            samples.append(BoxSample(names[path], path, tuple(objects)))
         report.written += 1
+    write_projects(samples, out, classes, options.format)
     if dicom:
         dicom.close()
     return report
@@ -102,5 +117,5 @@ def _class_names(bundle: "Bundle", options: SegmentationPredictOptions) -> tuple
         )
     if not known:
         known = ("tooth",) if number == 1 else tuple(f"class_{i}" for i in range(1, number + 1))
-        _log.info("%s names no classes; DICOM gets %s, see classes", bundle.name, ", ".join(known))
+        _log.info("%s has no names of classes; taken: %s", bundle.name, ", ".join(known))
     return known

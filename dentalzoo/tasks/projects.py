@@ -1,0 +1,65 @@
+"""Predictions as projects of annotation tools, where they are corrected and given back as data."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dentalzoo.data.formats import format_named
+from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.outlines import Regions, outlines, rasterise, turns_right
+from dentalzoo.data.formats.writing import losses, write_annotations
+
+_log = logging.getLogger("dentalzoo")
+
+
+def write_projects(
+    samples: Sequence[BoxSample], out: Path, classes: Sequence[str], formats: Sequence[str]
+) -> list[Path]:
+    """Write a project for each format: `out`/<format>/ with copies of the images.
+
+    What a format cannot hold is left out with one line in the log. An area with a hole becomes its
+    outer outline where the format has polygons alone.
+
+    Args:
+        samples: images with predictions; the names of their images in the projects are their own.
+        out: the folder of the results.
+        classes: the names of the ids 1..n.
+        formats: keys of `dentalzoo.data.conversion.WRITABLE`.
+
+    Returns:
+        The file or folder of each project that its tool opens.
+
+    Raises:
+        DentalzooError: a folder holds something else, or cannot be written.
+    """
+    names = {sample.name: sample.name for sample in samples}
+    opened = []
+    for key in formats if samples else ():
+        form = format_named(key)
+        suited = samples
+        if "polygons" in form.WRITES and "masks" not in form.WRITES:
+            suited = [replace(s, boxes=tuple(map(_without_holes, s.boxes))) for s in samples]
+            holes = sum(
+                a != b
+                for s, t in zip(samples, suited, strict=True)
+                for a, b in zip(s.boxes, t.boxes, strict=True)
+            )
+            if holes:
+                _log.warning("%s: %d areas have holes, which are filled", form.NAME, holes)
+        for loss in losses(form, suited):
+            _log.warning("%s cannot hold %s", form.NAME, loss)
+        opened.append(write_annotations(form, suited, out / key, classes, lossy=True, names=names))
+    return opened
+
+
+def _without_holes(box: Box) -> Box:
+    """Return an object with polygons around its areas instead of run lengths."""
+    if not isinstance(box.outline, RunLengths):
+        return box
+    lengths = box.outline
+    size = lengths.height, lengths.width
+    shape = {"size": [*size], "counts": [*lengths.counts]}
+    inside = rasterise(Regions(Path(), *size, ((1, shape),)), *size) > 0
+    around = [loop.ravel().astype(float) for loop in outlines(inside) if turns_right(loop)]
+    return replace(box, outline=tuple(tuple(loop.tolist()) for loop in around))
