@@ -15,9 +15,7 @@ from dentalzoo.config import check_fields, option
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
 # Annotation formats that predictions are written in, to be corrected in their tools.
-PROJECT_FORMATS = (
-    *("coco", "yolo", "labelme", "cvat", "label_studio", "supervisely", "voc", "vott"),
-)
+PROJECT_FORMATS = ("labelme",)
 MESH_FORMATS = ("ply", "stl", "obj")
 MASK_DICOM, BOX_DICOM = ("seg", "sc"), ("sr", "sc")  # docs/dicom.md
 
