@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dentalzoo.data.formats.base import notice_once
 from dentalzoo.errors import BadFile
 
 _FORM = "must hold items `item { id: 1 name: 'root' }`."
@@ -103,11 +104,18 @@ def read_class_list(folder: Path) -> list[str] | None:
     path = next(
         (folder / n for n in ("classes.json", "classes.txt") if (folder / n).is_file()), None
     )
-    if path is None:
-        return None
+    return None if path is None else read_class_file(path)
+
+
+def read_class_file(path: Path) -> list[str]:
+    """Return the names of the classes 0, 1, ... from a JSON list, or from the lines of a text.
+
+    Raises:
+        BadFile: the file is not a list of names.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".txt":
+        text = read_text(path)
+        if path.suffix.lower() != ".json":
             return [line.strip() for line in text.rstrip().splitlines()]
         content = json.loads(text)
         if isinstance(content, dict):  # {"0": "Cavity", ...}
@@ -121,3 +129,25 @@ def read_class_list(folder: Path) -> list[str] | None:
             'must be a list of names, such as ["Cavity", "Crown"]. Received: '
             f"{type(error).__name__}: {' '.join(str(error).split())[:80]}",
         ) from error
+
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    Text that is not UTF-8 is read as Windows-1252, which is logged once for its folder.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds zero bytes, as no text does.
+    """
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16")
+    if b"\0" in raw:
+        raise ValueError("not a text: zero bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    notice_once(f"{path.name} is not UTF-8; read as Windows-1252", path.parent)
+    return text

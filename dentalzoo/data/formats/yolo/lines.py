@@ -1,0 +1,271 @@
+"""Lines of YOLO label files, and what their numbers mean in a data set.
+
+A line has no key: its count of numbers says what they are, and some counts have two meanings. So
+the lines of all files decide together, see `decide`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dentalzoo.data.formats.base import RawBox
+from dentalzoo.data.formats.label_maps import read_text
+from dentalzoo.data.formats.outlines import outline_edges
+from dentalzoo.errors import BadFile
+
+Kind = Literal["polygons", "oriented", "pose", ""]
+
+_BOX = 5  # class cx cy w h
+_ORIENTED = 9  # class and four corners
+# All ours.
+_SLACK = 0.02  # by which edges may leave [0, 1]
+_MARGIN = 0.1  # of a box: how far outside of it keypoints may lie
+_ONE_SIDED = 0.55  # of w or h: the most that an outline spans which starts at its own end
+# Parts of the lines that look like keypoints: 30 random outlines have up to 0.23, triangles 0.40.
+_FEW, _FEW_TRIANGLES = 0.25, 0.45
+_ALL, _SOME = 0.95, 0.05  # where nearly all lines start with a box around what follows, few suffice
+_SAME_CORNER = 0.02  # of a box: the most that the fourth corner of a parallelogram is off
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the lines of a data set hold.
+
+    Attributes:
+        kind: of lines with more numbers than a box.
+        keypoints: numbers of keypoints after a box, from data.yaml; 0 for none.
+        extra: numbers after a box or a polygon that are confidences or track ids, by the count of
+            numbers of the line.
+        refused: why lines with more numbers than a box are not used; "" where they are.
+        notice: what is not read, for the log; "" for nothing.
+    """
+
+    kind: Kind = "polygons"
+    keypoints: int = 0
+    extra: Mapping[int, int] | None = None
+    refused: str = ""
+    notice: str = ""
+
+
+def read_lines(path: Path) -> list[tuple[str, str]]:
+    """Return ("line 1", its text) of each line of a label file that is not blank.
+
+    Raises:
+        BadFile: the file is not text.
+    """
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise BadFile(path, f"must hold lines `class cx cy w h`. Received: {error}") from error
+    return [(f"line {i}", line) for i, line in enumerate(lines, start=1) if line.strip()]
+
+
+def parse_numbers(line: str) -> list[float]:
+    """Return the numbers of a line.
+
+    Raises:
+        ValueError: it holds something else, or NaN.
+    """
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        comma = "; decimals are written with a point" if "," in line else ""
+        raise ValueError(f"must be numbers{comma}. Received: {line[:60]!r}") from None
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"every value must be a number. Received: {line[:60]!r}")
+    return values
+
+
+def make_box(
+    values: Sequence[float], names: Mapping[int, str] | None, where: str, meaning: Meaning
+) -> RawBox:
+    """Return the object of a line, in parts of the image.
+
+    Args:
+        values: of the line.
+        names: of the class ids; None takes every number as its own name.
+        where: the line, for messages.
+        meaning: of the lines of the data set.
+
+    Raises:
+        ValueError: the line cannot be used, or its class has no name.
+    """
+    count = len(values)
+    extra = (meaning.extra or {}).get(count, 0)
+    rest = count - extra - _BOX
+    if meaning.keypoints and rest == meaning.keypoints:
+        rest, extra = 0, extra + meaning.keypoints
+    elif count > _BOX and meaning.refused:
+        raise ValueError(meaning.refused)
+    if rest and (meaning.keypoints or rest < 2 or rest % 2):
+        numbers = f", and {meaning.keypoints} numbers of keypoints" if meaning.keypoints else ""
+        raise ValueError(
+            f"must be `class cx cy w h`{numbers}, or a class and points `x y`. "
+            f"Received: {count} numbers"
+        )
+    label = _label(values[0], names)
+    numbers_ = [*values[1 : count - extra]]
+    if not rest:
+        x, y, w, h = numbers_
+        return RawBox(label, (y - h / 2, x - w / 2, y + h / 2, x + w / 2), where)
+    outline = None if meaning.kind == "oriented" else [numbers_]
+    return RawBox(label, outline_edges([numbers_]), where, outline=outline)
+
+
+def _label(number: float, names: Mapping[int, str] | None) -> str:
+    if number == int(number) and number >= 0 and (names is None or int(number) in names):
+        return str(int(number)) if names is None else names[int(number)]
+    if names is not None and number in range(max(names, default=0)):
+        raise ValueError(f"the class must have a name. Received: {number:g}")
+    known = "" if names is None else f", below {max(names, default=-1) + 1}"
+    raise ValueError(f"the class must be an integer >= 0{known}. Received: {number:g}")
+
+
+# ---- what the numbers mean -----------------------------------------------------------------------
+
+
+def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) -> Meaning:
+    """Return what the lines of a data set hold.
+
+    - 5 numbers: a box. 6: a box and a confidence, where all are in [0, 1], or a track id, where all
+      are integers. 7, of which the last is an integer and the one before in [0, 1]: both.
+    - `keypoints` of data.yaml: the numbers after a box.
+    - 9 numbers in all lines, the corners of parallelograms that do not all stand upright: oriented
+      boxes.
+    - Odd counts: a polygon; followed by a confidence and a track id where all lines end so. Even
+      counts that differ: a polygon and a confidence, or a track id.
+    - One count in all lines, whose first four numbers are a box that holds most of the points which
+      follow, or visibilities 0, 1 and 2 at every third place: keypoints, refused without
+      `keypoints`, unless `task` says "segment".
+
+    Args:
+        rows: the numbers of each line.
+        task: "detect", "segment", "pose", "obb", or "" where no file says.
+        keypoints: numbers of keypoints that data.yaml names; 0 for none.
+    """
+    groups = {
+        count: np.array([row for row in rows if len(row) == count])
+        for count in sorted({len(row) for row in rows})
+        if count > _BOX
+    }
+    if not groups:
+        return Meaning(keypoints=keypoints)
+    if keypoints or task == "pose":
+        notice = "keypoints are not read" if keypoints else ""
+        refused = "" if keypoints else _keypoints_refused("task: pose in data.yaml")
+        return Meaning("pose", keypoints, _extras(groups, _BOX + keypoints), refused, notice)
+    ends = {count: _ends(values) for count, values in groups.items()}
+    extra = {count: one for count, (one, _) in ends.items() if count == 6 and one}
+    notices = {what for count, (one, what) in ends.items() if count == 6 and one}
+    if 6 in groups and 6 not in extra:
+        return Meaning(
+            "",
+            refused="must be `class cx cy w h`; a sixth number must be a confidence in [0, 1] or "
+            f"a track id. Received: {groups[6][0][5]:g} (an angle?)",
+        )
+    longer = {count: values for count, values in groups.items() if count > 6}
+    if longer and all(ends[count][0] == 2 for count in longer):  # ... confidence, track id
+        extra |= dict.fromkeys(longer, 2)
+        notices.add("confidences and track ids")
+        longer = {n - 2: values[:, :-2] for n, values in longer.items() if n - 2 > _BOX}
+    elif len(longer) > 1 and all(n % 2 == 0 and ends[n][0] for n in longer):
+        extra |= dict.fromkeys(longer, 1)
+        notices |= {ends[n][1] for n in longer}
+        longer = {n - 1: values[:, :-1] for n, values in longer.items()}
+    notice = f"{' and '.join(sorted(notices))} are not read" if notices else ""
+    if task == "obb" or ([*longer] == [_ORIENTED] and _oriented(longer[_ORIENTED])):
+        upright = "oriented boxes are read as the upright boxes around them"
+        return Meaning("oriented", 0, extra, notice="; ".join(filter(None, (notice, upright))))
+    if task != "segment" and len(longer) == 1:
+        ((count, values),) = longer.items()
+        if what := _keypoints(values):
+            return Meaning("pose", 0, extra, _keypoints_refused(f"{count} numbers, {what}"))
+    return Meaning("polygons", 0, extra, notice=notice)
+
+
+def _keypoints_refused(received: str) -> str:
+    return (
+        "must be no keypoints, unless data.yaml has kpt_shape: [number, 2 or 3]; task: segment "
+        f"there says that they are polygons. Received: {received}"
+    )
+
+
+def _extras(groups: Mapping[int, Any], known: int) -> dict[int, int]:
+    return {
+        n: n - known for n, values in groups.items() if n - known in (1, 2) and _ends(values)[0]
+    }
+
+
+def _ends(values: np.ndarray) -> tuple[int, str]:
+    """Return how many of the last numbers are no coordinates by their values, and what they are."""
+    last, before = values[:, -1], values[:, -2]
+    ids = bool(((last == np.round(last)) & (last >= 1)).all())
+    if values.shape[1] % 2:  # a last y of 1 lies on the border
+        ids &= bool(last.max() > 1) or (values.shape[1] == 7 and bool(_in_image(values).all()))
+        return (2, "confidences and track ids") if ids and _in_parts(before) else (0, "")
+    if ids and last.max() > 1:
+        return 1, "track ids"
+    return (1, "confidences") if _in_parts(last) else (0, "")
+
+
+def _in_parts(values: np.ndarray) -> bool:
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _in_image(values: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: the numbers after the class are a box inside the image."""
+    centre, size = values[:, 1:3], values[:, 3:5]
+    low, high = centre - size / 2, centre + size / 2
+    return np.asarray(((low >= -_SLACK) & (high <= 1 + _SLACK) & (size > 0)).all(1))
+
+
+def _oriented(values: np.ndarray) -> bool:
+    """Return whether all lines are parallelograms, and one of them does not stand upright."""
+    corners = values[:, 1:].reshape(-1, 4, 2)
+    extent = np.ptp(corners, axis=1).max(1)
+    off = np.abs(corners[:, 0] + corners[:, 2] - corners[:, 1] - corners[:, 3]).max(1)
+    sides = np.abs(np.diff(corners[:, :3], axis=1))  # the two sides at the second corner
+    upright = sides.min(2).max(1) <= _SAME_CORNER * extent
+    return bool((off <= _SAME_CORNER * extent).all() and not upright.all())
+
+
+def _keypoints(values: np.ndarray) -> str:
+    """Return why lines of one count look like a box with keypoints; "" where they do not.
+
+    The outline of an object starts at a point of its own: what follows lies to one side of it, and
+    its second point lies near. A box with keypoints has its middle first, and its width and height
+    are no point near the others.
+    """
+    centre, size, rest = values[:, 1:3], values[:, 3:5], values[:, 5:]
+    if rest.shape[1] % 3 == 0 and np.isin(rest[:, 2::3], (0, 1, 2)).all():
+        return "with visibilities 0, 1 or 2 at every third place"
+    if rest.shape[1] % 2:
+        triples = rest.shape[1] % 3 == 0
+        return "the numbers of keypoints with visibilities" if triples else "an even count"
+    low, high = centre - size / 2, centre + size / 2
+    margin = _MARGIN * size[:, None]
+
+    def held(points: np.ndarray) -> np.ndarray:
+        ends = points >= low[:, None] - margin, points <= high[:, None] + margin
+        return np.asarray((ends[0] & ends[1]).all(2).mean(1) >= 0.5)
+
+    points = rest.reshape(len(rest), -1, 2)
+    holds = held(points)
+    if rest.shape[1] % 3 == 0:  # or x, y and a confidence of each
+        holds |= held(rest.reshape(len(rest), -1, 3)[:, :, :2])
+    holds &= _in_image(values)
+    outline = np.concatenate([centre[:, None], points], axis=1)
+    start, end = outline.min(1), outline.max(1)
+    span = end - start
+    reach = span.max(1, keepdims=True)
+    near = ((size >= start - reach) & (size <= end + reach)).all(1)
+    one_sided = (span <= _ONE_SIDED * size).any(1)
+    share = float((holds & ~(near & one_sided)).mean())
+    few = _SOME if holds.mean() >= _ALL else _FEW_TRIANGLES if len(outline[0]) == 2 else _FEW
+    return (
+        f"of which four are a box around the others in {share:.0%} of lines" if share > few else ""
+    )

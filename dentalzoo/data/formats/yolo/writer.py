@@ -1,0 +1,88 @@
+"""Write YOLO data sets in the layout of Ultralytics.
+
+`out`/
+    data.yaml                names of the classes from 0, and the folders of the splits
+    images/train/x.png       images/x.png where there are no splits
+    labels/train/x.txt       a line for each object; an empty file where there is none
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dentalzoo.data.formats.base import Box, BoxSample, Place, RunLengths, check_class_list
+from dentalzoo.data.formats.rules import image_size
+from dentalzoo.data.formats.tree import SPLITS
+from dentalzoo.errors import DentalzooError
+
+_DIGITS = 12  # of a number in [0, 1]: what is read again is the same to a billionth of a pixel
+
+
+def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+    """Write images, labels and data.yaml; confidences are left out.
+
+    Returns:
+        data.yaml, which Ultralytics takes as `data`.
+
+    Raises:
+        DentalzooError: some objects have polygons and others none, an outline has several polygons,
+            or some images have a split and others none.
+    """
+    samples = list(samples)
+    names = check_class_list(classes)
+    segments = _has_polygons(samples)
+    used = {sample.split for sample in samples}
+    if "" in used and len(used) > 1:
+        raise DentalzooError(
+            "YOLO data must have a split for every image or for none. "
+            f"Received: {sum(not s.split for s in samples)} of {len(samples)} images without one"
+        )
+    ids = {name: number for number, name in enumerate(names)}
+    for sample in samples:
+        image = place(sample, out / "images" / sample.split)
+        label = out / "labels" / sample.split / f"{image.stem}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        size = image_size(image)[0] if segments and sample.boxes else (1, 1)
+        lines = [_line(ids[box.label], box, size, segments) for box in sample.boxes]
+        label.write_text("".join(lines), encoding="utf-8")
+    path = out / "data.yaml"
+    path.write_text(_yaml(names, used), encoding="utf-8")
+    return path
+
+
+def _has_polygons(samples: Sequence[BoxSample]) -> bool:
+    """Return whether all objects have a polygon; False where none has one."""
+    boxes = [box for sample in samples for box in sample.boxes]
+    polygons = [b.outline for b in boxes if b.outline and not isinstance(b.outline, RunLengths)]
+    if polygons and len(polygons) < len(boxes):
+        raise DentalzooError(
+            "YOLO labels must be boxes alone or polygons alone. "
+            f"Received: {len(polygons)} of {len(boxes)} objects with a polygon"
+        )
+    several = sum(len(outline) > 1 for outline in polygons)
+    if several:
+        raise DentalzooError(
+            "a line of YOLO labels holds one polygon; COCO holds several. "
+            f"Received: {several} objects of several polygons"
+        )
+    return bool(polygons)
+
+
+def _line(number: int, box: Box, size: tuple[int, int], segments: bool) -> str:
+    height, width = size
+    if segments and box.outline and not isinstance(box.outline, RunLengths):
+        values = [v / (height if i % 2 else width) for i, v in enumerate(box.outline[0])]
+    else:
+        values = [(box.left + box.right) / 2, (box.top + box.bottom) / 2]
+        values += [box.right - box.left, box.bottom - box.top]
+    return " ".join([str(number), *(f"{value:.{_DIGITS}g}" for value in values)]) + "\n"
+
+
+def _yaml(names: Sequence[str], used: set[str]) -> str:
+    """Return data.yaml. Without `path`, the folders are those beside the file."""
+    import yaml
+
+    splits = {split: f"images/{split}" for split in SPLITS if split in used}
+    if not splits:  # Ultralytics needs both; readers take the same images for no split
+        splits = {"train": "images", "val": "images"}
+    content = {**splits, "nc": len(names), "names": dict(enumerate(names))}
+    return str(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
