@@ -1,19 +1,26 @@
 """`predict` with DICOM results, on the stand-ins of the two tasks."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import dentalzoo as dz
 from dentalzoo.data.io.images import read_image, read_mask, write_png
+from dentalzoo.data.synthetic import panoramic
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks import detection, segmentation
 from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
 from tests.data.dicom_out.conftest import radiograph  # noqa: F401, a fixture
+from tests.data.dicom_out.test_validation import validate
 from tests.tasks import test_detection, test_segmentation
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GREY = np.zeros((40, 60), np.uint8)
 GREY[4:20, 6:30] = 190  # of class 2 with score 0.9 for detection
@@ -131,3 +138,59 @@ def test_a_name_that_a_result_takes_is_not_given_twice(radiograph, tmp_path):  #
     )
     assert report.failed == []
     assert len(list((tmp_path / "out").glob("*.dcm"))) == 2
+
+
+# ---- a study and the released bundles ------------------------------------------------------------
+
+
+@pytest.fixture
+def study(radiograph):  # noqa: F811
+    """Return a folder with three synthetic radiographs of one study, each stored another way."""
+    forms = (
+        {"WindowCenter": 2048, "WindowWidth": 4096, "PixelSpacing": [0.1, 0.1]},
+        {"PhotometricInterpretation": "MONOCHROME1", "FrameOfReferenceUID": "1.2.3"},
+        {"ImagerPixelSpacing": [0.1, 0.1], "PatientOrientation": None, "StudyID": None},
+    )
+    for number, elements in enumerate(forms):
+        pixels = panoramic(number).image.astype(np.uint16) * 16
+        if "PhotometricInterpretation" in elements:
+            pixels = 4095 - pixels
+        uid = {"SOPInstanceUID": f"1.2.826.0.1.3680043.8.498.1.{number}"}
+        path = radiograph(f"{number}.dcm", pixels=pixels, private=True, **uid, **elements)
+    return path.parent
+
+
+@pytest.mark.slow
+def test_a_study_in_and_segmentations_reports_and_captures_out(study, tmp_path):
+    out = tmp_path / "masks"
+    unet, detector = (
+        ROOT / "pretrained" / name
+        for name in (
+            "panoramic_unet.panoramic_teeth_v1",
+            "panoramic_detection.dental_radiography_v1",
+        )
+    )
+    assert dz.predict(unet, study, out, dicom=("seg", "sc")).failed == []
+    report = dz.predict(detector, study, tmp_path / "boxes", dicom=("sr", "sc"))
+    assert (report.written, report.failed) == (3, [])
+    for number in range(3):
+        stored = highdicom.seg.segread(out / f"{number}_seg.dcm")
+        source = pydicom.dcmread(study / f"{number}.dcm")
+        mask = stored.get_pixels_by_source_instance([source.SOPInstanceUID], combine_segments=True)
+        png = read_mask(out / f"{number}.png")
+        np.testing.assert_array_equal(mask[0] * 255, png)
+        assert 0.05 < (png > 0).mean() < 0.5
+        assert stored.StudyInstanceUID == source.StudyInstanceUID
+    entries = json.loads((tmp_path / "boxes" / "detections.json").read_text())
+    for number in range(3):
+        content = highdicom.sr.srread(tmp_path / "boxes" / f"{number}_sr.dcm").content
+        groups = content.get_planar_roi_measurement_groups()
+        mine = [entry for entry in entries if entry["file_name"] == f"{number}.dcm"]
+        assert len(groups) == len(mine)
+        for group, entry in zip(groups, mine, strict=True):
+            assert group.roi.value[0].tolist() == pytest.approx(entry["bbox"][:2], abs=0.01)
+    if shutil.which("dciodvfy"):
+        results = [*out.glob("*.dcm"), *(tmp_path / "boxes").glob("*.dcm")]
+        assert len(results) == 12
+        for path in results:
+            assert validate(path) == [], path.name

@@ -71,4 +71,4 @@ def _pixel_measures(source: Source) -> PixelMeasuresSequence | None:
     """Return the distances of pixels; None where the radiograph does not state them."""
     if source.spacing is None:
         return None
-    return PixelMeasuresSequence(source.spacing, source.image.get("SliceThickness"))
+    return PixelMeasuresSequence(source.spacing, source.image.SliceThickness)

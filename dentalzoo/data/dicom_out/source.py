@@ -5,10 +5,11 @@ but allows to be empty (type 2) are written empty; absent identifiers of study, 
 cannot be invented and are an error.
 """
 
+import contextlib
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ _FORMS = {
     "CS": r"[A-Z0-9 _]{0,16}",
     "DS": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
 }
+_UID = r"[0-9.]{1,64}"  # PS3.5 9.1, without its rule about leading zeros, which devices break
 _MOST = {"LO": 64, "SH": 16}
 _VALUES = {
     "PatientSex": ("M", "F", "O"),
@@ -60,8 +62,9 @@ _VALUES = {
     "LongitudinalTemporalInformationModified": ("UNMODIFIED", "MODIFIED", "REMOVED"),
 }
 
-# A projection has no slices. Where the radiograph has a frame of reference, PS3.3 C.7.6.16.2.1
-# demands a thickness: with 1 mm the volume that a viewer shows in mm^3 is the area in mm^2. Ours.
+# A projection has no slices, but PS3.3 C.7.6.16.2.1 demands a thickness where there is a frame of
+# reference, and highdicom reads no pixel measures without. With 1 mm the volume that a viewer shows
+# in mm^3 is the area in mm^2. Ours.
 _NO_SLICE = 1.0
 
 
@@ -92,6 +95,14 @@ class Source:
     burned_in: str
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Silence pydicom and highdicom, whose warnings quote values of the patient."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def read_source(path: Path) -> Source:
     """Read what results take over from a radiograph. No pixel is read.
 
@@ -106,8 +117,7 @@ def read_source(path: Path) -> Source:
             "Received: another image format",
         )
     try:
-        with warnings.catch_warnings():  # of pydicom, about each value; judged below
-            warnings.simplefilter("ignore")
+        with quietly():
             keywords = [*REFERENCES, *TYPE_2, *OPTIONAL, *_GEOMETRY]
             given = pydicom.dcmread(
                 path, stop_before_pixels=True, specific_tags=keywords, force=True
@@ -122,11 +132,18 @@ def read_source(path: Path) -> Source:
 
 def _source(path: Path, given: Dataset) -> Source:
     missing = [keyword for keyword in REFERENCES if not given.get(keyword)]
+    unusable = [k for k in REFERENCES if not re.fullmatch(_UID, str(given.get(k) or "1"))]
     if missing:
         raise BadFile(
             path,
             "must have Study, Series and SOP Instance UID and SOP Class UID, to which a result in "
             f"DICOM refers. Received: no {', '.join(missing)}",
+        )
+    if unusable:
+        raise BadFile(
+            path,
+            "a UID must have digits and points, 64 at most, for a result to refer to it. "
+            f"Received: another value as {', '.join(unusable)}",
         )
     image = Dataset()
     for keyword in REFERENCES:
@@ -138,6 +155,9 @@ def _source(path: Path, given: Dataset) -> Source:
         setattr(image, keyword, "")
     identity, emptied = _identity(given)
     spacing, spacing_from = _spacing(given)
+    thickness = _numbers(given.get("SliceThickness"))
+    usable = bool(thickness) and 0 < thickness[0] < math.inf
+    image.SliceThickness = thickness[0] if usable else _NO_SLICE
     _add_frame_of_reference(image, given, spacing)
     _add_compression(image, given)
     calibration = Dataset()
@@ -214,14 +234,11 @@ def _add_frame_of_reference(
     image: Dataset, given: Dataset, spacing: tuple[float, float] | None
 ) -> None:
     uid = str(given.get("FrameOfReferenceUID") or "")
-    if not re.fullmatch(r"[0-9.]{1,64}", uid):
+    if not re.fullmatch(_UID, uid):
         return
     image.FrameOfReferenceUID = uid
     indicator = _text_of(given.get("PositionReferenceIndicator"))
     image.PositionReferenceIndicator = text(indicator) if indicator else ""
-    thickness = _numbers(given.get("SliceThickness"))
-    usable = bool(thickness) and 0 < thickness[0] < math.inf
-    image.SliceThickness = thickness[0] if usable else _NO_SLICE
     position = _numbers(given.get("ImagePositionPatient"))
     orientation = _numbers(given.get("ImageOrientationPatient"))
     if spacing and len(position) == 3 and len(orientation) == 6:

@@ -1,7 +1,6 @@
 """DICOM results of a run: `<name>_seg.dcm`, `<name>_sr.dcm` and `<name>_sc.dcm`."""
 
 import logging
-import warnings
 from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,10 +121,10 @@ class DicomWriter:
             BadFile: sizes differ, the pixels name the patient, or highdicom refuses the image.
         """
         from dentalzoo.data.dicom_out.identity import remove_dates
+        from dentalzoo.data.dicom_out.source import quietly
 
         try:
-            with warnings.catch_warnings():  # of pydicom and highdicom, about values of the source
-                warnings.simplefilter("ignore")
+            with quietly():
                 dataset = self._dataset(kind, source, result)
         except DentalzooError:
             raise
@@ -171,6 +170,7 @@ class DicomWriter:
 
 
 def _write(path: Path, dataset: "Dataset") -> None:
-    with warnings.catch_warnings():  # about names as the source has them
-        warnings.simplefilter("ignore")
+    from dentalzoo.data.dicom_out.source import quietly
+
+    with quietly():
         write_atomically(path, lambda file: dataset.save_as(file, enforce_file_format=True))

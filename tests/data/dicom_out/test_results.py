@@ -155,9 +155,9 @@ def test_a_binary_mask_with_a_channel(radiograph, results):
 @pytest.mark.parametrize(
     ("elements", "measures"),
     [
-        ({"PixelSpacing": [0.1, 0.2]}, ([0.1, 0.2], None)),
-        ({"ImagerPixelSpacing": [0.1, 0.1]}, ([0.1, 0.1], None)),
-        ({"ImagerPixelSpacing": [0.1, 0.1], "SliceThickness": None}, ([0.1, 0.1], None)),
+        ({"PixelSpacing": [0.1, 0.2]}, ([0.1, 0.2], 1)),
+        ({"ImagerPixelSpacing": [0.1, 0.1]}, ([0.1, 0.1], 1)),
+        ({"ImagerPixelSpacing": [0.1, 0.1], "SliceThickness": 0}, ([0.1, 0.1], 1)),
         ({"PixelSpacing": [0.1, 0.2], "FrameOfReferenceUID": "1.2.3"}, ([0.1, 0.2], 1)),
         (
             {"PixelSpacing": [0.1, 0.2], "FrameOfReferenceUID": "1.2.3", "SliceThickness": 20},
@@ -167,12 +167,13 @@ def test_a_binary_mask_with_a_channel(radiograph, results):
         ({}, None),
     ],
 )
-def test_pixel_measures_need_no_slice_thickness(radiograph, results, elements, measures):
+def test_pixel_measures_need_no_slice_thickness(radiograph, results, tmp_path, elements, measures):
     (seg,) = results(radiograph(**elements), "seg")
     shared = seg.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
     given = shared and (list(shared[0].PixelSpacing), shared[0].get("SliceThickness"))
     assert given == measures
     assert seg.get("FrameOfReferenceUID") == elements.get("FrameOfReferenceUID")
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "x_seg.dcm"), MASK)
 
 
 def test_a_plane_in_space_is_kept(radiograph, results):

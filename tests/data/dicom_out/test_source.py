@@ -56,6 +56,21 @@ def test_a_missing_identifier_is_named(radiograph, keyword):
         read_source(radiograph(**{keyword: None}))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, which writes the bad value
+@pytest.mark.parametrize("uid", ["1." + "2" * 64, "1.2.a"])
+def test_a_uid_that_a_result_cannot_hold_is_refused(radiograph, uid):
+    with pytest.raises(BadFile, match="Received: another value as StudyInstanceUID$"):
+        read_source(radiograph(StudyInstanceUID=uid))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_value_is_quoted_in_the_log(radiograph, caplog):
+    path = radiograph(PatientBirthDate="Secret", PatientID="Secret" * 20)
+    caplog.clear()
+    read_source(path)
+    assert not caplog.messages
+
+
 def test_an_image_of_another_format_is_refused(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(BadFile, match="must be a DICOM file"):
