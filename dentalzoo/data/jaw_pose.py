@@ -15,6 +15,7 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.meshes import normals
 
 SCALE = 40.0  # mm; ours: fixed, so that views show how large a jaw is
+TURNED = "turned about y by 180 degrees, as an upper jaw; a lower jaw cannot be told from it"
 _MIN_VERTICES = 1000  # ours; the scans of Teeth3DS have 16,282 and more
 _BOX = ((40, 100), (30, 90), (8, 60))  # ours: mm; 60 synthetic jaws have 65-86, 56-73, 20-28
 _UNITS = (  # (low, high) of the longest side, in the unit of the file

@@ -5,9 +5,8 @@ docs/data_formats.md has the layouts and rules.
 """
 
 import logging
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +20,7 @@ from dentalzoo.data.formats.splits import describe, select_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
+from dentalzoo.data.jaw_names import is_lower, lower_jaws
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
@@ -55,10 +55,11 @@ class MeshSample:
 
 @dataclass
 class MeshDataset:
-    """Jaws, and as `skipped` (file or row, reason) of what is not used."""
+    """Jaws; (file or row, reason) of what is `skipped`; the number of `lower` jaws, not used."""
 
     samples: list[MeshSample]
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    lower: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,7 +73,8 @@ def find_meshes(
 ) -> MeshDataset:
     """Find upper jaws in the layouts of docs/data_formats.md. No mesh is opened.
 
-    Files and folders whose name ends in `lower` are not used. The labels of `x.obj` are in
+    Lower jaws, by the names of files and folders (`dentalzoo.data.jaw_names`), are not used; their
+    number is logged. The labels of `x.obj` are in
     `x.json`.
 
     Args:
@@ -98,14 +100,14 @@ def find_meshes(
         raise DentalzooError(f"{root}: must be a folder of {_LAYOUTS}. Received: {what}")
     paths = sorted((p for p in root.rglob("*") if _visible(root, p)), key=natural_key)
     meshes = [p for p in paths if p.suffix.lower() in MESH_SUFFIXES]
-    upper = [p for p in meshes if not any(map(is_lower, p.relative_to(root).parts))]
+    lower = lower_jaws(root, meshes)
+    upper = [p for p in meshes if p not in lower]
     if not upper:
         raise DentalzooError(
             f"{root}: no upper jaw; the folder must hold {_LAYOUTS}. "
             f"Received: {len(paths)} files, {len(meshes)} of them meshes of lower jaws"
         )
-    if len(upper) < len(meshes):
-        _log.info("%d meshes of lower jaws, not used", len(meshes) - len(upper))
+    log_lower(lower)
     table = root / "split.csv"
     tree = Tree(root, [], [], table if table.is_file() else None, [])
     files = [FileEntry(p, partner=labels_of(p), split=layouts.split_of(root, p)) for p in upper]
@@ -127,7 +129,9 @@ def find_meshes(
             f"Received: {len(upper)} meshes in none"
         )
     return MeshDataset(
-        [MeshSample(f.name, f.path, f.partner, f.group, f.split) for f in files], skipped
+        [MeshSample(f.name, f.path, f.partner, f.group, f.split) for f in files],
+        skipped,
+        len(lower),
     )
 
 
@@ -136,9 +140,12 @@ def _visible(root: Path, path: Path) -> bool:
     return path.is_file() and not any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
-def is_lower(part: str) -> bool:
-    """Return whether a file or folder is of a lower jaw, by its name."""
-    return re.fullmatch(r"(.*[ _-])?lower", part.partition(".")[0], re.IGNORECASE) is not None
+def log_lower(paths: Collection[Path]) -> None:
+    """Log in one line which meshes are not used because of their names."""
+    if paths:
+        names = [path.name for path in sorted(paths, key=natural_key)[:3]]
+        shown = ", ".join(names) + ", ..." * (len(paths) > 3)
+        _log.info("%d meshes of lower jaws, by their names, not used: %s", len(paths), shown)
 
 
 def labels_of(path: Path) -> Path | None:
@@ -255,11 +262,12 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict[str, An
     """Read every mesh once and report what is wrong, for `dentalzoo check --meshes`.
 
     Returns:
-        "data"; "usable" (number of meshes); the number of each split; the number of "groups" and of
-        "labelled" jaws; "teeth" (number of jaws with each FDI number); "vertices" and "size_mm",
-        each with "min" and "max"; "skipped" [name, reason]; "repaired" [name, repair]; equal meshes
-        as [name, name, splits] in "duplicates" between splits and "duplicates_within" a split. The
-        last four are empty where nothing is wrong. Everything is JSON-serialisable.
+        "data"; "usable" (number of meshes); the number of each split; the number of "groups", of
+        "lower_not_used", lower jaws by their names, and of "labelled" jaws; "teeth" (number of jaws
+        with each FDI number); "vertices" and "size_mm", each with "min" and "max"; "skipped"
+        [name, reason]; "repaired" [name, repair]; equal meshes as [name, name, splits] in
+        "duplicates" between splits and "duplicates_within" a split. The last four are empty where
+        nothing is wrong. Everything is JSON-serialisable.
 
     Raises:
         DentalzooError: as `find_meshes`; or no mesh can be used.
@@ -301,6 +309,7 @@ def check_meshes(data_dir: str | Path, split: str | None = None) -> dict[str, An
         "usable": len(good),
         **{name: number[name] for name in SPLITS if number[name]},
         "groups": len({sample.group for sample in good}),
+        "lower_not_used": dataset.lower,
         "labelled": sum(sample.labels is not None for sample in good),
         "teeth": dict(sorted(teeth.items())),
         "vertices": {"min": min(vertices), "max": max(vertices)},

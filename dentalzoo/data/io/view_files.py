@@ -36,9 +36,12 @@ def read_views(folder: Path, images: Sequence[Path]) -> tuple[np.ndarray, np.nda
     for path in images:
         camera = camera_of(path)
         if camera is None or camera >= VIEWS:
+            indices = {camera_of(path) for path in images}
+            counted = "these seem to be counted from 1; " * (VIEWS in indices and 0 not in indices)
             raise BadFile(
                 folder,
-                f"the name of a view must end in its camera index, 0 to 9. Received: {path.name!r}",
+                f"{counted}the name of a view must end in its camera index, 0 to 9. "
+                f"Received: {path.name!r}",
             )
         if camera in by_camera:
             both = f"{by_camera[camera].name!r} and {path.name!r}"

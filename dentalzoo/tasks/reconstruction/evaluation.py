@@ -9,6 +9,7 @@ bundle.
 
 import csv
 import io
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,12 +35,15 @@ from dentalzoo.tasks.reconstruction.inference import (
     Shape,
     as_seen,
     mean_shapes,
+    poor_agreement,
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, at_threshold, scores
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
+
+_log = logging.getLogger("dentalzoo")
 
 PAPER = round(0.035 * SCALE, 6)  # mm; the paper's threshold, where its unit is that of the cameras
 THRESHOLDS = (PAPER, PAPER / 2, *MILLIMETRES)  # mm
@@ -87,7 +91,8 @@ def evaluate(
     baselines = mean_shapes(bundle)
     samples, rows, seconds = [], [], []
     failed: list[tuple[str, str]] = []
-    for sample, (_, ground_truth), (shape, spent) in for_each(
+    doubts: list[str] = []
+    for sample, (images, ground_truth), (shape, spent) in for_each(
         dataset.samples,
         _reader(bundle, views),
         lambda _, loaded: _timed(bundle, loaded[0], views),
@@ -100,6 +105,11 @@ def evaluate(
         samples.append(sample)
         rows.append({"name": sample.name} | row)
         seconds.append(spent)
+        poor = poor_agreement(shape, images, views)
+        doubts += [f"{sample.name}: {poor}"] if poor else []
+    if doubts:
+        count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
+        _log.warning("%s reconstructions and their views do not agree; %s", count, first)
     if not rows:
         refuse_empty(data, len(dataset), failed, "jaws")
     report = {

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dentalzoo.data.io.mesh_files import Mesh
-from dentalzoo.data.jaw_pose import Pose
+from dentalzoo.data.jaw_pose import SCALE, Pose
+from dentalzoo.data.silhouettes import MIN_AGREEMENT, agreement
 from dentalzoo.data.views import VIEWS
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops import meshes
@@ -72,6 +73,27 @@ def reconstruct(
     faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # -1: padding
     # Without a fitted morphable model, all corners of a face are one vertex.
     return Shape(points, faces if meshes.normals(points, faces)[1].any() else None)
+
+
+def poor_agreement(
+    shape: Shape, views: np.ndarray, cameras: np.ndarray | Sequence[int]
+) -> str | None:
+    """Describe how little a reconstruction agrees with its views; None where it agrees.
+
+    Args:
+        shape: of `reconstruct`; not judged with fewer than 10,000 points without faces.
+        views: (V, S, S, 1 or 3) uint8.
+        cameras: the camera index of each view.
+    """
+    points = shape.points
+    if shape.faces is not None:
+        points = meshes.sample_surface(points, shape.faces, POINTS)[0]
+    elif len(points) < 10_000:  # ours: they leave gaps in silhouettes
+        return None
+    value = agreement(points / SCALE, views, np.asarray(cameras))
+    if value >= MIN_AGREEMENT:
+        return None
+    return f"the IoU of their silhouettes is {value:.2f}, of good ones at least {MIN_AGREEMENT}"
 
 
 def makes_meshes(bundle: "Bundle") -> bool:

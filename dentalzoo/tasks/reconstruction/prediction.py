@@ -16,7 +16,13 @@ from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.base import PredictionReport, names_of_results
 from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.reconstruction import drawing, viewer
-from dentalzoo.tasks.reconstruction.inference import POINTS, Shape, makes_meshes, reconstruct
+from dentalzoo.tasks.reconstruction.inference import (
+    POINTS,
+    Shape,
+    makes_meshes,
+    poor_agreement,
+    reconstruct,
+)
 from dentalzoo.tasks.reconstruction.scores import errors
 from dentalzoo.tasks.reconstruction.sources import (
     Loaded,
@@ -84,6 +90,9 @@ def predict(
     ):
         _write(out, names[source], jaw, shape, formats)
         report.written += 1
+        poor = poor_agreement(shape, jaw.views, jaw.cameras)
+        if poor:
+            _log.warning("%s: the reconstruction and its views do not agree: %s", source.path, poor)
         if jaw.gt_error is not None:
             _failed(report, jaw.gt_error)
     return report

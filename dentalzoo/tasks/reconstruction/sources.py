@@ -11,8 +11,10 @@ from dentalzoo.data.formats.tree import normal
 from dentalzoo.data.io.images import IMAGE_SUFFIXES, natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh
 from dentalzoo.data.io.view_files import read_views, title_of
-from dentalzoo.data.jaw_pose import Pose
-from dentalzoo.data.meshes import MeshSample, is_lower, labels_of, load_mesh
+from dentalzoo.data.jaw_names import jaw_of, lower_jaws
+from dentalzoo.data.jaw_pose import TURNED, Pose
+from dentalzoo.data.meshes import MeshSample, labels_of, load_mesh, log_lower
+from dentalzoo.data.silhouettes import check_views
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.tasks.base import without_folders
@@ -74,7 +76,7 @@ def find_jaws(
     """List the jaws of files and folders.
 
     A mesh is a jaw. In folders, at any depth, each folder of images holds the views of one jaw;
-    in a folder without images, each mesh that is not named lower is a jaw.
+    in a folder without images, each mesh that is not named as a lower jaw is a jaw.
 
     Args:
         inputs: files and folders.
@@ -91,6 +93,12 @@ def find_jaws(
             if not here:
                 reason = "expected views of a jaw or meshes of upper jaws. Received: neither"
                 bad.append(BadFile(path, reason))
+        elif path.suffix.lower() in MESH_SUFFIXES and _is_named_lower(path):
+            reason = (
+                "a mesh must be of an upper jaw; rename it if it is. Received: a lower jaw, by "
+            )
+            bad.append(BadFile(path, reason + "its name or that of its folder"))
+            continue
         elif path.suffix.lower() in MESH_SUFFIXES:
             here = [Source(path, ground_truth=path)]
         else:
@@ -100,6 +108,11 @@ def find_jaws(
             continue
         jaws |= {source.path.resolve(): source for source in here}
     return list(jaws.values()), bad
+
+
+def _is_named_lower(path: Path) -> bool:
+    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    return jaw_of([path.resolve().parent.name, path.name], names) == "lower"
 
 
 def _in_folder(root: Path, out: Path) -> Iterator[Source]:
@@ -121,8 +134,9 @@ def _in_folder(root: Path, out: Path) -> Iterator[Source]:
                     _log.info("%s: ignored, because its folder holds views", mesh)
             yield Source(folder, images, own[0] if own else None)
         else:
-            upper = (m for m in meshes if not any(map(is_lower, (*parts, m.name))))
-            yield from (Source(mesh, ground_truth=mesh) for mesh in upper)
+            lower = lower_jaws(root, meshes)
+            log_lower(lower)
+            yield from (Source(m, ground_truth=m) for m in meshes if m not in lower)
 
 
 def with_ground_truth(sources: Sequence[Source], ground_truth: str | Path) -> list[Source]:
@@ -184,8 +198,11 @@ def load_jaw(source: Source, size: int) -> Loaded:
             seen, shape, pose = _read_ground_truth(source.path)
         except BadFile as error:
             raise without_folders(error, source.path) from error
+        if pose.turned:
+            _log.info("%s: the crowns point to -z: %s", source.path, TURNED)
         return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), shape, pose)
     views, cameras = read_views(source.path, source.views)
+    check_views(source.path, views, cameras)
     if source.ground_truth is None:
         return Loaded(views, cameras)
     try:
