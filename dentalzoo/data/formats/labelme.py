@@ -34,6 +34,7 @@ from dentalzoo.data.formats.shapes import (
     ellipse,
     encode_mask,
     finish,
+    flat,
     from_corners,
     from_outline,
     from_pixels,
@@ -203,7 +204,7 @@ def _object(shape: dict[str, Any], kind: str, label: str, where: str, size: Size
 def _geometry(shape: dict[str, Any], kind: str, label: str, where: str, size: Size) -> RawBox:
     values = shape.get("points")
     if kind == "polygon":
-        return from_outline(label, where, [sum(points(values, 3), [])])
+        return from_outline(label, where, [flat(points(values, 3))])
     if kind == "rectangle":
         corners = points(values, 2, 4)
         if len(corners) == 2:
@@ -216,7 +217,7 @@ def _geometry(shape: dict[str, Any], kind: str, label: str, where: str, size: Si
         upright = {(x, y) for x in box.edges[1::2] for y in box.edges[::2]}
         if {(x, y) for x, y in corners} == upright:
             return box
-        return from_outline(label, where, [sum(corners, [])], _TURNED)
+        return from_outline(label, where, [flat(corners)], _TURNED)
     if kind == "circle":
         (x, y), edge = points(values, 2, 2)
         radius = ((edge[0] - x) ** 2 + (edge[1] - y) ** 2) ** 0.5

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from dentalzoo.data.formats.base import ParsedAnnotations, nearest_images
 from dentalzoo.data.formats.tree import Tree, normal
@@ -64,7 +64,9 @@ def _spellings(written: str) -> Iterator[str]:
     text = written.strip()
     yield text.replace("\\", "/")
     if "?" in text:
-        yield from parse_qs(text.partition("?")[2]).get("d", [])[:1]  # Label Studio's local files
+        query = text.partition("?")[2]
+        if query.startswith("d="):  # Label Studio's local files
+            yield unquote(query[2:])
         text = text.partition("?")[0]
         yield text.replace("\\", "/")
     if "%" in text:

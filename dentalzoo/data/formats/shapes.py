@@ -76,6 +76,11 @@ def points(values: Any, least: int, most: int | None = None) -> list[list[float]
     return [numbers(point, 2) for point in values]
 
 
+def flat(corners: Iterable[Sequence[float]]) -> list[float]:
+    """Return the polygon [x, y, x, y, ...] of points [x, y]."""
+    return [value for corner in corners for value in corner]
+
+
 def class_name(value: Any) -> str:
     """Return the name of a class: text, or a number as text.
 

@@ -202,8 +202,8 @@ CVAT = '<?xml version="1.0"?>\n<annotations><version>1.1</version><image name="a
     [
         ("a.json", json.dumps(LABELME), "LabelMe JSON (polygons), in which there is nothing"),
         ("a.json", json.dumps(LABELME_BOX), "LabelMe JSON (boxes), in which there is nothing to"),
-        ("a.json", json.dumps([TASK]), "Label Studio JSON (polygons), which this version"),
-        ("a.json", json.dumps([BRUSH]), "Label Studio JSON (masks), which this version"),
+        ("a.json", json.dumps([TASK]), "Label Studio JSON (polygons), in which there"),
+        ("a.json", json.dumps([BRUSH]), "Label Studio JSON (masks), in which there is"),
         ("a.xml", CVAT.format('<polygon label="x" points=""/>'), "CVAT XML (polygons), which this"),
         ("a.xml", CVAT.format('<box xtl="1"/><mask rle=""/>'), "CVAT XML (boxes, masks), which"),
         ("a.txt", "0 0.5 0.5 0.1 0.1", "YOLO labels (boxes), in which there is nothing to use"),
