@@ -15,6 +15,7 @@ from dentalzoo.output_dirs import make_folder
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
     from dentalzoo.data.dicom_out.writer import DicomWriter
+    from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
 
 
 _log = logging.getLogger("dentalzoo")
@@ -104,22 +105,25 @@ def _name(index: int, path: Path, depth: int) -> str:
 
 
 def dicom_writer(
-    bundle: "Bundle", out: Path, kinds: Sequence[str], anonymize: bool, parameters: dict[str, str]
+    bundle: "Bundle",
+    out: Path,
+    options: "SegmentationPredictOptions | DetectionPredictOptions",
+    parameters: dict[str, str],
 ) -> "DicomWriter | None":
     """Return the writer of DICOM results; None where no kind of them is wanted.
 
     Args:
         bundle: what computes them.
         out: the folder, which exists.
-        kinds: of "seg", "sr" and "sc".
-        anonymize: see `dentalzoo.data.dicom_out.identity`.
+        options: `dicom` for the kinds; `anonymize`, as well as `dicom_anonymize`, removes the
+            patient's identity, see `dentalzoo.data.dicom_out.identity`.
         parameters: settings that change the results.
 
     Raises:
-        DentalzooError: `anonymize` without a kind, or highdicom is not installed.
+        DentalzooError: `dicom_anonymize` without a kind, or highdicom is not installed.
     """
-    if not kinds:
-        if anonymize:
+    if not options.dicom:
+        if options.dicom_anonymize:
             raise DentalzooError("dicom_anonymize must be given with dicom. Received: no dicom")
         return None
     from dentalzoo import __version__
@@ -127,11 +131,11 @@ def dicom_writer(
 
     return DicomWriter(
         out,
-        kinds,
+        options.dicom,
         name=bundle.name,
         version=f"dentalzoo {__version__}",
         parameters=parameters,
-        anonymize=anonymize,
+        anonymize=options.anonymize or options.dicom_anonymize,
     )
 
 

@@ -108,7 +108,7 @@ def test_a_report_holds_the_boxes_of_the_table(mixed, tmp_path):
     assert group.roi.value.max(axis=0).tolist() == [left + width, top + height] == [30, 20]
     assert group.finding_type.meaning == "endodontic"
     assert group.get_measurements()[0].value == pytest.approx(100 * entry["score"])
-    key = json.loads((tmp_path / "out" / "dicom_key.json").read_text())
+    key = json.loads((tmp_path / "out_dicom_key.json").read_text())
     assert list(key["patients"].values()) == ["4711"]
 
 
@@ -118,6 +118,30 @@ def test_a_report_holds_the_boxes_of_the_table(mixed, tmp_path):
 def test_a_kind_that_the_task_does_not_have_is_refused(options, kind):
     with pytest.raises(DentalzooError, match=f"Received: .*{kind}"):
         options(dicom=(kind,))
+
+
+def test_hashed_names_go_with_results_without_identity(mixed, tmp_path):
+    segmentation.predict(
+        test_segmentation.StandIn(),
+        mixed,
+        tmp_path / "out",
+        options=masks(dicom=("seg",), anonymize=True),
+    )
+    (path,) = (tmp_path / "out").glob("*_seg.dcm")
+    assert path.name != "a_seg.dcm"
+    assert pydicom.dcmread(path).PatientIdentityRemoved == "YES"
+    assert b"4711" not in path.read_bytes()
+
+
+def test_results_are_not_taken_for_radiographs(mixed, tmp_path):
+    bundle, options = test_segmentation.StandIn(), masks(dicom=("seg", "sc"))
+    segmentation.predict(bundle, mixed / "a.dcm", tmp_path / "out", options=options)
+    report = segmentation.predict(bundle, tmp_path / "out", tmp_path / "again")
+    assert report.written == 1  # the mask
+    assert [(path[-9:], reason) for path, reason in report.failed] == [
+        ("/a_sc.dcm", "must be a radiograph. Received: a result, such as a segmentation"),
+        ("a_seg.dcm", "must be a radiograph. Received: a result, such as a segmentation"),
+    ]
 
 
 def test_anonymize_alone_is_refused(mixed, tmp_path):

@@ -2,8 +2,8 @@
 
 It is applied to everything that a result holds: a result takes over few elements, see `source`,
 so few are left to remove. Pseudonyms and identifiers are keyed hashes (HMAC-SHA256), the same for
-the same patient and study in one output folder; without the key file beside them nothing leads
-back to the patient.
+the same patient and study in one output folder; without the key file beside that folder nothing
+leads back to the patient.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from dentalzoo.atomic import write_json
 from dentalzoo.data.dicom_out.source import REFERENCES, TYPE_2, Source
 from dentalzoo.errors import BadFile
 
-KEY_FILE = "dicom_key.json"
+_KEY_FILE = "{}_dicom_key.json"  # of the folder's name
 _METHOD = "dentalzoo: PS3.15 Basic Profile; pixels not inspected"  # LO: 64 characters
 _NO_DATE, _NO_TIME = "19000101", "000000"  # where DICOM demands a value
 _KEY_BYTES = 32
@@ -31,13 +31,15 @@ class Pseudonyms:
     """Keyed hashes of patients and identifiers, and the file that leads back."""
 
     def __init__(self, folder: Path) -> None:
-        """Use the key of `folder`/dicom_key.json, which is made where it is absent.
+        """Use the key in `folder`_dicom_key.json, which is made where it is absent.
+
+        It lies beside the folder, not in it, so that it is not passed on with the results.
 
         Raises:
             BadFile: the key file is no key file.
             DentalzooError: it cannot be written.
         """
-        self._path = folder / KEY_FILE
+        self._path = folder.with_name(_KEY_FILE.format(folder.resolve().name))
         self._content: dict[str, Any] = {
             "key": secrets.token_hex(_KEY_BYTES),
             "patients": {},

@@ -61,7 +61,7 @@ class DicomWriter:
             name: of the bundle.
             version: of dentalzoo.
             parameters: settings that change the results.
-            anonymize: remove the patient's identity; `out`/dicom_key.json then holds the key.
+            anonymize: remove the patient's identity; `out`_dicom_key.json then holds the key.
 
         Raises:
             DentalzooError: highdicom is not installed, or the key cannot be written or read.

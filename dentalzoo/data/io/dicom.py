@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ELEMENTS = [
     *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *("SOPClassUID", "Manufacturer"),
     *GREY_ELEMENTS,
     *(f"{c}PaletteColorLookupTableDescriptor" for c in ("Red", "Green", "Blue")),
     *(f"{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
@@ -32,6 +33,8 @@ _PROGRAMS = (
     b"#!",
 )
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # PS3.5 A.5
+# PS3.4 B.5: Segmentation Storage and Label Map Segmentation Storage
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
@@ -50,8 +53,9 @@ def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
         (H, W, 1) or (H, W, 3) uint8.
 
     Raises:
-        BadFile: no image, several frames, no decoder, a program in the preamble, or damage. The
-            message quotes nothing from the file but sizes and the transfer syntax.
+        BadFile: no image, a segmentation or a result of dentalzoo, several frames, no decoder, a
+            program in the preamble, or damage. The message quotes nothing from the file but sizes
+            and the transfer syntax.
         DentalzooError: pydicom is not installed.
     """
     path = Path(path)
@@ -92,6 +96,8 @@ def _require_single_image(path: Path, dataset: Dataset, max_pixels: int) -> None
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
     if not rows or not columns:
         raise BadFile(path, "must hold an image. Received: a DICOM file without one")
+    if dataset.get("SOPClassUID") in _SEGMENTATIONS or dataset.get("Manufacturer") == "dentalzoo":
+        raise BadFile(path, "must be a radiograph. Received: a result, such as a segmentation")
     if rows * columns > max_pixels:
         raise BadFile(
             path,

@@ -84,7 +84,7 @@ def predict(
     taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
     names = named_images(inputs, out, taken, options.anonymize)
     parameters = {"score_threshold": f"{threshold:g}"}
-    dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
+    dicom = dicom_writer(bundle, out, options, parameters)
     files = _file_names(list(names))
     if options.anonymize:
         files = {path: f"{name}{path.suffix}" for path, name in names.items()}

@@ -78,7 +78,7 @@ def predict(
     samples: list[BoxSample] = []
     threshold = THRESHOLD if options.threshold is None else options.threshold
     parameters = {"threshold": f"{threshold:g}"} if binary else {}
-    dicom = dicom_writer(bundle, out, options.dicom, options.dicom_anonymize, parameters)
+    dicom = dicom_writer(bundle, out, options, parameters)
     for path, image, mask in for_each(
         list(names),
         read_image,

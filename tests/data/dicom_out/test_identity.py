@@ -75,7 +75,7 @@ def test_the_same_patient_and_study_stay_the_same_in_a_folder(radiograph, writer
         for r in (a, b)
     ]
     assert names[0] != names[1]
-    key = json.loads((tmp_path / "out" / "dicom_key.json").read_text())
+    key = json.loads((tmp_path / "out_dicom_key.json").read_text())
     assert key["patients"] == {a.PatientID: "4711", c.PatientID: "other"}
     assert key["uids"][a.StudyInstanceUID] == UIDS["StudyInstanceUID"]
     assert key["uids"][names[0]] == UIDS["SOPInstanceUID"]
@@ -85,7 +85,7 @@ def test_another_folder_has_other_pseudonyms(radiograph, writer, tmp_path):
     path = radiograph()
     write(writer, path)
     (first, *_) = read(tmp_path)
-    (tmp_path / "out" / "dicom_key.json").unlink()
+    (tmp_path / "out_dicom_key.json").unlink()
     write(writer, path)
     (second, *_) = read(tmp_path)
     assert first.PatientID != second.PatientID
@@ -94,21 +94,18 @@ def test_another_folder_has_other_pseudonyms(radiograph, writer, tmp_path):
 def test_an_overlay_that_shows_the_name_is_refused(radiograph, writer, tmp_path):
     ((_, reason),) = write(writer, radiograph(BurnedInAnnotation="YES"))
     assert reason.startswith("not written as DICOM SC: without identity")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("x_seg.dcm", "x_sr.dcm", "dicom_key.json")
-    }
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"x_seg.dcm", "x_sr.dcm"}
 
 
 def test_a_patient_without_an_id(radiograph, writer, tmp_path):
     write(writer, radiograph(PatientID=None, PatientName=None))
-    key = json.loads((tmp_path / "out" / "dicom_key.json").read_text())
+    key = json.loads((tmp_path / "out_dicom_key.json").read_text())
     assert list(key["patients"].values()) == [UIDS["StudyInstanceUID"]]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"key": "00", "patients": {}, "uids": {}}'])
 def test_another_file_is_no_key(writer, tmp_path, content):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "dicom_key.json").write_text(content)
+    (tmp_path / "out_dicom_key.json").write_text(content)
     with pytest.raises(BadFile, match="must be a key file of dentalzoo"):
         writer("seg", anonymize=True)
 
