@@ -6,6 +6,7 @@ verb groups them by task; `--help` after a verb and a bundle shows those of the 
 
 import argparse
 import difflib
+import io
 import logging
 import os
 import signal
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where some inputs failed or are invalid; 2 for a user's error, which
         is printed in one line; 130 after Ctrl-C or SIGTERM.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files may not fit into the encoding
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)

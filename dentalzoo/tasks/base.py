@@ -52,7 +52,10 @@ def named_images(
     """
     from dentalzoo.data.io.images import list_images  # which imports NumPy and OpenCV
 
-    images = list({path.resolve(): path for path in list_images(inputs)}.values())
+    listed = list_images(inputs)
+    images = list({path.resolve(): path for path in listed}.values())
+    if again := len(listed) - len(images):
+        _log.warning("%d inputs are links to other inputs or given twice: read once", again)
     if not images:
         raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
     make_folder(out, images)
