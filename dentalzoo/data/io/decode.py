@@ -29,6 +29,7 @@ from dentalzoo.data.io.containers import (
     png_header,
     too_many_pages,
 )
+from dentalzoo.data.io.signatures import HEAD_BYTES, is_dicom_head
 from dentalzoo.errors import BadFile, DentalzooError
 
 _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
@@ -42,7 +43,6 @@ _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> 
     b"GIF8": GifImagePlugin.GifImageFile,
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
-_HEAD = 132  # bytes up to DICOM's mark, and more than any of the above
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
 _TIFF_BITS, _TIFF_LARGEST = 258, (341, 281)  # SMaxSampleValue, MaxSampleValue of TIFF 6.0
 _EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
@@ -141,7 +141,7 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
             raise BadFile(path, f"must be an image file. Received: {_what_else(path)}")
         # PIL gets a stream, not the name: by name it maps a turned TIFF with its sides swapped.
         with path.open("rb") as stream:
-            head = stream.read(_HEAD)
+            head = stream.read(HEAD_BYTES)
             stream.seek(0)
             if _is_dicom(path, head):
                 yield None, stream
@@ -342,14 +342,14 @@ def is_dicom(path: Path) -> bool:
     """
     try:
         with path.open("rb") if path.is_file() else nullcontext() as stream:
-            head = stream.read(_HEAD) if stream else b""
+            head = stream.read(HEAD_BYTES) if stream else b""
     except OSError:  # reported when the image is opened
         return False
     return _is_dicom(path, head)
 
 
 def _is_dicom(path: Path, head: bytes) -> bool:
-    if head[128:] == b"DICM":
+    if is_dicom_head(head):
         return True
     named = path.suffix.lower() in (".dcm", ".dicom")
     return named and head != b"" and not head.startswith(tuple(_PLUGINS))

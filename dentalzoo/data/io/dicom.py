@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dentalzoo.data.io.dicom_colour import PALETTE_ELEMENTS, palette_colours
+from dentalzoo.data.io.dicom_elements import integer_of, text_of
 from dentalzoo.data.io.dicom_grey import GREY_ELEMENTS, GreyImage, to_grey
+from dentalzoo.data.io.dicom_pixels import PIXEL_ELEMENTS, Pixels, decode_pixels, described_pixels
 from dentalzoo.data.io.file_warnings import warn_of_file
+from dentalzoo.data.io.signatures import is_dicom_head, is_media_directory, is_without_preamble
 from dentalzoo.errors import BadFile, DentalzooError, require
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _ELEMENTS = [
-    *("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "PixelRepresentation"),
-    *("SOPClassUID", "Manufacturer"),
+    *("SOPClassUID", "Manufacturer", "Rows", "Columns", "NumberOfFrames"),
+    *PIXEL_ELEMENTS,
     *GREY_ELEMENTS,
-    *(f"{c}PaletteColorLookupTableDescriptor" for c in ("Red", "Green", "Blue")),
-    *(f"{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
+    *PALETTE_ELEMENTS,
 ]
 # Programs can hide in the 128 bytes before a DICOM header: PE, ELF, Mach-O, script.
 _PROGRAMS = (
@@ -33,99 +41,205 @@ _PROGRAMS = (
     b"#!",
 )
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # PS3.5 A.5
-# PS3.4 B.5: Segmentation Storage and Label Map Segmentation Storage
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+# Pixels of these SOP classes are results: segmentations and parametric maps, radiotherapy.
+_DERIVED = (
+    "1.2.840.10008.5.1.4.1.1.66.",
+    "1.2.840.10008.5.1.4.1.1.30",
+    "1.2.840.10008.5.1.4.1.1.481.",
+)
+_thread = threading.local()
+_HEAD = 1024  # bytes in which a DICOMDIR shows
+_MAX_BARE = 16  # bytes per pixel allowed of a file without preamble, which is read whole
 
 
 def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
     """Read a single-frame DICOM image as it is meant to be displayed.
 
-    Grey: stored values -> modality LUT or rescale -> the first VOI LUT, else the first window
-    (LINEAR, LINEAR_EXACT, SIGMOID of PS3.3 C.11.2.1), else 8 stored bits unchanged, else the
-    smallest value becomes 0 and the largest 255, without padding; MONOCHROME1 is inverted last.
-    Colour: RGB.
+    Grey: stored values -> modality LUT or rescale -> the first usable VOI LUT, else the first
+    usable window (LINEAR, LINEAR_EXACT, SIGMOID of PS3.3 C.11.2.1), else 8 stored bits unchanged,
+    else the smallest value becomes 0 and the largest 255, without padding -> presentation LUT;
+    MONOCHROME1 and a presentation LUT shape of INVERSE are inverted last, once. Colour: RGB.
+
+    What is ignored because it would leave nothing to see is logged, once for each file. Warnings
+    of pydicom are silenced from the first call on: their content is checked here.
 
     Args:
-        path: the file.
+        path: the file, with or without the preamble.
         max_pixels: a larger image is refused before it is decoded.
 
     Returns:
         (H, W, 1) or (H, W, 3) uint8.
 
     Raises:
-        BadFile: no image, a segmentation or a result of dentalzoo, several frames, no decoder, a
-            program in the preamble, or damage. The message quotes nothing from the file but sizes
-            and the transfer syntax.
+        BadFile: no image, a segmentation or another result, several frames, no decoder, a program
+            in the preamble, a missing or invalid element, or damage. The message quotes nothing
+            from the file but numbers, the kind of object and the transfer syntax.
         DentalzooError: pydicom is not installed.
     """
     path = Path(path)
     with path.open("rb") as stream:
-        head = stream.read(132)
+        head = stream.read(_HEAD)
+    _check_head(path, head)
+    pydicom = require("pydicom", "dicom")
+    pixels = require("pydicom.pixels", "dicom")
+    try:
+        with quiet_pydicom():
+            return _read(path, head, max_pixels, pydicom, pixels)
+    except DentalzooError:
+        raise
+    except MemoryError:
+        raise BadFile(path, "the image must fit in memory. Received: MemoryError") from None
+    except Exception as error:  # pydicom raises errors of any type, which may quote the file
+        raise BadFile(
+            path,
+            "damaged, or without pixel data; save it again with the program that wrote it. "
+            f"Received: {type(error).__name__}",
+        ) from None
+
+
+def _read(
+    path: Path, head: bytes, max_pixels: int, pydicom: ModuleType, pixels: ModuleType
+) -> np.ndarray:
+    source = _with_preamble(path, max_pixels) if is_without_preamble(head) else path
+    if _syntax(pydicom, source) == _DEFLATED:  # pydicom inflates all of it, without a limit
+        raise BadFile(path, "must not be deflated; save it uncompressed. Received: deflated")
+    header = pydicom.dcmread(_rewound(source), stop_before_pixels=True, specific_tags=[*_ELEMENTS])
+    _require_single_image(path, header, max_pixels)
+    described = described_pixels(path, header)
+    dataset = pydicom.dcmread(
+        _rewound(source),
+        specific_tags=[*_ELEMENTS, "PixelData", "FloatPixelData", "DoubleFloatPixelData"],
+    )
+    stored = decode_pixels(described, dataset, pixels)
+    return _to_uint8(described, dataset, stored, pixels)
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom, which quotes elements of files and tracebacks, from logging and warning.
+
+    Log records are dropped in this thread only. For warnings of pydicom's modules there is a filter
+    for good, since `warnings.catch_warnings` is not safe with threads.
+    """
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("pydicom")]:
+        if _drop not in (logger := logging.getLogger(name)).filters:
+            logger.addFilter(_drop)  # a filter of "pydicom" does not see what its children log
+    if not any(
+        f[0] == "ignore" and getattr(f[3], "pattern", f[3]) == "pydicom" for f in _filters()
+    ):
+        warnings.filterwarnings("ignore", module="pydicom")
+    before, _thread.is_reading = getattr(_thread, "is_reading", False), True
+    try:
+        yield
+    finally:
+        _thread.is_reading = before
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return not getattr(_thread, "is_reading", False)
+
+
+def _filters() -> Sequence[Any]:
+    return warnings.filters
+
+
+def _check_head(path: Path, head: bytes) -> None:
     if head.startswith(_PROGRAMS):
         raise BadFile(
             path, "the preamble of a DICOM file must hold no program. Received: an executable"
         )
-    if head[128:] != b"DICM":
-        raise BadFile(path, "must have DICM at byte 128. Received: no DICOM header")
-    pydicom = require("pydicom", "dicom")
-    pixels = require("pydicom.pixels", "dicom")
-    try:
-        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        if syntax == _DEFLATED:  # pydicom inflates all of it, without a limit
-            raise BadFile(path, "must not be deflated; save it uncompressed. Received: deflated")
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_ELEMENTS)
-        _require_single_image(path, dataset, max_pixels)
-        try:
-            stored = pixels.pixel_array(path)
-        except RuntimeError as error:
-            raise BadFile(
-                path,
-                "cannot be decompressed; install pylibjpeg and its plugins, or save "
-                f"it uncompressed. Received: {getattr(syntax, 'name', 'no transfer syntax')}",
-            ) from error
-        return _to_uint8(path, dataset, stored, pixels)
-    except DentalzooError:
-        raise
-    except Exception as error:  # pydicom raises errors of any type, which may quote the file
+    if not is_dicom_head(head):
         raise BadFile(
-            path, f"damaged, or without pixel data. Received: {type(error).__name__}"
-        ) from None
+            path,
+            "must have DICM at byte 128, or begin with elements of group 0002 or 0008; export the "
+            "image again from the program that took it. Received: no DICOM header",
+        )
+    if is_media_directory(head):
+        raise BadFile(
+            path, "must hold an image. Received: a DICOMDIR, which lists the files of a CD"
+        )
 
 
-def _require_single_image(path: Path, dataset: Dataset, max_pixels: int) -> None:
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+def _with_preamble(path: Path, max_pixels: int) -> BytesIO:
+    """Return the content of a file that lacks its preamble, with one."""
+    size = path.stat().st_size
+    if size > max_pixels * _MAX_BARE:
+        raise BadFile(
+            path,
+            "a file without a preamble must be smaller; save it as a complete DICOM file. "
+            f"Received: {size:,} bytes",
+        )
+    return BytesIO(bytes(128) + b"DICM" + path.read_bytes())
+
+
+def _rewound(source: Path | BytesIO) -> Path | BytesIO:
+    if isinstance(source, BytesIO):
+        source.seek(0)
+    return source
+
+
+def _syntax(pydicom: ModuleType, source: Path | BytesIO) -> str:
+    if isinstance(source, Path):
+        meta = pydicom.filereader.read_file_meta_info(source)
+    else:
+        stop = lambda tag, vr, length: tag >> 16 != 2  # noqa: E731
+        meta = pydicom.filereader.read_partial(_rewound(source), stop).file_meta
+    return str(meta.get("TransferSyntaxUID", ""))
+
+
+def _require_single_image(path: Path, header: Dataset, max_pixels: int) -> None:
+    rows, columns = (integer_of(path, header, keyword) for keyword in ("Rows", "Columns"))
     if not rows or not columns:
-        raise BadFile(path, "must hold an image. Received: a DICOM file without one")
-    if dataset.get("SOPClassUID") in _SEGMENTATIONS or dataset.get("Manufacturer") == "dentalzoo":
-        raise BadFile(path, "must be a radiograph. Received: a result, such as a segmentation")
+        kind = kind_of_object(header)
+        raise BadFile(
+            path, f"must hold an image. Received: a DICOM file without one{kind and f', {kind}'}"
+        )
     if rows * columns > max_pixels:
         raise BadFile(
             path,
             f"the image must have at most {max_pixels:,} pixels. "
             f"Received: {columns} x {rows} (width x height)",
         )
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    own = text_of(header, "Manufacturer") == "DENTALZOO"
+    if own or text_of(header, "SOPClassUID").startswith(_DERIVED):
+        raise BadFile(
+            path,
+            "must be a radiograph. Received: a result, such as a segmentation"
+            f"{'' if own else f', {kind_of_object(header)}'}",
+        )
+    frames = integer_of(path, header, "NumberOfFrames") or 1
     if frames > 1:
         raise BadFile(
             path, f"must have one frame; save it as a separate file. Received: {frames} frames"
         )
 
 
-def _to_uint8(path: Path, dataset: Dataset, stored: np.ndarray, pixels: ModuleType) -> np.ndarray:
+def kind_of_object(header: Dataset) -> str:
+    """Return the name of a file's SOP class, "" for one that PS3.6 does not name."""
+    from pydicom.uid import UID
+
+    uid = UID(text_of(header, "SOPClassUID"))
+    return str(uid.name) if uid and uid.name != uid else ""
+
+
+def _to_uint8(
+    described: Pixels, dataset: Dataset, stored: np.ndarray, pixels: ModuleType
+) -> np.ndarray:
     """Convert stored values (H, W) or (H, W, 3) to (H, W, 1 or 3) uint8."""
-    kind = dataset.PhotometricInterpretation
-    if kind == "PALETTE COLOR":
-        stored = pixels.apply_color_lut(stored, dataset)
-        top = 65535 if stored.dtype == np.uint16 else 255
-        return _scale(stored / top)
+    if described.kind == "PALETTE COLOR":
+        return palette_colours(described.path, dataset, stored, pixels)
     if stored.ndim == 3:
-        return _scale(stored / (2**dataset.BitsStored - 1))
-    image = GreyImage(path, dataset, stored, dataset.BitsStored, bool(dataset.PixelRepresentation))
+        fraction = stored / (2**described.bits_stored - 1)
+        return np.rint(np.clip(fraction, 0, 1) * 255).astype(np.uint8)
+    image = GreyImage(
+        described.path,
+        dataset,
+        stored,
+        described.bits_stored,
+        described.signed,
+        described.notes,
+    )
     grey = to_grey(image)
     if image.notes:
-        warn_of_file(path, "; ".join(image.notes))
+        warn_of_file(described.path, "; ".join(image.notes))
     return grey[..., None]
-
-
-def _scale(fraction: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(fraction, 0, 1) * 255).astype(np.uint8)

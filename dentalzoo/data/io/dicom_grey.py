@@ -76,7 +76,7 @@ def to_grey(image: GreyImage) -> np.ndarray:
                 "the image as MONOCHROME2. Received: both",
             )
         # Its input is the whole range of what comes before, PS3.3 C.11.6.1.
-        last = _descriptor(image.path, tables[0], "PresentationLUTSequence")[0] - 1
+        last = table_descriptor(image.path, tables[0], "LUTDescriptor")[0] - 1
         found, table, bits = look_up(
             image, tables[0], np.rint(fraction * last), "PresentationLUTSequence"
         )
@@ -252,7 +252,7 @@ def look_up(
         BadFile: the descriptor or the data is missing or invalid, or the table is shorter than its
             descriptor says and pixels need the rest.
     """
-    count, first, bits = _descriptor(image.path, item, keyword)
+    count, first, bits = table_descriptor(image.path, item, "LUTDescriptor", keyword)
     table = table_data(image.path, item, "LUTData", count, bits)
     lowest, highest = values.min(), values.max()
     if first >= 1 << 15 and (image.signed or lowest < 0):
@@ -269,21 +269,35 @@ def look_up(
     return table[index], table, bits
 
 
-def _descriptor(path: Path, item: Dataset, keyword: str) -> tuple[int, int, int]:
-    """Return the number of entries, the first mapped value and the bits of an entry."""
-    descriptor = numbers_of(path, item, "LUTDescriptor")
+def table_descriptor(
+    path: Path, item: Dataset, keyword: str, owner: str = ""
+) -> tuple[int, int, int]:
+    """Return the number of entries, the first mapped value and the bits of a look-up table.
+
+    Args:
+        path: the file, for messages.
+        item: the dataset that holds the table.
+        keyword: the descriptor's element.
+        owner: the sequence of `item`, for messages.
+
+    Raises:
+        BadFile: there are no three numbers.
+    """
+    descriptor = numbers_of(path, item, keyword)
     if len(descriptor) != 3 or not all(math.isfinite(number) for number in descriptor):
+        where = f" of {name_of(owner)}" if owner else ""
         raise BadFile(
             path,
-            f"{name_of('LUTDescriptor')} of {name_of(keyword)} must have three numbers. "
-            f"Received: {len(descriptor)}",
+            f"{name_of(keyword)}{where} must have three numbers. Received: {len(descriptor)}",
         )
     count, first, bits = (int(number) for number in descriptor)
     # 0 entries stand for 65536; signed representations wrap.
     return count % (1 << 16) or 1 << 16, first, bits if 1 <= bits <= 16 else 16
 
 
-def table_data(path: Path, item: Dataset, keyword: str, count: int, bits: int) -> np.ndarray:
+def table_data(
+    path: Path, item: Dataset, keyword: str, count: int, bits: int, is_curve: bool = True
+) -> np.ndarray:
     """Return the entries of a table, of 8 or of 16 bits, whatever its VR says.
 
     Half as many words as entries are entries of 8 bits, two in a word. Where the descriptor has
@@ -295,6 +309,7 @@ def table_data(path: Path, item: Dataset, keyword: str, count: int, bits: int) -
         keyword: the element, such as "LUTData".
         count: the entries that the descriptor has.
         bits: its bits.
+        is_curve: whether neighbours must be alike; colours need not be.
 
     Returns:
         (N,) float64 with 1 <= N <= count.
@@ -308,6 +323,6 @@ def table_data(path: Path, item: Dataset, keyword: str, count: int, bits: int) -
     if len(words) == (count + 1) // 2 and count > 1:
         # PS3.3 C.11.1.1.1; the first entry is in the lower byte.
         packed = np.stack([words & 255, words >> 8], axis=1).reshape(-1)[:count]
-        if bits <= 8 or np.abs(np.diff(packed)).mean() < _ALIKE:
+        if bits <= 8 or not is_curve or np.abs(np.diff(packed)).mean() < _ALIKE:
             words = packed
     return words[:count].astype(np.float64)

@@ -125,7 +125,7 @@ def test_several_frames_are_refused(dicom):
 
 def test_no_image_is_refused(dicom):
     assert_refused(dicom(Rows=None, Columns=None, PixelData=None), "without one")
-    assert_refused(dicom(PixelData=None), "without pixel data")
+    assert_refused(dicom(PixelData=None), r"must have Pixel Data \(7FE0,0010\)")
 
 
 def test_compression_without_a_decoder_is_named(dicom):

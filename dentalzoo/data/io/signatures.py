@@ -1,0 +1,60 @@
+"""First bytes by which files are recognised."""
+
+import struct
+
+HEAD_BYTES = 132  # up to DICOM's mark, and more than any other signature
+
+# Data elements of PS3.6 that DICOM files without a preamble begin with: meta information, or the
+# group of the study. Value representations that such elements have, with their short lengths.
+_GROUPS = (0x0002, 0x0008)
+_LAST = (0x7FE0, 0x0010)  # pixel data
+_SHORT = (b"UL", b"CS", b"UI", b"DA", b"TM", b"LO", b"SH", b"PN", b"DT", b"AE", b"US", b"ST", b"IS")
+_LONG = (b"OB", b"SQ", b"UN", b"UT", b"OW")
+_MAX_LENGTH = 1 << 16  # of the first elements, which are short texts
+_MEDIA_DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # PS3.4 F.2, the SOP class of a DICOMDIR
+_META_BYTES = 1024  # the meta information comes first and is short
+
+
+def is_dicom_head(head: bytes) -> bool:
+    """Return whether a file that begins with `head` is DICOM, with or without a preamble.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+    """
+    return head[128:132] == b"DICM" or is_without_preamble(head)
+
+
+def is_without_preamble(head: bytes) -> bool:
+    """Return whether a file is plainly DICOM that lacks its preamble, in little endian.
+
+    That is, two or more elements follow each other from the first byte on.
+    """
+    head, position, count, before = head[:HEAD_BYTES], 0, 0, (0, -1)
+    while position + 8 <= len(head):
+        tag = struct.unpack_from("<HH", head, position)
+        length, start = _element(head, position)
+        known = tag[0] in _GROUPS if count == 0 else before < tag <= _LAST
+        if not known or not 0 <= length <= _MAX_LENGTH:
+            return False
+        position, count, before = start + length, count + 1, tag
+    return count >= 2
+
+
+def _element(head: bytes, position: int) -> tuple[int, int]:
+    """Return the length of an element's value and where it starts; -1 for an impossible one."""
+    kind = head[position + 4 : position + 6]
+    if kind in _SHORT:
+        return struct.unpack_from("<H", head, position + 6)[0], position + 8
+    if kind in _LONG and position + 12 <= len(head):
+        return struct.unpack_from("<I", head, position + 8)[0], position + 12
+    length = struct.unpack_from("<I", head, position + 4)[0]  # implicit value representation
+    return (length if length % 2 == 0 else -1), position + 8
+
+
+def is_media_directory(content: bytes) -> bool:
+    """Return whether a DICOM file is a DICOMDIR: the list of the files of a CD, not an image.
+
+    Args:
+        content: its first 1024 bytes or more.
+    """
+    return content[128:132] == b"DICM" and _MEDIA_DIRECTORY in content[:_META_BYTES]
