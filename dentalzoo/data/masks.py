@@ -31,13 +31,11 @@ from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, FileEntry, Skip, sca
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
+from dentalzoo.data.mask_values import MaskStatistics, class_ids, fdi_values
 from dentalzoo.data.pipeline.prefetch import for_each
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
-# ours: masks of teeth blurred over 15 pixels have at most 6 %, 95 % of radiographs 16 % and more
-_MAX_MIDDLE_GREY = 0.15
-_MAX_MIDDLE_GREY_OF_FEW = 0.05  # ours, where a mask has 8 grey levels or fewer
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class MaskSample:
         regions: the outlines of its objects; None where `mask` is its mask.
         split: "train", "val", "test" or "".
         group: images of one group lie in one split.
+        numbers: the values that `mask` stores for the ids 1..n; empty where it stores the ids.
     """
 
     name: str
@@ -59,6 +58,7 @@ class MaskSample:
     regions: Regions | None = None
     split: str = ""
     group: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,20 @@ def find_masks(
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction, where)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
+    stored = [parsed.annotations[file.path].mask for file in files]
+    numbers = fdi_values(names or (), filter(None, stored), read_mask)
+    if numbers:
+        shown = f"{numbers[0]}..{numbers[-1]}"
+        notice_once(f"the masks hold FDI numbers, {shown}", Path(data_dir), logging.INFO)
     samples = []
     stems = Counter(file.path.stem for file in files)
     for file in files:
         name = file.path.stem if stems[file.path.stem] == 1 else file.name
         one = parsed.annotations[file.path]
         regions = None if one.mask else _regions(one, names, parsed.listed.get(one.source, []))
-        samples.append(MaskSample(name, file.path, one.mask, regions, file.split, file.group))
+        samples.append(
+            MaskSample(name, file.path, one.mask, regions, file.split, file.group, numbers)
+        )
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)
     return MaskDataset(samples, names or ("foreground",), skipped)
@@ -159,7 +166,8 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
     """Load a sample; all rules for masks are here.
 
     Binary (`num_classes` 1 or 2): 0/1 unchanged; 0/255 and 0/65535 become 0/1; soft and lossy
-    masks are thresholded at > 0.5 with a notice. Else: ids 0..num_classes - 1 as stored.
+    masks are thresholded at > 0.5 with a notice. Else: ids 0..num_classes - 1 as stored, or the
+    FDI numbers of the classes.
     A mask of the stored pixels of an image with an EXIF orientation is turned like the image.
 
     Args:
@@ -191,7 +199,7 @@ def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) 
         if turn > 1 and mask.shape == (height, width):
             notice_once("masks of turned images are taken as drawn upright", source.parent)
         turn = orientation_to_fit(source, sample.image, mask.shape, (height, width), turn)
-        mask = _class_ids(source, mask, num_classes)
+        mask = class_ids(source, mask, num_classes, sample.numbers)
     else:
         raise DentalzooError(f"{sample.name}: a sample must have a mask or regions")
     mask = np.ascontiguousarray(upright(mask, turn))[..., None]
@@ -256,10 +264,11 @@ def check_folder(
         num_classes: as in `load`.
 
     Returns:
-        "data", "usable" (number of images), the number of images of each split; "skipped"
-        [name, reason], "suspicious" [name, reason] of images that show nothing and "duplicates"
-        [name, name, kind and splits] between splits, all empty where nothing is wrong. All of it
-        fits into JSON.
+        "data", "usable" (number of images), the number of images of each split, "groups" (their
+        number), "masks" (number that hold each class), "empty_masks" (their number); "skipped"
+        [name, reason], "suspicious" [name, reason] of images that show nothing and of what all
+        masks have in common, and "duplicates" [name, name, kind and splits] between splits, all
+        empty where nothing is wrong. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
@@ -267,76 +276,36 @@ def check_folder(
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     ordered: list[PerceptualHash] = []
     suspicious: list[list[str]] = []
+    dataset = find_masks(data_dir, split)
+    statistics = MaskStatistics(_id_names(dataset, num_classes))
 
     def keep(index: int, arrays: dict[str, Any]) -> None:
+        statistics.add(arrays["mask"][..., 0])
         ordered.append(perceptual_hash(arrays["image"]))
         if reason := nothing_to_see(arrays["image"]):
             suspicious.append([arrays["name"], reason])
 
-    dataset = check(find_masks(data_dir, split), num_classes, keep)
+    dataset = check(dataset, num_classes, keep)
+    suspicious += [["masks", problem] for problem in statistics.problems()]
     for sample, one in zip(dataset.samples, ordered, strict=True):
         hashes[sample.split][sample.name] = one
     return {
         "data": str(data_dir),
         "usable": len(dataset),
-        **{name or "no split": len(hashes[name]) for name in (*SPLITS, "") if hashes[name]},
+        **{name: len(hashes[name]) for name in SPLITS if hashes[name]},
+        "groups": len({sample.group for sample in dataset.samples}),
+        "masks": statistics.per_class(),
+        "empty_masks": statistics.empty,
         "skipped": [list(pair) for pair in dataset.skipped],
         "suspicious": suspicious,
         "duplicates": duplicates_across(hashes),
     }
 
 
-def _class_ids(path: Path, mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return (H, W) uint8 ids below max(num_classes, 2).
-
-    Raises:
-        BadFile: the mask holds other ids, or is not a mask.
-    """
-    values, counts = _histogram(mask)
-    if values[-1] < max(num_classes, 2):
-        return mask.astype(np.uint8)
-    if num_classes > 2:
-        unknown = [int(value) for value in values if value >= num_classes]
-        raise BadFile(
-            path,
-            f"must hold the class ids 0..{num_classes - 1} as grey levels or palette indices. "
-            f"Received: {_few(unknown)}",
-        )
-    full = 255 if values[-1] <= 255 else 65535
-    between = (values > 0) & (values < full)
-    if not between.any():
-        return (mask > 0).astype(np.uint8)
-    middle = (values > full // 5) & (values < full - full // 5)
-    share = counts[middle].sum() / mask.size
-    if share > _MAX_MIDDLE_GREY:
-        raise BadFile(
-            path,
-            "must be a mask, nearly all black and white; is it the image itself? "
-            f"Received: {share:.0%} middle grey",
-        )
-    dark_alone = values[between][-1] < full // 8  # ids, with or without a bright "ignore" label
-    grey_coded = len(values) <= 8 and share > _MAX_MIDDLE_GREY_OF_FEW
-    if dark_alone or grey_coded or values[-1] <= full // 2:
-        raise BadFile(
-            path,
-            "must be a binary mask (0 and 1, or 0 and 255); for several classes name them "
-            f"(classes=...) and store ids 0..n. Received: {_few(values.tolist())}",
-        )
-    notice_once("soft or lossy masks are thresholded at > 0.5", path.parent)
-    return (mask > full // 2).astype(np.uint8)
-
-
-def _histogram(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if mask.dtype != np.uint8:
-        return np.unique(mask, return_counts=True)
-    counts = np.bincount(mask.ravel(), minlength=256)
-    values = np.flatnonzero(counts)
-    return values, counts[values]
-
-
-def _few(values: Sequence[int]) -> str:
-    more = f" and {len(values) - 8} more" if len(values) > 8 else ""
-    return "the values " + ", ".join(map(str, values[:8])) + more
+def _id_names(dataset: MaskDataset, num_classes: int | None) -> tuple[str, ...]:
+    if num_classes is None or max(num_classes - 1, 1) == len(dataset.classes):
+        return dataset.classes
+    return tuple(f"id {number}" for number in range(1, max(num_classes, 2)))
 
 
 def _regions(

@@ -583,11 +583,13 @@ def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
     (tmp_path / "train" / "images" / "c.png").write_bytes(b"")
     write_png(tmp_path / "train" / "images" / "a.png", np.full((80, 160), 9, np.uint8))
     report = check_folder(tmp_path)
-    ((name, reason),) = report.pop("suspicious")
+    (name, reason), empty = report.pop("suspicious")
     assert name == "a" and "nearly black" in reason
+    assert empty == ["masks", "no mask holds an object: all 4 are empty"]
     assert report.pop("skipped")[0][0] == "c"
     assert report.pop("duplicates") == [["b", "e", "same pixels, in train and test"]]
-    assert report == {"data": str(tmp_path), "usable": 4, "train": 2, "val": 1, "test": 1}
+    counts = {"usable": 4, "train": 2, "val": 1, "test": 1, "groups": 4, "empty_masks": 4}
+    assert report == {"data": str(tmp_path), "masks": {"foreground": 0}} | counts
     assert "b and e: same pixels, in train and test" in caplog.text
     report = check_folder(tmp_path, "valid")
     assert report["usable"] == 1 and report["duplicates"] == report["skipped"] == []

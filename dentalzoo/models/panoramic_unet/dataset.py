@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
+from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import resize
+from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
+from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_unet.config import Config
 
 if TYPE_CHECKING:
@@ -58,7 +61,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         Bad files are logged and left out.
 
     Raises:
-        DentalzooError: no layout is recognised, or no image of the split can be used.
+        DentalzooError: no layout is recognised, no image of the split can be used, or no mask to
+            train on holds an object.
     """
     import tensorflow as tf
 
@@ -94,6 +98,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         folder=options.cache,
         cache_key=(files, config.input_size, config.num_classes, config.classes),
     )
+    _check_masks(str(data), samples.arrays["mask"], config, options)
     return batches(
         samples,
         config.batch_size,
@@ -105,6 +110,30 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         shard=options.shard,
         devices=options.devices,
     )
+
+
+def _check_masks(data: str, masks: np.ndarray, config: Config, options: DataOptions) -> None:
+    """Refuse to train on masks without any object, and log what is suspicious about them.
+
+    Args:
+        data: the data folder.
+        masks: (N, H, W, 1) uint8, 0..255 where they are binary, else class ids.
+        config: of the model.
+        options: of the data set.
+    """
+    binary = config.num_classes == 1
+    ids = [str(number) for number in range(1, config.num_classes)]
+    statistics = MaskStatistics(config.classes or (("foreground",) if binary else ids))
+    for mask in masks:
+        statistics.add((mask > 127).astype(np.uint8) if binary else mask)
+    if options.training and statistics.empty == statistics.masks:
+        raise DentalzooError(
+            f"{data}: a mask to train on must hold an object. Received: {statistics.empty} empty "
+            "masks"
+        )
+    for problem in statistics.problems():
+        what = f" (split {options.split})" if options.split else ""
+        notice_once(f"{problem}{what}", Path(data))
 
 
 def _augment(config: Config, seed: int) -> Augment | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
+from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.data.pipeline.prefetch import for_each
@@ -92,6 +93,8 @@ def evaluate(
     skipped = skipped_files(failed)
     if not used:
         refuse_empty(data, len(dataset), skipped)
+    if not confusions[1:].any():
+        notice_once(f"no mask holds an object: all {len(used)} are empty", Path(data))
 
     per_class = _class_scores(confusions)
     own = THRESHOLD if num_channels(bundle) == 1 else None

@@ -1,0 +1,133 @@
+"""Which values are classes, which are soft edges, and which masks are suspicious."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dentalzoo.data.formats import base
+from dentalzoo.data.mask_values import FDI_NUMBERS, MaskStatistics, class_ids, fdi_values
+from dentalzoo.errors import BadFile
+
+PERMANENT = tuple(str(n) for n in sorted(FDI_NUMBERS) if n < 50)
+
+
+@pytest.fixture(autouse=True)
+def _notices_anew():
+    base.notice_once.cache_clear()
+
+
+def blobs(values=(255,), side=160, width=12):
+    mask = np.zeros((side, side), np.uint8)
+    for index, value in enumerate(values):
+        mask[20 : 20 + width * 4, 10 + 25 * index : 10 + 25 * index + width] = value
+    return mask
+
+
+def disc():
+    return cv2.circle(blobs(), (110, 110), 33, 255, -1)
+
+
+def as_jpeg(mask, quality):
+    return cv2.imdecode(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 0)
+
+
+def small(mask, share):
+    """A region of class 127 that covers a part of the image."""
+    mask[-2 - int(share * mask.size / 10) : -2, 100:110] = 127
+    return mask
+
+
+CLASSES = {
+    "127 on 4 %": lambda: small(blobs(), 0.04),
+    "127 on 0.5 %": lambda: small(blobs(), 0.005),
+    "127 on single pixels": lambda: np.where(np.eye(160) > 0, 127, blobs()).astype(np.uint8),
+    "four": lambda: blobs((85, 170, 255)),
+    "six": lambda: blobs((50, 100, 150, 200, 250)),
+    "light ones": lambda: blobs((200, 225, 255)),
+    "16 bits": lambda: blobs((1, 2)).astype(np.uint16) * 32767,
+    "JPEG 95": lambda: as_jpeg(blobs((127, 255, 127), width=20), 95),
+    "JPEG 75": lambda: as_jpeg(blobs((127, 255), width=20), 75),
+}
+SOFT = {
+    "blurred by 3": lambda: cv2.GaussianBlur(blobs(), (3, 3), 0),
+    "blurred by 9": lambda: cv2.GaussianBlur(blobs(), (9, 9), 0),
+    "halved": lambda: cv2.resize(
+        cv2.circle(blobs(), (110, 110), 33, 255, -1), (80, 80), interpolation=3
+    ),
+    "third": lambda: cv2.resize(blobs(width=13), (53, 53), interpolation=cv2.INTER_AREA),
+    "doubled": lambda: cv2.resize(blobs(), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR),
+    "enlarged": lambda: cv2.resize(blobs(), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC),
+    "JPEG 95": lambda: as_jpeg(blobs(), 95),
+    "JPEG 30": lambda: as_jpeg(blobs(), 30),
+    "antialiased": lambda: cv2.circle(blobs(), (110, 110), 30, 255, -1, cv2.LINE_AA),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_clean_values_are_classes_and_refused_in_a_binary_mask(tmp_path, name):
+    with pytest.raises(BadFile, match="for several classes name them.*Received: the values 0, "):
+        class_ids(tmp_path / "a.png", CLASSES[name](), 1)
+
+
+@pytest.mark.parametrize("name", SOFT)
+def test_soft_edges_are_no_classes(tmp_path, name):
+    mask = SOFT[name]()
+    assert (class_ids(tmp_path / "a.png", mask, 1) == (mask > 127)).all()
+
+
+# ---- FDI numbers ---------------------------------------------------------------------------------
+
+
+def numbers_of(*masks, classes=PERMANENT):
+    stored = dict(enumerate(np.array(mask, np.uint8)[None] for mask in masks))
+    return fdi_values(classes, stored, stored.__getitem__)
+
+
+def test_fdi_numbers_are_read_by_the_names_of_the_classes(tmp_path):
+    numbers = numbers_of([0, 11, 18], [0, 48])
+    assert numbers == tuple(map(int, PERMANENT))
+    mask = np.array([[0, 11, 18, 21, 48]], np.uint8)
+    assert class_ids(tmp_path / "a.png", mask, 33, numbers).tolist() == [[0, 1, 8, 9, 32]]
+    with pytest.raises(BadFile, match="FDI numbers of the classes, 11..48.*Received: .*19"):
+        class_ids(tmp_path / "a.png", np.array([[0, 19]], np.uint8), 33, numbers)
+
+
+def test_the_whole_data_set_decides_between_ids_and_fdi_numbers():
+    ambiguous = [0, 11, 12, 21]
+    assert numbers_of(ambiguous, [0, 1, 32]) == ()
+    assert numbers_of(ambiguous, [0, 31, 38]) != ()
+    assert numbers_of(ambiguous) != ()
+    assert numbers_of([0, 11], [0, 21], classes=("11", "21")) == (11, 21)
+    assert numbers_of([0, 1], [0, 2], classes=("11", "21")) == ()
+    assert numbers_of([0, 36], classes=("Crown", "36")) == ()
+
+
+def test_fdi_numbers_without_names_are_refused_with_what_to_do(tmp_path):
+    with pytest.raises(BadFile, match=r"name.*classes=\('11', ...\)"):
+        class_ids(tmp_path / "a.png", np.array([[0, 11, 48]], np.uint8), 33)
+
+
+# ---- suspicious ----------------------------------------------------------------------------------
+
+
+def problems(masks, classes=("foreground",)):
+    statistics = MaskStatistics(classes)
+    for mask in masks:
+        statistics.add(np.asarray(mask, np.uint8))
+    return statistics.problems()
+
+
+def test_what_all_masks_have_in_common_is_suspicious():
+    teeth = [np.roll(blobs((1,)), shift, axis=1) for shift in range(12)]
+    assert problems(teeth) == []
+    assert problems([mask * 0 for mask in teeth]) == ["no mask holds an object: all 12 are empty"]
+    assert (
+        "11 of 12 masks are mostly foreground"
+        in problems([1 - m for m in teeth[1:]] + [teeth[0]])[0]
+    )
+    assert problems(teeth, ("a", "b")) == ["none of 12 masks holds the class b"]
+    assert problems([teeth[0]] * 12) == ["12 of 12 masks are equal"]
+    large = np.ones((20, 20), np.uint8)
+    large[[0, -1]] = 0
+    large[:, [0, -1]] = 0
+    assert problems([large]) == []  # a photograph of one jaw
