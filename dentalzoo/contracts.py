@@ -197,6 +197,9 @@ class Task(Protocol):
 class AnnotationFormat(Protocol):
     """A module of `dentalzoo.data.formats`: recognises, reads and writes one annotation format.
 
+    A format that cannot hold all that `WRITES` suggests has a function `lost` besides: from a
+    sample to a phrase for each object that it cannot hold, such as "of several polygons".
+
     Attributes:
         NAME: as in messages and reports.
         HOLDS: what this version reads from its files: "boxes", "polygons", "masks" (pixels),

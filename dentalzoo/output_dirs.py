@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
 
 _BUNDLE = ("metadata.json", "SHA256SUMS")
+_TEMPORARY = re.compile(r"\.\d+\.tmp")  # the hidden folder of `whole_folder`
 _LIST = ".dentalzoo.json"  # the writer and its files; hidden, so that it is not part of the data
 
 
@@ -86,6 +88,15 @@ def whole_folder(out: str | Path, writer: str) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # stops at the first that is not empty
             for path in created:
                 path.rmdir()
+
+
+def final_path(path: Path) -> Path:
+    """Return where a file or folder that is written inside of `whole_folder` lies in the end.
+
+    Any other path is returned as it is, absolute.
+    """
+    path = path.absolute()
+    return Path(*(part for part in path.parts if not _TEMPORARY.fullmatch(part)))
 
 
 def _replaceable(folder: Path, out: str | Path, writer: str) -> set[str]:

@@ -13,6 +13,7 @@ from dentalzoo.data.formats.tree import FileEntry, Skip, normal
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
+_MAX_SIDE = 1 << 31  # ours: pixels; a larger number is a mistake
 _MAX_LINES = 20  # of skipped files in the log; beyond it they are counted by reason
 
 Purpose = Literal["boxes", "masks", "boundaries"]
@@ -186,7 +187,7 @@ def parse_size(height: Any, width: Any) -> tuple[int, int] | None:
         size = int(float(height)), int(float(width))
     except (TypeError, ValueError, OverflowError):
         return None
-    return size if min(size) > 0 else None
+    return size if min(size) > 0 and max(size) < _MAX_SIDE else None
 
 
 def merge_names(lists: Iterable[Iterable[str]]) -> list[str]:

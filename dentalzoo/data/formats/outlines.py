@@ -88,6 +88,23 @@ def outline_edges(segmentation: Any) -> tuple[float, float, float, float]:
         raise ValueError(f"the outline must hold an area. Received: {what}") from None
 
 
+def as_coco(outline: Polygons | RunLengths) -> list[list[float]] | dict[str, list[int]]:
+    """Return the outline of a `Box` as a COCO segmentation."""
+    if isinstance(outline, RunLengths):
+        return {"size": [outline.height, outline.width], "counts": list(outline.counts)}
+    return [list(polygon) for polygon in outline]
+
+
+def along_pixels(outline: Polygons) -> bool:
+    """Return whether polygons run along the edges of pixels, and so hold whole pixels alone."""
+    for polygon in outline:
+        points = np.reshape(polygon, (-1, 2))
+        steps = np.roll(points, -1, 0) - points
+        if (points != np.round(points)).any() or (steps != 0).all(1).any():
+            return False
+    return True
+
+
 def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> np.ndarray:
     """Return the pixels (height, width) bool of run lengths, compressed or not."""
     if list(segmentation["size"]) != [height, width]:

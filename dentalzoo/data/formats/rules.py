@@ -25,6 +25,7 @@ from dentalzoo.errors import BadFile
 # Ours, in pixels of the image: what rounding makes of a box at the border, and the thinnest box.
 _ROUNDING = _MIN_SIDE = 0.5
 _MIN_INSIDE = 0.5  # ours: the part of a box that the image holds
+_FAR = 1e12  # ours: beyond any image, and its area can still be computed
 _SAME_SHAPE = 2.0  # pixels: by how much two sizes of one shape may differ, for rounding
 _DISPLAY_SHAPE = 0.02  # ours: a window's sides are whole pixels
 
@@ -226,7 +227,7 @@ def _normalize_edges(
         ValueError: the box cannot be used.
     """
     shown = "Received: " + " ".join(f"{e:.5g}" for e in edges) + " (top left bottom right)"
-    if not all(math.isfinite(edge) for edge in edges):
+    if not all(math.isfinite(edge) and abs(edge) < _FAR for edge in edges):
         raise ValueError(f"every edge must be a number. {shown}")
     notes = []
     top, bottom = sorted(edges[::2])
@@ -275,12 +276,14 @@ def normalize_outline(
         points = np.reshape(np.asarray(polygon, np.float64), (-1, 2))[:, ::-1]
         if len(points) < 3:
             continue  # covers nothing
-        points = points / frame
+        parts = points / frame
         if turn > 1:
-            points = turn_points(points, 1, 1, turn)
-        if not np.isfinite(points).all() or np.abs(points).max() > MAX_REACH:
+            parts = turn_points(parts, 1, 1, turn)
+        if not np.isfinite(parts).all() or np.abs(parts).max() > MAX_REACH:
             raise ValueError("every point of an outline must be a number near the image")
-        polygons.append(tuple((points * size)[:, ::-1].ravel().tolist()))
+        if turn > 1 or tuple(frame) != tuple(size):
+            points = parts * size
+        polygons.append(tuple(points[:, ::-1].ravel().tolist()))
     return tuple(polygons) or None
 
 

@@ -4,12 +4,13 @@ import csv
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dentalzoo.contracts import AnnotationFormat
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.outlines import along_pixels, as_coco, outline_edges
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.io.decode import is_dicom, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, read_image, write_png
@@ -78,6 +79,7 @@ def _link(source: Path, path: Path) -> None:
 def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
     """Return what a format cannot hold of samples, a phrase for each kind; empty for nothing."""
     holds = form.WRITES
+    more: Callable[[BoxSample], Iterable[str]] | None = getattr(form, "lost", None)
     counts: Counter[str] = Counter()
     for sample in samples:
         for box in sample.boxes:
@@ -88,19 +90,28 @@ def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
             elif isinstance(box.outline, RunLengths):
                 counts["drawn in pixels"] += "masks" not in holds
             elif "polygons" not in holds:
-                counts["with a polygon"] += 1
+                pixels = "masks" in holds and along_pixels(box.outline)
+                counts["with a polygon"] += not pixels
             if box.outline is not None and "boxes" in holds and not _is_extent(sample, box):
                 counts["with a box that is not the extent of the outline"] += form.NAME != "COCO"
+        counts.update(more(sample) if more else ())
     return [f"{count} objects {what}" for what, count in counts.items() if count]
 
 
+def several_parts(sample: BoxSample) -> list[str]:
+    """Return a phrase for each object of several polygons: `lost` of formats that hold one."""
+    outlines = [box.outline for box in sample.boxes if isinstance(box.outline, tuple)]
+    return ["of several polygons" for outline in outlines if len(outline) > 1]
+
+
 def _is_extent(sample: BoxSample, box: Box) -> bool:
-    if isinstance(box.outline, RunLengths) or box.outline is None:
+    if box.outline is None:
         return True
     (height, width), _ = image_size(sample.image)
-    xs = [x for polygon in box.outline for x in polygon[::2]]
-    ys = [y for polygon in box.outline for y in polygon[1::2]]
-    ends = (min(ys), min(xs), max(ys), max(xs))
+    try:
+        ends = outline_edges(as_coco(box.outline))
+    except ValueError:  # no pixel at all
+        return False
     edges = (box.top * height, box.left * width, box.bottom * height, box.right * width)
     return all(abs(a - b) <= _SAME_EDGE for a, b in zip(ends, edges, strict=True))
 

@@ -212,7 +212,11 @@ CVAT = '<?xml version="1.0"?>\n<annotations><version>1.1</version><image name="a
             "<annotation><object/></annotation>",
             "PASCAL VOC XML (boxes), not read as masks",
         ),
-        ("a.json", '{"frames": {}}', "VoTT JSON (boxes), not read as masks"),
+        (
+            "a.json",
+            '{"frames": {}}',
+            "VoTT JSON (boxes), in which there is nothing to use as masks",
+        ),
         ("a.tfrecord", "", "TFRecord files (a.tfrecord), not read as masks"),
     ],
 )

@@ -1,14 +1,19 @@
 """Projects of VoTT 1 and 2: what the tool saves is read, and what is written comes back."""
 
+import contextlib
 import hashlib
 import json
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
 
 from dentalzoo.data.boxes import Box, BoxSample, find_boxes
+from dentalzoo.data.formats import vott
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
+from dentalzoo.data.formats.writing import write_annotations
+from dentalzoo.data.masks import find_masks
 from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.errors import DentalzooError
 from tests.data.formats.test_voc import HEIGHT, WIDTH, pixels
@@ -365,3 +370,124 @@ def test_what_cannot_be_written_is_refused(radiographs, tmp_path, version):
     else:
         with pytest.raises(DentalzooError, match="at least one image"):
             write([], classes)
+
+
+# ---- broken files --------------------------------------------------------------------------------
+
+ODD = [None, 5, "x", [], {}, [[1]], {"a": 1}, float("nan"), 1e308, 10**400, True, [None], ["root"]]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:12])
+def test_values_of_another_type_are_refused_and_end_nothing(tmp_path, odd):
+    """Each key of each kind of file holds each odd value once; other images stay."""
+    put(tmp_path, "images/a.png", "images/b.png")
+    good = region(10, 20, 40, 60, "root")
+    box = rectangle(10, 20, 30, 40, "root")
+    polygon = {**box, "type": "POLYGON", "points": [{"x": 1, "y": 2}] * 3}
+    contents = []
+    for key in good:
+        contents.append({"frames": {"a.png": [{**good, key: odd}], "b.png": [good]}})
+    for key in ("frames", "visitedFrames", "inputTags", "framesByImagesName"):
+        contents.append({"frames": {"a.png": [good]}, "inputTags": "root", key: odd})
+    contents += [{"frames": {"a.png": odd, "b.png": [good]}}, {"frames": {"9" * 5000: odd}}]
+    for key in asset("a.png")["asset"]:
+        changed = asset("a.png", box)
+        contents.append({**changed, "asset": {**changed["asset"], key: odd}})
+    for key in ("asset", "regions", "version"):
+        contents.append({**asset("a.png", box), key: odd})
+    for one in (box, polygon):
+        contents += [asset("a.png", {**one, key: odd}) for key in one]
+        contents += [asset("a.png", {**one, "boundingBox": {"top": odd}}), asset("a.png", odd)]
+    contents += [{"assets": odd, "tags": []}, {"assets": {"x": odd}, "tags": odd}]
+    for content in contents:
+        (tmp_path / "x.json").write_text(json.dumps(content))
+        for find in (find_boxes, find_masks):
+            with contextlib.suppress(DentalzooError):
+                find(tmp_path)
+
+
+def test_a_tag_that_is_no_list_is_one_tag(tmp_path):
+    put(tmp_path, "images/a.png")
+    v1(tmp_path / "images.json", {"a.png": [{**region(10, 20, 40, 60), "tags": "root"}]})
+    assert find_boxes(tmp_path).samples[0].boxes[0].label == "root"
+
+
+# ---- polygons and exports ------------------------------------------------------------------------
+
+
+def test_polygons_of_version_2_are_outlines(tmp_path):
+    put(tmp_path, "images/a.png")
+    points = [{"x": 10.5, "y": 20}, {"x": 40, "y": 20}, {"x": 40, "y": 60.25}]
+    shape = {**rectangle(10.5, 20, 29.5, 40.25, "root"), "type": "POLYGON", "points": points}
+    (tmp_path / "x-asset.json").write_text(json.dumps(asset("a.png", shape)))
+    (box,) = find_boxes(tmp_path, outlines=True).samples[0].boxes
+    assert pixels(box) == (10.5, 20, 40, 60.25)
+    assert box.outline == ((10.5, 20.0, 40.0, 20.0, 40.0, 60.25),)
+    (sample,) = find_masks(tmp_path, classes=["root"]).samples
+    assert sample.regions.shapes == ((1, [[10.5, 20.0, 40.0, 20.0, 40.0, 60.25]]),)
+
+
+HEAD = '"image","xmin","ymin","xmax","ymax","label"\n'
+
+
+@pytest.mark.parametrize("semicolons", [False, True])
+def test_exports_as_csv_are_read(tmp_path, semicolons):
+    put(tmp_path, "images/a.png", "images/b.png", "images/c.png")
+    rows = '"a.png",10.5,20,40,60.25,"root"\n"a.png",1,2,30,40,"crown"\n"b.png",0,0,9,9,"root"\n'
+    rows += '"b.png","x",0,9,9,"root"\n"gone.png",0,0,9,9,"root"\n'
+    content = (HEAD + rows).replace(",", ";") if semicolons else HEAD + rows
+    (tmp_path / "radiographs-export.csv").write_text(content, encoding="utf-8-sig")
+    found = find_boxes(tmp_path)
+    assert (found.format, found.classes) == ("VoTT", ("crown", "root"))
+    assert [pixels(b) for b in found.samples[0].boxes] == [(10.5, 20, 40, 60.25), (1, 2, 30, 40)]
+    name = "radiographs-export.csv"
+    assert found.skipped == [
+        (f"{name}: gone.png", "annotation without image"),
+        ("images/c.png", "image without boxes"),
+        (f"{name}: b.png, row 5", "xmin must be a number. Received: 'x'"),
+    ]
+
+
+def test_what_the_tool_saved_counts_more_than_an_export(tmp_path):
+    put(tmp_path, "images/a.png", "images/b.png")
+    (tmp_path / "x-asset.json").write_text(
+        json.dumps(asset("a.png", rectangle(1, 2, 9, 9, "root")))
+    )
+    rows = '"a.png",10,20,40,60,"crown"\n"b.png",10,20,40,60,"crown"\n'
+    (tmp_path / "x-export.csv").write_text(HEAD + rows)
+    found = find_boxes(tmp_path)
+    assert [[b.label for b in s.boxes] for s in found.samples] == [["root"], ["crown"]]
+    assert found.skipped == []
+
+
+def test_other_tables_are_no_exports(tmp_path):
+    put(tmp_path, "images/a.png")
+    (tmp_path / "index.csv").write_text("id,patient\na,p\n")
+    with pytest.raises(DentalzooError) as caught:
+        find_boxes(tmp_path)
+    assert "VoTT CSV" not in str(caught.value)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_written_project_names_its_images_where_they_are_in_the_end(radiographs, tmp_path, link):
+    _, samples, classes = radiographs
+    triangle = Box("crown", 0.25, 0.25, 0.5, 0.5, outline=((64, 32, 128, 32, 128, 64),))
+    samples = [*samples[:2], replace(samples[2], boxes=(triangle,))]
+    project = write_annotations(vott, samples, tmp_path / "set", classes, link=link)
+    content = json.loads(project.read_text())
+    assert (project.name, content["name"]) == ("set.vott", "set")
+    assert content["targetConnection"]["providerOptions"]["folderPath"] == str(tmp_path / "set")
+    for entry in content["assets"].values():
+        path = tmp_path / "set" / "images" / entry["name"]
+        assert entry["path"] == f"file:{path}" and path.is_file()
+    again = find_boxes(tmp_path / "set", outlines=True)
+    assert again.samples[2].boxes == (triangle,)
+    assert_same(find_boxes(tmp_path / "set"), samples[:2] + again.samples[2:], classes)
+
+
+def test_an_object_of_two_polygons_is_refused(radiographs, tmp_path):
+    _, samples, classes = radiographs
+    parts = ((64.0, 32.0, 96.0, 32.0, 96.0, 64.0), (100.0, 32.0, 128.0, 32.0, 128.0, 64.0))
+    sample = replace(samples[0], boxes=(Box("crown", 0.25, 0.25, 0.5, 0.5, outline=parts),))
+    with pytest.raises(DentalzooError, match="VoTT cannot hold.*1 objects of several polygons"):
+        write_annotations(vott, [sample], tmp_path / "set", classes)

@@ -9,14 +9,18 @@ from dentalzoo.data.formats.vott.reader import read as read
 from dentalzoo.data.formats.vott.reader import sniff as sniff
 from dentalzoo.data.formats.vott.writer import write_vott_v1 as write_vott_v1
 from dentalzoo.data.formats.vott.writer import write_vott_v2 as write_vott_v2
+from dentalzoo.data.formats.writing import several_parts
+from dentalzoo.output_dirs import final_path
 
 NAME = "VoTT"
-HOLDS: tuple[Content, ...] = ("boxes", "names")
-WRITES: tuple[Content, ...] = ("boxes", "names")
-READS: tuple[Purpose, ...] = ("boxes",)
+HOLDS: tuple[Content, ...] = ("boxes", "polygons", "names")
+WRITES: tuple[Content, ...] = ("boxes", "polygons", "names")
+READS: tuple[Purpose, ...] = ("boxes", "masks")
+
+lost = several_parts
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write a project of VoTT 2 that is named after its folder, see `write_vott_v2`."""
     moved = [replace(sample, image=place(sample, out / "images")) for sample in samples]
-    return write_vott_v2(out, moved, classes, out.name)
+    return write_vott_v2(out, moved, classes, final_path(out).name)

@@ -1,4 +1,4 @@
-"""Read the boxes of projects of the annotation tool VoTT, versions 1 and 2, from their JSON."""
+"""Read projects of the annotation tool VoTT, versions 1 and 2, from their JSON and CSV files."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,16 @@ from dentalzoo.data.formats.base import (
     nearest_images,
     parse_size,
 )
+from dentalzoo.data.formats.shapes import finish
 from dentalzoo.data.formats.tree import Tree, normal
+from dentalzoo.data.formats.vott.exports import export_rows, read_export
 from dentalzoo.data.io.images import natural_key
 
 VISITED, TAGGED = 1, 2  # the states of an image in VoTT 2; 0 is not visited
 
+_POLYGON = "POLYGON"  # the type of a region of version 2; all others are boxes
 _SNIFFED = 3  # files
+_MAX_DIGITS = 9  # ours: of the number of a frame
 
 _Kind = Literal["v1", "asset", "export", "project", ""]
 _Json = dict[str, Any]
@@ -40,14 +44,15 @@ def sniff(tree: Tree) -> str:
             continue
         if kind:
             return "VoTT JSON (boxes)"
-    return ""
+    return "VoTT CSV (boxes)" if any(export_rows(tree, parsed=None)) else ""
 
 
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """Read VoTT's JSON files anywhere in the tree, or `<folder>.json` beside it.
 
     Version 1 keeps one file for a folder of images; version 2 a project `*.vott` with an
-    `*-asset.json` for each image, and exports `*-export.json`.
+    `*-asset.json` for each image, and exports `*-export.json` and `*-export.csv`. A CSV file is
+    read for images that no JSON file is about.
     """
     entries, _ = tree.entries
     parsed = ParsedAnnotations(images=entries)
@@ -65,8 +70,10 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
             tags = [str(tag.get("name")) for tag in _dicts(content.get("tags"))]
             _read_v2(tree, parsed, path, content, images, seen)
         names.append([name for name in tags if name])
+    for export in export_rows(tree, parsed):
+        read_export(tree, parsed, export, images)
     parsed.classes = merge_names(names) or None
-    return parsed
+    return finish(tree, parsed, purpose, None)
 
 
 def _paths(tree: Tree) -> list[Path]:
@@ -104,13 +111,17 @@ def _name(tree: Tree, path: Path) -> str:
 
 
 def _dicts(content: Any) -> list[_Json]:
-    return [entry for entry in content or () if isinstance(entry, dict)] if content else []
+    return [entry for entry in _list(content) if isinstance(entry, dict)]
+
+
+def _list(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else []
 
 
 def _numbers(content: Any, keys: Sequence[str]) -> list[float]:
     try:
         return [float(content[key]) for key in keys]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         shown = json.dumps(content)[:80] if isinstance(content, dict) else repr(content)
         raise ValueError(f"must have the numbers {', '.join(keys)}. Received: {shown}") from None
 
@@ -132,9 +143,12 @@ def _read_v1(
     imgs = _numbered(tree, parsed, path, keys, images)
     for key in dict.fromkeys(keys):
         name = f"{_name(tree, path)}: {key}"
-        regions = frames.get(key) or []
+        regions = _list(frames.get(key))
         image = imgs.get(key) or images.get(normal(key), [])
         image = nearest_images(image, path.with_suffix(""))
+        if regions != (frames.get(key) or []):
+            parsed.refuse(name, "must have a list of regions", image)
+            continue
         if not regions and visited is not None and key not in visited:
             parsed.refuse(name, "not visited in VoTT", image)
             continue
@@ -152,7 +166,8 @@ def _numbered(
 
     Frame i is <i + 1>.png where all images have such names, else the i-th image by name.
     """
-    numbers = [key for key in keys if key.isdecimal() and normal(key) not in images]
+    short = (key for key in keys if len(key) <= _MAX_DIGITS)
+    numbers = [key for key in short if key.isdecimal() and normal(key) not in images]
     if not numbers:
         return {}
     flat = [image for same in images.values() for image in same]
@@ -195,8 +210,10 @@ def _region_v1(annotation: ImageAnnotation, region: Any, where: str) -> RawBox:
 
 
 def _tags(region: _Json) -> list[str]:
-    entries = [t.get("name") if isinstance(t, dict) else t for t in region.get("tags") or ()]
-    tags = [str(tag) for tag in entries if tag]
+    listed = region.get("tags")
+    listed = [listed] if isinstance(listed, str) else _list(listed)
+    entries = [t.get("name") if isinstance(t, dict) else t for t in listed]
+    tags = [str(tag) for tag in entries if isinstance(tag, str | int) and tag]
     if not tags:
         raise ValueError("a region must have a tag")
     return tags
@@ -216,12 +233,12 @@ def _read_v2(
     entries = [content] if "asset" in content else content["assets"].values()
     for entry in _dicts(list(entries)):
         asset = entry["asset"] if isinstance(entry.get("asset"), dict) else entry
-        key = asset.get("id") or asset.get("path") or asset.get("name")
+        key = str(asset.get("id") or asset.get("path") or asset.get("name"))
         if key in seen:
             continue
         seen.add(key)
         name = f"{_name(tree, path)}: {asset.get('name')}"
-        regions = _dicts(entry.get("regions"))
+        regions = _list(entry.get("regions"))
         image = _asset_images(asset, images, path)
         if "regions" not in entry and asset.get("state") == TAGGED:
             parsed.refuse(name, f"tagged, but {key}-asset.json is missing", image)
@@ -235,6 +252,8 @@ def _read_v2(
         for number, region in enumerate(regions, start=1):
             where = f"region {number}"
             try:
+                if not isinstance(region, dict):
+                    raise ValueError(f"must be a region. Received: {str(region)[:60]}")
                 tags = _tags(region)
             except ValueError as error:
                 annotation.invalid.append((where, str(error)))
@@ -259,11 +278,16 @@ def _asset_images(asset: _Json, images: _Images, source: Path) -> list[Path]:
 
 def _region_v2(region: _Json, tag: str, where: str) -> RawBox:
     box = region.get("boundingBox")
+    pairs = [_numbers(point, ("x", "y")) for point in _list(region.get("points"))]
+    outline = None
+    if region.get("type") == _POLYGON:
+        if len(pairs) < 3:
+            raise ValueError(f"a polygon must have three points or more. Received: {len(pairs)}")
+        outline = [[value for pair in pairs for value in pair]]
     if isinstance(box, dict):
         top, left, height, width = _numbers(box, ("top", "left", "height", "width"))
-        return RawBox(tag, (top, left, top + height, left + width), where)
-    points = [_numbers(point, ("y", "x")) for point in region.get("points") or ()]
-    if not points:
+        return RawBox(tag, (top, left, top + height, left + width), where, outline=outline)
+    if not pairs:
         raise ValueError("a region must have a boundingBox or points")
-    ys, xs = zip(*points, strict=True)
-    return RawBox(tag, (min(ys), min(xs), max(ys), max(xs)), where)
+    xs, ys = zip(*pairs, strict=True)
+    return RawBox(tag, (min(ys), min(xs), max(ys), max(xs)), where, outline=outline)

@@ -14,6 +14,7 @@ from dentalzoo.data.formats.base import Box, BoxSample, check_class_list
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.vott.reader import TAGGED, VISITED
 from dentalzoo.errors import DentalzooError
+from dentalzoo.output_dirs import final_path
 
 _log = logging.getLogger("dentalzoo")
 
@@ -84,7 +85,8 @@ def write_vott_v2(
 ) -> Path:
     """Write a project that VoTT 2 opens: `<name>.vott` and one `<id>-asset.json` for each image.
 
-    The tool identifies an image by its absolute path: the images must stay where they are.
+    The tool identifies an image by its absolute path: the images must stay where they are. Inside
+    of `output_dirs.whole_folder` the paths are those at the end.
 
     Args:
         folder: of the project, on the machine that opens it; the images may lie in another folder.
@@ -104,14 +106,14 @@ def write_vott_v2(
     assets: dict[str, _Json] = {}
     images: Path | None = None
     for sample in samples:
-        image = sample.image.resolve()
+        image = final_path(sample.image.parent.resolve()) / sample.image.name
         images = images or image.parent
         path = "file:" + quote(str(image), safe="/~!@$&*()=:,;+'")
-        size, _ = image_size(image)
+        size, _ = image_size(sample.image)
         regions = [
             {
                 "id": _id(f"{path} {number}")[:9],
-                "type": "RECTANGLE",
+                "type": "POLYGON" if isinstance(box.outline, tuple) else "RECTANGLE",
                 "tags": [box.label],
                 "boundingBox": {
                     "left": left,
@@ -119,7 +121,7 @@ def write_vott_v2(
                     "width": right - left,
                     "height": bottom - top,
                 },
-                "points": _points(top, left, bottom, right),
+                "points": _polygon(box) or _points(top, left, bottom, right),
             }
             for number, (box, _, (top, left, bottom, right)) in enumerate(
                 _pixel_boxes(sample, classes)
@@ -140,15 +142,16 @@ def write_vott_v2(
     if images is None:
         raise DentalzooError("a project must have at least one image. Received: none")
     colours = _colours(len(classes))
+    place = final_path(folder)
     project: _Json = {
         "name": name,
-        "id": _id(f"{folder} {name}")[:9],
+        "id": _id(f"{place} {name}")[:9],
         "version": _VERSION,
         "securityToken": f"{name} Token",
         "description": "written by dentalzoo",
         "tags": [{"name": n, "color": c} for n, c in zip(classes, colours, strict=True)],
         "sourceConnection": _connection(f"{name} images", images),
-        "targetConnection": _connection(f"{name} project", folder),
+        "targetConnection": _connection(f"{name} project", place),
         "exportFormat": None,
         "videoSettings": {"frameExtractionRate": 15},
         "activeLearningSettings": {
@@ -184,6 +187,14 @@ def _pixel_boxes(
 def _points(top: float, left: float, bottom: float, right: float) -> list[dict[str, float]]:
     corners = ((left, top), (right, top), (right, bottom), (left, bottom))
     return [{"x": x, "y": y} for x, y in corners]
+
+
+def _polygon(box: Box) -> list[dict[str, float]]:
+    """Return the points of a polygon, the first one where there are several; [] for none."""
+    if not isinstance(box.outline, tuple):
+        return []
+    polygon = box.outline[0]
+    return [{"x": x, "y": y} for x, y in zip(polygon[::2], polygon[1::2], strict=True)]
 
 
 def _id(text: str) -> str:
