@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from dentalzoo.errors import DentalzooError
 
+_LONG = 230  # bytes; a file name has at most 255
+
 
 def write_atomically(
     path: str | Path, write: Callable[[BinaryIO], None] | bytes | str, durable: bool = True
@@ -25,7 +27,9 @@ def write_atomically(
         DentalzooError: the disk is full or the folder is not writable; the old file is intact.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name of the greatest length leaves no room for the rest.
+    kept = path.name if len(os.fsencode(path.name)) < _LONG else f"{hash(path.name):x}"
+    temporary = path.with_name(f".{kept}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

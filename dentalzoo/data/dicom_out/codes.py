@@ -38,6 +38,7 @@ _ANATOMY = Concept("91723000", "SCT", "Anatomical Structure")  # CID 7150
 _ABNORMAL = Concept("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150
 _CLASS = Concept("CLASS", PRIVATE, "Class of a model")
 TOOTH = Concept("38199008", "SCT", "Tooth")  # CID 7151
+JAW = Concept("661005", "SCT", "Jaw region")  # CID 4016
 COUNT = Concept("COUNT", PRIVATE, "Number of findings")
 
 # SNOMED CT; CID 4016 for the jaws.
@@ -49,7 +50,7 @@ _NAMED = {
     **dict.fromkeys(
         ("maxilla", "upper jaw"), ClassCodes(_ANATOMY, Concept("70925003", "SCT", "Maxilla"))
     ),
-    "jaw": ClassCodes(_ANATOMY, Concept("661005", "SCT", "Jaw region")),
+    "jaw": ClassCodes(_ANATOMY, JAW),
     **dict.fromkeys(
         ("caries", "cavity"), ClassCodes(_ABNORMAL, Concept("80967001", "SCT", "Dental caries"))
     ),

@@ -4,17 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 from highdicom import PixelMeasuresSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 
-from dentalzoo.data.dicom_out.codes import class_codes, text
+from dentalzoo.data.dicom_out.codes import JAW, class_codes, text
 from dentalzoo.data.dicom_out.results import Algorithm, Series, complete, concept, equipment
 from dentalzoo.data.dicom_out.source import Source
 from dentalzoo.errors import BadFile
 
 
 def segmentation(
-    source: Source, mask: np.ndarray, classes: Sequence[str], algorithm: Algorithm, series: Series
+    source: Source,
+    mask: np.ndarray,
+    classes: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    algorithm: Algorithm,
+    series: Series,
 ) -> Dataset:
     """Return a mask as a Segmentation object.
 
@@ -25,6 +31,7 @@ def segmentation(
         source: the radiograph.
         mask: (H, W) or (H, W, 1) uint8 class ids, 0 for background, of the radiograph's size.
         classes: names of the ids 1..n.
+        colours: (red, green, blue) of the ids 1..n, 0 to 255, that viewers should take; or none.
         algorithm: what computed it.
         series: of the run.
 
@@ -40,7 +47,8 @@ def segmentation(
         pixel_array=ids.astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[
-            _segment(number, name, algorithm) for number, name in enumerate(classes, 1)
+            _segment(number, name, colours[number - 1 : number], algorithm)
+            for number, name in enumerate(classes, 1)
         ],
         pixel_measures=_pixel_measures(source),
         omit_empty_frames=bool(ids.any()),
@@ -55,7 +63,9 @@ def segmentation(
     return result
 
 
-def _segment(number: int, name: str, algorithm: Algorithm) -> SegmentDescription:
+def _segment(
+    number: int, name: str, colour: Sequence[tuple[int, int, int]], algorithm: Algorithm
+) -> SegmentDescription:
     codes = class_codes(name)
     return SegmentDescription(
         segment_number=number,
@@ -64,6 +74,9 @@ def _segment(number: int, name: str, algorithm: Algorithm) -> SegmentDescription
         segmented_property_type=concept(codes.kind),
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm.of_segment(),
+        anatomic_regions=[concept(JAW)],
+        primary_anatomic_structures=[concept(codes.kind)] if codes.is_tooth else None,
+        display_color=CIELabColor.from_rgb(*colour[0]) if colour else None,
     )
 
 

@@ -43,7 +43,7 @@ _GEOMETRY = (
     *("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"),
     *("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"),
     *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
-    *("BurnedInAnnotation", "SpecificCharacterSet"),
+    *("BurnedInAnnotation", "SpecificCharacterSet", "SamplesPerPixel", "BitsAllocated"),
 )
 
 # PS3.5 6.2; the times may be cut off after the hours or the minutes.
@@ -55,6 +55,14 @@ _FORMS = {
     "DS": r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?",
 }
 _UID = r"[0-9.]{1,64}"  # PS3.5 9.1, without its rule about leading zeros, which devices break
+# Transfer syntaxes with losses, PS3.6 A, and their methods, PS3.3 C.7.6.1.1.5.1. That of JPEG 2000
+# may be without losses too, but there is another one for that.
+_LOSSY = {
+    "1.2.840.10008.1.2.4.50": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.51": "ISO_10918_1",
+    "1.2.840.10008.1.2.4.81": "ISO_14495_1",
+    "1.2.840.10008.1.2.4.91": "ISO_15444_1",
+}
 _MOST = {"LO": 64, "SH": 16}
 _VALUES = {
     "PatientSex": ("M", "F", "O"),
@@ -159,7 +167,7 @@ def _source(path: Path, given: Dataset) -> Source:
     usable = bool(thickness) and 0 < thickness[0] < math.inf
     image.SliceThickness = thickness[0] if usable else _NO_SLICE
     _add_frame_of_reference(image, given, spacing)
-    _add_compression(image, given)
+    _add_compression(image, given, path)
     calibration = Dataset()
     if spacing_from == "PixelSpacing":
         for keyword in ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription"):
@@ -246,17 +254,23 @@ def _add_frame_of_reference(
         image.PixelSpacing = list(spacing)
 
 
-def _add_compression(image: Dataset, given: Dataset) -> None:
-    """Say that the radiograph was once compressed with losses, PS3.3 C.7.6.1.1.5."""
-    lossy = str(given.get("LossyImageCompression") or "").strip()
-    image.LossyImageCompression = lossy if lossy in ("00", "01") else "00"
-    if lossy == "01":
-        ratios, methods = (
-            _values(given.get(f"LossyImageCompression{part}")) for part in ("Ratio", "Method")
-        )
-        if ratios and len(ratios) == len(methods):
-            image.LossyImageCompressionRatio = ratios
-            image.LossyImageCompressionMethod = methods
+def _add_compression(image: Dataset, given: Dataset, path: Path) -> None:
+    """Say whether the radiograph was ever compressed with losses, PS3.3 C.7.6.1.1.5."""
+    syntax = str(given.file_meta.get("TransferSyntaxUID", ""))
+    lossy = str(given.get("LossyImageCompression") or "").strip() == "01"
+    image.LossyImageCompression = "01" if lossy or syntax in _LOSSY else "00"
+    ratios, methods = (
+        _values(given.get(f"LossyImageCompression{part}")) for part in ("Ratio", "Method")
+    )
+    if lossy and ratios and len(ratios) == len(methods):
+        image.LossyImageCompressionRatio = ratios
+        image.LossyImageCompressionMethod = methods
+    elif syntax in _LOSSY:  # the file does not say how much: about this
+        bits = image.Rows * image.Columns * int(given.get("SamplesPerPixel") or 1)
+        bits *= int(given.get("BitsAllocated") or 8)
+        ratio = max(1.0, bits / 8 / path.stat().st_size)
+        image.LossyImageCompressionRatio = f"{ratio:.2f}"
+        image.LossyImageCompressionMethod = _LOSSY[syntax]
 
 
 def _values(value: Any) -> list[str]:

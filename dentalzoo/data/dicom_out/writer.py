@@ -1,6 +1,7 @@
 """DICOM results of a run: `<name>_seg.dcm`, `<name>_sr.dcm` and `<name>_sc.dcm`."""
 
 import logging
+import os
 from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dentalzoo")
 
+_NAME_BYTES = 255  # of Linux, macOS and Windows
+
 
 @dataclass(frozen=True)
 class ImageResult:
@@ -26,6 +29,7 @@ class ImageResult:
     Attributes:
         mask: for "seg": (H, W) or (H, W, 1) uint8 class ids of the image's size.
         classes: for "seg": names of the class ids 1..n.
+        colours: for "seg": (red, green, blue) of the class ids 1..n, 0 to 255; or none.
         boxes: for "sr": (K, 4) top, left, bottom, right in [0, 1].
         scores: for "sr": (K,) in [0, 1].
         labels: for "sr": the K class names of the boxes.
@@ -34,6 +38,7 @@ class ImageResult:
 
     mask: np.ndarray | None = None
     classes: Sequence[str] = ()
+    colours: Sequence[tuple[int, int, int]] = ()
     boxes: np.ndarray | None = None
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     labels: Sequence[str] = ()
@@ -91,6 +96,7 @@ class DicomWriter:
 
         reasons = []
         try:
+            _require_short(path, f"{name}_{self._kinds[0]}.dcm")
             source = read_source(path)
             self._report_emptied(source)
             source = self._pseudonyms.remove_identity(source) if self._pseudonyms else source
@@ -144,7 +150,7 @@ class DicomWriter:
 
         run: tuple[Any, Any] = (self._algorithm, self._series)
         if kind == "seg" and result.mask is not None:
-            return segmentation(source, result.mask, result.classes, *run)
+            return segmentation(source, result.mask, result.classes, result.colours, *run)
         if kind == "sr" and result.boxes is not None:
             return report(source, result.boxes, result.scores, result.labels, *run)
         if kind == "sc" and result.overlay is not None:
@@ -167,6 +173,16 @@ class DicomWriter:
                 source.path,
                 ", ".join(new),
             )
+
+
+def _require_short(path: Path, name: str) -> None:
+    """Raise BadFile where a file name is too long for the disk."""
+    if len(os.fsencode(name)) > _NAME_BYTES:
+        raise BadFile(
+            path,
+            f"the names of its results must have at most {_NAME_BYTES} bytes; rename it. "
+            f"Received: {len(os.fsencode(name))}",
+        )
 
 
 def _write(path: Path, dataset: "Dataset") -> None:

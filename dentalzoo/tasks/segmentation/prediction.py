@@ -95,7 +95,7 @@ def predict(
             write_png(out / f"{names[path]}_overlay.png", overlay(image, mask))
         if dicom:
             drawn = partial(overlay, image, mask)
-            result = ImageResult(mask=mask, classes=classes, overlay=drawn)
+            result = ImageResult(mask, classes, palette()[1:], overlay=drawn)
             dicom.write(path, names[path], result, report.failed)
         if options.format:
             objects = objects_of_mask(mask[..., 0], classes, _TOLERANCE)

@@ -17,6 +17,7 @@ BOXES = np.array([[0.1, 0.2, 0.5, 0.6], [0, 0, 1, 1], [0.25, 0.25, 0.5, 0.5]])
 RESULT = ImageResult(
     mask=MASK,
     classes=("11", "tooth", "Füllung"),
+    colours=((230, 159, 0), (86, 180, 233), (0, 158, 115)),
     boxes=BOXES,
     scores=np.array([0.5, 0.875, 1.0]),
     labels=("36", "Cavity", "Füllung"),
@@ -106,6 +107,30 @@ def test_a_result_of_another_size_is_a_failure(radiograph, writer):
     assert "its overlay must be (40, 60) pixels" in failed[0][1]
 
 
+@pytest.mark.parametrize("syntax", ["50", "51", "81", "91"])
+def test_a_syntax_with_losses_is_said_where_the_source_does_not(radiograph, results, syntax):
+    path = radiograph()
+    (seg,) = results(path, "seg")
+    assert seg.LossyImageCompression == "00" and "LossyImageCompressionRatio" not in seg
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = f"1.2.840.10008.1.2.4.{syntax}"
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 400])
+    dataset["PixelData"].VR = "OB"
+    dataset.save_as(path)
+    for result in results(path, "seg", "sc"):
+        assert result.LossyImageCompression == "01"
+        assert result.LossyImageCompressionMethod.startswith("ISO_1")
+        assert 1 < result.LossyImageCompressionRatio < 12
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_a_failure(radiograph, writer, tmp_path):
+    failed, path = [], radiograph()
+    writer("seg").write(path, "x" * 250, RESULT, failed)
+    assert "at most 255 bytes" in failed[0][1]
+    writer("seg").write(path, "x" * 247, RESULT, failed)
+    assert len(failed) == 1 and (tmp_path / "out" / f"{'x' * 247}_seg.dcm").is_file()
+
+
 # ---- SEG -----------------------------------------------------------------------------------------
 
 
@@ -133,6 +158,14 @@ def test_segments_are_named_and_coded(radiograph, results):
     types = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in seg.SegmentSequence]
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == list(RESULT.classes)
     assert [code.CodeValue for code in types] == ["422653006", "38199008", "Füllung"]
+    regions = {s.AnatomicRegionSequence[0].CodeMeaning for s in seg.SegmentSequence}
+    assert regions == {"Jaw region"}
+    (structure,) = seg.SegmentSequence[0].PrimaryAnatomicStructureSequence
+    assert structure.CodeMeaning == "Permanent maxillary right central incisor tooth"
+    colour = highdicom.color.CIELabColor.from_dicom_value(
+        seg.SegmentSequence[1].RecommendedDisplayCIELabValue
+    )
+    np.testing.assert_allclose(colour.to_rgb(), (86, 180, 233), atol=1)
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert algorithm.AlgorithmName == "panoramic_unet.teeth_v1"
     assert algorithm.AlgorithmVersion == "dentalzoo 0.1.0"
