@@ -57,7 +57,8 @@ def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
 
     Grey: stored values -> modality LUT or rescale -> the first usable VOI LUT, else the first
     usable window (LINEAR, LINEAR_EXACT, SIGMOID of PS3.3 C.11.2.1), else 8 stored bits unchanged,
-    else the smallest value becomes 0 and the largest 255, without padding -> presentation LUT;
+    else the smallest value becomes 0 and the largest 255, without padding and outliers (see
+    `grey_levels.robust_range`) -> presentation LUT;
     MONOCHROME1 and a presentation LUT shape of INVERSE are inverted last, once. Colour: RGB.
 
     What is ignored because it would leave nothing to see is logged, once for each file. Warnings

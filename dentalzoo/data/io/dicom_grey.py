@@ -21,6 +21,7 @@ from dentalzoo.data.io.dicom_elements import (
     text_of,
     words_of,
 )
+from dentalzoo.data.io.grey_levels import robust_range
 from dentalzoo.errors import BadFile
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _fraction_of_white(image: GreyImage) -> np.ndarray:
     if image.bits <= 8 and not image.signed and not changed:
         return values / (2**image.bits - 1)
     shown = values[inside]
-    low, high = (shown.min(), shown.max()) if shown.size else (0, 0)
+    low, high = robust_range(shown)
     return (values - low) / max(high - low, np.finfo(np.float64).tiny)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 DEPTHS = (8, 10, 12, 14, 16)  # bits of detectors and of files, ours; 11 or 13 bits count as 12, 14
 MAX_BEYOND = 1000  # one pixel in so many may be beyond the depth, ours: hot pixels are far fewer
 MIN_VALUES = 32  # ours: fewer grey values below a single brighter value are a drawing, not an image
+_OUTLYING = 1.25  # ours: what the extremes may add to the range of the rest and still count
 _CHUNK = 1 << 22  # samples counted at once: bincount copies them to 8 bytes each
 
 # Ours; see docs/data_formats.md for how near real data come.
@@ -72,6 +73,38 @@ def to_8_bits(samples: np.ndarray, stated: int | None = None) -> tuple[np.ndarra
     top = (1 << bits) - 1
     table = np.minimum((np.arange(65536) * 255 + top // 2) // top, 255).astype(np.uint8)
     return table[samples], None if spread or bits == stated else bits
+
+
+def robust_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest value that count for a stretch to black and white.
+
+    These are the extremes of an ordinary image. Where hot or dead pixels, a label or padding hold
+    the extremes (the pixels of the extreme value, and one in 1,000 of the others), so that the rest
+    has less than 1 / `_OUTLYING` of the range, the rest counts.
+
+    Args:
+        values: any shape, finite numbers.
+
+    Returns:
+        (low, high), (0, 0) without values.
+    """
+    if not values.size:
+        return 0.0, 0.0
+    low, high = float(values.min()), float(values.max())
+    inner = values[(values > low) & (values < high)]
+    few = inner.size // MAX_BEYOND
+    if (
+        2 * inner.size < values.size
+        or len(np.unique(inner[:: 1 + inner.size // _CHUNK])) < MIN_VALUES
+    ):
+        return low, high
+    ordered = np.partition(inner, sorted({few, inner.size - 1 - few}))
+    first, last = float(ordered[few]), float(ordered[inner.size - 1 - few])
+    if high - first > _OUTLYING * (last - first):
+        high = last
+    if high - low > _OUTLYING * (high - first):
+        low = first
+    return low, high
 
 
 def _spread(counts: np.ndarray, bits: int) -> bool:

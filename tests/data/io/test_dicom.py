@@ -12,6 +12,16 @@ def test_without_window_smallest_to_largest(dicom):
     assert grey(dicom(VALUES // 2 + 500)) == [0, 64, 128, 255]
 
 
+def test_a_hot_pixel_does_not_darken_an_image_without_window(dicom):
+    clean = np.arange(4096, dtype=np.uint16).reshape(64, 64) // 8  # 9 of 12 bits
+    hot = clean.copy()
+    hot[60, 60] = 4095
+    exact, found = (read_image(dicom(pixels)).astype(int) for pixels in (clean, hot))
+    assert found[60, 60] == 255
+    found[60, 60] = exact[60, 60]
+    assert np.abs(found - exact).max() <= 1
+
+
 def test_eight_bits_without_window_as_stored(dicom):
     assert grey(dicom(np.array([[10, 20, 30, 200]], np.uint8))) == [10, 20, 30, 200]
 

@@ -8,7 +8,7 @@ from PIL import Image, TiffImagePlugin
 
 from dentalzoo.data.io import grey_levels
 from dentalzoo.data.io.file_warnings import forget_files
-from dentalzoo.data.io.grey_levels import depth_of, nothing_to_see
+from dentalzoo.data.io.grey_levels import depth_of, nothing_to_see, robust_range
 from dentalzoo.data.io.images import read_image
 from tests.hostile import _chunk
 
@@ -80,6 +80,29 @@ def test_a_dark_radiograph_gets_the_depth_that_it_fills():
     """The border: of two radiographs of 12 bits the darker one gets 10."""
     assert depth_of(counts(radiograph(12, fill=1023 / 4095))) == 10
     assert depth_of(counts(radiograph(12, fill=1100 / 4095))) == 12
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "changed"),
+    [
+        (1000, 5095, False),
+        (800, 5000, False),  # the extremes add less than a quarter: an ordinary tail
+        (1000, 5096 * 16, True),
+        (-70_000, 5095, True),
+        (-70_000, 70_000, True),
+    ],
+)
+def test_the_range_without_outliers(low, high, changed):
+    values = radiograph(12).astype(float) + 1000
+    exact = (values.min(), values.max())
+    values[3, :20], values[40, :30] = low, high
+    first, last = robust_range(values)
+    if changed:
+        assert abs(first - exact[0]) < 50 and abs(last - exact[1]) < 50
+    else:
+        assert (first, last) == (min(low, exact[0]), max(high, exact[1]))
+    assert robust_range(np.array([0.0, 4000, 70_000])) == (0, 70_000)
+    assert robust_range(np.zeros(0)) == (0, 0)
 
 
 def test_widened_bits_become_those_bits():
