@@ -172,8 +172,12 @@ def _other_shape(entry: ElementTree.Element) -> str:
     return next((what for tag, what in kinds.items() if entry.find(tag) is not None), "no bndbox")
 
 
-def parse_xml(path: Path) -> tuple[ElementTree.Element, list[str]]:
+def parse_xml(path: Path, what: str = "a VOC annotation") -> tuple[ElementTree.Element, list[str]]:
     """Parse an untrusted XML file: without entities, and without fetching anything.
+
+    Args:
+        path: the file.
+        what: what it must be, for messages.
 
     Returns:
         The root, and what was corrected: a text that is not UTF-8 and names no encoding, a bare
@@ -193,8 +197,8 @@ def parse_xml(path: Path) -> tuple[ElementTree.Element, list[str]]:
             mended = _BARE_AMPERSAND.sub("&amp;", text)
             return ElementTree.fromstring(mended), notes + ["a bare & is read as one"]
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
-        what = " ".join(str(error).split())[:120]
-        raise BadFile(path, f"must be a VOC annotation in XML. Received: {what}") from error
+        shown = " ".join(str(error).split())[:120]
+        raise BadFile(path, f"must be {what} in XML. Received: {shown}") from error
 
 
 def _decoded(content: bytes) -> tuple[str, list[str]]:

@@ -204,8 +204,12 @@ CVAT = '<?xml version="1.0"?>\n<annotations><version>1.1</version><image name="a
         ("a.json", json.dumps(LABELME_BOX), "LabelMe JSON (boxes), in which there is nothing to"),
         ("a.json", json.dumps([TASK]), "Label Studio JSON (polygons), in which there"),
         ("a.json", json.dumps([BRUSH]), "Label Studio JSON (masks), in which there is"),
-        ("a.xml", CVAT.format('<polygon label="x" points=""/>'), "CVAT XML (polygons), which this"),
-        ("a.xml", CVAT.format('<box xtl="1"/><mask rle=""/>'), "CVAT XML (boxes, masks), which"),
+        (
+            "a.xml",
+            CVAT.format('<polygon label="x" points=""/>'),
+            "CVAT XML (polygons), in which there",
+        ),
+        ("a.xml", CVAT.format('<box xtl="1"/><mask rle=""/>'), "CVAT XML (boxes, masks), in which"),
         ("a.txt", "0 0.5 0.5 0.1 0.1", "YOLO labels (boxes), in which there is nothing to use"),
         (
             "a.xml",
@@ -236,15 +240,16 @@ def test_other_files_are_not_recognised(tmp_path, suffix, content):
         find_masks(tmp_path)
 
 
-def test_what_cannot_be_read_as_boxes_is_named(tmp_path):
+def test_what_cannot_be_read_as_boxes_is_named(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr(toy, "READS", ())
     put(tmp_path, "images/a.png", "masks/a.png", "tooth_boundary/a.png")
-    (tmp_path / "b.xml").write_text(CVAT.format(""))
+    (tmp_path / "b.toy").write_text("")
     with pytest.raises(dz.DentalzooError) as caught:
         find_boxes(tmp_path)
     message = str(caught.value)
-    assert "found CVAT XML (shapes), which this version does not read; " in message
+    assert "found Toy files (boxes), which this version does not read; " in message
     assert "mask images (masks) and boundary drawings (closed lines), not read as boxes;" in message
-    with pytest.raises(dz.DentalzooError, match=r"no usable image; found CVAT XML \(shapes\)"):
+    with pytest.raises(dz.DentalzooError, match=r"no usable image; found Toy files \(boxes\)"):
         find_images(tmp_path / "images" / "..", crops="boxes")
 
 
