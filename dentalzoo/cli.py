@@ -298,6 +298,18 @@ def make_parser(task: str | None = None) -> Parser:
         "--crops", choices=CROPS, help="crop images to single teeth or defects by these"
     )
 
+    add = command("agree", "compare annotators and models on the same images", as_json=True)
+    add.add_argument(
+        "folders", nargs="+", metavar="DIR", help="annotated images, or results of predict"
+    )
+    add.add_argument("--out", help="folder for agreement.json and agreement.png")
+    add.add_argument(
+        "--kind", choices=("auto", "masks", "boxes"), default="auto", help="what is compared"
+    )
+    add.add_argument("--classes", nargs="+", help="names of the class ids 1..n, in order")
+    add.add_argument("--score-threshold", type=float, help="confidence threshold of models' boxes")
+    add.add_argument("--seed", type=int, default=0, help="seed of the intervals (default 0)")
+
     add = command("convert", "write annotated images in another annotation format", as_json=True)
     add.add_argument("data", help="folder of annotated images, in any format that is read")
     add.add_argument("--to", required=True, metavar="FORMAT", help="coco, yolo, labelme, cvat, ...")

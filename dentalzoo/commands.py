@@ -183,6 +183,39 @@ def do_check(options: Namespace) -> int:
     return 1 if any(report.get(key) for key in ("skipped", "suspicious", "duplicates")) else 0
 
 
+def do_agree(options: Namespace) -> None:
+    from dentalzoo.agreement import agree
+
+    report = agree(
+        options.folders,
+        options.out,
+        kind=options.kind,
+        classes=options.classes,
+        score_threshold=options.score_threshold,
+        seed=options.seed,
+    )
+    lines = [f"{report['kind']} of {report['images']} images; value (95 % interval over images)"]
+    for pair in report["pairs"]:
+        lines.append(f"{pair['rater']} against {pair['reference']}")
+        lines += [f"  {key:16} {_with_interval(pair[key])}" for key in _AGREEMENT if key in pair]
+    _show(options, report, "\n".join(lines))
+
+
+# The numbers of a pair that `agree` prints.
+_AGREEMENT = (
+    *("dice", "iou", "mean_distance", "hausdorff_95"),
+    *("precision", "recall", "f1", "voc_map"),
+)
+
+
+def _with_interval(number: dict[str, float | None] | None) -> str:
+    if number is None or number["value"] is None:
+        return "none"
+    if number["low"] is None:
+        return f"{number['value']:.4f}"
+    return f"{number['value']:.4f} ({number['low']:.4f} to {number['high']:.4f})"
+
+
 def do_convert(options: Namespace) -> int:
     from dentalzoo.data.conversion import convert
 

@@ -42,9 +42,10 @@ ROOMS = {
     "registry": (),
     "bundle": ("exporters", "registry"),
     "tasks": ("plots", "bundle"),
+    "agreement": ("plots", "tasks"),
     "api": ("bundle", "tasks"),
     "training": ("api", "bundle", "registry"),
-    "commands": ("api", "bundle", "registry", "tasks", "training"),
+    "commands": ("agreement", "api", "bundle", "registry", "tasks", "training"),
     "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders", "projects")

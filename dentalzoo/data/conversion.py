@@ -64,7 +64,7 @@ def find_objects(
         return find_boxes(data_dir, split, classes=classes, val_fraction=0, outlines=True)
     except DentalzooError as no_boxes:
         try:
-            dataset = masks.find_masks(data_dir, split, classes)
+            dataset = masks.find_masks(data_dir, split, classes, val_fraction=0)
         except DentalzooError:
             raise no_boxes from None
     return _objects_of_masks(dataset)

@@ -89,7 +89,7 @@ def _samples(data: str | Path) -> list[tuple[str, str, list[str]]]:
         return [(s.image.name, s.group, [box.label for box in s.boxes]) for s in boxes]
     except DentalzooError as no_boxes:
         try:
-            masks = find_masks(data).samples
+            masks = find_masks(data, val_fraction=0).samples
             grouped = {s.image: s.group for s in find_images(data, val_fraction=0).samples}
             return [(s.image.name, grouped.get(s.image, s.name), []) for s in masks]
         except DentalzooError:

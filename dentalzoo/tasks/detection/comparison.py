@@ -24,7 +24,7 @@ from dentalzoo.tasks.detection.evaluation import (
     summary_metrics,
 )
 from dentalzoo.tasks.detection.inference import Detector, operating_threshold
-from dentalzoo.tasks.detection.matching import IGNORED, TRUE_POSITIVE, Matches
+from dentalzoo.tasks.detection.matching import Matches
 from dentalzoo.tasks.options import DetectionCompareOptions
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _difference(
     images = matches[0].images
     resamples = rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES)
     times = np.vstack([np.ones(images, int), resamples])
-    areas = [_areas(m, times) for m in matches]
+    areas = [measures.resampled_areas(m, times) for m in matches]
     order = [names[1].index(name) for name in names[0]]
     differences = areas[0] - areas[1][:, order]
     occurs = ~np.isnan(differences).all(1)  # a resample may hold no object at all
@@ -151,36 +151,6 @@ def _difference(
         key: round(float(number), 6)
         for key, number in zip(("voc_map", "from", "to"), numbers, strict=True)
     }
-
-
-def _areas(matches: Matches, times: np.ndarray) -> np.ndarray:
-    """Return AP of each class where each image is taken so many times.
-
-    Args:
-        times: (resamples, images) integers.
-
-    Returns:
-        (resamples, classes) float64, NaN where a class does not occur.
-    """
-    rows, objects = matches.rows(), matches.objects_per_image()
-    areas = np.full((len(times), matches.num_classes), np.nan)
-    for label in range(1, matches.num_classes + 1):
-        mine = rows[(rows[:, 1] == label) & (rows[:, 3] != IGNORED)]
-        mine = mine[np.argsort(-mine[:, 4], kind="stable")]
-        images, hits = mine[:, 0].astype(int), mine[:, 3] == TRUE_POSITIVE
-        for index, row in enumerate(times):
-            total = int(row @ objects[:, label])
-            weights = row[images]
-            if total:
-                points = measures.Curve(
-                    mine[:, 4],
-                    np.cumsum(weights * hits),
-                    np.cumsum(weights * ~hits),
-                    total,
-                    len(row),
-                )
-                areas[index, label - 1] = measures.average_precision(points)
-    return areas
 
 
 def _radiographs(
