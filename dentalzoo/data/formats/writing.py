@@ -18,6 +18,7 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
 
 _WRITER = "write_annotations"
+_ONE_KIND = ("YOLO",)  # formats of which all objects are boxes, or all are one polygon each
 _SAME_EDGE = 1.0  # ours, in pixels: a box is the extent of its outline up to rounding
 
 
@@ -81,10 +82,16 @@ def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
     holds = form.WRITES
     more: Callable[[BoxSample], Iterable[str]] | None = getattr(form, "lost", None)
     counts: Counter[str] = Counter()
+    polygons = any(isinstance(box.outline, tuple) for sample in samples for box in sample.boxes)
     for sample in samples:
         for box in sample.boxes:
             counts["marked difficult"] += box.difficult and "difficult" not in holds
             counts["marked as a crowd"] += box.crowd and "crowd" not in holds
+            if form.NAME in _ONE_KIND and polygons:
+                counts["without a polygon beside those with one"] += box.outline is None
+                counts["of several polygons"] += (
+                    isinstance(box.outline, tuple) and len(box.outline) > 1
+                )
             if box.outline is None:
                 counts["without an outline"] += "boxes" not in holds
             elif isinstance(box.outline, RunLengths):

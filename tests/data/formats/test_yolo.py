@@ -389,8 +389,8 @@ def test_what_a_line_cannot_hold_is_refused(tmp_path):
     plain, drawn = Box("x", *edges), Box("x", *edges, outline=(corners,))
     parts, runs = Box("x", *edges, outline=(corners, corners)), RunLengths(HEIGHT, WIDTH, (9, 9))
     for boxes, reason in (
-        ((plain, drawn), "boxes alone or polygons alone. Received: 1 of 2"),
-        ((parts,), "a line of YOLO labels holds one polygon"),
+        ((plain, drawn), "1 objects without a polygon beside those with one"),
+        ((parts,), "1 objects of several polygons"),
         ((Box("x", *edges, outline=runs),), "1 objects drawn in pixels"),
         ((Box("x", *edges, crowd=True),), "1 objects marked as a crowd"),
     ):
@@ -398,14 +398,27 @@ def test_what_a_line_cannot_hold_is_refused(tmp_path):
         with pytest.raises(DentalzooError, match=reason):
             write_annotations(yolo, [sample], tmp_path / "out", ["x"])
         assert not (tmp_path / "out").exists()
-        if boxes == (plain, drawn):
-            continue
     samples = [
         BoxSample(name, tmp_path / "in" / "a.png", (plain,), name, split)
         for name, split in (("a", "train"), ("b", ""))
     ]
     with pytest.raises(DentalzooError, match="a split for every image or for none"):
         write_annotations(yolo, samples, tmp_path / "out", ["x"])
+
+
+def test_what_is_left_of_it_where_that_is_wanted(tmp_path):
+    put(tmp_path, "in/a.png")
+    squares = [(x, 10, x + 20, 10, x + 20, 30, x, 30) for x in (10.0, 50.0)]
+    parts = Box("x", 10 / HEIGHT, 10 / WIDTH, 30 / HEIGHT, 70 / WIDTH, outline=(*squares,))
+    sample = BoxSample("a", tmp_path / "in" / "a.png", (parts,), "a", "")
+    write_annotations(yolo, [sample], tmp_path / "joined", ["x"], lossy=True)
+    again = find_boxes(tmp_path / "joined", outlines=True).samples[0]
+    assert boxed(again) == boxed(sample)
+    inside = load(find_masks(tmp_path / "joined").samples[0])["mask"][..., 0]
+    assert inside.sum() == 2 * 20 * 20 and inside[10:30, 50:70].all()
+    mixed = BoxSample("a", sample.image, (parts, Box("x", 0.1, 0.1, 0.5, 0.5)), "a", "")
+    write_annotations(yolo, [mixed], tmp_path / "boxes", ["x"], lossy=True)
+    assert boxed(find_boxes(tmp_path / "boxes").samples[0]) == boxed(mixed)
 
 
 def test_many_files_are_read_at_once(tmp_path, caplog):
@@ -415,6 +428,6 @@ def test_many_files_are_read_at_once(tmp_path, caplog):
         if number:
             shutil.copyfile(tmp_path / "images" / "0.png", tmp_path / "images" / f"{number}.png")
         text(tmp_path / "labels" / f"{number}.txt", LINE, "0 0.5 0.5 0.1 0.1 0.9")
-    with caplog.at_level(logging.INFO, "dentalzoo"):
+    with caplog.at_level(logging.WARNING, "dentalzoo"):
         assert len(find_boxes(tmp_path)) == 300
-    assert len(caplog.messages) == 2
+    assert [what.split(": ", 1)[1].split(" ")[0] for what in caplog.messages] == ["YOLO", "no"]

@@ -9,7 +9,16 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dentalzoo.data.formats.base import Box, BoxSample, Place, RunLengths, check_class_list
+import numpy as np
+
+from dentalzoo.data.formats.base import (
+    Box,
+    BoxSample,
+    Place,
+    Polygons,
+    RunLengths,
+    check_class_list,
+)
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.errors import DentalzooError
@@ -20,22 +29,24 @@ _DIGITS = 12  # of a number in [0, 1]: what is read again is the same to a billi
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write images, labels and data.yaml; confidences are left out.
 
+    Where not every object has a polygon, all are written as boxes. Several polygons of an object
+    become one, joined by lines without width, as Ultralytics joins them.
+
     Returns:
         data.yaml, which Ultralytics takes as `data`.
 
     Raises:
-        DentalzooError: some objects have polygons and others none, an outline has several polygons,
-            or some images have a split and others none.
+        DentalzooError: some images have a split and others none.
     """
     samples = list(samples)
     names = check_class_list(classes)
-    segments = _has_polygons(samples)
     used = {sample.split for sample in samples}
     if "" in used and len(used) > 1:
         raise DentalzooError(
             "YOLO data must have a split for every image or for none. "
             f"Received: {sum(not s.split for s in samples)} of {len(samples)} images without one"
         )
+    segments = all(_polygons(box) for sample in samples for box in sample.boxes)
     ids = {name: number for number, name in enumerate(names)}
     for sample in samples:
         image = place(sample, out / "images" / sample.split)
@@ -49,32 +60,30 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     return path
 
 
-def _has_polygons(samples: Sequence[BoxSample]) -> bool:
-    """Return whether all objects have a polygon; False where none has one."""
-    boxes = [box for sample in samples for box in sample.boxes]
-    polygons = [b.outline for b in boxes if b.outline and not isinstance(b.outline, RunLengths)]
-    if polygons and len(polygons) < len(boxes):
-        raise DentalzooError(
-            "YOLO labels must be boxes alone or polygons alone. "
-            f"Received: {len(polygons)} of {len(boxes)} objects with a polygon"
-        )
-    several = sum(len(outline) > 1 for outline in polygons)
-    if several:
-        raise DentalzooError(
-            "a line of YOLO labels holds one polygon; COCO holds several. "
-            f"Received: {several} objects of several polygons"
-        )
-    return bool(polygons)
+def _polygons(box: Box) -> Polygons:
+    return () if box.outline is None or isinstance(box.outline, RunLengths) else box.outline
 
 
 def _line(number: int, box: Box, size: tuple[int, int], segments: bool) -> str:
     height, width = size
-    if segments and box.outline and not isinstance(box.outline, RunLengths):
-        values = [v / (height if i % 2 else width) for i, v in enumerate(box.outline[0])]
+    if segments:
+        points = _joined(_polygons(box))
+        values = [v / (height if i % 2 else width) for i, v in enumerate(points)]
     else:
         values = [(box.left + box.right) / 2, (box.top + box.bottom) / 2]
         values += [box.right - box.left, box.bottom - box.top]
     return " ".join([str(number), *(f"{value:.{_DIGITS}g}" for value in values)]) + "\n"
+
+
+def _joined(polygons: Polygons) -> list[float]:
+    """Return one polygon that covers all, with a line there and back between nearest points."""
+    first, *rest = (np.reshape(polygon, (-1, 2)) for polygon in polygons)
+    for other in rest:
+        distances = ((first[:, None] - other[None]) ** 2).sum(2)
+        i, j = np.unravel_index(distances.argmin(), distances.shape)
+        there = np.roll(other, -j, axis=0)
+        first = np.concatenate([first[: i + 1], there, there[:1], first[i:]])
+    return [float(value) for value in first.ravel()]
 
 
 def _yaml(names: Sequence[str], used: set[str]) -> str:
