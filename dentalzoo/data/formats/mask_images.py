@@ -31,7 +31,9 @@ def sniff(tree: Tree) -> str:
 
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """Match images with masks, by their folders and names; no file is opened."""
-    pairs, skips = pair_folders(tree)
+    pairs, skips = pair_folders(tree, masks_needed=False)
+    if pairs:  # else other formats may use the images
+        pairs, skips = pair_folders(tree)
     parsed = ParsedAnnotations(skips=skips)
     for image, mask, split in pairs:
         parsed.annotations[image] = ImageAnnotation(mask, tree.name(mask), mask=mask)

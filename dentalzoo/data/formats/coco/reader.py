@@ -1,0 +1,186 @@
+"""Read COCO files: find the images that they name, and make their objects."""
+
+import logging
+import re
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from dentalzoo.data.formats.base import (
+    ImageAnnotation,
+    ParsedAnnotations,
+    Purpose,
+    RawBox,
+    merge_names,
+    notice_once,
+)
+from dentalzoo.data.formats.coco.files import (
+    CocoFile,
+    CocoImage,
+    annotation_files,
+    broken_files,
+    other_files,
+    parse,
+)
+from dentalzoo.data.formats.outlines import outline_edges
+from dentalzoo.data.formats.tree import Folder, Skip, Tree, normal, skip_unused, split_of_file
+from dentalzoo.data.io.images import IMAGE_SUFFIXES
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of an upload
+
+
+def sniff(tree: Tree) -> str:
+    """Name the annotation files, or what else of COCO there is."""
+    files = annotation_files(tree)
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return f"COCO files ({tree.name(files[0])}{more})"
+    others = other_files(tree)
+    return f"COCO {others[0][1]} ({tree.name(others[0][0])})" if others else ""
+
+
+def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
+    """Read the objects of every image that an annotation file lists.
+
+    Raises:
+        BadFile: a file is not COCO JSON, refers to what it does not define, or its coordinates are
+            not pixels.
+    """
+    entries, skips = tree.entries
+    boxes = purpose == "boxes"
+    parsed = ParsedAnnotations(images=entries, skips=list(skips) if boxes else [])
+    known = {entry.path for entry in entries}
+    read_files: list[CocoFile] = []
+    for path in annotation_files(tree):
+        file = parse(tree, path)
+        split = split_of_file(tree, path)
+        count = len(parsed.annotations)
+        for annotation, image_of in _annotations(tree, file, purpose):
+            images = find_image(tree, path, image_of.file_name, split)
+            row = f"{tree.name(path)}: {image_of.file_name}"
+            what = "boxes" if boxes else "annotation"
+            if not images or (boxes and images[0][0] not in known and not images[1:]):
+                parsed.skips.append(Skip(row, f"{what} without image", split))
+            elif len(images) > 1:
+                reason = f"{what} of {len(images)} images of one name"
+                parsed.skips.append(Skip(row, reason, split))
+            elif images[0][0] in parsed.annotations:
+                parsed.skips.append(Skip(row, "image in several annotation files", split))
+            else:
+                image, folder = images[0]
+                annotation.name = f"{tree.name(path)}: {image.name}"
+                if annotation.invalid and not boxes:  # a mask without an object is wrong
+                    parsed.refused.add(image)
+                    where, reason = annotation.invalid[0]
+                    parsed.skips.append(Skip(f"{annotation.name}, {where}", reason, split))
+                    continue
+                parsed.annotations[image] = annotation
+                if split or folder.split:
+                    parsed.splits[image] = split or folder.split
+        if len(parsed.annotations) > count:
+            read_files.append(file)
+        parsed.listed[path] = [*file.categories.values()]
+        parsed.repaired += [(tree.name(path), note) for note in file.notes]
+        parsed.repaired += [(tree.name(path), note) for note in tree.json_notes(path)]
+    for path, reason in broken_files(tree):
+        parsed.refuse(tree.name(path), reason)
+    if parsed.annotations:
+        parsed.classes = merge_names(file.class_ids() for file in read_files)
+        _finish(tree, parsed, boxes)
+    return parsed
+
+
+def _finish(tree: Tree, parsed: ParsedAnnotations, boxes: bool) -> None:
+    for path, kind in other_files(tree):
+        notice_once(f"{tree.name(path)}: not used, COCO {kind}", tree.root, logging.INFO)
+    for folder in () if boxes else tree.folders:
+        if folder.role != "masks":
+            known = parsed.annotations.keys() | parsed.refused
+            rest = [image for image in folder.images if image not in known]
+            parsed.skips += skip_unused(tree, folder, rest, "image without annotation")
+
+
+def _annotations(
+    tree: Tree, file: CocoFile, purpose: Purpose
+) -> Iterable[tuple[ImageAnnotation, CocoImage]]:
+    """Yield the annotation of every image listed, empty ones included."""
+    for image in file.images:
+        annotation = ImageAnnotation(file.path, tree.name(file.path), image.size)
+        for number, entry in enumerate(file.annotations.get(image.id, ()), start=1):
+            label, where = file.label_of(entry), f"box {number}"
+            annotation.add(where, partial(make_object, label, entry, where, purpose))
+        for entry in file.lost.get(image.id, ()):
+            annotation.invalid.append(
+                (
+                    f"annotation {entry.get('id')!r}",
+                    "category_id must be the id of a category. Received: none",
+                )
+            )
+        yield annotation, image
+
+
+def make_object(label: str, entry: dict[str, Any], where: str, purpose: Purpose) -> RawBox:
+    """Return the object of an annotation.
+
+    Its box is `bbox`, else the extent of its outline.
+
+    Raises:
+        ValueError: it has no box, and boxes are read.
+    """
+    bbox, outline = entry.get("bbox"), entry.get("segmentation") or None
+    crowd = entry.get("iscrowd") in (1, True, "1")
+    repaired: tuple[str, ...] = ()
+    if isinstance(outline, list) and all(isinstance(v, int | float) for v in outline):
+        outline, repaired = [outline], ("a polygon without the list around it",)
+    try:
+        x, y, w, h = (float(value) for value in bbox or "")
+        edges = (y, x, y + h, x + w)
+    except (TypeError, ValueError):
+        edges = (0.0, 0.0, 0.0, 0.0)
+        if purpose == "boxes":
+            if bbox or not outline:
+                shown = f"Received: {str(bbox)[:80]}"
+                raise ValueError(f"must be [x, y, width, height]. {shown}") from None
+            edges = outline_edges(outline)
+            repaired += ("no bbox; the extent of the outline is taken",)
+    return RawBox(label, edges, where, crowd=crowd, repaired=repaired, outline=outline)
+
+
+def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
+    """Return the files that an annotation file may mean by `file_name`.
+
+    A path of this or another machine, or the address of an upload. Never a file outside of the data
+    folder. Of several of one name, in this order: the file at this path, those whose paths end like
+    it, those beside the annotation file, those of its split, those of no split.
+    """
+    file_name = file_name.replace("\\", "/")
+    candidates: list[tuple[Path, Folder]] = []
+    for names in _names(file_name):
+        by_name = [tree.images_by_name.get(normal(name), []) for name in names]
+        if candidates := [pair for pairs in by_name for pair in pairs]:
+            break
+    parts = tuple(part for part in file_name.split("/") if part not in ("", ".", ".."))
+    for best in (
+        [pair for pair in candidates if pair[0] == source.parent / file_name],
+        [pair for pair in candidates if pair[0].parts[-len(parts) :] == parts and parts[1:]],
+        [pair for pair in candidates if pair[1].path == source.parent],
+        [pair for pair in candidates if split and pair[1].split == split],
+        [pair for pair in candidates if not split or not pair[1].split],
+    ):
+        if best:
+            return [pair for pair in best if pair[1].role] or best
+    return []
+
+
+def _names(file_name: str) -> Iterable[list[str]]:
+    """Yield the names that an image may have, the likeliest first; those of one list are as likely."""
+    yield [file_name.rsplit("/", 1)[-1]]
+    path = file_name.rpartition("?d=")[2] if "?d=" in file_name else file_name.partition("?")[0]
+    name = unquote(path).replace("\\", "/").rsplit("/", 1)[-1]
+    yield [name]
+    if match := _UPLOADED.fullmatch(name):
+        yield [match[1]]
+    if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        yield [name + end for suffix in sorted(IMAGE_SUFFIXES) for end in (suffix, suffix.upper())]

@@ -1,0 +1,368 @@
+"""COCO files as tools write them, what is refused in them, and writing, read by pycocotools."""
+
+import json
+import logging
+import time
+
+import numpy as np
+import pytest
+
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.formats import base, coco
+from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.coco.writer import compress
+from dentalzoo.data.formats.outlines import count_runs
+from dentalzoo.data.formats.writing import write_annotations
+from dentalzoo.data.masks import find_masks, load
+from dentalzoo.errors import BadFile, DentalzooError
+from tests.data.formats.test_voc import HEIGHT, WIDTH, pixels
+from tests.data.test_images import by_split, put
+
+SQUARE = [12, 9, 36, 9, 36, 27, 12, 27]
+BOX = {"bbox": [12, 9, 24, 18], "segmentation": [SQUARE], "iscrowd": 0, "area": 432}
+
+
+@pytest.fixture(autouse=True)
+def _notices_anew():
+    base.notice_once.cache_clear()
+
+
+def content(names, annotations, categories=("Crown", "Implant"), first=1, **more):
+    """The content of a file; `annotations` are (image index, category id, the rest)."""
+    return {
+        "images": [
+            {"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT}
+            for i, name in enumerate(names)
+        ],
+        "categories": [{"id": i, "name": c} for i, c in enumerate(categories, first)],
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": category, **rest}
+            for i, (image, category, rest) in enumerate(annotations, 1)
+        ],
+        **more,
+    }
+
+
+def save(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+# ---- which files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "image", "file_name"),
+    [
+        ("annotations/instances_default.json", "images/default/a.png", "a.png"),  # CVAT
+        ("annotations/instances_default.json", "images/default/sub/a.png", "sub/a.png"),
+        ("result.json", "images/0a1b2c3d-a.png", "images/0a1b2c3d-a.png"),  # Label Studio
+        ("result.json", "images/a.png", "/data/upload/4/0a1b2c3d-a.png"),
+        ("result.json", "images/a.png", "..\\..\\label-studio\\media\\upload\\4\\cb0618f6-a.png"),
+        ("result.json", "images/my film.png", "/data/local-files/?d=films/my%20film.png"),
+        ("result.json", "a.png", "https://example.org/films/a.png?token=1/2"),
+        ("annotations/instances_train2017.json", "train2017/a.png", "a.png"),
+        ("train/_annotations.coco.json", "train/a_png.rf.0a1b.png", "a_png.rf.0a1b.png"),
+        ("labels.json", "data/a.png", "../data/a.png"),  # FiftyOne
+        ("export.json", "images/a.png", "C:\\films\\a.png"),
+        ("export.json", "images/a.png", "a"),
+    ],
+)
+def test_files_are_known_by_their_keys_and_images_by_their_names(tmp_path, file, image, file_name):
+    put(tmp_path, image)
+    save(tmp_path / file, content([file_name], [(0, 1, BOX)]))
+    found = find_boxes(tmp_path)
+    assert found.format == "COCO" and found.classes == ("Crown", "Implant")
+    assert [pixels(box) for box in found.samples[0].boxes] == [(12, 9, 36, 27)]
+    assert found.skipped == [] and found.repaired == []
+    masks = find_masks(tmp_path)
+    assert load(masks.samples[0])["mask"].sum() == 24 * 18 and masks.skipped == []
+
+
+def test_the_name_of_the_file_is_the_split(tmp_path):
+    put(tmp_path, "images/a.png", "images/b.png")
+    for split, name in (("train", "a.png"), ("val", "b.png")):
+        save(tmp_path / "annotations" / f"instances_{split}.json", content([name], [(0, 1, BOX)]))
+    assert by_split(find_boxes(tmp_path)) == {"train": ["a"], "val": ["b"]}
+    assert {s.name: s.split for s in find_masks(tmp_path).samples} == {"a": "train", "b": "val"}
+
+
+def test_images_of_one_name_in_subfolders_are_told_apart(tmp_path):
+    put(tmp_path, "images/default/one/a.png", "images/default/two/a.png")
+    both = content(["one/a.png", "two/a.png"], [(0, 1, BOX), (1, 2, BOX)])
+    save(tmp_path / "annotations" / "instances_default.json", both)
+    found = find_boxes(tmp_path)
+    assert {s.image.parent.name: s.boxes[0].label for s in found.samples} == {
+        "one": "Crown",
+        "two": "Implant",
+    }
+
+
+def test_a_name_without_a_suffix_must_mean_one_image(tmp_path):
+    put(tmp_path, "images/a.png", "images/a.jpg", "images/b.png")
+    save(tmp_path / "export.json", content(["a", "b"], [(0, 1, BOX), (1, 1, BOX)]))
+    found = find_boxes(tmp_path)
+    assert [s.name for s in found.samples] == ["b"]
+    assert ("export.json: a", "boxes of 2 images of one name") in found.skipped
+
+
+POSE = {**BOX, "keypoints": [20, 20, 2], "num_keypoints": 1}
+RESULT = {"image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "kind"),
+    [
+        ("captions_train.json", content(["a.png"], [(0, 1, {"caption": "teeth"})]), "captions"),
+        ("person_keypoints_default.json", content(["a.png"], [(0, 1, POSE)]), "keypoints"),
+        ("panoptic.json", content(["a.png"], [(0, 1, {"segments_info": []})]), "panoptic"),
+        ("stuff_train.json", content(["a.png"], [(0, 1, BOX)]), "stuff"),
+        ("detections.json", [RESULT], "results"),
+        ("image_info.json", {"images": [], "categories": []}, "lists of images"),
+    ],
+)
+def test_other_files_of_coco_are_named_and_not_data(tmp_path, caplog, name, other, kind):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    put(tmp_path, "images/a.png")
+    save(tmp_path / name, other)
+    with pytest.raises(DentalzooError, match=f"found COCO {kind} \\({name}\\)"):
+        find_boxes(tmp_path)
+    save(tmp_path / "instances.json", content(["a.png"], [(0, 2, BOX)]))
+    found = find_boxes(tmp_path)
+    assert [box.label for box in found.samples[0].boxes] == ["Implant"] and found.skipped == []
+    assert f"{tmp_path}: {name}: not used, COCO {kind}" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"images": [], "annotations": [', "must be JSON"),
+        ('{"images": [], "annotations": []}', "must have categories"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, text, reason):
+    put(tmp_path, "images/a.png")
+    (tmp_path / "instances_default.json").write_text(text)
+    with pytest.raises(DentalzooError, match=f"first skipped: instances_default.json: {reason}"):
+        find_boxes(tmp_path)
+
+
+def test_nothing_that_is_used_is_said_to_be_unused(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    put(tmp_path, "a.png")
+    save(tmp_path / "_annotations.coco.json", content(["a.png"], [(0, 1, BOX)]))
+    find_masks(tmp_path)
+    find_boxes(tmp_path)
+    assert not [line for line in caplog.messages if "not used" in line]
+
+
+# ---- what is read and what is refused ------------------------------------------------------------
+
+
+def test_ids_may_be_texts_start_at_0_and_have_gaps(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    one = content(["a.png", "b.png"], [(0, "0", BOX), ("1", 7.0, BOX), (0, "x", BOX)])
+    names = {0: "Crown", "7": "Root", "x": "Gap", 3: "Unused"}
+    one["categories"] = [{"id": key, "name": name} for key, name in names.items()]
+    one["annotations"][2]["bbox"] = [1, 1, 9, 9]
+    save(tmp_path / "result.json", one)
+    found = find_boxes(tmp_path)
+    assert found.classes == ("Crown", "Unused", "Root", "Gap")
+    assert [[b.label for b in s.boxes] for s in found.samples] == [["Crown", "Gap"], ["Root"]]
+
+
+@pytest.mark.parametrize("category", [{"category_id": None}, {}])
+def test_an_annotation_without_a_category_is_named_by_its_id(tmp_path, category):
+    put(tmp_path, "a.png", "b.png")
+    one = content(["a.png", "b.png"], [(0, 1, BOX), (0, 1, BOX), (1, 1, BOX)])
+    del one["annotations"][1]["category_id"]
+    one["annotations"][1] |= {"id": 42, "bbox": [1, 1, 9, 9], **category}
+    save(tmp_path / "result.json", one)
+    found = find_boxes(tmp_path)
+    assert [len(s.boxes) for s in found.samples] == [1, 1]
+    reason = "category_id must be the id of a category. Received: none"
+    assert found.skipped == [("result.json: a.png, annotation 42", reason)]
+    masks = find_masks(tmp_path)  # a mask without an object is wrong
+    assert [s.name for s in masks.samples] == ["b"]
+    assert masks.skipped == [("result.json: a.png, annotation 42", reason)]
+
+
+def changed(**changes):
+    one = content(["a.png"], [(0, 1, BOX)])
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            one[key][0] |= value
+        else:
+            one[key] = value
+    return one
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (changed(categories={"id": None}), "must be COCO JSON"),
+        (changed(categories={"id": [1]}), "must be COCO JSON"),
+        (changed(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "an id twice"),
+        (changed(images={"file_name": None}), "must be COCO JSON"),
+        (changed(images=[None]), "must be COCO JSON"),
+        (changed(annotations=[None]), "must be COCO JSON"),
+        (changed(annotations=3), "must be COCO JSON"),
+        (changed(annotations={"image_id": 5}), "image_id 5"),
+        (changed(annotations={"category_id": 9}), "category_id 9"),
+        (changed(annotations={"bbox": [0.1, 0.1, 0.2, 0.2]}), "all 1 boxes lie in"),
+        (
+            changed(annotations={"segmentation": [[0.1, 0.1, 0.2, 0.1, 0.2, 0.2]]}),
+            "all 1 polygons lie in",
+        ),
+        (
+            content(
+                ["a.png"],
+                [(0, 1, {"bbox": [70, 50, 110, 80]}), (0, 1, {"bbox": [10, 10, 30, 40]})],
+            ),
+            "as .left, top, right, bottom. alone. Received: 1 of 2 boxes",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_one_line(tmp_path, one, reason):
+    put(tmp_path, "a.png")
+    save(tmp_path / "result.json", one)
+    for find in (find_boxes, find_masks):
+        with pytest.raises(BadFile, match=reason) as caught:
+            find(tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_boxes_with_areas_of_their_own_are_no_corners(tmp_path):
+    """One box is cut off at the border; all would fit as corners."""
+    put(tmp_path, "a.png")
+    boxes = [[70, 50, 75, 60], [10, 10, 30, 40]]
+    entries = [(0, 1, {"bbox": box, "area": box[2] * box[3]}) for box in boxes]
+    save(tmp_path / "result.json", content(["a.png"], entries))
+    assert len(find_boxes(tmp_path).samples[0].boxes) == 1
+
+
+def test_a_missing_box_is_the_extent_of_the_outline(tmp_path):
+    put(tmp_path, "a.png")
+    flat = {"segmentation": SQUARE}
+    none = {"segmentation": [SQUARE], "bbox": []}
+    save(tmp_path / "result.json", content(["a.png"], [(0, 1, flat), (0, 2, none)]))
+    found = find_boxes(tmp_path, outlines=True)
+    assert [pixels(b) for b in found.samples[0].boxes] == [(12, 9, 36, 27)] * 2
+    assert [what for _, what in found.repaired] == [
+        "a polygon without the list around it",
+        "no bbox; the extent of the outline is taken",
+        "no bbox; the extent of the outline is taken",
+    ]
+
+
+def test_what_is_odd_is_said(tmp_path):
+    put(tmp_path, "a.png")
+    one = content(["a.png"], [(0, 1, BOX), (0, 2, BOX)], ("Crown", "Crown"))
+    one["annotations"][1] |= {"id": 1, "bbox": [50, 40, -20, -10], "iscrowd": 1.0}
+    save(tmp_path / "result.json", one)
+    found = find_boxes(tmp_path)
+    assert [(pixels(b), b.crowd) for b in found.samples[0].boxes] == [
+        ((12, 9, 36, 27), False),
+        ((30, 30, 50, 40), True),
+    ]
+    assert [what.partition(".")[0] for _, what in found.repaired] == [
+        "1 annotation ids twice, such as 1",
+        "2 categories are called 'Crown'; they are one class",
+        "edges exchanged: the lower end came first",
+    ]
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def test_compressed_run_lengths_agree_with_pycocotools():
+    from pycocotools import mask as reference
+
+    rng = np.random.default_rng(0)
+    for density in (0.002, 0.02, 0.5, 0.98, 1):
+        inside = rng.random((61, 183)) < density
+        text = reference.encode(np.asfortranarray(inside.astype(np.uint8)))["counts"].decode()
+        assert compress(count_runs(inside)) == text
+
+
+def objects():
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[20:40, 30:60] = True
+    inside[25:30, 35:50] = False
+    runs = RunLengths(HEIGHT, WIDTH, tuple(count_runs(inside)))
+    box = (0.1, 0.2, 0.5, 0.6)
+    ring = Box("Gap", 20 / HEIGHT, 30 / WIDTH, 40 / HEIGHT, 60 / WIDTH, outline=runs)
+    parts = ((12.25, 9.5, 36.1, 9.7, 30.3, 27.9), (40.5, 9.5, 50.5, 9.5, 50.5, 20))
+    edges = (9.5 / HEIGHT, 12.25 / WIDTH, 27.9 / HEIGHT, 50.5 / WIDTH)
+    drawn = Box("Crown", *edges, outline=parts, score=0.25)
+    return (Box("Crown", *box), ring, drawn, Box("Gap", *box, crowd=True)), inside
+
+
+def comparable(sample):
+    return [
+        (
+            b.label,
+            b.crowd,
+            np.round((b.top, b.left, b.bottom, b.right), 9).tolist(),
+            b.outline
+            if b.outline is None or isinstance(b.outline, RunLengths)
+            else [np.round(p, 9).tolist() for p in b.outline],
+        )
+        for b in sample.boxes
+    ]
+
+
+@pytest.mark.parametrize("splits", [("train", "val", "test"), ("", "", "")])
+def test_what_is_written_is_read_again_here_and_by_pycocotools(tmp_path, splits):
+    from pycocotools.coco import COCO
+
+    put(tmp_path, "in/a.png", "in/b.png", "in/c.png")
+    boxes, inside = objects()
+    samples = [
+        BoxSample(name, tmp_path / "in" / f"{name}.png", own, name, split)
+        for name, split, own in zip("abc", splits, (boxes, (), boxes[:1]), strict=True)
+    ]
+    classes = ("Crown", "Filling", "Gap")
+    opened = write_annotations(coco, samples, tmp_path / "out", classes)
+    again = find_boxes(tmp_path / "out", outlines=True, val_fraction=0)
+    assert again.classes == classes and again.skipped == [] and again.repaired == []
+    assert {s.name: comparable(s) for s in again.samples} == {
+        s.name: comparable(s) for s in samples
+    }
+    assert {s.name: s.split for s in again.samples} == {s.name: s.split or "train" for s in samples}
+    file = opened / "instances_train.json" if splits[0] else opened
+    api = COCO(file)
+    (image,) = (one for one in api.loadImgs(api.getImgIds()) if one["file_name"] == "a.png")
+    listed = api.loadAnns(api.getAnnIds(image["id"]))
+    assert [api.cats[one["category_id"]]["name"] for one in listed] == [b.label for b in boxes]
+    assert np.array_equal(api.annToMask(listed[1]), inside) and listed[1]["area"] == inside.sum()
+    assert listed[2]["score"] == 0.25 and listed[3]["iscrowd"] == 1
+    np.testing.assert_allclose(listed[2]["area"], 218.52 + 52.5, rtol=0.01)
+    assert [c["name"] for c in api.loadCats(api.getCatIds())] == [*classes]
+
+
+def test_some_images_without_a_split_are_refused(tmp_path):
+    put(tmp_path, "in/a.png")
+    samples = [
+        BoxSample(n, tmp_path / "in" / "a.png", (), n, s) for n, s in (("a", ""), ("b", "val"))
+    ]
+    with pytest.raises(DentalzooError, match="a split for every image or for none"):
+        write_annotations(coco, samples, tmp_path / "out", ["x"])
+
+
+def test_many_annotations_are_read_fast(tmp_path):
+    put(tmp_path, "images/0.png")
+    entries = [
+        (0, 1 + i % 2, {**BOX, "bbox": [i % 90, 9, 24 + i / 1e5, 18]}) for i in range(20_000)
+    ]
+    save(tmp_path / "instances.json", content(["0.png"], entries))
+    start = time.process_time()
+    parsed = coco.read(coco_tree(tmp_path), "boxes")
+    assert len(next(iter(parsed.annotations.values())).boxes) == 20_000
+    assert time.process_time() - start < 2.0  # 0.3 s where it was measured
+
+
+def coco_tree(root):
+    from dentalzoo.data.formats.tree import scan
+
+    return scan(root)
