@@ -175,7 +175,7 @@ def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tup
 
 
 def _names(file_name: str) -> Iterable[list[str]]:
-    """Yield the names that an image may have, the likeliest first; those of one list are as likely."""
+    """Yield lists of names that an image may have, the likeliest first."""
     yield [file_name.rsplit("/", 1)[-1]]
     path = file_name.rpartition("?d=")[2] if "?d=" in file_name else file_name.partition("?")[0]
     name = unquote(path).replace("\\", "/").rsplit("/", 1)[-1]
