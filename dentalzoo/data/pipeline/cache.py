@@ -17,11 +17,14 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from dentalzoo.data.io.file_warnings import warn_of_file
+from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
 _SAVE_SECONDS = 60
+_RULES = 2  # raise it when files are decoded to other pixels: what was cached before is read again
 
 
 class Cache:
@@ -40,6 +43,8 @@ class Cache:
         arrays: key -> array (N, ...) of the N samples that could be read.
         names: their names.
         skipped: (name, reason) of the others.
+        suspicious: (name, reason) of those whose "image" shows nothing. Reading the file logs that;
+            a folder that was read before logs it again.
 
     Raises:
         DentalzooError: no sample could be read, or the first bad one if `strict`.
@@ -56,8 +61,9 @@ class Cache:
         self.names: list[str] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.skipped: list[tuple[str, str]] = []
+        self.suspicious: list[tuple[str, str]] = []
         self._folder = None if folder is None else Path(folder)
-        digest = hashlib.sha256(repr((list(names), cache_key)).encode()).hexdigest()
+        digest = hashlib.sha256(repr((_RULES, list(names), cache_key)).encode()).hexdigest()
         done = 0 if self._folder is None else self._reopen(self._folder, digest, len(names))
         kept, saved = len(self.names), time.monotonic()
         samples = read_ahead(lambda index: _read(load, names, index), range(done, len(names)))
@@ -79,6 +85,8 @@ class Cache:
             for key, value in sample.items():
                 self.arrays[key][kept] = value
             self.names.append(names[index])
+            if reason := _nothing_to_see(sample):
+                self.suspicious.append((names[index], reason))
             kept += 1
         if not kept:
             raise DentalzooError(
@@ -114,6 +122,7 @@ class Cache:
             "done": done,
             "names": self.names,
             "skipped": self.skipped,
+            "suspicious": self.suspicious,
             "arrays": list(self.arrays),
         }
         temporary = folder / "cache.json.tmp"
@@ -131,11 +140,14 @@ class Cache:
             self.arrays = {
                 name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in content["arrays"]
             }
+            self.suspicious = [tuple(pair) for pair in content["suspicious"]]
             self.names, self.skipped = names, skipped
         except (OSError, ValueError, KeyError):
             return 0
         for name, reason in self.skipped:
             _log.warning("skipped %s: %s", name, reason)
+        for name, reason in self.suspicious:
+            warn_of_file(Path(name), reason)
         return int(content["done"])
 
 
@@ -146,3 +158,10 @@ def _read(
         return load(index)
     except OSError as error:
         raise BadFile(names[index], f"it cannot be read. Received: {error}") from error
+
+
+def _nothing_to_see(sample: dict[str, np.ndarray]) -> str:
+    image = sample.get("image")
+    if image is None or image.dtype != np.uint8 or image.ndim != 3:
+        return ""
+    return nothing_to_see(image)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.data.pipeline import Cache, balanced_order, batches
 from dentalzoo.data.pipeline import cache as cache_module
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
@@ -117,6 +118,27 @@ def test_the_file_cache_equals_memory_and_is_reused(tmp_path, cache):
     assert np.array_equal(again.arrays["mask"], cache.arrays["mask"])
     with pytest.raises(AssertionError, match="read again"):
         Cache(names, never, folder=tmp_path, cache_key=2)
+
+
+def test_images_that_show_nothing_are_named_again_by_a_file_cache(tmp_path, caplog):
+    def dark(index):
+        return {"image": load(index)["image"] // (20 if index == 1 else 1)}
+
+    for _ in range(2):
+        forget_files()
+        made = Cache(["a.png", "b.png"], dark, folder=tmp_path)
+        assert [name for name, _ in made.suspicious] == ["b.png"]
+    (line,) = caplog.messages  # where they are read, the reader says it
+    assert line.startswith("b.png: nearly black")
+
+
+def test_a_file_cache_of_other_rules_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "_RULES", 1)
+    Cache(["a.png"], load, folder=tmp_path)
+    monkeypatch.undo()
+    read = []
+    Cache(["a.png"], lambda index: read.append(index) or load(index), folder=tmp_path)
+    assert read == [0]
 
 
 def test_a_half_written_file_cache_is_not_used(tmp_path):
