@@ -19,6 +19,7 @@ from dentalzoo.data.formats import (
     label_studio,
     labelme,
     mask_images,
+    supervisely,
     tfrecord,
     voc,
     vott,
@@ -42,6 +43,7 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     labelme,
     label_studio,
     cvat,
+    supervisely,
 )
 
 
