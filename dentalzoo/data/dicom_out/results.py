@@ -95,6 +95,7 @@ def equipment(algorithm: Algorithm, kind: str) -> dict[str, Any]:
         "device_serial_number": text(algorithm.name),
         "series_description": text(f"dentalzoo {_TITLES[kind]}: {algorithm.name}"),
         "specific_character_set": "ISO_IR 192",
+        "content_qualification": "RESEARCH",  # not for diagnosis
     }
 
 

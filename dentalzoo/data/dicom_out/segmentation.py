@@ -54,7 +54,7 @@ def segmentation(
         omit_empty_frames=bool(ids.any()),
         content_label="SEGMENTATION",
         content_description=text(f"{algorithm.name}: {', '.join(classes)}"),
-        content_creator_name=None,
+        content_creator_name="",  # of type 2, and no person's
         **series.next_instance("seg", source),
         **equipment(algorithm, "seg"),
     )

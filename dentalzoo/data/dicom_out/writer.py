@@ -189,4 +189,4 @@ def _write(path: Path, dataset: "Dataset") -> None:
     from dentalzoo.data.dicom_out.source import quietly
 
     with quietly():
-        write_atomically(path, lambda file: dataset.save_as(file, enforce_file_format=True))
+        write_atomically(path, lambda file: dataset.save_as(file, enforce_file_format=True), False)

@@ -53,6 +53,7 @@ def test_patient_and_study_are_the_sources_and_the_rest_is_new(radiograph, resul
     assert result.file_meta.MediaStorageSOPInstanceUID == result.SOPInstanceUID
     assert result.ManufacturerModelName == "panoramic_unet.teeth_v1"
     assert result.SoftwareVersions == "dentalzoo 0.1.0"
+    assert result.ContentQualification == "RESEARCH"
     assert "Secret^Person" not in str(result) and "Practice" not in str(result)
     assert UIDS["SOPInstanceUID"] in str(result)
 
