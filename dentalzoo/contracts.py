@@ -109,10 +109,12 @@ class Stream:
     Attributes:
         dataset: a `tf.data.Dataset` of dicts of tensors, of known cardinality.
         cache: the decoded samples, their names, and what was skipped.
+        record: what the metadata of a bundle keeps of the data, in plain values.
     """
 
     dataset: "tf.data.Dataset"
     cache: "Cache"
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.dataset)

@@ -53,6 +53,9 @@ class BoxDataset:
         skipped: (file, row or box, reason) of everything that is not used.
         repaired: (file, row or box, what) of everything that was corrected.
         format: the name of the annotation format, such as "YOLO".
+        category_ids: class -> its id in COCO files; empty for other formats, and where files
+            contradict each other.
+        image_ids: name of a sample -> its id in COCO files; empty where `category_ids` would be.
     """
 
     samples: list[BoxSample]
@@ -60,6 +63,8 @@ class BoxDataset:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     repaired: list[tuple[str, str]] = field(default_factory=list)
     format: str = ""
+    category_ids: dict[str, int | str] = field(default_factory=dict)
+    image_ids: dict[str, int | str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -126,6 +131,10 @@ def find_boxes(
     _check_names(data_dir, kept, parsed)
     dataset = BoxDataset([], kept.names, [(s.name, s.reason) for s in skips], [], form)
     dataset.repaired += parsed.repaired
+    known_ids = {kept.look_up(name): number for name, number in parsed.category_ids.items()}
+    dataset.category_ids = {name: known_ids[name] for name in kept.names if name in known_ids}
+    paths = {file.path: file.name for file in files}
+    dataset.image_ids = {paths[p]: i for p, i in parsed.image_ids.items() if p in paths}
     _fill(tree, dataset, files, parsed, kept, outlines)
     report_skipped(dataset.skipped)
     report_skipped(dataset.repaired, "repaired")

@@ -172,7 +172,7 @@ def _run(
         settings["name"],
         config,
         weights_dtype=weights_dtype,
-        training=_training_metadata(run, variant, data, settings),
+        training=_training_metadata(run, variant, data, settings) | dict(training.record),
         data={"name": data.resolve().name},
     )
     if validation is not None:

@@ -464,6 +464,8 @@ def found_names(folder):
 def test_elements_are_radiographs_and_boxes(radiographs):
     config = dataclasses.replace(TINY, classes=found_names(radiographs))
     dataset = paper.make_dataset(radiographs, config, DataOptions("train", training=True, seed=1))
+    ids = {name: number for number, name in enumerate(config.classes, 1)}  # of the COCO file
+    assert dataset.record == {"category_ids": ids}
     batch = next(iter(dataset))
     assert batch["image"].shape == (2, 64, 128, 3) and batch["image"].dtype == "float32"
     boxes, classes = batch["boxes"].numpy(), batch["classes"].numpy()

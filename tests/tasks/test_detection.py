@@ -512,7 +512,7 @@ def test_the_confusion_adds_up_to_what_the_operating_point_counts(threshold):
 def test_evaluate_writes_what_it_returns(data, tmp_path):
     report = evaluate(StandIn(), data, out=tmp_path / "out")
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
-    names = ("confusion", "evaluation", "froc", "precision_recall", "worst")
+    names = ("confusion", "detections", "evaluation", "froc", "precision_recall", "worst")
     assert [path.stem for path in sorted((tmp_path / "out").iterdir())] == list(names)
     for name in ("confusion", "froc", "precision_recall", "worst"):
         assert read_image(tmp_path / "out" / f"{name}.png").std() > 5
@@ -747,6 +747,54 @@ def test_predict_writes_coco_results_and_a_table(data, tmp_path):
         "file": "a.png", "class": "endodontic", "score": "0.9", "left": "50.00", "top": "10.00",
         "right": "60.00", "bottom": "30.00", "width": "100", "height": "60",
     }  # fmt: skip
+
+
+def renumbered(data):
+    """Give the COCO file of a data set other ids of images and categories."""
+    path = data / "annotations.coco.json"
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["id"] += 40
+    for category in content["categories"]:
+        category["id"] = 3 * category["id"] + 2
+    for entry in content["annotations"]:
+        entry["image_id"] += 40
+        entry["category_id"] = 3 * entry["category_id"] + 2
+    path.write_text(json.dumps(content))
+    return {category["name"]: category["id"] for category in content["categories"]}
+
+
+def test_the_results_of_evaluate_have_the_ids_of_the_data(data, tmp_path):
+    from pycocotools.coco import COCO
+
+    ids = renumbered(data)
+    evaluate(StandIn(), data, out=tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [entry["image_id"] for entry in results] == [41, 41, 42, 43, 44]
+    assert [entry["category_id"] for entry in results[:2]] == [
+        ids["restoration"],
+        ids["endodontic"],
+    ]
+    gt = COCO(str(data / "annotations.coco.json"))
+    assert len(gt.loadRes(str(tmp_path / "out" / "detections.json")).anns) == 5
+
+
+def test_the_results_of_predict_have_the_ids_of_the_data_that_a_bundle_was_trained_on(
+    data, tmp_path, caplog
+):
+    caplog.set_level("INFO", "dentalzoo")
+    ids = renumbered(data)
+    bundle = StandIn()
+    bundle.metadata["training"] = {"category_ids": ids}
+    predict(bundle, data / "images", tmp_path / "out")
+    results = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [e["category_id"] for e in results[:2]] == [ids["restoration"], ids["endodontic"]]
+    assert "category ids" not in caplog.text
+    bundle.metadata["training"] = {"category_ids": {"restoration": 3}}  # not every class
+    predict(bundle, data / "images", tmp_path / "counted")
+    results = json.loads((tmp_path / "counted" / "detections.json").read_text())
+    assert [entry["category_id"] for entry in results[:2]] == [1, 2]
+    assert "category ids of COCO results: 1 to 3, in the order of the classes" in caplog.text
 
 
 def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_path):

@@ -147,6 +147,8 @@ class ParsedAnnotations:
         refused: the images that `skips` account for.
         classes: the classes in the order of their ids; None where no file lists them.
         listed: annotation file -> every class that it lists, where masks are read.
+        category_ids: class -> its id in the files, where the format is COCO.
+        image_ids: image -> its id in the files, where the format is COCO.
         splits: image -> split, where the format or the name of its file has one.
         split_source: where `splits` come from; "" for the names of folders and files.
         repaired: (file, what) besides the annotations' own.
@@ -158,6 +160,8 @@ class ParsedAnnotations:
     refused: set[Path] = field(default_factory=set)
     classes: list[str] | None = None
     listed: dict[Path, list[str]] = field(default_factory=dict)
+    category_ids: dict[str, int | str] = field(default_factory=dict)
+    image_ids: dict[Path, int | str] = field(default_factory=dict)
     splits: dict[Path, str] = field(default_factory=dict)
     split_source: str = ""
     repaired: list[tuple[str, str]] = field(default_factory=list)

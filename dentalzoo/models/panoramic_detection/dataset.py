@@ -1,6 +1,7 @@
 """Radiographs and boxes to train on, and their augmentation."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     augment = None
     if options.training and config.augmentation is not None:
         augment = Augment(AUGMENTATIONS[config.augmentation], options.seed, config.classes)
-    return batches(
+    stream = batches(
         samples,
         config.batch_size,
         epochs=options.epochs,
@@ -117,6 +118,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         shard=options.shard,
         devices=options.devices,
     )
+    ids = radiographs.category_ids
+    return replace(stream, record={"category_ids": ids}) if ids else stream
 
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:

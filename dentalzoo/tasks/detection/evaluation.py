@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.atomic import write_json
+from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
@@ -21,6 +21,7 @@ from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.matching import Case, Matches
+from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.detection.sweep import Sweep, mean, summary_line
 from dentalzoo.tasks.options import DetectionEvaluateOptions
 
@@ -67,7 +68,9 @@ def evaluate(
         bundle: of the task "detection".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and as PNG
+        out: a folder for `evaluation.json`, which is what is returned, `detections.json`, COCO
+            results with the ids of images and categories of COCO data, else counted from 1, and as
+            PNG
             `precision_recall`, `froc`, `confusion`, `worst`, the radiographs with the most errors,
             and `sweep`.
         options: without `score_threshold` the bundle's own is used, else 0.5. `sweep` takes one
@@ -104,6 +107,7 @@ def evaluate(
         _log.info("%s", summary_line(report["sweep"]))
     if out is not None:
         write_json(out / "evaluation.json", report)
+        _write_results(out / "detections.json", bundle, dataset, measured)
         for name, image in _figures(detector, measured, report):
             write_png(out / f"{name}.png", image)
     return report
@@ -216,6 +220,27 @@ def _max_per_class(dataset: BoxDataset) -> int:
     """Return the largest number of objects of one class on one image."""
     counts = [[box.label for box in sample.boxes] for sample in dataset.samples]
     return max((labels.count(name) for labels in counts for name in set(labels)), default=0)
+
+
+def _write_results(path: Path, bundle: "Bundle", dataset: BoxDataset, measured: Measured) -> None:
+    """Write all detections, of any confidence, as COCO results."""
+    trained_on = bundle.metadata.get("training", {}).get("category_ids")
+    ids = category_ids(dataset.classes, dataset.category_ids, trained_on)
+    numbers = {sample.name: i for i, sample in enumerate(dataset.samples, start=1)}
+    entries = [
+        entry
+        for sample, case in zip(measured.samples, measured.cases, strict=True)
+        for entry in coco_results(
+            (dataset.image_ids or numbers)[sample.name],
+            sample.image.name,
+            case.size,
+            case,
+            ids,
+        )
+    ]
+    write_atomically(
+        path, ("[\n" + ",\n".join(entries) + "\n]\n").encode("utf-8", "backslashreplace")
+    )
 
 
 # ---- the report ----------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import shutil
 import tempfile
@@ -22,9 +21,9 @@ from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images, output_names
-from dentalzoo.tasks.detection.coco_scores import to_pixels
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
+from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.projects import write_projects
 
@@ -44,7 +43,8 @@ def predict(
     """Find boxes in images and write `out`/detections.json and `out`/detections.csv.
 
     detections.json is COCO's list of results: "image_id", counted from 1 in the order of the
-    images, "category_id" from 1, "bbox" (left, top, width, height in pixels of the upright
+    images, "category_id" as in the COCO data that the bundle was trained on, else from 1 in the
+    order of its classes, which is logged, "bbox" (left, top, width, height in pixels of the upright
     image) and "score"; "file_name" is the image's path below the folder that holds all of them.
     detections.csv has a row for each box (left, top, right, bottom, and the image's size, in
     pixels), and one with the name and the size alone for an image without any. Both are whole or
@@ -88,6 +88,7 @@ def predict(
     files = _file_names(list(names))
     if options.anonymize:
         files = {path: f"{name}{path.suffix}" for path, name in names.items()}
+    ids = category_ids(detector.classes, bundle.metadata.get("training", {}).get("category_ids"))
     samples: list[BoxSample] = []
     # The JSON is kept aside, so that both files are made in one pass and in constant memory.
     with tempfile.TemporaryFile() as stream:
@@ -104,7 +105,7 @@ def predict(
                 height, width = image.shape[:2]
                 labels = [detector.classes[label - 1] for label in detections.classes]
                 rows.writerows(_rows(files[path], (height, width), labels, detections))
-                for entry in _entries(number, files[path], (height, width), detections):
+                for entry in coco_results(number, files[path], (height, width), detections, ids):
                     entries.write(separator + entry)
                     separator = ",\n"
                 drawn = partial(
@@ -183,23 +184,6 @@ def _rows(
         yield [file, name, f"{score:.6g}", left, top, right, bottom, width, height]
     if not len(detections):
         yield [file, *[""] * 6, width, height]
-
-
-def _entries(
-    number: int, file: str, size: tuple[int, int], detections: Detections
-) -> Iterator[str]:
-    """Yield COCO's result of each box as JSON."""
-    for label, score, box in zip(
-        detections.classes, detections.scores, to_pixels(detections.boxes, size), strict=True
-    ):
-        entry = {
-            "image_id": number,
-            "category_id": int(label),
-            "bbox": [round(float(part), 3) for part in box],
-            "score": round(float(score), 6),
-            "file_name": file,
-        }
-        yield json.dumps(entry, ensure_ascii=False)
 
 
 def _file_names(images: Sequence[Path]) -> dict[Path, str]:

@@ -272,6 +272,22 @@ def test_what_is_odd_is_said(tmp_path):
     ]
 
 
+def test_ids_of_categories_and_images_are_kept(tmp_path):
+    put(tmp_path, "images/a.png", "images/b.png")
+    one = content(["a.png", "b.png"], [(0, 8, BOX), (1, 7, BOX)], first=7)
+    one["images"][1]["id"] = one["annotations"][1]["image_id"] = 31
+    save(tmp_path / "instances_train.json", one)
+    found = find_boxes(tmp_path, classes=("Implant", "Crown"))
+    assert found.category_ids == {"Implant": 8, "Crown": 7}
+    assert found.image_ids == {"a": 0, "b": 31}
+    save(tmp_path / "instances_val.json", content([], [], first=1))  # no image: not used
+    assert find_boxes(tmp_path).category_ids == {"Crown": 7, "Implant": 8}
+    put(tmp_path, "images/c.png")
+    save(tmp_path / "instances_val.json", content(["c.png"], [(0, 1, BOX)], first=1))
+    found = find_boxes(tmp_path)
+    assert found.category_ids == {} and found.image_ids == {}  # the files contradict each other
+
+
 # ---- writing -------------------------------------------------------------------------------------
 
 

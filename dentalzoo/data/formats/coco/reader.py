@@ -77,6 +77,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
                     parsed.skips.append(Skip(f"{annotation.name}, {where}", reason, split))
                     continue
                 parsed.annotations[image] = annotation
+                parsed.image_ids[image] = image_of.id
                 if split or folder.split:
                     parsed.splits[image] = split or folder.split
         if len(parsed.annotations) > count:
@@ -88,8 +89,26 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         parsed.refuse(tree.name(path), reason)
     if parsed.annotations:
         parsed.classes = merge_names(file.class_ids() for file in read_files)
+        parsed.category_ids = _category_ids(tree, read_files)
+        if len({*parsed.image_ids.values()}) < len(parsed.image_ids):
+            parsed.image_ids.clear()  # files that each count from 1
         _finish(tree, parsed, boxes)
     return parsed
+
+
+def _category_ids(tree: Tree, files: list[CocoFile]) -> dict[str, int | str]:
+    """Return class -> id; nothing where the files do not agree, which is logged."""
+    ids: dict[str, int | str] = {}
+    for file in files:
+        for name, number in file.class_ids().items():
+            if ids.setdefault(name, number) != number:
+                what = f"{name!r} is {ids[name]} in one and {number} in another"
+                notice_once(f"COCO files with other category ids: {what}", tree.root, logging.INFO)
+                return {}
+    if len({*ids.values()}) < len(ids):
+        notice_once("COCO files with one category id for two classes", tree.root, logging.INFO)
+        return {}
+    return ids
 
 
 def _finish(tree: Tree, parsed: ParsedAnnotations, boxes: bool) -> None:
