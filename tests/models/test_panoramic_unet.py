@@ -11,7 +11,7 @@ from PIL import Image
 import dentalzoo as dz
 from dentalzoo import registry
 from dentalzoo.contracts import DataOptions
-from dentalzoo.data.io.images import resize, write_png
+from dentalzoo.data.io.images import read_image, resize, write_png
 from dentalzoo.data.synthetic import panoramic
 from dentalzoo.models import panoramic_unet as paper
 from dentalzoo.models.panoramic_unet.config import SLIM_ENCODERS
@@ -269,6 +269,17 @@ def test_encoded_bytes_give_the_mask_of_the_image(bundle):
     Image.fromarray(radiograph).save(content, "PNG")
     encoded = bundle.serve_encoded(content.getvalue())
     assert np.array_equal(encoded["mask"][0], bundle.serve(radiograph)["mask"])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_encoded_bytes_of_a_deep_image_are_read_as_files_are(bundle, tmp_path, bits):
+    radiograph = panoramic(8, 96, 160).image
+    deep = radiograph * np.uint32((1 << bits) - 1) // radiograph.max()
+    deep[3, 3] = 65535  # a hot pixel
+    path = tmp_path / "x.png"
+    Image.fromarray(deep.astype(np.uint16)).save(path)
+    encoded, read = bundle.serve_encoded(path.read_bytes()), bundle.serve(read_image(path))
+    assert np.array_equal(encoded["probabilities"][0], read["probabilities"])
 
 
 @pytest.mark.parametrize(

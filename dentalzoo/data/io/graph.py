@@ -62,17 +62,16 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
     return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
 
 
-def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tensor:
-    """Decode images of different sizes in the graph and apply `to_network` to each.
+def decode_file(content: tf.Tensor) -> tf.Tensor:
+    """Decode the bytes of one image file in the graph.
 
     Args:
-        encoded: string (B,), each the bytes of one PNG, JPEG, BMP or GIF (its first frame). 16 bits
-            become 8 as for `images.read_image`, alpha is dropped, EXIF orientation is not applied.
-            An image that shows nothing passes without a warning.
-        size, channels: as for `to_network`.
+        content: string (), a PNG, JPEG, BMP or GIF (its first frame). 16 bits become 8 as for
+            `images.read_image`, alpha is dropped, EXIF orientation is not applied. An image that
+            shows nothing passes without a warning.
 
     Returns:
-        float32 (B, H, W, channels) in [0, 1].
+        uint8 (H, W, 3), equal channels of a grey image.
 
     Raises:
         tf.errors.InvalidArgumentError: in the graph, for other content, and for a PNG of 16 bits
@@ -80,20 +79,38 @@ def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> 
     """
     import tensorflow as tf
 
-    def decode_one(content: tf.Tensor) -> tf.Tensor:
-        header = tf.strings.substr(content + b"\0" * 25, 0, 25)
-        bits = tf.strings.substr(header, 24, 1)
-        png = tf.equal(tf.strings.substr(header, 0, 4), b"\x89PNG")
-        # Three channels, equal ones of a grey image: this drops alpha.
-        image = tf.cond(
-            png & tf.equal(bits, b"\x10"),
-            lambda: _decode_16_bits(content),
-            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-        )
-        return to_network(image[None], size, channels)[0]
+    header = tf.strings.substr(content + b"\0" * 25, 0, 25)
+    bits = tf.strings.substr(header, 24, 1)
+    png = tf.equal(tf.strings.substr(header, 0, 4), b"\x89PNG")
+    # Three channels, equal ones of a grey image: this drops alpha.
+    return tf.cond(
+        png & tf.equal(bits, b"\x10"),
+        lambda: _decode_16_bits(content),
+        lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+    )
+
+
+def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tensor:
+    """Decode images of different sizes in the graph and apply `to_network` to each.
+
+    Args:
+        encoded: string (B,), each as for `decode_file`.
+        size, channels: as for `to_network`.
+
+    Returns:
+        float32 (B, H, W, channels) in [0, 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: as `decode_file`.
+    """
+    import tensorflow as tf
 
     spec = tf.TensorSpec((*size, channels), tf.float32)
-    return tf.map_fn(decode_one, encoded, fn_output_signature=spec)
+    return tf.map_fn(
+        lambda content: to_network(decode_file(content)[None], size, channels)[0],
+        encoded,
+        fn_output_signature=spec,
+    )
 
 
 def _decode_16_bits(content: tf.Tensor) -> tf.Tensor:

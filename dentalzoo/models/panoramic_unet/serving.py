@@ -22,7 +22,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import image_spec, to_network
+    from dentalzoo.data.io.graph import decode_file, image_spec, to_network
 
     @tf.function(input_signature=[image_spec()])
     def serve(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -36,6 +36,6 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string, "encoded")])
     def serve_encoded(encoded: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return serve(tf.io.decode_image(encoded, channels=3, expand_animations=False)[None])
+        return serve(decode_file(encoded)[None])
 
     return {"serve": serve, "serve_encoded": serve_encoded}
