@@ -79,14 +79,15 @@ def test_an_incomplete_format_is_named():
 def test_a_format_writes_what_it_reads_or_says_that_it_does_not(form, tmp_path):
     write_png(tmp_path / "images" / "a.png", np.zeros((40, 60), np.uint8))
     (tmp_path / "images" / "a.txt").write_text("0 0.5 0.5 0.25 0.25")
+    (tmp_path / "images" / "classes.txt").write_text("11")  # a tooth, for DENTEX
     samples = find_boxes(tmp_path / "images").samples
     out = tmp_path / "out" / "set"
     if "boxes" not in form.WRITES:
         with pytest.raises(dz.DentalzooError, match=rf"^{form.NAME} (is not written|cannot hold)"):
-            write_annotations(form, samples, out, ["0"])
+            write_annotations(form, samples, out, ["11"])
         assert not out.exists()
         return
-    assert write_annotations(form, samples, out, ["0"]).is_relative_to(out)
+    assert write_annotations(form, samples, out, ["11"]).is_relative_to(out)
     again = find_boxes(out)
     assert again.format == form.NAME
     assert [s.boxes for s in again.samples] == [s.boxes for s in samples]

@@ -6,7 +6,7 @@ some, so that "7" and 7 are one.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,14 +162,23 @@ def broken_files(tree: Tree) -> list[tuple[Path, str]]:
 
 
 def parse(tree: Tree, path: Path) -> CocoFile:
+    """Return the checked content of a COCO file, see `check`."""
+    return check(path, lambda: tree.json(path))
+
+
+def check(path: Path, load: Callable[[], Any]) -> CocoFile:
     """Return the checked content of a COCO file.
+
+    Args:
+        path: the file.
+        load: returns its content.
 
     Raises:
         BadFile: it is not COCO JSON, refers to what it does not define, has an id twice, or its
             coordinates are not pixels as COCO has them.
     """
     try:
-        content = tree.json(path)
+        content = load()
         images = [
             CocoImage(
                 to_id(image["id"]),
@@ -188,6 +197,8 @@ def parse(tree: Tree, path: Path) -> CocoFile:
             there.setdefault(to_id(entry["image_id"]), []).append(entry)
         categories = dict(listed)
         used = {to_id(e["category_id"]) for es in by_image.values() for e in es}
+    except BadFile:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(
             path,

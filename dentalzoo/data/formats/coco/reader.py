@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,34 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         BadFile: a file is not COCO JSON, refers to what it does not define, or its coordinates are
             not pixels.
     """
+    parsed = read_files(tree, purpose, annotation_files(tree), parse)
+    for path, reason in broken_files(tree):
+        parsed.refuse(tree.name(path), reason)
+    for path, kind in other_files(tree) if parsed.annotations else ():
+        notice_once(f"{tree.name(path)}: not used, COCO {kind}", tree.root, logging.INFO)
+    return parsed
+
+
+def read_files(
+    tree: Tree, purpose: Purpose, paths: Iterable[Path], parse: Callable[[Tree, Path], CocoFile]
+) -> ParsedAnnotations:
+    """Read the objects of every image that annotation files list.
+
+    Args:
+        tree: the data folder.
+        purpose: what is read.
+        paths: the files.
+        parse: returns the content of one.
+
+    Raises:
+        BadFile: `parse` raises it.
+    """
     entries, skips = tree.entries
     boxes = purpose == "boxes"
     parsed = ParsedAnnotations(images=entries, skips=list(skips) if boxes else [])
     known = {entry.path for entry in entries}
     read_files: list[CocoFile] = []
-    for path in annotation_files(tree):
+    for path in paths:
         file = parse(tree, path)
         split = split_of_file(tree, path)
         count = len(parsed.annotations)
@@ -85,14 +107,13 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         parsed.listed[path] = [*file.categories.values()]
         parsed.repaired += [(tree.name(path), note) for note in file.notes]
         parsed.repaired += [(tree.name(path), note) for note in tree.json_notes(path)]
-    for path, reason in broken_files(tree):
-        parsed.refuse(tree.name(path), reason)
     if parsed.annotations:
         parsed.classes = merge_names(file.class_ids() for file in read_files)
         parsed.category_ids = _category_ids(tree, read_files)
         if len({*parsed.image_ids.values()}) < len(parsed.image_ids):
             parsed.image_ids.clear()  # files that each count from 1
-        _finish(tree, parsed, boxes)
+        if not boxes:
+            _skip_unlisted(tree, parsed)
     return parsed
 
 
@@ -111,10 +132,8 @@ def _category_ids(tree: Tree, files: list[CocoFile]) -> dict[str, int | str]:
     return ids
 
 
-def _finish(tree: Tree, parsed: ParsedAnnotations, boxes: bool) -> None:
-    for path, kind in other_files(tree):
-        notice_once(f"{tree.name(path)}: not used, COCO {kind}", tree.root, logging.INFO)
-    for folder in () if boxes else tree.folders:
+def _skip_unlisted(tree: Tree, parsed: ParsedAnnotations) -> None:
+    for folder in tree.folders:
         if folder.role != "masks":
             known = parsed.annotations.keys() | parsed.refused
             rest = [image for image in folder.images if image not in known]

@@ -7,7 +7,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from dentalzoo.data.formats.base import Box, BoxSample, Place, RunLengths, check
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.errors import DentalzooError
+
+NAME = "COCO"
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
@@ -29,43 +31,70 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     Raises:
         DentalzooError: some images have a split and others none.
     """
-    samples = list(samples)
     names = check_class_list(classes)
+    ids = {name: number for number, name in enumerate(names, start=1)}
+    categories = [{"id": i, "name": n, "supercategory": ""} for n, i in ids.items()]
+    (out / "annotations").mkdir()
+
+    def place_in(sample: BoxSample) -> Path:
+        return place(sample, out / "images" / (sample.split or "default"))
+
+    paths = []
+    for split, entries in entries_by_split(
+        NAME, list(samples), place_in, lambda label: {"category_id": ids[label]}
+    ):
+        path = out / "annotations" / f"instances_{split or 'default'}.json"
+        write_file(path, {"categories": categories, **entries})
+        paths.append(path)
+    return paths[0] if len(paths) == 1 else out / "annotations"
+
+
+def entries_by_split(
+    name: str,
+    samples: Sequence[BoxSample],
+    place: Callable[[BoxSample], Path],
+    category_of: Callable[[str], dict[str, int]],
+) -> Iterator[tuple[str, dict[str, list[dict[str, Any]]]]]:
+    """Yield each split, or "", with its "images" and "annotations"; images are placed.
+
+    Args:
+        name: of the format, for messages.
+        samples: to write.
+        place: puts the image of a sample where it belongs, and returns its path.
+        category_of: returns what an annotation says of a class.
+
+    Raises:
+        DentalzooError: some images have a split and others none.
+    """
     count = Counter(sample.split for sample in samples)
     if count[""] and len(count) > 1:
         raise DentalzooError(
-            "COCO data must have a split for every image or for none. "
+            f"{name} data must have a split for every image or for none. "
             f"Received: {count['']} of {len(samples)} images without one"
         )
-    ids = {name: number for number, name in enumerate(names, start=1)}
-    folder = out / "annotations"
-    folder.mkdir()
-    paths, images, annotations = [], 0, 0
+    number = objects = 0
     for split in [s for s in (*SPLITS, "") if count[s]]:
-        content: dict[str, Any] = {
-            "info": {"description": "written by dentalzoo"},
-            "licenses": [],
-            "categories": [{"id": i, "name": n, "supercategory": ""} for n, i in ids.items()],
-            "images": [],
-            "annotations": [],
-        }
+        entries: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
         for sample in samples:
             if sample.split != split:
                 continue
-            images += 1
-            image = place(sample, out / "images" / (split or "default"))
+            number += 1
+            image = place(sample)
             size = image_size(image)[0]
-            content["images"].append(
-                {"id": images, "file_name": image.name, "height": size[0], "width": size[1]}
+            entries["images"].append(
+                {"id": number, "file_name": image.name, "height": size[0], "width": size[1]}
             )
             for box in sample.boxes:
-                annotations += 1
-                entry = {"id": annotations, "image_id": images, "category_id": ids[box.label]}
-                content["annotations"].append({**entry, **_object(box, size)})
-        path = folder / f"instances_{split or 'default'}.json"
-        path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        paths.append(path)
-    return paths[0] if len(paths) == 1 else folder
+                objects += 1
+                about = {"id": objects, "image_id": number, **category_of(box.label)}
+                entries["annotations"].append({**about, **_object(box, size)})
+        yield split, entries
+
+
+def write_file(path: Path, content: dict[str, Any]) -> None:
+    """Write the content of an annotation file, with COCO's other keys."""
+    content = {"info": {"description": "written by dentalzoo"}, "licenses": [], **content}
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
 def _object(box: Box, size: tuple[int, int]) -> dict[str, Any]:
