@@ -50,7 +50,7 @@ def named_images(
     Raises:
         DentalzooError: there is no image, or `out` holds inputs or cannot be made.
     """
-    from dentalzoo.data.io.images import list_images  # which imports NumPy and OpenCV
+    from dentalzoo.data.io.listing import list_images  # which imports NumPy and OpenCV
 
     listed = list_images(inputs)
     images = list({path.resolve(): path for path in listed}.values())
@@ -101,7 +101,7 @@ def output_names(inputs: Sequence[Path], taken: Sequence[str] = ()) -> list[str]
 def _name(index: int, path: Path, depth: int) -> str:
     """Return the stem (depth 0), the name (1), and one more folder each; then a number."""
     if depth == 0:
-        return path.stem
+        return path.name if path.suffix[1:].isdigit() else path.stem  # the end of a UID is none
     folders_and_name = path.resolve().parts[1:]
     name = "_".join(folders_and_name[-depth:])
     return name if depth <= len(folders_and_name) else f"{index}_{name}"

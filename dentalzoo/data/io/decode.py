@@ -348,6 +348,22 @@ def is_dicom(path: Path) -> bool:
     return _is_dicom(path, head)
 
 
+def is_image_head(head: bytes) -> bool:
+    """Return whether a file that begins with `head`, 132 bytes or more, is an image.
+
+    Stricter than `decode`, where BMP and WebP are known by their first letters.
+    """
+    if head.startswith(b"BM"):
+        return (
+            len(head) >= 26
+            and head[6:10] == bytes(4)
+            and head[14] in (12, 40, 52, 56, 64, 108, 124)
+        )
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"WEBP"
+    return is_dicom_head(head) or head.startswith(tuple(_PLUGINS))
+
+
 def _is_dicom(path: Path, head: bytes) -> bool:
     if is_dicom_head(head):
         return True

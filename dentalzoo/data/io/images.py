@@ -16,14 +16,14 @@ Masks keep the values they store; a palette keeps its indices.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.data.io.decode import Stored, decode, is_dicom
+from dentalzoo.data.io.decode import Stored, decode
 from dentalzoo.data.io.file_warnings import note_depth, warn_of_file
 from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
 from dentalzoo.errors import BadFile, DentalzooError
@@ -124,33 +124,6 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise BadFile(path, "a mask must be a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
     labels = _labels(path, stored)
     return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
-
-
-def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """List images: files as given, folders one level deep in natural order (x2 before x10).
-
-    Of a folder, files that are not hidden and have a suffix of `IMAGE_SUFFIXES` are listed, without
-    opening them, and DICOM files without a suffix.
-
-    Raises:
-        DentalzooError: a folder holds no image.
-    """
-    files = []
-    for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        images = [e for e in entries if e.suffix.lower() in IMAGE_SUFFIXES or _bare_dicom(e)]
-        if not images:
-            suffixes = sorted({entry.suffix or "no suffix" for entry in entries})[:8]
-            raise DentalzooError(
-                f"{path}: the folder must hold files ending in "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}. "
-                f"Received: {len(entries)} entries ({', '.join(suffixes) or 'none'})"
-            )
-        files += sorted(images, key=natural_key)
-    return files
 
 
 def natural_key(path: str | Path) -> tuple[list[int | str], str]:
@@ -300,7 +273,3 @@ def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
         "a floating-point mask must hold whole numbers, or values in [0, 1]. "
         f"Received: values from {low:g} to {high:g}",
     )
-
-
-def _bare_dicom(path: Path) -> bool:
-    return not path.suffix and is_dicom(path)

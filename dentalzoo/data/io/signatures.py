@@ -58,3 +58,22 @@ def is_media_directory(content: bytes) -> bool:
         content: its first 1024 bytes or more.
     """
     return content[128:132] == b"DICM" and _MEDIA_DIRECTORY in content[:_META_BYTES]
+
+
+def sop_class(content: bytes) -> str:
+    """Return the UID of a DICOM file's SOP class, "" where its first bytes have none.
+
+    Args:
+        content: its first 1024 bytes or more.
+    """
+    for tag in (b"\x02\0\x02\0", b"\x08\0\x16\0"):
+        start = content.find(tag + b"UI", 0, _META_BYTES)
+        if start < 0 and tag[:1] == b"\x08":
+            start = content.find(tag, 0, _META_BYTES)  # implicit value representation
+        if start >= 0:
+            length = int.from_bytes(content[start + 6 : start + 8], "little")
+            if content[start + 4 : start + 6] != b"UI":
+                length = int.from_bytes(content[start + 4 : start + 8], "little")
+            value = content[start + 8 : start + 8 + min(length, 64)]
+            return value.rstrip(b"\0 ").decode("ascii", "replace")
+    return ""

@@ -11,7 +11,8 @@ import numpy as np
 from dentalzoo.atomic import write_json
 from dentalzoo.data.formats import tree as layouts
 from dentalzoo.data.images import ImageSample
-from dentalzoo.data.io.images import list_images, write_png
+from dentalzoo.data.io.images import write_png
+from dentalzoo.data.io.listing import list_images
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder, whole_folder
 from dentalzoo.plots.pixels import as_pixels

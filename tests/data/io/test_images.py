@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from dentalzoo.data.io.decode import upright, upright_size
-from dentalzoo.data.io.images import list_images, natural_key, read_image, read_mask, write_png
+from dentalzoo.data.io.images import natural_key, read_image, read_mask, write_png
+from dentalzoo.data.io.listing import list_images
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentalzoo.data.io.images import list_images, read_image
+from dentalzoo.data.io.images import read_image
+from dentalzoo.data.io.listing import list_images
 from dentalzoo.data.synthetic import SHADES, tooth_photo, write_tooth_photos
 from dentalzoo.data.synthetic import photo as generator
 from dentalzoo.data.synthetic.mouth import make_mouth
