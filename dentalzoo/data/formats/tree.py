@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dentalzoo.data.io.images import IMAGE_SUFFIXES, natural_key
+from dentalzoo.data.io.images import natural_key
+from dentalzoo.data.io.listing import report_objects, what_else
 from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -262,7 +263,7 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
         for entry in sorted(path.iterdir(), key=natural_key):
             if entry.name.startswith((".", "__MACOSX")):
                 continue
-            if entry.suffix.lower() in IMAGE_SUFFIXES:
+            if not what_else(entry):
                 (images if entry.is_file() else unreadable).append(entry)
             elif entry.is_dir():
                 if deeper:
@@ -276,6 +277,7 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
         if images:
             role, key = _role(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, split_of(root, path), images))
+    report_objects(root, notes)
     split_csv = find_table(root, "split.csv")
     return Tree(root, folders, coco, split_csv, unreadable, notes, records)
 

@@ -32,6 +32,7 @@ _OTHERS = (
 OTHER_SUFFIXES = frozenset(_OTHERS.split())
 _HEAD_BYTES = 1024
 _MAX_FILES = 20_000  # of a CD or study, ours: more are an archive of many patients
+_MAX_KINDS = 12  # named in one line
 _MAX_DEPTH = 8  # PS3.10 8.5 allows 8 components of a name on a medium
 
 # SOP classes of PS3.4 B.5 whose files are no radiographs, by the beginning of their UID below
@@ -63,6 +64,7 @@ _OTHER_OBJECTS = {
     "481": "radiotherapy object",
 }
 _DIRECTORY = "DICOMDIR"
+_OBJECTS = frozenset((*_OTHER_OBJECTS.values(), _DIRECTORY))
 
 
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -99,18 +101,25 @@ def _of_folder(folder: Path) -> list[Path]:
             del others["folder"]
             images, others = images + more, others + left_out
     if not images:
-        received = ", ".join(_counted(others)[:8]) or "none"
+        received = counted(others) or "none"
         raise DentalzooError(
             f"{folder}: the folder must hold images: DICOM, or files ending in "
             f"{', '.join(sorted(IMAGE_SUFFIXES))}. Received: {len(entries)} entries ({received})"
         )
     if others:
-        _log.warning("%s: not used: %s", folder, ", ".join(_counted(others)))
+        _log.warning("%s: not used: %s", folder, counted(others))
     return sorted(images, key=natural_key)
 
 
-def _counted(others: Counter[str]) -> list[str]:
-    return [f"{count} x {kind}" for kind, count in sorted(others.items())]
+def counted(others: Counter[str]) -> str:
+    """Return kinds of files with their numbers, "" for none: 2 x .txt, 1 x structured report."""
+    grouped: Counter[str] = Counter()
+    for kind, count in others.items():
+        grouped["number as suffix" if kind[1:].isdigit() else kind] += count
+    kinds = grouped.most_common(_MAX_KINDS)
+    rest = grouped.total() - sum(count for _, count in kinds)
+    listed = [f"{count} x {kind}" for kind, count in sorted(kinds) if count]
+    return ", ".join([*listed, f"{rest} others"] if rest else listed)
 
 
 def _of_medium(folder: Path, below: Iterable[Path]) -> tuple[list[Path], Counter[str]]:
@@ -177,6 +186,14 @@ def what_else(path: Path) -> str:
     if is_dicom_head(head):
         return other_object(head)
     return "" if is_image_head(head) else name
+
+
+def report_objects(root: Path, others: Iterable[Path]) -> None:
+    """Log the kinds of DICOM files among `others`, files of `root` that are no images."""
+    unknown = (path for path in others if path.suffix.lower() not in OTHER_SUFFIXES)
+    kinds = Counter(kind for path in unknown if (kind := what_else(path)) in _OBJECTS)
+    if kinds:
+        _log.warning("%s: DICOM files without a radiograph, not used: %s", root, counted(kinds))
 
 
 def is_directory_file(path: Path) -> bool:

@@ -4,17 +4,21 @@ import pytest
 
 from tests.data.io.dicom_files import VALUES
 
+INTRAORAL = "1.2.840.10008.5.1.4.1.1.1.3"  # Digital Intra-Oral X-Ray Image Storage
+
 
 @pytest.fixture
 def dicom(tmp_path):
     """Write a DICOM file of 12 bits in 16, with elements added, changed, or removed by None."""
 
-    def write(pixels=VALUES, name="x.dcm", preamble=bytes(128), syntax=None, **elements):
+    def write(
+        pixels=VALUES, name="x.dcm", preamble=bytes(128), syntax=None, sop=INTRAORAL, **elements
+    ):
         from pydicom.dataset import Dataset, FileMetaDataset
         from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.3"  # intra-oral X-ray
+        meta.MediaStorageSOPClassUID = sop
         meta.MediaStorageSOPInstanceUID = generate_uid()
         meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
         dataset = Dataset()

@@ -279,7 +279,7 @@ def test_folders_with_a_common_prefix_are_ordered():
 
 def test_list_images_of_a_folder_without_any(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(DentalzooError, match=r"Received: 1 entries \(.txt\)"):
+    with pytest.raises(DentalzooError, match=r"Received: 1 entries \(1 x .txt\)"):
         list_images(tmp_path)
 
 

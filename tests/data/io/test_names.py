@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data.io.file_warnings import forget_files
-from dentalzoo.data.io.images import list_images, read_image, write_png
+from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.data.io.listing import list_images
 from dentalzoo.errors import BadFile
 
 NAMES = [
