@@ -26,10 +26,13 @@ def warn_of_file(path: Path, reason: str) -> None:
         _counts[path.parent] += 1
         number = _counts[path.parent]
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
-    if number <= _MAX_LINES:
+    if number >= _MAX_LINES and str(number).strip("0") == "1":
+        _log.warning(
+            "%s: %s (the %dth such image of its folder; the next named is the %dth)",
+            *(shown, reason, number, 10 * number),
+        )
+    elif number < _MAX_LINES:
         _log.warning("%s: %s", shown, reason)
-    elif str(number).strip("0") == "1":
-        _log.warning("%s: %s (%d such files in this folder so far)", shown, reason, number)
 
 
 def note_depth(folder: Path, bits: int) -> None:

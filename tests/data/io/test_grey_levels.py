@@ -206,7 +206,9 @@ def test_what_shows_nothing_is_logged_once_for_a_file(tmp_path, caplog):
         (tmp_path / f"{index}.png").write_bytes((tmp_path / "a.png").read_bytes())
         read_image(tmp_path / f"{index}.png")
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 11 and "(100 such files in this folder so far)" in lines[-1]
+    assert len(lines) == 11
+    assert "(the 10th such image of its folder; the next named is the 100th)" in lines[-2]
+    assert "(the 100th such image of its folder" in lines[-1]
 
 
 def test_a_folder_of_two_depths_is_named_once(tmp_path, caplog):
