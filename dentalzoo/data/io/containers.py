@@ -13,7 +13,7 @@ from typing import BinaryIO
 from dentalzoo.errors import BadFile
 
 MAX_PAGES = 64  # ours: far more than the reduced copies in one TIFF; frames of other kinds alike
-_MAX_IDAT = 200_000  # ours: 100 million pixels of 48 bits in chunks of 8 KiB are 75,000
+_MAX_IDAT = 100_000  # ours: 100 million pixels of 48 bits in chunks of 8 KiB are 75,000
 _MAX_CHUNKS = 2_000  # ours, besides IDAT: encoders write fewer than 50
 _MAX_SHARED = 16  # ours: tags of a sound file are smaller than the file
 _MAX_SCANNED = 4_000_000_000  # pixels times scans, ours: seconds; progressive files have 10 scans
