@@ -11,13 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dentalzoo.config import check_fields, option
+from dentalzoo.errors import DentalzooError
 
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
 # Annotation formats that predictions are written in, to be corrected in their tools.
 PROJECT_FORMATS = ("labelme",)
 MESH_FORMATS = ("ply", "stl", "obj")
-MASK_DICOM, BOX_DICOM = ("seg", "sc"), ("sr", "sc")  # docs/dicom.md
+MASK_DICOM, BOX_DICOM = ("seg", "sr", "sc"), ("sr", "sc")  # docs/dicom.md
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,19 @@ class SegmentationPredictOptions(Options):
     )
     dicom: tuple[str, ...] = option(
         (),
-        "for DICOM images also write the mask as a Segmentation (seg), the image with its mask as "
-        "a Secondary Capture (sc)",
+        "for DICOM images also write the mask as a Segmentation (seg), a Structured Report that "
+        "refers to it (sr), the image with its mask as a Secondary Capture (sc)",
         choices=MASK_DICOM,
     )
     dicom_anonymize: bool = option(False, "write DICOM results without the patient's identity")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "sr" in self.dicom and "seg" not in self.dicom:
+            raise DentalzooError(
+                "dicom must hold seg where it holds sr, which refers to its segments. "
+                f"Received: {' '.join(self.dicom)}"
+            )
 
 
 # ---- detection -----------------------------------------------------------------------------------

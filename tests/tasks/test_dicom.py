@@ -112,12 +112,20 @@ def test_a_report_holds_the_boxes_of_the_table(mixed, tmp_path):
     assert list(key["patients"].values()) == ["4711"]
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"), [(SegmentationPredictOptions, "sr"), (DetectionPredictOptions, "seg")]
-)
-def test_a_kind_that_the_task_does_not_have_is_refused(options, kind):
-    with pytest.raises(DentalzooError, match=f"Received: .*{kind}"):
-        options(dicom=(kind,))
+def test_boxes_have_no_segmentation():
+    with pytest.raises(DentalzooError, match="dicom.* must .*Received: .*seg"):
+        DetectionPredictOptions(dicom=("seg",))
+
+
+def test_the_report_of_a_mask_needs_its_segmentation(mixed, tmp_path):
+    with pytest.raises(DentalzooError, match="dicom must hold seg where it holds sr"):
+        masks(dicom=("sr", "sc"))
+    options = masks(dicom=("sr", "seg"))
+    segmentation.predict(test_segmentation.StandIn(), mixed, tmp_path / "out", options=options)
+    content = highdicom.sr.srread(tmp_path / "out" / "a_sr.dcm").content
+    (group,) = content.get_planar_roi_measurement_groups()
+    assert group.finding_type.meaning == "Tooth"
+    assert group.get_measurements()[0].value == (GREY > 0).sum()
 
 
 def test_hashed_names_go_with_results_without_identity(mixed, tmp_path):

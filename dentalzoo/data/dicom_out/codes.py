@@ -39,6 +39,8 @@ _ABNORMAL = Concept("49755003", "SCT", "Morphologically Abnormal Structure")  # 
 _CLASS = Concept("CLASS", PRIVATE, "Class of a model")
 TOOTH = Concept("38199008", "SCT", "Tooth")  # CID 7151
 JAW = Concept("661005", "SCT", "Jaw region")  # CID 4016
+PIXELS = Concept("{pixels}", "UCUM", "pixels")  # CID 83
+SQUARE_MM = Concept("mm2", "UCUM", "square millimeter")  # CID 7461
 COUNT = Concept("COUNT", PRIVATE, "Number of findings")
 
 # SNOMED CT; CID 4016 for the jaws.

@@ -1,5 +1,6 @@
-"""Boxes as DICOM SR: a Measurement Report (PS3.16 TID 1500) with a region (SCOORD) per box."""
+"""Results as DICOM SR: a Measurement Report, PS3.16 TID 1500, with a group for each finding."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as known
 from pydicom.uid import generate_uid
 
-from dentalzoo.data.dicom_out.codes import COUNT, class_codes, text
+from dentalzoo.data.dicom_out.codes import COUNT, PIXELS, SQUARE_MM, class_codes, text
 from dentalzoo.data.dicom_out.results import (
     MANUFACTURER,
     Algorithm,
@@ -21,7 +22,7 @@ from dentalzoo.data.dicom_out.results import (
 from dentalzoo.data.dicom_out.source import Source
 
 
-def report(
+def report_of_boxes(
     source: Source,
     boxes: np.ndarray,
     scores: np.ndarray,
@@ -32,9 +33,9 @@ def report(
     """Return boxes as a Comprehensive SR.
 
     The first group of measurements is of the whole image: the number of boxes, so that a report
-    without boxes says that there are none. Then follows a group for each box: its region as a
-    closed polyline, its class as the finding, the tooth as its site where classes are FDI numbers,
-    and the score as the certainty of finding in percent.
+    without boxes says that there are none. Then follows a group for each box: its region (SCOORD)
+    as a closed polyline, its class as the finding, the tooth as its site where classes are FDI
+    numbers, and the score as the certainty of finding in percent.
 
     Args:
         source: the radiograph.
@@ -46,13 +47,73 @@ def report(
     """
     size = np.array([source.image.Rows, source.image.Columns] * 2, np.float64)
     edges = np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, 1) * size
-    groups: list[Any] = [_summary(source, len(edges), algorithm)]
     counts: dict[str, int] = {}
+    groups = []
     for box, score, label in zip(edges, scores, labels, strict=True):
         counts[label] = counts.get(label, 0) + 1
-        groups.append(
-            _finding(source, box, float(score), label, f"{label} {counts[label]}", algorithm)
+        certainty = sr.Measurement(
+            known.DCM.CertaintyOfFinding, round(100 * float(score), 4), known.UCUM.Percent
         )
+        groups.append(
+            _finding(
+                label,
+                f"{label} {counts[label]}",
+                certainty,
+                algorithm,
+                referenced_region=_region(source, box),
+                geometric_purpose=known.SCT.BoundedBy,  # CID 219: around it, not its outline
+            )
+        )
+    return _document(source, groups, [source.image], algorithm, series)
+
+
+def report_of_mask(
+    source: Source,
+    mask: np.ndarray,
+    classes: Sequence[str],
+    segmentation: Dataset,
+    algorithm: Algorithm,
+    series: Series,
+) -> Dataset:
+    """Return a mask as a Comprehensive SR that refers to its Segmentation.
+
+    The first group states the number of classes in the mask. Then follows a group for each of
+    them: its segment, the class as the finding, and its area, in mm^2 where the radiograph has a
+    Pixel Spacing, else in pixels.
+
+    Args:
+        source: the radiograph.
+        mask: (H, W) or (H, W, 1) uint8 class ids, 0 for background.
+        classes: names of the ids 1..n.
+        segmentation: the mask as `segmentation` returns it.
+        algorithm: what computed it.
+        series: of the run.
+    """
+    counts = np.bincount(mask.ravel(), minlength=len(classes) + 1)[1:]
+    pixel, unit = 1.0, concept(PIXELS)
+    if source.spacing is not None and source.spacing_from == "PixelSpacing":
+        pixel, unit = math.prod(source.spacing), concept(SQUARE_MM)
+    groups = [
+        _finding(
+            name,
+            name,
+            sr.Measurement(known.SCT.Area, float(f"{count * pixel:.6g}"), unit),
+            algorithm,
+            referenced_segment=_segment(source, segmentation, number),
+        )
+        for number, (name, count) in enumerate(zip(classes, counts, strict=True), 1)
+        if count
+    ]
+    return _document(source, groups, [source.image, segmentation], algorithm, series)
+
+
+def _document(
+    source: Source,
+    groups: Sequence[Any],
+    evidence: Sequence[Dataset],
+    algorithm: Algorithm,
+    series: Series,
+) -> Dataset:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=algorithm.device_uid,
         name=text(algorithm.name),
@@ -66,11 +127,11 @@ def report(
             )
         ),
         procedure_reported=known.SCT.ImagingProcedure,  # CID 100
-        imaging_measurements=groups,
+        imaging_measurements=[_summary(source, len(groups), algorithm), *groups],
         title=known.DCM.ImagingMeasurementReport,
     )
     result = sr.ComprehensiveSR(
-        evidence=[source.image],
+        evidence=evidence,
         content=content[0],
         is_complete=True,
         is_final=False,
@@ -85,6 +146,7 @@ def report(
 def _summary(
     source: Source, count: int, algorithm: Algorithm
 ) -> sr.MeasurementsAndQualitativeEvaluations:
+    """Return the group of the whole image."""
     image = source.image
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), "Whole image"),
@@ -95,26 +157,45 @@ def _summary(
 
 
 def _finding(
-    source: Source, box: np.ndarray, score: float, label: str, name: str, algorithm: Algorithm
+    label: str, name: str, measurement: sr.Measurement, algorithm: Algorithm, **region: Any
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return the group of a box, in pixels: (0, 0) is the corner of the first, PS3.3 C.18.6."""
-    top, left, bottom, right = box
-    corners = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-    image, code = source.image, class_codes(label)
-    region = sr.ImageRegion(
-        sr.GraphicTypeValues.POLYLINE,
-        np.array(corners),
-        sr.SourceImageForRegion(image.SOPClassUID, image.SOPInstanceUID),
-    )
-    certainty = sr.Measurement(
-        known.DCM.CertaintyOfFinding, round(100 * score, 4), known.UCUM.Percent
-    )
+    """Return the group of a finding of class `label`; `region` says where it is."""
+    code = class_codes(label)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), text(name)),
-        referenced_region=region,
         finding_type=concept(code.kind),
         finding_sites=[sr.FindingSite(concept(code.kind))] if code.is_tooth else None,
         algorithm_id=algorithm.of_finding(),
-        measurements=[certainty],
-        geometric_purpose=known.SCT.BoundedBy,  # CID 219: around it, not its outline
+        measurements=[measurement],
+        **region,
+    )
+
+
+def _segment(source: Source, segmentation: Dataset, number: int) -> sr.ReferencedSegmentationFrame:
+    """Return the reference to the frame of a segment, which is in the mask."""
+    frames = [  # without one in each frame, all frames are of the only segment
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        if "SegmentIdentificationSequence" in frame
+        else number
+        for frame in segmentation.PerFrameFunctionalGroupsSequence
+    ]
+    return sr.ReferencedSegmentationFrame(
+        segmentation.SOPClassUID,
+        segmentation.SOPInstanceUID,
+        frame_number=frames.index(number) + 1,
+        segment_number=number,
+        source_image=sr.SourceImageForSegmentation(
+            source.image.SOPClassUID, source.image.SOPInstanceUID
+        ),
+    )
+
+
+def _region(source: Source, box: np.ndarray) -> sr.ImageRegion:
+    """Return a box in pixels as a region: (0, 0) is the corner of the first, PS3.3 C.18.6."""
+    top, left, bottom, right = box
+    corners = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    return sr.ImageRegion(
+        sr.GraphicTypeValues.POLYLINE,
+        np.array(corners),
+        sr.SourceImageForRegion(source.image.SOPClassUID, source.image.SOPInstanceUID),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dentalzoo")
 
+_ORDER = ("seg", "sr", "sc")  # the report of a mask refers to its segmentation
 _NAME_BYTES = 255  # of Linux, macOS and Windows
 
 
@@ -27,8 +28,8 @@ class ImageResult:
     """What a model gave for one image; what is not wanted may be absent.
 
     Attributes:
-        mask: for "seg": (H, W) or (H, W, 1) uint8 class ids of the image's size.
-        classes: for "seg": names of the class ids 1..n.
+        mask: for "seg" and its "sr": (H, W) or (H, W, 1) uint8 class ids of the image's size.
+        classes: for "seg" and its "sr": names of the class ids 1..n.
         colours: for "seg": (red, green, blue) of the class ids 1..n, 0 to 255; or none.
         boxes: for "sr": (K, 4) top, left, bottom, right in [0, 1].
         scores: for "sr": (K,) in [0, 1].
@@ -75,7 +76,7 @@ class DicomWriter:
         from dentalzoo.data.dicom_out.identity import Pseudonyms
         from dentalzoo.data.dicom_out.results import Algorithm, Series
 
-        self._out, self._kinds = out, tuple(dict.fromkeys(kinds))
+        self._out, self._kinds = out, tuple(kind for kind in _ORDER if kind in kinds)
         self._algorithm = Algorithm(name, version, parameters)
         self._series = Series()
         self._pseudonyms = Pseudonyms(out) if anonymize else None
@@ -103,13 +104,15 @@ class DicomWriter:
         except BadFile as error:
             reasons.append(f"not written as DICOM: {error.reason}")
         else:
+            written: dict[str, Dataset] = {}
             for kind in self._kinds:
                 try:
-                    dataset = self._build(kind, source, result)
+                    dataset = self._build(kind, source, result, written.get("seg"))
                 except BadFile as error:
                     reasons.append(f"not written as DICOM {kind.upper()}: {error.reason}")
                     continue
                 _write(self._out / f"{name}_{kind}.dcm", dataset)
+                written[kind] = dataset
         if reasons:
             reason = "; ".join(reasons)
             _log.warning("%s: %s", path, reason)
@@ -120,18 +123,21 @@ class DicomWriter:
         if self._pseudonyms:
             self._pseudonyms.write()
 
-    def _build(self, kind: str, source: "Source", result: ImageResult) -> "Dataset":
+    def _build(
+        self, kind: str, source: "Source", result: ImageResult, mask: "Dataset | None"
+    ) -> "Dataset":
         """Return one kind of result.
 
         Raises:
-            BadFile: sizes differ, the pixels name the patient, or highdicom refuses the image.
+            BadFile: sizes differ, the pixels name the patient, the Segmentation `mask` is needed
+                and could not be written, or highdicom refuses the image.
         """
         from dentalzoo.data.dicom_out.identity import remove_dates
         from dentalzoo.data.dicom_out.source import quietly
 
         try:
             with quietly():
-                dataset = self._dataset(kind, source, result)
+                dataset = self._dataset(kind, source, result, mask)
         except DentalzooError:
             raise
         except Exception as error:  # of any type, which may quote the patient
@@ -143,16 +149,22 @@ class DicomWriter:
             remove_dates(dataset)
         return dataset
 
-    def _dataset(self, kind: str, source: "Source", result: ImageResult) -> "Dataset":
+    def _dataset(
+        self, kind: str, source: "Source", result: ImageResult, mask: "Dataset | None"
+    ) -> "Dataset":
         from dentalzoo.data.dicom_out.capture import capture
-        from dentalzoo.data.dicom_out.report import report
+        from dentalzoo.data.dicom_out.report import report_of_boxes, report_of_mask
         from dentalzoo.data.dicom_out.segmentation import segmentation
 
         run: tuple[Any, Any] = (self._algorithm, self._series)
         if kind == "seg" and result.mask is not None:
             return segmentation(source, result.mask, result.classes, result.colours, *run)
         if kind == "sr" and result.boxes is not None:
-            return report(source, result.boxes, result.scores, result.labels, *run)
+            return report_of_boxes(source, result.boxes, result.scores, result.labels, *run)
+        if kind == "sr" and result.mask is not None:
+            if mask is None:
+                raise BadFile(source.path, "its report refers to its segmentation, which failed")
+            return report_of_mask(source, result.mask, result.classes, mask, *run)
         if kind == "sc" and result.overlay is not None:
             if self._pseudonyms and source.burned_in == "YES":
                 raise BadFile(

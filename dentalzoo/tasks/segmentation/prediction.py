@@ -53,7 +53,7 @@ def predict(
         inputs: images, and folders whose images are taken, one level deep.
         out: a folder, made where it is absent; no input may lie in it.
         options: with `overlay` also writes `out`/<stem>_overlay.png, the image with its mask. With
-            `dicom` also writes `out`/<stem>_seg.dcm and `out`/<stem>_sc.dcm for images that are
+            `dicom` also writes `out`/<stem>_seg.dcm, `_sr.dcm` and `_sc.dcm` for images that are
             DICOM; one that is not has its mask as always, and its reason among those that failed.
             `format` also writes projects of annotation tools, `out`/<format>/, with the images and
             polygons that follow the masks within a pixel. `anonymize` replaces the names, and

@@ -96,8 +96,8 @@ def test_what_was_emptied_is_logged_once(radiograph, writer, caplog):
 
 
 def test_a_kind_without_its_result_is_refused(radiograph, writer):
-    with pytest.raises(DentalzooError, match="Received: 'sr'"):
-        writer("sr").write(radiograph(), "x", ImageResult(mask=MASK, classes=("a",)), [])
+    with pytest.raises(DentalzooError, match="Received: 'seg'"):
+        writer("seg").write(radiograph(), "x", ImageResult(boxes=BOXES), [])
 
 
 def test_a_result_of_another_size_is_a_failure(radiograph, writer):
@@ -252,6 +252,46 @@ def test_a_report_states_the_number_of_boxes(radiograph, results, tmp_path, resu
     assert group.get_measurements()[0].value == len(result.boxes)
     assert group.source_images[0].referenced_sop_instance_uid == UIDS["SOPInstanceUID"]
     assert len(content.get_planar_roi_measurement_groups()) == len(result.boxes)
+
+
+@pytest.mark.parametrize(
+    ("elements", "unit", "pixel"),
+    [
+        ({"PixelSpacing": [0.1, 0.2]}, "mm2", 0.02),
+        ({"ImagerPixelSpacing": [0.1, 0.2]}, "{pixels}", 1),
+        ({}, "{pixels}", 1),
+    ],
+)
+def test_the_report_of_a_mask_refers_to_its_segments(
+    radiograph, results, tmp_path, elements, unit, pixel
+):
+    only_mask = ImageResult(mask=MASK, classes=RESULT.classes)
+    seg, _ = results(radiograph(**elements), "seg", "sr", result=only_mask)
+    content = highdicom.sr.srread(tmp_path / "out" / "x_sr.dcm").content
+    groups = content.get_planar_roi_measurement_groups()
+    assert [group.finding_type.value for group in groups] == ["422653006", "Füllung"]
+    assert [group.referenced_segmentation_frame.referenced_segment_numbers for group in groups] == [
+        [1],
+        [3],
+    ]
+    for group, value in zip(groups, (1, 3), strict=True):
+        frame = group.referenced_segmentation_frame
+        assert frame.referenced_sop_instance_uid == seg.SOPInstanceUID
+        (number,) = frame.referenced_frame_numbers
+        np.testing.assert_array_equal(seg.pixel_array[number - 1], value == MASK)
+        (area,) = group.get_measurements()
+        assert area.name.meaning == "Area" and area.unit.value == unit
+        assert area.value == pytest.approx((value == MASK).sum() * pixel)
+    (image,) = content.get_image_measurement_groups()
+    assert image.get_measurements()[0].value == 2
+
+
+def test_a_report_without_its_segmentation_is_a_failure(radiograph, writer):
+    failed = []
+    small = ImageResult(mask=MASK[:5], classes=RESULT.classes)
+    writer("sr", "seg").write(radiograph(), "x", small, failed)
+    assert "SEG: its mask must be" in failed[0][1]
+    assert failed[0][1].endswith("SR: its report refers to its segmentation, which failed")
 
 
 def test_a_report_is_neither_final_nor_verified(radiograph, results):
