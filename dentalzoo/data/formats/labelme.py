@@ -49,7 +49,7 @@ HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "difficult"
 WRITES: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "difficult")
 READS: tuple[Purpose, ...] = ("boxes", "masks")
 
-_CLASS_LIST = "labels.txt"
+_IMAGES, _CLASS_LIST = "images", "labels.txt"
 _NO_CLASSES = ("__ignore__", "_background_")  # the first lines of LabelMe's lists of classes
 _NO_OBJECTS = ("line", "linestrip", "point", "points")
 _VERSION = "5.5.0"  # of LabelMe, the first one whose files have all that is written here
@@ -90,13 +90,13 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
-    """Write the images, a JSON file beside each, and `labels.txt`; return the folder to open.
+    """Write `images/`, with a JSON file beside each image and `labels.txt`; return this folder.
 
     Objects of several polygons get a `group_id`, difficult ones the flag "difficult".
     """
     names = check_class_list(classes)
     for sample in samples:
-        image = place(sample, out)
+        image = place(sample, out / _IMAGES)
         (height, width), _ = image_size(image)
         shapes: list[dict[str, Any]] = []
         for number, box in enumerate(sample.boxes, start=1):
@@ -113,8 +113,8 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
         text = json.dumps(content, ensure_ascii=False, indent=2)
         image.with_suffix(".json").write_text(text, encoding="utf-8")
     lines = "".join(f"{name}\n" for name in (*_NO_CLASSES, *names))
-    (out / _CLASS_LIST).write_text(lines, encoding="utf-8")
-    return out
+    (out / _IMAGES / _CLASS_LIST).write_text(lines, encoding="utf-8")
+    return out / _IMAGES
 
 
 # ---- reading -------------------------------------------------------------------------------------

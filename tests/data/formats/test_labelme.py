@@ -368,14 +368,16 @@ def test_a_project_is_read_back_as_it_was(tmp_path):
     difficult = Box("filling", 0.5, 0.5, 0.75, 1.0, difficult=True)
     samples = make(tmp_path / "in", [BOX, difficult], [TRIANGLE, TWO_PARTS, RING], [TWO_PARTS])
     check_round_trip(labelme, samples, tmp_path / "out")
-    lines = (tmp_path / "out" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "out" / "images" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert lines == ["__ignore__", "_background_", "tooth", "filling", "unused", "Krone ä"]
 
 
 def test_files_are_as_the_tool_writes_them(tmp_path):
     samples = make(tmp_path / "in", [BOX, TWO_PARTS, RING])
-    out = tmp_path / "out"
-    assert write_annotations(labelme, samples, out, ["tooth", "Krone ä"]) == out
+    out = tmp_path / "out" / "images"
+    assert write_annotations(labelme, samples, out.parent, ["tooth", "Krone ä"]) == out
+    # Programs that read each JSON file of the folder meet no other one.
+    assert len([*out.glob("*.json")]) == len(samples)
     content = json.loads((out / "Böhm 0.5.json").read_text(encoding="utf-8"))
     assert (out / content["imagePath"]).is_file() and content["imageData"] is None
     kinds = [(s["shape_type"], s["group_id"], len(s["points"])) for s in content["shapes"]]
