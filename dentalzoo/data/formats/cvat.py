@@ -143,6 +143,7 @@ def _read_file(
         written = entry.get("name", "").replace("\\", "/")
         subset = entry.get("subset", "")
         found = images.find(f"{subset}/{written}" if subset else written, path)
+        found = found or images.of_stem(written.rpartition("/")[2], path)  # frames of a video
         row = f"{name}: {written}"
         if len(found) != 1:
             what = f"annotation of {len(found)} images of one name" if found else ""

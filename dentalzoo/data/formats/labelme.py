@@ -42,7 +42,7 @@ from dentalzoo.data.formats.shapes import (
     points,
 )
 from dentalzoo.data.formats.tree import Tree
-from dentalzoo.errors import BadFile
+from dentalzoo.errors import BadFile, DentalzooError
 
 NAME = "LabelMe"
 HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "difficult")
@@ -93,8 +93,13 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     """Write `images/`, with a JSON file beside each image and `labels.txt`; return this folder.
 
     Objects of several polygons get a `group_id`, difficult ones the flag "difficult".
+
+    Raises:
+        DentalzooError: a class is named `__ignore__` or `_background_`.
     """
     names = check_class_list(classes)
+    if taken := [name for name in names if name in _NO_CLASSES]:
+        raise DentalzooError(f"LabelMe keeps this name for itself. Received: {taken[0]!r}")
     for sample in samples:
         image = place(sample, out / _IMAGES)
         (height, width), _ = image_size(image)
@@ -144,8 +149,11 @@ def _read_file(
     written = content.get("imagePath")
     found = images.find(written, path) if isinstance(written, str) else []
     notes = tree.json_notes(path)
-    if not found and (found := images.of_stem(path.stem, path)) and isinstance(written, str):
-        notes.append(f"its image is {found[0].name}, not imagePath. Received: {written[-80:]!r}")
+    own = images.of_stem(path.stem, path)
+    if not found and (found := own) and isinstance(written, str):
+        notes.append(f"its image is {own[0].name}, not imagePath. Received: {written[-80:]!r}")
+    elif len(own) == len(found) == 1 and own != found:
+        notes.append(f"its image is imagePath, not {own[0].name}. Received: {written[-80:]!r}")
     if len(found) != 1:
         what = f"annotation of {len(found)} images of one name" if found else ""
         parsed.refuse(name, what or "annotation without image", found)

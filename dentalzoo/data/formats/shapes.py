@@ -156,6 +156,8 @@ def join(parts: Sequence[RawBox], size: Size) -> RawBox:
     else:
         outline = [polygon for shape in shapes for polygon in shape]
     notes = dict.fromkeys(note for part in parts for note in part.repaired)
+    if any(part.outline is None for part in parts):
+        notes[f"{len(parts)} shapes of one group, boxes among them, are one object"] = None
     difficult = any(part.difficult for part in parts)
     joined = from_outline(first.label, first.where, outline, *notes)
     return replace(joined, difficult=difficult, crowd=any(part.crowd for part in parts))

@@ -51,7 +51,7 @@ from dentalzoo.data.formats.shapes import (
     points,
 )
 from dentalzoo.data.formats.tree import Tree, split_word
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import BadFile
 
 NAME = "Supervisely"
 HOLDS: tuple[Content, ...] = (
@@ -268,9 +268,6 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     """Write `meta.json` and a dataset for each split; return the folder of the project.
 
     Polygons of one object get one `instance`; difficult objects and crowds get tags.
-
-    Raises:
-        DentalzooError: a box is thinner than a pixel.
     """
     names = check_class_list(classes)
     used: dict[str, None] = {}
@@ -280,6 +277,8 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
         size, _ = image_size(image)
         objects: list[dict[str, Any]] = []
         for number, box in enumerate(sample.boxes, start=1):
+            if _is_thin(box, size):
+                continue  # `lost` has named it
             objects += _objects(box, number, size)
             used.update(dict.fromkeys(_marks(box)))
         content = {
@@ -305,6 +304,17 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     text = json.dumps(meta, ensure_ascii=False, indent=2)
     (out / _META).write_text(text, encoding="utf-8")
     return out
+
+
+def lost(sample: BoxSample) -> list[str]:
+    """Return a phrase for each box that whole pixels cannot hold."""
+    size, _ = image_size(sample.image)
+    return ["thinner than a pixel" for box in sample.boxes if _is_thin(box, size)]
+
+
+def _is_thin(box: Box, size: Size) -> bool:
+    sides = ((box.bottom - box.top) * size[0], (box.right - box.left) * size[1])
+    return box.outline is None and min(sides) < 1
 
 
 def _color(index: int) -> str:
@@ -338,12 +348,6 @@ def _objects(box: Box, number: int, size: Size) -> list[dict[str, Any]]:
             {"geometryType": "polygon", **common, "points": {"exterior": one, "interior": []}}
             for one in corners
         ]
-    sides = ((box.right - box.left) * width, (box.bottom - box.top) * height)
-    if min(sides) < 1:
-        raise DentalzooError(
-            "Supervisely counts whole pixels: a box must be a pixel wide and high. "
-            f"Received: {sides[0]:.3g} x {sides[1]:.3g}"
-        )
     exterior = [
         [box.left * width, box.top * height],
         [box.right * width - 1, box.bottom * height - 1],

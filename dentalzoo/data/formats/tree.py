@@ -178,9 +178,10 @@ class Tree:
             content = json.loads(text.decode("cp1252"))
             self._json_recoded.add(path)
         # The first file is kept whatever its size: a large data set has one file for all images.
-        if not self._json or sum(self._json_bytes) + len(text) <= _MAX_KEPT_JSON:
+        total = len(text) + (self._json_bytes[-1] if self._json_bytes else 0)
+        if not self._json or total <= _MAX_KEPT_JSON:
             self._json[path] = content
-            self._json_bytes.append(len(text))
+            self._json_bytes.append(total)
         return content
 
     def json_notes(self, path: Path) -> list[str]:

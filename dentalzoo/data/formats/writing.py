@@ -116,9 +116,11 @@ def _is_extent(sample: BoxSample, box: Box) -> bool:
         return True
     (height, width), _ = image_size(sample.image)
     try:
-        ends = outline_edges(as_coco(box.outline))
+        ends: Sequence[float] = outline_edges(as_coco(box.outline))
     except ValueError:  # no pixel at all
         return False
+    sides = (height, width, height, width)
+    ends = [min(max(end, 0), side) for end, side in zip(ends, sides, strict=True)]
     edges = (box.top * height, box.left * width, box.bottom * height, box.right * width)
     return all(abs(a - b) <= _SAME_EDGE for a, b in zip(ends, edges, strict=True))
 

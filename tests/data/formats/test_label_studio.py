@@ -165,6 +165,14 @@ def test_labels_may_stand_in_an_item_of_their_own(tmp_path):
     assert dataset.repaired[0][1] == "what is no object is left out: 1 x textarea"
 
 
+def test_regions_of_one_id_are_all_read(tmp_path):
+    put(tmp_path, "a.png")
+    two = [box(10, 20, 30, 40, key="1"), box(50, 20, 30, 40, key="1")]
+    export(tmp_path, task("a.png", *two))
+    boxes, _ = read(tmp_path)
+    assert len(boxes) == 2
+
+
 def test_a_region_of_two_labels_is_two_objects(tmp_path):
     put(tmp_path, "a.png")
     both = box(10, 20, 30, 40)
@@ -181,6 +189,7 @@ def test_a_region_of_two_labels_is_two_objects(tmp_path):
         (box(10, 20, 30, 40, None), "a region must have a label"),
         (box("x", 20, 30, 40), "a coordinate must be a number"),
         (region("polygonlabels", points=[[1, 2]]), "must have 3 or more points"),
+        (region("polygonlabels", points=[[1, 2]] * 3, closed=False), "must be closed"),
         (region("brushlabels", rle=[1, 2]), "rle ends before its last value"),
         (box(10, 20, 30, 41) | {"image_rotation": 90}, "image_rotation must be 0"),
         (box(10, 20, 30, 41) | {"item_index": 1}, "a region must be on the first image"),

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from .tool_samples import (
     WIDTH,
     check_round_trip,
     make,
+    outlined,
     put,
     ring,
 )
@@ -127,6 +129,19 @@ def test_a_group_of_one_label_is_one_object(tmp_path):
     assert edges(boxes[0]) == pytest.approx([2, 1, 9, 28])
 
 
+def test_a_group_with_rectangles_is_one_object_and_says_so(tmp_path):
+    put(tmp_path, "a.png")
+    annotate(
+        tmp_path,
+        shape("rectangle", [[1, 2], [9, 9]], group_id=1),
+        shape("rectangle", [[20, 5], [30, 20]], group_id=1),
+    )
+    (box,), dataset = read(tmp_path)
+    assert edges(box) == pytest.approx([2, 1, 20, 30]) and len(box.outline) == 2
+    note = "2 shapes of one group, boxes among them, are one object"
+    assert [what for _, what in dataset.repaired] == [note]
+
+
 def test_a_group_of_a_mask_and_a_polygon_is_their_pixels(tmp_path):
     pytest.importorskip("pycocotools")
     put(tmp_path, "a.png")
@@ -221,6 +236,15 @@ def test_the_image_is_found_by_its_path(tmp_path, written):
     assert [sample.name for sample in dataset.samples] == ["a"]
     noted = any("not imagePath. Received: 'gone.png'" in note for _, note in dataset.repaired)
     assert noted == (written == "gone.png")
+
+
+def test_another_image_than_the_one_of_its_stem_is_reported(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    annotate(tmp_path, shape("rectangle", [[1, 2], [9, 9]]), image="b.png")
+    dataset = find_boxes(tmp_path)
+    assert [sample.name for sample in dataset.samples] == ["b"]
+    note = "its image is imagePath, not a.png. Received: 'b.png'"
+    assert dataset.repaired == [("a.json", note)]
 
 
 def test_of_two_images_of_one_name_the_path_decides(tmp_path):
@@ -390,6 +414,18 @@ def test_files_are_as_the_tool_writes_them(tmp_path):
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["shapes"][3]["mask"]))))
     np.testing.assert_array_equal(mask > 0, ring()[5:20, 30:50])
     assert content["shapes"][3]["points"] == [[30, 5], [49, 19]]
+
+
+def test_names_that_the_tool_keeps_for_itself_are_refused(tmp_path):
+    samples = make(tmp_path / "in", [Box("__ignore__", 0.1, 0.1, 0.5, 0.5)])
+    with pytest.raises(dz.DentalzooError, match="LabelMe keeps this name for itself"):
+        write_annotations(labelme, samples, tmp_path / "out", ["__ignore__"])
+
+
+def test_an_outline_that_leaves_its_image_is_written_as_it_is(tmp_path):
+    over = outlined("tooth", (50, 10, 64, 10, 64, 44, 50, 44))
+    samples = make(tmp_path / "in", [replace(over, right=1.0, bottom=1.0)])
+    check_round_trip(labelme, samples, tmp_path / "out", ["tooth"])
 
 
 def test_a_crowd_is_refused(tmp_path):

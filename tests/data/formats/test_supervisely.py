@@ -294,7 +294,11 @@ def test_files_are_as_the_tool_imports_them(tmp_path):
 
 
 def test_a_box_thinner_than_a_pixel_is_refused(tmp_path):
-    samples = make(tmp_path / "in", [Box("tooth", 0.5, 0.5, 0.5 + 0.6 / HEIGHT, 1)])
-    with pytest.raises(dz.DentalzooError, match="a box must be a pixel wide and high"):
-        write_annotations(supervisely, samples, tmp_path / "out", ["tooth"])
-    assert not (tmp_path / "out").exists()
+    thin = Box("tooth", 0.5, 0.5, 0.5 + 0.6 / HEIGHT, 1)
+    samples = make(tmp_path / "in", [BOX, thin], splits=("train",))
+    out = tmp_path / "out"
+    with pytest.raises(dz.DentalzooError, match="1 objects thinner than a pixel"):
+        write_annotations(supervisely, samples, out, ["tooth"])
+    assert not out.exists()
+    write_annotations(supervisely, samples, out, ["tooth"], lossy=True)
+    assert [len(sample.boxes) for sample in find_boxes(out).samples] == [1, 0]

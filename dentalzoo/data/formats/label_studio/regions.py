@@ -101,22 +101,40 @@ def _collect(regions: dict[str, _Region], left_out: Counter[str], item: Any, whe
         raise ValueError(f"a region must be an object. Received: {str(item)[:40]}")
     kind = str(item.get("type", "")).lower()
     if kind in (*_NO_OBJECTS, *_ABOUT_TASKS):
-        if kind != "relation" or PART_OF not in (item.get("labels") or ()):
+        if kind != "relation" or not _joins(item):
             left_out[kind] += 1
         return
     if item.get("item_index"):
         raise ValueError("a region must be on the first image of its task")
     value = item.get("value", {})
-    region = regions.setdefault(str(item.get("id", where)), _Region(where))
+    shape = kind.removesuffix("labels") or shape_of(value)
+    key = str(item.get("id", where))
+    if key in regions and kind != "labels" and _differs(regions[key], shape, value):
+        key = f"{key}, {where}"  # two regions of one id, as scripts write them
+    region = regions.setdefault(key, _Region(where))
     for key in _LABEL_KEYS:
         labels = value.get(key)
         names = labels if isinstance(labels, list) else [] if labels is None else [labels]
         region.labels += [n for name in names if (n := class_name(name)) not in region.labels]
-    shape = kind.removesuffix("labels") or shape_of(value)
     if shape and (kind != "labels" or not region.kind):
         region.kind, region.value = shape, value
     region.size = parse_size(item.get("original_height"), item.get("original_width")) or region.size
     region.turned |= bool(item.get("image_rotation"))
+
+
+def _differs(region: _Region, shape: str, value: dict[str, Any]) -> bool:
+    """Return whether a region has a shape already, and it is not this one."""
+    old, new = (
+        {k: v for k, v in values.items() if not k.endswith("labels")}
+        for values in (region.value, value)
+    )
+    return bool(region.kind) and bool(shape) and (region.kind, old) != (shape, new)
+
+
+def _joins(item: dict[str, Any]) -> bool:
+    labels = item.get("labels")
+    relation = str(item.get("type")).lower() == "relation"
+    return relation and isinstance(labels, list) and PART_OF in labels
 
 
 def shape_of(value: dict[str, Any]) -> str:
@@ -128,18 +146,16 @@ def shape_of(value: dict[str, Any]) -> str:
 def _partners(items: Iterable[Any], regions: dict[str, _Region]) -> dict[str, str]:
     """Return region -> the first region of the object that relations make it a part of."""
     first: dict[str, str] = {}
+    order = {key: index for index, key in enumerate(regions)}
     for item in items:
-        if not isinstance(item, dict) or str(item.get("type")).lower() != "relation":
+        if not isinstance(item, dict) or not _joins(item):
             continue
         ends = [str(item.get(key)) for key in ("from_id", "to_id")]
-        labels = item.get("labels")
-        if not isinstance(labels, list) or PART_OF not in labels:
-            continue
         if all(end in regions for end in ends) and (
             regions[ends[0]].labels == regions[ends[1]].labels
         ):
             names = {first.get(end, end) for end in ends}
-            lead = min(names, key=list(regions).index)
+            lead = min(names, key=order.__getitem__)
             for other in (*names, *(k for k, v in first.items() if v in names)):
                 first[other] = lead
     return first
@@ -172,6 +188,8 @@ def _geometry(region: _Region, frame: Size) -> RawBox:
             return from_outline("", where, [polygon], _TURNED)
         return from_corners("", where, [[left, top], [right, bottom]])
     if region.kind == "polygon":
+        if value.get("closed") is False:
+            raise ValueError("a polygon must be closed; finish it in the tool")
         polygon = flat(points(value.get("points"), 3))
         scaled = [v * (height if i % 2 else width) / 100 for i, v in enumerate(polygon)]
         return from_outline("", where, [scaled])
