@@ -14,6 +14,7 @@ import sys
 import threading
 import types
 import typing
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("dentalzoo").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags in usable images
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
     try:
         with _each_line_once(), _sigterm_as_ctrl_c():

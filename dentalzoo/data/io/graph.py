@@ -131,7 +131,11 @@ def _decode_16_bits(content: tf.Tensor) -> tf.Tensor:
         below, beyond = counts[: 1 << bits], counts[1 << bits :]
         number, values = tf.reduce_sum(beyond), tf.math.count_nonzero(below)
         few = (number - tf.reduce_max(beyond)) * grey_levels.MAX_BEYOND <= total
-        holds = few & (2 * number <= total) & (values >= grey_levels.MIN_VALUES)
+        holds = (
+            few
+            & (10 * number <= grey_levels.MAX_TENTHS * total)
+            & (values >= grey_levels.MIN_VALUES)
+        )
         top = tf.where((number == 0) | holds, (1 << bits) - 1, top)
     values = tf.squeeze(tf.where(counts > 0), 1)
     number = tf.size(values)

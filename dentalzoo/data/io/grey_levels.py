@@ -3,12 +3,12 @@
 **Depth.** A 16-bit file seldom says how many of its bits the detector used. Where the container
 says it, that depth counts. Else the depth is the smallest of `DEPTHS` that holds the image, and a
 few pixels do not decide it: beyond the depth may lie one pixel in 1,000 (hot pixels), and besides
-those the pixels of one single value (a burnt-in label, a frame, saturated metal), at most half of
-all, if the rest has the many grey values of a radiograph. Whole depths instead of each image's own
+those the pixels of one single value (a burnt-in label, a frame, saturated metal), at most nine in
+ten, if the rest has the many grey values of a radiograph. Whole depths instead of each image's own
 range keep the images of one series alike. All pixels beyond the depth become white.
 
 **Nothing to see.** `nothing_to_see` names images that are nearly flat, black, white or without
-grey values;
+grey values; `images.read_image` logs that, once for each file.
 """
 
 import cv2
@@ -16,6 +16,7 @@ import numpy as np
 
 DEPTHS = (8, 10, 12, 14, 16)  # bits of detectors and of files, ours; 11 or 13 bits count as 12, 14
 MAX_BEYOND = 1000  # one pixel in so many may be beyond the depth, ours: hot pixels are far fewer
+MAX_TENTHS = 9  # of all pixels that may be beyond the depth, ours: a round radiograph in a frame
 MIN_VALUES = 32  # ours: fewer grey values below a single brighter value are a drawing, not an image
 _OUTLYING = 1.25  # ours: what the extremes may add to the range of the rest and still count
 _CHUNK = 1 << 22  # samples counted at once: OpenCV counts in float32, exact to 1 << 24
@@ -46,7 +47,7 @@ def _holds(counts: np.ndarray, bits: int) -> bool:
     number, total = int(beyond.sum()), int(counts.sum())
     if not number:
         return True
-    if 2 * number > total or np.count_nonzero(below) < MIN_VALUES:
+    if 10 * number > MAX_TENTHS * total or np.count_nonzero(below) < MIN_VALUES:
         return False
     return (number - int(beyond.max())) * MAX_BEYOND <= total
 

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
 
@@ -133,6 +135,15 @@ def test_hostile_files_are_refused_from_their_headers(tmp_path, kind):
 def test_unusual_but_harmless_files_are_read(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     assert np.array_equal(read_image(tmp_path / "x")[..., 0], RAMP)
+
+
+def test_a_damaged_tag_of_a_usable_image_is_no_noise(tmp_path):
+    for name in "ab":
+        content = tiff(1, tags=[(37500, 7, 2**31, 8), (37510, 2, 40_000, 8)])
+        (tmp_path / f"{name}.tif").write_bytes(content)
+    command = [sys.executable, "-m", "dentalzoo", "check", "--images", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert "usable: 2" in result.stdout and "Warning" not in result.stderr
 
 
 def test_bytes_behind_a_jpeg_are_no_scans(tmp_path):

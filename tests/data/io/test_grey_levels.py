@@ -67,7 +67,9 @@ def test_a_label_or_a_frame_of_one_value_does_not_count(white):
     labelled = clean.copy()
     labelled[:30] = white  # 47 %
     assert np.array_equal(to_8_bits(labelled)[30:], to_8_bits(clean)[30:])
-    labelled[:40] = white  # most of the image is no label
+    labelled[:57] = white  # 89 %
+    assert np.array_equal(to_8_bits(labelled)[57:], to_8_bits(clean)[57:])
+    labelled[:58] = white  # nearly all of the image is no label
     assert depth_of(counts(labelled)) == (12 if white == 4095 else 16)
 
 
