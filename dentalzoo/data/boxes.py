@@ -30,6 +30,7 @@ from dentalzoo.data.formats.splits import (
 )
 from dentalzoo.data.formats.tfrecord import RecordReport, check_settings, write_shards
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.pipeline.prefetch import for_each
@@ -56,6 +57,7 @@ class BoxDataset:
         category_ids: class -> its id in COCO files; empty for other formats, and where files
             contradict each other.
         image_ids: name of a sample -> its id in COCO files; empty where `category_ids` would be.
+        unused: (what, reason) of everything else in the folder that is not used.
     """
 
     samples: list[BoxSample]
@@ -65,6 +67,7 @@ class BoxDataset:
     format: str = ""
     category_ids: dict[str, int | str] = field(default_factory=dict)
     image_ids: dict[str, int | str] = field(default_factory=dict)
+    unused: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -125,6 +128,8 @@ def find_boxes(
     files = describe(tree, files)
     where = parsed.split_source or "the folders' names"
     files, skips = split_files(tree, files, skips, val_fraction, where)
+    unused = find_unused(tree, files, skips, parsed)
+    report_unused(tree, unused)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
     kept = Classes(parsed.classes, names, parsed.annotations.values())
@@ -135,6 +140,7 @@ def find_boxes(
     dataset.category_ids = {name: known_ids[name] for name in kept.names if name in known_ids}
     paths = {file.path: file.name for file in files}
     dataset.image_ids = {paths[p]: i for p, i in parsed.image_ids.items() if p in paths}
+    dataset.unused += unused
     _fill(tree, dataset, files, parsed, kept, outlines)
     report_skipped(dataset.skipped)
     report_skipped(dataset.repaired, "repaired")
@@ -196,7 +202,8 @@ def check_boxes(
         [name, reason], "repaired" [name, what], "suspicious" [name, reason] of images that show
         nothing, "duplicates" [name, name, kind and splits] between splits, and "duplicates_within"
         [name, name, kind and split] of different groups, or of the same pixels; all five empty
-        where nothing is wrong. All of it fits into JSON.
+        where nothing is wrong; "not_used" [what, reason] of what else is in the folder. All of it
+        fits into JSON.
 
     Raises:
         DentalzooError: as `find_boxes`; or no image can be read.
@@ -237,6 +244,7 @@ def check_boxes(
         "suspicious": suspicious,
         "duplicates": across,
         "duplicates_within": within,
+        "not_used": [list(pair) for pair in dataset.unused],
     }
 
 

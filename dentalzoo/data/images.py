@@ -38,6 +38,7 @@ from dentalzoo.data.formats.splits import (
     split_files,
 )
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image, read_oriented, resize
 from dentalzoo.data.pipeline.prefetch import for_each
@@ -87,11 +88,13 @@ class ImageDataset:
 
     Attributes:
         samples: the images.
-        skipped: (file, row or line, reason) of everything that is not used.
+        skipped: (file, row or line, reason) of everything that cannot be used.
+        unused: (what, reason) of everything else in the folder that is not used.
     """
 
     samples: list[ImageSample]
     skipped: Sequence[tuple[str, str]] = ()
+    unused: Sequence[tuple[str, str]] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -151,6 +154,8 @@ def find_images(
             f"Received: {tree.summary()}{first}"
         )
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction)
+    unused = find_unused(tree, files, skips, parsed if crops else None)
+    report_unused(tree, unused)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
     if crops is None:
@@ -171,7 +176,7 @@ def find_images(
             f"{data_dir}: must hold {min_images} or more usable images{what}. "
             f"Received: {len(samples)} ({len(skipped)} skipped{first})"
         )
-    return ImageDataset(samples, skipped)
+    return ImageDataset(samples, skipped, unused)
 
 
 def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dict[str, np.ndarray]:
@@ -212,7 +217,8 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
         and "labels" (number of images of each); "skipped" [name, reason], "suspicious" [name,
         reason] of images that show nothing, "duplicates" [name, name, kind and splits] between
         splits, all empty where nothing is wrong, and "duplicates_within" [name, name, kind and
-        split] of different groups, or of the same pixels. All of it fits into JSON.
+        split] of different groups, or of the same pixels; "not_used" [what, reason] of what else is
+        in the folder. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_images`; or no image can be read.
@@ -256,6 +262,7 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
         "suspicious": suspicious,
         "duplicates": across,
         "duplicates_within": within,
+        "not_used": [list(pair) for pair in dataset.unused],
     }
 
 

@@ -28,6 +28,7 @@ from dentalzoo.data.formats.splits import (
     split_files,
 )
 from dentalzoo.data.formats.tree import SPLITS, UNDERSTOOD, FileEntry, Skip, scan
+from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
@@ -68,12 +69,14 @@ class MaskDataset:
     Attributes:
         samples: the images.
         classes: the names of the ids 1..n.
-        skipped: (file or row, reason) of everything that is not used.
+        skipped: (file or row, reason) of everything that cannot be used.
+        unused: (what, reason) of everything else in the folder that is not used.
     """
 
     samples: list[MaskSample]
     classes: tuple[str, ...] = ("foreground",)
     skipped: Sequence[tuple[str, str]] = ()
+    unused: Sequence[tuple[str, str]] = ()
 
     @property
     def num_classes(self) -> int:
@@ -141,6 +144,8 @@ def find_masks(
     files = [FileEntry(image, split=parsed.splits.get(image, "")) for image in parsed.annotations]
     where = parsed.split_source or "the folders' names"
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction, where)
+    unused = find_unused(tree, files, skips, parsed)
+    report_unused(tree, unused)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
     stored = [parsed.annotations[file.path].mask for file in files]
@@ -159,7 +164,7 @@ def find_masks(
         )
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)
-    return MaskDataset(samples, names or ("foreground",), skipped)
+    return MaskDataset(samples, names or ("foreground",), skipped, unused)
 
 
 def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) -> dict[str, Any]:
@@ -268,7 +273,8 @@ def check_folder(
         number), "masks" (number that hold each class), "empty_masks" (their number); "skipped"
         [name, reason], "suspicious" [name, reason] of images that show nothing and of what all
         masks have in common, and "duplicates" [name, name, kind and splits] between splits, all
-        empty where nothing is wrong. All of it fits into JSON.
+        empty where nothing is wrong; "not_used" [what, reason] of what else is in the folder. All
+        of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
@@ -299,6 +305,7 @@ def check_folder(
         "skipped": [list(pair) for pair in dataset.skipped],
         "suspicious": suspicious,
         "duplicates": duplicates_across(hashes),
+        "not_used": [list(pair) for pair in dataset.unused],
     }
 
 

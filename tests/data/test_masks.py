@@ -18,8 +18,9 @@ HEIGHT, WIDTH = 12, 16
 
 
 @pytest.fixture(autouse=True)
-def _notices_anew():
+def _notices_anew(caplog):
     base.notice_once.cache_clear()
+    caplog.set_level(logging.WARNING, "dentalzoo")
 
 
 def radiograph(seed=0):
@@ -144,12 +145,13 @@ def test_many_skipped_files_are_told_in_one_line(tmp_path, caplog):
 def test_folders_of_something_else_are_no_fault(tmp_path, caplog):
     put(tmp_path, "images/a.png", "previews/a.png", "logo.png", masks=["masks/a.png"])
     coco(tmp_path / "annotations.coco.json", [(0, 0, [BOX])])
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "dentalzoo")
     for annotations in ("masks", "coco"):
         dataset = find_masks(tmp_path, annotations=annotations)
         assert [s.image.parent.name for s in dataset.samples] == ["images"]
         assert dataset.skipped == []
-        assert "previews/: 1 images, not used" in caplog.text
+        assert "not used: ./: 1 images" in caplog.text
+        assert "previews/: 1 images" in caplog.text
         caplog.clear()
 
 
@@ -589,7 +591,7 @@ def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
     assert report.pop("skipped")[0][0] == "c"
     assert report.pop("duplicates") == [["b", "e", "same pixels, in train and test"]]
     counts = {"usable": 4, "train": 2, "val": 1, "test": 1, "groups": 4, "empty_masks": 4}
-    assert report == {"data": str(tmp_path), "masks": {"foreground": 0}} | counts
+    assert report == {"data": str(tmp_path), "masks": {"foreground": 0}, "not_used": []} | counts
     assert "b and e: same pixels, in train and test" in caplog.text
     report = check_folder(tmp_path, "valid")
     assert report["usable"] == 1 and report["duplicates"] == report["skipped"] == []

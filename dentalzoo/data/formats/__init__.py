@@ -96,8 +96,7 @@ def read_annotations(
         if purpose == "masks" and _boxes_alone(parsed):
             continue
         if parsed.annotations:
-            if only is None:
-                _log_unused(tree, purpose, form, hint)
+            _note_unused(tree, purpose, form, hint if only is None else None)
             return form.NAME, parsed
         skips += parsed.skips
         images = images or parsed.images
@@ -173,10 +172,12 @@ def markdown_table() -> str:
     return "\n".join(lines)
 
 
-def _log_unused(tree: Tree, purpose: Purpose, used: AnnotationFormat, hint: str) -> None:
+def _note_unused(tree: Tree, purpose: Purpose, used: AnnotationFormat, hint: str | None) -> None:
+    """Note the other formats that are there, and log them unless `hint` is None."""
     rest = [form for form in FORMATS if form is not used]
     readable = [w for form in rest if purpose in form.READS and (w := form.sniff(tree))]
     others = readable + [w for form in rest if not form.READS and (w := form.sniff(tree))]
-    if others:
+    tree.other_formats[:] = others
+    if others and hint is not None:
         more = f"; {hint}" if hint and readable else ""
         _log.info("used: %s; not used: %s%s", used.NAME, " and ".join(others), more)

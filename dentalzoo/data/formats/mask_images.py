@@ -15,7 +15,8 @@ from dentalzoo.data.formats.base import (
     Purpose,
     refuse_to_write,
 )
-from dentalzoo.data.formats.tree import Tree, pair_folders
+from dentalzoo.data.formats.pairing import pair_folders
+from dentalzoo.data.formats.tree import Tree
 
 NAME = "mask images"
 HOLDS: tuple[Content, ...] = ("masks",)

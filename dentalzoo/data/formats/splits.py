@@ -20,6 +20,7 @@ _GROUP_COLUMNS = (
     *("neardupgroup", "group", "groupid", "patient", "patientid", "patientname"),
     *("subject", "subjectid"),
 )
+_MOST_LISTS = 20  # ours
 _LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
 
 
@@ -190,7 +191,10 @@ def split_files(
     where: str = "the folders' names",
     what: str = "image",
 ) -> tuple[list[FileEntry], list[Skip]]:
-    """Return the files with their splits: from split.csv, else from folders, else by group.
+    """Return the files with their splits.
+
+    From split.csv, else from the format or from folders, else from lists (`train.txt`), else from
+    the names of files, else by group.
 
     Args:
         tree: the data folder.
@@ -224,6 +228,15 @@ def split_files(
     elif any(file.split for file in files):
         lost = [file.path for file in files if not file.split]
         files = [file for file in files if file.split]
+    elif by_list := _splits_of_lists(tree, files):
+        where = "the lists of images"
+        rest = [file for file in files if file.path not in by_list]
+        files = [replace(f, split=by_list[f.path]) for f in files if f.path in by_list]
+        lost = []
+        if "train" in by_list.values():
+            lost = [file.path for file in rest]
+        else:
+            files += _hold_out(tree, rest, val_fraction, what)
     elif by_name := _splits_of_names(tree, files, what):
         return [replace(file, split=by_name[file.path]) for file in files], skips
     else:
@@ -264,6 +277,39 @@ def select_split(
         [file for file in files if file.split == split],
         [skip for skip in skips if skip.split in (split, "")],
     )
+
+
+def _splits_of_lists(tree: Tree, files: Sequence[FileEntry]) -> dict[Path, str]:
+    """Return the splits in lists such as `train.txt` and `test.csv`, a name in each line.
+
+    A list is one if half of its lines name images. An image in several goes to test before val
+    before train. Empty where all images are listed as train: then nothing is split.
+    """
+    splits: dict[Path, str] = {}
+    images = [file.path for file in files]
+    lists = [p for p in tree.notes_of(".txt", ".csv", ".lst") if split_word(p.stem) and p.stem]
+    for path in [p for p in lists if p not in tree.used][:_MOST_LISTS]:
+        try:
+            table = read_table(path)
+        except BadFile:
+            continue
+        key = table.column(ID_COLUMNS)
+        cells = [row[key or 0] for _, row in table.rows]
+        rows = dict.fromkeys(cells if key is not None else [*table.first_cells, *cells])
+        index = RowIndex(path, [row for row in rows if row], tree.root, images)
+        if 2 * len(index.unnamed) > len(rows) or not len(index):
+            continue
+        tree.use(path)
+        split = split_word(path.stem)
+        for image in images:
+            if index[image] is not None:
+                splits[image] = max(split, splits.get(image, split), key=SPLITS.index)
+    if {*splits.values()} == {"train"} and len(splits) == len(files):
+        return {}  # a list of all images
+    if splits:
+        counts = ", ".join(f"{word} {n}" for word, n in Counter(splits.values()).items())
+        notice_once(f"splits are read from lists of images: {counts}", tree.root, logging.INFO)
+    return splits
 
 
 def _splits_of_names(tree: Tree, files: Sequence[FileEntry], what: str) -> dict[Path, str]:

@@ -26,12 +26,14 @@ class Table:
         path: its file.
         header: the names of the columns in lower case, letters and digits alone: "patientid".
         rows: (number of the line, cells) of each row that is not blank; short rows are filled.
+        first_cells: of the header, as written.
         first_line: as it is in the file, for messages.
     """
 
     path: Path
     header: list[str]
     rows: list[tuple[int, list[str]]]
+    first_cells: list[str]
     first_line: str
 
     def column(self, names: Iterable[str]) -> int | None:
@@ -67,7 +69,7 @@ def read_table(path: Path) -> Table:
     names = rows[0][1] if rows else []
     header = [re.sub(r"[\W_]+", "", name.lower()) for name in names]
     filled = [(number, cells + [""] * (len(names) - len(cells))) for number, cells in rows[1:]]
-    return Table(path, header, filled, first)
+    return Table(path, header, filled, names[:1], first)
 
 
 def _text(path: Path) -> str:

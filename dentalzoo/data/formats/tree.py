@@ -1,48 +1,27 @@
 """The content of a data folder from one walk: images, other files, splits in folder names."""
 
 import json
-import logging
 import re
-import unicodedata
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dentalzoo.data.formats.names import SPLITS as SPLITS
+from dentalzoo.data.formats.names import boundary_word, role_of
+from dentalzoo.data.formats.names import normal as normal
+from dentalzoo.data.formats.names import split_word as split_word
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.listing import report_objects, what_else
 from dentalzoo.errors import DentalzooError
 
-_log = logging.getLogger("dentalzoo")
-
-SPLITS = ("train", "val", "test")
 UNDERSTOOD = (
     "images/ beside masks/ (also <split>/<split>_images and <split>/<split>_mask), x.jpg beside "
     "x_mask.png or x.jpg_mask.png, or *annotations.coco.json with the images"
 )
 
-_SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    # nnU-Net's folders
-    "imagestr": "train",
-    "labelstr": "train",
-    "imagests": "test",
-    "labelsts": "test",
-}
-_IMAGES = re.compile(r"(.*?)[ _-]?(images?|imgs?)", re.IGNORECASE)
-_MASKS = re.compile(r"(.*?)[ _-]?(masks?|labels?)", re.IGNORECASE)
-_BOUNDARY = re.compile(r"(.*?)[ _-]?(boundary|boundaries)", re.IGNORECASE)
-_NNUNET = re.compile(r"(images|labels)(Tr|Ts)", re.IGNORECASE)
-_FIRST_CHANNEL = "_0000"  # nnU-Net: ends the name of an image, not that of its label map
-_MASK_STEM = re.compile(r"(.+?)[ _-]masks?", re.IGNORECASE)
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
@@ -112,7 +91,9 @@ class Tree:
         unreadable: broken links and folders that are named like images.
         notes: all other files; those that may hold annotations are among them.
         records: TFRecord files.
+        too_deep: folders that are not read, because they lie too deep.
         used: the files that something was read from, besides images, masks and annotations.
+        other_formats: phrases for what is there of annotation formats that are not used.
     """
 
     root: Path
@@ -122,7 +103,9 @@ class Tree:
     unreadable: list[Path]
     notes: list[Path] = field(default_factory=list)
     records: list[Path] = field(default_factory=list)
+    too_deep: list[Path] = field(default_factory=list)
     used: set[Path] = field(default_factory=set, repr=False, compare=False)
+    other_formats: list[str] = field(default_factory=list, repr=False, compare=False)
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
     _json_bytes: list[int] = field(default_factory=list, repr=False, compare=False)
     _json_keys: dict[Path, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
@@ -140,12 +123,19 @@ class Tree:
     @cached_property
     def entries(self) -> tuple[list[FileEntry], list[Skip]]:
         """The images of the data set, each with its mask where there is one, and unusable masks."""
-        return _entries(self)
+        from dentalzoo.data.formats.pairing import find_entries
+
+        return find_entries(self)
 
     @cached_property
     def boundary_folders(self) -> list[Folder]:
         """The folders of boundary drawings."""
         return [folder for folder in self.folders if boundary_key(self, folder)]
+
+    @cached_property
+    def boundary_paths(self) -> frozenset[Path]:
+        """The paths of `boundary_folders`."""
+        return frozenset(folder.path for folder in self.boundary_folders)
 
     def use(self, *paths: Path) -> None:
         """Note that files are used, so that they are not listed as unused."""
@@ -248,9 +238,10 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
     unreadable: list[Path] = []
     notes: list[Path] = []
     records: list[Path] = []
-    waiting, visited = [(root, depth)], set()
+    too_deep: list[Path] = []
+    waiting, visited = deque([(root, depth)]), set()
     while waiting:
-        path, deeper = waiting.pop(0)
+        path, deeper = waiting.popleft()
         real = path.resolve()
         if real in visited:  # a link to a folder above
             continue
@@ -269,6 +260,8 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
             elif entry.is_dir():
                 if deeper:
                     waiting.append((entry, deeper - 1))
+                else:
+                    too_deep.append(entry)
             elif entry.name.lower().endswith("annotations.coco.json"):
                 coco.append(entry)
             elif _RECORDS.fullmatch(entry.name):
@@ -276,11 +269,11 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
             else:
                 notes.append(entry)
         if images:
-            role, key = _role(path.relative_to(root).parts)
+            role, key = role_of(path.relative_to(root).parts)
             folders.append(Folder(path, role, key, split_of(root, path), images))
     report_objects(root, notes)
     split_csv = find_table(root, "split.csv")
-    return Tree(root, folders, coco, split_csv, unreadable, notes, records)
+    return Tree(root, folders, coco, split_csv, unreadable, notes, records, too_deep)
 
 
 def find_table(folder: Path, name: str) -> Path | None:
@@ -292,34 +285,12 @@ def find_table(folder: Path, name: str) -> Path | None:
     return next((path for path in others if path.is_file()), None)
 
 
-def _role(parts: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    for i in reversed(range(len(parts))):
-        if match := _NNUNET.fullmatch(parts[i]):
-            role = "masks" if match[1].lower() == "labels" else "images"
-            return role, (*parts[:i], f"*{match[2].lower()}", *parts[i + 1 :])
-        for role, pattern in (("images", _IMAGES), ("masks", _MASKS)):
-            if match := pattern.fullmatch(parts[i]):
-                return role, (*parts[:i], match[1].lower() + "*", *parts[i + 1 :])
-    return "", (*parts, "*")
-
-
 def boundary_key(tree: Tree, folder: Folder) -> tuple[str, ...] | None:
     """Return the `Folder.key` of the images that a folder of boundary drawings belongs to.
 
     None where the name of the folder does not end in "boundary" or "boundaries".
     """
-    parts = folder.path.relative_to(tree.root).parts
-    for i in reversed(range(len(parts))):
-        if match := _BOUNDARY.fullmatch(parts[i]):
-            word = match[1].lower() if split_word(match[1]) else ""
-            return (*parts[:i], word + "*", *parts[i + 1 :])
-    return None
-
-
-def split_word(text: str) -> str:
-    """Return the split in a name ("valid_images", "Update_Test"); "" for none or several."""
-    words = {_SPLIT_WORDS[w] for w in re.findall("[a-z]+", text.lower()) if w in _SPLIT_WORDS}
-    return words.pop() if len(words) == 1 else ""
+    return boundary_word(folder.path.relative_to(tree.root).parts)
 
 
 def split_of(root: Path, path: Path) -> str:
@@ -336,114 +307,13 @@ def split_of_file(tree: Tree, path: Path) -> str:
     return split_word(path.name) or split_of(tree.root, path.parent)
 
 
-def normal(name: str) -> str:
-    """Return one spelling for names that look alike: some file systems decompose accents."""
-    return unicodedata.normalize("NFC", name)
-
-
-# ---- images and their masks ----------------------------------------------------------------------
-
-
-def _entries(tree: Tree) -> tuple[list[FileEntry], list[Skip]]:
-    rest = [folder for folder in tree.folders if folder not in tree.boundary_folders]
-    pairs, skips = pair_folders(replace(tree, folders=rest), masks_needed=False)
-    skips = [skip for skip in skips if skip.reason != "image without mask"]
-    no_images = {tree.root / skip.name for skip in skips} | {mask for _, mask, _ in pairs}
-    partners = {image: (mask, split) for image, mask, split in pairs}
-    named = any(folder.role == "images" for folder in rest)
-    entries: list[FileEntry] = []
-    for folder in rest:
-        if folder.role == "masks":
-            continue
-        if named and not folder.role and not folder.split:  # previews, results, other annotations
-            skip_unused(tree, folder, folder.images, "not used")
-            continue
-        for image in folder.images:
-            if image not in no_images:
-                mask, split = partners.get(image, (None, folder.split))
-                entries.append(FileEntry(image, folder, mask, split=split))
-    return entries, skips
-
-
-def pair_folders(
-    tree: Tree, masks_needed: bool = True
-) -> tuple[list[tuple[Path, Path, str]], list[Skip]]:
-    """Match images with masks.
-
-    Args:
-        tree: the data folder.
-        masks_needed: whether an image without a mask is a skip.
-
-    Returns:
-        (image, mask, split) of each pair, and a skip for each file without a partner.
-    """
-    images: dict[Path, Folder] = {}
-    masks: dict[Path, Folder] = {}
-    pairs: list[tuple[Path, Path, str]] = []
-    skips: list[Skip] = []
-    for folder in tree.folders:
-        (masks if folder.role == "masks" else images)[folder.path] = folder
-    for mask_folder in masks.values():
-        same_key = [f for f in images.values() if f.key == mask_folder.key]
-        partners = [f for f in same_key if f.role] or same_key
-        split = next((f.split for f in partners if f.split), mask_folder.split)
-        imgs = [image for f in partners for image in images.pop(f.path).images]
-        _pair(tree, imgs, mask_folder.images, split, pairs, skips)
-    for folder in images.values():
-        beside = [p for p in folder.images if _MASK_STEM.fullmatch(p.stem)]
-        rest = [p for p in folder.images if not _MASK_STEM.fullmatch(p.stem)]
-        if beside and rest:
-            _pair(tree, rest, beside, folder.split, pairs, skips)
-        elif masks_needed:
-            skips += skip_unused(tree, folder, folder.images, "image without mask")
-    return pairs, skips
-
-
 def skip_unused(tree: Tree, folder: Folder, images: Sequence[Path], reason: str) -> list[Skip]:
     """Return a skip for each of `images`, with `reason`.
 
     None for a folder that is named neither images nor after a split and of which no image is used:
-    it holds something else, such as previews, results or other annotations, which is logged.
+    it holds something else, such as previews, results or other annotations, and is listed as a
+    whole where nothing else uses it.
     """
     if not folder.role and not folder.split and len(images) == len(folder.images):
-        _log.info("%s/: %d images, not used", tree.name(folder.path), len(images))
         return []
     return [Skip(tree.name(image), reason, folder.split) for image in images]
-
-
-def _pair(
-    tree: Tree,
-    images: Sequence[Path],
-    masks: Sequence[Path],
-    split: str,
-    pairs: list[tuple[Path, Path, str]],
-    skips: list[Skip],
-) -> None:
-    by_name: dict[str, Path] = {}
-    by_stem = defaultdict(list)
-    for image in images:
-        by_name[normal(image.name)] = image
-        by_stem[normal(image.stem)].append(image)
-    claims = defaultdict(list)
-    for mask in masks:
-        stem = normal(mask.stem)
-        match = _MASK_STEM.fullmatch(stem)
-        for text in (stem, match[1] if match else "", stem + _FIRST_CHANNEL):
-            owners = [by_name[text]] if text in by_name else by_stem.get(text, [])
-            if owners:
-                break
-        if len(owners) == 1:
-            claims[owners[0]].append(mask)
-        elif owners:
-            names = " and ".join(image.name for image in owners)
-            skips.append(Skip(tree.name(mask), f"mask of both {names}", split))
-        else:
-            skips.append(Skip(tree.name(mask), "mask without image", split))
-    for image in images:
-        if len(claims[image]) == 1:
-            pairs.append((image, claims[image][0], split))
-        elif claims[image]:
-            names = " and ".join(mask.name for mask in claims[image])
-            skips.append(Skip(tree.name(image), f"image with several masks: {names}", split))
-        else:
-            skips.append(Skip(tree.name(image), "image without mask", split))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dentalzoo.atomic import write_json
-from dentalzoo.data.formats import tree as layouts
+from dentalzoo.data.formats.pairing import pair_folders
+from dentalzoo.data.formats.tree import scan
 from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.io.listing import list_images
@@ -113,7 +114,7 @@ def _masks_beside(images: Sequence[Path]) -> dict[Path, Path]:
             roots.append((folder.parent, 1))
         for root, depth in roots:
             try:
-                pairs, _ = layouts.pair_folders(layouts.scan(root, depth), masks_needed=False)
+                pairs, _ = pair_folders(scan(root, depth), masks_needed=False)
             except (DentalzooError, OSError):
                 continue
             masks |= {image.resolve(): mask for image, mask, _ in pairs}
