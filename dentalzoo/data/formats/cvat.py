@@ -39,6 +39,8 @@ from dentalzoo.data.formats.shapes import (
     from_pixels,
     join,
     number,
+    pairs,
+    pixel_edges,
     points,
     rotated,
 )
@@ -326,9 +328,11 @@ def _shapes(box: Box, size: Size) -> list[tuple[str, dict[str, str]]]:
         sides = {"width": str(crop.shape[1]), "height": str(crop.shape[0])}
         return [("mask", {"rle": rle, **corner, **sides})]
     if box.outline:
-        pairs = [zip(polygon[::2], polygon[1::2], strict=True) for polygon in box.outline]
-        texts = [";".join(f"{x!r},{y!r}" for x, y in polygon) for polygon in pairs]
-        return [("polygon", {"points": text}) for text in texts]
-    corners = {"xtl": box.left * width, "ytl": box.top * height}
-    corners |= {"xbr": box.right * width, "ybr": box.bottom * height}
-    return [("box", {key: repr(value) for key, value in corners.items()})]
+        return [("polygon", {"points": _points(polygon)}) for polygon in box.outline]
+    names = ("xtl", "ytl", "xbr", "ybr")
+    edges = zip(names, pixel_edges(box, size), strict=True)
+    return [("box", {name: repr(edge) for name, edge in edges})]
+
+
+def _points(polygon: Sequence[float]) -> str:
+    return ";".join(f"{x!r},{y!r}" for x, y in pairs(polygon))

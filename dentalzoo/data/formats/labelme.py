@@ -39,6 +39,8 @@ from dentalzoo.data.formats.shapes import (
     from_outline,
     from_pixels,
     join,
+    pairs,
+    pixel_edges,
     points,
 )
 from dentalzoo.data.formats.tree import Tree
@@ -258,10 +260,8 @@ def _shapes(box: Box, number: int, size: Size) -> list[dict[str, Any]]:
         return [_shape(box, "mask", [[left, top], [right, bottom]], mask=encode_mask(crop))]
     if box.outline:
         group = number if len(box.outline) > 1 else None
-        pairs = ([list(p) for p in zip(o[::2], o[1::2], strict=True)] for o in box.outline)
-        return [_shape(box, "polygon", polygon, group) for polygon in pairs]
-    corners = [[box.left * width, box.top * height], [box.right * width, box.bottom * height]]
-    return [_shape(box, "rectangle", corners)]
+        return [_shape(box, "polygon", pairs(polygon), group) for polygon in box.outline]
+    return [_shape(box, "rectangle", pairs(pixel_edges(box, size)))]
 
 
 def _shape(

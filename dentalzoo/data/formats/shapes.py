@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dentalzoo.data.formats.base import (
+    Box,
     ImageAnnotation,
     ParsedAnnotations,
     Purpose,
@@ -167,6 +168,20 @@ def rectangle(edges: tuple[float, float, float, float]) -> list[float]:
     """Return the polygon of a box top, left, bottom, right."""
     top, left, bottom, right = edges
     return [left, top, right, top, right, bottom, left, bottom]
+
+
+def pairs(polygon: Iterable[float]) -> list[list[float]]:
+    """Return the points [x, y] of a polygon [x, y, x, y, ...]."""
+    values = [float(value) for value in polygon]
+    return [[x, y] for x, y in zip(values[::2], values[1::2], strict=True)]
+
+
+def pixel_edges(box: Box, size: Size) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a box in pixels of its image."""
+    height, width = size
+    edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
+    left, top, right, bottom = map(float, edges)
+    return left, top, right, bottom
 
 
 # ---- pixels --------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ from dentalzoo.data.formats.shapes import (
     from_pixels,
     join,
     numbers,
+    pairs,
+    pixel_edges,
     points,
 )
 from dentalzoo.data.formats.tree import Tree, split_word
@@ -342,15 +344,12 @@ def _objects(box: Box, number: int, size: Size) -> list[dict[str, Any]]:
     if box.outline:
         if len(box.outline) > 1:
             common["instance"] = f"object{number}"
-        pairs = [zip(polygon[::2], polygon[1::2], strict=True) for polygon in box.outline]
-        corners = [[[x - 0.5, y - 0.5] for x, y in polygon] for polygon in pairs]
+        corners = [[[x - 0.5, y - 0.5] for x, y in pairs(polygon)] for polygon in box.outline]
         return [
             {"geometryType": "polygon", **common, "points": {"exterior": one, "interior": []}}
             for one in corners
         ]
-    exterior = [
-        [box.left * width, box.top * height],
-        [box.right * width - 1, box.bottom * height - 1],
-    ]
+    x0, y0, x1, y1 = pixel_edges(box, size)
+    exterior = [[x0, y0], [x1 - 1, y1 - 1]]
     points_ = {"exterior": exterior, "interior": []}
     return [{"geometryType": "rectangle", **common, "points": points_}]

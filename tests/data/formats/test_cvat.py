@@ -17,6 +17,7 @@ from dentalzoo.data.masks import find_masks, load
 from .tool_samples import (
     BOX,
     CLASSES,
+    FLOAT32,
     HEIGHT,
     RING,
     TRIANGLE,
@@ -278,7 +279,7 @@ def test_masks_of_a_project(tmp_path):
 @pytest.mark.parametrize("splits", [("train", "val", "test"), ("train",)])
 def test_a_project_is_read_back_as_it_was(tmp_path, splits):
     marked = [replace(TRIANGLE, difficult=True), Box("tooth", 0, 0, 1, 1, crowd=True)]
-    boxes = [BOX, *marked], [TWO_PARTS, RING], [TWO_PARTS, replace(RING, difficult=True)]
+    boxes = [BOX, FLOAT32, *marked], [TWO_PARTS, RING], [TWO_PARTS, replace(RING, difficult=True)]
     check_round_trip(cvat, make(tmp_path / "in", *boxes, splits=splits), tmp_path / "out")
 
 

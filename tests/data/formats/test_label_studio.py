@@ -19,6 +19,7 @@ from dentalzoo.data.masks import find_masks, load
 from .tool_samples import (
     BOX,
     CLASSES,
+    FLOAT32,
     HEIGHT,
     RING,
     TRIANGLE,
@@ -389,7 +390,9 @@ def test_brushes_become_masks(tmp_path):
 
 
 def test_a_project_is_read_back_as_it_was(tmp_path):
-    samples = make(tmp_path / "in", [BOX], [TRIANGLE, TWO_PARTS, RING], [TWO_PARTS, TWO_PARTS])
+    samples = make(
+        tmp_path / "in", [BOX, FLOAT32], [TRIANGLE, TWO_PARTS, RING], [TWO_PARTS, TWO_PARTS]
+    )
     samples[2] = replace(samples[2], boxes=(TWO_PARTS, BOX))
     check_round_trip(label_studio, samples, tmp_path / "out")
 

@@ -20,6 +20,7 @@ from dentalzoo.data.masks import find_masks, load
 
 from .tool_samples import (
     BOX,
+    FLOAT32,
     HEIGHT,
     RING,
     TRIANGLE,
@@ -390,7 +391,9 @@ def test_rectangles_alone_are_no_masks(tmp_path):
 
 def test_a_project_is_read_back_as_it_was(tmp_path):
     difficult = Box("filling", 0.5, 0.5, 0.75, 1.0, difficult=True)
-    samples = make(tmp_path / "in", [BOX, difficult], [TRIANGLE, TWO_PARTS, RING], [TWO_PARTS])
+    samples = make(
+        tmp_path / "in", [BOX, FLOAT32, difficult], [TRIANGLE, TWO_PARTS, RING], [TWO_PARTS]
+    )
     check_round_trip(labelme, samples, tmp_path / "out")
     lines = (tmp_path / "out" / "images" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert lines == ["__ignore__", "_background_", "tooth", "filling", "unused", "Krone ä"]

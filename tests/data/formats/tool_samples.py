@@ -44,6 +44,8 @@ def ring():
     return inside
 
 
+# Edges of predictions are numbers of NumPy.
+FLOAT32 = Box("filling", *np.array([0.25, 0.125, 0.5, 0.75], np.float32))
 BOX = Box("tooth", 0.1234567891, 0.05, 0.5, 0.3987654321)
 TRIANGLE = outlined("filling", (3.25, 4.5, 20.125, 6.75, 11.0625, 30.3))
 TWO_PARTS = outlined("Krone ä", (1, 2, 9, 2, 9, 12), (30, 20, 44.5, 20, 44.5, 33, 30, 33))

@@ -12,7 +12,7 @@ from dentalzoo.data.formats.label_studio import brush
 from dentalzoo.data.formats.label_studio.regions import PART_OF
 from dentalzoo.data.formats.outlines import run_lengths
 from dentalzoo.data.formats.rules import image_size
-from dentalzoo.data.formats.shapes import Size
+from dentalzoo.data.formats.shapes import Size, pairs
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.formats.voc import parse_xml
 from dentalzoo.errors import BadFile
@@ -83,7 +83,7 @@ def write_project(
             result = _result(drawn, number, size)
             task["annotations"].append({"result": result, "was_cancelled": False})
         if predicted and (scored or not drawn):
-            scores = [box.score for box in scored if box.score is not None]
+            scores = [float(box.score) for box in scored if box.score is not None]
             task["predictions"].append(
                 {
                     "model_version": MODEL,
@@ -117,7 +117,7 @@ def _result(boxes: Iterable[Box], task: int, size: Size) -> list[dict[str, Any]]
                 "value": value | {labels: [box.label]},
             }
             if box.score is not None:
-                item["score"] = box.score
+                item["score"] = float(box.score)
             result.append(item)
             if part:
                 ends = {"from_id": key, "to_id": own, "direction": "right"}
@@ -133,14 +133,16 @@ def _values(box: Box, size: Size) -> list[tuple[str, dict[str, Any]]]:
         rle = brush.encode(run_lengths(lengths, height, width))
         return [("brush", {"format": "rle", "rle": rle})]
     if box.outline:
-        pairs = [zip(polygon[::2], polygon[1::2], strict=True) for polygon in box.outline]
-        corners = [[[x * 100 / width, y * 100 / height] for x, y in polygon] for polygon in pairs]
+        corners = [
+            [[x * 100 / width, y * 100 / height] for x, y in pairs(polygon)]
+            for polygon in box.outline
+        ]
         return [("polygon", {"points": one, "closed": True}) for one in corners]
     value = {
-        "x": box.left * 100,
-        "y": box.top * 100,
-        "width": (box.right - box.left) * 100,
-        "height": (box.bottom - box.top) * 100,
+        "x": float(box.left) * 100,
+        "y": float(box.top) * 100,
+        "width": float(box.right - box.left) * 100,
+        "height": float(box.bottom - box.top) * 100,
         "rotation": 0,
     }
     return [("box", value)]
