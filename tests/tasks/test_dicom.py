@@ -142,14 +142,13 @@ def test_hashed_names_go_with_results_without_identity(mixed, tmp_path):
 
 
 def test_results_are_not_taken_for_radiographs(mixed, tmp_path):
-    bundle, options = test_segmentation.StandIn(), masks(dicom=("seg", "sc"))
+    bundle, options = test_segmentation.StandIn(), masks(dicom=("seg", "sr", "sc"))
     segmentation.predict(bundle, mixed / "a.dcm", tmp_path / "out", options=options)
-    report = segmentation.predict(bundle, tmp_path / "out", tmp_path / "again")
-    assert report.written == 1  # the mask
-    assert [(path[-9:], reason) for path, reason in report.failed] == [
-        ("/a_sc.dcm", "must be a radiograph. Received: a result, such as a segmentation"),
-        ("a_seg.dcm", "must be a radiograph. Received: a result, such as a segmentation"),
-    ]
+    results = [tmp_path / "out" / name for name in ("a_sc.dcm", "a_seg.dcm", "a_sr.dcm")]
+    report = segmentation.predict(bundle, results, tmp_path / "again")
+    assert report.written == 0
+    reasons = [reason.rpartition("Received: ")[2] for _, reason in report.failed]
+    assert reasons[:2] == ["a result, such as a segmentation"] * 2 and len(reasons) == 3
 
 
 def test_anonymize_alone_is_refused(mixed, tmp_path):

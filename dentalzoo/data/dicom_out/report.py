@@ -179,7 +179,7 @@ def _segment(source: Source, segmentation: Dataset, number: int) -> sr.Reference
         else number
         for frame in segmentation.PerFrameFunctionalGroupsSequence
     ]
-    return sr.ReferencedSegmentationFrame(
+    reference = sr.ReferencedSegmentationFrame(
         segmentation.SOPClassUID,
         segmentation.SOPInstanceUID,
         frame_number=frames.index(number) + 1,
@@ -188,6 +188,9 @@ def _segment(source: Source, segmentation: Dataset, number: int) -> sr.Reference
             source.image.SOPClassUID, source.image.SOPInstanceUID
         ),
     )
+    # highdicom states both, of which PS3.3 C.18.4 allows one; a frame is of one segment.
+    del reference[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
+    return reference
 
 
 def _region(source: Source, box: np.ndarray) -> sr.ImageRegion:

@@ -37,6 +37,13 @@ FDI = ImageResult(
     labels=TEETH,
     overlay=RESULT.overlay,
 )
+RESULTS = {
+    "boxes": RESULT,
+    "mask": dataclasses.replace(RESULT, boxes=None),
+    "no box": EMPTY,
+    "empty mask": dataclasses.replace(EMPTY, boxes=None),
+    "teeth": FDI,
+}
 SOURCES = {
     "panoramic": {},
     "nothing optional": dict.fromkeys(
@@ -90,14 +97,12 @@ def validate(path):
 
 
 @pytest.mark.parametrize("anonymize", [False, True])
-@pytest.mark.parametrize("boxes", [False, True])
-@pytest.mark.parametrize("result", [RESULT, EMPTY, FDI], ids=["classes", "empty", "teeth"])
+@pytest.mark.parametrize("result", RESULTS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_error_is_found(radiograph, writer, tmp_path, source, result, boxes, anonymize):
+def test_no_error_is_found(radiograph, writer, tmp_path, source, result, anonymize):
     failed = []
-    result = result if boxes else dataclasses.replace(result, boxes=None)
     run = writer(*KINDS, anonymize=anonymize)
-    run.write(radiograph(private=True, **SOURCES[source]), "x", result, failed)
+    run.write(radiograph(private=True, **SOURCES[source]), "x", RESULTS[result], failed)
     assert failed == []
     for kind in KINDS:
         assert validate(tmp_path / "out" / f"x_{kind}.dcm") == [], kind
@@ -115,7 +120,7 @@ def random_value(rng, keyword):
     return rng.choice([*texts, "x" * 200, "a\\b", "[L\\F]", ["L", "F"], ["X", "Y"], "012Y"])
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(60))
 def test_any_source_gives_a_valid_result_or_a_reason(radiograph, writer, tmp_path, seed):
     rng = random.Random(seed)
     keywords = (
