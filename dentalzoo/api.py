@@ -106,6 +106,7 @@ def evaluate(
     num_points: int = 50_000,
     seed: int = 0,
     views: Sequence[int] | None = None,
+    axes: str | None = None,
 ) -> Report: ...
 @_with_options_of("evaluate")
 def evaluate(
@@ -186,6 +187,7 @@ def predict(
     *,
     mesh: Sequence[str] | None = None,
     ground_truth: str | Path | None = None,
+    axes: str | None = None,
     anonymize: bool = False,
 ) -> "PredictionReport": ...
 @_with_options_of("predict")

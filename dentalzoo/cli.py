@@ -9,6 +9,7 @@ import difflib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ from dentalzoo.training.distribute import STRATEGIES
 
 # Sub-commands whose flags are the options of a task's verb, where the name differs from the verb.
 VERBS = {"augment": "augment_dataset"}
+_AXES_HELP = "axes of meshes that become x, y and z, such as -x,-z,-y; auto: detect them"
 _SPLIT_HELP = "train, val or test (default: all samples)"
 
 
@@ -107,6 +109,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **kwargs})
+        self._negative_number_matcher = re.compile(r"-\d+$|-\d*\.\d+$|-[xyz],")  # --axes -x,-z,-y
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` explains\n")
@@ -248,6 +251,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument(
         "--size", type=int, default=224, help="height and width in pixels (default 224)"
     )
+    add.add_argument("--axes", help=_AXES_HELP)
 
     add = command("generate", "write new images that a bundle generates")
     add.add_argument("bundle", help="name or folder of a bundle")
@@ -296,6 +300,8 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--images", action="store_true", help="the data are images for autoencoders")
     add.add_argument("--boxes", action="store_true", help="the data are images with boxes")
     add.add_argument("--meshes", action="store_true", help="the data are meshes of upper jaws")
+    add.add_argument("--axes", help=_AXES_HELP)
+    add.add_argument("--fix", metavar="DIR", help="write a copy of meshes with right axes and unit")
     add.add_argument(
         "--crops", choices=CROPS, help="crop images to single teeth or defects by these"
     )

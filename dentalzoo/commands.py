@@ -118,7 +118,8 @@ def do_predict(options: Namespace) -> int:
 def do_views(options: Namespace) -> int:
     from dentalzoo.tasks.reconstruction import write_views
 
-    return _summary(write_views(options.inputs, options.out, options.size), options.out)
+    report = write_views(options.inputs, options.out, options.size, axes=options.axes)
+    return _summary(report, options.out)
 
 
 def do_generate(options: Namespace) -> int:
@@ -169,8 +170,10 @@ def do_check(options: Namespace) -> int:
         others = options.images, options.crops, options.boxes and options.meshes
         if getattr(options, word) and any(others):
             raise DentalzooError(f"--{word} cannot be combined with --images, --crops and the like")
+    if not options.meshes and (options.axes or options.fix):
+        raise DentalzooError("--axes and --fix must be given with --meshes, not with images")
     if options.meshes:
-        report = check_meshes(options.data, options.split)
+        report = check_meshes(options.data, options.split, axes=options.axes, fix=options.fix)
     elif options.boxes:
         report = check_boxes(options.data, options.split)
     elif options.images or options.crops:

@@ -5,12 +5,14 @@ edges; 40 mm = 1; the centre of the jaw's bounding box at 0. In a file z may poi
 scans of both jaws in one frame: a jaw whose crowns point to -z is turned about y.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.jaw_axes import SAME, Axes, after, axes_text, turn, turn_back
+from dentalzoo.data.jaw_shape import symmetry_turn, thinned
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.meshes import normals
 
@@ -18,15 +20,17 @@ SCALE = 40.0  # mm; ours: fixed, so that views show how large a jaw is
 TURNED = "turned about y by 180 degrees, as an upper jaw; a lower jaw cannot be told from it"
 _MIN_VERTICES = 1000  # ours; the scans of Teeth3DS have 16,282 and more
 _BOX = ((40, 100), (30, 90), (8, 60))  # ours: mm; 60 synthetic jaws have 65-86, 56-73, 20-28
-_UNITS = (  # (low, high) of the longest side, in the unit of the file
-    (0.03, 0.3, "metres: multiply by 1000"),
-    (1.5, 4, "inches, or a normalised mesh: convert it to millimetres"),
-    (4, 13, "centimetres: multiply by 10"),
-    (10_000, 130_000, "micrometres: divide by 1000"),
+_UNITS = (  # (low, high) of the longest side, in the unit of the file; the factor, if it is sure
+    (0.03, 0.3, "metres: multiply by 1000", 1000),
+    (1.5, 2.2, "inches, or a normalised mesh: convert it to millimetres", None),
+    (2.2, 4, "inches, or a normalised mesh: convert it to millimetres", 25.4),
+    (4, 13, "centimetres: multiply by 10", 10),
+    (10_000, 130_000, "micrometres: divide by 1000", 1 / 1000),
 )
 _LEVEL = 0.7  # ours: |z| of the normals of faces that count as level
+_MAX_OFF = 12  # ours: degrees of a turn by a multiple of 90
 _CORNER = 0.55  # ours: of half the box
-_SIDES: dict[tuple[int, int], str] = {(0, 2): "y", (2, 0): "x", (-2, 0): "-x"}
+_SIDES: dict[tuple[int, int], str] = {(0, -2): "-y", (0, 2): "y", (2, 0): "x", (-2, 0): "-x"}
 
 
 @dataclass(frozen=True)
@@ -34,49 +38,137 @@ class Pose:
     """The transform from the millimetres of a file to the frame of the cameras, and back.
 
     Attributes:
-        centre: (x, y, z) in mm of the point that becomes 0.
-        turned: whether the jaw is turned by 180 degrees about y.
+        centre: (x, y, z) in mm of the point that becomes 0, in the axes of the file.
+        turned: whether the jaw is turned by 180 degrees about y, after `axes`.
         scale: mm that become 1.
+        axes: the axes of the file that become x, y and z, see `dentalzoo.data.jaw_axes`.
     """
 
     centre: tuple[float, float, float]
     turned: bool = False
     scale: float = SCALE
+    axes: Axes = SAME
 
     def apply(self, points: npt.ArrayLike) -> np.ndarray:
         """Transform (..., 3) mm of the file to (..., 3) float32 in the frame of the cameras."""
-        moved = (np.asarray(points, np.float64) - self.centre) / self.scale * self._signs
-        return moved.astype(np.float32)
+        moved = (np.asarray(points, np.float64) - self.centre) / self.scale
+        return (turn(moved, self.axes) * self._signs).astype(np.float32)
 
     def invert(self, points: npt.ArrayLike) -> np.ndarray:
         """Transform (..., 3) in the frame of the cameras to (..., 3) float32 mm of the file."""
-        moved = np.asarray(points, np.float64) * self._signs * self.scale + self.centre
-        return moved.astype(np.float32)
+        moved = turn_back(np.asarray(points, np.float64) * self._signs, self.axes)
+        return (moved * self.scale + self.centre).astype(np.float32)
 
     @property
     def _signs(self) -> np.ndarray:
         return np.array((-1, 1, -1) if self.turned else (1, 1, 1))
 
 
-def find_pose(mesh: Mesh) -> Pose:
+class WrongAxes(DentalzooError):
+    """A jaw that lies on its side, or whose front teeth are not towards -y."""
+
+
+class WrongUnit(DentalzooError):
+    """A jaw in another unit; `factor` times its coordinates are millimetres, if it is known."""
+
+    factor: float | None = None
+
+
+def find_pose(mesh: Mesh, axes: Axes | None = SAME) -> Pose:
     """Find the pose of an upper jaw.
 
     Args:
-        mesh: in mm, with y to the back and z along the crowns, up or down.
+        mesh: in mm, with y to the back and z along the crowns, up or down, after a turn by `axes`.
+        axes: of `dentalzoo.data.jaw_axes`; None for those of the file where they can be, else for
+            those of `find_axes`.
 
     Raises:
-        DentalzooError: it has too few vertices, another unit, size or axes, or is a mirror image.
+        WrongAxes: it has other axes; the message has the turn that `find_axes` detects.
+        WrongUnit: it is in another unit.
+        DentalzooError: it has too few vertices, another size, or is a mirror image.
     """
+    try:
+        return _find_pose(mesh, axes or SAME)
+    except WrongAxes as error:
+        if axes is None:
+            return _find_pose(mesh, find_axes(mesh))
+        try:
+            found = find_axes(mesh)
+        except DentalzooError as other:
+            raise WrongAxes(f"{error}; {str(other).rpartition('Received: ')[2]}") from None
+        if found in (axes, after((-1, 2, -3), axes or SAME)):
+            off = -_off_axis(mesh, found)
+            raise WrongAxes(f"{error}, turned by about {off:+d} degrees about z") from None
+        advice = f"--axes={axes_text(found)} turns it, as far as its shape shows"
+        raise WrongAxes(f"{error}; {advice}") from None
+
+
+def find_axes(mesh: Mesh) -> Axes:
+    """Detect the turn that brings an upper jaw into the zoo's axes, with its crowns towards z.
+
+    z is the shortest side of the bounding box. The end of the crowns shows as in `find_pose`, and
+    the front teeth where two neighbouring corners of the box are empty. With labels, these decide.
+    A mirror image has a turn too: the shape alone does not show it.
+
+    Args:
+        mesh: in mm.
+
+    Raises:
+        DentalzooError: no turn makes it an upper jaw, or it is a mirror image by its labels.
+    """
+    used = mesh.vertices[np.unique(mesh.faces)]
+    shortest = int(np.ptp(used, axis=0).argmin())
+    axes: Axes = ((2, 3, 1), (3, 1, 2), (1, 2, 3))[shortest]
+    labels = mesh.labels if mesh.labels is not None and mesh.labels.any() else None
+    if _points_down(replace(mesh, vertices=turn(mesh.vertices, axes)), labels):
+        axes = after((-1, 2, -3), axes)
+    if labels is None:
+        off = _off_axis(mesh, axes)
+        quarters = round(off / 90)
+        if abs(off - 90 * quarters) > _MAX_OFF:
+            raise DentalzooError(
+                "a jaw must be turned by multiples of 90 degrees. "
+                f"Received: turned by about {90 * quarters - off:+d} degrees about z"
+            )
+    for around in range(4):
+        pose = Pose(_centre(used), axes=axes)
+        if labels is not None:
+            try:
+                _refuse_labels(pose.apply(mesh.vertices), labels)
+                return axes
+            except WrongAxes:
+                pass
+        elif (around - quarters) % 2 == 0 and _open_to_the_back(pose.apply(used)):
+            return axes
+        axes = after((2, -1, 3), axes)
+    raise DentalzooError(
+        "the axes of a jaw must show in its shape; give a turn such as -x,-z,-y. "
+        "Received: no clear front teeth"
+    )
+
+
+def _off_axis(mesh: Mesh, axes: Axes) -> int:
+    """Return the turn about z, in degrees, after which a jaw is symmetric to the side."""
+    used = mesh.vertices[np.unique(mesh.faces)]
+    return symmetry_turn(thinned(Pose(_centre(used), axes=axes, scale=1.0).apply(used)))
+
+
+def _centre(points: np.ndarray) -> tuple[float, float, float]:
+    low, high = (f(points.astype(np.float64), axis=0) for f in (np.min, np.max))
+    x, y, z = ((low + high) / 2).tolist()
+    return x, y, z
+
+
+def _find_pose(mesh: Mesh, axes: Axes) -> Pose:
     if len(mesh.vertices) < _MIN_VERTICES:
         raise DentalzooError(
             f"a jaw must have at least {_MIN_VERTICES} vertices. Received: {len(mesh.vertices)}"
         )
-    used = mesh.vertices[np.unique(mesh.faces)].astype(np.float64)
-    low, high = used.min(axis=0), used.max(axis=0)
-    _refuse_box(high - low)
-    x, y, z = ((low + high) / 2).tolist()
+    used = mesh.vertices[np.unique(mesh.faces)]
+    _refuse_box(np.abs(turn(np.ptp(used.astype(np.float64), axis=0), axes)))
     labels = mesh.labels if mesh.labels is not None and mesh.labels.any() else None
-    pose = Pose((x, y, z), bool(_points_down(mesh, labels)))
+    turned = _points_down(replace(mesh, vertices=turn(mesh.vertices, axes)), labels)
+    pose = Pose(_centre(used), bool(turned), axes=axes)
     if labels is None:
         _refuse_turned(pose.apply(used))
     else:
@@ -87,13 +179,15 @@ def find_pose(mesh: Mesh) -> Pose:
 def _refuse_box(box: np.ndarray) -> None:
     shown = " x ".join(f"{side:.3g}" for side in box)
     longest = box.max()
-    for low, high, unit in _UNITS:
+    for low, high, unit, factor in _UNITS:
         if low <= longest < high:
-            raise DentalzooError(
+            error = WrongUnit(
                 f"a jaw must be in millimetres. Received: a box of {shown}, as in {unit}"
             )
+            error.factor = factor
+            raise error
     if box.argmin() != 2:
-        raise DentalzooError(
+        raise WrongAxes(
             f"z must be along the crowns; this jaw lies on its side. Received: {shown} mm"
         )
     if any(not low <= side <= high for side, (low, high) in zip(box, _BOX, strict=True)):
@@ -143,23 +237,38 @@ def _roughness(mesh: Mesh, sign: int) -> float:
     return float((angle * np.linalg.norm(a - b, axis=1)).sum() / areas[level].sum())
 
 
-def _refuse_turned(points: np.ndarray) -> None:
-    """Raise DentalzooError unless the two front corners of the jaw's box are the emptiest."""
+def _corners(points: np.ndarray) -> dict[tuple[int, int], float]:
+    """Return the part of the points in each corner of the jaw's box, by the signs of x and y."""
     x, y = (points[:, k] / np.abs(points[:, k]).max() for k in (0, 1))
-    count = {
+    return {
         (i, j): np.mean((i * x > _CORNER) & (j * y > _CORNER)) for i in (-1, 1) for j in (-1, 1)
     }
+
+
+def _open_to_the_back(points: np.ndarray) -> bool:
+    """Return whether the corners in front are clearly emptier than those behind."""
+    count = _corners(points)
+    return count[-1, -1] + count[1, -1] < 0.5 * (count[-1, 1] + count[1, 1])
+
+
+def _front(points: np.ndarray) -> str | None:
+    """Return where the two emptiest corners of a jaw's box are, "-y" to "x"; None if unclear."""
+    count = _corners(points)
     one, other = sorted(count, key=lambda corner: count[corner])[:2]
-    front = one[0] + other[0], one[1] + other[1]
     empty = count[one] + count[other]
-    if front in _SIDES and empty < 0.5 * (sum(count.values()) - empty):
-        raise DentalzooError(
-            f"the front teeth must be towards -y. Received: towards {_SIDES[front]}"
-        )
+    clear = empty < 0.5 * (sum(count.values()) - empty)
+    return _SIDES.get((one[0] + other[0], one[1] + other[1])) if clear else None
+
+
+def _refuse_turned(points: np.ndarray) -> None:
+    """Raise WrongAxes if the two emptiest corners of the jaw's box are not those in front."""
+    front = _front(points)
+    if front not in (None, "-y"):
+        raise WrongAxes(f"the front teeth must be towards -y. Received: towards {front}")
 
 
 def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
-    """Raise DentalzooError if the labelled teeth are turned about z or mirrored."""
+    """Raise WrongAxes if the labelled teeth are turned about z, DentalzooError if mirrored."""
     quadrant, kind = labels // 10, labels % 10
     right, left = np.isin(quadrant, (1, 5)), np.isin(quadrant, (2, 6))
     front, back = (labels > 0) & (kind <= 3), kind >= 4
@@ -170,7 +279,7 @@ def _refuse_labels(points: np.ndarray, labels: np.ndarray) -> None:
         )
         if y > -abs(x) / 2:
             axis = "y" if y > abs(x) else "x" if x > 0 else "-x"
-            raise DentalzooError(f"the front teeth must be towards -y. Received: towards {axis}")
+            raise WrongAxes(f"the front teeth must be towards -y. Received: towards {axis}")
     if right.any() and left.any() and points[right, 0].mean() < points[left, 0].mean():
         raise DentalzooError(
             "teeth 11 to 18 must be on the patient's right. "

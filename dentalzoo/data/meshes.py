@@ -7,7 +7,7 @@ docs/data_formats.md has the layouts and rules.
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, MutableSequence, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,12 @@ from dentalzoo.data.formats.splits import describe, select_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
-from dentalzoo.data.jaw_names import is_lower, lower_jaws
+from dentalzoo.data.jaw_axes import SAME, Axes, axes_text, parse_axes
+from dentalzoo.data.jaw_doubts import doubts_of
+from dentalzoo.data.jaw_names import lower_jaws
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
+from dentalzoo.data.mesh_fixes import CorrectedFolder, corrected
+from dentalzoo.data.mesh_lists import assign_by_lists
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import sample_surface
@@ -115,7 +119,7 @@ def find_meshes(
     skips: list[Skip] = []
     where = "the folders' names"
     if not tree.split_csv:
-        files, skips, where = _by_lists(
+        files, skips, where = assign_by_lists(
             tree, files, [p for p in paths if p.suffix == ".txt"], where
         )
     files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
@@ -154,65 +158,16 @@ def labels_of(path: Path) -> Path | None:
     return labels if labels.is_file() else None
 
 
-def _by_lists(
-    tree: Tree, files: list[FileEntry], lists: Sequence[Path], where: str
-) -> tuple[list[FileEntry], list[Skip], str]:
-    """Assign splits from lists of names such as `training_upper.txt`.
-
-    The lists of a folder apply to the meshes under the nearest folder above it, so that several
-    data sets in one folder keep their own lists. Of several folders of lists for the same meshes,
-    the one that names most of them is used, then the first.
-
-    Returns:
-        The files with their splits, rows without a mesh, and the source of the splits as text.
-    """
-    listed: dict[Path, dict[str, str]] = defaultdict(dict)  # folder of lists -> name -> split
-    sources: dict[Path, list[Path]] = defaultdict(list)  # folder of meshes -> folders of lists
-    for path in lists:
-        split = layouts.split_word(path.stem)
-        for row in path.read_text(errors="replace").splitlines() if split else ():
-            name = layouts.normal(Path(row.strip()).name.removesuffix(".obj"))
-            if listed[path.parent].setdefault(name, split) != split:
-                raise BadFile(path, f"a name must be in one list. Received: {name!r} in several")
-    known: dict[Path, set[str]] = defaultdict(set)  # folder -> the meshes under it
-    for file in files:
-        for folder in file.path.parents:
-            known[folder].add(layouts.normal(file.path.stem))
-    for folder, rows in listed.items():
-        data = next((parent for parent in folder.parents if parent in known), tree.root)
-        if known[data] & rows.keys():
-            sources[data].append(folder)
-    if not sources:
-        return files, [], where
-    skips: list[Skip] = []
-    chosen: dict[Path, Path] = {}  # folder of meshes -> folder of lists
-    for data, folders in sources.items():
-        names = known[data]
-        best = max(folders, key=lambda folder: len(names & listed[folder].keys()))
-        chosen[data] = best
-        if len(folders) > 1:
-            others = ", ".join(tree.name(folder) for folder in folders if folder != best)
-            _log.info("splits of %s are used, not of %s", tree.name(best), others)
-        skips += [
-            Skip(name, f"row of {tree.name(best)} without mesh", split)
-            for name, split in listed[best].items()
-            if name and name not in known[data] and not is_lower(name)
-        ]
-    assigned = []
-    for file in files:
-        lists_folder = next((chosen[f] for f in file.path.parents if f in chosen), None)
-        if lists_folder:
-            split = listed[lists_folder].get(layouts.normal(file.path.stem), "")
-            file = replace(file, split=split)
-        assigned.append(file)
-    return assigned, skips, " or ".join(map(tree.name, chosen.values()))
-
-
 # ---- loading -------------------------------------------------------------------------------------
 
 
-def load_mesh(sample: MeshSample) -> tuple[Mesh, Pose]:
+def load_mesh(sample: MeshSample, axes: Axes | None = SAME) -> tuple[Mesh, Pose]:
     """Load an upper jaw, in the millimetres of its file, and its pose in front of the cameras.
+
+    Args:
+        sample: of `find_meshes`.
+        axes: the axes of the file, as `dentalzoo.data.jaw_axes.parse_axes` returns them; None to
+            detect them where they are not the zoo's.
 
     Raises:
         BadFile: a file is damaged, or the mesh is not an upper jaw in millimetres with y to the
@@ -220,26 +175,37 @@ def load_mesh(sample: MeshSample) -> tuple[Mesh, Pose]:
     """
     mesh = read_mesh(sample.mesh, sample.labels)
     try:
-        return mesh, find_pose(mesh)
+        return mesh, find_pose(mesh, axes)
     except BadFile:
         raise
     except DentalzooError as error:
         raise BadFile(sample.mesh, str(error)) from error
 
 
+def log_doubts(name: object, mesh: Mesh, pose: Pose) -> None:
+    """Log a turn that was detected, and what is doubtful about a jaw, a line each."""
+    if pose.axes != SAME:
+        _log.info("%s: turned by --axes=%s", name, axes_text(pose.axes))
+    for doubt in doubts_of(mesh, pose):
+        _log.warning("%s: %s", name, doubt)
+
+
 def load_meshes(
-    samples: Sequence[MeshSample], failed: MutableSequence[tuple[str, str]]
+    samples: Sequence[MeshSample],
+    failed: MutableSequence[tuple[str, str]],
+    axes: Axes | None = SAME,
 ) -> Iterator[tuple[MeshSample, Mesh, Pose]]:
     """Load jaws one by one; those that cannot be used are logged, skipped and added to `failed`.
 
     Args:
         samples: of `find_meshes`.
         failed: gets (name, reason) of each jaw that cannot be used.
+        axes: as `load_mesh`.
     """
 
     def load(sample: MeshSample) -> tuple[Mesh, Pose]:
         try:
-            return load_mesh(sample)
+            return load_mesh(sample, axes)
         except BadFile as error:
             if error.path == sample.mesh:
                 raise
@@ -258,70 +224,150 @@ def load_meshes(
         yield sample, mesh, pose
 
 
-def check_meshes(data_dir: str | Path, split: str | None = None) -> dict[str, Any]:
+def check_meshes(
+    data_dir: str | Path,
+    split: str | None = None,
+    *,
+    axes: str | None = None,
+    fix: str | Path | None = None,
+) -> dict[str, Any]:
     """Read every mesh once and report what is wrong, for `dentalzoo check --meshes`.
 
+    Args:
+        data_dir, split: as `find_meshes`.
+        axes: the axes of the files, such as "-x,-z,-y", or "auto".
+        fix: a new folder for a copy of the data, in which jaws of other axes or units are
+            corrected: by `axes`, or as detected. Other jaws that cannot be used are left out.
+
     Returns:
-        "data"; "usable" (number of meshes); the number of each split; the number of "groups", of
-        "lower_not_used", lower jaws by their names, and of "labelled" jaws; "teeth" (number of jaws
-        with each FDI number); "vertices" and "size_mm", each with "min" and "max"; "skipped"
-        [name, reason]; "repaired" [name, repair]; equal meshes as [name, name, splits] in
-        "duplicates" between splits and "duplicates_within" a split. The last four are empty where
-        nothing is wrong. Everything is JSON-serialisable.
+        "data"; "usable" (number of meshes, the corrected ones included); the number of each split;
+        the number of "groups", of "lower_not_used", lower jaws by their names, and of "labelled"
+        jaws; "teeth" (number of jaws with each FDI number); "vertices" and "size_mm", each with
+        "min" and "max"; "skipped" [name, reason]; "suspicious" [name, doubt]; "repaired"
+        [name, repair]; "fixed" [name, correction], in `fix` or possible; equal meshes as
+        [name, name, splits] in "duplicates" between splits and "duplicates_within" a split. The
+        last six are empty where nothing is wrong. Everything is JSON-serialisable.
 
     Raises:
-        DentalzooError: as `find_meshes`; or no mesh can be used.
+        DentalzooError: as `find_meshes`; no mesh can be used; `axes` is no turn; `fix` lies in the
+            data.
     """
+    turn_by = parse_axes(axes)
     dataset = find_meshes(data_dir, split)
-    good: list[MeshSample] = []
     bad: list[tuple[str, str]] = []
-    repaired: list[tuple[str, str]] = []
-    teeth: Counter[int] = Counter()
-    vertices: list[int] = []
-    boxes: list[list[float]] = []
-    by_shape: dict[tuple[float, ...], list[MeshSample]] = defaultdict(list)
-    for sample, mesh, pose in load_meshes(dataset.samples, bad):
-        good.append(sample)
-        points = pose.apply(mesh.vertices)
-        shape = np.concatenate([np.ptp(points, axis=0), points.mean(0), points.std(0)]) * SCALE
-        by_shape[len(points), *shape.round(2).tolist()].append(sample)
-        vertices.append(len(points))
-        boxes.append((np.ptp(points, axis=0) * SCALE).round(1).tolist())
-        if mesh.labels is not None:
-            teeth.update(int(fdi) for fdi in np.unique(mesh.labels) if fdi)
-        if pose.turned:
-            repaired.append((sample.name, "the crowns point to -z: turned about y"))
-        if len(np.unique(mesh.faces)) < len(points):
-            repaired.append((sample.name, "vertices in no face: neither rendered nor sampled"))
-    if not good:
+    jaws = [_Checked.of(*jaw) for jaw in load_meshes(dataset.samples, bad, turn_by)]
+    fixed = _fix(dataset, data_dir, fix, None if axes is None else turn_by, jaws, bad)
+    if not jaws:
+        advice = " (--fix DIR corrects the axes or the unit)" if fixed else ""
         raise DentalzooError(
-            f"{data_dir}: at least one of {len(dataset)} meshes must be usable. "
+            f"{data_dir}: at least one of {len(dataset)} meshes must be usable{advice}. "
             f"Received: {bad[0][1]}"
         )
-    number = Counter(sample.split for sample in good)
+    repaired = [[jaw.sample.name, repair] for jaw in jaws for repair in jaw.repairs]
+    for repair, count in Counter(repair for _, repair in repaired).items():
+        first = next(name for name, other in repaired if other == repair)
+        _log.info("%d meshes, as %s: %s", count, first, repair)
+    by_shape: dict[tuple[float, ...], list[MeshSample]] = defaultdict(list)
+    for jaw in jaws:
+        by_shape[jaw.shape].append(jaw.sample)
+    number = Counter(jaw.sample.split for jaw in jaws)
     same = [
         [a.name, b.name, "the same mesh, in " + " and ".join(sorted({a.split, b.split}))]
         for group in by_shape.values()
         for a, b in combinations(group, 2)
     ]
+    teeth = Counter(fdi for jaw in jaws for fdi in jaw.teeth)
+    counts, boxes = [jaw.shape[0] for jaw in jaws], [jaw.box for jaw in jaws]
     return {
         "data": str(data_dir),
-        "usable": len(good),
+        "usable": len(jaws),
         **{name: number[name] for name in SPLITS if number[name]},
-        "groups": len({sample.group for sample in good}),
+        "groups": len({jaw.sample.group for jaw in jaws}),
         "lower_not_used": dataset.lower,
-        "labelled": sum(sample.labels is not None for sample in good),
+        "labelled": sum(jaw.sample.labels is not None for jaw in jaws),
         "teeth": dict(sorted(teeth.items())),
-        "vertices": {"min": min(vertices), "max": max(vertices)},
+        "vertices": {"min": min(counts), "max": max(counts)},
         "size_mm": {
             "min": np.min(boxes, axis=0).tolist(),
             "max": np.max(boxes, axis=0).tolist(),
         },
         "skipped": [list(pair) for pair in (*dataset.skipped, *bad)],
-        "repaired": [list(pair) for pair in repaired],
+        "suspicious": [[jaw.sample.name, doubt] for jaw in jaws for doubt in jaw.doubts],
+        "repaired": repaired,
+        "fixed": [list(pair) for pair in fixed],
         "duplicates": [pair for pair in same if " and " in pair[2]],
         "duplicates_within": [pair for pair in same if " and " not in pair[2]],
     }
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What `check_meshes` keeps of a jaw."""
+
+    sample: MeshSample
+    shape: tuple[float, ...]  # the number of vertices, and their box, mean and deviation
+    box: list[float]
+    teeth: list[int]
+    repairs: list[str]
+    doubts: list[str]
+
+    @classmethod
+    def of(cls, sample: MeshSample, mesh: Mesh, pose: Pose) -> "_Checked":
+        points = pose.apply(mesh.vertices)
+        shape = np.concatenate([np.ptp(points, axis=0), points.mean(0), points.std(0)]) * SCALE
+        repairs = []
+        if pose.turned:
+            repairs.append("the crowns point to -z: turned about y")
+        if pose.axes != SAME:
+            repairs.append(f"turned by --axes={axes_text(pose.axes)}")
+        if len(np.unique(mesh.faces)) < len(points):
+            repairs.append("vertices in no face: neither rendered nor sampled")
+        return cls(
+            sample,
+            (len(points), *shape.round(2).tolist()),
+            (np.ptp(points, axis=0) * SCALE).round(1).tolist(),
+            [] if mesh.labels is None else [int(fdi) for fdi in np.unique(mesh.labels) if fdi],
+            repairs,
+            doubts_of(mesh, pose),
+        )
+
+
+def _fix(
+    dataset: MeshDataset,
+    root: str | Path,
+    out: str | Path | None,
+    axes: Axes | None,
+    jaws: list[_Checked],
+    bad: list[tuple[str, str]],
+) -> list[tuple[str, str]]:
+    """Correct jaws and write the copy of the data set, where there is a folder for it.
+
+    Then the corrected jaws move from `bad` to `jaws`.
+
+    Returns:
+        (name, correction) of each jaw that is corrected, or could be.
+    """
+    samples = {sample.name: sample for sample in dataset.samples}
+    copy = out and CorrectedFolder(out, root, [sample.mesh for sample in dataset.samples])
+    failed, fixed = [name for name, _ in bad], []
+    for name in (*(jaw.sample.name for jaw in jaws if copy), *failed):
+        sample = samples[name]
+        found = corrected(sample.mesh, sample.labels, axes)
+        if found is None:
+            continue
+        if found.change:
+            fixed.append((name, found.change))
+        if copy:
+            copy.add(sample.mesh, sample.labels, found.mesh if found.change else None)
+            if name in failed:
+                jaws.append(_Checked.of(sample, found.mesh, found.pose))
+                bad[:] = [pair for pair in bad if pair[0] != name]
+    if copy:
+        copy.add_lists()
+    elif fixed:
+        text = "axes or unit of %d meshes can be corrected, as of %s: %s; `--fix DIR` writes a copy"
+        _log.info(text, len(fixed), *fixed[0])
+    return fixed
 
 
 # ---- points --------------------------------------------------------------------------------------

@@ -86,8 +86,8 @@ def coherence(shapes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     for shape, number in zip(shapes, numbers, strict=True):
         hull = np.zeros(_SIDE * _SIDE, np.uint8)
         hull[pixels[number, inside]] = 1
-        hull = cv2.dilate(hull.reshape(_SIDE, _SIDE), _SQUARE)
-        filled.append((hull[shape] > 0).mean() if shape.any() else 0.0)
+        wide = cv2.dilate(hull.reshape(_SIDE, _SIDE), _SQUARE) > 0
+        filled.append(wide[shape].mean() if shape.any() else 0.0)
     return np.array(filled)
 
 

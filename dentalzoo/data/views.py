@@ -20,7 +20,7 @@ from dentalzoo.atomic import stamp
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.io.view_files import VIEWS as VIEWS
 from dentalzoo.data.jaw_pose import SCALE
-from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, sample_points
+from dentalzoo.data.meshes import METHODS, MeshSample, load_mesh, log_doubts, sample_points
 from dentalzoo.data.pipeline import Cache
 from dentalzoo.errors import BadFile, DentalzooError, require
 from dentalzoo.ops.meshes import unit, vertex_normals
@@ -203,6 +203,7 @@ def load_views(
         BadFile: as `dentalzoo.data.meshes.load_mesh`.
     """
     mesh, pose = load_mesh(sample)
+    log_doubts(sample.name, mesh, pose)
     posed = Mesh(pose.apply(mesh.vertices), mesh.faces)
     try:
         points = sample_points(posed, num_points, method, seed)

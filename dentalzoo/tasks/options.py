@@ -256,6 +256,11 @@ class ReconstructionEvaluateOptions(Options):
     views: tuple[int, ...] | None = option(
         None, "camera indices of the views that are used, 0 to 9", low=0, high=9
     )
+    axes: str | None = option(
+        None,
+        "axes of the meshes that become x (to the patient's right), y (to the back) and z (along "
+        "the crowns), such as -x,-z,-y; auto: detect them",
+    )
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,11 @@ class ReconstructionPredictOptions(Options):
     )
     ground_truth: str | Path | None = option(
         None, "ground-truth meshes for folders of views: a mesh, or a folder of them"
+    )
+    axes: str | None = option(
+        None,
+        "axes of the meshes that become x (to the patient's right), y (to the back) and z (along "
+        "the crowns), such as -x,-z,-y; auto: detect them",
     )
     anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
 

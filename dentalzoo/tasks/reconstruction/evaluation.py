@@ -20,8 +20,9 @@ import numpy as np
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
+from dentalzoo.data.jaw_axes import Axes, parse_axes
 from dentalzoo.data.jaw_pose import SCALE
-from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh
+from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
@@ -84,6 +85,7 @@ def evaluate(
     views = sorted(range(VIEWS) if options.views is None else options.views)
     if not views or len(set(views)) < len(views):
         raise DentalzooError(f"views must be different camera indices, 0 to 9. Received: {views}")
+    read = _reader(bundle, views, parse_axes(options.axes))
     dataset = find_meshes(data, split)
     if out is not None:
         out = Path(out)
@@ -94,7 +96,7 @@ def evaluate(
     doubts: list[str] = []
     for sample, (images, ground_truth), (shape, spent) in for_each(
         dataset.samples,
-        _reader(bundle, views),
+        read,
         lambda _, loaded: _timed(bundle, loaded[0], views),
         title="evaluating",
         unit="jaw",
@@ -128,7 +130,7 @@ def evaluate(
     if out is not None:
         write_json(out / "evaluation.json", report)
         write_atomically(out / "evaluation.csv", _table(report["per_jaw"]))
-        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, views))
+        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, views, read))
     return report
 
 
@@ -162,15 +164,20 @@ def _at_paper(measured: dict[str, Any]) -> dict[str, float]:
 # ---- jaws ----------------------------------------------------------------------------------------
 
 
-def _reader(bundle: "Bundle", views: list[int]) -> Callable[[MeshSample], tuple[np.ndarray, Shape]]:
+Reader = Callable[[MeshSample], tuple[np.ndarray, Shape]]
+
+
+def _reader(bundle: "Bundle", views: list[int], axes: Axes | None) -> Reader:
     """Return a function from a sample to the views that the bundle sees, and the ground truth."""
     size = bundle.metadata["config"]["image_size"]
 
     def read(sample: MeshSample) -> tuple[np.ndarray, Shape]:
         try:
-            seen, ground_truth = as_seen(*load_mesh(sample))
+            mesh, pose = load_mesh(sample, axes)
         except BadFile as error:
             raise without_folders(error, sample.mesh) from error
+        log_doubts(sample.name, mesh, pose)
+        seen, ground_truth = as_seen(mesh, pose)
         return render_views(seen, size)[views], ground_truth
 
     return read
@@ -251,7 +258,11 @@ def _cells(row: dict[str, Any], before: str = "") -> Iterator[tuple[str, object]
 
 
 def _draw_cases(
-    bundle: "Bundle", samples: list[MeshSample], rows: list[dict[str, Any]], views: list[int]
+    bundle: "Bundle",
+    samples: list[MeshSample],
+    rows: list[dict[str, Any]],
+    views: list[int],
+    read: "Reader",
 ) -> np.ndarray:
     """Draw the best, the median and the worst jaw by Chamfer distance."""
     chamfer = [row["scores"]["chamfer"] for row in rows]
@@ -259,7 +270,7 @@ def _draw_cases(
     cases: dict[int, str] = {}
     for case, rank in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
         cases.setdefault(int(order[rank]), case)
-    read, shown = _reader(bundle, views), []
+    shown = []
     for index, case in cases.items():
         images, ground_truth = read(samples[index])
         parts = [f"{case} of {len(rows)}:  {samples[index].name}"]

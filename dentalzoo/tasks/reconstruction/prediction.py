@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.io.mesh_files import write_obj, write_ply, write_stl
+from dentalzoo.data.jaw_axes import parse_axes
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
@@ -76,12 +77,13 @@ def predict(
             for a bundle that makes points, or no matching ground truth.
     """
     formats, out = _formats(bundle, options.mesh), Path(out)
+    axes = parse_axes(options.axes)
     sources, report = _find(inputs, out, options.ground_truth)
     names = _names(sources, out, options.anonymize)
     size = bundle.metadata["config"]["image_size"]
     for source, jaw, shape in for_each(
         sources,
-        lambda source: load_jaw(source, size),
+        lambda source: load_jaw(source, size, axes),
         lambda _, jaw: reconstruct(bundle, jaw.views, jaw.cameras),
         title="reconstructing",
         unit="jaw",
@@ -118,7 +120,11 @@ def _write(out: Path, name: str, jaw: Loaded, shape: Shape, formats: Sequence[st
 
 
 def write_views(
-    inputs: str | Path | Iterable[str | Path], out: str | Path, size: int = 224
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    size: int = 224,
+    *,
+    axes: str | None = None,
 ) -> PredictionReport:
     """Render the ten views of meshes: `out`/<name>/view_0.png to view_9.png for each.
 
@@ -126,6 +132,7 @@ def write_views(
         inputs: meshes of upper jaws, and folders of them.
         out: a folder, made where it is absent; no input may lie in it.
         size: height and width in pixels.
+        axes: of the meshes, such as "-x,-z,-y" (`dentalzoo.data.jaw_axes`), or "auto".
 
     Returns:
         The number of jaws written, and those that failed; folders of views fail.
@@ -136,6 +143,7 @@ def write_views(
     out = Path(out)
     if size < 1 or int(size) != size:
         raise DentalzooError(f"size must be an integer >= 1. Received: {size!r}")
+    turn_by = parse_axes(axes)
     sources, report = _find(inputs, out)
     names = _names(sources, out)
 
@@ -148,7 +156,7 @@ def write_views(
 
     for _ in for_each(
         sources,
-        lambda source: load_jaw(source, size),
+        lambda source: load_jaw(source, size, turn_by),
         write,
         title="rendering",
         unit="jaw",

@@ -11,9 +11,10 @@ from dentalzoo.data.formats.tree import normal
 from dentalzoo.data.io.images import IMAGE_SUFFIXES, natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh
 from dentalzoo.data.io.view_files import read_views, title_of
+from dentalzoo.data.jaw_axes import SAME, Axes
 from dentalzoo.data.jaw_names import jaw_of, lower_jaws
 from dentalzoo.data.jaw_pose import TURNED, Pose
-from dentalzoo.data.meshes import MeshSample, labels_of, load_mesh, log_lower
+from dentalzoo.data.meshes import MeshSample, labels_of, load_mesh, log_doubts, log_lower
 from dentalzoo.data.silhouettes import check_views
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
@@ -183,11 +184,12 @@ def with_ground_truth(sources: Sequence[Source], ground_truth: str | Path) -> li
     return result
 
 
-def load_jaw(source: Source, size: int) -> Loaded:
+def load_jaw(source: Source, size: int, axes: Axes | None = SAME) -> Loaded:
     """Read the views of a jaw, or render them.
 
     Args:
         size: of rendered views, in pixels.
+        axes: of meshes, as `dentalzoo.data.meshes.load_mesh`.
 
     Raises:
         BadFile: the views or the mesh cannot be used; not for the ground truth beside views. Its
@@ -195,23 +197,24 @@ def load_jaw(source: Source, size: int) -> Loaded:
     """
     if not source.views:
         try:
-            seen, shape, pose = _read_ground_truth(source.path)
+            seen, shape, pose = _read_mesh(source.path, axes)
         except BadFile as error:
             raise without_folders(error, source.path) from error
-        if pose.turned:
-            _log.info("%s: the crowns point to -z: %s", source.path, TURNED)
         return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), shape, pose)
     views, cameras = read_views(source.path, source.views)
     check_views(source.path, views, cameras)
     if source.ground_truth is None:
         return Loaded(views, cameras)
     try:
-        return Loaded(views, cameras, _read_ground_truth(source.ground_truth)[1])
+        return Loaded(views, cameras, _read_mesh(source.ground_truth, axes)[1])
     except BadFile as error:
         return Loaded(views, cameras, gt_error=error)
 
 
-def _read_ground_truth(path: Path) -> tuple[Mesh, Shape, Pose]:
-    """Return a jaw as the input of `render_views`, in mm, and its pose."""
-    mesh, pose = load_mesh(MeshSample(path.stem, path, labels_of(path)))
+def _read_mesh(path: Path, axes: Axes | None) -> tuple[Mesh, Shape, Pose]:
+    """Return a jaw as the input of `render_views`, in mm, and its pose; log what is doubtful."""
+    mesh, pose = load_mesh(MeshSample(path.stem, path, labels_of(path)), axes)
+    if pose.turned:
+        _log.info("%s: the crowns point to -z: %s", path, TURNED)
+    log_doubts(path, mesh, pose)
     return *as_seen(mesh, pose), pose

@@ -1,0 +1,85 @@
+"""What makes a mesh doubtful that otherwise passes as an upper jaw: tilt, two jaws, no palate.
+
+None of it is certain, so it is said and not refused.
+"""
+
+import numpy as np
+
+from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.jaw_pose import Pose
+from dentalzoo.data.jaw_shape import biting_slopes, has_palate, symmetry_turn, thinned
+
+# ours: degrees. The biting edges of 100 synthetic jaws and 9 rows of crowns, one of them real,
+# sloped by -9.9 to -0.4 to the back and -1.3 to 1.7 to the side, and their symmetry axis was -3 to
+# 3 off; a tilt adds to that.
+_PITCH, _MAX_PITCH = -5.2, 7.5
+_MAX_ROLL, _MAX_YAW = 5.0, 7.0
+
+
+def doubts_of(mesh: Mesh, pose: Pose) -> list[str]:
+    """Describe what is doubtful about an upper jaw.
+
+    Args:
+        mesh: in the mm of its file.
+        pose: of `dentalzoo.data.jaw_pose.find_pose`.
+
+    Returns:
+        A line each; none for a jaw that looks as it should.
+    """
+    used = np.unique(mesh.faces)
+    points = pose.apply(mesh.vertices[used]) * pose.scale
+    parts, sizes = _parts(mesh, used)
+    two = _two_jaws(points, parts, sizes)
+    doubts = [two] if two else []
+    if not two:
+        doubts += _tilt(thinned(points))
+        if (sizes > 0.02 * sizes.sum()).sum() < 6 and not has_palate(points):  # else crowns alone
+            doubts.append("no palate between the teeth: a lower jaw looks like this")
+    return doubts
+
+
+def _parts(mesh: Mesh, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the connected part of each used vertex, and the number of vertices of each part."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    faces = np.searchsorted(used, mesh.faces)
+    ends = np.concatenate([faces[:, :2], faces[:, 1:]])
+    links = coo_matrix((np.ones(len(ends), np.int8), ends.T), (len(used), len(used)))
+    parts = connected_components(links, directed=False)[1]
+    return parts, np.bincount(parts)
+
+
+def _two_jaws(points: np.ndarray, parts: np.ndarray, sizes: np.ndarray) -> str | None:
+    """Describe two groups of parts, one above the other, that each extend as a jaw does."""
+    order = np.argsort(parts, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    height = np.add.reduceat(points[order, 2], starts) / sizes
+    large = np.flatnonzero(sizes > 0.01 * sizes.sum())
+    large = large[np.argsort(height[large])]
+    if len(large) < 2:
+        return None
+    split = large[: np.diff(height[large]).argmax() + 1]
+    low = np.isin(parts, split)
+    high = np.isin(parts, large) & ~low
+    box = np.ptp(points[:, :2], axis=0)
+    for group in (low, high):
+        if group.mean() < 0.25 or (np.ptp(points[group, :2], axis=0) < 0.6 * box).any():
+            return None
+    apart = np.median(points[high, 2]) - np.median(points[low, 2])
+    if apart < 8:  # mm
+        return None
+    return f"two parts as wide as a jaw, {apart:.0f} mm above each other: both jaws in one file?"
+
+
+def _tilt(points: np.ndarray) -> list[str]:
+    x, y = biting_slopes(points)
+    turns = []
+    if abs(y - _PITCH) > _MAX_PITCH:
+        turns.append(f"{y - _PITCH:+.0f} degrees about x")
+    if abs(x) > _MAX_ROLL:
+        turns.append(f"{-x:+.0f} degrees about y")
+    yaw = symmetry_turn(points)
+    if abs(yaw) > _MAX_YAW:
+        turns.append(f"{-yaw:+.0f} degrees about z")
+    return [f"tilted by about {', '.join(turns)}: views of it mislead the network"] if turns else []
