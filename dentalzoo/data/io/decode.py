@@ -166,9 +166,10 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
         ) from error
     except Exception as error:  # decoders raise errors of any type on damaged data
         what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadFile(
-            path, f"damaged or of an unknown kind; save it again as PNG. Received: {what}"
-        ) from error
+        wrong = "damaged or of an unknown kind; save it again as PNG"
+        if "unknown pixel mode" in what:  # Pillow on a TIFF of 10 or 14 bits, of 5 colours, ...
+            wrong = "its bits or colours cannot be read; save it with 8 or 16 bits, grey or RGB"
+        raise BadFile(path, f"{wrong}. Received: {what}") from error
 
 
 def _what_else(path: Path) -> str:

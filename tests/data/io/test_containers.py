@@ -137,6 +137,15 @@ def test_unusual_but_harmless_files_are_read(tmp_path, content):
     assert np.array_equal(read_image(tmp_path / "x")[..., 0], RAMP)
 
 
+def test_a_tiff_of_packed_bits_is_refused_with_the_remedy(tmp_path):
+    content = tiff(1).replace(
+        struct.pack("<HHII", 258, 3, 1, 8), struct.pack("<HHII", 258, 3, 1, 10)
+    )
+    (tmp_path / "x.tif").write_bytes(content)
+    with pytest.raises(BadFile, match="save it with 8 or 16 bits, grey or RGB. Received: "):
+        read_image(tmp_path / "x.tif")
+
+
 def test_a_damaged_tag_of_a_usable_image_is_no_noise(tmp_path):
     for name in "ab":
         content = tiff(1, tags=[(37500, 7, 2**31, 8), (37510, 2, 40_000, 8)])
