@@ -218,7 +218,7 @@ CVAT = '<?xml version="1.0"?>\n<annotations><version>1.1</version><image name="a
         (
             "a.xml",
             "<annotation><object/></annotation>",
-            "PASCAL VOC XML (boxes), not read as masks",
+            "PASCAL VOC XML (boxes), in which there is nothing to use as masks",
         ),
         (
             "a.json",

@@ -7,8 +7,8 @@ refused with the reason.
 import logging
 import math
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,28 +18,25 @@ from tqdm import tqdm
 
 from dentalzoo.data.formats import vott
 from dentalzoo.data.formats.base import (
-    BoxSample,
-    Content,
     ImageAnnotation,
     ParsedAnnotations,
-    Place,
     Purpose,
     RawBox,
     merge_names,
-    nearest_images,
     parse_size,
-    refuse_to_write,
 )
 from dentalzoo.data.formats.label_maps import class_list_above, read_label_map
-from dentalzoo.data.formats.tree import SPLITS, Skip, Tree, normal, split_word
+from dentalzoo.data.formats.tree import Tree
+from dentalzoo.data.formats.voc.image_sets import VocImages, read_sets
+from dentalzoo.data.formats.voc.pixels import labelmap_above, without_background
+from dentalzoo.data.formats.voc.segmentation import (
+    read_class_pixels,
+    read_objects,
+    segmentation_files,
+)
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")
-
-NAME = "VOC"
-HOLDS: tuple[Content, ...] = ("boxes", "names", "splits", "difficult")
-WRITES: tuple[Content, ...] = ()
-READS: tuple[Purpose, ...] = ("boxes",)
 
 _SNIFFED_FILES, _SNIFFED_BYTES = 3, 4096
 _LOST_YMAX = (
@@ -51,7 +48,6 @@ _XY = ("xmin", "ymin", "xmax", "ymax")  # as the files have them
 _BARE_AMPERSAND = re.compile(r"&(?!#?\w{1,31};)")
 _DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
 _ENCODING = re.compile(rb"<\?xml\b[^>]*\bencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']")
-_MEMBER = re.compile(r"(.*\S)\s+(-?[01])")
 
 
 @dataclass
@@ -69,10 +65,13 @@ class _File:
     @property
     def counts_from_0(self) -> bool:
         """True where a corner or the writer shows that pixels are counted from 0."""
-        corners = [entry[key] for entry in self.objects for key in _CORNERS[:2]]
-        numbers = [n for n in map(_number, corners) if n is not None and math.isfinite(n)]
         by_vott = self.text("folder") == "Annotation"
-        return by_vott or any(n < 1 or n != int(n) for n in numbers)
+        return by_vott or any(
+            (n < 1 and key in _CORNERS[:2]) or n != int(n)
+            for entry in self.objects
+            for key in _CORNERS
+            if (n := _number(entry[key])) is not None and math.isfinite(n)
+        )
 
     @property
     def lost_ymax(self) -> bool:
@@ -84,7 +83,13 @@ class _File:
 
 
 def sniff(tree: Tree) -> str:
-    """Name XML files whose root is `annotation`."""
+    """Name XML files whose root is `annotation`, and folders SegmentationClass."""
+    pixels = "SegmentationClass (masks)" if segmentation_files(tree, "class") else ""
+    xml = _sniff_xml(tree)
+    return f"PASCAL VOC {' and '.join(filter(None, (xml, pixels)))}" if xml or pixels else ""
+
+
+def _sniff_xml(tree: Tree) -> str:
     for path in tree.notes_of(".xml")[:_SNIFFED_FILES]:
         try:
             with path.open("rb") as stream:
@@ -92,51 +97,63 @@ def sniff(tree: Tree) -> str:
         except OSError:
             continue
         if re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")):  # UTF-16 has zeros
-            return "PASCAL VOC XML (boxes)"
+            return "XML (boxes)"
     return ""
 
 
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
-    """Read `*.xml` files anywhere in the tree, with their label map and ImageSets.
+    """Read `*.xml` files anywhere in the tree, SegmentationClass and SegmentationObject.
+
+    For masks the pixels of SegmentationClass count. For boxes those of the XML files; objects of
+    SegmentationObject are their outlines, and stand alone where an image has no XML file.
 
     Raises:
         BadFile: a label map is broken.
     """
     entries, _ = tree.entries
     parsed = ParsedAnnotations(images=entries)
-    imgs = _Images(entry.path for entry in entries)
-    files = list(_files(tree, parsed, imgs))
-    if not files:
+    imgs = VocImages(entry.path for entry in entries)
+    paths = [entry.path for entry in entries]
+    if purpose == "masks":
+        roots = read_class_pixels(tree, parsed, imgs)
+        read_sets(tree, parsed, paths, roots, "Segmentation")
         return parsed
+    files = list(_files(tree, parsed, imgs))
+    _read_boxes(tree, parsed, imgs, files)
+    roots = {file.path.parent.parent for file in files}
+    if files:
+        parsed.classes = _class_list(tree, {file.path.parent for file in files})
+    roots |= read_objects(tree, parsed, imgs)
+    if parsed.annotations:
+        read_sets(tree, parsed, paths, roots)
+    return parsed
+
+
+def _read_boxes(tree: Tree, parsed: ParsedAnnotations, imgs: VocImages, files: list[_File]) -> None:
     from_0 = _origins(tree, files)
     others: dict[Path, ImageAnnotation] | None = None
     for file in files:
         name = tree.name(file.path)
-        images, notes = imgs.of(file)
+        images, notes = imgs.of(file.path, file.text("filename"))
         annotation = _annotation(name, file, from_0[file.path.parent])
         annotation.repaired += notes
         if file.lost_ymax and len(images) == 1:
-            others = vott.read(tree, purpose).annotations if others is None else others
+            others = vott.read(tree, "boxes").annotations if others is None else others
             if images[0] not in others:
                 parsed.refuse(name, _LOST_YMAX, images)
                 continue
             annotation = others[images[0]]
             annotation.repaired.append(f"read instead of {name}, whose ymax repeats xmin")
         parsed.assign(images, annotation)
-    parsed.classes = _class_list(tree, {file.path.parent for file in files})
-    _read_sets(tree, parsed, [entry.path for entry in entries], files)
-    return parsed
-
-
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
-    """Raise DentalzooError: this version writes VOC files of objects with masks only."""
-    refuse_to_write(NAME, "DatasetWriter writes it from objects with masks")
 
 
 def _class_list(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
     maps = tree.notes_of(".pbtxt")
     if maps:
         return merge_names(map(read_label_map, maps))
+    colours = [labelmap_above(folder, tree.root) for folder in sorted(folders)]
+    if colours and None not in colours:
+        return without_background(merge_names(map(list, filter(None, colours)))) or None
     lists = [class_list_above(folder, tree.root) for folder in sorted(folders)]
     known = [names for names in lists if names is not None]
     return merge_names(known) if len(known) == len(lists) else None
@@ -145,7 +162,7 @@ def _class_list(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
 # ---- XML -----------------------------------------------------------------------------------------
 
 
-def _files(tree: Tree, parsed: ParsedAnnotations, images: "_Images") -> Iterator[_File]:
+def _files(tree: Tree, parsed: ParsedAnnotations, images: VocImages) -> Iterator[_File]:
     for path in tqdm(tree.notes_of(".xml"), "reading boxes", leave=False, disable=None):
         try:
             root, notes = parse_xml(path)
@@ -264,163 +281,3 @@ def _box(entry: dict[str, str], where: str, from_0: bool) -> RawBox:
     y0, x0, y1, x1 = edges
     difficult = entry["difficult"] == "1"
     return RawBox(entry["name"], (y0, x0, y1, x1), where, difficult, repaired=repaired)
-
-
-# ---- which image -------------------------------------------------------------------------------
-
-
-class _Images:
-    """Finds the image of an annotation file, also by the names that VoTT makes of it."""
-
-    _KEYS: tuple[Callable[[str], str], ...] = (
-        lambda name: name,
-        lambda name: name.rpartition(".")[0],
-        lambda name: name[:-4],  # VoTT 1: of x.jpeg remains "x."
-        lambda name: name[:-4].replace(".", "", 1),  # VoTT 1.7
-    )
-
-    def __init__(self, images: Iterable[Path]):
-        self._tables: list[dict[str, list[Path]]] = [defaultdict(list) for _ in self._KEYS]
-        for image in images:
-            for table, key in zip(self._tables, self._KEYS, strict=True):
-                table[key(normal(image.name))].append(image)
-
-    def of(self, file: _File) -> tuple[list[Path], list[str]]:
-        """Return the images of an annotation file, and what was corrected.
-
-        Its element `path` is not used: it may name another machine or folder.
-        """
-        listed = file.text("filename").replace("\\", "/").rsplit("/", 1)[-1]
-        own = self.named(file.path.stem, file.path)
-        by_element = self.named(listed, file.path) if listed else []
-        if len(own) > 1 and len(by_element) == 1 and by_element[0] in own:
-            return by_element, []
-        if len(own) == 1 and by_element and own[0] not in by_element:
-            return own, [f"its image is {own[0].name}, not filename. Received: {listed!r}"]
-        return own or by_element, []
-
-    def named(self, name: str, source: Path) -> list[Path]:
-        """Return the images that a name may mean, those that lie nearest to `source`."""
-        for table in self._tables:
-            if images := table.get(normal(name)):
-                return nearest_images(images, source)
-        return []
-
-
-# ---- ImageSets -----------------------------------------------------------------------------------
-
-
-def _read_sets(
-    tree: Tree, parsed: ParsedAnnotations, images: Sequence[Path], files: Sequence[_File]
-) -> None:
-    """Read the splits of `ImageSets/Main/*_train.txt` and the like, beside the annotations.
-
-    The boxes decide what an image shows: the flags 1 and -1 of a line do not count, nor does a
-    repeated line. An image in several sets goes to the one with the strictest use: test, then val,
-    then train.
-    """
-    roots = {file.path.parent.parent for file in files}
-    for root in sorted(roots):
-        folders = [f for f in (root / "ImageSets/Main", root / "ImageSets") if f.is_dir()]
-        lists = {
-            path: split
-            for path in (sorted(folders[0].glob("*.txt")) if folders else ())
-            if (split := split_word(path.stem.rpartition("_")[2]))
-        }
-        if not lists:
-            continue
-        parsed.split_source = "ImageSets"
-        imgs = _Images(image for image in images if image.is_relative_to(root))
-        members: dict[Path, dict[str, Path]] = defaultdict(dict)
-        lost: set[str] = set()
-        for path, split in lists.items():
-            _read_set(tree, parsed, path, split, imgs, members, lost)
-        for image, splits in members.items():
-            split = next(s for s in reversed(SPLITS) if s in splits)
-            parsed.splits[image] = split
-            if len(splits) > 1:
-                both = " and ".join(sorted(splits))
-                parsed.repaired.append(
-                    (tree.name(image), f"in {both} of ImageSets; {split} counts")
-                )
-
-
-def _read_set(
-    tree: Tree,
-    parsed: ParsedAnnotations,
-    path: Path,
-    split: str,
-    imgs: _Images,
-    members: dict[Path, dict[str, Path]],
-    lost: set[str],
-) -> None:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = f"must be a list of images. Received: {error}"
-        parsed.skips.append(Skip(tree.name(path), reason, split))
-        return
-    flags: dict[Path, Counter[str]] = defaultdict(Counter)
-    for line in filter(None, map(str.strip, lines)):
-        match = _MEMBER.fullmatch(line)
-        names = [(line, "")] + ([match.groups()] if match else [])  # "radiograph 1" may be a name
-        images, flag = next(
-            ((i, f) for name, f in names if (i := imgs.named(name, path))), ([], "")
-        )
-        if len(images) != 1:
-            if names[-1][0] not in lost:
-                what = f"row of {len(images)} images of one name" if images else ""
-                name = f"{tree.name(path)}: {names[-1][0]}"
-                parsed.skips.append(Skip(name, what or "row of ImageSets without image", split))
-            lost.add(names[-1][0])
-            continue
-        members[images[0]].setdefault(split, path)
-        flags[images[0]][flag] += 1
-    several = [image for image, counts in flags.items() if len(counts) > 1]
-    if several:
-        parsed.repaired.append(
-            (
-                tree.name(path),
-                "images listed with 1 and with -1; their boxes decide. "
-                f"Received: {several[0].name} and {len(several) - 1} more",
-            )
-        )
-
-
-# ---- writing -------------------------------------------------------------------------------------
-
-
-def object_xml(
-    file_name: str,
-    shape: tuple[int, int, int],
-    objects: Sequence[tuple[str, tuple[int, int, int, int]]],
-    database: str,
-) -> bytes:
-    """Return the annotation file of an image.
-
-    Args:
-        file_name: of the image, in a folder `images`.
-        shape: its height, width and depth.
-        objects: (label, (top, left, bottom, right) in pixels, lower ends exclusive).
-        database: the source of the image.
-    """
-    height, width, depth = shape
-    root = ElementTree.Element("annotation")
-
-    def put(parent: ElementTree.Element, **entries: object) -> None:
-        for key, value in entries.items():
-            ElementTree.SubElement(parent, key).text = str(value)
-
-    put(root, folder="images", filename=file_name)
-    put(ElementTree.SubElement(root, "source"), database=database)
-    put(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
-    put(root, segmented=int(bool(objects)))
-    for label, (top, left, bottom, right) in objects:
-        cut = top == 0 or left == 0 or bottom == height or right == width
-        entry = ElementTree.SubElement(root, "object")
-        put(entry, name=label, pose="Unspecified", truncated=int(cut), difficult=0)
-        box = ElementTree.SubElement(entry, "bndbox")
-        put(box, xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
-    ElementTree.indent(root)
-    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return content + b"\n"
