@@ -134,14 +134,19 @@ def find_masks(
     hint = 'annotations="coco" uses them' if tree.coco else ""
     _, parsed = read_annotations(tree, "masks", only, hint)
     if not parsed.annotations:
+        first = next((f"; the first skipped: {s.name}: {s.reason}" for s in parsed.skips), "")
         raise DentalzooError(
             f"{data_dir}: no image with a mask; {unread(tree, 'masks')}expected {UNDERSTOOD}. "
-            f"Received: {tree.summary()}"
+            f"Received: {tree.summary()}{first}"
         )
     skips = parsed.skips + [
         Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
     ]
-    files = [FileEntry(image, split=parsed.splits.get(image, "")) for image in parsed.annotations]
+    by_folder = {entry.path: entry.split for entry in parsed.images}
+    files = [
+        FileEntry(image, split=parsed.splits.get(image) or by_folder.get(image, ""))
+        for image in parsed.annotations
+    ]
     where = parsed.split_source or "the folders' names"
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction, where)
     unused = find_unused(tree, files, skips, parsed)

@@ -369,6 +369,15 @@ def test_polygons_and_masks_become_a_mask(tmp_path):
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_folders_are_the_splits_of_masks(tmp_path):
+    square = shape("polygon", [[4, 4], [12, 4], [12, 12], [4, 12]])
+    for name in ("train/a", "valid/b", "test/c", "test/d"):
+        put(tmp_path, f"{name}.png")
+        annotate(tmp_path, square, name=f"{name}.json", image=f"{name[-1]}.png")
+    found = {sample.name: sample.split for sample in find_masks(tmp_path).samples}
+    assert found == {"a": "train", "b": "val", "c": "test", "d": "test"}
+
+
 def test_an_image_with_an_unreadable_outline_has_no_mask(tmp_path):
     put(tmp_path, "a.png", "b.png")
     good = shape("polygon", [[4, 4], [12, 4], [12, 12], [4, 12]])
@@ -377,6 +386,13 @@ def test_an_image_with_an_unreadable_outline_has_no_mask(tmp_path):
     dataset = find_masks(tmp_path)
     assert [sample.name for sample in dataset.samples] == ["a"]
     assert dataset.skipped[0][1].startswith("shape 2: must have 3 or more points")
+
+
+def test_without_a_readable_outline_the_first_reason_is_given(tmp_path):
+    put(tmp_path, "a.png")
+    annotate(tmp_path, shape("polygon", [[1, 2]]))
+    with pytest.raises(dz.DentalzooError, match="a.json: shape 1: must have 3 or more points"):
+        find_masks(tmp_path)
 
 
 def test_rectangles_alone_are_no_masks(tmp_path):

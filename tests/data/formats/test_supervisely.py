@@ -265,6 +265,15 @@ def test_bitmaps_become_masks(tmp_path):
     np.testing.assert_array_equal(mask == 1, ring())
 
 
+def test_datasets_are_the_splits_of_masks(tmp_path):
+    things = bitmap(ring()[5:20, 30:50], 30, 5)
+    for name in ("train/{}/a.png", "val/{}/b.png", "test/{}/c.png", "test/{}/d.png"):
+        put(tmp_path, name.format("img"))
+        annotate(tmp_path, things, name=name.format("ann") + ".json")
+    found = {sample.name: sample.split for sample in find_masks(tmp_path).samples}
+    assert found == {"a": "train", "b": "val", "c": "test", "d": "test"}
+
+
 # ---- writing -------------------------------------------------------------------------------------
 
 
