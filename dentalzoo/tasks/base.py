@@ -67,7 +67,8 @@ def names_of_results(
 ) -> list[str]:
     """Return the name of the results of each input, see `named_images`."""
     if anonymize:
-        return anonymous_names(inputs, out.with_name(f"{out.resolve().name}_key.csv"))
+        out = out.resolve()  # "." has no name
+        return anonymous_names(inputs, out.with_name(f"{out.name}_key.csv"))
     if warning := warning_of_names(path.name for path in inputs):
         _log.warning("%s; --anonymize (anonymize=True) hashes them in results", warning)
     return output_names(inputs, taken)

@@ -14,6 +14,7 @@ from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.tasks import TASKS
 from dentalzoo.tasks.base import (
     named_images,
+    names_of_results,
     output_names,
     refuse_empty,
     report_header,
@@ -123,3 +124,10 @@ def test_reports_hold_no_folder_of_what_was_skipped(tmp_path):
         assert (made.path, made.reason) == (image, reason)
     failed = [(str(image), "damaged")]
     assert json.loads(json.dumps(skipped_files(failed))) == [["a.jpg", "damaged"]]
+
+
+def test_the_key_of_the_current_folder_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    names_of_results([tmp_path / "a.png"], Path("."), anonymize=True)
+    assert (tmp_path / "here_key.csv").is_file()

@@ -201,7 +201,7 @@ def test_a_study_in_and_segmentations_reports_and_captures_out(study, tmp_path):
             "panoramic_detection.dental_radiography_v1",
         )
     )
-    assert dz.predict(unet, study, out, dicom=("seg", "sc")).failed == []
+    assert dz.predict(unet, study, out, dicom=("seg", "sr", "sc")).failed == []
     report = dz.predict(detector, study, tmp_path / "boxes", dicom=("sr", "sc"))
     assert (report.written, report.failed) == (3, [])
     for number in range(3):
@@ -222,6 +222,6 @@ def test_a_study_in_and_segmentations_reports_and_captures_out(study, tmp_path):
             assert group.roi.value[0].tolist() == pytest.approx(entry["bbox"][:2], abs=0.01)
     if shutil.which("dciodvfy"):
         results = [*out.glob("*.dcm"), *(tmp_path / "boxes").glob("*.dcm")]
-        assert len(results) == 12
+        assert len(results) == 15
         for path in results:
             assert validate(path) == [], path.name

@@ -39,7 +39,8 @@ class Pseudonyms:
             BadFile: the key file is no key file.
             DentalzooError: it cannot be written.
         """
-        self._path = folder.with_name(_KEY_FILE.format(folder.resolve().name))
+        folder = folder.resolve()  # "." has no name
+        self._path = folder.with_name(_KEY_FILE.format(folder.name))
         self._content: dict[str, Any] = {
             "key": secrets.token_hex(_KEY_BYTES),
             "patients": {},

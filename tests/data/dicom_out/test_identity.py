@@ -1,6 +1,7 @@
 """Results without the patient."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,15 @@ def test_the_same_patient_and_study_stay_the_same_in_a_folder(radiograph, writer
     assert key["patients"] == {a.PatientID: "4711", c.PatientID: "other"}
     assert key["uids"][a.StudyInstanceUID] == UIDS["StudyInstanceUID"]
     assert key["uids"][names[0]] == UIDS["SOPInstanceUID"]
+
+
+def test_the_current_folder_has_its_key_beside_it_too(radiograph, writer, tmp_path, monkeypatch):
+    from dentalzoo.data.dicom_out.identity import Pseudonyms
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Pseudonyms(Path("."))
+    assert (tmp_path / "here_dicom_key.json").is_file()
 
 
 def test_another_folder_has_other_pseudonyms(radiograph, writer, tmp_path):
