@@ -298,6 +298,11 @@ def make_parser(task: str | None = None) -> Parser:
         "--num-classes", type=int, default=1, help="classes of the masks (default 1: binary)"
     )
     add.add_argument("--images", action="store_true", help="the data are images for autoencoders")
+    add.add_argument("--model", help="check what this model would train on, with its settings")
+    add.add_argument("--variant", help="of the model (default: its first)")
+    add.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="its settings"
+    )
     add.add_argument("--boxes", action="store_true", help="the data are images with boxes")
     add.add_argument("--meshes", action="store_true", help="the data are meshes of upper jaws")
     add.add_argument("--axes", help=_AXES_HELP)

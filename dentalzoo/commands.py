@@ -161,18 +161,27 @@ def do_verify(options: Namespace) -> None:
 
 
 def do_check(options: Namespace) -> int:
+    from dentalzoo import checking
     from dentalzoo.data.boxes import check_boxes
     from dentalzoo.data.images import check_images
     from dentalzoo.data.masks import check_folder
     from dentalzoo.data.meshes import check_meshes
 
+    if options.model is None and (options.variant or options.set):
+        raise DentalzooError("--variant and --set must be given with --model")
+    kinds = options.boxes, options.meshes, options.images, options.crops, options.split
+    if options.model and any(kinds):
+        raise DentalzooError("--model cannot be combined with --images, --boxes, --split and such")
     for word in ("boxes", "meshes"):
         others = options.images, options.crops, options.boxes and options.meshes
         if getattr(options, word) and any(others):
             raise DentalzooError(f"--{word} cannot be combined with --images, --crops and the like")
     if not options.meshes and (options.axes or options.fix):
         raise DentalzooError("--axes and --fix must be given with --meshes, not with images")
-    if options.meshes:
+    if options.model:
+        overrides = _pairs(options.set)
+        report = checking.check_for_model(options.data, options.model, options.variant, **overrides)
+    elif options.meshes:
         report = check_meshes(options.data, options.split, axes=options.axes, fix=options.fix)
     elif options.boxes:
         report = check_boxes(options.data, options.split)
@@ -180,10 +189,8 @@ def do_check(options: Namespace) -> int:
         report = check_images(options.data, options.split, crops=options.crops)
     else:
         report = check_folder(options.data, options.split, options.num_classes)
-    lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
-    lines += [f"suspicious {name}: {reason}" for name, reason in report.get("suspicious", ())]
-    _show(options, report, "\n".join(lines))
-    return 1 if any(report.get(key) for key in ("skipped", "suspicious", "duplicates")) else 0
+    _show(options, report, checking.describe_report(report))
+    return 1 if checking.needs_fixing(report) else 0
 
 
 def do_agree(options: Namespace) -> None:

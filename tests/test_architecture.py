@@ -45,7 +45,8 @@ ROOMS = {
     "agreement": ("plots", "tasks"),
     "api": ("bundle", "tasks"),
     "training": ("api", "bundle", "registry"),
-    "commands": ("agreement", "api", "bundle", "registry", "tasks", "training"),
+    "checking": ("registry",),
+    "commands": ("agreement", "api", "checking", "bundle", "registry", "tasks", "training"),
     "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders", "projects")

@@ -15,11 +15,17 @@ import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
+from dentalzoo.data.box_values import suspicious_boxes
 from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import read_annotations, unread
 from dentalzoo.data.formats.base import Box as Box
 from dentalzoo.data.formats.base import BoxSample as BoxSample
-from dentalzoo.data.formats.base import ParsedAnnotations, check_class_names, report_skipped
+from dentalzoo.data.formats.base import (
+    ParsedAnnotations,
+    check_class_names,
+    notice_once,
+    report_skipped,
+)
 from dentalzoo.data.formats.rules import Classes, normalize_boxes
 from dentalzoo.data.formats.splits import (
     check_split,
@@ -29,7 +35,7 @@ from dentalzoo.data.formats.splits import (
     split_files,
 )
 from dentalzoo.data.formats.tfrecord import RecordReport, check_settings, write_shards
-from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_alone
 from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image
@@ -149,6 +155,8 @@ def find_boxes(
         raise DentalzooError(
             f"{data_dir}: none of {len(files)} images with boxes can be used. Received: {first}"
         )
+    for problem in suspicious_boxes([sample.boxes for sample in dataset.samples]):
+        notice_once(problem, Path(data_dir))
     return dataset
 
 
@@ -187,7 +195,11 @@ def load_boxes(
 
 
 def check_boxes(
-    data_dir: str | Path, split: str | None = None, *, classes: Sequence[str] | None = None
+    data_dir: str | Path,
+    split: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    val_fraction: float = 0.1,
 ) -> dict[str, Any]:
     """Read every image once and report what is wrong, for `dentalzoo check --boxes`.
 
@@ -195,20 +207,21 @@ def check_boxes(
         data_dir: the data folder.
         split: as for `find_boxes`.
         classes: as for `find_boxes`.
+        val_fraction: as for `find_boxes`.
 
     Returns:
         "data", "format", "usable" (number of images), the number of each split, "groups" (their
         number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
         [name, reason], "repaired" [name, what], "suspicious" [name, reason] of images that show
-        nothing, "duplicates" [name, name, kind and splits] between splits, and "duplicates_within"
-        [name, name, kind and split] of different groups, or of the same pixels; all five empty
-        where nothing is wrong; "not_used" [what, reason] of what else is in the folder. All of it
-        fits into JSON.
+        nothing and of what all boxes have in common, "duplicates" [name, name, kind and splits]
+        between splits, and "duplicates_within" [name, name, kind and split] of different groups,
+        or of the same pixels; all five empty where nothing is wrong; "not_used" [what, reason] of
+        what else is in the folder. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_boxes`; or no image can be read.
     """
-    dataset = find_boxes(data_dir, split, classes=classes)
+    dataset = find_boxes(data_dir, split, classes=classes, val_fraction=val_fraction)
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     failed: list[tuple[str, str]] = []
     suspicious: list[list[str]] = []
@@ -229,6 +242,8 @@ def check_boxes(
         raise DentalzooError(
             f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
         )
+    problems = suspicious_boxes([sample.boxes for sample in good])
+    suspicious += [["boxes", problem] for problem in problems]
     across, within = report_duplicates(hashes, {sample.name: sample.group for sample in good})
     count = Counter(box.label for sample in good for box in sample.boxes)
     return {
@@ -303,11 +318,7 @@ def write_records(
 def _without_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Skip]:
     """Return skips for the images that no annotation and no other skip is about."""
     known = parsed.annotations.keys() | parsed.refused
-    skips: list[Skip] = []
-    for folder in {f.folder.path: f.folder for f in parsed.images if f.folder}.values():
-        alone = [f.path for f in parsed.images if f.folder is folder and f.path not in known]
-        skips += skip_unused(tree, folder, alone, "image without boxes")
-    return skips
+    return skip_alone(tree, parsed.images, known, "image without boxes")
 
 
 def _check_names(data_dir: str | Path, chosen: Classes, parsed: ParsedAnnotations) -> None:

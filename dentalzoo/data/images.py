@@ -25,11 +25,12 @@ from dentalzoo.data.formats.base import (
     ImageAnnotation,
     ParsedAnnotations,
     Purpose,
+    RawBox,
     naming_files,
     notice_once,
     report_skipped,
 )
-from dentalzoo.data.formats.rules import orientation_to_fit
+from dentalzoo.data.formats.rules import Classes, normalize_boxes, orientation_to_fit
 from dentalzoo.data.formats.splits import (
     check_split,
     check_val_fraction,
@@ -37,7 +38,7 @@ from dentalzoo.data.formats.splits import (
     select_split,
     split_files,
 )
-from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_unused
+from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, scan, skip_alone
 from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image, read_oriented, resize
@@ -45,16 +46,12 @@ from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 
 CROPS = (None, "boundaries", "boxes", "masks")
-_CROP_FORMATS = {  # the formats that crops are tested with
-    "boundaries": ("boundary drawings",),
-    "boxes": ("YOLO", "COCO"),
-}
 _NO_PARTNER = {"boundaries": "drawing of boundaries", "boxes": "boxes", "masks": "mask"}
 _NO_REGION = {"boundaries": "closed line", "boxes": "usable box", "masks": "blob"}
 _UNDERSTOOD = {
     None: "a folder of images, images/ (with masks/ beside it), or train/ and val/ folders",
     "boundaries": "images/ beside a folder *boundary/ of the same names with white lines on black",
-    "boxes": "images/ beside labels/*.txt (YOLO), or *annotations.coco.json with the images",
+    "boxes": "images/ beside labels/*.txt (YOLO), COCO, VOC or another format with boxes",
     "masks": "images/ beside masks/",
 }
 
@@ -126,8 +123,8 @@ def find_images(
         data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         crops: None for whole images, with their masks where there are any; else a square window
-            around each region that lines enclose ("boundaries"), each box ("boxes", YOLO or COCO)
-            or each connected blob of the mask ("masks").
+            around each region that lines enclose ("boundaries"), each box ("boxes", of any format
+            with boxes) or each connected blob of the mask ("masks").
         margin: the side of a window as a multiple of the longer side of its box.
         window: the side of every window in pixels instead.
         val_fraction: where neither folders nor `split.csv` name a split, this part of the groups,
@@ -295,14 +292,13 @@ def _find_files(
     if crops == "masks":
         annotated = {entry.path for entry in entries if entry.partner}
     else:
-        _, parsed = read_annotations(tree, purpose, _CROP_FORMATS[crops])
+        _, parsed = read_annotations(tree, purpose)
         annotated = {*parsed.annotations, *parsed.refused}
+        entries = parsed.images
     skips = list(parsed.skips)
     if not annotated:
         return [], skips, parsed
-    for folder in {entry.folder.path: entry.folder for entry in entries if entry.folder}.values():
-        alone = [e.path for e in entries if e.folder is folder and e.path not in annotated]
-        skips += skip_unused(tree, folder, alone, f"image without {_NO_PARTNER[crops]}")
+    skips += skip_alone(tree, entries, annotated, f"image without {_NO_PARTNER[crops]}")
     files = [
         replace(entry, split=parsed.splits.get(entry.path, entry.split))
         for entry in entries
@@ -333,6 +329,7 @@ def _cut(
     """Return one sample for each region of each image, and what cannot be used."""
     samples: list[ImageSample] = []
     skips: list[Skip] = []
+    known = Classes(parsed.classes, None, parsed.annotations.values())
     for file in tqdm(files, "cutting", leave=False, disable=None):
         annotation = parsed.annotations.get(file.path)
         mask = annotation.mask if annotation else file.partner
@@ -340,7 +337,7 @@ def _cut(
         try:
             with naming_files(file.path):
                 if annotation and crops == "boxes":
-                    (height, width), regions, invalid = _boxes(file.path, annotation)
+                    (height, width), regions, invalid = _boxes(file.path, annotation, known)
                     skips += [Skip(f"{listed}, {at}", reason, file.split) for at, reason in invalid]
                 else:
                     loaded = masks.load(masks.MaskSample(file.name, file.path, mask))
@@ -373,7 +370,7 @@ def _cut(
 
 
 def _boxes(
-    image: Path, annotation: ImageAnnotation
+    image: Path, annotation: ImageAnnotation, known: Classes
 ) -> tuple[tuple[int, int], list[Region], list[tuple[str, str]]]:
     """Return the size of the upright image, regions, and (where, reason) of unusable boxes."""
     pixels, turn = read_oriented(image)
@@ -384,8 +381,17 @@ def _boxes(
         regions, invalid = box_regions(annotation, height, width)
     else:
         tall, wide = annotation.size or (height, width)
-        turn = orientation_to_fit(annotation.source, image, (tall, wide), (height, width), turn)
-        regions, invalid = box_regions(annotation, tall, wide, turn)
+        if annotation.unit == "pixels" and (tall, wide) in ((height, width), (width, height)):
+            turn = orientation_to_fit(annotation.source, image, (tall, wide), (height, width), turn)
+            regions, invalid = box_regions(annotation, tall, wide, turn)
+        else:  # drawn on another size
+            result = normalize_boxes(image, annotation, known)
+            parts = replace(annotation, unit="parts", invalid=result.invalid)
+            parts.boxes = [
+                RawBox(b.label, (b.top, b.left, b.bottom, b.right), f"box {number}")
+                for number, b in enumerate(result.boxes, start=1)
+            ]
+            regions, invalid = box_regions(parts, height, width)
     return (height, width), regions, invalid
 
 

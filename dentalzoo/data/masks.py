@@ -264,7 +264,12 @@ def check(
 
 
 def check_folder(
-    data_dir: str | Path, split: str | None = None, num_classes: int | None = None
+    data_dir: str | Path,
+    split: str | None = None,
+    num_classes: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    annotations: str = "auto",
 ) -> dict[str, Any]:
     """Read a data set once and report what is wrong with it, for `dentalzoo check`.
 
@@ -272,6 +277,8 @@ def check_folder(
         data_dir: the data folder.
         split: as for `find_masks`.
         num_classes: as in `load`.
+        classes: as for `find_masks`.
+        annotations: as for `find_masks`.
 
     Returns:
         "data", "usable" (number of images), the number of images of each split, "groups" (their
@@ -287,7 +294,7 @@ def check_folder(
     hashes: dict[str, dict[str, PerceptualHash]] = defaultdict(dict)
     ordered: list[PerceptualHash] = []
     suspicious: list[list[str]] = []
-    dataset = find_masks(data_dir, split)
+    dataset = find_masks(data_dir, split, classes, annotations)
     statistics = MaskStatistics(_id_names(dataset, num_classes))
 
     def keep(index: int, arrays: dict[str, Any]) -> None:

@@ -349,6 +349,38 @@ def test_drawings_that_cannot_be_used_are_named(tmp_path, caplog):
 # -- crops by boxes -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [(90, 120), (180, 240)])
+@pytest.mark.parametrize("form", ["VOC", "LabelMe", "COCO"])
+def test_boxes_of_any_format_are_cropped_also_from_another_size(tmp_path, form, size):
+    put(tmp_path, "a.png", height=90, width=120)
+    tall, wide = size
+    top, left, bottom, right = (value * tall // 90 for value in (20, 30, 50, 60))
+    if form == "VOC":
+        edges = f"<xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>"
+        text(
+            tmp_path / "a.xml",
+            f"<annotation><folder>Annotation</folder><filename>a.png</filename><size><width>{wide}"
+            f"</width><height>{tall}</height><depth>1</depth></size><object><name>crown</name>"
+            f"<bndbox>{edges}</bndbox></object></annotation>",
+        )
+    elif form == "LabelMe":
+        shape = {"label": "crown", "shape_type": "rectangle"}
+        shape["points"] = [[left, top], [right, bottom]]
+        content = {"version": "5.0", "flags": {}, "shapes": [shape], "imagePath": "a.png"}
+        content |= {"imageHeight": tall, "imageWidth": wide, "imageData": None}
+        text(tmp_path / "a.json", json.dumps(content))
+    else:
+        if size != (90, 120):
+            pytest.skip("see the next tests: a size that contradicts the image")
+        one = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [], "iscrowd": 0}
+        one["bbox"] = [left, top, right - left, bottom - top]
+        images = [{"id": 1, "file_name": "a.png", "height": tall, "width": wide}]
+        content = {"images": images, "categories": [{"id": 1, "name": "crown"}]}
+        text(tmp_path / "coco.json", json.dumps(content | {"annotations": [one]}))
+    (sample,) = find_images(tmp_path, crops="boxes", margin=1).samples
+    assert sample.window == (20, 30, 50, 60) and sample.label == "crown"
+
+
 def test_yolo_boxes_with_names_of_classes(tmp_path):
     put(tmp_path, "train/images/a.jpg", "valid/images/b.jpg")
     text(tmp_path / "train" / "labels" / "a.txt", "1 0.5 0.5 0.25 0.5", "0 0.05 0.5 0.1 0.2")

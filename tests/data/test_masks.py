@@ -574,6 +574,16 @@ def test_duplicates_of_roboflow_copies_on_disk(tmp_path):
     assert pairs == [("x_jpg.rf.aa", "x_jpg.rf.bb", "same source")]
 
 
+def test_more_than_20_bad_files_are_counted(tmp_path, caplog):
+    names = [f"{number:02d}.png" for number in range(26)]
+    put(tmp_path, *(f"images/{n}" for n in names), masks=[f"masks/{n}" for n in names])
+    for name in names[1:]:
+        (tmp_path / "images" / name).write_bytes(b"")
+    assert len(check_folder(tmp_path)["skipped"]) == 25
+    failed = [line for line in caplog.messages if "an empty file" in line or "more images" in line]
+    assert len(failed) == 21 and failed[-1].startswith("and 5 more images failed: 5 x must be PNG")
+
+
 def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
     for split, names in (("train", "abc"), ("valid", "d"), ("test", "e")):
         for name in names:

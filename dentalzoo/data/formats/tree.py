@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -305,6 +305,24 @@ def split_of(root: Path, path: Path) -> str:
 def split_of_file(tree: Tree, path: Path) -> str:
     """Return the split in the name of an annotation file, else of its folder."""
     return split_word(path.name) or split_of(tree.root, path.parent)
+
+
+def skip_alone(
+    tree: Tree, entries: Sequence[FileEntry], known: Container[Path], reason: str
+) -> list[Skip]:
+    """Return the skips of `skip_unused` for the images that are not `known`, folder by folder."""
+    alone: dict[Path, list[Path]] = {}
+    folders: dict[Path, Folder] = {}
+    for entry in entries:
+        if entry.folder:
+            folders[entry.folder.path] = entry.folder
+            images = alone.setdefault(entry.folder.path, [])
+            images += [] if entry.path in known else [entry.path]
+    return [
+        skip
+        for path, images in alone.items()
+        for skip in skip_unused(tree, folders[path], images, reason)
+    ]
 
 
 def skip_unused(tree: Tree, folder: Folder, images: Sequence[Path], reason: str) -> list[Skip]:

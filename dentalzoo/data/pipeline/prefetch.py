@@ -1,7 +1,7 @@
 """Reading in the background, and the one loop over many inputs: progress, skipping, reporting."""
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -12,6 +12,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
+
+_MAX_LINES = 20  # of failed items in the log; beyond it they are counted by reason
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -64,13 +66,16 @@ def for_each(
         use: (item, value) -> result, called in this thread; raises DentalzooError likewise.
         title: shown before the progress bar, such as "segmenting".
         unit: what is counted.
-        failed: gets (name, reason) of each item that fails, which is logged in one line.
+        failed: gets (name, reason) of each item that fails, which is logged in one line; from the
+            21st on, one line at the end has the counts by reason.
         name: item -> its name in messages and in `failed`.
         ahead: how many items are read in advance.
 
     Yields:
         (item, value, result) of each item that does not fail, in order.
     """
+    rest: Counter[str] = Counter()
+    before = len(failed)
     with logging_redirect_tqdm():
         reading = read_ahead(read, items, ahead)
         for item, value in tqdm(reading, title, len(items), disable=None, unit=unit):
@@ -80,7 +85,13 @@ def for_each(
                 result = use(item, value)
             except DentalzooError as error:
                 reason = error.reason if isinstance(error, BadFile) else str(error)
-                _log.warning("%s: %s", name(item), reason)
                 failed.append((name(item), reason))
+                if len(failed) - before <= _MAX_LINES:
+                    _log.warning("%s: %s", name(item), reason)
+                else:
+                    rest[reason.split(". Received")[0].rpartition(": ")[2][:60]] += 1
                 continue
             yield item, value, result
+        if rest:
+            kinds = ", ".join(f"{count} x {reason}" for reason, count in rest.most_common(5))
+            _log.warning("and %d more %ss failed: %s", rest.total(), unit, kinds)

@@ -1,0 +1,102 @@
+"""`dentalzoo check`: what is wrong with a data set, and whether a model could train on it."""
+
+from pathlib import Path
+from typing import Any
+
+from dentalzoo import registry
+from dentalzoo.contracts import DataOptions, Report
+from dentalzoo.errors import DentalzooError, MissingSplit
+
+_LOGGED = ("skipped", "repaired", "duplicates", "duplicates_within", "not_used")
+_TO_FIX = ("skipped", "suspicious", "duplicates", "problems")
+_MOST = 20  # lines of a list
+
+
+def check_for_model(
+    data: str | Path, name: str, variant: str | None = None, **overrides: Any
+) -> Report:
+    """Check a data folder with the settings of a model, and load what it would train on.
+
+    Args:
+        data: the data folder.
+        name: of a model of the zoo.
+        variant: of the model.
+        overrides: settings of the variant, as for `train`.
+
+    Returns:
+        The report of the model's kind of data with "model" and "training" (split -> number of
+        samples that are loaded); "problems" [split, reason] of what training would refuse; empty
+        where it would start. All of it fits into JSON.
+
+    Raises:
+        DentalzooError: there is no such model, variant or setting.
+    """
+    config = registry.configure(name, variant, **overrides)
+    problems: list[list[str]] = []
+    try:
+        report = _check_data(data, registry.ZOO[name].task, config)
+    except DentalzooError as error:
+        report = {"data": str(data)}
+        problems.append(["data", str(error)])
+    report |= {"model": name, "training": {}, "problems": problems}
+    if problems:
+        return report
+    paper = registry.module_of(name)
+    for split in ("train", "val"):
+        try:
+            options = DataOptions(split=split, training=split == "train")
+            report["training"][split] = len(paper.make_dataset(data, config, options).cache)
+        except MissingSplit as error:
+            if split == "train":
+                problems.append([split, str(error)])
+            else:  # trains all the same, and says so
+                report["suspicious"] = [*report.get("suspicious", ()), [split, str(error)]]
+        except DentalzooError as error:
+            problems.append([split, str(error)])
+    return report
+
+
+def _check_data(data: str | Path, task: str, config: Any) -> Report:
+    """Check the kind of data of a task, with the settings of a config that finding depends on."""
+    keys = ("crops", "margin", "window", "val_fraction")
+    settings = {key: getattr(config, key) for key in keys if hasattr(config, key)}
+    if task == "detection":
+        from dentalzoo.data.boxes import check_boxes
+
+        return check_boxes(data, classes=config.classes, val_fraction=config.val_fraction)
+    if task == "segmentation":
+        from dentalzoo.data.masks import check_folder
+
+        return check_folder(
+            data,
+            num_classes=config.num_classes,
+            classes=config.classes or None,
+            annotations=config.annotations,
+        )
+    if task == "reconstruction":
+        from dentalzoo.data.meshes import check_meshes
+
+        return check_meshes(data)
+    from dentalzoo.data.images import check_images
+
+    return check_images(data, **settings)
+
+
+def describe_report(report: Report) -> str:
+    """Return the lines of a report: counts, then up to 20 each of the problems and suspicions.
+
+    Of what the log names already, skipped files and duplicates, the number.
+    """
+    lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
+    lines += [f"{key}: {len(report[key])}" for key in _LOGGED if report.get(key)]
+    for key, word in (("suspicious", "suspicious"), ("problems", "cannot train on")):
+        entries = report.get(key) or []
+        lines += [f"{word} {name}: {reason}" for name, reason in entries[:_MOST]]
+        if len(entries) > _MOST:
+            lines.append(f"{word}: {len(entries) - _MOST} more, which --json lists")
+    return "\n".join(lines)
+
+
+def needs_fixing(report: Report) -> bool:
+    """Return whether a report lists something that must be fixed before training."""
+    return any(report.get(key) for key in _TO_FIX)
