@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dentalzoo.data.io.codestreams import stream_size
 from dentalzoo.data.io.dicom_elements import integer_of, name_of, text_of
+from dentalzoo.data.io.lossless_jpeg import decode_lossless_jpeg
 from dentalzoo.errors import BadFile
 
 if TYPE_CHECKING:
@@ -39,18 +41,20 @@ _REMEDIES = {
     "PlanarConfiguration": "0 if the colours of a pixel follow each other",
 }
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-# The decoders of each transfer syntax, the best first. GDCM decodes many more, but prints what it
-# meets, and only it decodes lossless JPEG under a licence that the extra `dicom` can bring;
-# pylibjpeg with pylibjpeg-libjpeg does so too, under the GPL.
+_LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")  # decoded by dentalzoo
+# The decoders of the other transfer syntaxes, the best first. Not GDCM, which decodes most of them:
+# it ends the process when it meets some kinds of damage.
 _DECODERS = {
     "1.2.840.10008.1.2.4.50": ("pillow",),  # JPEG baseline
     _JPEG_EXTENDED: ("pylibjpeg", "pillow"),
-    "1.2.840.10008.1.2.4.57": ("gdcm", "pylibjpeg"),  # lossless JPEG
-    "1.2.840.10008.1.2.4.70": ("gdcm", "pylibjpeg"),
-    "1.2.840.10008.1.2.4.80": ("pyjpegls", "pylibjpeg", "gdcm"),  # JPEG-LS
-    "1.2.840.10008.1.2.4.81": ("pyjpegls", "pylibjpeg", "gdcm"),
+    "1.2.840.10008.1.2.4.80": ("pyjpegls", "pylibjpeg"),  # JPEG-LS
+    "1.2.840.10008.1.2.4.81": ("pyjpegls", "pylibjpeg"),
     "1.2.840.10008.1.2.4.90": ("pylibjpeg", "pillow"),  # JPEG 2000
     "1.2.840.10008.1.2.4.91": ("pylibjpeg", "pillow"),
+    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),  # HTJ2K
+    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
+    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
+    "1.2.840.10008.1.2.5": ("pydicom",),  # RLE
 }
 _RLE = "1.2.840.10008.1.2.5"
 _ITEM = b"\xfe\xff\x00\xe0"  # compressed pixel data begins with an item, PS3.5 A.4
@@ -181,10 +185,14 @@ def decode_pixels(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np
     syntax = _find_syntax(path, dataset)
     is_compressed, plugin = bool(syntax.is_encapsulated), ""
     _clean(described, dataset, is_compressed)
+    if syntax in _LOSSLESS_JPEG:
+        return _decode_lossless(described, dataset, pixels)
     if not is_compressed:
         _check_length(described, dataset)
     else:
         plugin = _plugin(path, syntax, pixels)
+        if syntax != _RLE:
+            _check_stream(described, dataset, syntax)
     in_words = described.samples == 1 and described.bits_allocated > 1
     in_words = in_words and (not is_compressed or syntax == _RLE)
     if in_words:  # take the whole words and find the bits that count here
@@ -270,6 +278,39 @@ def _check_length(described: Pixels, dataset: Dataset) -> None:
             "must have one frame, whose pixels fill Pixel Data (7FE0,0010); save it as a separate "
             f"file. Received: {received:,} bytes where one has {needed:,}",
         )
+
+
+def _check_stream(described: Pixels, dataset: Dataset, syntax: UID) -> None:
+    """Refuse a stream of another size before a decoder allocates memory for it."""
+    from pydicom.encaps import get_frame
+
+    content = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    size = stream_size(content)
+    if size != (described.rows, described.columns, described.samples):
+        what = "no image" if size is None else f"{size[1]} x {size[0]} of {size[2]} components"
+        raise BadFile(
+            described.path,
+            f"damaged: the {syntax.name} must hold {described.columns} x {described.rows} "
+            f"pixels of {described.samples} components. Received: {what}",
+        )
+
+
+def _decode_lossless(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np.ndarray:
+    from pydicom.encaps import get_frame
+
+    shape = described.rows, described.columns, described.samples
+    content = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    try:
+        stored = decode_lossless_jpeg(content, *shape)
+    except (ValueError, KeyError, IndexError) as error:
+        reason = error if type(error) is ValueError else type(error).__name__
+        raise BadFile(described.path, f"damaged lossless JPEG. Received: {reason}") from None
+    if described.samples == 1:
+        return _place_bits(replace(described, high_bit=described.bits_stored - 1), stored[..., 0])
+    stored = stored.astype(np.uint8 if described.bits_allocated == 8 else np.uint16)
+    if described.kind == "RGB":
+        return stored
+    return np.asarray(pixels.convert_color_space(stored, described.kind, "RGB"))
 
 
 def _plugin(path: Path, syntax: UID, pixels: ModuleType) -> str:
