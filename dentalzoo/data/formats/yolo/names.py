@@ -84,6 +84,7 @@ class Lists:
             found += self._lists.get(parent, [])
             if parent == self._tree.root:
                 break
+        self._tree.use(*(one.path for one in found))
         for other in found[1:]:
             if other.names != found[0].names and (pair := (found[0].path, other.path)):
                 if pair not in self._said:

@@ -69,14 +69,17 @@ def read_split_lists(
             others = [tree.name(d.path) for d in descriptions if d.splits and d is not one]
             if others:
                 _log.info("splits of %s; not of %s", tree.name(one.path), ", ".join(others))
-            return _settle(splits, named, tree.name(one.path), len(images))
+            tree.use(one.path)
+            return _settle(tree, splits, named, tree.name(one.path), len(images))
     named = {}
     for path in lying:
         named.setdefault(split_word(path.stem), set()).update(finder.read(path))
-    return _settle(splits, named, ", ".join(map(tree.name, lying)), len(images))
+    return _settle(tree, splits, named, ", ".join(map(tree.name, lying)), len(images))
 
 
-def _settle(splits: Splits, named: dict[str, set[Path]], source: str, total: int) -> Splits:
+def _settle(
+    tree: Tree, splits: Splits, named: dict[str, set[Path]], source: str, total: int
+) -> Splits:
     named = {split: images for split, images in named.items() if images}
     if named.get("train") and named.get("train") == named.get("val"):
         _log.warning("%s: train and val are the same images, and taken for no split", source)
@@ -96,6 +99,7 @@ def _settle(splits: Splits, named: dict[str, set[Path]], source: str, total: int
             twice,
         )
     splits.source = source if splits.of else ""
+    tree.use(*splits.lists)
     return splits
 
 
