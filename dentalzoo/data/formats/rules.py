@@ -267,6 +267,16 @@ def normalize_outline(
     """
     if not outline:
         return None
+    try:
+        return _normalize_outline(outline, frame, turn, size)
+    except (TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
+        what = " ".join(str(error).split())[:80]
+        raise ValueError(f"an outline must be polygons or run lengths. Received: {what}") from None
+
+
+def _normalize_outline(
+    outline: Any, frame: Size, turn: int, size: Size
+) -> Polygons | RunLengths | None:
     if isinstance(outline, dict):
         stored = size[::-1] if turn >= 5 else size
         inside = upright(run_lengths(outline, *stored), turn)

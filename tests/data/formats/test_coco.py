@@ -15,6 +15,7 @@ from dentalzoo.data.formats.outlines import count_runs
 from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
+from tests.data.formats import tool_samples
 from tests.data.formats.test_voc import HEIGHT, WIDTH, pixels
 from tests.data.test_images import by_split, put
 
@@ -241,6 +242,20 @@ def test_boxes_with_areas_of_their_own_are_no_corners(tmp_path):
     assert len(find_boxes(tmp_path).samples[0].boxes) == 1
 
 
+@pytest.mark.parametrize(
+    "outline", [3.5, {"size": [9, 9]}, [{"a": 1}], [[{}, 1]], "text", {"size": "x", "counts": None}]
+)
+def test_an_outline_of_another_kind_is_named(tmp_path, outline):
+    put(tmp_path, "a.png", "b.png")
+    entries = [(0, 1, BOX), (0, 1, {"bbox": [1, 1, 9, 9], "segmentation": outline})]
+    save(tmp_path / "result.json", content(["a.png"], entries))
+    found = find_boxes(tmp_path, outlines=True)
+    assert len(found.samples[0].boxes) == 1
+    assert [name for name, _ in found.skipped][-1].endswith("a.png, box 2")
+    with pytest.raises(BadFile, match="outline 2 of an image is invalid"):
+        load(find_masks(tmp_path).samples[0])
+
+
 def test_a_missing_box_is_the_extent_of_the_outline(tmp_path):
     put(tmp_path, "a.png")
     flat = {"segmentation": SQUARE}
@@ -357,6 +372,13 @@ def test_what_is_written_is_read_again_here_and_by_pycocotools(tmp_path, splits)
     assert [c["name"] for c in api.loadCats(api.getCatIds())] == [*classes]
 
 
+def test_every_kind_of_object_comes_back(tmp_path):
+    crowd = tool_samples.outlined("tooth", (3, 4, 20, 6, 11, 30), crowd=True)
+    boxes = (tool_samples.BOX, tool_samples.TRIANGLE, tool_samples.TWO_PARTS, tool_samples.RING)
+    samples = tool_samples.make(tmp_path / "in", boxes, (crowd,), (tool_samples.RING,))
+    tool_samples.check_round_trip(coco, samples, tmp_path / "out")
+
+
 def test_some_images_without_a_split_are_refused(tmp_path):
     put(tmp_path, "in/a.png")
     samples = [
@@ -375,7 +397,7 @@ def test_many_annotations_are_read_fast(tmp_path):
     start = time.process_time()
     parsed = coco.read(coco_tree(tmp_path), "boxes")
     assert len(next(iter(parsed.annotations.values())).boxes) == 20_000
-    assert time.process_time() - start < 2.0  # 0.3 s where it was measured
+    assert time.process_time() - start < 5.0  # 0.5 s where it was measured
 
 
 def coco_tree(root):

@@ -14,6 +14,7 @@ from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.formats.yolo.lines import decide
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
+from tests.data.formats import tool_samples
 from tests.data.formats.test_voc import HEIGHT, WIDTH, pixels
 from tests.data.test_images import by_split, put, text
 
@@ -375,6 +376,9 @@ def test_what_is_written_is_read_again(tmp_path, splits, polygons):
     assert opened == tmp_path / "out" / "data.yaml"
     content = yaml.safe_load(opened.read_text())
     assert content["names"] == {0: "Crown", 1: "no", 2: "Filling"} and "path" not in content
+    assert content.get("task") == (
+        "segment" if polygons else None
+    )  # few polygons may look like keypoints
     again = find_boxes(tmp_path / "out", outlines=True, val_fraction=0)
     assert again.classes == ("Crown", "no", "Filling") and again.skipped == []
     assert {s.name: boxed(s) for s in again.samples} == {s.name: boxed(s) for s in samples}
@@ -382,6 +386,12 @@ def test_what_is_written_is_read_again(tmp_path, splits, polygons):
     if polygons:
         outline = next(s for s in again.samples if s.name == "a").boxes[0].outline
         np.testing.assert_allclose(outline, corners, atol=1e-8)
+
+
+@pytest.mark.parametrize("box", [tool_samples.BOX, tool_samples.TRIANGLE])
+def test_names_and_numbers_come_back(tmp_path, box):
+    samples = tool_samples.make(tmp_path / "in", (box,), (box,), (box,))
+    tool_samples.check_round_trip(yolo, samples, tmp_path / "out")
 
 
 def test_what_a_line_cannot_hold_is_refused(tmp_path):

@@ -27,6 +27,9 @@ _MARGIN = 0.1  # of a box: how far outside of it keypoints may lie
 _ONE_SIDED = 0.55  # of w or h: the most that an outline spans which starts at its own end
 # Parts of the lines that look like keypoints: 30 random outlines have up to 0.23, triangles 0.40.
 _FEW, _FEW_TRIANGLES = 0.25, 0.45
+_OUTER = 0.25  # of the extent of the other points: how far from their middle an outline starts
+_MANY_POINTS = 4  # keypoints: drawn as an outline, this many cross themselves mostly
+_TESTED = 1000  # lines of a data set, evenly chosen: to compare their edges takes long
 _ALL, _SOME = 0.95, 0.05  # where nearly all lines start with a box around what follows, few suffice
 _SAME_CORNER = 0.02  # of a box: the most that the fourth corner of a parallelogram is off
 
@@ -168,7 +171,9 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
             f"a track id. Received: {groups[6][0][5]:g} (an angle?)",
         )
     longer = {count: values for count, values in groups.items() if count > 6}
-    if longer and all(ends[count][0] == 2 for count in longer):  # ... confidence, track id
+    if (
+        task != "segment" and longer and all(ends[count][0] == 2 for count in longer)
+    ):  # ... confidence, track id
         extra |= dict.fromkeys(longer, 2)
         notices.add("confidences and track ids")
         longer = {n - 2: values[:, :-2] for n, values in longer.items() if n - 2 > _BOX}
@@ -177,7 +182,8 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
         notices |= {ends[n][1] for n in longer}
         longer = {n - 1: values[:, :-1] for n, values in longer.items()}
     notice = f"{' and '.join(sorted(notices))} are not read" if notices else ""
-    if task == "obb" or ([*longer] == [_ORIENTED] and _oriented(longer[_ORIENTED])):
+    turned = task != "segment" and [*longer] == [_ORIENTED] and _oriented(longer[_ORIENTED])
+    if task == "obb" or turned:
         upright = "oriented boxes are read as the upright boxes around them"
         return Meaning("oriented", 0, extra, notice="; ".join(filter(None, (notice, upright))))
     if task != "segment" and len(longer) == 1:
@@ -223,6 +229,42 @@ def _in_image(values: np.ndarray) -> np.ndarray:
     return np.asarray(((low >= -_SLACK) & (high <= 1 + _SLACK) & (size > 0)).all(1))
 
 
+def _are_outlines(first: np.ndarray, second: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: the points of a line are an outline rather than a box and keypoints.
+
+    Args:
+        first: (N, 2), the first point, or the middle of a box.
+        second: (N, 2), the second point, or its width and height.
+        rest: (N, K, 2), the points that follow, or keypoints.
+    """
+    others = np.concatenate([first[:, None], rest], axis=1)
+    start, end = others.min(1), others.max(1)
+    span = end - start
+    reach = span.max(1, keepdims=True)
+    near = ((second >= start - reach) & (second <= end + reach)).all(1)
+    one_sided = (span <= _ONE_SIDED * second).any(1)
+    middle, extent = (rest.min(1) + rest.max(1)) / 2, np.ptp(rest, axis=1)
+    outer = (np.abs(first - middle) >= _OUTER * extent).any(1)
+    simple = np.zeros(len(first), bool)
+    if rest.shape[1] >= _MANY_POINTS:
+        for i in np.flatnonzero(near & ~one_sided & outer):
+            simple[i] = _is_simple(np.concatenate([first[i, None], second[i, None], rest[i]]))
+    return np.asarray(near & (one_sided | simple))
+
+
+def _is_simple(corners: np.ndarray) -> bool:
+    """Return whether no two edges of a polygon (N, 2) cross."""
+    ends = np.roll(corners, -1, 0)
+
+    def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+        u, v = b - a, c - a
+        return np.asarray(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
+
+    a, b, c, d = corners[:, None], ends[:, None], corners[None], ends[None]
+    crossing = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+    return not crossing.any()
+
+
 def _oriented(values: np.ndarray) -> bool:
     """Return whether all lines are parallelograms, and one of them does not stand upright."""
     corners = values[:, 1:].reshape(-1, 4, 2)
@@ -240,6 +282,7 @@ def _keypoints(values: np.ndarray) -> str:
     its second point lies near. A box with keypoints has its middle first, and its width and height
     are no point near the others.
     """
+    values = values[:: len(values) // _TESTED + 1]
     centre, size, rest = values[:, 1:3], values[:, 3:5], values[:, 5:]
     if rest.shape[1] % 3 == 0 and np.isin(rest[:, 2::3], (0, 1, 2)).all():
         return "with visibilities 0, 1 or 2 at every third place"
@@ -258,14 +301,9 @@ def _keypoints(values: np.ndarray) -> str:
     if rest.shape[1] % 3 == 0:  # or x, y and a confidence of each
         holds |= held(rest.reshape(len(rest), -1, 3)[:, :, :2])
     holds &= _in_image(values)
-    outline = np.concatenate([centre[:, None], points], axis=1)
-    start, end = outline.min(1), outline.max(1)
-    span = end - start
-    reach = span.max(1, keepdims=True)
-    near = ((size >= start - reach) & (size <= end + reach)).all(1)
-    one_sided = (span <= _ONE_SIDED * size).any(1)
-    share = float((holds & ~(near & one_sided)).mean())
-    few = _SOME if holds.mean() >= _ALL else _FEW_TRIANGLES if len(outline[0]) == 2 else _FEW
+    outlines = _are_outlines(centre, size, points)
+    share = float((holds & ~outlines).mean())
+    few = _SOME if holds.mean() >= _ALL else _FEW_TRIANGLES if points.shape[1] == 1 else _FEW
     return (
         f"of which four are a box around the others in {share:.0%} of lines" if share > few else ""
     )

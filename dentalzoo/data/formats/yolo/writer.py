@@ -56,7 +56,8 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
         lines = [_line(ids[box.label], box, size, segments) for box in sample.boxes]
         label.write_text("".join(lines), encoding="utf-8")
     path = out / "data.yaml"
-    path.write_text(_yaml(names, used), encoding="utf-8")
+    polygons = segments and any(sample.boxes for sample in samples)
+    path.write_text(_yaml(names, used, polygons), encoding="utf-8")
     return path
 
 
@@ -86,12 +87,13 @@ def _joined(polygons: Polygons) -> list[float]:
     return [float(value) for value in first.ravel()]
 
 
-def _yaml(names: Sequence[str], used: set[str]) -> str:
+def _yaml(names: Sequence[str], used: set[str], polygons: bool) -> str:
     """Return data.yaml. Without `path`, the folders are those beside the file."""
     import yaml
 
     splits = {split: f"images/{split}" for split in SPLITS if split in used}
     if not splits:  # Ultralytics needs both; readers take the same images for no split
         splits = {"train": "images", "val": "images"}
-    content = {**splits, "nc": len(names), "names": dict(enumerate(names))}
+    task = {"task": "segment"} if polygons else {}  # or a few outlines may look like keypoints
+    content = {**splits, **task, "nc": len(names), "names": dict(enumerate(map(str, names)))}
     return str(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
