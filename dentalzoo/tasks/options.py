@@ -16,7 +16,16 @@ from dentalzoo.errors import DentalzooError
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
 # Annotation formats that predictions are written in, to be corrected in their tools.
-PROJECT_FORMATS = ("labelme",)
+PROJECT_FORMATS = (
+    "coco",
+    "cvat",
+    "label_studio",
+    "labelme",
+    "supervisely",
+    "voc",
+    "vott",
+    "yolo",
+)
 MESH_FORMATS = ("ply", "stl", "obj")
 MASK_DICOM, BOX_DICOM = ("seg", "sr", "sc"), ("sr", "sc")  # docs/dicom.md
 

@@ -135,6 +135,7 @@ def _class_list(tree: Tree, folders: Iterable[Path]) -> list[str] | None:
         path = next((f / _CLASS_LIST for f in inside if (f / _CLASS_LIST).is_file()), None)
         if path is None:
             return None
+        tree.use(path)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

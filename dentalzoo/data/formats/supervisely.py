@@ -123,6 +123,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
             names = [str(one["title"]) for one in classes]
             shapes |= {n: str(c["shape"]) for n, c in zip(names, classes, strict=True)}
             metas.append(names)
+            tree.use(path)
     for path in tqdm(files, "reading Supervisely", leave=False, disable=None):
         content = tree.json(path)
         if _is_annotation(content):

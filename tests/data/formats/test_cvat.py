@@ -23,6 +23,7 @@ from .tool_samples import (
     TRIANGLE,
     TWO_PARTS,
     WIDTH,
+    check_nothing_is_called_unused,
     check_round_trip,
     make,
     put,
@@ -289,6 +290,11 @@ def test_a_mask_that_begins_at_its_corner_is_read_back(tmp_path):
     from .tool_samples import drawn
 
     check_round_trip(cvat, make(tmp_path / "in", [drawn("tooth", solid)]), tmp_path / "out")
+
+
+def test_no_file_of_a_project_is_called_unused(tmp_path, caplog):
+    write_annotations(cvat, make(tmp_path / "in", [BOX, TRIANGLE]), tmp_path / "out", CLASSES)
+    check_nothing_is_called_unused(tmp_path / "out", caplog)
 
 
 def test_files_are_as_the_tool_imports_them(tmp_path):

@@ -25,6 +25,7 @@ from .tool_samples import (
     TRIANGLE,
     TWO_PARTS,
     WIDTH,
+    check_nothing_is_called_unused,
     check_round_trip,
     make,
     put,
@@ -415,6 +416,13 @@ def test_predictions_are_written_as_such_and_annotations_win(tmp_path):
     dataset = find_boxes(out)
     assert not dataset.repaired and [len(sample.boxes) for sample in dataset.samples] == [1, 1]
     assert edges(dataset.samples[0].boxes[0]) == pytest.approx([8, 6, 24, 24])
+
+
+def test_no_file_of_a_project_is_called_unused(tmp_path, caplog):
+    write_annotations(
+        label_studio, make(tmp_path / "in", [BOX, TRIANGLE]), tmp_path / "out", CLASSES
+    )
+    check_nothing_is_called_unused(tmp_path / "out", caplog)
 
 
 def test_files_are_as_the_tool_imports_them(tmp_path):

@@ -20,12 +20,14 @@ from dentalzoo.data.masks import find_masks, load
 
 from .tool_samples import (
     BOX,
+    CLASSES,
     FLOAT32,
     HEIGHT,
     RING,
     TRIANGLE,
     TWO_PARTS,
     WIDTH,
+    check_nothing_is_called_unused,
     check_round_trip,
     make,
     outlined,
@@ -413,6 +415,11 @@ def test_a_project_is_read_back_as_it_was(tmp_path):
     check_round_trip(labelme, samples, tmp_path / "out")
     lines = (tmp_path / "out" / "images" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert lines == ["__ignore__", "_background_", "tooth", "filling", "unused", "Krone ä"]
+
+
+def test_no_file_of_a_project_is_called_unused(tmp_path, caplog):
+    write_annotations(labelme, make(tmp_path / "in", [BOX, TRIANGLE]), tmp_path / "out", CLASSES)
+    check_nothing_is_called_unused(tmp_path / "out", caplog)
 
 
 def test_files_are_as_the_tool_writes_them(tmp_path):

@@ -26,6 +26,7 @@ from .tool_samples import (
     TRIANGLE,
     TWO_PARTS,
     WIDTH,
+    check_nothing_is_called_unused,
     check_round_trip,
     make,
     put,
@@ -282,6 +283,13 @@ def test_a_project_is_read_back_as_it_was(tmp_path, splits):
     marked = [replace(TRIANGLE, difficult=True), Box("tooth", 0, 0, 1, 1, crowd=True)]
     boxes = [BOX, FLOAT32, *marked], [TWO_PARTS, RING], [TWO_PARTS, replace(RING, difficult=True)]
     check_round_trip(supervisely, make(tmp_path / "in", *boxes, splits=splits), tmp_path / "out")
+
+
+def test_no_file_of_a_project_is_called_unused(tmp_path, caplog):
+    write_annotations(
+        supervisely, make(tmp_path / "in", [BOX, TRIANGLE]), tmp_path / "out", CLASSES
+    )
+    check_nothing_is_called_unused(tmp_path / "out", caplog)
 
 
 def test_files_are_as_the_tool_imports_them(tmp_path):

@@ -93,3 +93,11 @@ def check_equal(box, expected):
             assert same == pytest.approx(polygon, rel=1e-6, abs=1e-6)
     else:
         assert box.outline == expected.outline
+
+
+def check_nothing_is_called_unused(folder, caplog):
+    """Check the log of reading a data set of which every file is used."""
+    caplog.clear()
+    with caplog.at_level("INFO", "dentalzoo"):
+        find_boxes(folder)
+    assert [line for line in caplog.messages if "not used" in line] == []

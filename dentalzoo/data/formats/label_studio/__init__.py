@@ -95,7 +95,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `images/`, `tasks.json` and `config.xml`; return the tasks, which are imported.
 
-    Boxes with a score become predictions, which annotators see and correct, all others annotations.
+    Where a box has a score, all are predictions, which annotators see and correct.
     """
     return write_project(samples, out, classes, place)
 

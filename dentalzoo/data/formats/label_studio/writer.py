@@ -38,6 +38,7 @@ def class_list(tree: Tree) -> list[str] | None:
         except (OSError, BadFile):
             continue
         if root.tag == "View":
+            tree.use(path)
             for tag in root.iter():
                 if tag.tag.lower().endswith("labels"):
                     values = (label.get("value", "").strip() for label in tag.iter("Label"))
@@ -76,21 +77,14 @@ def write_project(
         if sample.split:
             data["split"] = sample.split
         size, _ = image_size(image)
-        drawn = [box for box in sample.boxes if box.score is None]
-        scored = [box for box in sample.boxes if box.score is not None]
+        result = _result(sample.boxes, number, size)
         task: dict[str, Any] = {"id": number, "data": data, "annotations": [], "predictions": []}
-        if drawn or not predicted:
-            result = _result(drawn, number, size)
+        if predicted:
+            scores = [float(box.score) for box in sample.boxes if box.score is not None]
+            score = sum(scores) / len(scores) if scores else 0.0
+            task["predictions"].append({"model_version": MODEL, "score": score, "result": result})
+        else:
             task["annotations"].append({"result": result, "was_cancelled": False})
-        if predicted and (scored or not drawn):
-            scores = [float(box.score) for box in scored if box.score is not None]
-            task["predictions"].append(
-                {
-                    "model_version": MODEL,
-                    "score": sum(scores) / len(scores) if scores else 0.0,
-                    "result": _result(scored, number, size),
-                }
-            )
         tasks.append(task)
     (out / _CONFIG).write_bytes(_config(names))
     path = out / _TASKS

@@ -170,8 +170,7 @@ def _files(tree: Tree, parsed: ParsedAnnotations, images: VocImages) -> Iterator
             parsed.refuse(tree.name(path), error.reason, images.named(path.stem, path))
             continue
         if root.tag != "annotation":
-            _log.info("%s: not a VOC annotation, not used", tree.name(path))
-            continue
+            continue  # another format's, or listed as unused
         file = _File(path, root, notes)
         for entry in root.iterfind("object"):
             box = entry.find("bndbox")
