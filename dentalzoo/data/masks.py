@@ -114,7 +114,8 @@ def find_masks(
         data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: names for the ids 1..n; with COCO, categories in this order and no others. None
-            makes a binary mask, with COCO the union of all outlines.
+            takes those of a list beside mask images, else makes a binary mask, with COCO the union
+            of all outlines.
         annotations: the annotation format to read, by its name ("masks", "coco", "labelme", ...);
             "auto" takes masks where there are any, else the first format that annotates an image.
         val_fraction: where neither `split.csv` nor the format nor folders name a split, this part
@@ -154,6 +155,8 @@ def find_masks(
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
     stored = [parsed.annotations[file.path].mask for file in files]
+    if parsed.classes and all(stored):
+        names = _named_ids(data_dir, names, check_class_names(parsed.classes))
     numbers = fdi_values(names or (), filter(None, stored), read_mask)
     if numbers:
         shown = f"{numbers[0]}..{numbers[-1]}"
@@ -170,6 +173,26 @@ def find_masks(
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)
     return MaskDataset(samples, names or ("foreground",), skipped, unused)
+
+
+def _named_ids(
+    data_dir: str | Path, chosen: tuple[str, ...] | None, listed: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Return the names of the ids in mask images, chosen or as a list beside the masks has them.
+
+    Raises:
+        DentalzooError: a name stands for another id in the list.
+    """
+    if (
+        chosen
+        and listed
+        and any(a != b for a, b in zip(chosen, listed, strict=False) if a in listed)
+    ):
+        raise DentalzooError(
+            f"{data_dir}: classes must be in the order of the ids, {', '.join(listed)}. "
+            f"Received: {', '.join(chosen)}"
+        )
+    return chosen or listed
 
 
 def load(sample: MaskSample, num_classes: int = 1, channels: int | None = None) -> dict[str, Any]:

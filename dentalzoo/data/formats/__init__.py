@@ -20,6 +20,7 @@ from dentalzoo.data.formats import (
     label_studio,
     labelme,
     mask_images,
+    nnunet,
     supervisely,
     tfrecord,
     voc,
@@ -34,6 +35,7 @@ _log = logging.getLogger("dentalzoo")
 
 # Where a folder holds several formats, the first one that annotates an image is used.
 FORMATS: tuple[AnnotationFormat, ...] = (
+    nnunet,
     mask_images,
     boundaries,
     yolo,

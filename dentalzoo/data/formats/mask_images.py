@@ -3,8 +3,11 @@
 A pixel holds 0 or 255, or the number of its class; `dentalzoo.data.masks.load` has the rules.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from dentalzoo.data.formats.base import (
     BoxSample,
@@ -13,14 +16,21 @@ from dentalzoo.data.formats.base import (
     ParsedAnnotations,
     Place,
     Purpose,
-    refuse_to_write,
+    check_class_list,
 )
+from dentalzoo.data.formats.label_maps import read_class_list
 from dentalzoo.data.formats.pairing import pair_folders
+from dentalzoo.data.formats.rules import image_size
+from dentalzoo.data.formats.semantic import MAX_CLASSES, label_map
+from dentalzoo.data.formats.semantic import lost as lost
 from dentalzoo.data.formats.tree import Tree
+from dentalzoo.data.formats.voc.pixels import palette
+from dentalzoo.data.io.images import write_png
+from dentalzoo.errors import DentalzooError
 
 NAME = "mask images"
-HOLDS: tuple[Content, ...] = ("masks",)
-WRITES: tuple[Content, ...] = ()
+HOLDS: tuple[Content, ...] = ("masks", "names")
+WRITES: tuple[Content, ...] = ("masks", "names")
 READS: tuple[Purpose, ...] = ("masks",)
 
 
@@ -31,7 +41,10 @@ def sniff(tree: Tree) -> str:
 
 
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
-    """Match images with masks, by their folders and names; no file is opened."""
+    """Match images with masks, by their folders and names; no image is opened.
+
+    `classes.json` or `classes.txt` in the folder of the masks names the ids 1..n.
+    """
     pairs, skips = pair_folders(tree, masks_needed=False)
     if pairs:  # else other formats may use the images
         pairs, skips = pair_folders(tree)
@@ -40,9 +53,31 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         parsed.annotations[image] = ImageAnnotation(mask, tree.name(mask), mask=mask)
         if split:
             parsed.splits[image] = split
+    lists = [read_class_list(folder) for folder in {mask.parent for _, mask, _ in pairs}]
+    known = [names for names in lists if names]
+    if known and len(known) == len(lists) and all(names == known[0] for names in known):
+        parsed.classes = known[0]
     return parsed
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
-    """Raise DentalzooError: boxes are not masks."""
-    refuse_to_write(NAME, "DatasetWriter writes masks of the same size as their images")
+    """Write `images/`, `masks/*.png` and `masks/classes.json`; return the folder.
+
+    Of one class the pixels are 0 and 255, of several the ids 1..n with a colour of each.
+    """
+    names = check_class_list(classes)
+    if len(names) > MAX_CLASSES:
+        raise DentalzooError(
+            f"mask images must have at most {MAX_CLASSES} classes. Received: {len(names)}"
+        )
+    for sample in samples:
+        image = place(sample, out / "images")
+        ids = label_map(sample, image_size(image)[0], names)
+        mask = out / "masks" / f"{image.stem}.png"
+        if len(names) == 1:
+            write_png(mask, ids * np.uint8(255))
+        else:
+            write_png(mask, ids, palette())
+    text = json.dumps(list(names), ensure_ascii=False)
+    (out / "masks" / "classes.json").write_text(text, encoding="utf-8")
+    return out

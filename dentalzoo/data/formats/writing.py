@@ -191,7 +191,7 @@ def _write_tables(
     sizes = Counter(sample.group for sample in samples if sample.group)
     tables = {
         "split.csv": [(s, s.split) for s in samples if s.split and "splits" not in form.WRITES],
-        "index.csv": [(s, s.group) for s in samples if sizes[s.group] > 1],
+        "index.csv": [(s, s.group) for s in samples if s.group and max(sizes.values()) > 1],
     }
     for name, rows in tables.items():
         if not rows or (folder / name).exists():

@@ -37,6 +37,7 @@ SHARED = {
     "pairing",
     "references",
     "rules",
+    "semantic",
     "shapes",
     "writing",
     "splits",

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from dentalzoo.data.formats.base import Box, ImageAnnotation, ParsedAnnotations, RawBox
-from dentalzoo.data.formats.outlines import count_runs, objects_of_mask, segmentation
+from dentalzoo.data.formats.base import ImageAnnotation, ParsedAnnotations, RawBox
+from dentalzoo.data.formats.outlines import segmentation
+from dentalzoo.data.formats.semantic import areas, extent, whole_classes
 from dentalzoo.data.formats.tree import Folder, Skip, Tree, skip_unused
 from dentalzoo.data.formats.voc.image_sets import VocImages
 from dentalzoo.data.formats.voc.pixels import Legend, class_ids, object_masks, read_legend
@@ -39,9 +40,7 @@ def read_class_pixels(tree: Tree, parsed: ParsedAnnotations, images: VocImages) 
             parsed.refuse(tree.name(path), error.reason, owners)
             continue
         annotation = ImageAnnotation(path, tree.name(path), _size(ids))
-        for number in np.unique(ids[ids > 0]).tolist():
-            name = legend.names[number - 1]
-            annotation.boxes.append(_whole_runs(name, ids == number, name))
+        annotation.boxes = whole_classes(ids, legend.names)
         parsed.listed[path] = legend.names
         parsed.assign(owners, annotation)
     if files and parsed.annotations:
@@ -97,36 +96,15 @@ def _objects(
 ) -> ImageAnnotation:
     annotation = ImageAnnotation(path, tree.name(path), _size(ids))
     if numbers is None:
-        boxes = objects_of_mask(ids, legend.names)
-        annotation.boxes = [_of_box(box, f"area {i}", _size(ids)) for i, box in enumerate(boxes, 1)]
+        annotation.boxes = areas(ids, legend.names)
         return annotation
     objects, annotation.invalid = object_masks(numbers, ids, legend.names)
     annotation.boxes = [_outlined(name, inside, f"object {n}") for n, name, inside in objects]
     return annotation
 
 
-def _of_box(box: Box, where: str, size: tuple[int, int]) -> RawBox:
-    height, width = size
-    edges = (box.top * height, box.left * width, box.bottom * height, box.right * width)
-    outline = box.outline
-    if isinstance(outline, tuple):
-        return RawBox(box.label, edges, where, outline=[list(polygon) for polygon in outline])
-    runs = {"size": [height, width], "counts": list(outline.counts)} if outline else None
-    return RawBox(box.label, edges, where, outline=runs)
-
-
 def _outlined(name: str, inside: np.ndarray, where: str) -> RawBox:
-    return RawBox(name, _extent(inside), where, outline=segmentation(inside))
-
-
-def _whole_runs(name: str, inside: np.ndarray, where: str) -> RawBox:
-    runs = {"size": list(inside.shape), "counts": count_runs(inside)}
-    return RawBox(name, _extent(inside), where, outline=runs)
-
-
-def _extent(inside: np.ndarray) -> Edges:
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
+    return RawBox(name, extent(inside), where, outline=segmentation(inside))
 
 
 def _size(ids: np.ndarray) -> tuple[int, int]:
