@@ -41,7 +41,8 @@ def named_images(
     """Return each input image, once, with the name of its results; make the folder `out`.
 
     Args:
-        inputs: images, and folders whose images are taken, one level deep.
+        inputs: images, and folders whose images are taken, one level deep; a CD or study of DICOM
+            files is taken as a whole.
         out: the folder of the results.
         taken: see `output_names`.
         anonymize: take hashed names, with their key in `out`_key.csv; else file names that may
