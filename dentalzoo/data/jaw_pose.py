@@ -239,7 +239,7 @@ def _roughness(mesh: Mesh, sign: int) -> float:
 
 def _corners(points: np.ndarray) -> dict[tuple[int, int], float]:
     """Return the part of the points in each corner of the jaw's box, by the signs of x and y."""
-    x, y = (points[:, k] / np.abs(points[:, k]).max() for k in (0, 1))
+    x, y = (points[:, k] / max(np.abs(points[:, k]).max(), 1e-6) for k in (0, 1))
     return {
         (i, j): np.mean((i * x > _CORNER) & (j * y > _CORNER)) for i in (-1, 1) for j in (-1, 1)
     }

@@ -55,7 +55,8 @@ def symmetry_turn(points: np.ndarray) -> int:
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         turned = points[:, :2] @ turn
         middle = (turned[:, 0].min() + turned[:, 0].max()) / 2
-        cells = ((turned - (middle, turned[:, 1].min())) / _CELL + (32, 2)).astype(int).clip(0, 63)
+        cells = (turned - (middle, turned[:, 1].min())) / _CELL + (32, 2)
+        cells = cells.clip(0, 63).astype(int)
         filled = np.zeros((64, 64), np.uint8)
         filled[cells[:, 1], cells[:, 0]] = 1
         outline = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
@@ -70,7 +71,7 @@ def has_palate(points: np.ndarray) -> bool:
     Args:
         points: (N, 3) around 0, with the front teeth towards -y.
     """
-    half = np.abs(points[:, :2]).max(axis=0)
+    half = np.maximum(np.abs(points[:, :2]).max(axis=0), 1e-6)
     x, y = points[:, 0] / half[0], points[:, 1] / half[1]
     inside = (np.abs(x) < 0.2) & (y > 0) & (y < 0.5)
     cells = np.floor(np.column_stack([x[inside], y[inside]]) / 0.1).astype(int)

@@ -1,6 +1,7 @@
 """Splits of meshes from lists of names, as Teeth3DS has them."""
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,8 @@ def assign_by_lists(
     data sets in one folder keep their own lists. Of several folders of lists for the same meshes,
     the one that names most of them is used, then the first.
 
+    A row is a stem, or a patient whose mesh is `<patient>_upper`.
+
     Returns:
         The files with their splits, rows without a mesh, and the source of the splits as text.
     """
@@ -30,8 +33,7 @@ def assign_by_lists(
     sources: dict[Path, list[Path]] = defaultdict(list)  # folder of meshes -> folders of lists
     for path in lists:
         split = layouts.split_word(path.stem)
-        for row in path.read_text(errors="replace").splitlines() if split else ():
-            name = layouts.normal(Path(row.strip()).name.removesuffix(".obj"))
+        for name in _names(path) if split else ():
             if listed[path.parent].setdefault(name, split) != split:
                 raise BadFile(path, f"a name must be in one list. Received: {name!r} in several")
     known: dict[Path, set[str]] = defaultdict(set)  # folder -> the meshes under it
@@ -40,8 +42,14 @@ def assign_by_lists(
             known[folder].add(layouts.normal(file.path.stem))
     for folder, rows in listed.items():
         data = next((parent for parent in folder.parents if parent in known), tree.root)
+        for name in rows.keys() - known[data]:
+            if f"{name}_upper" in known[data]:  # a patient, whose lower jaw is listed with it
+                rows.setdefault(f"{name}_upper", rows.pop(name))
         if known[data] & rows.keys():
             sources[data].append(folder)
+        elif rows:
+            text = "%s: lists of splits that name none of the meshes, not used"
+            _log.warning(text, tree.name(folder))
     if not sources:
         return files, [], where
     skips: list[Skip] = []
@@ -66,3 +74,12 @@ def assign_by_lists(
             file = replace(file, split=split)
         assigned.append(file)
     return assigned, skips, " or ".join(map(tree.name, chosen.values()))
+
+
+def _names(path: Path) -> list[str]:
+    """Return the names in a list: stems of files, without folders, in any usual encoding."""
+    data = path.read_bytes()
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    rows = data.decode("utf-16" if wide else "utf-8-sig", errors="replace").splitlines()
+    stems = [re.split(r"[\\/]", row.strip().strip('"'))[-1] for row in rows]
+    return [layouts.normal(re.sub(r"\.(obj|ply|stl|json)$", "", s, flags=re.I)) for s in stems if s]

@@ -120,7 +120,7 @@ def find_meshes(
     where = "the folders' names"
     if not tree.split_csv:
         files, skips, where = assign_by_lists(
-            tree, files, [p for p in paths if p.suffix == ".txt"], where
+            tree, files, [p for p in paths if p.suffix.lower() == ".txt"], where
         )
     files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
     if requested:
@@ -364,6 +364,8 @@ def _fix(
                 bad[:] = [pair for pair in bad if pair[0] != name]
     if copy:
         copy.add_lists()
+        for name, change in fixed:
+            _log.info("%s: %s in %s", name, change, copy.out)
     elif fixed:
         text = "axes or unit of %d meshes can be corrected, as of %s: %s; `--fix DIR` writes a copy"
         _log.info(text, len(fixed), *fixed[0])

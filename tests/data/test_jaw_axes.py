@@ -19,6 +19,7 @@ from dentalzoo.data.jaw_axes import (
     turn,
     turn_back,
 )
+from dentalzoo.data.jaw_doubts import doubts_of
 from dentalzoo.data.jaw_pose import WrongAxes, find_axes, find_pose
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh
 from dentalzoo.data.synthetic import upper_jaw
@@ -231,3 +232,30 @@ def test_where_nothing_is_usable_the_correction_is_named(tmp_path, jaw):
     assert report["usable"] == 2 and report["skipped"] == []
     with pytest.raises(BadFile, match="--axes=-x,-z,-y turns it"):
         load_mesh(find_meshes(tmp_path / "data").samples[0])
+
+
+@pytest.mark.slow
+def test_meshes_that_are_no_jaws_are_judged_or_refused(jaw):
+    """Random, flat, torn and spiked meshes, some as large as a jaw."""
+    random, count = np.random.default_rng(0), len(jaw.vertices)
+    box = np.float32((35, 30, 12))
+    spiked, rounded = jaw.vertices.copy(), np.round(jaw.vertices / 5) * 5
+    spiked[7] *= 1e30
+    for _ in range(20):
+        cloud = (random.uniform(-1, 1, (count, 3)) * box).astype(np.float32)
+        points = [cloud, cloud * np.float32((1, 1, 0)), jaw.vertices, spiked, rounded]
+        torn = jaw.faces[random.permutation(len(jaw.faces))[: random.integers(1, 900)]]
+        faces = [
+            random.integers(0, count, (3000, 3)),
+            torn,
+            np.repeat(torn[:, :1], 3, 1),
+            jaw.faces,
+        ]
+        for vertices in points:
+            for triangles in faces:
+                mesh = Mesh(np.float32(vertices), triangles.astype(np.int32))
+                for axes in (SAME, None):
+                    try:
+                        doubts_of(mesh, find_pose(mesh, axes))
+                    except DentalzooError as error:
+                        assert "must" in str(error) and "\n" not in str(error)

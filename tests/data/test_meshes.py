@@ -317,6 +317,23 @@ def test_both_layouts_of_teeth3ds_and_its_lists(tmp_path, coarse, caplog):
         find_meshes(tmp_path)
 
 
+def test_lists_of_splits_as_programs_write_them(tmp_path, coarse, caplog):
+    for name in ("A", "B", "C"):
+        write_mesh(tmp_path / "upper" / name / f"{name}_upper.obj", coarse)
+        write_mesh(tmp_path / "lower" / name / f"{name}_lower.obj", coarse)
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "public-training-set-1.txt").write_bytes(b"\xef\xbb\xbfA\r\n")
+    (lists / "training.TXT").write_text("upper\\B\\B_upper.obj\n", encoding="utf-16")
+    (lists / "private-testing-set.txt").write_text('"C_upper"\nC_lower\n')
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train.txt").write_text("X\nY\n")
+    dataset = find_meshes(tmp_path)
+    assert splits_of(dataset) == {"A_upper": "train", "B_upper": "train", "C_upper": "test"}
+    assert dataset.skipped == [] and dataset.lower == 3
+    assert "other: lists of splits that name none of the meshes, not used" in caplog.text
+
+
 def test_data_sets_side_by_side_keep_their_own_lists(tmp_path, coarse, monkeypatch):
     for data, stems in (("jaws", "ABCD"), ("crowns", "AE"), ("plain/train", "F"), ("none", "G")):
         for stem in stems:

@@ -59,11 +59,11 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
         size = path.stat().st_size
         if not 0 < size <= MAX_BYTES:
             raise BadFile(path, f"must have 1 to {MAX_BYTES:,} bytes. Received: {size:,}")
-        vertices, faces = reader(path)
+        with np.errstate(all="ignore"):  # what becomes NaN or infinite is refused by `_check`
+            vertices, faces = reader(path)
+            vertices = np.ascontiguousarray(vertices, np.float32)
     except OSError as error:
         raise BadFile(path, f"cannot be read. Received: {error.strerror or error}") from error
-    with np.errstate(over="ignore"):  # becomes infinite, which `_check` refuses
-        vertices = np.ascontiguousarray(vertices, np.float32)
     _check(path, vertices, faces)
     mesh = Mesh(
         vertices, np.ascontiguousarray(faces, np.int32),
