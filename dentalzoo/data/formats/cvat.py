@@ -44,7 +44,7 @@ from dentalzoo.data.formats.shapes import (
     points,
     rotated,
 )
-from dentalzoo.data.formats.tree import Tree, split_word
+from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
 from dentalzoo.data.formats.voc import parse_xml
 from dentalzoo.errors import BadFile
 
@@ -160,7 +160,7 @@ def _read_file(
         annotation = ImageAnnotation(path, row, size)
         _read_shapes(annotation, entry, size)
         parsed.assign(found, annotation)
-        split = split_word(subset)
+        split = split_word(subset) or split_of_file(tree, path)  # Datumaro's train.xml
         if split and parsed.annotations.get(found[0]) is annotation:
             parsed.splits[found[0]] = split
             parsed.split_source = "the subsets of CVAT"

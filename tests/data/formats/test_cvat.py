@@ -214,6 +214,16 @@ def test_subsets_count_where_images_lie_in_one_folder(tmp_path):
     assert dict(dataset.skipped) == {"c.png": "image in no split of the subsets of CVAT"}
 
 
+def test_a_file_named_after_a_split_is_one(tmp_path):
+    """Datumaro writes a file for each subset, which does not name it inside."""
+    put(tmp_path, "images/a.png", "images/b.png", "images/c.png", "images/d.png")
+    for name, images in (("train", "ab"), ("test", "cd")):
+        export(tmp_path, *(image(ONE, name=f"{one}.png") for one in images))
+        (tmp_path / "annotations.xml").rename(tmp_path / f"{name}.xml")
+    found = {s.name: s.split for s in find_boxes(tmp_path).samples}
+    assert found == {"a": "train", "b": "train", "c": "test", "d": "test"}
+
+
 def test_the_path_decides_between_images_of_one_name(tmp_path):
     put(tmp_path, "images/p1/a.png", "images/p2/a.png")
     export(tmp_path, image(ONE, name="p2\\a.png"), image(name="p1/a.png"))

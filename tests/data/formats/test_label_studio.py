@@ -341,6 +341,16 @@ def test_the_short_export(tmp_path):
         assert edges(sample.boxes[0]) == pytest.approx([8, 6, 24, 24])
 
 
+def test_splits_are_named_by_tasks_or_files(tmp_path):
+    put(tmp_path, "a.png", "b.png", "c.png")
+    own = task("a.png", ONE)
+    own["data"]["split"] = "valid"
+    export(tmp_path, own, task("b.png", ONE), name="train.json")
+    export(tmp_path, task("c.png", ONE), name="test.json")
+    found = {s.name: s.split for s in find_boxes(tmp_path).samples}
+    assert found == {"a": "val", "b": "train", "c": "test"}
+
+
 def test_one_task_or_one_annotation_in_a_file(tmp_path):
     put(tmp_path, "a.png", "b.png")
     (tmp_path / "1.json").write_text(json.dumps(task("a.png", ONE)))

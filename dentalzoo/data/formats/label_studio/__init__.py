@@ -6,7 +6,7 @@ task. What is drawn is a result: a list of regions in parts in a hundred of thei
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from dentalzoo.data.formats.label_studio.writer import class_list, write_project
 from dentalzoo.data.formats.references import ImageReferences, refuse_broken_json
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.shapes import finish
-from dentalzoo.data.formats.tree import Tree, split_word
+from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
 from dentalzoo.errors import BadFile
 
 NAME = "Label Studio"
@@ -46,6 +46,7 @@ class _Task:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[dict[str, Any]] = field(default_factory=list)
     drafts: int = 0
+    split: str = ""  # of the file
 
 
 def sniff(tree: Tree) -> str:
@@ -112,14 +113,14 @@ def _tasks(tree: Tree, parsed: ParsedAnnotations, images: ImageReferences) -> It
             continue
         content = tree.json(path)
         entries = content if isinstance(content, list) else [content]
-        notes = tree.json_notes(path)
+        notes, split = tree.json_notes(path), split_of_file(tree, path)
         parsed.repaired += [(tree.name(path), note) for note in notes]
         for number, entry in enumerate(entries, start=1):
             name = tree.name(path) if entry is content else f"{tree.name(path)}: task {number}"
             if not isinstance(entry, dict):
                 parsed.refuse(name, f"a task must be an object. Received: {str(entry)[:40]!r}")
             else:
-                yield _task(path, name, entry)
+                yield replace(_task(path, name, entry), split=split)
 
 
 def _task(path: Path, name: str, entry: dict[str, Any]) -> _Task:
@@ -182,7 +183,7 @@ def _read_task(
         parsed.refuse(name, error.reason, found)
         return
     parsed.assign(found, annotation)
-    split = split_word(str(task.data.get("split", "")))
+    split = split_word(str(task.data.get("split", ""))) or task.split
     if split and parsed.annotations.get(found[0]) is annotation:
         parsed.splits[found[0]] = split
         parsed.split_source = "the tasks"
