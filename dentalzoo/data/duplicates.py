@@ -5,7 +5,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Protocol
 
 import cv2
@@ -13,21 +12,11 @@ import numpy as np
 
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.data.io.images import read_image
+from dentalzoo.data.near_duplicates import Appearance, alike_pairs, appearance
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")
 _MAX_LINES = 20  # of pairs in the log
-
-# Signs of 256 differences: over 85 panoramic radiographs another JPEG quality, size, brightness or
-# 8 pixels of border cut change up to 20, two different radiographs differ in 32 and more. Smooth
-# surfaces under one light share the signs and not the details.
-_MAX_BITS = 20
-_SIDE = 16
-# Correlation of details: copies as above have 0.8 and more, half a copy's resolution 0.7, different
-# radiographs in one round frame up to 0.75, different surfaces under one light below 0.2.
-_MIN_CORRELATION, _ENOUGH_CORRELATION = 0.3, 0.8
-_DETAIL_SIDE = 48
-_CHUNK = 512  # images compared at a time
 
 
 @dataclass(frozen=True)
@@ -36,13 +25,11 @@ class PerceptualHash:
 
     Attributes:
         exact: a hash of all pixels.
-        near: (4,) uint64, 256 signs of differences; None for a flat image.
-        detail: (2304,) int8, details of a miniature; None for a flat image.
+        near: what the image looks like; None for a flat image.
     """
 
     exact: bytes
-    near: np.ndarray | None
-    detail: np.ndarray | None = None
+    near: Appearance | None
 
 
 class _Dataset(Protocol):
@@ -57,10 +44,7 @@ _BySplit = Mapping[str, Mapping[str, PerceptualHash]]
 
 
 def perceptual_hash(image: np.ndarray) -> PerceptualHash:
-    """Hash an image by its luma.
-
-    That is all pixels; the signs of the horizontal differences of its 16 x 17 miniature; and the
-    details of its 48 x 48 miniature, without the local brightness and contrast.
+    """Hash an image by its luma: all pixels, and what they look like.
 
     Args:
         image: (H, W, C) uint8.
@@ -68,20 +52,7 @@ def perceptual_hash(image: np.ndarray) -> PerceptualHash:
     luma = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     luma = np.ascontiguousarray(luma)
     exact = hashlib.blake2b(luma.tobytes(), digest_size=16, salt=str(luma.shape).encode()[:16])
-    small = cv2.resize(luma, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
-    if small.std() <= 1:
-        return PerceptualHash(exact.digest(), None)
-    signs = small[:, 1:] > small[:, :-1]
-    return PerceptualHash(exact.digest(), np.packbits(signs).view(np.uint64), _detail(luma))
-
-
-def _detail(luma: np.ndarray) -> np.ndarray:
-    side = (_DETAIL_SIDE, _DETAIL_SIDE)
-    small = cv2.resize(luma.astype(np.float32), side, interpolation=cv2.INTER_AREA)
-    detail = small - cv2.GaussianBlur(small, (0, 0), 2)
-    detail /= np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4)) + 1
-    scaled = np.rint(40 * (detail - detail.mean()))
-    return np.asarray(np.clip(scaled, -127, 127), np.int8).ravel()
+    return PerceptualHash(exact.digest(), appearance(luma))
 
 
 def perceptual_hashes(dataset: _Dataset) -> dict[str, PerceptualHash]:
@@ -113,7 +84,7 @@ def find_duplicates(a: _Hashed, b: _Hashed | None = None) -> list[tuple[str, str
 
     Returns:
         (name, other name, kind) with the kinds "same pixels"; "same source", two Roboflow
-        copies `<source>.rf.<hash>`; and "nearly alike".
+        copies `<source>.rf.<hash>`; "nearly alike"; and "nearly alike, turned or mirrored".
     """
     first = a if isinstance(a, Mapping) else perceptual_hashes(a)
     within = b is None
@@ -130,8 +101,8 @@ def find_duplicates(a: _Hashed, b: _Hashed | None = None) -> list[tuple[str, str
         kinds = dict.fromkeys(by_pixels[one.exact], "same pixels")
         for other in by_source[_source(name)] if _source(name) else ():
             kinds.setdefault(other, "same source")
-        for other in alike[name]:
-            kinds.setdefault(other, "nearly alike")
+        for other, kind in alike[name]:
+            kinds.setdefault(other, kind)
         pairs += [
             (name, other, kind)
             for other, kind in kinds.items()
@@ -152,13 +123,13 @@ def report_duplicates(
     Returns:
         Both as lists of [name, name, kind and split]; logged, up to 20 lines each.
     """
-    across = duplicates_across(hashes)
+    across, inside = _pairs_by_split(hashes)
     within = [
-        [one, other, f"{kind}, in {a}"]
-        for a in SPLITS
-        for one, other, kind in find_duplicates(hashes.get(a, {}))
+        [one, other, f"{kind}, in {split}"]
+        for one, other, kind, split in inside
         if group[one] != group[other] or kind == "same pixels"
     ]
+    _log_pairs(across)
     _log_pairs(within)
     return across, within
 
@@ -169,13 +140,24 @@ def duplicates_across(hashes: _BySplit) -> list[list[str]]:
     Args:
         hashes: split -> name -> hash.
     """
-    pairs = [
-        [one, other, f"{kind}, in {a} and {b}"]
-        for a, b in combinations(SPLITS, 2)
-        for one, other, kind in find_duplicates(hashes.get(a, {}), hashes.get(b, {}))
-    ]
-    _log_pairs(pairs)
-    return pairs
+    across, _ = _pairs_by_split(hashes)
+    _log_pairs(across)
+    return across
+
+
+def _pairs_by_split(
+    hashes: _BySplit,
+) -> tuple[list[list[str]], list[tuple[str, str, str, str]]]:
+    """Return pairs between splits as [name, name, kind and splits], and (..., split) of others."""
+    split_of = {name: split for split in SPLITS for name in hashes.get(split, {})}
+    everything = {name: hashes[split][name] for name, split in split_of.items()}
+    across, within = [], []
+    for one, other, kind in find_duplicates(everything):
+        if split_of[one] == split_of[other]:
+            within.append((one, other, kind, split_of[one]))
+        else:
+            across.append([one, other, f"{kind}, in {split_of[one]} and {split_of[other]}"])
+    return across, within
 
 
 def _log_pairs(pairs: list[list[str]]) -> None:
@@ -187,29 +169,22 @@ def _log_pairs(pairs: list[list[str]]) -> None:
 
 def _nearly_alike(
     a: Mapping[str, PerceptualHash], b: Mapping[str, PerceptualHash]
-) -> dict[str, list[str]]:
-    """Return name in a -> names in b, by signs and details."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    names_a, names_b = ([n for n, one in x.items() if one.near is not None] for x in (a, b))
-    if not names_a or not names_b:
-        return alike
-    near_b = np.array([b[name].near for name in names_b])
-    for start in range(0, len(names_a), _CHUNK):
-        rows = names_a[start : start + _CHUNK]
-        details = _normed(a, rows)
-        for other in range(0, len(names_b), _CHUNK):
-            columns = names_b[other : other + _CHUNK]
-            correlation = details @ _normed(b, columns).T
-            for row, name in enumerate(rows):
-                bits = np.bitwise_count(near_b[other : other + _CHUNK] ^ a[name].near).sum(axis=1)
-                threshold = np.where(bits <= _MAX_BITS, _MIN_CORRELATION, _ENOUGH_CORRELATION)
-                alike[name] += [columns[i] for i in np.flatnonzero(correlation[row] >= threshold)]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return name in a -> (name in b, kind), in both directions where a is b."""
+    entries = [(0, name, one.near) for name, one in a.items() if one.near is not None]
+    if a is not b:
+        entries += [(1, name, one.near) for name, one in b.items() if one.near is not None]
+    alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    kinds = ("nearly alike", "nearly alike, turned or mirrored")
+    for kind, pairs in zip(kinds, alike_pairs([near for _, _, near in entries]), strict=True):
+        for i, j in pairs:
+            (set_i, one, _), (set_j, other, _) = entries[i], entries[j]
+            if a is b:
+                alike[one].append((other, kind))
+                alike[other].append((one, kind))
+            elif set_i != set_j:  # i < j: the first is of a
+                alike[one].append((other, kind))
     return alike
-
-
-def _normed(hashes: Mapping[str, PerceptualHash], names: list[str]) -> np.ndarray:
-    details = np.array([hashes[name].detail for name in names], np.float32)
-    return np.asarray(details / np.maximum(np.linalg.norm(details, axis=1, keepdims=True), 1))
 
 
 def _source(name: str) -> str:
