@@ -36,6 +36,7 @@ GREY_ELEMENTS = (
 )
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _ALIKE = 16  # ours: the mean step between entries of 8 bits; it is about 85 for random bytes
+_WIDEST = 2  # ours: a window more than twice as wide as all values that fit the bits is of others
 _VISIBLE = 0.1  # ours: a window that saturates 9 of 10 pixels is wrong
 
 
@@ -95,15 +96,16 @@ def _scale(fraction: np.ndarray) -> np.ndarray:
 def _fraction_of_white(image: GreyImage) -> np.ndarray:
     """Convert stored values to brightness, 0 for black and 1 for white, not yet clipped."""
     inside = _inside(image)
-    values, changed, units_known = _modality(image)
+    values, changed, units_known, (lowest, highest) = _modality(image)
     for item in items_of(image.dataset, "VOILUTSequence"):
-        fraction = _share(*look_up(image, item, values, "VOILUTSequence"))
+        fraction = _share(*look_up(image, item, values, "VOILUTSequence", highest))
         if _is_visible(fraction, values, inside):
             return fraction
         image.notes.append(f"{name_of('VOILUTSequence')} leaves nothing to see and is ignored")
     for centre, width, function in _windows(image) if units_known else ():
         fraction = _windowed(values, centre, width, function)
-        if _is_visible(fraction, values, inside):
+        too_wide = width > _WIDEST * (highest - lowest + 1)
+        if not too_wide and _is_visible(fraction, values, inside):
             return fraction
         image.notes.append(f"window {centre:g}/{width:g} leaves nothing to see and is ignored")
     if image.bits <= 8 and not image.signed and not changed:
@@ -154,19 +156,22 @@ def _as_stored(image: GreyImage, value: int) -> int:
 # ---- modality ------------------------------------------------------------------------------------
 
 
-def _modality(image: GreyImage) -> tuple[np.ndarray, bool, bool]:
+def _modality(image: GreyImage) -> tuple[np.ndarray, bool, bool, tuple[float, float]]:
     """Apply the modality LUT or the rescale.
 
     Returns:
-        float64 values, whether any changed, and whether windows refer to them.
+        float64 values, whether any changed, whether windows refer to them, and the lowest and the
+        highest value that pixels of these bits can have.
     """
     values = image.stored.astype(np.float64)
+    half = 2 ** (image.bits - 1)
+    limits = (-half, half - 1) if image.signed else (0, 2 * half - 1)
     if items := items_of(image.dataset, "ModalityLUTSequence"):
         found, table, _ = look_up(image, items[0], values, "ModalityLUTSequence")
         if table.min() < table.max():
-            return found, True, True
+            return found, True, True, (table.min(), table.max())
         image.notes.append(f"{name_of('ModalityLUTSequence')} is flat and is ignored")
-        return values, False, False
+        return values, False, False, limits
     slope, intercept = (
         next(iter(numbers_of(image.path, image.dataset, keyword)), default)
         for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
@@ -176,13 +181,14 @@ def _modality(image: GreyImage) -> tuple[np.ndarray, bool, bool]:
         image.notes.append(
             f"{name_of('RescaleSlope')} {slope:g} and intercept {intercept:g} are ignored"
         )
-        return values, False, intercept == 0
+        return values, False, intercept == 0, limits
     if abs(intercept) > 1e12 * abs(slope):  # the values would be lost beside it
         image.notes.append(f"{name_of('RescaleIntercept')} {intercept:g} is ignored")
-        return values, False, False
+        return values, False, False, limits
     if (slope, intercept) == (1, 0):
-        return values, False, True
-    return values * slope + intercept, True, True
+        return values, False, True, limits
+    low, high = sorted(limit * slope + intercept for limit in limits)
+    return values * slope + intercept, True, True, (low, high)
 
 
 # ---- windows and tables --------------------------------------------------------------------------
@@ -206,10 +212,8 @@ def _windows(image: GreyImage) -> list[tuple[float, float, str]]:
     for centre, width in zip(centres, widths, strict=False):
         if math.isfinite(centre) and smallest <= width < math.inf:
             usable.append((centre, width, function))
-        elif not (math.isnan(width) or width == 0):  # devices write an empty or a zero width
+        elif width != 0 and not (math.isnan(centre) and math.isnan(width)):  # empty ones
             image.notes.append(f"window {centre:g}/{width:g} is ignored")
-        elif math.isnan(centre) or len(widths) != len(centres):
-            image.notes.append("a window without a centre or width is ignored")
     return usable
 
 
@@ -226,15 +230,19 @@ def _windowed(values: np.ndarray, centre: float, width: float, function: str) ->
 def _share(entries: np.ndarray, table: np.ndarray, bits: int) -> np.ndarray:
     """Divide entries of a table by the largest that it can have.
 
-    Many writers tell 16 bits and fill 12: where the uppermost bit is not used, or the entries do
-    not fit the bits, the largest entry counts, as in other viewers.
+    Many writers tell 16 bits and fill 12: where the entries that pixels can reach do not use the
+    uppermost bit, or do not fit the bits, the largest of those counts, as in other viewers.
     """
     largest, top = table.max(), 2**bits - 1
     return entries / (top if top // 2 < largest <= top else max(largest, 1))
 
 
 def look_up(
-    image: GreyImage, item: Dataset, values: np.ndarray, keyword: str
+    image: GreyImage,
+    item: Dataset,
+    values: np.ndarray,
+    keyword: str,
+    reachable: float = math.inf,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Apply a look-up table of PS3.3 C.11.1.1 or C.11.2.1.1.
 
@@ -245,9 +253,11 @@ def look_up(
         item: the item of the table's sequence.
         values: (H, W) float64.
         keyword: the sequence, for messages.
+        reachable: the highest value that pixels can have.
 
     Returns:
-        (H, W) entries as stored, the table of float64, and the bits of its descriptor.
+        (H, W) entries as stored, the entries that pixels can reach of float64, and the bits of the
+        descriptor.
 
     Raises:
         BadFile: the descriptor or the data is missing or invalid, or the table is shorter than its
@@ -267,7 +277,7 @@ def look_up(
             f"Received: {len(table)}",
         )
     index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(int)
-    return table[index], table, bits
+    return table[index], table[: int(max(min(reachable - first + 1, len(table)), 1))], bits
 
 
 def table_descriptor(

@@ -51,6 +51,11 @@ def test_voi_table_that_fills_its_bits_is_not_stretched(dicom):
     assert grey(dicom(VOILUTSequence=[table(entries, 12)])) == [0, 47, 93, 187]  # of 4095
 
 
+def test_voi_table_of_which_pixels_reach_the_beginning(dicom):
+    item = table(list(range(65535)), 16, vr="OW")  # as many as 16 bits have
+    assert grey(dicom(VOILUTSequence=[item])) == AS_STORED
+
+
 def test_voi_table_of_more_bits_than_told(dicom):
     assert grey(dicom(VOILUTSequence=[table(list(range(4096)), 8)])) == AS_STORED
 
@@ -167,6 +172,21 @@ def test_window_that_leaves_nothing_to_see_is_ignored(dicom, lines, centre, widt
     image = grey(dicom(pixels, WindowCenter=centre, WindowWidth=width))
     assert image == np.rint(np.arange(4096) / 4095 * 255).astype(int).tolist()
     assert lines() == [f"window {centre}/{width} leaves nothing to see and is ignored"]
+
+
+@pytest.mark.parametrize(("pixels", "elements"), [
+    (VALUES, {"WindowCenter": 32768, "WindowWidth": 65536}),  # of 16 bits
+    ((VALUES // 16).astype(np.uint8), {"WindowCenter": 2048, "WindowWidth": 4096}),  # of 12 bits
+    (VALUES, {"WindowCenter": 8192, "WindowWidth": 16384, "RescaleSlope": 0.5}),
+])  # fmt: skip
+def test_window_of_more_bits_than_the_pixels_have_is_ignored(dicom, lines, pixels, elements):
+    assert grey(dicom(pixels, **elements)) == AS_STORED
+    assert len(lines()) == 1 and "leaves nothing to see and is ignored" in lines()[0]
+
+
+def test_wide_window_counts(dicom):
+    path = dicom(WindowCenter=4096.5, WindowWidth=8192)  # 0..8191 for 12 bits
+    assert grey(path) == [0, 32, 64, 127]
 
 
 def test_first_usable_window_counts(dicom):
