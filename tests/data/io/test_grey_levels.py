@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from dentalzoo.data import synthetic
 from dentalzoo.data.io import grey_levels
 from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.data.io.grey_levels import depth_of, nothing_to_see, robust_range
 from dentalzoo.data.io.images import read_image
+from dentalzoo.data.io.listing import list_images
 from tests.hostile import _chunk
 
 
@@ -188,6 +190,28 @@ def test_nothing_to_see(pixels, reason):
     image = pixels.astype(np.uint8)[..., None]
     assert nothing_to_see(image).startswith(reason) and bool(nothing_to_see(image)) == bool(reason)
     assert bool(nothing_to_see(np.repeat(image, 3, axis=2))) == bool(reason)
+
+
+@pytest.mark.parametrize("kind", ["radiographs", "teeth", "defects"])
+def test_synthetic_images_show_something(tmp_path, kind):
+    write = {
+        "radiographs": lambda: synthetic.write_panoramic_dataset(tmp_path, 1, height=64, width=128),
+        "teeth": lambda: synthetic.write_tooth_photos(tmp_path, 6),
+        "defects": lambda: synthetic.write_defect_dataset(tmp_path, 6),
+    }
+    write[kind]()
+    images = list_images(tmp_path if kind == "teeth" else tmp_path / "images")
+    assert images and not any(nothing_to_see(read_image(path)) for path in images)
+
+
+@pytest.mark.parametrize(
+    "name", ["panoramic_teeth/images", "dental_radiography/images", "intraoral_photos/images"]
+)
+def test_real_images_show_something(shared_data, name):
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"no {name} there")
+    for path in list_images(shared_data / name)[::20]:
+        assert nothing_to_see(read_image(path)) == "", path
 
 
 def test_a_colour_image_needs_one_channel():
