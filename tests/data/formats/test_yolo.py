@@ -175,6 +175,18 @@ def test_lists_of_images_are_obeyed(tmp_path, form, described):
     assert by_split(find_boxes(tmp_path)) == {"val": ["a"], "train": ["b"]}
 
 
+def test_lists_of_names_without_suffix_and_a_test_folder_beside_them(tmp_path):
+    put(tmp_path, *(f"images/{name}.png" for name in "abc"), "test/images/d.png")
+    for name in "abc":
+        text(tmp_path / "labels" / f"{name}.txt", LINE)
+    text(tmp_path / "test" / "labels" / "d.txt", LINE)
+    text(tmp_path / "ImageSets" / "train.txt", "a")
+    text(tmp_path / "ImageSets" / "val.txt", "b")
+    found = find_boxes(tmp_path)
+    assert by_split(found) == {"train": ["a"], "val": ["b"], "test": ["d"]}
+    assert [name for name, _ in found.skipped] == ["images/c.png"]
+
+
 def test_folders_of_data_yaml_are_the_splits_whatever_they_are_called(tmp_path):
     put(tmp_path, "train/images/a.png", "fold2/images/b.png")
     for folder in ("train", "fold2"):
@@ -183,6 +195,14 @@ def test_folders_of_data_yaml_are_the_splits_whatever_they_are_called(tmp_path):
         tmp_path / "data.yaml",
         "path: ../datasets/x\ntrain: ../train/images\nval: [fold2/images]\n" + NAMES,
     )
+    assert by_split(find_boxes(tmp_path)) == {"train": ["a"], "val": ["b"]}
+
+
+def test_patterns_of_data_yaml_are_folders(tmp_path):
+    put(tmp_path, "one/images/a.png", "two/images/b.png")
+    text(tmp_path / "one" / "labels" / "a.txt", LINE)
+    text(tmp_path / "two" / "labels" / "b.txt", LINE)
+    text(tmp_path / "data.yaml", "train: one/images/*.png\nval: ./two/images\n" + NAMES)
     assert by_split(find_boxes(tmp_path)) == {"train": ["a"], "val": ["b"]}
 
 
@@ -252,6 +272,14 @@ def test_keypoints_and_angles_are_refused_by_name(tmp_path, lines, reason):
     with pytest.raises(DentalzooError, match=reason) as caught:
         find_boxes(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_corners_in_place_of_sizes_are_refused(tmp_path):
+    labelled(tmp_path, a=["0 0.5 0.5 0.9 0.8", "0 0.1 0.1 0.3 0.3"], b="0 0.6 0.2 0.95 0.5")
+    with pytest.raises(DentalzooError, match="left top right bottom. alone.*2 of 3 boxes outside"):
+        find_boxes(tmp_path)
+    text(tmp_path / "labels" / "b.txt", "0 0.6 0.2 0.1 0.1")  # no corners
+    assert len(find_boxes(tmp_path).samples[0].boxes) == 2
 
 
 def test_keypoints_that_data_yaml_announces_leave_the_boxes(tmp_path, caplog):
@@ -343,6 +371,11 @@ def test_polygons_are_masks(tmp_path):
     bottom, right = round(HEIGHT * 0.5), round(WIDTH * 0.5)
     assert (masks[0][top:bottom, left:right] == 2).all() and not masks[1].any()
     assert masks[0].astype(bool).sum() == (bottom - top) * (right - left)
+
+
+def test_numbers_are_names_of_masks_in_all_images(tmp_path):
+    labelled(tmp_path, a=TRIANGLE, b="1" + TRIANGLE[1:])
+    assert len(find_masks(tmp_path, classes=("0", "1"))) == 2
 
 
 def test_a_line_that_cannot_be_read_refuses_the_mask(tmp_path):

@@ -17,7 +17,7 @@ from dentalzoo.data.formats.label_maps import read_text
 from dentalzoo.data.formats.outlines import outline_edges
 from dentalzoo.errors import BadFile
 
-Kind = Literal["polygons", "oriented", "pose", ""]
+Kind = Literal["polygons", "oriented", "pose", "corners", ""]
 
 _BOX = 5  # class cx cy w h
 _ORIENTED = 9  # class and four corners
@@ -31,6 +31,7 @@ _OUTER = 0.25  # of the extent of the other points: how far from their middle an
 _MANY_POINTS = 4  # keypoints: drawn as an outline, this many cross themselves mostly
 _TESTED = 1000  # lines of a data set, evenly chosen: to compare their edges takes long
 _ALL, _SOME = 0.95, 0.05  # where nearly all lines start with a box around what follows, few suffice
+_MANY_OUTSIDE, _MANY = 2, 0.2  # boxes, and part of the boxes, that leave their images
 _SAME_CORNER = 0.02  # of a box: the most that the fourth corner of a parallelogram is off
 
 
@@ -39,11 +40,11 @@ class Meaning:
     """What the lines of a data set hold.
 
     Attributes:
-        kind: of lines with more numbers than a box.
+        kind: of lines with more numbers than a box; "corners" where boxes are refused.
         keypoints: numbers of keypoints after a box, from data.yaml; 0 for none.
         extra: numbers after a box or a polygon that are confidences or track ids, by the count of
             numbers of the line.
-        refused: why lines with more numbers than a box are not used; "" where they are.
+        refused: why these lines, and with "corners" all lines, are not used; "" where they are.
         notice: what is not read, for the log; "" for nothing.
     """
 
@@ -102,7 +103,7 @@ def make_box(
     rest = count - extra - _BOX
     if meaning.keypoints and rest == meaning.keypoints:
         rest, extra = 0, extra + meaning.keypoints
-    elif count > _BOX and meaning.refused:
+    elif meaning.refused and (count > _BOX or meaning.kind == "corners"):
         raise ValueError(meaning.refused)
     if rest and (meaning.keypoints or rest < 2 or rest % 2):
         numbers = f", and {meaning.keypoints} numbers of keypoints" if meaning.keypoints else ""
@@ -134,8 +135,9 @@ def _label(number: float, names: Mapping[int, str] | None) -> str:
 def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) -> Meaning:
     """Return what the lines of a data set hold.
 
-    - 5 numbers: a box. 6: a box and a confidence, where all are in [0, 1], or a track id, where all
-      are integers. 7, of which the last is an integer and the one before in [0, 1]: both.
+    - 5 numbers: a box; refused where many leave the image and all would fit as two corners.
+    - 6: a box and a confidence, where all are in [0, 1], or a track id, where all are integers. 7,
+      of which the last is an integer and the one before in [0, 1]: both.
     - `keypoints` of data.yaml: the numbers after a box.
     - 9 numbers in all lines, the corners of parallelograms that do not all stand upright: oriented
       boxes.
@@ -155,6 +157,14 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
         for count in sorted({len(row) for row in rows})
         if count > _BOX
     }
+    boxes = np.array([row for row in rows if len(row) == _BOX]).reshape(-1, _BOX)
+    if _corners(boxes):
+        return Meaning(
+            "corners",
+            refused="must be `class cx cy w h`, but all boxes fit as `class left top right bottom` "
+            f"alone. Received: {int((~_in_image(boxes)).sum())} of {len(boxes)} boxes outside of "
+            "their images",
+        )
     if not groups:
         return Meaning(keypoints=keypoints)
     if keypoints or task == "pose":
@@ -263,6 +273,13 @@ def _is_simple(corners: np.ndarray) -> bool:
     a, b, c, d = corners[:, None], ends[:, None], corners[None], ends[None]
     crossing = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
     return not crossing.any()
+
+
+def _corners(boxes: np.ndarray) -> bool:
+    """Return whether many boxes leave their images, and all would fit as two corners."""
+    outside = int((~_in_image(boxes)).sum())
+    fit = (boxes[:, 3:] > boxes[:, 1:3]) & (boxes[:, 1:3] >= 0) & (boxes[:, 3:] <= 1 + _SLACK)
+    return outside >= max(_MANY_OUTSIDE, _MANY * len(boxes)) and bool(fit.all())
 
 
 def _oriented(values: np.ndarray) -> bool:

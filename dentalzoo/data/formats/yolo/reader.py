@@ -72,6 +72,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
             images = [image for image, label in labels.items() if label == path]
             parsed.refuse(tree.name(path), error.reason, images)
     meaning = _meaning(tree, files, lists.descriptions)
+    unnamed: list[str] = []  # the numbers of all labels without names
     for entry in entries:
         path = labels.get(entry.path)
         if path not in files:
@@ -84,7 +85,8 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
             parsed.refuse(f"{one.name}, {where}", reason, [entry.path])
             continue
         parsed.annotations[entry.path] = one
-        parsed.listed[path] = [*named.names.values()] if named else _labels(one)
+        parsed.listed[path] = [*named.names.values()] if named else unnamed
+        unnamed += [] if named else [n for n in _labels(one) if n not in unnamed]
     if parsed.annotations:
         parsed.classes = _classes(tree, lists, {path.parent for path in parsed.listed})
         splits = read_split_lists(
@@ -159,10 +161,17 @@ def _set_splits(
     splits: Splits,
     purpose: Purpose,
 ) -> None:
-    """Fill `splits`; of images that no list names it is "", whatever their folders are called."""
+    """Fill `splits`.
+
+    Of images that no list names it is the split of their folder where no list is of this split, as
+    a test folder beside lists for training and validation; else "".
+    """
     if splits.source:
         parsed.split_source = splits.source
-        parsed.splits = {image: splits.of.get(image, "") for image in parsed.annotations}
+        folders = {e.path: e.split for e in entries if e.split not in splits.named}
+        parsed.splits = {
+            image: splits.of.get(image, folders.get(image, "")) for image in parsed.annotations
+        }
     elif purpose == "masks":
         parsed.splits = {entry.path: entry.split for entry in entries if entry.split}
     if splits.source and purpose == "masks" and not tree.split_csv:

@@ -27,11 +27,13 @@ class Splits:
     Attributes:
         of: image -> split.
         source: the files that say so; "" where none does, and `of` is empty.
+        named: the splits that they name.
         lists: all lists of images that were found, which are not labels.
     """
 
     of: dict[Path, str] = field(default_factory=dict)
     source: str = ""
+    named: set[str] = field(default_factory=set)
     lists: set[Path] = field(default_factory=set)
 
 
@@ -98,7 +100,7 @@ def _settle(
             source,
             twice,
         )
-    splits.source = source if splits.of else ""
+    splits.source, splits.named = (source, {*named}) if splits.of else ("", set())
     tree.use(*splits.lists)
     return splits
 
@@ -111,16 +113,20 @@ class _Finder:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for image in images:
             self._by_name[normal(image.name).casefold()].append(image)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for image in images:
+            self._by_stem[normal(image.stem).casefold()].append(image)
         self._read: dict[Path, list[Path]] = {}
 
     def is_list(self, path: Path) -> bool:
-        """Return whether the first lines of a text are paths of images."""
+        """Return whether the first lines of a text are paths of images, or names without suffix."""
         try:
             lines = [line.strip() for line in read_text(path).splitlines()[:20]]
         except (OSError, ValueError):
             return False
         lines = [line for line in lines if line]
-        return bool(lines) and all(Path(line).suffix.lower() in IMAGE_SUFFIXES for line in lines)
+        paths = all(Path(line).suffix.lower() in IMAGE_SUFFIXES for line in lines)
+        return bool(lines) and (paths or all(map(self._candidates, lines)))
 
     def read(self, path: Path) -> list[Path]:
         """Return the images of a list; lines without an image are counted in the log."""
@@ -150,6 +156,8 @@ class _Finder:
         """
         root, folder = self._tree.root, description.path.parent
         parts = _parts(text)
+        if parts and "*" in parts[-1]:  # images/*.jpg
+            parts = parts[:-1]
         base = _parts(description.base)
         places = [[*base[i:], *parts] for i in range(len(base) + 1)]
         places += [parts[i:] for i in range(1, len(parts))]
@@ -166,9 +174,16 @@ class _Finder:
         image = self._image(text)
         return None if image is None else [image]
 
+    def _candidates(self, line: str) -> list[Path]:
+        """Return the images of the name that a path ends in, else of this name without suffix."""
+        name = normal(_parts(line)[-1]).casefold() if _parts(line) else ""
+        by_name = self._by_name.get(name, [])
+        return by_name or (
+            [] if Path(name).suffix in IMAGE_SUFFIXES else self._by_stem.get(name, [])
+        )
+
     def _image(self, line: str) -> Path | None:
-        parts = _parts(line)
-        candidates = self._by_name.get(normal(parts[-1]).casefold(), []) if parts else []
+        parts, candidates = _parts(line), self._candidates(line)
         if len(candidates) > 1:
             alike = [image for image in candidates if image.name == parts[-1]] or candidates
             shared = {image: _shared(image.parts, parts) for image in alike}
