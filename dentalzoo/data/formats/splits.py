@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,34 +69,44 @@ class _Tables:
     """The tables of one name in the folders above the images; the nearest one counts."""
 
     def __init__(self, tree: Tree, images: Sequence[Path], name: str, columns: Sequence[str]):
-        self._tree, self._images, self._name, self._columns = tree, images, name, columns
-        self._in: dict[Path, _Values | None] = {}
+        self._tree, self._name, self._columns = tree, name, columns
+        self._nearest: dict[Path, _Values | None] = {}  # folder of images -> its table
+        self._read: dict[Path, _Values | None] = {}  # folder -> the table in it
+        self._below: dict[Path, list[Path]] = defaultdict(list)  # folder -> all images below it
+        listed = (i for folder in tree.folders if folder.role != "masks" for i in folder.images)
+        by_parent: dict[Path, list[Path]] = defaultdict(list)
+        for image in dict.fromkeys((*listed, *images)):
+            by_parent[image.parent].append(image)
+        for parent, inside in by_parent.items():
+            for folder in self._up(parent):
+                self._below[folder] += inside
+
+    def _up(self, folder: Path) -> Iterator[Path]:
+        """Yield a folder and those above it, up to the data folder."""
+        for path in (folder, *folder.parents):
+            yield path
+            if path == self._tree.root:
+                return
 
     def look_up(self, image: Path) -> tuple[Path | None, list[str]]:
         """Return the nearest table, and the values of an image in it."""
-        for folder in image.parents:
-            if folder not in self._in:
-                path = self._tree.table(folder, self._name)
-                self._in[folder] = self._read(path) if path else None
-            if found := self._in[folder]:
-                return found.path, found.of(image)
-            if folder == self._tree.root:
-                break
-        return None, []
+        if image.parent not in self._nearest:
+            tables = map(self._table, self._up(image.parent))
+            self._nearest[image.parent] = next(filter(None, tables), None)
+        table = self._nearest[image.parent]
+        return (table.path, table.of(image)) if table else (None, [])
 
-    def _read(self, path: Path) -> "_Values | None":
-        values = _read_values(path, self._columns)
-        self._tree.use(path)
-        if values is None:
-            return None
-        inside = [
-            image
-            for folder in self._tree.folders
-            if folder.role != "masks" and path.parent in (folder.path, *folder.path.parents)
-            for image in folder.images
-        ]
-        inside += [image for image in self._images if path.parent in image.parents]
-        return _Values(path, values, RowIndex(path, values, self._tree.root, inside))
+    def _table(self, folder: Path) -> "_Values | None":
+        if folder not in self._read:
+            path = self._tree.table(folder, self._name)
+            values = _read_values(path, self._columns) if path else None
+            self._read[folder] = None
+            if path:
+                self._tree.use(path)
+            if path and values is not None:
+                index = RowIndex(path, values, self._tree.root, self._below[folder])
+                self._read[folder] = _Values(path, values, index)
+        return self._read[folder]
 
     def check(self) -> None:
         """Log what the tables do not name.
@@ -104,7 +114,7 @@ class _Tables:
         Raises:
             BadFile: no row of a table names a file.
         """
-        for table in filter(None, self._in.values()):
+        for table in filter(None, self._read.values()):
             unnamed, count = table.index.unnamed, len(table.values)
             if unnamed and not len(table.index):
                 raise BadFile(
@@ -120,13 +130,12 @@ class _Tables:
                     count,
                     unnamed[0],
                 )
-            alone = [i for i in self._images if table.path.parent in i.parents and not table.of(i)]
-            if alone:
+            if table.alone:
                 _log.warning(
                     "%s: no group for %d images, such as %s; each is a group of its own",
                     self._tree.name(table.path),
-                    len(alone),
-                    self._tree.name(alone[0]),
+                    len(table.alone),
+                    self._tree.name(table.alone[0]),
                 )
 
 
@@ -135,10 +144,14 @@ class _Values:
 
     def __init__(self, path: Path, values: dict[str, list[str]], index: RowIndex):
         self.path, self.values, self.index = path, values, index
+        self.alone: list[Path] = []
 
     def of(self, image: Path) -> list[str]:
         row = self.index[image]
-        return [] if row is None else self.values[row]
+        if row is None:
+            self.alone.append(image)
+            return []
+        return self.values[row]
 
 
 def _read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | None:

@@ -1,6 +1,7 @@
 """The content of a data folder from one walk: images, other files, splits in folder names."""
 
 import json
+import os
 import re
 from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Sequence
@@ -210,6 +211,9 @@ class Tree:
 
     def name(self, path: Path) -> str:
         """Return a path relative to the data folder, with forward slashes."""
+        text, root = str(path), f"{self.root}{os.sep}"  # ten times faster than pathlib
+        if text.startswith(root):
+            return text[len(root) :].replace(os.sep, "/")
         return path.relative_to(self.root).as_posix()
 
     def summary(self) -> str:
