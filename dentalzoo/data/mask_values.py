@@ -221,9 +221,11 @@ class MaskStatistics:
                 f"{self._inverted} of {self.masks} masks are mostly foreground and touch the "
                 "border: objects must be white on black; are they black on white?"
             )
-        for name, count in self.per_class().items() if len(self._classes) > 1 else ():
-            if not count:
-                lines.append(f"none of {self.masks} masks holds the class {name}")
+        absent = [name for name, count in self.per_class().items() if not count]
+        if absent:
+            more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
+            shown = ", ".join(absent[:8]) + more
+            lines.append(f"none of {self.masks} masks holds the class {shown}")
         most = max(self._equal.values())
         if self.masks >= _LEAST_SAME and most > _SAME_MASKS * self.masks:
             lines.append(f"{most} of {self.masks} masks are equal")

@@ -154,6 +154,11 @@ def find_masks(
     report_unused(tree, unused)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
+    if not files:
+        raise DentalzooError(
+            f"{data_dir}: none of {len(parsed.annotations)} images with masks is in a split. "
+            f"Received: {skips[0].name}: {skips[0].reason}"
+        )
     stored = [parsed.annotations[file.path].mask for file in files]
     if parsed.classes and all(stored):
         names = _named_ids(data_dir, names, check_class_names(parsed.classes))

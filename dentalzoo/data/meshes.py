@@ -18,6 +18,7 @@ from dentalzoo.data.formats import tree as layouts
 from dentalzoo.data.formats.base import report_skipped
 from dentalzoo.data.formats.splits import describe, select_split, split_files
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree
+from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.jaw_axes import SAME, Axes, axes_text, parse_axes
@@ -112,8 +113,8 @@ def find_meshes(
             f"Received: {len(paths)} files, {len(meshes)} of them meshes of lower jaws"
         )
     log_lower(lower)
-    table = root / "split.csv"
-    tree = Tree(root, [], [], table if table.is_file() else None, [])
+    tables = [p for p in paths if p.suffix.lower() in (".csv", ".tsv", ".xls", ".xlsx")]
+    tree = Tree(root, [], [], layouts.find_table(root, "split.csv"), [], tables)
     files = [FileEntry(p, partner=labels_of(p), split=layouts.split_of(root, p)) for p in upper]
     files = describe(tree, files)
     skips: list[Skip] = []
@@ -123,6 +124,7 @@ def find_meshes(
             tree, files, [p for p in paths if p.suffix.lower() == ".txt"], where
         )
     files, skips = split_files(tree, files, skips, val_fraction, where, "mesh")
+    report_unused(tree, find_unused(tree, files, skips))
     if requested:
         files, skips = select_split(tree, files, skips, requested, val_fraction, "meshes")
     skipped = [(skip.name, skip.reason) for skip in skips]

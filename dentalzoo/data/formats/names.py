@@ -35,7 +35,12 @@ _DRAWN = re.compile(  # what is drawn of images, beside them
 
 
 def normal(name: str) -> str:
-    """Return one spelling for names that look alike: some file systems decompose accents."""
+    """Return one spelling for names that look alike.
+
+    Some file systems decompose accents, and names in Windows-1252 are no UTF-8.
+    """
+    if not name.isascii() and any("\udc80" <= sign <= "\udcff" for sign in name):
+        name = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
     return unicodedata.normalize("NFC", name)
 
 

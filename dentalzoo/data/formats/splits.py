@@ -21,6 +21,7 @@ _GROUP_COLUMNS = (
     *("subject", "subjectid"),
 )
 _MOST_LISTS = 20  # ours
+_NO_TRAIN = "besides the named splits"
 _LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
 
 
@@ -159,7 +160,7 @@ def _read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | N
     table = read_table(path)
     key, column = table.column(ID_COLUMNS), table.column(columns)
     if key is None or column is None:
-        expected = " or ".join(columns)
+        expected = "group or patient" if "patient" in columns else " or ".join(columns)
         notice_once(f"{path.name} is not used, without the columns id and {expected}", path.parent)
         return None
     values: dict[str, dict[str, None]] = defaultdict(dict)
@@ -207,7 +208,8 @@ def split_files(
     """Return the files with their splits.
 
     From split.csv, else from the format or from folders, else from lists (`train.txt`), else from
-    the names of files, else by group.
+    the names of files, else by group. Where nothing but the test split is named, the rest is split
+    by group.
 
     Args:
         tree: the data folder.
@@ -239,8 +241,13 @@ def split_files(
         files = [replace(f, split=rows[row]) for f in files if (row := index[f.path]) is not None]
         skips += [Skip(r, f"row of {where} without files", rows[r]) for r in index.unnamed]
     elif any(file.split for file in files):
-        lost = [file.path for file in files if not file.split]
+        rest = [file for file in files if not file.split]
         files = [file for file in files if file.split]
+        lost = []
+        if {file.split for file in files} == {"test"}:
+            files += _hold_out(tree, rest, val_fraction, what, _NO_TRAIN)
+        else:
+            lost = [file.path for file in rest]
     elif by_list := _splits_of_lists(tree, files):
         where = "the lists of images"
         rest = [file for file in files if file.path not in by_list]
@@ -249,7 +256,7 @@ def split_files(
         if "train" in by_list.values():
             lost = [file.path for file in rest]
         else:
-            files += _hold_out(tree, rest, val_fraction, what)
+            files += _hold_out(tree, rest, val_fraction, what, _NO_TRAIN)
     elif by_name := _splits_of_names(tree, files, what):
         return [replace(file, split=by_name[file.path]) for file in files], skips
     else:
@@ -349,16 +356,22 @@ def _splits_of_names(tree: Tree, files: Sequence[FileEntry], what: str) -> dict[
 
 
 def _hold_out(
-    tree: Tree, files: Sequence[FileEntry], val_fraction: float, what: str
+    tree: Tree,
+    files: Sequence[FileEntry],
+    val_fraction: float,
+    what: str,
+    why: str = "no split in the data",
 ) -> list[FileEntry]:
+    if not files:
+        return []
     groups = {file.group for file in files}
     aside = _held_out(groups, val_fraction)
     split = [replace(f, split="val" if f.group in aside else "train") for f in files]
     count = sum(file.split == "val" for file in split)
     by_group = f" ({len(aside)} of {len(groups)} groups)" if len(groups) < len(split) else ""
     notice_once(
-        f"no split in the data: {count} of {len(split)} {_plural(what)}{by_group} are held out for "
-        f"validation (val_fraction={val_fraction:g})",
+        f"{why}: {count} of {len(split)} {_plural(what)}{by_group} are held out for validation "
+        f"(val_fraction={val_fraction:g})",
         tree.root,
         logging.INFO,
     )

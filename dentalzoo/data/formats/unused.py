@@ -119,11 +119,13 @@ def _advice(tree: Tree, path: Path) -> str:
         return ""
     if path.suffix.lower() == ".csv" and path.name.casefold() == "split.csv":
         return "split.csv must lie in the data folder itself"
+    if path.name.casefold() == "index.csv":
+        return "index.csv must lie with the images or above them, with id,patient"
     if _SPLIT_NAME.fullmatch(stem) and ("split" in stem.lower() or split_word(stem)):
         return "split.csv decides" if tree.split_csv else "the name is split.csv, with id,split"
     if path.suffix.lower() in (".json", ".txt", ".yaml", ".yml"):
         return ""
-    if path.name.casefold() != "index.csv" and _GROUP_NAME.fullmatch(stem):
+    if _GROUP_NAME.fullmatch(stem):
         return "the name is index.csv, with id,patient"
     return ""
 

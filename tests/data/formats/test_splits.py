@@ -1,6 +1,7 @@
 """Splits and groups: which row names which file, and what is said of the rest."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -157,3 +158,29 @@ def test_files_that_are_named_after_the_test_split_are_said(tmp_path, caplog):
     pairs(tmp_path, "test_1", "tested_2", "other", "attest")
     find_masks(tmp_path)
     assert "1 images are named after the test split" in caplog.text
+
+
+@FIND
+def test_names_in_windows_1252_match_a_table_in_it(tmp_path, find):
+    pairs(tmp_path, "one", "two")
+    for folder in ("images", "masks", "labels"):
+        for old, new in (("one", b"M\xfcller"), ("two", "Weiß".encode())):
+            (path,) = (tmp_path / folder).glob(f"{old}.*")
+            path.rename(path.with_name(os.fsdecode(new) + path.suffix))
+    (tmp_path / "split.csv").write_bytes("id,split\nMüller,train\nWeiß.png,val\n".encode("cp1252"))
+    assert [s.split for s in find(tmp_path).samples] == ["train", "val"]
+
+
+@FIND
+def test_beside_a_test_split_the_rest_is_held_out(tmp_path, find):
+    pairs(tmp_path, *(f"{number:02d}" for number in range(20)))
+    pairs(tmp_path, "a", "b", split="test")
+    assert [len(find(tmp_path, split)) for split in ("train", "val", "test")] == [18, 2, 2]
+
+
+def test_a_table_of_splits_that_names_no_image_is_refused(tmp_path):
+    pairs(tmp_path, "one", "two")
+    (tmp_path / "split.csv").write_text("id,split\nx,train\n")
+    for find in (find_masks, find_images, find_boxes):
+        with pytest.raises(DentalzooError):
+            find(tmp_path)

@@ -52,6 +52,7 @@ def said(caplog):
         ("sub/split.csv", "split.csv must lie in the data folder itself"),
         ("groups.csv", "the name is index.csv, with id,patient"),
         ("patients.csv", "the name is index.csv, with id,patient"),
+        ("sub/index.csv", "index.csv must lie with the images or above them, with id,patient"),
         ("index.tsv", "the name is index.csv, with id,patient"),
     ],
 )
