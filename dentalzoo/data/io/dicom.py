@@ -17,7 +17,13 @@ import numpy as np
 from dentalzoo.data.io.dicom_colour import PALETTE_ELEMENTS, palette_colours
 from dentalzoo.data.io.dicom_elements import integer_of, text_of
 from dentalzoo.data.io.dicom_grey import GREY_ELEMENTS, GreyImage, to_grey
-from dentalzoo.data.io.dicom_pixels import PIXEL_ELEMENTS, Pixels, decode_pixels, described_pixels
+from dentalzoo.data.io.dicom_pixels import (
+    PIXEL_ELEMENTS,
+    Pixels,
+    decode_pixels,
+    described_pixels,
+    missing_element,
+)
 from dentalzoo.data.io.file_warnings import warn_of_file
 from dentalzoo.data.io.signatures import is_dicom_head, is_media_directory, is_without_preamble
 from dentalzoo.errors import BadFile, DentalzooError, require
@@ -190,6 +196,8 @@ def _syntax(pydicom: ModuleType, source: Path | BytesIO) -> str:
 
 def _require_single_image(path: Path, header: Dataset, max_pixels: int) -> None:
     rows, columns = (integer_of(path, header, keyword) for keyword in ("Rows", "Columns"))
+    if bool(rows) != bool(columns):
+        raise missing_element(path, "Columns" if rows else "Rows")
     if not rows or not columns:
         kind = kind_of_object(header)
         raise BadFile(

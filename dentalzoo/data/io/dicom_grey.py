@@ -207,6 +207,8 @@ def _windows(image: GreyImage) -> list[tuple[float, float, str]]:
             f"{name_of('VOILUTFunction')} must be one of {', '.join(_FUNCTIONS)}. "
             "Received: another function",
         )
+    if bool(centres) != bool(widths):
+        image.notes.append("a window without its centre or width is ignored")
     smallest = 1 if function == "LINEAR" else np.finfo(np.float64).tiny
     usable = []
     for centre, width in zip(centres, widths, strict=False):

@@ -34,6 +34,8 @@ _SAMPLES = {
 _ALLOCATED = (1, 8, 16, 32)
 # What to write into an element that is missing, for the message.
 _REMEDIES = {
+    "Rows": "the height in pixels",
+    "Columns": "the width in pixels",
     "PhotometricInterpretation": "MONOCHROME2 if 0 is black, MONOCHROME1 if it is white",
     "BitsAllocated": "8 or 16, the bits of a pixel in the file",
     "BitsStored": "the bits of the detector, such as 12",
@@ -104,7 +106,7 @@ def described_pixels(path: Path, header: Dataset) -> Pixels:
     """
     kind = text_of(header, "PhotometricInterpretation")
     if not kind:
-        raise _missing(path, "PhotometricInterpretation")
+        raise missing_element(path, "PhotometricInterpretation")
     if kind not in _SAMPLES:
         raise _invalid(path, "PhotometricInterpretation", f"one of {', '.join(_SAMPLES)}", "other")
     samples = integer_of(path, header, "SamplesPerPixel") or _SAMPLES[kind]
@@ -112,13 +114,13 @@ def described_pixels(path: Path, header: Dataset) -> Pixels:
         raise _invalid(path, "SamplesPerPixel", f"{_SAMPLES[kind]} for {kind}", samples)
     allocated = integer_of(path, header, "BitsAllocated")
     if allocated is None:
-        raise _missing(path, "BitsAllocated")
+        raise missing_element(path, "BitsAllocated")
     if allocated not in _ALLOCATED:
         raise _invalid(path, "BitsAllocated", "1, 8, 16 or 32", allocated)
     stored = integer_of(path, header, "BitsStored")
     stored = allocated if stored is None and allocated <= 8 else stored
     if stored is None:
-        raise _missing(path, "BitsStored")
+        raise missing_element(path, "BitsStored")
     if not 1 <= stored <= allocated:
         raise _invalid(path, "BitsStored", f"1 to {allocated}, Bits Allocated", stored)
     high = integer_of(path, header, "HighBit")
@@ -127,7 +129,7 @@ def described_pixels(path: Path, header: Dataset) -> Pixels:
         raise _invalid(path, "HighBit", f"{stored - 1}, Bits Stored - 1", high)
     sign = integer_of(path, header, "PixelRepresentation")
     if sign is None:
-        raise _missing(path, "PixelRepresentation")
+        raise missing_element(path, "PixelRepresentation")
     if sign not in (0, 1):
         raise _invalid(path, "PixelRepresentation", "0 or 1", sign)
     padding = integer_of(path, header, "PixelPaddingValue")
@@ -148,7 +150,8 @@ def described_pixels(path: Path, header: Dataset) -> Pixels:
     )
 
 
-def _missing(path: Path, keyword: str) -> BadFile:
+def missing_element(path: Path, keyword: str) -> BadFile:
+    """Return the error of an element that is needed, with how to add it."""
     tag = name_of(keyword)[-11:]
     return BadFile(
         path,
@@ -256,7 +259,7 @@ def _clean(described: Pixels, dataset: Dataset, is_compressed: bool) -> None:
     if described.samples == 3:
         planar = integer_of(described.path, dataset, "PlanarConfiguration")
         if planar is None and not is_compressed:
-            raise _missing(described.path, "PlanarConfiguration")
+            raise missing_element(described.path, "PlanarConfiguration")
         if planar not in (0, 1, None):
             raise _invalid(described.path, "PlanarConfiguration", "0 or 1", planar)
         dataset.PlanarConfiguration = planar or 0
@@ -267,6 +270,12 @@ def _check_length(described: Pixels, dataset: Dataset) -> None:
     if described.kind in ("YBR_FULL_422", "YBR_PARTIAL_422"):
         bits = bits * 2 // 3
     needed, received = (bits + 7) // 8, len(dataset.PixelData)
+    if dataset.PixelData[:4] == _ITEM:
+        raise BadFile(
+            described.path,
+            f"{name_of('TransferSyntaxUID')} must be that of the compression; export the image "
+            "again. Received: compressed pixels that are described as uncompressed",
+        )
     if received < needed:
         raise BadFile(
             described.path,

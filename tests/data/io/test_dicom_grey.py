@@ -200,6 +200,11 @@ def test_window_of_a_two_valued_image_counts(dicom, lines):
     assert not any("window" in line for line in lines())
 
 
+def test_window_without_its_width_is_said(dicom, lines):
+    assert grey(dicom(WindowCenter=100)) == AS_STORED
+    assert lines() == ["a window without its centre or width is ignored"]
+
+
 def test_unknown_window_function_is_refused(dicom):
     with pytest.raises(BadFile, match="VOI LUT Function"):
         read_image(dicom(WindowCenter=1, WindowWidth=9, VOILUTFunction="CUBIC"))

@@ -102,6 +102,16 @@ def test_missing_elements_are_named_with_the_remedy(dicom, keyword, message):
     assert message in refusal(dicom(**{keyword: None}))
 
 
+def test_a_missing_side_is_named(dicom):
+    assert "must have Rows (0028,0010): the height" in refusal(dicom(Rows=None))
+    assert "must have Columns (0028,0011): the width" in refusal(dicom(Columns=None))
+
+
+def test_compressed_pixels_described_as_uncompressed_are_refused(dicom):
+    path = dicom(PixelData=b"\xfe\xff\x00\xe0" + bytes(9))
+    assert "compressed pixels that are described as uncompressed" in refusal(path)
+
+
 def test_elements_that_follow_from_others(dicom):
     assert grey(dicom(SamplesPerPixel=None, HighBit=None)) == AS_STORED
     assert grey(dicom(VALUES.astype(np.uint8), BitsStored=None)) == [0, 0, 0, 255]
