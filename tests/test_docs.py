@@ -136,7 +136,8 @@ def test_make_targets_exist(page):
 def test_environment_variables_and_extras_exist(page):
     text = page.read_text()
     sources = [*(ROOT / "dentalzoo").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
-    code = "\n".join(path.read_text() for path in [*sources, ROOT / "tests" / "conftest.py"])
+    sources += [ROOT / "tests" / "conftest.py", *(ROOT / "tests" / "peers").glob("*.py")]
+    code = "\n".join(path.read_text() for path in sources)
     for name in set(re.findall(r"\bDENTALZOO_[A-Z]+", text)):
         assert f'"{name}"' in code, name
     extras = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2]
