@@ -36,7 +36,7 @@ GREY_ELEMENTS = (
 )
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _ALIKE = 16  # ours: the mean step between entries of 8 bits; it is about 85 for random bytes
-_WIDEST = 2  # ours: a window more than twice as wide as all values that fit the bits is of others
+_WIDEST = 2.5  # ours: a window wider than so many times all values of the bits is of other bits
 _VISIBLE = 0.1  # ours: a window that saturates 9 of 10 pixels is wrong
 
 
@@ -104,7 +104,7 @@ def _fraction_of_white(image: GreyImage) -> np.ndarray:
         image.notes.append(f"{name_of('VOILUTSequence')} leaves nothing to see and is ignored")
     for centre, width, function in _windows(image) if units_known else ():
         fraction = _windowed(values, centre, width, function)
-        too_wide = width > _WIDEST * (highest - lowest + 1)
+        too_wide = width > _WIDEST * (highest - lowest)
         if not too_wide and _is_visible(fraction, values, inside):
             return fraction
         image.notes.append(f"window {centre:g}/{width:g} leaves nothing to see and is ignored")
