@@ -14,6 +14,7 @@ from dentalzoo.data.silhouettes import (
     agreement,
     check_views,
     coherence,
+    light_side,
     project,
     silhouettes,
 )
@@ -88,6 +89,13 @@ def test_views_of_any_size_and_slightly_off_pass(views, caplog):
     for some in ([9], [0, 4], [2, 5, 9], [0, 2, 4, 5, 7]):
         check_views(Path("jaw"), views[some], np.array(some, np.int32))
     assert not caplog.records
+
+
+def test_views_mirrored_in_mirrored_order_show_by_their_light(views, caplog):
+    assert light_side(views) < -0.05
+    ring = [0, *range(8, 0, -1), 9]
+    check_views(Path("jaw"), np.ascontiguousarray(views[ring][:, :, ::-1]), ALL)
+    assert "lit from the right" in caplog.text
 
 
 def test_a_jaw_that_is_cut_off_is_noticed(views, caplog):

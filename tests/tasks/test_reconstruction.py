@@ -16,7 +16,7 @@ from PIL import Image
 import dentalzoo as dz
 from dentalzoo import api as tasks
 from dentalzoo.cli import main
-from dentalzoo.data import morphable
+from dentalzoo.data import jaw_axes, morphable
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.io.mesh_files import Mesh, read_mesh, write_obj
 from dentalzoo.data.jaw_pose import SCALE, find_pose
@@ -498,6 +498,74 @@ def test_views_that_cannot_be_used_are_reported_in_one_line(folder, spoil, reaso
         raise bad[0] if bad else load_jaw(*sources, 40)
     assert raised.value.path == folder / "b" and reason in raised.value.reason
     assert "Received: " in raised.value.reason and "\n" not in raised.value.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda view: view[:, ::-1], "mirrored left to right"),
+        (lambda view: view[::-1], "upside down"),
+        (lambda view: 255 - view, "the background of a view must be black"),
+        (lambda view: np.where(view > 20, view, 255), "the background of a view must be black"),
+    ],
+)
+def test_views_that_contradict_the_cameras_are_failed_inputs(
+    pointed, folder, tmp_path, change, reason
+):
+    for path in (folder / "b").iterdir():
+        Image.fromarray(change(read_image(path)[..., 0]).astype(np.uint8)).save(path)
+    report = dz.predict(pointed, folder, tmp_path / "out")
+    assert report.written == 1 and [path for path, _ in report.failed] == [str(folder / "b")]
+    assert reason in report.failed[0][1]
+
+
+def test_views_that_are_counted_from_1_are_named_so(folder):
+    for number in range(9, -1, -1):
+        (folder / "b" / f"view_{number}.png").rename(folder / "b" / f"view_{number + 1}.png")
+    with pytest.raises(BadFile, match=r"counted from 1; .* 0 to 9. Received: 'view_10.png'"):
+        load_jaw(find_jaws(folder / "b", folder / "out")[0][0], 40)
+    (folder / "b" / "view_10.png").unlink()
+    with pytest.raises(BadFile, match="seem to be counted from 1, or"):
+        load_jaw(find_jaws(folder / "b", folder / "out")[0][0], 40)
+
+
+def test_lower_jaws_are_not_reconstructed(pointed, jaws, tmp_path, caplog):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    shutil.copy(jaws / "val" / "b.obj", scans / "UpperJawScan.obj")
+    shutil.copy(jaws / "val" / "b.obj", scans / "LowerJawScan.obj")
+    with caplog.at_level("INFO", "dentalzoo"):
+        report = dz.predict(pointed, scans, tmp_path / "out")
+    assert (report.written, report.failed) == (1, [])
+    assert "lower jaws, by their names, not used: LowerJawScan.obj" in caplog.text
+    assert "UpperJawScan.obj: the crowns point to -z: turned about y" in caplog.text
+    both = [scans / "LowerJawScan.obj", scans / "UpperJawScan.obj"]
+    report = dz.predict(pointed, both, tmp_path / "out")
+    assert report.written == 1 and "Received: a lower jaw, by its name" in report.failed[0][1]
+
+
+def test_a_jaw_of_other_axes_comes_back_in_its_own(meshed, jaws, tmp_path, caplog):
+    original = read_mesh(jaws / "val" / "b.obj")
+    (tmp_path / "in").mkdir()
+    for name, axes in (("same", (1, 2, 3)), ("side", (-1, -3, -2))):
+        write_obj(
+            tmp_path / "in" / f"{name}.obj", jaw_axes.turn(original.vertices, axes), original.faces
+        )
+    report = dz.predict(meshed, tmp_path / "in", tmp_path / "no")
+    assert report.written == 1 and "turns it" in report.failed[0][1]
+    with caplog.at_level("INFO", "dentalzoo"):
+        report = dz.predict(meshed, tmp_path / "in", tmp_path / "out", axes="auto")
+    assert report.failed == [] and "side.obj: turned by --axes=" in caplog.text
+    same, side = (read_mesh(tmp_path / "out" / f"{name}.ply").vertices for name in ("same", "side"))
+    assert (
+        np.abs(jaw_axes.turn(same, (-1, -3, -2)) - side).max() < 0.01
+    )  # mm; 4 decimals of the files
+    with pytest.raises(DentalzooError, match="determinant -1"):
+        dz.predict(meshed, tmp_path / "in", tmp_path / "out", axes="x,y,-z")
+    views = write_views(tmp_path / "in" / "side.obj", tmp_path / "views", 16, axes="-x,-z,-y")
+    assert (views.written, views.failed) == (1, [])
+    report = dz.evaluate(meshed, tmp_path / "in", axes="auto", num_points=500)
+    assert report["jaws"] == 2 and report["skipped"] == []
 
 
 def test_a_jaw_that_cannot_be_used_is_named_and_the_others_go_on(pointed, folder, tmp_path, caplog):

@@ -215,6 +215,6 @@ def _read_mesh(path: Path, axes: Axes | None) -> tuple[Mesh, Shape, Pose]:
     """Return a jaw as the input of `render_views`, in mm, and its pose; log what is doubtful."""
     mesh, pose = load_mesh(MeshSample(path.stem, path, labels_of(path)), axes)
     if pose.turned:
-        _log.info("%s: the crowns point to -z: %s", path, TURNED)
+        _log.warning("%s: the crowns point to -z: %s", path, TURNED)
     log_doubts(path, mesh, pose)
     return *as_seen(mesh, pose), pose
