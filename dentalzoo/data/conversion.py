@@ -82,7 +82,9 @@ def _objects_of_masks(dataset: masks.MaskDataset) -> BoxDataset:
         name=lambda sample: sample.name,
     ):
         samples.append(
-            BoxSample(sample.name, sample.image, tuple(boxes), split=sample.split or "train")
+            BoxSample(
+                sample.name, sample.image, tuple(boxes), sample.group, sample.split or "train"
+            )
         )
     if not samples:
         first = failed[0][1] if failed else "no image"

@@ -160,9 +160,10 @@ def find_masks(
             f"Received: {skips[0].name}: {skips[0].reason}"
         )
     stored = [parsed.annotations[file.path].mask for file in files]
-    if parsed.classes and all(stored):
-        names = _named_ids(data_dir, names, check_class_names(parsed.classes))
-    numbers = fdi_values(names or (), filter(None, stored), read_mask)
+    listed = check_class_names(parsed.classes) if parsed.classes and all(stored) else None
+    names = _named_ids(data_dir, names, listed)
+    # A list of the ids leaves nothing to guess: id 32 is its 32nd name, not the tooth 32.
+    numbers = fdi_values(() if listed else names or (), filter(None, stored), read_mask)
     if numbers:
         shown = f"{numbers[0]}..{numbers[-1]}"
         notice_once(f"the masks hold FDI numbers, {shown}", Path(data_dir), logging.INFO)

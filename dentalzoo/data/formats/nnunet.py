@@ -274,7 +274,10 @@ def _case(path: Path) -> str:
 
 def _first_channel(path: Path) -> Path:
     """Rename an image to that of a first channel, as PNG, and return its path."""
-    target = path.with_name(f"{path.stem}_0000.png")
+    stem = path.stem if _CHANNEL.sub(r"\2", path.stem) == "0000" else f"{path.stem}_0000"
+    target = path.with_name(f"{stem}.png")
+    if target != path and target.exists():
+        raise DentalzooError(f"images must have different names. Received: {stem!r} twice")
     if path.suffix.lower() == ".png":
         return path.rename(target)
     write_png(target, read_image(path))

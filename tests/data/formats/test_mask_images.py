@@ -52,3 +52,12 @@ def test_names_elsewhere_do_not_name_ids(tmp_path):
     found = find_masks(tmp_path / "out")
     assert found.classes == ("foreground",)
     assert load(found.samples[0])["mask"].sum() == 9
+
+
+def test_listed_ids_are_no_numbers_of_teeth(tmp_path):
+    """Id 12 is the twelfth name of the list, although there is a tooth 12."""
+    teeth = [f"{quadrant}{tooth}" for quadrant in (1, 2, 3, 4) for tooth in range(1, 9)]
+    samples = [put(tmp_path, square(teeth[11], 0, 0))]
+    write_annotations(mask_images, samples, tmp_path / "out", teeth)
+    (box,) = find_objects(tmp_path / "out").samples[0].boxes
+    assert box.label == teeth[11] == "24"

@@ -185,9 +185,9 @@ def test_areas_go_to_nnunet_and_back(tmp_path):
     after = sorted(found.samples[0].boxes, key=key)
     for one, other in zip(sorted(samples[0].boxes, key=key), after, strict=True):
         assert replace(one, outline=None) == replace(other, outline=None)
-    assert find_images(tmp_path / "out").samples[0].path.name == "a_0000.png"
+    assert find_images(tmp_path / "out").samples[0].image.name == "a_0000.png"
     about = json.loads((tmp_path / "out" / "dataset.json").read_text())
-    assert about["numTraining"] == 2 and list(about["channel_names"].values()) == ["R", "G", "B"]
+    assert about["numTraining"] == 3 and list(about["channel_names"].values()) == ["R", "G", "B"]
 
 
 @pytest.mark.parametrize(
