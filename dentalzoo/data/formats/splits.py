@@ -9,17 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
-from dentalzoo.data.formats.tables import ID_COLUMNS, RowIndex, read_table
+from dentalzoo.data.formats.tables import GROUP_COLUMNS, ID_COLUMNS, RowIndex, read_table
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _log = logging.getLogger("dentalzoo")
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
-_GROUP_COLUMNS = (
-    *("neardupgroup", "group", "groupid", "patient", "patientid", "patientname"),
-    *("subject", "subjectid"),
-)
 _MOST_LISTS = 20  # ours
 _NO_TRAIN = "besides the named splits"
 _LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
@@ -39,7 +35,7 @@ def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
     stems = Counter(file.path.stem for file in files)
     paths = Counter(file.path.with_suffix("") for file in files)
     images = [file.path for file in files]
-    groups = _Tables(tree, images, "index.csv", _GROUP_COLUMNS)
+    groups = _Tables(tree, images, "index.csv", GROUP_COLUMNS)
     kinds = _Tables(tree, images, "defects.csv", ("kind",))
     described: list[FileEntry] = []
     for file in files:

@@ -15,6 +15,10 @@ from dentalzoo.errors import BadFile
 _log = logging.getLogger("dentalzoo")
 
 ID_COLUMNS = ("id", "file", "filename", "name", "image", "imagename", "imageid", "path", "filepath")
+GROUP_COLUMNS = (
+    *("neardupgroup", "group", "groupid", "patient", "patientid", "patientname"),
+    *("subject", "subjectid"),
+)
 _DELIMITERS = ",;\t|"
 
 
@@ -183,7 +187,7 @@ def _without_suffix(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    name = _without_suffix(text)
+    name = re.sub(r"(?<=\d)[.,]0+$", "", _without_suffix(text))  # 7.0: an id read as a number
     return str(int(name)) if name.isdecimal() and name.isascii() else ""
 
 

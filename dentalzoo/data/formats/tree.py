@@ -220,8 +220,9 @@ class Tree:
         """Return one phrase for error messages: the folders with images, and the first files."""
         folders = [f"{self.name(f.path)}/ ({len(f.images)} images)" for f in self.folders]
         files = [self.name(path) for path in (*self.coco, *self.records)]
-        listed = folders[:6] + files[:3]
-        more = len(folders) + len(files) - len(listed)
+        deep = [f"{self.name(path)}/, which lies too deep" for path in self.too_deep]
+        listed = folders[:6] + files[:3] + deep[:1]
+        more = len(folders) + len(files) + len(deep) - len(listed)
         return (", ".join(listed) or "no image at all") + (f" and {more} more" if more else "")
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dentalzoo.data.formats.base import ParsedAnnotations, notice_once
 from dentalzoo.data.formats.names import split_word
+from dentalzoo.data.formats.tables import GROUP_COLUMNS, ID_COLUMNS, read_table
 from dentalzoo.data.formats.tree import FileEntry, Skip, Tree
+from dentalzoo.errors import BadFile
 
 _TABLES = (".csv", ".tsv", ".txt", ".json", ".xlsx", ".xls", ".ods", ".yaml", ".yml")
 _SPLIT_NAME = re.compile(
@@ -35,7 +37,8 @@ _NAMES = re.compile(  # of lists of classes, which a format reads along with its
     r"records\.json|meta\.json|dataset\.json|labels?\.txt|obj_train_data)",
     re.IGNORECASE,
 )
-_MOST = 8  # phrases in one line
+_MOST = 8  # things of one reason in one line
+_MAX_TABLE = 16 << 20  # ours: bytes of a table that is opened for its header
 
 _OTHER = "not read"
 _FORMAT = "another annotation format"
@@ -99,17 +102,19 @@ def find_unused(
 
 def report_unused(tree: Tree, unused: Sequence[Unused]) -> None:
     """Log what is not used in one line, once for a folder; a warning where it matters."""
-    shown = [
-        what if reason in _HARMLESS else f"{what} ({reason})"
-        for what, reason in unused
-        if reason != _FORMAT  # is logged with the format that is used
-    ]
-    if not shown:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for what, reason in unused:
+        if reason != _FORMAT:  # is logged with the format that is used
+            by_reason["" if reason in _HARMLESS else reason].append(what)
+    if not by_reason:
         return
-    more = f" and {len(shown) - _MOST} more" if len(shown) > _MOST else ""
-    reasons = {reason for _, reason in unused}
-    level = logging.INFO if reasons <= _HARMLESS else logging.WARNING
-    notice_once(f"not used: {', '.join(shown[:_MOST])}{more}", tree.root, level)
+    phrases = []
+    for reason, found in by_reason.items():
+        more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+        shown = ", ".join(found[:_MOST]) + more
+        phrases.append(f"{shown} ({reason})" if reason else shown)
+    level = logging.WARNING if any(by_reason) else logging.INFO
+    notice_once(f"not used: {'; '.join(phrases)}", tree.root, level)
 
 
 def _advice(tree: Tree, path: Path) -> str:
@@ -125,9 +130,30 @@ def _advice(tree: Tree, path: Path) -> str:
         return "split.csv decides" if tree.split_csv else "the name is split.csv, with id,split"
     if path.suffix.lower() in (".json", ".txt", ".yaml", ".yml"):
         return ""
+    for columns, advice in _columns_of(path):
+        if columns:
+            return advice
     if _GROUP_NAME.fullmatch(stem):
         return "the name is index.csv, with id,patient"
     return ""
+
+
+def _columns_of(path: Path) -> list[tuple[bool, str]]:
+    """Return whether a table has splits, and groups, each with the name that it must have."""
+    if path.suffix.lower() not in (".csv", ".tsv") or path.stat().st_size > _MAX_TABLE:
+        return []
+    try:
+        table = read_table(path)
+    except BadFile:
+        return []
+    named = table.column(ID_COLUMNS) is not None
+    return [
+        (named and table.column(columns) is not None, f"it has {what}; the name is {name}")
+        for columns, what, name in (
+            (("split",), "splits", "split.csv, with id,split"),
+            (GROUP_COLUMNS, "groups", "index.csv, with id,patient"),
+        )
+    ]
 
 
 def _image_folders(tree: Tree, is_used: Callable[[Path], bool]) -> list[Unused]:

@@ -11,6 +11,7 @@ from dentalzoo.data.boxes import check_boxes, find_boxes
 from dentalzoo.data.formats import base
 from dentalzoo.data.images import check_images, find_images
 from dentalzoo.data.masks import check_folder, find_masks
+from dentalzoo.errors import DentalzooError
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,19 @@ def test_tables_under_other_names_are_named_with_the_right_one(
     for split in ("train", None):
         assert (name, advice) in list(find(tmp_path, split).unused)
     lines = [line for line in said(caplog) if name in line]
-    assert len(lines) == 1 and f"{name} ({advice})" in lines[0]
+    assert len(lines) == 1 and name in lines[0] and f"({advice})" in lines[0]
     assert any(r.levelno == logging.WARNING for r in caplog.records)
+
+
+def test_tables_with_splits_or_groups_under_any_name_are_said(tmp_path):
+    pairs(tmp_path, "001", "002")
+    (tmp_path / "metadata.csv").write_text("Image;PatientID\n1;p\n")
+    (tmp_path / "films.tsv").write_text("id\tSplit\n1\ttrain\n")
+    (tmp_path / "notes.csv").write_text("id,age\n1,44\n")
+    unused = dict(find_masks(tmp_path).unused)
+    assert unused["metadata.csv"] == "it has groups; the name is index.csv, with id,patient"
+    assert unused["films.tsv"] == "it has splits; the name is split.csv, with id,split"
+    assert unused["notes.csv"] == "not read"
 
 
 @pytest.mark.parametrize("find", [find_masks, find_images, find_boxes])
@@ -83,7 +95,7 @@ def test_tables_that_are_used_are_not_named(tmp_path, find, caplog):
 def test_lists_of_images_are_splits(tmp_path, find, suffix, caplog):
     pairs(tmp_path, "001", "002", "003", "004")
     header = "image\n" if suffix == "csv" else ""
-    for split, rows in (("train", "./images/001.png\n2\n"), ("val", "003\n"), ("test", "4.png\n1")):
+    for split, rows in (("train", "images/001.png\n002\n"), ("val", "003\n"), ("test", "004\n001")):
         (tmp_path / f"{split}.{suffix}").write_text(header + rows)
     found = find(tmp_path)
     assert {s.name: s.split for s in found.samples} == {
@@ -150,3 +162,9 @@ def test_folders_that_lie_too_deep_are_said(tmp_path, caplog):
     image(tmp_path.joinpath(*"abcdef", "x.png"))
     assert ("a/b/c/d/e/f/", "a folder that lies too deep") in list(find_masks(tmp_path).unused)
     assert "a/b/c/d/e/f/ (a folder that lies too deep)" in caplog.text
+
+
+def test_images_that_lie_too_deep_are_the_reason_for_none(tmp_path):
+    image(tmp_path.joinpath(*"abcdef", "x.png"))
+    with pytest.raises(DentalzooError, match="Received: a/b/c/d/e/f/, which lies too deep"):
+        find_images(tmp_path)
