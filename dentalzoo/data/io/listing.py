@@ -146,12 +146,19 @@ def _of_medium(folder: Path, below: Iterable[Path]) -> tuple[list[Path], Counter
 
 
 def _walk(folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files in `folders`, and folders that are not entered: links, and too deep ones."""
     for top in folders:
-        for path, names, files in os.walk(top):
-            names[:] = sorted(name for name in names if not name.startswith("."))
-            if len(Path(path).relative_to(top).parts) >= _MAX_DEPTH:
-                names.clear()
+        for path, names, files in os.walk(top, onerror=_report):
+            shown = [Path(path, name) for name in sorted(names) if not name.startswith(".")]
+            is_deep = len(Path(path).relative_to(top).parts) >= _MAX_DEPTH - 1
+            closed = {entry for entry in shown if is_deep or entry.is_symlink()}
+            names[:] = [entry.name for entry in shown if entry not in closed]
+            yield from sorted(closed)
             yield from (Path(path, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _report(error: OSError) -> None:
+    _log.warning("%s: not used: %s", error.filename, error.strerror)
 
 
 # ---- one file ------------------------------------------------------------------------------------

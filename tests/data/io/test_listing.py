@@ -119,6 +119,14 @@ def test_a_medium_is_listed_as_a_whole(dicom, tmp_path, lines):
     assert lines() == [f"{tmp_path}: not used: 1 x .exe, 1 x .png, 1 x DICOMDIR"]
 
 
+def test_folders_of_a_medium_that_are_not_entered_are_counted(dicom, tmp_path, lines):
+    dicom(name="/".join([*"12345678", "IM1"]))
+    dicom(name="/".join([*"123456789", "IM2"]))
+    (tmp_path / "1" / "link").symlink_to(tmp_path / "1" / "2")
+    assert names(tmp_path) == ["1/2/3/4/5/6/7/8/IM1"]
+    assert lines() == [f"{tmp_path}: not used: 2 x folder"]
+
+
 def test_a_study_without_a_directory_is_listed_as_a_whole(dicom, tmp_path):
     dicom(name="series1/x.dcm")
     dicom(name="series2/IM1")
