@@ -5,7 +5,7 @@ import binascii
 import io
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,9 @@ from dentalzoo.data.formats.outlines import count_runs, fill, outline_edges
 from dentalzoo.data.formats.rules import Classes
 from dentalzoo.data.formats.tree import Tree, skip_unused
 from dentalzoo.data.io.images import MAX_PIXELS
+from dentalzoo.errors import BadFile
 
+_MIN_SIDE = 0.5  # pixels, as for boxes
 CORNERS = 72  # ours: of the polygon that stands for an ellipse, which is 0.13 % smaller
 
 Size = tuple[int, int]  # height, width
@@ -270,7 +272,11 @@ def encode_mask(crop: np.ndarray, compressed: bool = False) -> str:
 
 
 def finish(
-    tree: Tree, parsed: ParsedAnnotations, purpose: Purpose, classes: Iterable[str] | None
+    tree: Tree,
+    parsed: ParsedAnnotations,
+    purpose: Purpose,
+    classes: Iterable[str] | None,
+    percent: bool = False,
 ) -> ParsedAnnotations:
     """Complete what a reader has read: the classes, and for masks what cannot be left out.
 
@@ -281,8 +287,13 @@ def finish(
         parsed: with the annotations of all images.
         purpose: "boxes" or "masks".
         classes: those that the files list in the order of their ids; None where none does.
+        percent: the files have parts in a hundred of the image, not pixels.
+
+    Raises:
+        BadFile: all objects lie in [0, 1] of the unit of the files, which is another one.
     """
     annotations = parsed.annotations
+    _check_unit(annotations.values(), percent)
     if classes is not None and annotations:
         parsed.classes = _with_unlisted(parsed, list(dict.fromkeys(classes)))
     names = parsed.classes
@@ -292,6 +303,7 @@ def finish(
     if purpose != "masks":
         return parsed
     for image, one in list(annotations.items()):
+        one.invalid += [(box.where, reason) for box in one.boxes if (reason := _nowhere(box, one))]
         if one.invalid:
             where, reason = one.invalid[0]
             parsed.refuse(one.name, f"{where}: {reason}", [image])
@@ -311,6 +323,31 @@ def finish(
         alone = [e.path for e in parsed.images if e.folder is folder and e.path not in known]
         parsed.skips += skip_unused(tree, folder, alone, "image without annotation")
     return parsed
+
+
+def _check_unit(annotations: Collection[ImageAnnotation], percent: bool) -> None:
+    ends = []
+    for one in annotations:
+        height, width = one.size or (1, 1)
+        scale = (100 / height, 100 / width) if percent else (1, 1)
+        ends += [max(b.edges[2] * scale[0], b.edges[3] * scale[1]) for b in one.boxes]
+    if ends and max(ends) <= 1:
+        unit = "parts in a hundred of the image" if percent else "pixels"
+        source = next(one.source for one in annotations if one.boxes)
+        raise BadFile(
+            source, f"coordinates must be {unit}. Received: all {len(ends)} objects lie in [0, 1]"
+        )
+
+
+def _nowhere(box: RawBox, annotation: ImageAnnotation) -> str:
+    """Return why an object shows nothing in a mask; "" where it has an area in its image."""
+    top, left, bottom, right = box.edges
+    height, width = annotation.size or (math.inf, math.inf)
+    if min(bottom - top, right - left) < _MIN_SIDE:
+        return f"an outline must have an area. Received: {right - left:.3g} x {bottom - top:.3g}"
+    if top >= height or left >= width or bottom <= 0 or right <= 0:
+        return "an outline must lie in its image"
+    return ""
 
 
 def _use_listed_names(annotations: Iterable[ImageAnnotation], known: Classes) -> None:

@@ -377,6 +377,13 @@ def test_a_broken_file_is_named(tmp_path):
     assert name == "second.json" and reason.startswith("must be JSON. Received: ")
 
 
+def test_values_in_another_unit_are_refused(tmp_path):
+    put(tmp_path, "a.png")
+    export(tmp_path, task("a.png", box(0.1, 0.2, 0.3, 0.4)))
+    with pytest.raises(dz.DentalzooError, match="must be parts in a hundred of the image"):
+        find_boxes(tmp_path)
+
+
 # ---- classes, masks ------------------------------------------------------------------------------
 
 

@@ -329,6 +329,14 @@ def test_one_bad_file_is_a_skip_with_the_reason(tmp_path, content):
     assert name == "b.json" and reason.startswith("must be JSON. Received: ")
 
 
+def test_coordinates_in_another_unit_are_refused(tmp_path):
+    put(tmp_path, "a.png")
+    annotate(tmp_path, shape("polygon", [[0.1, 0.2], [0.5, 0.2], [0.5, 0.9]]))
+    for find in (find_boxes, find_masks):
+        with pytest.raises(dz.DentalzooError, match="must be pixels. Received: all 1 objects lie"):
+            find(tmp_path)
+
+
 # ---- classes -------------------------------------------------------------------------------------
 
 
@@ -395,6 +403,21 @@ def test_without_a_readable_outline_the_first_reason_is_given(tmp_path):
     annotate(tmp_path, shape("polygon", [[1, 2]]))
     with pytest.raises(dz.DentalzooError, match="a.json: shape 1: must have 3 or more points"):
         find_masks(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("points", "reason"),
+    [
+        ([[4, 4], [4.1, 4], [4.1, 9]], "an outline must have an area. Received: 0.1 x 5"),
+        ([[64, 4], [72, 4], [72, 12]], "an outline must lie in its image"),
+    ],
+)
+def test_an_outline_that_shows_nothing_is_refused(tmp_path, points, reason):
+    put(tmp_path, "a.png", "b.png")
+    annotate(tmp_path, shape("polygon", [[4, 4], [12, 4], [12, 12], [4, 12]]))
+    annotate(tmp_path, shape("polygon", points), name="b.json", image="b.png")
+    dataset = find_masks(tmp_path)
+    assert dataset.skipped == [("b.json", f"shape 1: {reason}")]
 
 
 def test_rectangles_alone_are_no_masks(tmp_path):

@@ -90,7 +90,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     for task in tqdm(tasks, "reading Label Studio", leave=False, disable=None):
         _read_task(parsed, images, task, predicted)
     classes = class_list(tree) if tasks else None
-    return finish(tree, parsed, purpose, classes)
+    return finish(tree, parsed, purpose, classes, percent=True)
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
