@@ -196,4 +196,4 @@ def test_only_unknown_files_are_opened(tmp_path, monkeypatch):
     monkeypatch.setattr("dentalzoo.data.io.listing._head", lambda path: pytest.fail("opened"))
     start = time.perf_counter()
     assert len(list_images(tmp_path)) == 2000
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 5
