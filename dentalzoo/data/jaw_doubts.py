@@ -1,11 +1,19 @@
-"""What makes a mesh doubtful that otherwise passes as an upper jaw: tilt, two jaws, no palate.
+"""What makes a mesh doubtful that otherwise passes as an upper jaw: tilt, two jaws, no palate, and
+what it is beside another one.
 
 None of it is certain, so it is said and not refused.
 """
 
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 
 from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.jaw_axes import SAME
 from dentalzoo.data.jaw_pose import Pose
 from dentalzoo.data.jaw_shape import biting_slopes, has_palate, symmetry_turn, thinned
 
@@ -35,6 +43,47 @@ def doubts_of(mesh: Mesh, pose: Pose) -> list[str]:
         doubts += _tilt(thinned(points))
         if (sizes > 0.02 * sizes.sum()).sum() < 6 and not has_palate(points):  # else crowns alone
             doubts.append("no palate between the teeth: a lower jaw looks like this")
+    return doubts
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A jaw beside others: its name, folder and pose, and its measures as `check_meshes` has them.
+
+    Attributes:
+        shape: number of vertices; then in mm their box (3), mean (3) and deviation (3).
+    """
+
+    name: str
+    folder: Path
+    pose: Pose
+    shape: tuple[float, ...]
+
+
+def doubts_of_pairs(jaws: Sequence[Neighbour]) -> list[tuple[str, str]]:
+    """Describe jaws that are lower ones beside others: mirror images, and jaws face to face.
+
+    Returns:
+        (name, doubt) for each.
+    """
+    doubts = []
+    seen: dict[tuple[float, ...], Neighbour] = {}
+    by_folder: dict[Path, list[Neighbour]] = defaultdict(list)
+    for jaw in jaws:
+        count, *measures = jaw.shape
+        mirrored = [-value if place == 3 else value for place, value in enumerate(measures)]
+        other = seen.get((count, *(round(value, 1) for value in mirrored)))
+        if other and abs(measures[3]) > 0.1:
+            doubts.append((jaw.name, f"the mirror image of {other.name}: a lower jaw?"))
+        seen.setdefault((count, *(round(value, 1) for value in measures)), jaw)
+        if jaw.pose.axes == SAME:
+            by_folder[jaw.folder].append(jaw)
+    for near in by_folder.values():
+        for up, down in itertools.permutations(near if len(near) < 5 else [], 2):
+            x, y, z = np.subtract(down.pose.centre, up.pose.centre)
+            facing = down.pose.turned and not up.pose.turned and 3 < z < 60  # ours: mm
+            if facing and max(abs(x), abs(y)) < 15:
+                doubts.append((down.name, f"faces {up.name}: one of them is a lower jaw"))
     return doubts
 
 

@@ -11,28 +11,48 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-_PART = r"(jaw|arch|arcade|teeth|tooth|scan|model|cast|mesh|dentition|denture|impression|full)*s?"
+# Not as a part of other words: lowercase, Lowery
+_PART = (
+    r"(jaw|arch|arcade|teeth|tooth|scan|model|cast|mesh|dent|impress|full|prep|pre|post|antag)\w*"
+)
 
 # language: words for lower; each is a regular expression of a whole word
 LOWER_WORDS = {
-    "English": ("lower" + _PART, r"mandib\w*", "mand", "lwr"),
-    "Latin, French, Spanish, Italian, Portuguese": (r"inferior\w*", r"inferieur\w*"),
+    "English": (
+        "lowers?",
+        f"lower{_PART}",
+        r"mandib\w*",
+        "mand",
+        "lwr",
+        r"(low|bottom)(jaw|arch)\w*",
+    ),
+    "Latin, French, Spanish, Italian, Portuguese": (
+        r"inferior\w*",
+        r"inferieur\w*",
+        "(arcada|arcata|arcade|arco|maxilar)inf",
+    ),
     "German": (r"unterkiefer\w*", "uk", r"uk(scan|modell)"),
     "Dutch, Swedish, Danish, Norwegian": (r"onderka\w*", r"underk(ak|aeb|aak|jev|æb)\w*"),
     "Polish, Czech, Slovak": (r"zuchw\w*", r"doln[aiyeo]\w{0,2}"),
-    "Russian": (r"ni[zj]h?n(y|i|j|e)\w*", r"нижн\w*", r"нижнечелюст\w*", r"мандиб\w*"),
+    "Russian": (r"ni[zj]h?n(y|i|j|e)\w*", "niz", "nizh", r"низ\w*", r"нижн\w*", r"мандиб\w*"),
     "Turkish, Finnish, Hungarian": (r"altcene\w*", r"alaleu\w*", r"also(allkapocs|allcsont)\w*"),
-    "Chinese, Japanese, Korean": (r".*(下颌|下颚|下顎|下牙|하악).*",),
+    "Chinese, Japanese, Korean": (
+        r".*(下颌|下颚|下顎|下牙|하악).*",
+        r"xia(he|ya)",
+    ),
 }
 UPPER_WORDS = {
-    "English": ("upper" + _PART, r"maxill?a\w*", "upr"),
+    "English": ("uppers?", f"upper{_PART}", r"maxill?a\w*", "upr"),
     "Latin, French, Spanish, Italian, Portuguese": (r"superior\w*", r"superieur\w*"),
     "German": (r"oberkiefer\w*",),
     "Dutch, Swedish, Danish, Norwegian": (r"bovenka\w*", r"over?k(ak|aeb|aak|jev|æb)\w*"),
     "Polish, Czech, Slovak": (r"gorn[aiyeo]\w{0,2}", r"horn[iy]\w?"),
     "Russian": (r"ver(kh|h|ch)n(y|i|j|e)\w*", r"верхн\w*"),
     "Turkish, Finnish, Hungarian": (r"ustcene\w*", r"ylaleu\w*", r"felso\w*"),
-    "Chinese, Japanese, Korean": (r".*(上颌|上颚|上顎|上牙|상악).*",),
+    "Chinese, Japanese, Korean": (
+        r".*(上颌|上颚|上顎|上牙|상악).*",
+        r"shang(he|ya)",
+    ),
 }
 # An upper jaw in all languages, unless it is called lower: "maxilar inferior", "szczeka dolna"
 _JAWS = re.compile(r"maxill?a\w*")

@@ -22,7 +22,7 @@ from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.mesh_files import MESH_SUFFIXES, Mesh, read_mesh
 from dentalzoo.data.jaw_axes import SAME, Axes, axes_text, parse_axes
-from dentalzoo.data.jaw_doubts import doubts_of
+from dentalzoo.data.jaw_doubts import Neighbour, doubts_of, doubts_of_pairs
 from dentalzoo.data.jaw_names import lower_jaws
 from dentalzoo.data.jaw_pose import SCALE, Pose, find_pose
 from dentalzoo.data.mesh_fixes import CorrectedFolder, corrected
@@ -272,6 +272,7 @@ def check_meshes(
     by_shape: dict[tuple[float, ...], list[MeshSample]] = defaultdict(list)
     for jaw in jaws:
         by_shape[jaw.shape].append(jaw.sample)
+    beside = [Neighbour(j.sample.name, j.sample.mesh.parent, j.pose, j.shape) for j in jaws]
     number = Counter(jaw.sample.split for jaw in jaws)
     same = [
         [a.name, b.name, "the same mesh, in " + " and ".join(sorted({a.split, b.split}))]
@@ -294,7 +295,8 @@ def check_meshes(
             "max": np.max(boxes, axis=0).tolist(),
         },
         "skipped": [list(pair) for pair in (*dataset.skipped, *bad)],
-        "suspicious": [[jaw.sample.name, doubt] for jaw in jaws for doubt in jaw.doubts],
+        "suspicious": [[jaw.sample.name, doubt] for jaw in jaws for doubt in jaw.doubts]
+        + [list(pair) for pair in doubts_of_pairs(beside)],
         "repaired": repaired,
         "fixed": [list(pair) for pair in fixed],
         "duplicates": [pair for pair in same if " and " in pair[2]],
@@ -307,6 +309,7 @@ class _Checked:
     """What `check_meshes` keeps of a jaw."""
 
     sample: MeshSample
+    pose: Pose
     shape: tuple[float, ...]  # the number of vertices, and their box, mean and deviation
     box: list[float]
     teeth: list[int]
@@ -326,6 +329,7 @@ class _Checked:
             repairs.append("vertices in no face: neither rendered nor sampled")
         return cls(
             sample,
+            pose,
             (len(points), *shape.round(2).tolist()),
             (np.ptp(points, axis=0) * SCALE).round(1).tolist(),
             [] if mesh.labels is None else [int(fdi) for fdi in np.unique(mesh.labels) if fdi],

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.io.mesh_files import Mesh, write_stl
 from dentalzoo.data.jaw_doubts import doubts_of
 from dentalzoo.data.jaw_pose import WrongAxes, find_pose
+from dentalzoo.data.meshes import check_meshes
 from dentalzoo.data.synthetic import upper_jaw
 
 
@@ -61,3 +62,19 @@ def test_a_jaw_without_a_palate(jaw):
     kept = np.hypot(points[:, 0], (points[:, 1] - 15) / 1.3) > 20
     horseshoe = Mesh(jaw.vertices, jaw.faces[kept[jaw.faces].all(axis=1)])
     assert "a lower jaw looks like this" in doubts(horseshoe)
+
+
+def test_lower_jaws_beside_upper_ones_without_a_name(tmp_path, jaw):
+    lowered = jaw.vertices - np.float32((0, 0, jaw.vertices[:, 2].max() + 1))
+    write_stl(tmp_path / "a.stl", lowered, jaw.faces)  # its crowns point up to those of b
+    other = upper_jaw(4).vertices
+    raised = (other - (0, 0, other[:, 2].max() + 1)) * np.float32((1, 1, -1))
+    write_stl(tmp_path / "b.stl", raised.astype(np.float32), jaw.faces[:, ::-1])
+    report = check_meshes(tmp_path)
+    assert report["suspicious"] == [["b", "faces a: one of them is a lower jaw"]]
+    write_stl(tmp_path / "b.stl", lowered * np.float32((1, 1, -1)), jaw.faces[:, ::-1])
+    reasons = [reason for _, reason in check_meshes(tmp_path)["suspicious"]]
+    assert reasons == [
+        "the mirror image of a: a lower jaw?",
+        "faces a: one of them is a lower jaw",
+    ]

@@ -17,7 +17,9 @@ mandibola.stl|arcata_inferiore.stl|Arcata Inferiore.obj|mascellare_inferiore.stl
 nizhnyaya_chelust.stl|nizhniy.stl|nizhnyaya.stl|нижняя челюсть.stl|Нижняя.stl|niznyaya.stl
 onderkaak.stl|underkäke.stl|underkæbe.stl|underkjeve.stl|alt cene.stl|alt_çene.stl|alaleuka.stl
 下颌.stl|下顎_1.stl|하악.stl|12345_shell_occlusion_l.stl|OrthoCAD_lower.stl|Mand.stl
-jaw.lower.stl|x.lower.jaw.obj
+jaw.lower.stl|x.lower.jaw.obj|LowerPreparationScan.stl|lowerprepscan.stl
+LowerJaw (1).stl|lower-jaw.stl
+low_jaw.stl|bottom jaw.stl|arcada_inf.stl|niz.stl|низ.stl|xiahe.stl|LowerSubsetup01.stl|lowers.stl
 """
 UPPER = """
 A1_upper.obj|UpperJawScan.stl|maxilla.stl|maxillary.ply|Oberkiefer.stl|arcade supérieure.stl

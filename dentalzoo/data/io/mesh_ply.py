@@ -21,6 +21,7 @@ _TYPES = {
     "int64": "i8", "uint64": "u8", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_ENDS = {b"\n": rb"\r?\n", b"\r\n": rb"\r?\n", b"\r": rb"\r"}  # of lines of the header
 _INDICES = ("vertex_indices", "vertex_index")  # usual names
 
 
@@ -94,7 +95,7 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read_header(data: bytes) -> tuple[str, dict[str, _Element], bytes]:
     """Return the byte order, "=" for text, the elements by name, and the bytes after the header."""
     first = re.match(rb"ply[ \t]*(\r\n|\n|\r)", data, re.IGNORECASE)
-    last = first and re.search(rb"(?<=[\r\n])[ \t]*end_header[ \t]*" + first[1], data)
+    last = first and re.search(rb"(?<=[\r\n])[ \t]*end_header[ \t]*" + _ENDS[first[1]], data)
     if not first or not last:
         raise ValueError("no header from ply to end_header")
     order, elements = "", {}
