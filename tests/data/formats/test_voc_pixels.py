@@ -206,6 +206,7 @@ def test_what_pixels_cannot_hold_is_refused(tmp_path):
     for boxes, reason in (
         ([one, one], "overlapping another one"),
         ([slanted], "with a polygon"),
+        ([one, replace(one, outline=None, top=0.5)], "without an outline beside those with one"),
         ([replace(one, crowd=True)], "marked as a crowd"),
         ([run_box("crown", masks()[0] > 0), replace(one, bottom=0.5)], "not the extent"),
     ):
@@ -215,3 +216,9 @@ def test_what_pixels_cannot_hold_is_refused(tmp_path):
     write_annotations(voc, [sample(tmp_path, square)], tmp_path / "out", ["crown"])
     (again,) = find_boxes(tmp_path / "out", outlines=True).samples[0].boxes
     np.testing.assert_array_equal(pixels(again), pixels(square))
+
+
+def test_a_box_whose_ymax_is_its_xmin_by_chance_comes_back(tmp_path):
+    box = Box("crown", 0.125, 0.25 + 1 / 24, 0.4375, 1.0)  # xmin and ymax are 3.5
+    write_annotations(voc, [sample(tmp_path, box)], tmp_path / "out", ["crown"])
+    assert find_boxes(tmp_path / "out").samples[0].boxes == (box,)

@@ -34,6 +34,7 @@ from dentalzoo.data.formats.voc.segmentation import (
     read_objects,
     segmentation_files,
 )
+from dentalzoo.data.formats.voc.writer import ABOUT
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")
@@ -76,6 +77,8 @@ class _File:
     @property
     def lost_ymax(self) -> bool:
         """True where every ymax repeats xmin, as previews of VoTT 2.0 wrote it."""
+        if self.text("source/database") == ABOUT:  # ours, where it is chance
+            return False
         pairs = [(entry["xmin"], entry["ymax"]) for entry in self.objects]
         return all(a == b != "" for a, b in pairs) and (
             len(set(pairs)) > 1 or any("." in a for a, _ in pairs)

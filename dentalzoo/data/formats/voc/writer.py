@@ -13,33 +13,29 @@ from dentalzoo.data.formats.voc.pixels import VOID, palette
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import DentalzooError
 
-_ABOUT = "written by dentalzoo"
+ABOUT = "written by dentalzoo"
 _WHOLE = 1e-6  # ours, in pixels: an edge this near to a pixel's lies there
 _NO_SPLIT = "default"  # the list of images without a split, as CVAT calls it
 
 
 def lost(sample: BoxSample) -> list[str]:
     """Return a phrase for each object whose pixels VOC cannot hold."""
-    return [what for what in _problems(sample) if what]
-
-
-def _problems(sample: BoxSample) -> list[str]:
-    outlined = [box for box in sample.boxes if box.outline]
-    if not outlined:
+    if not any(box.outline for box in sample.boxes):
         return []
     size, _ = image_size(sample.image)
     taken = np.zeros(size, bool)
     problems = []
     for number, box in enumerate(sample.boxes, start=1):
         if not box.outline:
+            problems.append("without an outline beside those with one")
             continue
         inside = fill(as_coco(box.outline), *size)
-        problem = "without a pixel of its own" if not inside.any() else ""
-        if (inside & taken).any():
-            problem = "overlapping another one"
+        if not inside.any():
+            problems.append("without a pixel of its own")
+        elif (inside & taken).any():
+            problems.append("overlapping another one")
         elif number >= VOID:
-            problem = f"after the {VOID - 1}th with an outline"
-        problems.append(problem)
+            problems.append(f"after the {VOID - 1}th with an outline")
         taken |= inside
     return problems
 
@@ -131,7 +127,7 @@ def _sample_xml(
     ]
     difficult = [box.difficult for box in boxes]
     first = 1 if whole else 0
-    return object_xml(file_name, shape, objects, _ABOUT, "JPEGImages", first, difficult)
+    return object_xml(file_name, shape, objects, ABOUT, "JPEGImages", first, difficult)
 
 
 def _rounded(edges: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
