@@ -177,7 +177,7 @@ MISTAKES = {
     "evaluate {run} --data {radiographs} --out {radiographs}/images": "a folder without inputs",
     "predict {absent} {radiographs}/images --out {new}": "no directory",
     "predict {damaged} {radiographs}/images --out {new}": "damaged",
-    "predict {run} {empty} --out {new}": "the folder must hold files",
+    "predict {run} {empty} --out {new}": "the folder must hold images",
     "predict {run} {radiographs}/images --out {radiographs}/images": "a folder without inputs",
     "predict {run} {radiographs}/images --out {file}": "cannot be created",
     "export {absent} --out {new}": "no directory",
