@@ -46,7 +46,8 @@ _log = logging.getLogger("dentalzoo")
 
 _UNDERSTOOD = (
     "images/ beside labels/*.txt (YOLO), *annotations.coco.json, Annotations/*.xml beside "
-    "JPEGImages/ (PASCAL VOC), or VoTT's JSON files, with the images; or *.tfrecord"
+    "JPEGImages/ (PASCAL VOC), or files of VoTT, LabelMe, Label Studio, CVAT or Supervisely, with "
+    "the images; or *.tfrecord"
 )
 
 
