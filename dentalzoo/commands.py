@@ -162,10 +162,6 @@ def do_verify(options: Namespace) -> None:
 
 def do_check(options: Namespace) -> int:
     from dentalzoo import checking
-    from dentalzoo.data.boxes import check_boxes
-    from dentalzoo.data.images import check_images
-    from dentalzoo.data.masks import check_folder
-    from dentalzoo.data.meshes import check_meshes
 
     if options.model is None and (options.variant or options.set):
         raise DentalzooError("--variant and --set must be given with --model")
@@ -178,19 +174,33 @@ def do_check(options: Namespace) -> int:
             raise DentalzooError(f"--{word} cannot be combined with --images, --crops and the like")
     if not options.meshes and (options.axes or options.fix):
         raise DentalzooError("--axes and --fix must be given with --meshes, not with images")
-    if options.model:
-        overrides = _pairs(options.set)
-        report = checking.check_for_model(options.data, options.model, options.variant, **overrides)
-    elif options.meshes:
-        report = check_meshes(options.data, options.split, axes=options.axes, fix=options.fix)
-    elif options.boxes:
-        report = check_boxes(options.data, options.split)
-    elif options.images or options.crops:
-        report = check_images(options.data, options.split, crops=options.crops)
-    else:
-        report = check_folder(options.data, options.split, options.num_classes)
+    try:
+        report = _check(options)
+    except DentalzooError as error:
+        if options.json:
+            _show(options, {"data": str(options.data), "problems": [["data", str(error)]]})
+        raise
     _show(options, report, checking.describe_report(report))
     return 1 if checking.needs_fixing(report) else 0
+
+
+def _check(options: Namespace) -> dict[str, Any]:
+    from dentalzoo import checking
+    from dentalzoo.data.boxes import check_boxes
+    from dentalzoo.data.images import check_images
+    from dentalzoo.data.masks import check_folder
+    from dentalzoo.data.meshes import check_meshes
+
+    if options.model:
+        overrides = _pairs(options.set)
+        return checking.check_for_model(options.data, options.model, options.variant, **overrides)
+    if options.meshes:
+        return check_meshes(options.data, options.split, axes=options.axes, fix=options.fix)
+    if options.boxes:
+        return check_boxes(options.data, options.split)
+    if options.images or options.crops:
+        return check_images(options.data, options.split, crops=options.crops)
+    return check_folder(options.data, options.split, options.num_classes)
 
 
 def do_agree(options: Namespace) -> None:

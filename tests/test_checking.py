@@ -65,6 +65,11 @@ def test_the_command_fails_where_training_would(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["problems"][0][0] == "train"
     assert main(["check", str(tmp_path), "--set", "epochs=1"]) == 2
     assert main([*command, "--boxes"]) == 2
+    capsys.readouterr()
+    assert main(["check", str(tmp_path), "--meshes", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert "no upper jaw" in json.loads(printed.out)["problems"][0][1]
+    assert "no upper jaw" in printed.err and printed.err.count("\n") == 1
 
 
 def test_many_entries_are_counted():

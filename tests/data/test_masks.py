@@ -574,6 +574,17 @@ def test_duplicates_of_roboflow_copies_on_disk(tmp_path):
     assert pairs == [("x_jpg.rf.aa", "x_jpg.rf.bb", "same source")]
 
 
+def test_a_mask_of_colours_is_refused_with_the_list_of_them(tmp_path):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    colours[2:6] = (255, 0, 0)
+    colours[8:10] = (0, 255, 0)
+    Image.fromarray(colours).save(tmp_path / "masks" / "a.png")
+    (sample,) = find_masks(tmp_path).samples
+    with pytest.raises(BadFile, match=r"of 3 colours: \(0, 0, 0\), \(255, 0, 0\), \(0, 255, 0\)"):
+        load(sample)
+
+
 def test_more_than_20_bad_files_are_counted(tmp_path, caplog):
     names = [f"{number:02d}.png" for number in range(26)]
     put(tmp_path, *(f"images/{n}" for n in names), masks=[f"masks/{n}" for n in names])

@@ -29,6 +29,7 @@ from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
 from dentalzoo.errors import BadFile, DentalzooError
 
 MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 image, about 30 times a panoramic radiograph
+_FEW_COLOURS = 12  # ours, of a mask: more are a photograph or soft edges
 
 IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
@@ -245,7 +246,7 @@ def _labels(path: Path, stored: Stored) -> np.ndarray:
             raise BadFile(
                 path,
                 "a mask must have one value per pixel; map each colour to its class id and save a "
-                "grey or palette PNG. Received: a coloured mask",
+                f"grey or palette PNG. Received: a coloured mask{_listed_colours(samples)}",
             )
         samples = samples[..., 0]
     if samples.dtype.kind == "f":
@@ -258,6 +259,17 @@ def _labels(path: Path, stored: Stored) -> np.ndarray:
             return samples
         return samples // (255 // top)
     return samples
+
+
+def _listed_colours(samples: np.ndarray) -> str:
+    """Return the colours of a mask of few of them, as text; "" for more than 12."""
+    step = max(1, int((samples.shape[0] * samples.shape[1] / 1_000_000) ** 0.5))  # to be quick
+    samples = samples[::step, ::step]
+    colours, counts = np.unique(samples.reshape(-1, samples.shape[-1]), axis=0, return_counts=True)
+    if len(colours) > _FEW_COLOURS:
+        return ""
+    ordered = colours[np.argsort(-counts, kind="stable")].tolist()
+    return f" of {len(ordered)} colours: {', '.join(str(tuple(colour)) for colour in ordered)}"
 
 
 def _labels_from_floats(path: Path, samples: np.ndarray) -> np.ndarray:
