@@ -79,6 +79,10 @@ def jaw_of(parts: Iterable[str], beside: Collection[str] = ()) -> str:
     Returns:
         "lower", "upper", or "" where no name states one, or one states both.
     """
+    return _jaw_of(parts, {tuple(_words(_without_suffix(name))) for name in beside})
+
+
+def _jaw_of(parts: Iterable[str], beside: Collection[tuple[str, ...]]) -> str:
     *folders, name = parts
     words = _words(_without_suffix(name))
     jaw = _of_words(words) or _of_pair(words, beside)
@@ -89,11 +93,11 @@ def jaw_of(parts: Iterable[str], beside: Collection[str] = ()) -> str:
 
 def lower_jaws(root: Path, paths: Iterable[Path]) -> set[Path]:
     """Return those of some files below a folder that are lower jaws by their names."""
-    names: dict[Path, set[str]] = defaultdict(set)
+    beside: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
     paths = list(paths)
     for path in paths:
-        names[path.parent].add(path.name)
-    return {p for p in paths if jaw_of(p.relative_to(root).parts, names[p.parent]) == "lower"}
+        beside[path.parent].add(tuple(_words(_without_suffix(path.name))))
+    return {p for p in paths if _jaw_of(p.relative_to(root).parts, beside[p.parent]) == "lower"}
 
 
 def is_lower(part: str) -> bool:
@@ -124,9 +128,8 @@ def _of_words(words: list[str]) -> str:
     return "both" if lower and upper else "lower" if lower else "upper" if upper else ""
 
 
-def _of_pair(words: list[str], beside: Collection[str]) -> str:
-    others = [_words(_without_suffix(name)) for name in beside]
+def _of_pair(words: list[str], beside: Collection[tuple[str, ...]]) -> str:
     for place, word in enumerate(words):
-        if word in _PAIRS and [*words[:place], _PAIRS[word], *words[place + 1 :]] in others:
+        if word in _PAIRS and (*words[:place], _PAIRS[word], *words[place + 1 :]) in beside:
             return "lower"
     return ""

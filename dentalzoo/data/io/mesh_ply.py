@@ -21,6 +21,7 @@ _TYPES = {
     "int64": "i8", "uint64": "u8", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
+_MAX_UNEVEN = 10_000_000  # ours: rows that are read one by one, in some 10 s
 _ENDS = {b"\n": rb"\r?\n", b"\r\n": rb"\r?\n", b"\r": rb"\r"}  # of lines of the header
 _INDICES = ("vertex_indices", "vertex_index")  # usual names
 
@@ -170,6 +171,8 @@ def _read_even(body: bytes, start: int, name: str, element: _Element) -> int:
 
 def _read_uneven(body: bytes, start: int, name: str, element: _Element) -> int:
     """Read rows of several sizes, one by one, and return where they end."""
+    if element.rows > _MAX_UNEVEN:
+        raise ValueError(f"{element.rows:,} rows of {name} of different sizes")
     places: dict[str, list[int]] = {one.name: [] for one in element.properties}
     counts: list[int] = []
     for row in range(element.rows):
