@@ -8,7 +8,14 @@ from dentalzoo.contracts import DataOptions, Report
 from dentalzoo.errors import DentalzooError, MissingSplit
 
 _LOGGED = ("skipped", "repaired", "duplicates", "duplicates_within", "not_used")
-_TO_FIX = ("skipped", "suspicious", "duplicates", "problems")
+_TO_FIX = ("skipped", "suspicious", "duplicates", "patients", "problems")
+_LISTED = {  # key -> what its lines begin with
+    "suspicious": "suspicious",
+    "patients": "leak between splits",
+    "boxes_to_check": "look at",
+    "personal": "personal data in",
+    "problems": "cannot train on",
+}
 _MOST = 20  # lines of a list
 
 
@@ -83,15 +90,15 @@ def _check_data(data: str | Path, task: str, config: Any) -> Report:
 
 
 def describe_report(report: Report) -> str:
-    """Return the lines of a report: counts, then up to 20 each of the problems and suspicions.
+    """Return the lines of a report: counts, then up to 20 of each kind of finding.
 
     Of what the log names already, skipped files and duplicates, the number.
     """
     lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
     lines += [f"{key}: {len(report[key])}" for key in _LOGGED if report.get(key)]
-    for key, word in (("suspicious", "suspicious"), ("problems", "cannot train on")):
+    for key, word in _LISTED.items():
         entries = report.get(key) or []
-        lines += [f"{word} {name}: {reason}" for name, reason in entries[:_MOST]]
+        lines += [f"{word} {' and '.join(e[:-1])}: {e[-1]}" for e in entries[:_MOST]]
         if len(entries) > _MOST:
             lines.append(f"{word}: {len(entries) - _MOST} more, which --json lists")
     return "\n".join(lines)

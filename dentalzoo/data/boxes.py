@@ -6,7 +6,7 @@ docs/data_formats.md has the layouts and rules. A box that breaks a rule is corr
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
+from dentalzoo.data.box_findings import box_findings
 from dentalzoo.data.box_values import suspicious_boxes
 from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import read_annotations, unread
@@ -40,6 +41,7 @@ from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -201,6 +203,7 @@ def check_boxes(
     *,
     classes: Sequence[str] | None = None,
     val_fraction: float = 0.1,
+    watch: Callable[[BoxSample, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Read every image once and report what is wrong, for `dentalzoo check --boxes`.
 
@@ -209,15 +212,19 @@ def check_boxes(
         split: as for `find_boxes`.
         classes: as for `find_boxes`.
         val_fraction: as for `find_boxes`.
+        watch: called with each usable sample, its "image" (H, W, C) uint8, upright, its "findings"
+            (see `box_findings`) and the "classes".
 
     Returns:
         "data", "format", "usable" (number of images), the number of each split, "groups" (their
         number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
         [name, reason], "repaired" [name, what], "suspicious" [name, reason] of images that show
-        nothing and of what all boxes have in common, "duplicates" [name, name, kind and splits]
-        between splits, and "duplicates_within" [name, name, kind and split] of different groups,
-        or of the same pixels; all five empty where nothing is wrong; "not_used" [what, reason] of
-        what else is in the folder. All of it fits into JSON.
+        nothing, of objects with two boxes and of what all boxes have in common, "duplicates"
+        [name, name, kind and splits] between splits, "patients" [name, name, reason] of one
+        patient in two splits, "duplicates_within" [name, name, kind and split] of different
+        groups, or of the same pixels; all six empty where nothing is wrong. To look at:
+        "boxes_to_check" [name, what] of single boxes, "personal" [name, what] of personal data,
+        "not_used" [what, reason] of what else is in the folder. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_boxes`; or no image can be read.
@@ -227,6 +234,8 @@ def check_boxes(
     failed: list[tuple[str, str]] = []
     suspicious: list[list[str]] = []
     good: list[BoxSample] = []
+    every = box_findings([sample.boxes for sample in dataset.samples])
+    findings = dict(zip((sample.name for sample in dataset.samples), every, strict=True))
     for sample, image, one in for_each(
         dataset.samples,
         lambda sample: read_image(sample.image),
@@ -239,6 +248,9 @@ def check_boxes(
         good.append(sample)
         if reason := nothing_to_see(image):
             suspicious.append([sample.name, reason])
+        if watch:
+            about = {"image": image, "findings": findings[sample.name]}
+            watch(sample, about | {"classes": dataset.classes})
     if not good:
         raise DentalzooError(
             f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
@@ -247,6 +259,9 @@ def check_boxes(
     suspicious += [["boxes", problem] for problem in problems]
     across, within = report_duplicates(hashes, {sample.name: sample.group for sample in good})
     count = Counter(box.label for sample in good for box in sample.boxes)
+    listed = [(sample.name, one) for sample in good for one in findings[sample.name]]
+    suspicious += [[name, one.text] for name, one in listed if one.is_wrong]
+    personal, patients = check_privacy(good, data_dir)
     return {
         "data": str(data_dir),
         "format": dataset.format,
@@ -258,8 +273,11 @@ def check_boxes(
         "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
         "repaired": [list(pair) for pair in dataset.repaired],
         "suspicious": suspicious,
+        "boxes_to_check": [[name, one.text] for name, one in listed if not one.is_wrong],
         "duplicates": across,
+        "patients": patients,
         "duplicates_within": within,
+        "personal": personal,
         "not_used": [list(pair) for pair in dataset.unused],
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dentalzoo.data.formats.base import ImageAnnotation
 from dentalzoo.data.formats.rules import turn_points
@@ -178,3 +179,22 @@ def _turned(region: Region, height: int, width: int, turn: int) -> Region:
     top, left, bottom, right = box.tolist()
     y, x = centre.tolist()
     return Region((top, left, bottom, right), (y, x), region.area, region.label)
+
+
+def shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Shrink (h, w) of 0 and 1 to `size`: 1 where half is covered; every blob keeps a pixel."""
+    image = Image.fromarray(mask.astype(np.float32))
+    cover = np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
+    small = (cover >= 0.5).astype(np.uint8)
+    (height, width), (tall, wide) = mask.shape, size
+    row_of = (2 * np.arange(height) + 1) * tall // (2 * height)
+    column_of = (2 * np.arange(width) + 1) * wide // (2 * width)
+    count, blobs, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    kept = np.bincount(blobs[small[row_of][:, column_of] > 0], minlength=count)
+    for lost in np.flatnonzero(kept[1:] == 0) + 1:
+        left, top, columns, rows, _ = stats[lost]
+        blob = blobs[top : top + rows, left : left + columns] == lost
+        y, x = np.nonzero(blob)
+        covered = np.bincount(row_of[top + y] * wide + column_of[left + x])
+        small.flat[covered.argmax()] = 1
+    return small

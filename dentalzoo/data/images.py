@@ -5,20 +5,26 @@ defect, crops of one photograph) always lie in one split.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from dentalzoo.atomic import stamp
 from dentalzoo.data import masks
-from dentalzoo.data.crops import Box, Region, blob_regions, box_regions, enclosed_regions, square
+from dentalzoo.data.crops import (
+    Box,
+    Region,
+    blob_regions,
+    box_regions,
+    enclosed_regions,
+    shrink_mask,
+    square,
+)
 from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import read_annotations, unread
 from dentalzoo.data.formats.base import (
@@ -43,6 +49,7 @@ from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_image, read_oriented, resize
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import BadFile, DentalzooError
 
 CROPS = (None, "boundaries", "boxes", "masks")
@@ -197,25 +204,28 @@ def load_image(sample: ImageSample, size: tuple[int, int], channels: int) -> dic
     arrays = _native(sample, channels)
     loaded = {"image": resize(arrays["image"], size)}
     if "mask" in arrays:
-        loaded["mask"] = _shrink_mask(arrays["mask"][..., 0], size)[..., None]
+        loaded["mask"] = shrink_mask(arrays["mask"][..., 0], size)[..., None]
     return loaded
 
 
-def check_images(data_dir: str | Path, split: str | None = None, **options: Any) -> dict[str, Any]:
+def check_images(
+    data_dir: str | Path,
+    split: str | None = None,
+    watch: Callable[[ImageSample, dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Read every sample once and report what is wrong.
 
     Args:
         data_dir: the data folder.
         split: as for `find_images`.
+        watch: called with each usable sample, its "image" and its "mask" if it has one.
         options: of `find_images`.
 
     Returns:
         "data", "usable" (number of images), the number of each split, "groups" (their number)
-        and "labels" (number of images of each); "skipped" [name, reason], "suspicious" [name,
-        reason] of images that show nothing, "duplicates" [name, name, kind and splits] between
-        splits, all empty where nothing is wrong, and "duplicates_within" [name, name, kind and
-        split] of different groups, or of the same pixels; "not_used" [what, reason] of what else is
-        in the folder. All of it fits into JSON.
+        and "labels" (number of images of each); and the lists of `boxes.check_boxes` but those of
+        single boxes and of repairs. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_images`; or no image can be read.
@@ -226,22 +236,24 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
     suspicious: list[list[str]] = []
     good: list[ImageSample] = []
 
-    def read(sample: ImageSample) -> np.ndarray:
+    def read(sample: ImageSample) -> dict[str, np.ndarray]:
         with naming_files(sample.image):
-            return _native(sample, None)["image"]
+            return _native(sample, None)
 
-    for sample, image, one in for_each(
+    for sample, arrays, one in for_each(
         dataset.samples,
         read,
-        lambda sample, image: perceptual_hash(image),
+        lambda sample, arrays: perceptual_hash(arrays["image"]),
         title="reading",
         failed=failed,
         name=lambda sample: sample.name,
     ):
         hashes[sample.split][sample.name] = one
         good.append(sample)
-        if reason := nothing_to_see(image):
+        if reason := nothing_to_see(arrays["image"]):
             suspicious.append([sample.name, reason])
+        if watch:
+            watch(sample, arrays)
     if not good:
         raise DentalzooError(
             f"{data_dir}: none of {len(dataset)} images can be used. Received: {failed[0][1]}"
@@ -249,6 +261,7 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
     group = {sample.name: sample.group for sample in good}
     across, within = report_duplicates(hashes, group)
     labels = Counter(sample.label for sample in good if sample.label)
+    personal, patients = check_privacy(good, data_dir)
     return {
         "data": str(data_dir),
         "usable": len(good),
@@ -258,7 +271,9 @@ def check_images(data_dir: str | Path, split: str | None = None, **options: Any)
         "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
         "suspicious": suspicious,
         "duplicates": across,
+        "patients": patients,
         "duplicates_within": within,
+        "personal": personal,
         "not_used": [list(pair) for pair in dataset.unused],
     }
 
@@ -423,22 +438,3 @@ def _source(
         return {"image": read_image(image, channels)}
     loaded = masks.load(masks.MaskSample(image.stem, image, mask), channels=channels)
     return {"image": loaded["image"], "mask": loaded["mask"]}
-
-
-def _shrink_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Shrink (h, w) of 0 and 1 to `size`: 1 where half is covered; every blob keeps a pixel."""
-    image = Image.fromarray(mask.astype(np.float32))
-    cover = np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
-    small = (cover >= 0.5).astype(np.uint8)
-    (height, width), (tall, wide) = mask.shape, size
-    row_of = (2 * np.arange(height) + 1) * tall // (2 * height)
-    column_of = (2 * np.arange(width) + 1) * wide // (2 * width)
-    count, blobs, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    kept = np.bincount(blobs[small[row_of][:, column_of] > 0], minlength=count)
-    for lost in np.flatnonzero(kept[1:] == 0) + 1:
-        left, top, columns, rows, _ = stats[lost]
-        blob = blobs[top : top + rows, left : left + columns] == lost
-        y, x = np.nonzero(blob)
-        covered = np.bincount(row_of[top + y] * wide + column_of[left + x])
-        small.flat[covered.argmax()] = 1
-    return small

@@ -34,6 +34,7 @@ from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
 from dentalzoo.data.mask_values import MaskStatistics, class_ids, fdi_values
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -299,6 +300,7 @@ def check_folder(
     *,
     classes: Sequence[str] | None = None,
     annotations: str = "auto",
+    watch: Callable[[MaskSample, dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Read a data set once and report what is wrong with it, for `dentalzoo check`.
 
@@ -308,14 +310,17 @@ def check_folder(
         num_classes: as in `load`.
         classes: as for `find_masks`.
         annotations: as for `find_masks`.
+        watch: called with each usable sample, its "image" and "mask", as `load` returns them, and
+            the "classes".
 
     Returns:
         "data", "usable" (number of images), the number of images of each split, "groups" (their
         number), "masks" (number that hold each class), "empty_masks" (their number); "skipped"
         [name, reason], "suspicious" [name, reason] of images that show nothing and of what all
-        masks have in common, and "duplicates" [name, name, kind and splits] between splits, all
-        empty where nothing is wrong; "not_used" [what, reason] of what else is in the folder. All
-        of it fits into JSON.
+        masks have in common, "duplicates" [name, name, kind and splits] between splits, and
+        "patients" [name, name, reason] of one patient in two splits, all empty where nothing is
+        wrong; to look at: "personal" [name, what] of personal data, "not_used" [what, reason] of
+        what else is in the folder. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
@@ -324,18 +329,23 @@ def check_folder(
     ordered: list[PerceptualHash] = []
     suspicious: list[list[str]] = []
     dataset = find_masks(data_dir, split, classes, annotations)
-    statistics = MaskStatistics(_id_names(dataset, num_classes))
+    names = _id_names(dataset, num_classes)
+    statistics = MaskStatistics(names)
+    by_name = {sample.name: sample for sample in dataset.samples}
 
     def keep(index: int, arrays: dict[str, Any]) -> None:
         statistics.add(arrays["mask"][..., 0])
         ordered.append(perceptual_hash(arrays["image"]))
         if reason := nothing_to_see(arrays["image"]):
             suspicious.append([arrays["name"], reason])
+        if watch:
+            watch(by_name[arrays["name"]], arrays | {"classes": names})
 
     dataset = check(dataset, num_classes, keep)
     suspicious += [["masks", problem] for problem in statistics.problems()]
     for sample, one in zip(dataset.samples, ordered, strict=True):
         hashes[sample.split][sample.name] = one
+    personal, patients = check_privacy(dataset.samples, data_dir)
     return {
         "data": str(data_dir),
         "usable": len(dataset),
@@ -346,6 +356,8 @@ def check_folder(
         "skipped": [list(pair) for pair in dataset.skipped],
         "suspicious": suspicious,
         "duplicates": duplicates_across(hashes),
+        "patients": patients,
+        "personal": personal,
         "not_used": [list(pair) for pair in dataset.unused],
     }
 

@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data import images as images
-from dentalzoo.data.crops import Region, blob_regions, box_regions, enclosed_regions, square
+from dentalzoo.data.crops import (
+    Region,
+    blob_regions,
+    box_regions,
+    enclosed_regions,
+    shrink_mask,
+    square,
+)
 from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
 from dentalzoo.data.formats import base
 from dentalzoo.data.formats.base import ImageAnnotation, RawBox
@@ -515,13 +522,13 @@ def test_thin_masks_stay_alive():
     mask[8:128, 40:80] = 1  # large: exact where it fills pixels
     cv2.line(mask, (150, 10), (240, 200), 1, 1)
     mask[200, 5] = 1
-    small = images._shrink_mask(mask, (32, 32))
+    small = shrink_mask(mask, (32, 32))
     assert small[1:16, 5:10].all() and small[25, 0] == 1
     _, blobs = cv2.connectedComponents(mask, connectivity=8)
     assert blobs.max() == 3 and small.sum() < 15 * 5 + 20
-    assert images._shrink_mask(mask, (512, 512)).sum() == 4 * mask.sum()
-    assert images._shrink_mask(np.zeros((9, 9), np.uint8), (4, 4)).sum() == 0
-    np.testing.assert_array_equal(images._shrink_mask(mask, (256, 256)), mask)
+    assert shrink_mask(mask, (512, 512)).sum() == 4 * mask.sum()
+    assert shrink_mask(np.zeros((9, 9), np.uint8), (4, 4)).sum() == 0
+    np.testing.assert_array_equal(shrink_mask(mask, (256, 256)), mask)
 
 
 # -- turned images, odd names, damage -----------------------------------------------------------
@@ -639,6 +646,7 @@ def test_check_reports_copies_and_damage(tmp_path, caplog):
     assert report.pop("duplicates_within") == [["b", "twin", "same pixels, in train"]]
     assert [name for name, _ in report.pop("skipped")] == ["e"]
     assert report.pop("data") == str(tmp_path)
+    assert report.pop("patients") == report.pop("personal") == []
     assert report == {"usable": 7, "train": 4, "val": 3, "groups": 7, "labels": {}, "not_used": []}
     assert "a and copy: nearly alike, in train and val" in caplog.text
     for path in tmp_path.glob("*/*"):
