@@ -260,6 +260,7 @@ TRIANGLE = "0 0.1 0.1 0.4 0.1 0.4 0.4"
         ((f"{POSE} 0.45 0.40 2 0.55 0.60 1",), "visibilities"),
         ((f"{POSE} 0.45 0.40 0.9 0.55 0.60 0.8",), "keypoints"),
         ((f"{POSE} 0.45 0.40 2", f"{POSE} 0.55 0.40 2"), "keypoints"),
+        (("0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6",), "keypoints"),
         ((f"{POSE} 0.42 0.35", f"{POSE} 0.58 0.65"), "keypoints"),
         ((f"{POSE} 0.42 0.35 0.58 0.65 0.5 0.5 0.41 0.6",), "keypoints"),
         ((f"{POSE} 45", f"{POSE} 45", f"{POSE} 1.2"), "an angle"),

@@ -259,7 +259,7 @@ def _are_outlines(first: np.ndarray, second: np.ndarray, rest: np.ndarray) -> np
     if rest.shape[1] >= _MANY_POINTS:
         for i in np.flatnonzero(near & ~one_sided & outer):
             simple[i] = _is_simple(np.concatenate([first[i, None], second[i, None], rest[i]]))
-    return np.asarray(near & (one_sided | simple))
+    return np.asarray(near & outer & (one_sided | simple))
 
 
 def _is_simple(corners: np.ndarray) -> bool:
