@@ -20,7 +20,7 @@ from dentalzoo.errors import DentalzooError
 
 UNDERSTOOD = (
     "images/ beside masks/ (also <split>/<split>_images and <split>/<split>_mask), x.jpg beside "
-    "x_mask.png or x.jpg_mask.png, or *annotations.coco.json with the images"
+    "x_mask.png or x.jpg_mask.png, or COCO JSON (such as *annotations.coco.json) with the images"
 )
 
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
