@@ -13,8 +13,6 @@ from dentalzoo.data.formats.tables import GROUP_COLUMNS, ID_COLUMNS, RowIndex, r
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
-_log = logging.getLogger("dentalzoo")
-
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
 _MOST_LISTS = 20  # ours
 _NO_TRAIN = "besides the named splits"
@@ -120,19 +118,16 @@ class _Tables:
                     f"of {count} is. Received: {unnamed[0]!r}",
                 )
             if unnamed:
-                _log.warning(
-                    "%s: %d of %d ids name no image, such as %r",
-                    self._tree.name(table.path),
-                    len(unnamed),
-                    count,
-                    unnamed[0],
+                notice_once(
+                    f"{self._tree.name(table.path)}: {len(unnamed)} of {count} ids name no image, "
+                    f"such as {unnamed[0]!r}",
+                    self._tree.root,
                 )
             if table.alone:
-                _log.warning(
-                    "%s: no group for %d images, such as %s; each is a group of its own",
-                    self._tree.name(table.path),
-                    len(table.alone),
-                    self._tree.name(table.alone[0]),
+                notice_once(
+                    f"{self._tree.name(table.path)}: no group for {len(table.alone)} images, such "
+                    f"as {self._tree.name(table.alone[0])}; each is a group of its own",
+                    self._tree.root,
                 )
 
 

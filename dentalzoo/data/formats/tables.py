@@ -1,7 +1,6 @@
 """Tables beside the data (`split.csv`, `index.csv`), read as spreadsheets write them."""
 
 import csv
-import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -11,8 +10,6 @@ from pathlib import Path, PurePosixPath
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.formats.tree import normal
 from dentalzoo.errors import BadFile
-
-_log = logging.getLogger("dentalzoo")
 
 ID_COLUMNS = ("id", "file", "filename", "name", "image", "imagename", "imageid", "path", "filepath")
 GROUP_COLUMNS = (
@@ -155,7 +152,9 @@ class RowIndex:
         if matched:
             row, path = next(iter(matched.items()))
             count, name = len(matched), path.name
-            _log.warning("%s: ids with %s: %d, such as %r: %s", source, what, count, row, name)
+            notice_once(
+                f"{source.name}: ids with {what}: {count}, such as {row!r}: {name}", source.parent
+            )
             self._row.update({file: row for row, file in matched.items()})
         return (
             [row for row in rows[0] if row not in matched],

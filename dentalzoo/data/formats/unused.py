@@ -122,7 +122,7 @@ def _advice(tree: Tree, path: Path) -> str:
     stem = path.name.partition(".")[0]
     if path.suffix.lower() not in _TABLES:
         return ""
-    if path.suffix.lower() == ".csv" and path.name.casefold() == "split.csv":
+    if path.name.casefold() == "split.csv" and path.parent != tree.root:
         return "split.csv must lie in the data folder itself"
     if path.name.casefold() == "index.csv":
         return "index.csv must lie with the images or above them, with id,patient"

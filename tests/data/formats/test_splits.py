@@ -123,6 +123,8 @@ def test_rows_and_images_that_miss_each_other_are_said(tmp_path, caplog):
     find_masks(tmp_path)
     assert "index.csv: 1 of 2 ids name no image, such as 'f9'" in caplog.text
     assert "index.csv: no group for 1 images, such as images/f2.png" in caplog.text
+    find_masks(tmp_path, "train")
+    assert caplog.text.count("ids name no image") == caplog.text.count("no group for") == 1
 
 
 def test_a_table_without_the_columns_of_groups_is_said(tmp_path, caplog):
