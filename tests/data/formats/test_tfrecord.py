@@ -221,6 +221,13 @@ def test_marks_of_boxes_come_back(tmp_path):
     assert [box.difficult for box in find_boxes(tmp_path / "out").samples[0].boxes] == [True, False]
 
 
+def test_masks_of_objects_are_not_read_and_this_is_said(tmp_path, jpeg, caplog):
+    more = {"object__class__text": [b"root"] * 2, "object__mask": [b"png"] * 2}
+    put_records(tmp_path / "records" / "a.tfrecord", drawn(jpeg, *BOXES, **more))
+    assert len(find_boxes(tmp_path / "records").samples[0].boxes) == 2
+    assert sum("image/object/mask of the records is not read" in m for m in caplog.messages) == 1
+
+
 # ---- images ------------------------------------------------------------------------------------
 
 

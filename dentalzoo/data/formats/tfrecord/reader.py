@@ -21,6 +21,7 @@ from dentalzoo.data.formats.base import (
     Purpose,
     RawBox,
     merge_names,
+    notice_once,
     parse_size,
 )
 from dentalzoo.data.formats.label_maps import read_label_items
@@ -195,6 +196,8 @@ def _annotation(
             f"must have a class for each of {counts[0]} boxes. Received: {len(labels)}"
         )
     flags = [_flags(values, key, counts[0]) for key in ("difficult", "is_crowd")]
+    if "image/object/mask" in values:
+        notice_once("image/object/mask of the records is not read, the boxes are", file.parent)
     height, width = size or (1, 1)
     for row, (label, difficult, crowd, *edges) in enumerate(
         zip(labels, *flags, *columns, strict=True), start=1
