@@ -129,10 +129,10 @@ class ImageAnnotation:
     mask: Path | None = None
 
     def add(self, where: str, make: Callable[[], RawBox]) -> None:
-        """Add the box that `make` returns; where it raises ValueError, the box is invalid."""
+        """Add the box that `make` returns; after a ValueError or an OverflowError it is invalid."""
         try:
             self.boxes.append(make())
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.invalid.append((where, " ".join(str(error).split())[:200]))
 
 

@@ -316,3 +316,25 @@ def test_the_page_can_be_followed(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+# ---- damaged files -------------------------------------------------------------------------------
+
+
+def test_a_number_beyond_floats_makes_its_object_invalid(tmp_path):
+    put(tmp_path, "a.png")
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]} for _ in range(2)]
+    boxes[0]["bbox"] = [1, 2, 10**400, 4]
+    categories = [{"id": 1, "name": "x"}]
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "categories": categories}
+    (tmp_path / "x.json").write_text(json.dumps({**content, "annotations": boxes}))
+    found = find_boxes(tmp_path)
+    assert len(found.samples[0].boxes) == 1 and len(found.skipped) == 1
+
+
+def test_a_path_that_is_too_long_is_not_there(tmp_path):
+    put(tmp_path, "images/a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.25 0.25")
+    (tmp_path / "data.yaml").write_text(f"path: {'9' * 400}\ntrain: images\nnames: [x]\n")
+    assert find_boxes(tmp_path).classes == ("x",)

@@ -5,6 +5,7 @@ the one that shares most of its last parts.
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -164,9 +165,10 @@ class _Finder:
         for place in places:
             for start in dict.fromkeys((folder, root)):
                 path = start.joinpath(*place)
-                if path.is_dir() and place:
+                # Of os.path: a name that is too long for the file system is not there.
+                if os.path.isdir(path) and place:
                     return [image for image in self._images if path in image.parents]
-                if path.suffix.lower() == ".txt" and path.is_file():
+                if path.suffix.lower() == ".txt" and os.path.isfile(path):
                     lists.add(path)
                     return self.read(path)
         if not parts and not base:  # "." or "../"
