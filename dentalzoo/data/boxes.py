@@ -47,7 +47,7 @@ from dentalzoo.errors import BadFile, DentalzooError
 _log = logging.getLogger("dentalzoo")
 
 _UNDERSTOOD = (
-    "images/ beside labels/*.txt (YOLO), *annotations.coco.json, Annotations/*.xml beside "
+    "images/ beside labels/*.txt (YOLO), COCO JSON of any name, Annotations/*.xml beside "
     "JPEGImages/ (PASCAL VOC), or files of VoTT, LabelMe, Label Studio, CVAT or Supervisely, with "
     "the images; or *.tfrecord"
 )

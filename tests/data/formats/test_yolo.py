@@ -104,6 +104,7 @@ def test_a_class_beyond_the_names_is_refused_by_file_and_line(tmp_path):
         ("names: {a: Caries}", "names must be a list, or a mapping"),
         ("names: {-1: Caries}", "names must be a list, or a mapping"),
         ("names: [Caries", "must be YAML with names"),
+        ("names: " + "[" * 3000, "more than 20 brackets"),
         ("a: &a [x]\nnames: [*a, *a]", "an alias"),
         ("names: [a]\nkpt_shape: 3", "kpt_shape must be"),
     ],

@@ -23,6 +23,7 @@ from dentalzoo.errors import BadFile
 _log = logging.getLogger("dentalzoo")
 
 _MAX_YAML = 1 << 20  # ours, in bytes: 1,000 classes need 20 kB
+_MAX_DEPTH = 20  # ours: data.yaml has 2
 _SPLIT_KEYS = {
     "train": "train",
     "val": "val",
@@ -193,7 +194,7 @@ def _load_yaml(path: Path) -> Any:
     So `no`, `011` and `1.10` stay names. Aliases are refused: a few of them stand for gigabytes.
 
     Raises:
-        ValueError: it is not YAML, too large, or has an alias.
+        ValueError: it is not YAML, too large or too deep, or has an alias.
     """
     import yaml
 
@@ -201,7 +202,12 @@ def _load_yaml(path: Path) -> Any:
         raise ValueError(f"more than {_MAX_YAML:,} bytes")
     text = read_text(path)
     try:
+        depth = 0
         for token in yaml.scan(text):
+            depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+            depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+            if depth > _MAX_DEPTH:  # each level makes the next one slower
+                raise ValueError(f"more than {_MAX_DEPTH} brackets in each other")
             if isinstance(token, yaml.AliasToken):
                 raise ValueError("an alias (*name), which is not read")
         return yaml.load(text, Loader=yaml.BaseLoader)
