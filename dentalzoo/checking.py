@@ -1,5 +1,6 @@
 """`dentalzoo check`: what is wrong with a data set, and whether a model could train on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,37 @@ _LISTED = {  # key -> what its lines begin with
     "suspicious": "suspicious",
     "patients": "leak between splits",
     "boxes_to_check": "look at",
+    "masks_to_check": "look at",
+    "contradictions": "the model contradicts",
     "personal": "personal data in",
     "problems": "cannot train on",
 }
 _MOST = 20  # lines of a list
+_OF_THE_PAGE = ("per_split", "image_sizes", "box_sizes", "mask_areas")
+
+
+_KINDS = {"detection": "boxes", "segmentation": "masks", "reconstruction": "meshes"}
+
+Watch = Callable[[Any, dict[str, Any]], None]
+
+
+def kind_of_data(name: str) -> str:
+    """Return what a model trains on: "boxes", "masks", "meshes" or "images".
+
+    Raises:
+        DentalzooError: there is no such model.
+    """
+    registry.module_of(name)
+    return _KINDS.get(registry.ZOO[name].task, "images")
 
 
 def check_for_model(
-    data: str | Path, name: str, variant: str | None = None, **overrides: Any
+    data: str | Path,
+    name: str,
+    variant: str | None = None,
+    *,
+    watch: Watch | None = None,
+    **overrides: Any,
 ) -> Report:
     """Check a data folder with the settings of a model, and load what it would train on.
 
@@ -28,6 +52,7 @@ def check_for_model(
         data: the data folder.
         name: of a model of the zoo.
         variant: of the model.
+        watch: called with each usable image, see `check_boxes`, `check_folder`, `check_images`.
         overrides: settings of the variant, as for `train`.
 
     Returns:
@@ -41,7 +66,7 @@ def check_for_model(
     config = registry.configure(name, variant, **overrides)
     problems: list[list[str]] = []
     try:
-        report = _check_data(data, registry.ZOO[name].task, config)
+        report = _check_data(data, registry.ZOO[name].task, config, watch)
     except DentalzooError as error:
         report = {"data": str(data)}
         problems.append(["data", str(error)])
@@ -63,14 +88,16 @@ def check_for_model(
     return report
 
 
-def _check_data(data: str | Path, task: str, config: Any) -> Report:
+def _check_data(data: str | Path, task: str, config: Any, watch: Watch | None) -> Report:
     """Check the kind of data of a task, with the settings of a config that finding depends on."""
     keys = ("crops", "margin", "window", "val_fraction")
     settings = {key: getattr(config, key) for key in keys if hasattr(config, key)}
     if task == "detection":
         from dentalzoo.data.boxes import check_boxes
 
-        return check_boxes(data, classes=config.classes, val_fraction=config.val_fraction)
+        return check_boxes(
+            data, classes=config.classes, val_fraction=config.val_fraction, watch=watch
+        )
     if task == "segmentation":
         from dentalzoo.data.masks import check_folder
 
@@ -79,6 +106,7 @@ def _check_data(data: str | Path, task: str, config: Any) -> Report:
             num_classes=config.num_classes,
             classes=config.classes or None,
             annotations=config.annotations,
+            watch=watch,
         )
     if task == "reconstruction":
         from dentalzoo.data.meshes import check_meshes
@@ -86,7 +114,7 @@ def _check_data(data: str | Path, task: str, config: Any) -> Report:
         return check_meshes(data)
     from dentalzoo.data.images import check_images
 
-    return check_images(data, **settings)
+    return check_images(data, watch=watch, **settings)
 
 
 def describe_report(report: Report) -> str:
@@ -94,7 +122,11 @@ def describe_report(report: Report) -> str:
 
     Of what the log names already, skipped files and duplicates, the number.
     """
-    lines = [f"{key}: {value}" for key, value in report.items() if not isinstance(value, list)]
+    lines = [
+        f"{key}: {value}"
+        for key, value in report.items()
+        if not isinstance(value, list) and key not in _OF_THE_PAGE
+    ]
     lines += [f"{key}: {len(report[key])}" for key in _LOGGED if report.get(key)]
     for key, word in _LISTED.items():
         entries = report.get(key) or []

@@ -307,9 +307,10 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--meshes", action="store_true", help="the data are meshes of upper jaws")
     add.add_argument("--axes", help=_AXES_HELP)
     add.add_argument("--fix", metavar="DIR", help="write a copy of meshes with right axes and unit")
-    add.add_argument(
-        "--crops", choices=CROPS, help="crop images to single teeth or defects by these"
-    )
+    add.add_argument("--crops", choices=CROPS, help="crop images to single teeth or defects")
+    add.add_argument("--report", metavar="DIR", help="write a page with pictures (index.html)")
+    add.add_argument("--bundle", help="list boxes or masks that this model contradicts")
+    add.add_argument("--seed", type=int, default=0, help="seed of the report's sample (default 0)")
 
     add = command("agree", "compare annotators and models on the same images", as_json=True)
     add.add_argument(

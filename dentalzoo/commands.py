@@ -191,16 +191,30 @@ def _check(options: Namespace) -> dict[str, Any]:
     from dentalzoo.data.masks import check_folder
     from dentalzoo.data.meshes import check_meshes
 
+    data, split = options.data, options.split
+    kind = "meshes" if options.meshes else "boxes" if options.boxes else "masks"
+    kind = "images" if options.images or options.crops else kind
     if options.model:
-        overrides = _pairs(options.set)
-        return checking.check_for_model(options.data, options.model, options.variant, **overrides)
-    if options.meshes:
-        return check_meshes(options.data, options.split, axes=options.axes, fix=options.fix)
-    if options.boxes:
-        return check_boxes(options.data, options.split)
-    if options.images or options.crops:
-        return check_images(options.data, options.split, crops=options.crops)
-    return check_folder(options.data, options.split, options.num_classes)
+        kind = checking.kind_of_data(options.model)
+
+    def check(watch: "checking.Watch | None" = None) -> dict[str, Any]:
+        if options.model:
+            model, variant, settings = options.model, options.variant, _pairs(options.set)
+            return checking.check_for_model(data, model, variant, watch=watch, **settings)
+        if kind == "meshes":
+            return check_meshes(data, split, axes=options.axes, fix=options.fix)
+        if kind == "boxes":
+            return check_boxes(data, split, watch=watch)
+        if kind == "images":
+            return check_images(data, split, watch, crops=options.crops)
+        return check_folder(data, split, options.num_classes, watch=watch)
+
+    if not options.report and not options.bundle:
+        return check()
+    from dentalzoo.data_report import report_data
+
+    bundle = dz.load(options.bundle) if options.bundle else None
+    return report_data(check, data, options.report, kind=kind, bundle=bundle, seed=options.seed)
 
 
 def do_agree(options: Namespace) -> None:

@@ -43,10 +43,14 @@ ROOMS = {
     "bundle": ("exporters", "registry"),
     "tasks": ("plots", "bundle"),
     "agreement": ("plots", "tasks"),
+    "data_report": ("bundle", "plots", "tasks"),
     "api": ("bundle", "tasks"),
     "training": ("api", "bundle", "registry"),
     "checking": ("registry",),
-    "commands": ("agreement", "api", "checking", "bundle", "registry", "tasks", "training"),
+    "commands": (
+        *("agreement", "api", "checking", "bundle", "data_report"),
+        *("registry", "tasks", "training"),
+    ),
     "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders", "projects")
