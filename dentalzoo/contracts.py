@@ -199,9 +199,6 @@ class Task(Protocol):
 class AnnotationFormat(Protocol):
     """A module of `dentalzoo.data.formats`: recognises, reads and writes one annotation format.
 
-    A format that cannot hold all that `WRITES` suggests has a function `lost` besides: from a
-    sample to a phrase for each object that it cannot hold, such as "of several polygons".
-
     Attributes:
         NAME: as in messages and reports.
         HOLDS: what this version reads from its files: "boxes", "polygons", "masks" (pixels),
@@ -231,6 +228,12 @@ class AnnotationFormat(Protocol):
 
         Raises:
             BadFile: a file that all annotations depend on is broken.
+        """
+
+    def lost(self, samples: "Sequence[BoxSample]") -> list[str]:
+        """Return a phrase for each object that `write` cannot hold in spite of `WRITES`.
+
+        Such as "of several polygons"; `formats.writing.nothing_more` where there is nothing.
         """
 
     def write(

@@ -16,11 +16,13 @@ from dentalzoo.data.formats.base import (
     refuse_to_write,
 )
 from dentalzoo.data.formats.tree import Skip, Tree, boundary_key, normal
+from dentalzoo.data.formats.writing import nothing_more
 
 NAME = "boundary drawings"
 HOLDS: tuple[Content, ...] = ()
 WRITES: tuple[Content, ...] = ()
 READS: tuple[Purpose, ...] = ("boundaries",)
+lost = nothing_more
 
 
 def sniff(tree: Tree) -> str:

@@ -46,6 +46,7 @@ from dentalzoo.data.formats.shapes import (
 )
 from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
 from dentalzoo.data.formats.voc import parse_xml
+from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile
 
 NAME = "CVAT"
@@ -60,6 +61,7 @@ HOLDS: tuple[Content, ...] = (
 )
 WRITES = HOLDS
 READS: tuple[Purpose, ...] = ("boxes", "masks")
+lost = other_extents
 
 _SNIFFED_FILES, _SNIFFED_BYTES = 3, 1 << 16
 _TAGS = {"polygon": "polygons", "box": "boxes", "mask": "masks"}

@@ -16,12 +16,14 @@ from dentalzoo.data.formats.coco.files import CocoFile, check, is_dentex
 from dentalzoo.data.formats.coco.reader import read_files
 from dentalzoo.data.formats.coco.writer import entries_by_split, write_file
 from dentalzoo.data.formats.tree import Tree
+from dentalzoo.data.formats.writing import nothing_more
 from dentalzoo.errors import BadFile, DentalzooError
 
 NAME = "DENTEX"
 HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits", "crowd")
 WRITES: tuple[Content, ...] = ("boxes", "polygons", "masks", "splits", "crowd")
 READS: tuple[Purpose, ...] = ("boxes", "masks")
+lost = nothing_more
 
 _QUADRANTS, _TEETH = range(1, 5), range(1, 9)
 _FDI = re.compile(r"[1-4][1-8]")

@@ -44,12 +44,14 @@ from dentalzoo.data.formats.shapes import (
     points,
 )
 from dentalzoo.data.formats.tree import Tree
+from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile, DentalzooError
 
 NAME = "LabelMe"
 HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "difficult")
 WRITES: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "difficult")
 READS: tuple[Purpose, ...] = ("boxes", "masks")
+lost = other_extents
 
 _IMAGES, _CLASS_LIST = "images", "labels.txt"
 _NO_CLASSES = ("__ignore__", "_background_")  # the first lines of LabelMe's lists of classes

@@ -19,11 +19,15 @@ Edges = tuple[float, float, float, float]  # top, left, bottom, right
 # ---- objects to label maps -----------------------------------------------------------------------
 
 
-def lost(sample: BoxSample) -> list[str]:
+def lost(samples: Sequence[BoxSample]) -> list[str]:
     """Return a phrase for each object that would not come back from a label map.
 
     A label map has one class for each pixel: its objects are the connected areas of a class.
     """
+    return [phrase for sample in samples for phrase in _lost_of(sample)]
+
+
+def _lost_of(sample: BoxSample) -> list[str]:
     size, _ = image_size(sample.image)
     outlined = [box for box in sample.boxes if box.outline]
     masks = [(box, fill(as_coco(box.outline), *size)) for box in outlined if box.outline]

@@ -53,6 +53,7 @@ from dentalzoo.data.formats.shapes import (
     points,
 )
 from dentalzoo.data.formats.tree import Tree, split_word
+from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile
 
 NAME = "Supervisely"
@@ -309,10 +310,13 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     return out
 
 
-def lost(sample: BoxSample) -> list[str]:
-    """Return a phrase for each box that whole pixels cannot hold."""
-    size, _ = image_size(sample.image)
-    return ["thinner than a pixel" for box in sample.boxes if _is_thin(box, size)]
+def lost(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each box that whole pixels or its outline cannot hold."""
+    phrases = other_extents(samples)
+    for sample in samples:
+        size, _ = image_size(sample.image)
+        phrases += ["thinner than a pixel" for box in sample.boxes if _is_thin(box, size)]
+    return phrases
 
 
 def _is_thin(box: Box, size: Size) -> bool:

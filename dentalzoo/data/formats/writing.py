@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
 
 _WRITER = "write_annotations"
-_ONE_KIND = ("YOLO",)  # formats of which all objects are boxes, or all are one polygon each
 _SAME_EDGE = 1.0  # ours, in pixels: a box is the extent of its outline up to rounding
 
 
@@ -80,35 +79,44 @@ def _link(source: Path, path: Path) -> None:
 def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
     """Return what a format cannot hold of samples, a phrase for each kind; empty for nothing."""
     holds = form.WRITES
-    more: Callable[[BoxSample], Iterable[str]] | None = getattr(form, "lost", None)
     counts: Counter[str] = Counter()
-    polygons = any(isinstance(box.outline, tuple) for sample in samples for box in sample.boxes)
-    for sample in samples:
-        for box in sample.boxes:
-            counts["marked difficult"] += box.difficult and "difficult" not in holds
-            counts["marked as a crowd"] += box.crowd and "crowd" not in holds
-            if form.NAME in _ONE_KIND and polygons:
-                counts["without a polygon beside those with one"] += box.outline is None
-                counts["of several polygons"] += (
-                    isinstance(box.outline, tuple) and len(box.outline) > 1
-                )
-            if box.outline is None:
-                counts["without an outline"] += "boxes" not in holds
-            elif isinstance(box.outline, RunLengths):
-                counts["drawn in pixels"] += "masks" not in holds
-            elif "polygons" not in holds:
-                pixels = "masks" in holds and along_pixels(box.outline)
-                counts["with a polygon"] += not pixels
-            if box.outline is not None and "boxes" in holds and not _is_extent(sample, box):
-                counts["with a box that is not the extent of the outline"] += form.NAME != "COCO"
-        counts.update(more(sample) if more else ())
+    for box in (box for sample in samples for box in sample.boxes):
+        counts["marked difficult"] += box.difficult and "difficult" not in holds
+        counts["marked as a crowd"] += box.crowd and "crowd" not in holds
+        if box.outline is None:
+            counts["without an outline"] += "boxes" not in holds
+        elif isinstance(box.outline, RunLengths):
+            counts["drawn in pixels"] += "masks" not in holds
+        elif "polygons" not in holds:
+            pixels = "masks" in holds and along_pixels(box.outline)
+            counts["with a polygon"] += not pixels
+    counts.update(form.lost(samples))
     return [f"{count} objects {what}" for what, count in counts.items() if count]
 
 
-def several_parts(sample: BoxSample) -> list[str]:
-    """Return a phrase for each object of several polygons: `lost` of formats that hold one."""
-    outlines = [box.outline for box in sample.boxes if isinstance(box.outline, tuple)]
-    return ["of several polygons" for outline in outlines if len(outline) > 1]
+# ---- what a format may lose: for `lost` ----------------------------------------------------------
+
+
+def nothing_more(samples: Sequence[BoxSample]) -> list[str]:
+    """Return nothing: the format holds all that its `WRITES` names."""
+    return []
+
+
+def several_parts(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each object of several polygons, where an object has one."""
+    outlines = [box.outline for sample in samples for box in sample.boxes]
+    parts = [outline for outline in outlines if isinstance(outline, tuple)]
+    return ["of several polygons" for outline in parts if len(outline) > 1]
+
+
+def other_extents(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each box that its outline does not give, where only that is written."""
+    return [
+        "with a box that is not the extent of the outline"
+        for sample in samples
+        for box in sample.boxes
+        if not _is_extent(sample, box)
+    ]
 
 
 def _is_extent(sample: BoxSample, box: Box) -> bool:

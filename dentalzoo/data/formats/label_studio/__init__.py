@@ -26,12 +26,14 @@ from dentalzoo.data.formats.references import ImageReferences, refuse_broken_jso
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.shapes import finish
 from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
+from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile
 
 NAME = "Label Studio"
 HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits")
 WRITES: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits")
 READS: tuple[Purpose, ...] = ("boxes", "masks")
+lost = other_extents
 
 _IN_DATA = ("data", "annotations", "completions", "predictions", "drafts", "task", "result")
 

@@ -8,8 +8,10 @@ from dentalzoo.data.formats.tfrecord.writer import RecordReport as RecordReport
 from dentalzoo.data.formats.tfrecord.writer import check_settings as check_settings
 from dentalzoo.data.formats.tfrecord.writer import write as write
 from dentalzoo.data.formats.tfrecord.writer import write_shards as write_shards
+from dentalzoo.data.formats.writing import nothing_more
 
 NAME = "TFRecord"
 HOLDS: tuple[Content, ...] = ("boxes", "names", "splits", "difficult", "crowd")
 WRITES = HOLDS
 READS: tuple[Purpose, ...] = ("boxes",)
+lost = nothing_more

@@ -10,6 +10,7 @@ from dentalzoo.data.formats.base import Box, BoxSample, Place, check_class_list
 from dentalzoo.data.formats.outlines import as_coco, fill
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.voc.pixels import VOID, palette
+from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import DentalzooError
 
@@ -18,8 +19,13 @@ _WHOLE = 1e-6  # ours, in pixels: an edge this near to a pixel's lies there
 _NO_SPLIT = "default"  # the list of images without a split, as CVAT calls it
 
 
-def lost(sample: BoxSample) -> list[str]:
-    """Return a phrase for each object whose pixels VOC cannot hold."""
+def lost(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each object whose box or pixels VOC cannot hold."""
+    pixels = [phrase for sample in samples for phrase in _lost_of(sample)]
+    return [*other_extents(samples), *pixels]
+
+
+def _lost_of(sample: BoxSample) -> list[str]:
     if not any(box.outline for box in sample.boxes):
         return []
     size, _ = image_size(sample.image)

@@ -9,7 +9,7 @@ from dentalzoo.data.formats.vott.reader import read as read
 from dentalzoo.data.formats.vott.reader import sniff as sniff
 from dentalzoo.data.formats.vott.writer import write_vott_v1 as write_vott_v1
 from dentalzoo.data.formats.vott.writer import write_vott_v2 as write_vott_v2
-from dentalzoo.data.formats.writing import several_parts
+from dentalzoo.data.formats.writing import other_extents, several_parts
 from dentalzoo.output_dirs import final_path
 
 NAME = "VoTT"
@@ -17,7 +17,10 @@ HOLDS: tuple[Content, ...] = ("boxes", "polygons", "names")
 WRITES: tuple[Content, ...] = ("boxes", "polygons", "names")
 READS: tuple[Purpose, ...] = ("boxes", "masks")
 
-lost = several_parts
+
+def lost(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each object that is more than one polygon, or than its box."""
+    return [*other_extents(samples), *several_parts(samples)]
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:

@@ -6,9 +6,9 @@ other counts of numbers mean, `split_lists` the lists of images.
 
 from dentalzoo.data.formats.base import Content, Purpose
 from dentalzoo.data.formats.yolo.reader import read, sniff
-from dentalzoo.data.formats.yolo.writer import write
+from dentalzoo.data.formats.yolo.writer import lost, write
 
-__all__ = ["HOLDS", "NAME", "READS", "WRITES", "read", "sniff", "write"]
+__all__ = ["HOLDS", "NAME", "READS", "WRITES", "lost", "read", "sniff", "write"]
 
 NAME = "YOLO"
 HOLDS: tuple[Content, ...] = ("boxes", "polygons", "names", "splits")

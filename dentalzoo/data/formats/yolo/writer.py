@@ -21,9 +21,19 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import SPLITS
+from dentalzoo.data.formats.writing import other_extents, several_parts
 from dentalzoo.errors import DentalzooError
 
 _DIGITS = 12  # of a number in [0, 1]: what is read again is the same to a billionth of a pixel
+
+
+def lost(samples: Sequence[BoxSample]) -> list[str]:
+    """Return a phrase for each object that is not one polygon, where any object has one."""
+    outlines = [box.outline for sample in samples for box in sample.boxes]
+    if not any(isinstance(outline, tuple) for outline in outlines):
+        return other_extents(samples)
+    alone = ["without a polygon beside those with one" for one in outlines if one is None]
+    return [*other_extents(samples), *several_parts(samples), *alone]
 
 
 def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
