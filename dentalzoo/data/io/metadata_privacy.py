@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -103,37 +103,39 @@ def personal_metadata(path: str | Path) -> Metadata:
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-    except OSError:
-        return Metadata()
-    if is_dicom_head(head):
-        return _of_dicom(path, force=is_without_preamble(head))
-    try:
-        if head.startswith(_PNG):
-            return Metadata(tuple(dict.fromkeys(_named(*_of_png(path)))))
-        with Image.open(path) as image:
-            return Metadata(tuple(dict.fromkeys(_named(image.getexif(), image.info))))
+            if not is_dicom_head(head):
+                return Metadata(tuple(dict.fromkeys(_named(*_tags(stream, head)))))
     except Exception:  # noqa: BLE001  damaged tags, of which Pillow raises errors of any type
         return Metadata()
+    return _of_dicom(path, force=is_without_preamble(head))
 
 
-def _of_png(path: Path) -> tuple[Image.Exif, dict[str, Any]]:
+def _tags(stream: BinaryIO, head: bytes) -> tuple[Image.Exif, Mapping[Any, Any]]:
+    """Return the Exif tags and the texts of an image that is not DICOM."""
+    stream.seek(0)
+    if head.startswith(_PNG):
+        return _of_png(stream)
+    with Image.open(stream) as image:
+        return image.getexif(), image.info
+
+
+def _of_png(stream: BinaryIO) -> tuple[Image.Exif, dict[str, Any]]:
     """Return the Exif tags and texts of a PNG, which Pillow finds only by decoding the image."""
     exif, info = Image.Exif(), {}
-    with path.open("rb") as stream:
-        stream.seek(len(_PNG))
-        while len(head := stream.read(8)) == 8 and head[4:] != b"IEND":
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
-                stream.seek(length + 4, os.SEEK_CUR)
-                continue
-            content = stream.read(min(length, _MAX_CHUNK))
-            stream.seek(max(length - _MAX_CHUNK, 0) + 4, os.SEEK_CUR)
-            if kind == b"eXIf":
-                exif.load(content)
-            else:
-                name, _, text = content.partition(b"\0")
-                # zTXt is compressed, and what it holds is not looked at
-                info[name.decode("latin-1")] = b"text" if kind == b"zTXt" else text.lstrip(b"\0\1")
+    stream.seek(len(_PNG))
+    while len(head := stream.read(8)) == 8 and head[4:] != b"IEND":
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
+            stream.seek(length + 4, os.SEEK_CUR)
+            continue
+        content = stream.read(min(length, _MAX_CHUNK))
+        stream.seek(max(length - _MAX_CHUNK, 0) + 4, os.SEEK_CUR)
+        if kind == b"eXIf":
+            exif.load(content)
+        else:
+            name, _, text = content.partition(b"\0")
+            # zTXt is compressed, and what it holds is not looked at
+            info[name.decode("latin-1")] = b"text" if kind == b"zTXt" else text.lstrip(b"\0\1")
     return exif, info
 
 

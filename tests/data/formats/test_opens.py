@@ -80,8 +80,8 @@ def test_images_are_opened_once_and_for_crops_twice(data, opened, crops, times):
     assert most(opened, data / "images") == times
 
 
-def test_checks_open_each_image_at_most_twice(data, opened):
-    for check, times in ((check_folder, 1), (check_images, 1), (check_boxes, 2)):
+def test_checks_open_each_image_once_more_for_its_tags(data, opened):
+    for check, times in ((check_folder, 2), (check_images, 2), (check_boxes, 3)):
         opened.clear()
         check(data)
         assert most(opened, data / "images") == times
