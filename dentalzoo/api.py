@@ -6,6 +6,7 @@ dataclasses of `dentalzoo.tasks.options`, which the command line is made of too.
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -210,7 +211,8 @@ def predict(
         DentalzooError: no such bundle, no image, `out` is a folder of the inputs, an option of
             another task or a bad value.
     """
-    return cast("PredictionReport", _run("predict", bundle, inputs, out, options=options))
+    paths = _as_paths(inputs)
+    return cast("PredictionReport", _run("predict", bundle, paths, out, options=options))
 
 
 # ---- verbs of single tasks -----------------------------------------------------------------------
@@ -400,6 +402,19 @@ def make_options(task: str, verb: str, given: Mapping[str, Any]) -> Options:
             listed = ", ".join(known) or "no options"
             raise DentalzooError(f"{verb} for {task} has: {listed}. {hint}Received: {key!r}")
     return kind(**given)
+
+
+def _as_paths(inputs: Paths) -> str | Path | list[str | Path]:
+    if isinstance(inputs, str | Path):
+        return inputs
+    items = list(inputs) if isinstance(inputs, Iterable) else [inputs]
+    wrong = [item for item in items if not isinstance(item, str | os.PathLike)]
+    if wrong:
+        raise DentalzooError(
+            "inputs must be paths of files and folders; a signature of the bundle, such as "
+            f"bundle.serve, takes arrays. Received: {type(wrong[0]).__name__}"
+        )
+    return items
 
 
 def _run(

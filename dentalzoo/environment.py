@@ -17,6 +17,18 @@ _log = logging.getLogger("dentalzoo")
 _EPSILON = 1e-7  # Keras' own default, with which the networks were built and measured
 
 
+def prepare_tensorflow() -> None:
+    """Import TensorFlow, which imports Keras, with the settings that the models need.
+
+    Nothing changes if either was imported before.
+
+    Raises:
+        DentalzooError: Keras cannot be imported.
+    """
+    if "tensorflow" not in sys.modules and "keras" not in sys.modules:
+        prepare_keras()
+
+
 def prepare_keras(any_backend: bool = False) -> None:
     """Import Keras with the settings that the models need.
 

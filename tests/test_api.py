@@ -6,10 +6,13 @@ import inspect
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo import api, cli
+from dentalzoo.bundle.inputs import as_input
 from dentalzoo.contracts import Task, missing_parts
 from dentalzoo.tasks.options import OPTIONS
 
@@ -139,6 +142,26 @@ def test_a_wrong_keyword_is_refused_in_one_line(bundle, tmp_path):
         dz.predict(bundle, tmp_path, tmp_path / "out", threshold=2)
     with pytest.raises(dz.DentalzooError, match="generate needs a bundle for generation"):
         dz.generate(bundle, tmp_path / "out")
+
+
+def test_pixels_in_the_place_of_paths_are_refused_in_one_line(bundle, tmp_path):
+    pixels = np.zeros((8, 8), np.uint8)
+    for inputs in (pixels, [pixels], Image.fromarray(pixels), None):
+        with pytest.raises(dz.DentalzooError, match="inputs must be paths .*bundle.serve.*: "):
+            dz.predict(bundle, inputs, tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "LA", "CMYK", "YCbCr", "HSV"])
+def test_only_grey_and_rgb_images_of_pillow_are_taken(mode):
+    spec = {"shape": [None, None, None, None], "dtype": "uint8"}
+    image = Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).convert(
+        "L" if mode == "LA" else "RGB"
+    )
+    with pytest.raises(dz.DentalzooError, match=f"must be grey or RGB.*mode {mode}$"):
+        as_input("images", spec, image.convert(mode))
+    assert as_input("images", spec, image)[0].shape[:3] == (1, 8, 8)
+    with pytest.raises(dz.DentalzooError, match="images must not be empty"):
+        as_input("images", spec, [])
 
 
 def test_a_missing_part_is_named():

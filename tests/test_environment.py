@@ -115,3 +115,30 @@ def test_settings_of_a_process_that_imported_keras_are_refused(tmp_path):
         dz.build("tooth_vae", "tiny")
     keras.config.set_image_data_format("channels_last")
     prepare_keras()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "variables", "said"),
+    [
+        (None, {"KERAS_BACKEND": "Tensorflow"}, "KERAS_BACKEND=Tensorflow is not used"),
+        ({"floatx": "float99"}, {}, "Keras must be importable"),
+        ({"backend": "theano"}, {}, "imported"),
+    ],
+)
+def test_tensorflow_is_imported_with_any_settings(tmp_path, content, variables, said):
+    code = """
+import logging
+logging.basicConfig(format="%(message)s")
+from dentalzoo.environment import prepare_tensorflow
+from dentalzoo.errors import DentalzooError
+try:
+    prepare_tensorflow()
+    import tensorflow
+    print("imported")
+except DentalzooError as error:
+    print(error)
+"""
+    result = run(code, tmp_path, content, **variables)
+    assert result.returncode == 0, result.stderr[-800:]
+    assert said in result.stdout + result.stderr

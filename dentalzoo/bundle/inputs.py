@@ -25,6 +25,12 @@ def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
 
     if spec["dtype"] == "string":
         return _as_strings(key, spec, array)
+    mode = getattr(array, "mode", None) if hasattr(array, "getbands") else None
+    if mode not in (None, "L", "RGB"):  # NumPy would take palette indices or YCbCr for greys or RGB
+        raise DentalzooError(
+            f"{key} must be grey or RGB; call convert('L') or convert('RGB'). "
+            f"Received: a Pillow image of mode {mode}"
+        )
     try:
         array = np.asarray(array)
     except ValueError:  # a list of arrays of different shapes
@@ -32,13 +38,13 @@ def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
         raise DentalzooError(
             f"{key} must be images of one size, or one at a time. Received: shapes {shapes}"
         ) from None
+    if not array.size:
+        raise DentalzooError(f"{key} must not be empty. Received: shape {array.shape}")
     if array.dtype != spec["dtype"]:
         hint = " (grey values 0..255)" if spec["dtype"] == "uint8" else ""
         raise DentalzooError(
             f"{key} must be {spec['dtype']}{hint}. Received: {array.dtype} of shape {array.shape}"
         )
-    if not array.size:
-        raise DentalzooError(f"{key} must not be empty. Received: shape {array.shape}")
     rank = len(spec["shape"])
     if rank in (4, 5) and array.ndim == rank - 2:
         array = array[..., None]

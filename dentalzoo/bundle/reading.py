@@ -8,6 +8,7 @@ from dentalzoo.bundle import hub, integrity
 from dentalzoo.bundle.integrity import Verified
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import saved_model
 
@@ -21,10 +22,12 @@ def load(name_or_path: str | Path) -> Bundle:
 
     Raises:
         DentalzooError: no such bundle, or one that is damaged or unsafe; nothing is loaded then.
+            Or Keras, which TensorFlow imports, cannot be imported.
     """
     path = find(name_or_path)
     integrity.verify(path)
     metadata = read_metadata(path)
+    prepare_tensorflow()
     integrity.refuse_unsafe_graph(path)
     return Bundle(path, metadata, saved_model.load(path / "saved_model"))
 

@@ -29,7 +29,7 @@ from dentalzoo.data.io.containers import (
     png_header,
     too_many_pages,
 )
-from dentalzoo.data.io.signatures import HEAD_BYTES, is_dicom_head
+from dentalzoo.data.io.signatures import HEAD_BYTES, is_dicom_head, other_kind
 from dentalzoo.errors import BadFile, DentalzooError
 
 _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
@@ -148,9 +148,10 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
                 return
             plugin = next((p for magic, p in _PLUGINS.items() if head.startswith(magic)), None)
             if plugin is None:
-                what = f"a file that begins with {head[:8]!r}" if head else "an empty file"
                 raise BadFile(
-                    path, f"must be PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. Received: {what}"
+                    path,
+                    "must be PNG, JPEG, TIFF, BMP, GIF, WebP or DICOM. "
+                    f"Received: {other_kind(head)}",
                 )
             if plugin is TiffImagePlugin.TiffImageFile:
                 check_tiff(path, stream)

@@ -42,12 +42,13 @@ _REMEDIES = {
     "PixelRepresentation": "0 if no pixel is negative, as in nearly all radiographs",
     "PlanarConfiguration": "0 if the colours of a pixel follow each other",
 }
+_JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")  # decoded by dentalzoo
 # The decoders of the other transfer syntaxes, the best first. Not GDCM, which decodes most of them:
 # it ends the process when it meets some kinds of damage.
 _DECODERS = {
-    "1.2.840.10008.1.2.4.50": ("pillow",),  # JPEG baseline
+    _JPEG_BASELINE: ("pillow",),
     _JPEG_EXTENDED: ("pylibjpeg", "pillow"),
     "1.2.840.10008.1.2.4.80": ("pyjpegls", "pylibjpeg"),  # JPEG-LS
     "1.2.840.10008.1.2.4.81": ("pyjpegls", "pylibjpeg"),
@@ -193,6 +194,8 @@ def decode_pixels(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np
     if not is_compressed:
         _check_length(described, dataset)
     else:
+        if syntax == _JPEG_BASELINE and described.bits_allocated != 8:
+            raise _invalid(path, "BitsAllocated", f"8 for {syntax.name}", described.bits_allocated)
         plugin = _plugin(path, syntax, pixels)
         if syntax != _RLE:
             _check_stream(described, dataset, syntax)
@@ -230,6 +233,8 @@ def _find_syntax(path: Path, dataset: Dataset) -> UID:
         floats = [k for k in ("FloatPixelData", "DoubleFloatPixelData") if k in dataset]
         what = name_of(floats[0]) if floats else "none"
         raise BadFile(path, f"must have Pixel Data (7FE0,0010), with integers. Received: {what}")
+    if not dataset.get_item("PixelData").value:
+        raise BadFile(path, "must have Pixel Data (7FE0,0010). Received: an empty element")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax:
         return syntax

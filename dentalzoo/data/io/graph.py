@@ -131,8 +131,15 @@ def _decode_16_bits(content: tf.Tensor) -> tf.Tensor:
         below, beyond = counts[: 1 << bits], counts[1 << bits :]
         number, values = tf.reduce_sum(beyond), tf.math.count_nonzero(below)
         few = (number - tf.reduce_max(beyond)) * grey_levels.MAX_BEYOND <= total
+        gap = tf.reduce_sum(beyond[: grey_levels.GAP_QUARTERS << (bits - 2)])
+        upper = tf.reduce_sum(below[1 << (bits - 1) :])
+        apart = (
+            (100 * number <= grey_levels.MAX_APART * total)
+            & (grey_levels.GAP_SHARE * gap <= number)
+            & (100 * upper >= grey_levels.UPPER_PERCENT * total)
+        )
         holds = (
-            few
+            (few | apart if bits >= grey_levels.GAP_BITS else few)
             & (10 * number <= grey_levels.MAX_TENTHS * total)
             & (values >= grey_levels.MIN_VALUES)
         )

@@ -4,7 +4,9 @@
 says it, that depth counts. Else the depth is the smallest of `DEPTHS` that holds the image, and a
 few pixels do not decide it: beyond the depth may lie one pixel in 1,000 (hot pixels), and besides
 those the pixels of one single value (a burnt-in label, a frame, saturated metal), at most nine in
-ten, if the rest has the many grey values of a radiograph. Whole depths instead of each image's own
+ten, if the rest has the many grey values of a radiograph. A label with soft edges has many values:
+three pixels in 100 may be beyond a depth of 10 bits or more, if just above it there is a gap and
+the rest uses its upper half. Whole depths instead of each image's own
 range keep the images of one series alike. All pixels beyond the depth become white.
 
 **Nothing to see.** `nothing_to_see` names images that are nearly flat, black, white or without
@@ -17,6 +19,9 @@ import numpy as np
 DEPTHS = (8, 10, 12, 14, 16)  # bits of detectors and of files, ours; 11 or 13 bits count as 12, 14
 MAX_BEYOND = 1000  # one pixel in so many may be beyond the depth, ours: hot pixels are far fewer
 MAX_TENTHS = 9  # of all pixels that may be beyond the depth, ours: a round radiograph in a frame
+MAX_APART = 3  # percent of all pixels beyond a gap, ours: letters, marks and noise
+GAP_QUARTERS, GAP_SHARE = 1, 16  # ours: the gap's height, quarters of the depth; 1 / share of those
+GAP_BITS, UPPER_PERCENT = 10, 1  # ours: a smaller depth may be noise, as may an unused upper half
 MIN_VALUES = 32  # ours: fewer grey values below a single brighter value are a drawing, not an image
 _OUTLYING = 1.25  # ours: what the extremes may add to the range of the rest and still count
 _CHUNK = 1 << 22  # samples counted at once: OpenCV counts in float32, exact to 1 << 24
@@ -49,7 +54,15 @@ def _holds(counts: np.ndarray, bits: int) -> bool:
         return True
     if 10 * number > MAX_TENTHS * total or np.count_nonzero(below) < MIN_VALUES:
         return False
-    return (number - int(beyond.max())) * MAX_BEYOND <= total
+    if (number - int(beyond.max())) * MAX_BEYOND <= total:
+        return True
+    gap, upper = beyond[: GAP_QUARTERS << (bits - 2)].sum(), below[1 << (bits - 1) :].sum()
+    return bool(
+        bits >= GAP_BITS
+        and 100 * number <= MAX_APART * total
+        and GAP_SHARE * gap <= number
+        and 100 * upper >= UPPER_PERCENT * total
+    )
 
 
 def to_8_bits(samples: np.ndarray, stated: int | None = None) -> tuple[np.ndarray, int | None]:

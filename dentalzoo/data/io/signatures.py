@@ -11,6 +11,28 @@ _LAST = (0x7FE0, 0x0010)  # pixel data
 _SHORT = (b"UL", b"CS", b"UI", b"DA", b"TM", b"LO", b"SH", b"PN", b"DT", b"AE", b"US", b"ST", b"IS")
 _LONG = (b"OB", b"SQ", b"UN", b"UT", b"OW")
 _MAX_LENGTH = 1 << 16  # of the first elements, which are short texts
+_HTML = (b"<!DOCTYPE HTML", b"<HTML", b"<HEAD", b"<BODY")
+_BRANDS = {b"hei": "HEIC", b"hev": "HEIC", b"mif": "HEIC", b"msf": "HEIC", b"avi": "AVIF"}
+_OTHER_KINDS = {  # first bytes of files that are given as images
+    b"%PDF": "PDF",
+    b"PK\x03\x04": "a ZIP archive, which must be unpacked",
+    b"\x1f\x8b": "a gzip archive, which must be unpacked",
+    b"Rar!": "a RAR archive, which must be unpacked",
+    b"7z\xbc\xaf": "a 7z archive, which must be unpacked",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"8BPS": "Photoshop",
+    b"P5": "a PGM image",
+    b"P6": "a PPM image",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "HDF5",
+    b"version https://git-lfs": "a pointer of Git LFS, without the file (git lfs pull)",
+    b"\0\x05\x16\x07": "the metadata that macOS puts beside a file",
+    b"\0\x05\x16\0": "the metadata that macOS puts beside a file",
+    b"{": "text in JSON",
+}
 _MEDIA_DIRECTORY = b"UI\x14\x001.2.840.10008.1.3.10"  # PS3.4 F.2, the SOP class of a DICOMDIR
 _META_BYTES = 1024  # the meta information comes first and is short
 
@@ -22,6 +44,27 @@ def is_dicom_head(head: bytes) -> bool:
         head: its first `HEAD_BYTES` bytes.
     """
     return head[128:132] == b"DICM" or is_without_preamble(head)
+
+
+def other_kind(head: bytes) -> str:
+    """Return what a file that is no image begins like, for messages.
+
+    Args:
+        head: its first `HEAD_BYTES` bytes.
+    """
+    if not head:
+        return "an empty file"
+    if not any(head):
+        return "a file that begins with zeros, as an interrupted copy does"
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:11], "a video")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.upper().startswith(_HTML):
+        return "a web page, as a failed download leaves"
+    if text.startswith(b"<?xml") or text.startswith(b"<svg"):
+        return "text in XML or SVG"
+    named = (kind for start, kind in _OTHER_KINDS.items() if head.startswith(start))
+    return next(named, f"a file that begins with {head[:8]!r}")
 
 
 def is_without_preamble(head: bytes) -> bool:

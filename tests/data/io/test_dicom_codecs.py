@@ -83,6 +83,14 @@ def test_baseline_jpeg(dicom):
     content = encapsulate([stream.getvalue()])
     path = dicom(pixels, syntax=JPEG_BASELINE, PixelData=content)
     assert np.abs(read_image(path)[..., 0].astype(int) - pixels).max() <= 4
+    path = dicom(pixels.astype(np.uint16), syntax=JPEG_BASELINE, PixelData=content)
+    with pytest.raises(BadFile, match=r"Bits Allocated \(0028,0100\) must be 8 for JPEG.*: 16$"):
+        read_image(path)
+
+
+def test_empty_pixel_data_is_named(dicom):
+    with pytest.raises(BadFile, match=r"must have Pixel Data .*Received: an empty element"):
+        read_image(dicom(PixelData=b""))
 
 
 @pytest.mark.parametrize("syntax", [JPEG_LS, J2K_LOSSLESS])

@@ -3,7 +3,7 @@ import pytest
 
 from dentalzoo.data.io.graph import files_to_network, image_spec, to_network
 from dentalzoo.data.io.images import read_image
-from tests.data.io.test_grey_levels import png_of_16_bits, radiograph
+from tests.data.io.test_grey_levels import png_of_16_bits, radiograph, with_letters
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -29,6 +29,7 @@ def deep_images():
         hot[3, 3:9] = 65535
         hot[9, 9] = min(1 << bits, 65535)
         yield hot
+        yield with_letters(image)
     labelled = radiograph(10)
     labelled[:30] = 65535
     yield labelled

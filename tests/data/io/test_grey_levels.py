@@ -53,14 +53,15 @@ def test_hot_pixels_do_not_change_the_brightness(bits, brightest):
 
 
 def test_the_border_of_hot_pixels_is_one_in_a_thousand():
+    """Just above the depth, without a gap."""
     samples = radiograph(10)  # 16,384 pixels
-    samples.flat[:16] = np.arange(30000, 30016)
+    samples.flat[:16] = np.arange(1100, 1116)
     assert depth_of(counts(samples)) == 10
-    samples.flat[:18] = np.arange(30000, 30018)  # one value is let off, as a label's would be
-    assert depth_of(counts(samples)) == 16
+    samples.flat[:18] = np.arange(1100, 1118)  # one value is let off, as a label's would be
+    assert depth_of(counts(samples)) == 12
     few = radiograph(10, size=(10, 10))
-    few[0, :2] = 30000, 30001
-    assert depth_of(counts(few)) == 16
+    few[0, :2] = 1100, 1101
+    assert depth_of(counts(few)) == 12
 
 
 @pytest.mark.parametrize("white", [4095, 65535])
@@ -73,6 +74,32 @@ def test_a_label_or_a_frame_of_one_value_does_not_count(white):
     assert np.array_equal(to_8_bits(labelled)[57:], to_8_bits(clean)[57:])
     labelled[:58] = white  # nearly all of the image is no label
     assert depth_of(counts(labelled)) == (12 if white == 4095 else 16)
+
+
+def with_letters(samples, share=0.03):
+    """Burn a label of many values, as letters with soft edges have, into the first rows."""
+    samples = samples.copy()
+    number = int(samples.size * share) // 2
+    samples.flat[:number] = 65535
+    soft = np.linspace(0, 65535, number).astype(np.uint16)
+    samples.flat[number : 2 * number] = np.maximum(samples.flat[number : 2 * number], soft)
+    return samples
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_a_label_with_soft_edges_does_not_count(bits):
+    clean = radiograph(bits)
+    assert np.array_equal(to_8_bits(with_letters(clean))[2:], to_8_bits(clean)[2:])
+    assert depth_of(counts(with_letters(clean, 0.08))) == 16
+
+
+def test_a_bright_object_before_darkness_keeps_its_depth():
+    rng = np.random.default_rng(0)
+    dark = rng.integers(0, 220, (64, 256)).astype(np.uint16)  # the noise of a camera
+    dark[10:14, 10:110] = rng.integers(20000, 40000, (4, 100))
+    assert depth_of(counts(dark)) == 16
+    smooth = np.rint(rng.exponential(900, (64, 256))).clip(0, 65535).astype(np.uint16)
+    assert depth_of(counts(smooth)) == 14  # 1 % are above 4095, without a gap
 
 
 def test_a_drawing_keeps_its_brightest_value():

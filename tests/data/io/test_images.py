@@ -326,3 +326,26 @@ def test_real_radiographs(shared_data):
     radiograph = read_image(list_images(path / "images")[0])
     mask = read_mask(list_images(path / "masks")[0])
     assert radiograph.shape == (*mask.shape, 1) and set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\n<!doctype html><html>", "a web page"),
+        (b"<?xml version='1.0'?><svg/>", "XML or SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypavif", "AVIF"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"%PDF-1.4", "PDF"),
+        (b"PK\3\4", "a ZIP archive"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (bytes(400), "zeros"),
+        (b"", "an empty file"),
+        (b"abcdefghi", "a file that begins with b'abcdefgh'"),
+    ],
+)
+def test_files_that_are_named_as_images_are_refused_by_their_kind(tmp_path, content, kind):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    with pytest.raises(BadFile, match=f"must be PNG, JPEG, .*Received: .*{kind}"):
+        read_image(path)

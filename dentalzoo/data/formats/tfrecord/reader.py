@@ -26,6 +26,7 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.label_maps import read_label_items
 from dentalzoo.data.formats.tree import FileEntry, Folder, Tree, split_of_file
+from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import BadFile, reason_of
 
 BOX = "image/object/bbox/"
@@ -129,6 +130,7 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
     Raises:
         BadFile: a record is damaged; all before it have been yielded.
     """
+    prepare_tensorflow()
     import tensorflow as tf
 
     offset = _HEADER

@@ -30,6 +30,7 @@ from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.data.io.decode import plain_jpeg
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.pipeline.prefetch import read_ahead
+from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import BadFile, DentalzooError, reason_of
 from dentalzoo.output_dirs import make_folder
 
@@ -191,6 +192,7 @@ def _write_shard(
     path: Path, samples: Sequence[_Numbered], encode: "_Encoder", bar: "tqdm[Any]"
 ) -> dict[str, Any]:
     """Write a file and return what it holds: "images" and "failed" [name, reason]."""
+    prepare_tensorflow()
     import tensorflow as tf
 
     count = 0
