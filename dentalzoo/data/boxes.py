@@ -27,7 +27,7 @@ from dentalzoo.data.formats.base import (
     notice_once,
     report_skipped,
 )
-from dentalzoo.data.formats.rules import Classes, normalize_boxes
+from dentalzoo.data.formats.rules import Classes, check_order, normalize_boxes
 from dentalzoo.data.formats.splits import (
     check_split,
     check_val_fraction,
@@ -132,6 +132,8 @@ def find_boxes(
             f"{data_dir}: no image with boxes; {unread(tree, 'boxes')}expected {_UNDERSTOOD}. "
             f"Received: {tree.summary()}{first}"
         )
+    in_pixels = [one for one in parsed.annotations.values() if one.unit == "pixels"]
+    check_order(data_dir, ((one.size, [b.edges for b in one.boxes]) for one in in_pixels))
     skips += _without_boxes(tree, parsed)
     files = [replace(file, split=parsed.splits.get(file.path, file.split)) for file in files]
     files = describe(tree, files)

@@ -29,6 +29,7 @@ FDI_NUMBERS = frozenset(
 # border there: 0.0 % of the border pixels.
 _MOSTLY = 0.6
 _OF_BORDER = 0.5
+_FEW_INVERTED = 0.1  # ours: a folder of two annotators holds both kinds
 _SAME_MASKS = 0.9  # ours: the part of the masks that are equal, of at least _LEAST_SAME
 _LEAST_SAME = 10
 
@@ -216,7 +217,7 @@ class MaskStatistics:
         if self.empty == self.masks:
             return [f"no mask holds an object: all {self.masks} are empty"]
         lines = []
-        if 2 * self._inverted > self.masks:
+        if self._inverted > _FEW_INVERTED * self.masks:
             lines.append(
                 f"{self._inverted} of {self.masks} masks are mostly foreground and touch the "
                 "border: objects must be white on black; are they black on white?"

@@ -131,3 +131,9 @@ def test_what_all_masks_have_in_common_is_suspicious():
     large[[0, -1]] = 0
     large[:, [0, -1]] = 0
     assert problems([large]) == []  # a photograph of one jaw
+
+
+def test_masks_of_two_polarities_are_suspicious():
+    teeth = [np.roll(blobs((1,)), shift, axis=1) for shift in range(12)]
+    mixed = [1 - mask if number < 2 else mask for number, mask in enumerate(teeth)]
+    assert "2 of 12 masks are mostly foreground" in problems(mixed)[0]

@@ -29,6 +29,7 @@ from dentalzoo.data.formats import (
 )
 from dentalzoo.data.formats.base import Content, ParsedAnnotations, Purpose
 from dentalzoo.data.formats.tree import Skip, Tree
+from dentalzoo.data.formats.unused import unrecognised
 from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -156,6 +157,8 @@ def unread(tree: Tree, purpose: Purpose) -> str:
         parts.append(f"{' and '.join(unknown)}, which this version does not read")
     if others:
         parts.append(f"{' and '.join(others)}, not read as {purpose}")
+    if not parts and (files := unrecognised(tree)):
+        return f"found {files}, which no format recognises; export COCO or YOLO; "
     return f"found {'; '.join(parts)}; " if parts else ""
 
 

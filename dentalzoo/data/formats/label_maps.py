@@ -116,13 +116,23 @@ def read_class_file(path: Path) -> list[str]:
     try:
         text = read_text(path)
         if path.suffix.lower() != ".json":
-            return [line.strip() for line in text.rstrip().splitlines()]
+            lines = [line.strip() for line in text.rstrip().splitlines()]
+            for number, line in enumerate(lines, start=1):
+                if line.startswith(("# ", "//")):  # "#16" may be a tooth
+                    raise BadFile(
+                        path,
+                        f"line {number} must be the name of a class; delete comments, so that the "
+                        f"lines count the ids. Received: {line[:60]!r}",
+                    )
+            return lines
         content = json.loads(text)
         if isinstance(content, dict):  # {"0": "Cavity", ...}
             content = [content[str(i)] for i in range(len(content))]
         if not isinstance(content, list) or not all(isinstance(n, str) for n in content):
             raise ValueError(f"a {type(content).__name__} of other things")
         return content
+    except BadFile:
+        raise
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise BadFile(
             path,

@@ -1,6 +1,8 @@
 """The rules that turn boxes as files have them into boxes in [0, 1] of the upright image."""
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +24,8 @@ from dentalzoo.data.io.decode import upright, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
 from dentalzoo.errors import BadFile
 
+_log = logging.getLogger("dentalzoo")
+
 # Ours, in pixels of the image: what rounding makes of a box at the border, and the thinnest box.
 _ROUNDING = _MIN_SIDE = 0.5
 _MIN_INSIDE = 0.5  # ours: the part of a box that the image holds
@@ -29,7 +33,10 @@ _FAR = 1e12  # ours: beyond any image, and its area can still be computed
 _SAME_SHAPE = 2.0  # pixels: by how much two sizes of one shape may differ, for rounding
 _DISPLAY_SHAPE = 0.02  # ours: a window's sides are whole pixels
 
+_BACKWARD, _LEAST_ORDERED = 0.2, 5  # ours; tools write a box that was drawn backward now and then
+
 Size = tuple[int, int]  # height, width
+Edges = tuple[float, float, float, float]  # top, left, bottom, right
 
 
 # ---- classes -------------------------------------------------------------------------------------
@@ -55,14 +62,17 @@ class Classes:
         annotations: Iterable[ImageAnnotation],
     ):
         if known is None:
-            seen = {" ".join(b.label.split()) for one in annotations for b in one.boxes}
-            known = sorted(seen - {""}, key=natural_key)
+            labels = (" ".join(b.label.split()) for one in annotations for b in one.boxes)
+            known = _merge_spellings(Counter(label for label in labels if label))
         self.known = tuple(known)
         self.names = self.known if selected is None else tuple(selected)
         self._all = tuple(dict.fromkeys((*self.names, *self.known)))
         self._loose: dict[str, list[str]] = {}
         for name in self._all:
             self._loose.setdefault(_loose(name), []).append(name)
+        alike = next((n for n in self._loose.values() if len(n) > 1), None)
+        if alike and selected is None:
+            _log.warning("two classes differ in case or blanks alone: %s", " and ".join(alike))
 
     def look_up(self, label: str) -> str | None:
         """Return the class of a label, whatever its case and blanks; None if it is left out.
@@ -75,6 +85,14 @@ class Classes:
             what = f"be one of {', '.join(self.known)}" if label.strip() else "not be empty"
             raise ValueError(f"unknown class; it must {what}. Received: {label[:60]!r}")
         return names[0] if names[0] in self.names else None
+
+
+def _merge_spellings(counts: Counter[str]) -> list[str]:
+    """Return the labels, sorted; of those that differ in case or blanks alone the commonest."""
+    best: dict[str, str] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        best.setdefault(_loose(label), label)
+    return sorted(best.values(), key=natural_key)
 
 
 def _loose(name: str) -> str:
@@ -144,6 +162,33 @@ def normalize_boxes(
         seen.add(key)
         result.repaired += [(raw.where, note) for note in (*raw.repaired, *notes)]
     return result
+
+
+def check_order(source: str | Path, images: Iterable[tuple[Size | None, Iterable[Edges]]]) -> None:
+    """Check that boxes do not hold x, y, width and height where corners belong.
+
+    Args:
+        source: the data folder, for messages.
+        images: (height, width) of each image and the edges of its boxes as they are stored.
+
+    Raises:
+        BadFile: one in five of 5 boxes or more ends before it begins, and all of them fit into
+            their images as x, y, width, height.
+    """
+    total = backward = 0
+    for size, boxes in images:
+        height, width = size or (math.inf, math.inf)
+        for y, x, h, w in boxes:
+            if not (h > 0 and w > 0 and x + w <= width + 2 and y + h <= height + 2):
+                return
+            total += 1
+            backward += w < x or h < y
+    if total >= _LEAST_ORDERED and backward > _BACKWARD * total:
+        raise BadFile(
+            source,
+            "boxes must be corners, but all of them fit as x, y, width, height. "
+            f"Received: {backward} of {total} boxes that end before they begin",
+        )
 
 
 def image_size(image: Path) -> tuple[Size, int]:

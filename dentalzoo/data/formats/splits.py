@@ -9,7 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
-from dentalzoo.data.formats.tables import GROUP_COLUMNS, ID_COLUMNS, RowIndex, read_table
+from dentalzoo.data.formats.tables import (
+    GROUP_COLUMNS,
+    ID_COLUMNS,
+    RowIndex,
+    fold_groups,
+    read_table,
+)
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
@@ -51,6 +57,14 @@ def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
         label = " and ".join(kinds.look_up(path)[1]) or _folder_label(tree, path.parent)
         described.append(replace(file, name=name, group=group, label=label))
     groups.check()
+    pairs = [path for path, count in paths.items() if count > 1]
+    if pairs:
+        same = [tree.name(i) for i in images if i.with_suffix("") == pairs[0]]
+        notice_once(
+            f"{len(pairs)} names belong to several files that are all used, such as "
+            f"{' and '.join(same[:2])}; masks beside images must be named x_mask.png",
+            tree.root,
+        )
     return described
 
 
@@ -155,9 +169,12 @@ def _read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | N
         notice_once(f"{path.name} is not used, without the columns id and {expected}", path.parent)
         return None
     values: dict[str, dict[str, None]] = defaultdict(dict)
+    of_groups = columns is GROUP_COLUMNS
+    folded = fold_groups(path, (cells[column] for _, cells in table.rows)) if of_groups else {}
     for _, cells in table.rows:
-        if cells[key] and cells[column]:
-            values[cells[key]][cells[column]] = None
+        value = folded.get(cells[column], cells[column])
+        if cells[key] and value:
+            values[cells[key]][value] = None
     return {name: list(different) for name, different in values.items()}
 
 

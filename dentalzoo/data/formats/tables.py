@@ -17,6 +17,7 @@ GROUP_COLUMNS = (
     *("subject", "subjectid"),
 )
 _DELIMITERS = ",;\t|"
+_NO_GROUP = frozenset(("na", "n/a", "#n/a", "nan", "none", "null", "unknown", "-", "?"))
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,31 @@ def _text(path: Path) -> str:
             raise BadFile(path, f"must be a table in UTF-8. Received: {error}") from error
     notice_once(f"{path.name} is not UTF-8; read as Windows-1252", path.parent)
     return content.decode("cp1252", errors="replace")
+
+
+def fold_groups(source: Path, groups: Iterable[str]) -> dict[str, str]:
+    """Return each group -> the first spelling of it; "" for texts that stand for no group.
+
+    Groups are one that differ in case, blanks, leading zeros or a decimal zero alone ("7", "007",
+    "7.0"), which spreadsheets change: else one patient would lie in two splits. It is logged.
+
+    Args:
+        source: the table, for messages.
+        groups: as written.
+    """
+    first: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    for group in groups:
+        key = " ".join(group.casefold().split())
+        number = re.sub(r"(?<=\d)[.,]0+$", "", key)
+        if number.isascii() and number.isdecimal():
+            key = number.lstrip("0") or "0"
+        folded[group] = "" if key in _NO_GROUP else first.setdefault(key, group)
+    other = [group for group, one in folded.items() if one not in (group, "")]
+    if other:
+        pair = f"{folded[other[0]]!r} and {other[0]!r}"
+        notice_once(f"{source.name}: groups of two spellings are one: {pair}", source.parent)
+    return folded
 
 
 # ---- which row names which file ------------------------------------------------------------------

@@ -24,6 +24,7 @@ UNDERSTOOD = (
 )
 
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
+_TASKS = ("detect", "segment", "classify", "pose", "obb")  # folders of Ultralytics' results
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
 _MAX_KEPT_JSON = 64 << 20  # ours: bytes of JSON files whose content stays in memory
@@ -93,6 +94,7 @@ class Tree:
         notes: all other files; those that may hold annotations are among them.
         records: TFRecord files.
         too_deep: folders that are not read, because they lie too deep.
+        results: folders of a trainer's results, which are not read.
         used: the files that something was read from, besides images, masks and annotations.
         other_formats: phrases for what is there of annotation formats that are not used.
     """
@@ -105,6 +107,7 @@ class Tree:
     notes: list[Path] = field(default_factory=list)
     records: list[Path] = field(default_factory=list)
     too_deep: list[Path] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
     used: set[Path] = field(default_factory=set, repr=False, compare=False)
     other_formats: list[str] = field(default_factory=list, repr=False, compare=False)
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -244,6 +247,7 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
     notes: list[Path] = []
     records: list[Path] = []
     too_deep: list[Path] = []
+    results: list[Path] = []
     waiting, visited = deque([(root, depth)]), set()
     while waiting:
         path, deeper = waiting.popleft()
@@ -263,7 +267,9 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
             if not what_else(entry):
                 (images if entry.is_file() else unreadable).append(entry)
             elif entry.is_dir():
-                if deeper:
+                if _holds_results(entry):
+                    results.append(entry)
+                elif deeper:
                     waiting.append((entry, deeper - 1))
                 else:
                     too_deep.append(entry)
@@ -278,7 +284,14 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
             folders.append(Folder(path, role, key, split_of(root, path), images))
     report_objects(root, notes)
     split_csv = find_table(root, "split.csv")
-    return Tree(root, folders, coco, split_csv, unreadable, notes, records, too_deep)
+    return Tree(root, folders, coco, split_csv, unreadable, notes, records, too_deep, results)
+
+
+def _holds_results(folder: Path) -> bool:
+    """Return whether a folder is `runs`, where Ultralytics and YOLOv5 write plots and weights."""
+    if folder.name.lower() != "runs":
+        return False
+    return any((folder / task).is_dir() for task in _TASKS) or any(folder.glob("*/exp*/"))
 
 
 def find_table(folder: Path, name: str) -> Path | None:

@@ -37,6 +37,7 @@ _NAMES = re.compile(  # of lists of classes, which a format reads along with its
     r"records\.json|meta\.json|dataset\.json|labels?\.txt|obj_train_data)",
     re.IGNORECASE,
 )
+_OBJECTS = frozenset(("images", "annotations", "shapes", "assets", "regions"))
 _MOST = 8  # things of one reason in one line
 _MAX_TABLE = 16 << 20  # ours: bytes of a table that is opened for its header
 
@@ -91,6 +92,7 @@ def find_unused(
     named = {name for name, _ in found}
     found += _image_folders(tree, is_used)
     found += [(phrase, _FORMAT) for phrase in tree.other_formats]
+    found += [(f"{tree.name(path)}/", "results of a training") for path in tree.results]
     found += [
         (f"{tree.name(path)}/", "a folder that lies too deep") for path in tree.too_deep[:_MOST]
     ]
@@ -126,6 +128,8 @@ def _advice(tree: Tree, path: Path) -> str:
         return "split.csv must lie in the data folder itself"
     if path.name.casefold() == "index.csv":
         return "index.csv must lie with the images or above them, with id,patient"
+    if path.suffix.lower() == ".json" and _OBJECTS & tree.json_keys(path):
+        return ""
     if _SPLIT_NAME.fullmatch(stem) and ("split" in stem.lower() or split_word(stem)):
         return "split.csv decides" if tree.split_csv else "the name is split.csv, with id,split"
     if path.suffix.lower() in (".json", ".txt", ".yaml", ".yml"):
@@ -135,6 +139,44 @@ def _advice(tree: Tree, path: Path) -> str:
             return advice
     if _GROUP_NAME.fullmatch(stem):
         return "the name is index.csv, with id,patient"
+    return ""
+
+
+def unrecognised(tree: Tree) -> str:
+    """Return a phrase: the files that may be annotations and that no format recognises, or ""."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for path in tree.notes:
+        suffix = path.suffix.lower()
+        if suffix in (*_ANNOTATIONS, ".csv", ".tsv") and not _is_about_data(path):
+            kinds[suffix].append(tree.name(path) + _foreign(tree, path))
+    files = [
+        names[0] if len(names) == 1 else f"{len(names)} *{suffix} such as {names[0]}"
+        for suffix, names in kinds.items()
+    ]
+    return " and ".join(files)
+
+
+def _is_about_data(path: Path) -> bool:
+    named = path.name.casefold() in ("split.csv", "index.csv", "defects.csv")
+    return named or bool(_NO_DATA.fullmatch(path.name) or _NAMES.fullmatch(path.name))
+
+
+def _foreign(tree: Tree, path: Path) -> str:
+    """Return the known kind of a file that no format reads, in brackets."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        keys = tree.json_keys(path)
+        if {"[]", "image", "annotations"} <= keys:
+            return " (CreateML)"
+        first = next(iter(tree.json(path).values())) if keys and "[]" not in keys else None
+        of_via = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
+        return " (VGG Image Annotator)" if of_via or "_via_img_metadata" in keys else ""
+    if suffix in (".csv", ".tsv") and path.stat().st_size <= _MAX_TABLE:
+        try:
+            if {"xmin", "ymin", "xmax", "ymax"} <= {*read_table(path).header}:
+                return " (a table of boxes)"
+        except BadFile:
+            return ""
     return ""
 
 

@@ -404,3 +404,20 @@ def coco_tree(root):
     from dentalzoo.data.formats.tree import scan
 
     return scan(root)
+
+
+@pytest.mark.parametrize("purpose", [find_boxes, find_masks])
+def test_boxes_that_are_the_corners_of_their_polygons_are_refused(tmp_path, purpose):
+    put(tmp_path, "a.png")
+    corners = {"bbox": [12, 9, 36, 27], "segmentation": [SQUARE]}  # both fit into the image
+    save(tmp_path / "a.json", content(["a.png"], [(0, 1, corners)]))
+    with pytest.raises(BadFile, match="most are the corners of their polygons. Received: 1 of 1"):
+        purpose(tmp_path)
+
+
+def test_boxes_that_contradict_their_polygons_are_said(tmp_path):
+    put(tmp_path, "a.png")
+    others = [(0, 1, BOX | {"bbox": [60 + i, 9, 24, 18]}) for i in range(5)]
+    save(tmp_path / "a.json", content(["a.png"], [(0, 1, BOX), *others]))
+    said = ("a.json", "5 of 6 boxes are not the extent of their polygons; both are kept")
+    assert said in find_boxes(tmp_path).repaired

@@ -188,3 +188,33 @@ def test_a_table_of_splits_that_names_no_image_is_refused(tmp_path):
     for find in (find_masks, find_images, find_boxes):
         with pytest.raises(DentalzooError):
             find(tmp_path)
+
+
+@FIND
+@pytest.mark.parametrize(("one", "other"), [("7", "007"), ("7", "7.0"), ("P1", "p1 ")])
+def test_patients_whose_ids_a_spreadsheet_changed_are_one(tmp_path, find, one, other, caplog):
+    pairs(tmp_path, "a", "b", "c", "d")
+    (tmp_path / "index.csv").write_text(f"id,patient\na,{one}\nb,{other}\nc,8\nd,9\n")
+    groups = {sample.name: sample.group for sample in find(tmp_path).samples}
+    assert groups["a"] == groups["b"] != groups["c"]
+    assert "groups of two spellings are one" in caplog.text
+    (tmp_path / "split.csv").write_text("id,split\na,train\nb,val\nc,train\nd,val\n")
+    with pytest.raises(DentalzooError, match="a group must lie in one split"):
+        find(tmp_path)
+
+
+def test_words_for_no_patient_are_no_group(tmp_path, caplog):
+    pairs(tmp_path, "a", "b", "c")
+    (tmp_path / "index.csv").write_text("id,patient\na,NA\nb,unknown\nc,NA\n")
+    assert len({sample.group for sample in find_masks(tmp_path).samples}) == 3
+    assert "no group for 3 images" in caplog.text
+
+
+def test_files_of_one_name_are_said(tmp_path, caplog):
+    pairs(tmp_path, "a")
+    (tmp_path / "images" / "a.png").rename(tmp_path / "a.png")
+    Image.new("L", (8, 8)).save(tmp_path / "a.jpg")
+    find_images(tmp_path)
+    assert "1 names belong to several files that are all used, such as a.jpg and a.png" in (
+        caplog.text
+    )

@@ -168,3 +168,40 @@ def test_images_that_lie_too_deep_are_the_reason_for_none(tmp_path):
     image(tmp_path.joinpath(*"abcdef", "x.png"))
     with pytest.raises(DentalzooError, match="Received: a/b/c/d/e/f/, which lies too deep"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["runs/detect/train", "runs/train/exp2", "runs/segment/val"])
+def test_results_of_a_trainer_are_no_data_and_name_no_split(tmp_path, folder):
+    for name in ("a", "b", "c"):
+        image(tmp_path / f"{name}.png", ord(name))
+    image(tmp_path / folder / "results.png")
+    found = find_images(tmp_path)
+    assert [sample.name for sample in found.samples] == ["a", "b", "c"]
+    assert found.unused == [("runs/", "results of a training")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "a.csv (a table of boxes)"),
+        ("a.json", '{"a.png12": {"filename": "a.png", "regions": []}}', "a.json (VGG Image"),
+        ("a.json", '[{"image": "a.png", "annotations": []}]', "a.json (CreateML)"),
+        ("a.ndjson", "{}", "a.ndjson"),
+        ("a.json", "{", "a.json"),
+    ],
+)
+def test_annotations_of_no_known_format_are_the_reason_for_none(tmp_path, name, content, what):
+    image(tmp_path / "images" / "a.png")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DentalzooError) as caught:
+        find_boxes(tmp_path)
+    assert f"found {what}" in str(caught.value) and "which no format recognises" in str(
+        caught.value
+    )
+
+
+def test_a_list_of_test_images_is_no_split_table(tmp_path):
+    pairs(tmp_path, "a")
+    (tmp_path / "image_info_test.json").write_text('{"images": [], "categories": []}')
+    what = "COCO lists of images (image_info_test.json)"
+    assert find_boxes(tmp_path).unused == [(what, "another annotation format")]

@@ -517,3 +517,21 @@ def test_broken_label_maps_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(BadFile, match="map.pbtxt: .*Received: "):
         read_label_map(path)
+
+
+def test_labels_without_a_list_that_differ_in_case_alone_are_one_class(tmp_path):
+    names = ("Caries", "caries", " caries", "CARIES")
+    found = one(tmp_path, *(thing(n, 10 + i, 20, 30 + i, 40) for i, n in enumerate(names)))
+    assert found.classes == ("caries",)
+    assert [box.label for box in found.samples[0].boxes] == ["caries"] * 4
+    assert sum("class read as 'caries'" in what for _, what in found.repaired) == 2
+
+
+def test_boxes_of_x_y_width_height_are_refused(tmp_path):
+    with pytest.raises(BadFile, match="all of them fit as x, y, width, height. Received: 5 of 6"):
+        one(tmp_path, thing("a", 5, 5, 40, 30), *(thing("a", 60 + i, 40, 30, 20) for i in range(5)))
+
+
+def test_boxes_drawn_backward_are_exchanged(tmp_path):
+    things = (thing("a", 90 + i, 70, 40, 30) for i in range(6))  # too large for width and height
+    assert pixels(one(tmp_path, *things).samples[0].boxes[0]) == (39, 29, 90, 70)

@@ -480,3 +480,29 @@ def test_many_files_are_read_at_once(tmp_path, caplog):
     assert len(find_boxes(tmp_path)) == 300
     said = [what.removeprefix(f"{tmp_path}: ") for what in warnings(caplog)]
     assert [what.split()[0] for what in said] == ["YOLO", "no"]
+
+
+def test_labels_of_two_images_of_one_name_are_refused(tmp_path):
+    data = labelled(tmp_path, a=LINE, b=LINE)
+    put(data, "images/a.jpg")  # a mask, perhaps
+    found = find_boxes(data)
+    assert [sample.name for sample in found.samples] == ["b"]
+    assert ("labels/a.txt", "labels of 2 images of one name") in found.skipped
+
+
+@pytest.mark.parametrize("comment", ["# my classes", "// my classes"])
+def test_comments_in_lists_of_names_are_refused_since_they_shift_the_ids(tmp_path, comment):
+    text(labelled(tmp_path, a=LINE) / "classes.txt", comment, "Caries")
+    with pytest.raises(BadFile, match="line 1 must be the name of a class; delete comments"):
+        find_boxes(tmp_path)
+
+
+def test_numbers_of_teeth_with_a_hash_are_names(tmp_path):
+    text(labelled(tmp_path, a=LINE) / "classes.txt", "#16", "#17")
+    assert find_boxes(tmp_path).classes == ("#16", "#17")
+
+
+def test_classes_that_differ_in_case_alone_are_said(tmp_path, caplog):
+    text(labelled(tmp_path, a=LINE) / "classes.txt", "Caries", "caries")
+    assert find_boxes(tmp_path).classes == ("Caries", "caries")
+    assert "two classes differ in case or blanks alone: Caries and caries" in caplog.text

@@ -21,6 +21,8 @@ _KEYS = frozenset(("images", "annotations", "categories"))
 # All ours.
 _OUTSIDE = 1.02  # sides of the image: boxes beyond it are more than cut off
 _MANY = 0.2  # of the boxes
+_FAR_FROM_OUTLINE = 0.25  # of the longer side, at least 2 pixels: an edge beyond its polygon
+_LEAST_OTHER = 4  # boxes
 _SAME_AREA = 0.02  # by how much the area of a file may differ from its box
 
 # A key of the first annotation -> what its file is, in place of boxes and outlines.
@@ -213,9 +215,10 @@ def check(path: Path, load: Callable[[], Any]) -> CocoFile:
     if (by_image.keys() | lost.keys()) - ids or used - categories.keys():
         _refuse_lost(path, by_image, lost, ids, categories)
     _check_unit(path, entries)
+    notes = _compare_outlines(path, entries)
     sizes = {image.id: image.size for image in images}
     _check_corners(path, [(sizes[key], e) for key, es in by_image.items() for e in es])
-    return CocoFile(path, images, categories, by_image, lost, above, _odd(entries, listed))
+    return CocoFile(path, images, categories, by_image, lost, above, notes + _odd(entries, listed))
 
 
 def _text(value: Any) -> str:
@@ -270,6 +273,41 @@ def _check_unit(path: Path, entries: list[dict[str, Any]]) -> None:
                 f"{what} must be in pixels; multiply x by the width and y by the height of the "
                 f"image. Received: all {len(ends)} {what} lie in [0, 1]",
             )
+
+
+def _compare_outlines(path: Path, entries: Iterable[dict[str, Any]]) -> list[str]:
+    """Return a note if many boxes contradict their polygons.
+
+    Raises:
+        BadFile: most are the corners of their polygons, and not [x, y, width, height].
+    """
+    total = corners = other = 0
+    for entry in entries:
+        bbox, polygons = _numbers(entry.get("bbox")), entry.get("segmentation")
+        flat = [_numbers(polygon) for polygon in polygons] if isinstance(polygons, list) else []
+        xs = [x for polygon in flat for x in polygon[::2]]
+        ys = [y for polygon in flat for y in polygon[1::2]]
+        if len(bbox) != 4 or not ys:
+            continue
+        total += 1
+        x, y, w, h = bbox
+        extent = (min(xs), min(ys), max(xs), max(ys))
+        as_box, as_corners = (
+            max(abs(a - b) for a, b in zip(edges, extent, strict=True))
+            for edges in ((x, y, x + w, y + h), (x, y, w, h))
+        )
+        room = _FAR_FROM_OUTLINE * max(extent[2] - extent[0], extent[3] - extent[1], 8)
+        corners += as_corners <= room < as_box
+        other += as_box > room
+    if 2 * corners > total:
+        raise BadFile(
+            path,
+            "boxes must be [x, y, width, height], but most are the corners of their polygons. "
+            f"Received: {corners} of {total} boxes as [left, top, right, bottom]",
+        )
+    if other > max(_MANY * total, _LEAST_OTHER):
+        return [f"{other} of {total} boxes are not the extent of their polygons; both are kept"]
+    return []
 
 
 def _ends(bbox: Any) -> float | None:

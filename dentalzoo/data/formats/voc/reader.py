@@ -26,6 +26,7 @@ from dentalzoo.data.formats.base import (
     parse_size,
 )
 from dentalzoo.data.formats.label_maps import class_list_above, read_label_map
+from dentalzoo.data.formats.rules import check_order
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.formats.voc.image_sets import VocImages, read_sets
 from dentalzoo.data.formats.voc.pixels import labelmap_above, without_background
@@ -133,6 +134,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
 
 
 def _read_boxes(tree: Tree, parsed: ParsedAnnotations, imgs: VocImages, files: list[_File]) -> None:
+    check_order(tree.root, map(_stored, files))
     from_0 = _origins(tree, files)
     others: dict[Path, ImageAnnotation] | None = None
     for file in files:
@@ -252,6 +254,17 @@ def _origins(tree: Tree, files: list[_File]) -> dict[Path, bool]:
         what = "0, the last one excluded" if from_0 else "1, the last one included"
         _log.info("%s/: pixels are counted from %s", tree.name(folder), what)
     return origins
+
+
+def _stored(file: _File) -> tuple[tuple[int, int] | None, list[tuple[float, float, float, float]]]:
+    """Return the size that a file states and its corners as they are stored."""
+    boxes = []
+    for entry in file.objects:
+        numbers = [n for key in _CORNERS if (n := _number(entry[key])) is not None]
+        if len(numbers) == len(_CORNERS):
+            top, left, bottom, right = numbers
+            boxes.append((top, left, bottom, right))
+    return parse_size(file.text("size/height"), file.text("size/width")), boxes
 
 
 def _annotation(name: str, file: _File, from_0: bool) -> ImageAnnotation:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
 from itertools import islice
@@ -63,6 +63,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     parsed = ParsedAnnotations(images=entries)
     if not labels:
         return parsed
+    _refuse_shared(tree, labels, parsed)
     lists = Lists(tree)
     files: dict[Path, list[_Row]] = {}
     for path in tqdm(set(labels.values()), "reading labels", leave=False, disable=None):
@@ -228,6 +229,16 @@ def _label_files(tree: Tree, entries: list[FileEntry]) -> tuple[dict[Path, Path]
         if path not in used
     ]
     return labels, skips
+
+
+def _refuse_shared(tree: Tree, labels: dict[Path, Path], parsed: ParsedAnnotations) -> None:
+    """Refuse label files that several images share, such as a.txt beside a.jpg and a.png."""
+    for path, count in Counter(labels.values()).items():
+        if count > 1:
+            images = [image for image, label in labels.items() if label == path]
+            parsed.refuse(tree.name(path), f"labels of {count} images of one name", images)
+            for image in images:
+                del labels[image]
 
 
 def _key(tree: Tree, folder: Path) -> tuple[str, ...]:
