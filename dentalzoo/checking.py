@@ -20,7 +20,7 @@ _LISTED = {  # key -> what its lines begin with
     "problems": "cannot train on",
 }
 _MOST = 20  # lines of a list
-_OF_THE_PAGE = ("per_split", "image_sizes", "box_sizes", "mask_areas")
+_OF_THE_PAGE = ("per_split", "image_sizes", "box_sizes", "mask_areas", "model_dice")
 
 
 _KINDS = {"detection": "boxes", "segmentation": "masks", "reconstruction": "meshes"}

@@ -10,6 +10,8 @@ from dentalzoo.tasks.detection import drawing as boxes_drawing
 from dentalzoo.tasks.segmentation import drawing as masks_drawing
 
 _SIZE = (480, 360)  # of a picture at most, width and height; ours
+_MODEL, _COLOURS = 6, 35  # of `palette()`: vermillion, and how many differ
+_MOST_NAMES = 200  # of 255 colours
 _AROUND = 3.0  # the side of a detail as a multiple of what it shows; ours
 _LEAST = 0.12  # of the image's side; ours
 
@@ -23,32 +25,35 @@ def with_boxes(
     image: np.ndarray,
     boxes: Sequence[Box],
     classes: Sequence[str],
-    predicted: Sequence[Box] = (),
+    predicted: Box | None = None,
 ) -> np.ndarray:
-    """Return an image with boxes and the names of their classes; predicted ones with scores.
+    """Return an image with boxes and the names of their classes.
 
     Args:
         image: (H, W, 1 or 3) uint8.
         boxes: annotated.
         classes: all names, in whose order colours are given.
-        predicted: of classes that need not be among `classes`.
+        predicted: by a model, of a class that need not be among `classes`.
     """
-    names = list(dict.fromkeys([*classes, *(f"model: {box.label}" for box in predicted)]))
-    labels = [box.label for box in boxes] + [f"model: {box.label}" for box in predicted]
-    edges = [(box.top, box.left, box.bottom, box.right) for box in (*boxes, *predicted)]
-    return boxes_drawing.overlay(
-        picture(image),
-        np.array(edges, np.float64).reshape(-1, 4),
-        [names.index(label) + 1 for label in labels],
-        names,
-    )
+    names = [*classes]
+    if len(names) > _MOST_NAMES:  # more than there are colours
+        names = list(dict.fromkeys(box.label for box in boxes))[:_MOST_NAMES]
+        boxes = [box for box in boxes if box.label in names]
+    labels = [names.index(box.label) + 1 for box in boxes]
+    if predicted:
+        names += [""] * ((_MODEL - len(names) - 1) % _COLOURS) + [f"model: {predicted.label}"]
+        labels.append(len(names))
+    every = [*boxes, predicted] if predicted else boxes
+    edges = [(box.top, box.left, box.bottom, box.right) for box in every]
+    edges_array = np.array(edges, np.float64).reshape(-1, 4)
+    return boxes_drawing.overlay(picture(image), edges_array, labels, names)
 
 
 def detail(
-    image: np.ndarray, boxes: Sequence[Box], classes: Sequence[str], predicted: Sequence[Box] = ()
+    image: np.ndarray, boxes: Sequence[Box], classes: Sequence[str], predicted: Box | None = None
 ) -> np.ndarray:
     """Return the part of an image around boxes, with them; as `with_boxes`."""
-    every = (*boxes, *predicted)
+    every = [*boxes, predicted] if predicted else boxes
     low = np.array([min(b.top for b in every), min(b.left for b in every)])
     high = np.array([max(b.bottom for b in every), max(b.right for b in every)])
     size = np.array(image.shape[:2])
@@ -66,7 +71,7 @@ def detail(
         )
         return Box(box.label, top, left, bottom, right, score=box.score)
 
-    return with_boxes(part, [*map(moved, boxes)], classes, [*map(moved, predicted)])
+    return with_boxes(part, [*map(moved, boxes)], classes, predicted and moved(predicted))
 
 
 def with_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -59,7 +59,8 @@ KINDS = (
     Kind(
         "contradictions",
         "Annotations that the model contradicts",
-        "Where a confident model and an annotation differ, one of them is wrong. Look at each; a "
+        "Where a confident model and an annotation differ, one of them is wrong: boxes in places "
+        "without one or of another class, and masks whose Dice is far below that of the others. A "
         "model that was trained on these annotations repeats their faults and is no witness.",
     ),
     Kind(

@@ -27,11 +27,13 @@ class Picture:
     Attributes:
         caption: of it, in which names of files are not yet escaped.
         key: pictures of one key are the same.
+        rank: by which it was chosen.
         jpeg: the content of its file.
     """
 
     caption: str
     key: tuple[str, str]
+    rank: float
     jpeg: bytes
 
 
@@ -97,7 +99,7 @@ class Gallery:
     def sections(self) -> dict[str, list[Picture]]:
         """Return section -> its pictures, the lowest rank first."""
         return {
-            section: [Picture(c.caption, c.key, self._jpegs[c.key]) for c in choices]
+            section: [Picture(c.caption, c.key, c.rank, self._jpegs[c.key]) for c in choices]
             for section, choices in self._sections.items()
         }
 

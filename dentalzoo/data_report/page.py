@@ -25,7 +25,7 @@ td { overflow-wrap: anywhere }
 tr + tr td { border-top: 1px solid #eee }
 figure { margin: 0 }
 figcaption { font-size: .85em; overflow-wrap: anywhere }
-img { max-width: 100%; height: auto; border: 1px solid #ddd }
+img { box-sizing: border-box; max-width: 100%; height: auto; border: 1px solid #ddd }
 summary { cursor: pointer }
 .verdict { padding: .7em 1em; margin: 1em 0; border-left: 6px solid #009e73; background: #eef8f4 }
 .fix { border-color: #d55e00; background: #fcf0e9 }
@@ -33,8 +33,8 @@ summary { cursor: pointer }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(270px, 1fr)); gap: 12px;
   margin: .6em 0 }
 .figures { grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)) }
-.pair { display: flex; gap: 6px }
-.pair img { width: 50%; object-fit: contain; background: #f4f4f4 }
+.pair { display: flex; gap: 4px }
+.pair img { flex: 1 1 0; min-width: 0; max-height: 300px; object-fit: contain; background: #f4f4f4 }
 .key span { margin-right: 1.2em; white-space: nowrap }
 .swatch { display: inline-block; width: .9em; height: .9em; margin-right: .3em;
   vertical-align: -.1em; border: 1px solid #888 }

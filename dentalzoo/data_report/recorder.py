@@ -56,7 +56,7 @@ class Recorder:
         self._images: dict[str, Counter[str]] = defaultdict(Counter)
         self._sides: dict[str, array[float]] = defaultdict(lambda: array("f"))
         self._areas: dict[str, float] = {}  # name -> part of the image that its mask covers
-        self._contradictions: list[list[str]] = []
+        self._contradictions: list[tuple[float, list[str]]] = []  # with the score
         self._to_check: list[list[str]] = []
 
     def watch(self, sample: Any, arrays: dict[str, Any]) -> None:
@@ -124,9 +124,9 @@ class Recorder:
         self._sample({*labels} or {"without boxes"}, name, caption, draw)
         about: list[tuple[BoxFinding, Box | None]] = [(one, None) for one in findings]
         if isinstance(self._critic, BoxCritic):
-            more = self._critic(image, boxes)
-            self._contradictions += [[name, one.text] for one, _ in more]
-            about += more
+            for one, box in self._critic(image, boxes):
+                self._contradictions.append((box.score or 0.0, [name, one.text]))
+                about.append((one, box))
         for one, predicted in about if self._draw else ():
             shown = [boxes[index] for index in one.boxes]
             self.gallery.offer(
@@ -134,7 +134,7 @@ class Recorder:
                 name,
                 f"{name}: {one.text}",
                 lambda s=shown, p=predicted: drawing.detail(  # type: ignore[misc]
-                    image, s, self.classes, [p] if p else []
+                    image, s, self.classes, p
                 ),
                 most=_PER_FINDING,
                 rank=None if predicted is None or predicted.score is None else -predicted.score,
@@ -175,9 +175,9 @@ class Recorder:
                 self.gallery.offer(
                     "model masks",
                     name,
-                    f"{name}: Dice {dice:.3f}",
+                    f"{name}: Dice {dice:.3f}; mask blue, model orange",
                     lambda: drawing.with_two_masks(image, mask, predicted),
-                    most=_PER_FINDING,
+                    most=self._per_class,
                     rank=dice,
                     what="model",
                 )
@@ -192,7 +192,8 @@ class Recorder:
             images); "image_sizes": {"smallest", "largest"}, [height, width], and "most_frequent",
             [height, width, number]; of boxes "box_sizes": class -> the quartiles of the root of
             the area in pixels; of masks "mask_areas": the quartiles of the part of the image, and
-            "masks_to_check" [name, what]; with a bundle "contradictions" [name, what].
+            "masks_to_check" [name, what]; with a bundle "contradictions" [name, what], and the
+            score "confident_from" or the quartiles "model_dice".
         """
         if not self._sizes:
             return {}
@@ -217,9 +218,12 @@ class Recorder:
             content["mask_areas"] = _quartiles([*self._areas.values()])
             content["masks_to_check"] = [*self._to_check, *self._odd_areas()]
         if isinstance(self._critic, MaskCritic):
-            self._contradictions = self._critic.findings()
-        if self._critic:
-            content["contradictions"] = self._contradictions
+            content["model_dice"] = _quartiles(self._critic.scores())
+            content["contradictions"] = self._critic.findings()
+        elif self._critic:
+            limit = content["confident_from"] = round(self._critic.confident_from(), 4)
+            sure = sorted((one for one in self._contradictions if one[0] >= limit), reverse=True)
+            content["contradictions"] = [entry for _, entry in sure]
         return content
 
     def figures(self) -> dict[str, np.ndarray]:

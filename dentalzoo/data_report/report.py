@@ -34,9 +34,12 @@ _OF_KIND = {
     "finding specks": "masks_to_check",
     "finding model: no box": "contradictions",
     "finding model: another class": "contradictions",
-    "model masks": "contradictions",
 }
-_EXTREMES = {"areas smallest": "The smallest masks", "areas largest": "The largest masks"}
+_EXTREMES = {
+    "model masks": "The masks that differ most from the model's",
+    "areas smallest": "The smallest masks",
+    "areas largest": "The largest masks",
+}
 _CAPTIONS = {
     "image_sizes": "Sizes of images",
     "box_sizes": "Sizes of all boxes",
@@ -139,10 +142,15 @@ def _write_pictures(folder: Path, recorder: Recorder, report: Report) -> Picture
     for section in sorted(sections, key=lambda name: (order.get(name, len(order)), name)):
         if section.startswith("sample "):
             pictures.samples[section.removeprefix("sample ")] = tiles(sections[section])
+        elif section == "model masks" and report.get("contradictions"):
+            pictures.of_kind["contradictions"] = tiles(sections[section])
         elif section in _EXTREMES:
             pictures.extremes[_EXTREMES[section]] = tiles(sections[section])
         elif report.get(_OF_KIND[section]):
-            pictures.of_kind.setdefault(_OF_KIND[section], []).extend(tiles(sections[section]))
+            chosen = sections[section]
+            if section.startswith("finding model"):  # ranked by the score, the highest first
+                chosen = [one for one in chosen if -one.rank >= report["confident_from"]]
+            pictures.of_kind.setdefault(_OF_KIND[section], []).extend(tiles(chosen))
     for key in ("duplicates", "duplicates_within", "patients"):
         pairs = (report.get(key) or [])[:_PAIRS]
         shown = [

@@ -15,7 +15,7 @@ from dentalzoo.data.formats import base
 from dentalzoo.data.formats.base import Box
 from dentalzoo.data.images import check_images
 from dentalzoo.data.masks import check_folder
-from dentalzoo.data_report import contradictions, report_data
+from dentalzoo.data_report import report_data
 from dentalzoo.data_report.contradictions import BoxCritic, MaskCritic
 from dentalzoo.data_report.gallery import Gallery
 from dentalzoo.data_report.page import shown
@@ -254,6 +254,11 @@ def test_confident_boxes_contradict_other_classes_and_empty_places():
         ("no box where the model is sure of Crown (0.95)", ())
     ]
     assert texts(0.1, 0.2, 0.3, 0.4, label=1) == []  # beside a box
+    assert critic.confident_from() == 0.9
+    critic._scores.extend([0.3, 0.4, 0.5, 0.6, 0.7])  # never as sure as that
+    assert critic.confident_from() == pytest.approx(0.6)
+    critic._scores.extend([0.99] * 5)
+    assert critic.confident_from() == 0.9
     with pytest.raises(DentalzooError, match="a class of the data in common"):
         critic.check_classes(["Filling"])
     with pytest.raises(DentalzooError, match="must be of the task 'segmentation'"):
@@ -268,11 +273,35 @@ def test_a_mask_far_from_the_model_is_listed(tmp_path):
     bundle = _Bundle("segmentation", predicted)
     report = report_data(partial_of(check_folder, data), data, tmp_path / "out", bundle=bundle)
     ((name, what),) = report["contradictions"]
+    assert report["model_dice"]["max"] == 1
     assert name == "7" and what.startswith("Dice 0.") and report["bundle"] == "model"
     text, _, _ = read(tmp_path / "out")
     assert "Annotations that the model contradicts: 1" in text
     critic = MaskCritic(bundle)
     _, dice = critic("a", predicted, predicted)
-    assert dice == 1 and critic.findings() == [] and contradictions.SURE == 0.9
+    assert dice == 1 and critic.findings() == []
     with pytest.raises(DentalzooError, match="asked about boxes and masks only"):
         report_data(partial_of(check_images, data), data, kind="images", bundle=bundle)
+
+
+class _Detector:
+    """One box of a class that none has, one that is there, and one of a low score."""
+
+    classes = ("Crown", "Implant")
+
+    def __call__(self, image):
+        boxes = np.array([[0.1, 0.6, 0.3, 0.8], [0.4, 0.4, 0.6, 0.6], [0.7, 0.7, 0.9, 0.9]])
+        return Detections(boxes, np.array([0.97, 0.95, 0.6]), np.array([2, 1, 1]))
+
+
+def test_boxes_that_a_model_contradicts_are_listed_and_shown(tmp_path, monkeypatch):
+    data = yolo(tmp_path / "data", "a", lines=("0 0.5 0.5 0.2 0.2",))
+    monkeypatch.setattr("dentalzoo.data_report.contradictions.Detector", lambda bundle: _Detector())
+    check, bundle = partial_of(check_boxes, data), _Bundle("detection")
+    report = report_data(check, data, tmp_path / "out", kind="boxes", bundle=bundle)
+    what = "no box where the model is sure of Implant (0.97)"
+    assert report["contradictions"] == [["a", what]] and report["confident_from"] == 0.9
+    text, page, _ = read(tmp_path / "out")
+    assert text.count(f"<figcaption>a: {what}</figcaption>") == 1
+    assert "sure of Crown" not in text
+    assert report_data(check, data, kind="boxes", bundle=bundle)["contradictions"] == [["a", what]]
