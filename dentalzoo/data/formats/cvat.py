@@ -22,6 +22,7 @@ from dentalzoo.data.formats.base import (
     RawBox,
     RunLengths,
     check_class_list,
+    merge_names,
     parse_size,
 )
 from dentalzoo.data.formats.outlines import run_lengths
@@ -44,7 +45,7 @@ from dentalzoo.data.formats.shapes import (
     points,
     rotated,
 )
-from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
+from dentalzoo.data.formats.tree import Tree, split_first, split_of_file, split_word
 from dentalzoo.data.formats.voc import parse_xml
 from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile
@@ -104,8 +105,9 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """
     parsed = ParsedAnnotations(images=tree.entries[0])
     images = ImageReferences(entry.path for entry in parsed.images)
-    classes: dict[str, None] = {}
-    for path in tree.notes_of(".xml"):
+    listed: dict[Path, list[str]] = {}
+    paths = tree.notes_of(".xml")
+    for path in split_first(tree, paths):
         if not _is_ours(_head(path)):
             continue
         try:
@@ -116,8 +118,9 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         if root.tag == "annotations":
             parsed.repaired += [(tree.name(path), note) for note in notes]
             _read_file(tree, parsed, images, path, root)
-            classes.update(dict.fromkeys(_class_list(root)))
-    return finish(tree, parsed, purpose, list(classes) or None)
+            listed[path] = list(_class_list(root))
+    classes = merge_names(listed.get(path, ()) for path in paths)
+    return finish(tree, parsed, purpose, classes or None)
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import defaultdict, deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -323,6 +323,16 @@ def split_of(root: Path, path: Path) -> str:
 def split_of_file(tree: Tree, path: Path) -> str:
     """Return the split in the name of an annotation file, else of its folder."""
     return split_word(path.name) or split_of(tree.root, path.parent)
+
+
+def split_first(tree: Tree, paths: Iterable[Path]) -> list[Path]:
+    """Return annotation files, those of a split first: test, val, train, then those of all images.
+
+    The first file that lists an image counts: with `all.json` beside `test.json`, the test split
+    must not be lost.
+    """
+    order = (*SPLITS[::-1], "")
+    return sorted(paths, key=lambda path: order.index(split_of_file(tree, path)))
 
 
 def skip_alone(

@@ -23,11 +23,13 @@ _GROUP_NAME = re.compile(
     re.IGNORECASE,
 )
 _ANNOTATIONS = (".json", ".xml", ".txt", ".ndjson", ".jsonl", ".vott", ".lif", ".roi")
+_ARRAYS = (".npy", ".npz", ".mat", ".pkl", ".h5", ".hdf5", ".parquet", ".arrow", ".xlsx")
 _IMAGES = frozenset(  # of images that are not read
     {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".svg", ".ima", ".dicom"}
     | {".nii", ".gz", ".mha", ".mhd", ".nrrd", ".raw", ".tga", ".ppm", ".pgm", ".pnm", ".eps"}
     | {".pdf", ".ico", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw", ".mp4", ".avi", ".mov"}
 )
+_MAY_ANNOTATE = {*_ANNOTATIONS, *_ARRAYS, *_IMAGES, ".csv", ".tsv"}
 _NO_DATA = re.compile(
     r"(readme|licen[cs]e|citation|changelog|thumbs\.db|desktop\.ini)(.*)|.*\.(md|rst|py|ipynb|sh)",
     re.IGNORECASE,
@@ -147,7 +149,7 @@ def unrecognised(tree: Tree) -> str:
     kinds: dict[str, list[str]] = defaultdict(list)
     for path in tree.notes:
         suffix = path.suffix.lower()
-        if suffix in (*_ANNOTATIONS, ".csv", ".tsv") and not _is_about_data(path):
+        if suffix in _MAY_ANNOTATE and not _is_about_data(path):
             kinds[suffix].append(tree.name(path) + _foreign(tree, path))
     files = [
         names[0] if len(names) == 1 else f"{len(names)} *{suffix} such as {names[0]}"

@@ -421,3 +421,21 @@ def test_boxes_that_contradict_their_polygons_are_said(tmp_path):
     save(tmp_path / "a.json", content(["a.png"], [(0, 1, BOX), *others]))
     said = ("a.json", "5 of 6 boxes are not the extent of their polygons; both are kept")
     assert said in find_boxes(tmp_path).repaired
+
+
+def test_a_list_of_points_is_one_polygon(tmp_path):
+    put(tmp_path, "a.png")
+    points = BOX | {"segmentation": [[12, 9], [36, 9], [36, 27], [12, 27]]}
+    save(tmp_path / "a.json", content(["a.png"], [(0, 1, points)]))
+    assert load(find_masks(tmp_path).samples[0])["mask"].sum() == 24 * 18
+
+
+def test_files_of_a_split_count_before_one_of_all_images(tmp_path):
+    names = [f"{i}.png" for i in range(4)]
+    put(tmp_path, *names)
+    for name, kept in (("all", names), ("train", names[:2]), ("val", names[2:3]), ("test", names)):
+        kept = names[3:] if name == "test" else kept
+        save(tmp_path / f"{name}.json", content(kept, [(i, 1, BOX) for i in range(len(kept))]))
+    expected = {"train": ["0", "1"], "val": ["2"], "test": ["3"]}
+    assert by_split(find_boxes(tmp_path)) == expected
+    assert by_split(find_masks(tmp_path)) == expected

@@ -331,3 +331,11 @@ def test_files_are_as_the_tool_imports_them(tmp_path):
     counts = [int(text) for text in first[3].get("rle").split(",")]
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     np.testing.assert_array_equal(flat.reshape(15, 20), ring()[5:20, 30:50])
+
+
+def test_files_of_a_split_count_before_one_of_all_images(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    for name, shown in (("all", ("a.png", "b.png")), ("train", ["a.png"]), ("test", ["b.png"])):
+        export(tmp_path, *(image(ONE, name=one) for one in shown))
+        (tmp_path / "annotations.xml").rename(tmp_path / f"{name}.xml")
+    assert {s.name: s.split for s in find_boxes(tmp_path).samples} == {"a": "train", "b": "test"}

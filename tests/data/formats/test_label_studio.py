@@ -468,3 +468,10 @@ def test_difficult_and_crowd_are_refused(tmp_path):
         dz.DentalzooError, match="1 objects marked difficult; 1 objects marked as a"
     ):
         write_annotations(label_studio, samples, tmp_path / "out", ["tooth"])
+
+
+def test_files_of_a_split_count_before_one_of_all_images(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    for name, shown in (("all", ("a.png", "b.png")), ("train", ["a.png"]), ("test", ["b.png"])):
+        export(tmp_path, *(task(one, ONE) for one in shown), name=f"{name}.json")
+    assert {s.name: s.split for s in find_boxes(tmp_path).samples} == {"a": "train", "b": "test"}

@@ -218,3 +218,11 @@ def test_files_of_one_name_are_said(tmp_path, caplog):
     assert "1 names belong to several files that are all used, such as a.jpg and a.png" in (
         caplog.text
     )
+
+
+@FIND
+def test_copies_of_a_roboflow_source_in_two_splits_are_said(tmp_path, find, caplog):
+    pairs(tmp_path, "x_jpg.rf.a1", "y_jpg.rf.c3", "y_jpg.rf.d4", split="train")
+    pairs(tmp_path, "x_jpg.rf.b2", split="valid")
+    find(tmp_path)
+    assert "1 Roboflow sources have copies in several splits, such as x_jpg" in caplog.text

@@ -188,6 +188,8 @@ def test_results_of_a_trainer_are_no_data_and_name_no_split(tmp_path, folder):
         ("a.json", '[{"image": "a.png", "annotations": []}]', "a.json (CreateML)"),
         ("a.ndjson", "{}", "a.ndjson"),
         ("a.json", "{", "a.json"),
+        ("a.npy", "", "a.npy"),
+        ("a.nii.gz", "", "a.nii.gz"),
     ],
 )
 def test_annotations_of_no_known_format_are_the_reason_for_none(tmp_path, name, content, what):

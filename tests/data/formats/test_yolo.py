@@ -506,3 +506,15 @@ def test_classes_that_differ_in_case_alone_are_said(tmp_path, caplog):
     text(labelled(tmp_path, a=LINE) / "classes.txt", "Caries", "caries")
     assert find_boxes(tmp_path).classes == ("Caries", "caries")
     assert "two classes differ in case or blanks alone: Caries and caries" in caplog.text
+
+
+def test_a_confidence_before_the_box_is_refused(tmp_path):
+    lines = {name: f"0 0.9{i} 0.3 0.4 0.2 0.25" for i, name in enumerate("abcdef")}
+    with pytest.raises(DentalzooError, match="`class confidence cx cy w h` alone"):
+        find_boxes(labelled(tmp_path, **lines))
+
+
+def test_ids_that_count_from_1_are_refused_whole(tmp_path):
+    text(labelled(tmp_path, a="1" + LINE[1:], b="2" + LINE[1:]) / "classes.txt", "Caries", "Crown")
+    with pytest.raises(BadFile, match="the first one 0; subtract 1.*Received: ids 1..2 for 2"):
+        find_boxes(tmp_path)

@@ -25,7 +25,15 @@ from dentalzoo.data.formats.coco.files import (
     parse,
 )
 from dentalzoo.data.formats.outlines import outline_edges
-from dentalzoo.data.formats.tree import Folder, Skip, Tree, normal, skip_unused, split_of_file
+from dentalzoo.data.formats.tree import (
+    Folder,
+    Skip,
+    Tree,
+    normal,
+    skip_unused,
+    split_first,
+    split_of_file,
+)
 from dentalzoo.data.io.images import IMAGE_SUFFIXES
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # Label Studio puts this before the name of an upload
@@ -75,7 +83,8 @@ def read_files(
     parsed = ParsedAnnotations(images=entries, skips=list(skips) if boxes else [])
     known = {entry.path for entry in entries}
     read_files: list[CocoFile] = []
-    for path in paths:
+    paths = list(paths)
+    for path in split_first(tree, paths):
         file = parse(tree, path)
         split = split_of_file(tree, path)
         count = len(parsed.annotations)
@@ -108,6 +117,7 @@ def read_files(
         parsed.repaired += [(tree.name(path), note) for note in file.notes]
         parsed.repaired += [(tree.name(path), note) for note in tree.json_notes(path)]
     if parsed.annotations:
+        read_files.sort(key=lambda file: paths.index(file.path))
         parsed.classes = merge_names(file.class_ids() for file in read_files)
         parsed.category_ids = _category_ids(tree, read_files)
         if len({*parsed.image_ids.values()}) < len(parsed.image_ids):
@@ -172,6 +182,9 @@ def make_object(label: str, entry: dict[str, Any], where: str, purpose: Purpose)
     repaired: tuple[str, ...] = ()
     if isinstance(outline, list) and all(isinstance(v, int | float) for v in outline):
         outline, repaired = [outline], ("a polygon without the list around it",)
+    elif isinstance(outline, list) and len(outline) > 2 and all(_is_point(p) for p in outline):
+        outline = [[value for point in outline for value in point]]
+        repaired = ("a list of points; they are one polygon",)
     try:
         x, y, w, h = (float(value) for value in bbox or "")
         edges = (y, x, y + h, x + w)
@@ -184,6 +197,10 @@ def make_object(label: str, entry: dict[str, Any], where: str, purpose: Purpose)
             edges = outline_edges(outline)
             repaired += ("no bbox; the extent of the outline is taken",)
     return RawBox(label, edges, where, crowd=crowd, repaired=repaired, outline=outline)
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float)
 
 
 def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:

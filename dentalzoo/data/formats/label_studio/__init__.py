@@ -25,7 +25,7 @@ from dentalzoo.data.formats.label_studio.writer import class_list, write_project
 from dentalzoo.data.formats.references import ImageReferences, refuse_broken_json
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.shapes import finish
-from dentalzoo.data.formats.tree import Tree, split_of_file, split_word
+from dentalzoo.data.formats.tree import Tree, split_first, split_of_file, split_word
 from dentalzoo.data.formats.writing import other_extents
 from dentalzoo.errors import BadFile
 
@@ -107,7 +107,7 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
 
 
 def _tasks(tree: Tree, parsed: ParsedAnnotations, images: ImageReferences) -> Iterator[_Task]:
-    for path in tree.notes_of(".json"):
+    for path in split_first(tree, tree.notes_of(".json")):
         keys = tree.json_keys(path)
         if not keys and not images.of_stem(path.stem, path):  # else it is LabelMe's to report
             refuse_broken_json(tree, parsed, path, ())

@@ -180,6 +180,12 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
             refused="must be `class cx cy w h`; a sixth number must be a confidence in [0, 1] or "
             f"a track id. Received: {groups[6][0][5]:g} (an angle?)",
         )
+    if 6 in extra and _is_second(groups[6]):
+        return Meaning(
+            "",
+            refused="must be `class cx cy w h confidence`, but all lines fit as "
+            f"`class confidence cx cy w h` alone. Received: {len(groups[6])} lines",
+        )
     longer = {count: values for count, values in groups.items() if count > 6}
     if (
         task != "segment" and longer and all(ends[count][0] == 2 for count in longer)
@@ -280,6 +286,13 @@ def _corners(boxes: np.ndarray) -> bool:
     outside = int((~_in_image(boxes)).sum())
     fit = (boxes[:, 3:] > boxes[:, 1:3]) & (boxes[:, 1:3] >= 0) & (boxes[:, 3:] <= 1 + _SLACK)
     return outside >= max(_MANY_OUTSIDE, _MANY * len(boxes)) and bool(fit.all())
+
+
+def _is_second(values: np.ndarray) -> bool:
+    """Return whether lines of 6 numbers fit only with the confidence before the box."""
+    if int((~_in_image(values)).sum()) < max(_MANY_OUTSIDE, _MANY * len(values)):
+        return False
+    return bool(_in_image(np.delete(values, 1, axis=1)).all() and _in_parts(values[:, 1]))
 
 
 def _oriented(values: np.ndarray) -> bool:

@@ -72,6 +72,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         except BadFile as error:
             images = [image for image, label in labels.items() if label == path]
             parsed.refuse(tree.name(path), error.reason, images)
+    _check_first_id(lists, files)
     meaning = _meaning(tree, files, lists.descriptions)
     unnamed: list[str] = []  # the numbers of all labels without names
     for entry in entries:
@@ -99,6 +100,24 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     if purpose == "masks" and any(b.outline for a in parsed.annotations.values() for b in a.boxes):
         _skip_unlabelled(tree, parsed)
     return parsed
+
+
+def _check_first_id(lists: Lists, files: Mapping[Path, list[_Row]]) -> None:
+    """Refuse ids that count from 1 where names count from 0: all but the last fit by chance."""
+    used: dict[Path, set[float]] = defaultdict(set)
+    names: dict[Path, NameList] = {}
+    for path, rows in files.items():
+        if named := lists.names(path.parent):
+            names[named.path] = named
+            used[named.path] |= {values[0] for _, values, _ in rows if values}
+    for path, ids in used.items():
+        count = len(names[path].names)
+        if {*names[path].names} == {*range(count)} and ids and min(ids) == 1 and max(ids) == count:
+            raise BadFile(
+                path,
+                "must name the class ids of the labels, the first one 0; subtract 1 from the ids, "
+                f"or put a name before the others. Received: ids 1..{count} for {count} names",
+            )
 
 
 def _row(where: str, line: str) -> _Row:
