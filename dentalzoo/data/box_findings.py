@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dentalzoo.data.formats.base import Box
+from dentalzoo.data.teeth import tooth_numbers
 
 # Ours. Of 6,383 boxes on radiographs none has a side below 0.3 % of the image or covers 60 % of it.
 _TINY = 0.003  # the shorter side, as a part of the image's
@@ -22,7 +23,7 @@ class BoxFinding:
     """Something about one box of an image.
 
     Attributes:
-        kind: "tiny", "huge", "duplicate", "overlapping classes" or a finding of a model.
+        kind: "tiny", "huge", "duplicate", "overlapping classes", "tooth twice", or of a model.
         text: in words, with the numbers.
         boxes: the indices of the boxes in their image that it is about.
     """
@@ -42,13 +43,19 @@ def box_findings(images: Sequence[Sequence[Box]]) -> list[list[BoxFinding]]:
 
     Tiny: a side below 0.3 % of the image. Huge: above 60 % of its area. Both too: 25 times smaller
     or larger than the median box of its class, of 20 boxes or more. Duplicate: two boxes of one
-    class with an IoU of at least 0.8; overlapping classes: of two classes. Crowds are left out.
+    class with an IoU of at least 0.8; overlapping classes: of two classes. Tooth twice: where all
+    classes are FDI numbers, one number in two places. Crowds are left out.
 
     Args:
         images: the boxes of each.
     """
     medians = _median_areas(images)
-    return [[*_sizes(boxes, medians), *_overlaps(boxes)] for boxes in images]
+    labels = {box.label for boxes in images for box in boxes}
+    numbered = bool(labels) and tooth_numbers(sorted(labels)) is not None
+    return [
+        [*_sizes(boxes, medians), *_overlaps(boxes), *(_twice(boxes) if numbered else ())]
+        for boxes in images
+    ]
 
 
 def _median_areas(images: Sequence[Sequence[Box]]) -> dict[str, float]:
@@ -101,3 +108,17 @@ def _overlaps(boxes: Sequence[Box]) -> list[BoxFinding]:
                 text = f"overlapping classes: {first.label} and {second.label}, {shared}"
                 found.append(BoxFinding("overlapping classes", text, (one, other)))
     return found
+
+
+def _twice(boxes: Sequence[Box]) -> list[BoxFinding]:
+    """Return the numbers of teeth that stand in two places, which are not duplicates."""
+    places: dict[str, list[int]] = {}
+    for index, box in enumerate(boxes):
+        if not box.crowd:
+            places.setdefault(box.label, []).append(index)
+    doubled = {one.boxes for one in _overlaps(boxes) if one.is_wrong}
+    return [
+        BoxFinding("tooth twice", f"tooth twice: {len(where)} boxes of {label}", tuple(where))
+        for label, where in places.items()
+        if len(where) > 1 and tuple(where) not in doubled
+    ]

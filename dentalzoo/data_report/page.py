@@ -10,6 +10,7 @@ from dentalzoo.plots.palette import hex_colour, palette
 
 _ROWS = 200  # of a list on the page; report.json has all
 _COLOURED = 35  # classes with a colour of their own
+_IN_FACTS = ("data", "date", "usable", "groups", "format", "bundle")
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1e1e1e; max-width: 1180px;
   margin: 1.5em auto; padding: 0 1em }
@@ -21,6 +22,7 @@ ul { margin: .3em 0 }
 table { border-collapse: collapse; margin: .5em 0 }
 td, th { padding: .15em .8em .15em 0; text-align: left; vertical-align: top }
 td { overflow-wrap: anywhere }
+td:first-child { min-width: 6em }
 .n { text-align: right; font-variant-numeric: tabular-nums }
 tr + tr td { border-top: 1px solid #eee }
 figure { margin: 0 }
@@ -93,7 +95,8 @@ def page(report: Report, name: str, classes: Sequence[str], pictures: Pictures) 
     for must_fix in (True, False):
         for kind in KINDS:
             if kind.must_fix == must_fix and report.get(kind.key):
-                lines += _findings(kind, report[kind.key], pictures.of_kind.get(kind.key, ()))
+                tiles = pictures.of_kind.get(kind.key, [])
+                lines += _findings(kind, report[kind.key], tiles, report["data"])
     if pictures.figures:
         lines.append("<h2>Sizes</h2>")
         figures = (Tile((file,), what) for file, what in pictures.figures)
@@ -149,10 +152,10 @@ def _counts(report: Report) -> list[str]:
     splits = report.get("per_split") or {}
     labels = list(dict.fromkeys(label for one in splits.values() for label in one))
     if not labels:
-        plain = {k: v for k, v in report.items() if isinstance(v, int | str) and k != "data"}
+        plain = {k: v for k, v in report.items() if isinstance(v, int | str) and k not in _IN_FACTS}
         return [_table(["", ""], [[key, value] for key, value in plain.items()])]
     boxes = "box_sizes" in report
-    order = [c for c in (*report.get("boxes", {}), *report.get("masks", {})) if c in labels]
+    order = [*report.get("boxes", {}), *report.get("masks", {})]
     rows = []
     for label in [*order, *(label for label in labels if label not in order)]:
         row: list[object] = [label]
@@ -185,11 +188,14 @@ def _sizes(report: Report) -> list[str]:
     return lines
 
 
-def _findings(kind: Kind, entries: Sequence[Sequence[str]], tiles: Sequence[Tile]) -> list[str]:
+def _findings(
+    kind: Kind, entries: Sequence[Sequence[str]], tiles: Sequence[Tile], data: str
+) -> list[str]:
+    # Of errors the data folder is left out: folders above it may name a patient.
     lines = [f'<h2 id="{kind.key}">{shown(kind.title)}: {len(entries)}</h2>']
     lines.append(f"<p>{shown(kind.advice)}</p>")
     lines.append(_tiles(tiles))
-    rows = [[*entry] for entry in entries[:_ROWS]]
+    rows = [[part.removeprefix(f"{data}: ") for part in e] for e in entries[:_ROWS]]
     text = _table([], rows)
     if len(entries) > _ROWS:
         text += f"<p>{len(entries) - _ROWS} more are in report.json.</p>"

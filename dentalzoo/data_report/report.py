@@ -30,6 +30,7 @@ _OF_KIND = {
     "finding tiny": "boxes_to_check",
     "finding huge": "boxes_to_check",
     "finding overlapping classes": "boxes_to_check",
+    "finding tooth twice": "boxes_to_check",
     "finding duplicate": "suspicious",
     "finding specks": "masks_to_check",
     "finding model: no box": "contradictions",

@@ -45,6 +45,14 @@ def test_two_boxes_in_one_place():
     assert texts(CROWN, Box("Crown", 0.2, 0.2, 0.4, 0.39, crowd=True)) == []
 
 
+def test_a_tooth_in_two_places():
+    one, other = Box("11", 0.2, 0.2, 0.4, 0.4), Box("11", 0.6, 0.6, 0.8, 0.8)
+    assert texts(one, other) == [["tooth twice: 2 boxes of 11", (0, 1)]]
+    assert texts(one, other, more=[[CROWN]]) == []  # not all classes are numbers
+    again = Box("11", 0.2, 0.2, 0.4, 0.39)
+    assert texts(one, again) == [["duplicate: two boxes of 11, IoU 0.95", (0, 1)]]
+
+
 def test_the_report_lists_them_and_duplicates_must_be_fixed(tmp_path):
     one, other = "0 0.5 0.5 0.2 0.2", "1 0.5 0.5 0.2 0.19"
     yolo(tmp_path, "a", lines=(one, other))

@@ -175,7 +175,8 @@ def test_data_that_is_refused_has_a_page_with_the_reason(tmp_path):
     data.mkdir()
     report = report_data(partial_of(check_boxes, data), data, tmp_path / "out", kind="boxes")
     assert "no image with boxes" in report["problems"][0][1]
-    assert "The data cannot be used" in read(tmp_path / "out")[0]
+    text, _, _ = read(tmp_path / "out")
+    assert "The data cannot be used" in text and str(tmp_path) not in text
     with pytest.raises(DentalzooError, match="no image with boxes"):
         report_data(partial_of(check_boxes, data), data, kind="boxes")
     missing = tmp_path / "missing"
@@ -197,6 +198,13 @@ def test_labels_of_images_are_counted(tmp_path):
         "Hole": 1,
     }
     assert "<h3>Hole</h3>" in read(tmp_path / "out")[0]
+
+
+def test_more_classes_than_colours(tmp_path):
+    data = yolo(tmp_path / "data", "a", classes=[f"class {i}" for i in range(300)])
+    (data / "labels" / "a.txt").write_text("299 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n")
+    report = report_data(partial_of(check_boxes, data), data, tmp_path / "out", kind="boxes")
+    assert report["per_split"]["train"]["class 299"] == {"objects": 1, "images": 1}
 
 
 # ---- pictures ------------------------------------------------------------------------------------
