@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dentalzoo.data.formats.tfrecord.reader import RecordedImage
 from dentalzoo.data.io.metadata_privacy import personal_metadata
 from dentalzoo.data.privacy import check_privacy
 
@@ -78,6 +79,13 @@ def test_damaged_headers_give_nothing(tmp_path):
         personal_metadata(tmp_path / "b.jpg")
     (tmp_path / "c.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xff\xff\xfftEXtAuthor\0a")
     assert personal_metadata(tmp_path / "c.png").personal == ("text author",)
+
+
+def test_images_inside_of_record_files_are_read_there(tmp_path):
+    content = save(tmp_path / "a.jpg", exif=exif(x013B="Jane Doe")).read_bytes()
+    (tmp_path / "a.tfrecord").write_bytes(b"x" * 12 + content)
+    place = tmp_path / "inside.jpg", tmp_path / "a.tfrecord", 12, len(content)
+    assert personal_metadata(RecordedImage.at(*place)).personal == ("Exif Artist",)
 
 
 def dicom(path, **elements):

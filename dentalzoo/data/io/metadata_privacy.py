@@ -99,24 +99,19 @@ def personal_metadata(path: str | Path) -> Metadata:
     Args:
         path: of an image in any format that `read_image` reads.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # a subclass may point into a record
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-            if not is_dicom_head(head):
-                return Metadata(tuple(dict.fromkeys(_named(*_tags(stream, head)))))
+            stream.seek(0)
+            if is_dicom_head(head):
+                return _of_dicom(stream, force=is_without_preamble(head))
+            if head.startswith(_PNG):
+                return Metadata(tuple(dict.fromkeys(_named(*_of_png(stream)))))
+            with Image.open(stream) as image:
+                return Metadata(tuple(dict.fromkeys(_named(image.getexif(), image.info))))
     except Exception:  # noqa: BLE001  damaged tags, of which Pillow raises errors of any type
         return Metadata()
-    return _of_dicom(path, force=is_without_preamble(head))
-
-
-def _tags(stream: BinaryIO, head: bytes) -> tuple[Image.Exif, Mapping[Any, Any]]:
-    """Return the Exif tags and the texts of an image that is not DICOM."""
-    stream.seek(0)
-    if head.startswith(_PNG):
-        return _of_png(stream)
-    with Image.open(stream) as image:
-        return image.getexif(), image.info
 
 
 def _of_png(stream: BinaryIO) -> tuple[Image.Exif, dict[str, Any]]:
@@ -178,7 +173,7 @@ def _has_text(value: Any) -> bool:
     return bool(str(value).strip(" \0:0"))
 
 
-def _of_dicom(path: Path, force: bool) -> Metadata:
+def _of_dicom(stream: BinaryIO, force: bool) -> Metadata:
     from dentalzoo.data.io.dicom import quiet_pydicom
 
     try:
@@ -189,7 +184,7 @@ def _of_dicom(path: Path, force: bool) -> Metadata:
     try:
         with quiet_pydicom():
             header = pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=wanted, force=force
+                stream, stop_before_pixels=True, specific_tags=wanted, force=force
             )
             texts = {keyword: _text(header, keyword) for keyword in wanted}
     except Exception:  # noqa: BLE001  pydicom raises errors of any type
