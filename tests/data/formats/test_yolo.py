@@ -518,3 +518,18 @@ def test_ids_that_count_from_1_are_refused_whole(tmp_path):
     text(labelled(tmp_path, a="1" + LINE[1:], b="2" + LINE[1:]) / "classes.txt", "Caries", "Crown")
     with pytest.raises(BadFile, match="the first one 0; subtract 1.*Received: ids 1..2 for 2"):
         find_boxes(tmp_path)
+
+
+def test_exports_side_by_side_have_their_own_splits_and_names(tmp_path):
+    for folder, names in (("one", "[Caries, Crown]"), ("two", "[Crown, Caries]")):
+        for split in ("train", "valid"):
+            put(tmp_path, f"{folder}/{split}/images/{folder}_{split}.png")
+            text(tmp_path / folder / split / "labels" / f"{folder}_{split}.txt", LINE)
+        splits = "train: ../train/images\nval: ../valid/images"
+        text(tmp_path / folder / "data.yaml", splits, f"names: {names}")
+    found = find_boxes(tmp_path)
+    assert by_split(found) == {
+        "train": ["one_train", "two_train"],
+        "val": ["one_valid", "two_valid"],
+    }
+    assert {s.name[:3]: s.boxes[0].label for s in found.samples} == {"one": "Caries", "two": "Crown"}

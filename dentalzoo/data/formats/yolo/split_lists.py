@@ -43,7 +43,8 @@ def read_split_lists(
 ) -> Splits:
     """Return the splits of `images`.
 
-    A description counts before lists that lie about; without one, the texts named after splits
+    A description counts before lists that lie about, and each of several exports that lie side by
+    side in folders of their own; without one, the texts named after splits
     count (train.txt, val.txt, 2007_test.txt). One list alone, and training images that are the
     validation images, are no split.
 
@@ -60,7 +61,13 @@ def read_split_lists(
         if split_word(path.stem) and path not in labels and finder.is_list(path)
     ]
     splits.lists.update(lying)
-    for one in descriptions:
+    every: dict[str, set[Path]] = {}
+    used: list[Description] = []
+    others: list[str] = []
+    for one in [one for one in descriptions if one.splits]:
+        if any(_overlap(one.path.parent, other.path.parent) for other in used):
+            others.append(tree.name(one.path))
+            continue
         named: dict[str, set[Path]] = {}
         for split, texts in one.splits.items():
             for text in texts:
@@ -69,15 +76,24 @@ def read_split_lists(
                     _log.warning("%s: %s: %s is not there", tree.name(one.path), split, text[:100])
                 named.setdefault(split, set()).update(there or ())
         if any(named.values()):
-            others = [tree.name(d.path) for d in descriptions if d.splits and d is not one]
-            if others:
-                _log.info("splits of %s; not of %s", tree.name(one.path), ", ".join(others))
-            tree.use(one.path)
-            return _settle(tree, splits, named, tree.name(one.path), len(images))
+            used.append(one)
+            for split, found in named.items():
+                every.setdefault(split, set()).update(found)
+    if used:
+        source = ", ".join(tree.name(one.path) for one in used)
+        if others:
+            _log.info("splits of %s; not of %s", source, ", ".join(others))
+        tree.use(*(one.path for one in used))
+        return _settle(tree, splits, every, source, len(images))
     named = {}
     for path in lying:
         named.setdefault(split_word(path.stem), set()).update(finder.read(path))
     return _settle(tree, splits, named, ", ".join(map(tree.name, lying)), len(images))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Return whether one folder is the other or lies in it: exports side by side do not."""
+    return one == other or one in other.parents or other in one.parents
 
 
 def _settle(
