@@ -34,6 +34,18 @@ _DRAWN = re.compile(  # what is drawn of images, beside them
 )
 
 
+_COPY = re.compile(  # "a_aug1", "a-hflip", "a_rot90", "a - Copy"
+    r"(.+?)[ _-]+(aug(mented)?|[hv]?flip(ped)?|mirror(ed)?|rot(ated)?|copy|kopie)[ _-]*\d*",
+    re.IGNORECASE,
+)
+
+
+def source_of(stem: str) -> str:
+    """Return the stem of the image that one with the name of an augmented copy was made from."""
+    match = _COPY.fullmatch(stem)
+    return match[1] if match else ""
+
+
 def normal(name: str) -> str:
     """Return one spelling for names that look alike.
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.formats.names import source_of
 from dentalzoo.data.formats.tables import (
     GROUP_COLUMNS,
     ID_COLUMNS,
     RowIndex,
-    fold_groups,
     read_table,
+    read_values,
 )
 from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
@@ -41,20 +42,23 @@ def describe(tree: Tree, files: list[FileEntry]) -> list[FileEntry]:
     images = [file.path for file in files]
     groups = _Tables(tree, images, "index.csv", GROUP_COLUMNS)
     kinds = _Tables(tree, images, "defects.csv", ("kind",))
+    sources = {path.with_suffix(""): path for path in images}
     described: list[FileEntry] = []
     for file in files:
         path = file.path
         name = path.stem if stems[path.stem] == 1 else tree.name(path.with_suffix(""))
         name = name if paths[path.with_suffix("")] == 1 else tree.name(path)
         table, values = groups.look_up(path)
+        if not values and (source := sources.get(path.with_name(source_of(path.stem) or "?"))):
+            path = source
+            table, values = groups.look_up(source)
         if table and len(values) > 1:
             raise BadFile(table, f"{path.name} must be in one group. Received: {', '.join(values)}")
         if table and values:
             group = f"{tree.name(table)}: {values[0]}"
         else:
-            source = path.name.partition(".rf.")[0] if ".rf." in path.name else path.name
-            group = tree.name(path.with_name(source))
-        label = " and ".join(kinds.look_up(path)[1]) or _folder_label(tree, path.parent)
+            group = tree.name(path.with_name(path.name.partition(".rf.")[0]))
+        label = " and ".join(kinds.look_up(file.path)[1]) or _folder_label(tree, path.parent)
         described.append(replace(file, name=name, group=group, label=label))
     groups.check()
     pairs = [path for path, count in paths.items() if count > 1]
@@ -108,7 +112,7 @@ class _Tables:
     def _table(self, folder: Path) -> "_Values | None":
         if folder not in self._read:
             path = self._tree.table(folder, self._name)
-            values = _read_values(path, self._columns) if path else None
+            values = read_values(path, self._columns) if path else None
             self._read[folder] = None
             if path:
                 self._tree.use(path)
@@ -158,24 +162,6 @@ class _Values:
             self.alone.append(image)
             return []
         return self.values[row]
-
-
-def _read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | None:
-    """Return id -> different values; None, with a warning, where the table has no such columns."""
-    table = read_table(path)
-    key, column = table.column(ID_COLUMNS), table.column(columns)
-    if key is None or column is None:
-        expected = "group or patient" if "patient" in columns else " or ".join(columns)
-        notice_once(f"{path.name} is not used, without the columns id and {expected}", path.parent)
-        return None
-    values: dict[str, dict[str, None]] = defaultdict(dict)
-    of_groups = columns is GROUP_COLUMNS
-    folded = fold_groups(path, (cells[column] for _, cells in table.rows)) if of_groups else {}
-    for _, cells in table.rows:
-        value = folded.get(cells[column], cells[column])
-        if cells[key] and value:
-            values[cells[key]][value] = None
-    return {name: list(different) for name, different in values.items()}
 
 
 # ---- splits --------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -113,6 +113,24 @@ def fold_groups(source: Path, groups: Iterable[str]) -> dict[str, str]:
         pair = f"{folded[other[0]]!r} and {other[0]!r}"
         notice_once(f"{source.name}: groups of two spellings are one: {pair}", source.parent)
     return folded
+
+
+def read_values(path: Path, columns: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return id -> different values; None, with a warning, where the table has no such columns."""
+    table = read_table(path)
+    key, column = table.column(ID_COLUMNS), table.column(columns)
+    if key is None or column is None:
+        expected = "group or patient" if "patient" in columns else " or ".join(columns)
+        notice_once(f"{path.name} is not used, without the columns id and {expected}", path.parent)
+        return None
+    values: dict[str, dict[str, None]] = defaultdict(dict)
+    of_groups = columns is GROUP_COLUMNS
+    folded = fold_groups(path, (cells[column] for _, cells in table.rows)) if of_groups else {}
+    for _, cells in table.rows:
+        value = folded.get(cells[column], cells[column])
+        if cells[key] and value:
+            values[cells[key]][value] = None
+    return {name: list(different) for name, different in values.items()}
 
 
 # ---- which row names which file ------------------------------------------------------------------

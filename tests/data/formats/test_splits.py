@@ -226,3 +226,13 @@ def test_copies_of_a_roboflow_source_in_two_splits_are_said(tmp_path, find, capl
     pairs(tmp_path, "x_jpg.rf.b2", split="valid")
     find(tmp_path)
     assert "1 Roboflow sources have copies in several splits, such as x_jpg" in caplog.text
+
+
+@pytest.mark.parametrize("copy", ["a_aug1", "a-hflip", "a_rot90", "a_Augmented_02", "a - Copy"])
+def test_augmented_copies_are_of_the_group_of_their_image(tmp_path, copy):
+    pairs(tmp_path, "a", copy, "b", "b2", "c_flip")
+    groups = {sample.name: sample.group for sample in find_masks(tmp_path).samples}
+    assert groups["a"] == groups[copy] and len(set(groups.values())) == 4
+    (tmp_path / "index.csv").write_text("id,patient\na,7\nb,7\n")
+    groups = {sample.name: sample.group for sample in find_masks(tmp_path).samples}
+    assert groups["a"] == groups[copy] == groups["b"] == "index.csv: 7"

@@ -532,4 +532,7 @@ def test_exports_side_by_side_have_their_own_splits_and_names(tmp_path):
         "train": ["one_train", "two_train"],
         "val": ["one_valid", "two_valid"],
     }
-    assert {s.name[:3]: s.boxes[0].label for s in found.samples} == {"one": "Caries", "two": "Crown"}
+    assert {s.name[:3]: s.boxes[0].label for s in found.samples} == {
+        "one": "Caries",
+        "two": "Crown",
+    }
