@@ -134,17 +134,6 @@ def report_duplicates(
     return across, within
 
 
-def duplicates_across(hashes: _BySplit) -> list[list[str]]:
-    """Return pairs between splits as [name, name, kind and splits]; logged, up to 20 lines.
-
-    Args:
-        hashes: split -> name -> hash.
-    """
-    across, _ = _pairs_by_split(hashes)
-    _log_pairs(across)
-    return across
-
-
 def _pairs_by_split(
     hashes: _BySplit,
 ) -> tuple[list[list[str]], list[tuple[str, str, str, str]]]:

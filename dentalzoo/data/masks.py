@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dentalzoo.data.duplicates import PerceptualHash, duplicates_across, perceptual_hash
+from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import format_names, read_annotations, unread
 from dentalzoo.data.formats.base import (
     ImageAnnotation,
@@ -319,8 +319,9 @@ def check_folder(
         [name, reason], "suspicious" [name, reason] of images that show nothing and of what all
         masks have in common, "duplicates" [name, name, kind and splits] between splits, and
         "patients" [name, name, reason] of one patient in two splits, all empty where nothing is
-        wrong; to look at: "personal" [name, what] of personal data, "not_used" [what, reason] of
-        what else is in the folder. All of it fits into JSON.
+        wrong; to look at: "duplicates_within" as of `check_boxes`, "personal" [name, what] of
+        personal data, "not_used" [what, reason] of what else is in the folder. All of it fits into
+        JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
@@ -345,18 +346,21 @@ def check_folder(
     suspicious += [["masks", problem] for problem in statistics.problems()]
     for sample, one in zip(dataset.samples, ordered, strict=True):
         hashes[sample.split][sample.name] = one
+    group = {sample.name: sample.group for sample in dataset.samples}
+    across, within = report_duplicates(hashes, group)
     personal, patients = check_privacy(dataset.samples, data_dir)
     return {
         "data": str(data_dir),
         "usable": len(dataset),
         **{name: len(hashes[name]) for name in SPLITS if hashes[name]},
-        "groups": len({sample.group for sample in dataset.samples}),
+        "groups": len({*group.values()}),
         "masks": statistics.per_class(),
         "empty_masks": statistics.empty,
         "skipped": [list(pair) for pair in dataset.skipped],
         "suspicious": suspicious,
-        "duplicates": duplicates_across(hashes),
+        "duplicates": across,
         "patients": patients,
+        "duplicates_within": within,
         "personal": personal,
         "not_used": [list(pair) for pair in dataset.unused],
     }

@@ -52,8 +52,8 @@ KINDS = (
     Kind(
         "patients",
         "One patient in two splits",
-        "Metrics on such data are too good. Name the patients in index.csv (id,patient), or split "
-        "by them with `dentalzoo split`.",
+        "Metrics on such data are too good. Name the patients in index.csv (id,patient), and "
+        "`dentalzoo split` keeps them together.",
         True,
     ),
     Kind(

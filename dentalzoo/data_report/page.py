@@ -1,6 +1,7 @@
 """The report as one HTML page without scripts, which opens from the disk."""
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -121,7 +122,8 @@ def shown(text: object) -> str:
 
 
 def _facts(report: Report) -> str:
-    facts = [f"{report['usable']} usable images" if "usable" in report else ""]
+    what = "meshes" if "vertices" in report else "images"
+    facts = [f"{report['usable']} usable {what}" if "usable" in report else ""]
     facts += [f"{report['groups']} groups" if "groups" in report else ""]
     facts += [f"format {report['format']}" if report.get("format") else ""]
     facts += [
@@ -151,9 +153,14 @@ def _list(entries: Mapping[str, int]) -> str:
 def _counts(report: Report) -> list[str]:
     splits = report.get("per_split") or {}
     labels = list(dict.fromkeys(label for one in splits.values() for label in one))
-    if not labels:
-        plain = {k: v for k, v in report.items() if isinstance(v, int | str) and k not in _IN_FACTS}
-        return [_table(["", ""], [[key, value] for key, value in plain.items()])]
+    if not labels:  # meshes, or nothing that can be used
+        numbers = {k: v for k, v in report.items() if k not in _IN_FACTS}
+        rows = [
+            [key.replace("_", " "), _plain(value)]
+            for key, value in numbers.items()
+            if isinstance(value, int | str | dict) and value != {}
+        ]
+        return [_table([], rows)]
     boxes = "box_sizes" in report
     order = [*report.get("boxes", {}), *report.get("masks", {})]
     rows = []
@@ -171,6 +178,15 @@ def _counts(report: Report) -> list[str]:
     empty = report.get("without_boxes", report.get("empty_masks"))
     note = [f"<p>{empty} images without any object.</p>"] if empty else []
     return ["<h2>Classes and splits</h2>", _table(heads, rows), *note]
+
+
+def _plain(value: object) -> str:
+    """Return a value of a report as text: the keys and values of a dict, numbers rounded."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return " x ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _sizes(report: Report) -> list[str]:
@@ -193,7 +209,8 @@ def _findings(
 ) -> list[str]:
     # Of errors the data folder is left out: folders above it may name a patient.
     lines = [f'<h2 id="{kind.key}">{shown(kind.title)}: {len(entries)}</h2>']
-    lines.append(f"<p>{shown(kind.advice)}</p>")
+    advice = re.sub(r"`([^`]*)`", r"<code>\1</code>", shown(kind.advice))
+    lines.append(f"<p>{advice}</p>")
     lines.append(_tiles(tiles))
     rows = [[part.removeprefix(f"{data}: ") for part in e] for e in entries[:_ROWS]]
     text = _table([], rows)

@@ -200,6 +200,18 @@ def test_labels_of_images_are_counted(tmp_path):
     assert "<h3>Hole</h3>" in read(tmp_path / "out")[0]
 
 
+def test_meshes_have_counts(tmp_path):
+    def check(watch):
+        about = {"vertices": {"min": 5, "max": 7}, "teeth": {}, "lower_not_used": 0}
+        return {"data": "d", "usable": 3, "groups": 3, "train": 3, "skipped": []} | about
+
+    (tmp_path / "data").mkdir()
+    report_data(check, tmp_path / "data", tmp_path / "out", kind="meshes")
+    text, page, _ = read(tmp_path / "out")
+    assert "3 usable meshes, 3 groups" in text and "min: 5, max: 7" in text
+    assert "img" not in page.tags
+
+
 def test_more_classes_than_colours(tmp_path):
     data = yolo(tmp_path / "data", "a", classes=[f"class {i}" for i in range(300)])
     (data / "labels" / "a.txt").write_text("299 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n")
