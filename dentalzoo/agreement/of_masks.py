@@ -1,6 +1,7 @@
 """Agreement of two raters' masks: overlap, distance of boundaries, kappa."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from scipy import ndimage
 
 from dentalzoo.agreement.intervals import interval, kappa_of, mean_of
 from dentalzoo.agreement.raters import Rater
+from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
@@ -42,6 +45,7 @@ def agreement(
     failed: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = []
     confusions: list[np.ndarray] = []
+    statistics = {rater.name: MaskStatistics(classes) for rater in (one, other)}
 
     def read(stem: str) -> tuple[np.ndarray, np.ndarray]:
         first, second = one.mask(stem, num_classes), other.mask(stem, num_classes)
@@ -58,6 +62,8 @@ def agreement(
         title=f"{one.name} and {other.name}",
         failed=failed,
     ):
+        statistics[one.name].add(first)
+        statistics[other.name].add(second)
         scores = image_scores(confusion)
         row = {"name": stem} | {key: round(scores[key], 6) for key in _SCORES}
         rows.append(row | _distances(first, second, ids))
@@ -66,6 +72,9 @@ def agreement(
         raise DentalzooError(
             f"{one.name} and {other.name}: no image can be used. Received: {failed[0][1]}"
         )
+    for rater in (one, other):
+        for problem in statistics[rater.name].problems():
+            notice_once(problem, Path(rater.name))
     tables = np.array(confusions)
     number = len(rows)
     report: dict[str, Any] = {"images": number}

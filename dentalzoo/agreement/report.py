@@ -56,6 +56,8 @@ def agree(
         raise DentalzooError(f"kind must be auto, masks or boxes. Received: {kind!r}")
     if score_threshold is not None and not 0 <= score_threshold <= 1:
         raise DentalzooError(f"score_threshold must be in [0, 1]. Received: {score_threshold!r}")
+    if not isinstance(seed, int) or seed < 0:
+        raise DentalzooError(f"seed must be an integer >= 0. Received: {seed!r}")
     raters = read_raters(folders, kind, classes)
     names = _classes(raters)
     stems = sorted(set.intersection(*({*rater.samples} for rater in raters)))

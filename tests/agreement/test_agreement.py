@@ -65,6 +65,20 @@ def readers(tmp_path_factory):
     return folders
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"), [("none", "all 2 are empty"), ("black", "black on white")]
+)
+def test_masks_that_are_empty_or_inverted_are_named(tmp_path, caplog, kind, said):
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 20:40] = True
+    mask_folder(tmp_path / "good", {"a": mask, "b": mask[::-1]})
+    other = {"a": mask & False, "b": mask & False} if kind == "none" else {"a": ~mask, "b": ~mask}
+    agree([tmp_path / "good", mask_folder(tmp_path / kind, other)])
+    assert sum(said in line and line.startswith(f"{kind}: ") for line in caplog.messages) == 1
+    with pytest.raises(dz.DentalzooError, match="seed must be an integer >= 0"):
+        agree([tmp_path / "good", tmp_path / kind], seed=-1)
+
+
 def test_two_maskings_have_the_scores_of_their_pixels(readers, tmp_path):
     report = agree(readers, tmp_path / "out")
     (pair,) = report["pairs"]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -56,6 +57,22 @@ def test_boxes_come_back_with_their_images(key, images, tmp_path):
             edges = (box.top, box.left, box.bottom, box.right)
             wanted = (other.top, other.left, other.bottom, other.right)
             assert edges == pytest.approx(wanted, abs=0.5 / 60)
+
+
+@pytest.mark.parametrize("key", WRITTEN)
+def test_names_that_are_no_unicode_become_so(key, tmp_path):
+    source = tmp_path / "in" / os.fsdecode(b"r\xf6ntgen.png")
+    try:
+        write_png(source, np.full((60, 90), 90, np.uint8))
+    except (OSError, dz.DentalzooError):
+        pytest.skip("the file system has names in Unicode alone")
+    box = Box(
+        "Crown", 0.1, 0.2, 0.5, 0.4, outline=((18.0, 6.0, 36.0, 6.0, 36.0, 30.0, 18.0, 30.0),)
+    )
+    sample = BoxSample(source.stem, source, (box,))
+    write_projects([sample], tmp_path / "out", ["Crown"], [key])
+    (read,) = find_boxes(tmp_path / "out" / key, val_fraction=0).samples
+    assert read.image.stem == "röntgen" and len(read.boxes) == 1
 
 
 @pytest.mark.parametrize("key", WRITTEN)

@@ -128,6 +128,12 @@ def test_evaluate_by_hand(pairs, tmp_path):
     assert read_image(tmp_path / "out" / "evaluation.png").shape[2] == 3
 
 
+def test_evaluate_names_masks_that_are_black_on_white(tmp_path, caplog):
+    masks = {name: (square(4, 5), 255 - square(2, 2)) for name in "ab"}
+    evaluate(StandIn(), write_pairs(tmp_path / "pairs", masks))
+    assert any("are they black on white?" in line for line in caplog.messages)
+
+
 def test_evaluate_takes_the_split(pairs):
     (pairs / "split.csv").write_text("id,split\nexact,val\nhalf,train\nempty,val\nghost,train\n")
     report = evaluate(StandIn(), pairs, split="val")

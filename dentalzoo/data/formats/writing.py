@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dentalzoo.contracts import AnnotationFormat
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.names import normal
 from dentalzoo.data.formats.outlines import along_pixels, as_coco, outline_edges
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.io.decode import is_dicom, upright_size
@@ -45,9 +46,9 @@ class ImagePlacer:
         """
         source = sample.image
         suffix = ".png" if self._to_be_turned(source) else source.suffix.lower() or ".png"
-        stem = self._names[sample.name] if self._names else source.stem
+        stem = _in_unicode(self._names[sample.name] if self._names else source.stem)
         if (folder, stem.casefold()) in self._taken:
-            stem = sample.name.replace("/", "_")
+            stem = _in_unicode(sample.name.replace("/", "_"))
         if (folder, stem.casefold()) in self._taken:
             raise DentalzooError(f"images must have different names. Received: {stem!r} twice")
         self._taken.add((folder, stem.casefold()))
@@ -67,6 +68,11 @@ class ImagePlacer:
             return True
         known = upright_size(source, MAX_PIXELS)
         return known is None or known[1] != 1
+
+
+def _in_unicode(name: str) -> str:
+    """Return a name that texts can hold: that of a file may be in Windows-1252."""
+    return normal(name) if any("\ud800" <= sign <= "\udfff" for sign in name) else name
 
 
 def _link(source: Path, path: Path) -> None:

@@ -16,6 +16,7 @@ from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import write_png
+from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
@@ -81,11 +82,13 @@ def evaluate(
     confusions = np.zeros((len(names) + 1,) * 2, np.int64)
     occurs = np.zeros(len(names), np.int64)
     used: list[MaskSample] = []
+    statistics = MaskStatistics(names)
     rows: list[dict[str, float]] = []
     failed: list[tuple[str, str]] = []
 
     for sample, mask, prediction in _predictions(bundle, dataset, options.threshold, failed):
         confusion = count(mask, prediction, len(names) + 1)
+        statistics.add(mask)
         confusions += confusion
         occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
         used.append(sample)
@@ -93,8 +96,8 @@ def evaluate(
     skipped = skipped_files(failed)
     if not used:
         refuse_empty(data, len(dataset), skipped)
-    if not confusions[1:].any():
-        notice_once(f"no mask holds an object: all {len(used)} are empty", Path(data))
+    for problem in statistics.problems():
+        notice_once(problem, Path(data))
 
     per_class = _class_scores(confusions)
     own = THRESHOLD if num_channels(bundle) == 1 else None
