@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from dentalzoo.data.anonymity import personal_data
+from dentalzoo.data.formats.names import split_word
 from dentalzoo.data.io.metadata_privacy import personal_metadata
 
 # patient12_left, sub-01, PID 0007; not "partial 3"
 _PATIENT = re.compile(
     r"(?:^|[^a-z])(patients?|pat|pid|subjects?|subj|sub|persons?|cases?)[ _.-]{0,2}0*(\d+)(?!\d)"
 )
+_IMAGES = re.compile("images?|imgs?", re.IGNORECASE)  # of folders
 
 
 class _Sample(Protocol):
@@ -59,8 +61,7 @@ def check_privacy(
             what.append(", ".join(metadata.personal))
         if what:
             personal.append([sample.name, "; ".join(what)])
-        match = _PATIENT.search(below.as_posix().casefold())
-        patient = metadata.patient or (match and " ".join(match.groups())) or ""
+        patient = metadata.patient or _patient_of(below)
         if patient:
             by_patient[patient].setdefault(sample.split, sample.name)
     personal.reverse()
@@ -70,3 +71,15 @@ def check_privacy(
         for one, other in itertools.combinations(sorted(images), 2)
     ]
     return personal, pairs
+
+
+def _patient_of(path: Path) -> str:
+    """Return the patient that a path names by a number, with the folders of its site; else ""."""
+    site = []
+    for part in (*path.parts[:-1], path.stem):
+        match = _PATIENT.search(part.casefold())
+        if match:
+            return "/".join([*site, *match.groups()])
+        if not split_word(part) and not _IMAGES.search(part):
+            site.append(part)
+    return ""

@@ -155,12 +155,12 @@ def _counts(report: Report) -> list[str]:
     labels = list(dict.fromkeys(label for one in splits.values() for label in one))
     if not labels:  # meshes, or nothing that can be used
         numbers = {k: v for k, v in report.items() if k not in _IN_FACTS}
-        rows = [
+        about = [
             [key.replace("_", " "), _plain(value)]
             for key, value in numbers.items()
             if isinstance(value, int | str | dict) and value != {}
         ]
-        return [_table([], rows)]
+        return [_table([], about)]
     boxes = "box_sizes" in report
     order = [*report.get("boxes", {}), *report.get("masks", {})]
     rows = []

@@ -131,6 +131,9 @@ def test_one_patient_in_two_splits_is_a_leak(tmp_path):
     [
         ("patient12_left", "patient12_right", True),
         ("sub-01/a", "sub-01/b", True),
+        ("train/images/patient1", "val/images/patient1_b", True),
+        ("siteA/patient1", "siteB/patient1", False),
+        ("siteA/train/patient1", "siteA/val/patient1", True),
         ("Subject 3 a", "Subject 03 b", True),
         ("case_1", "case_11", False),
         ("partial 3 a", "partial 3 b", False),
