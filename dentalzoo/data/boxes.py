@@ -347,6 +347,12 @@ def _check_names(data_dir: str | Path, chosen: Classes, parsed: ParsedAnnotation
     if not chosen.known and broken:
         name, (where, reason) = broken[0].name, broken[0].invalid[0]
         raise DentalzooError(f"{data_dir}: no box can be read. Received: {name}, {where}: {reason}")
+    if not chosen.known:
+        reasons = [what for one in parsed.annotations.values() for what in one.repaired]
+        raise DentalzooError(
+            f"{data_dir}: at least one image must have a box. Received: {len(parsed.annotations)} "
+            f"annotated images without any{f'; {reasons[0]}' if reasons else ''}"
+        )
     missing = [name for name in chosen.names if name not in chosen.known]
     if len(missing) == len(chosen.names):
         raise DentalzooError(

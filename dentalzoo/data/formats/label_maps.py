@@ -117,14 +117,7 @@ def read_class_file(path: Path) -> list[str]:
         text = read_text(path)
         if path.suffix.lower() != ".json":
             lines = [line.strip() for line in text.rstrip().splitlines()]
-            for number, line in enumerate(lines, start=1):
-                if line.startswith(("# ", "//")):  # "#16" may be a tooth
-                    raise BadFile(
-                        path,
-                        f"line {number} must be the name of a class; delete comments, so that the "
-                        f"lines count the ids. Received: {line[:60]!r}",
-                    )
-            return lines
+            return _class_lines(path, lines)
         content = json.loads(text)
         if isinstance(content, dict):  # {"0": "Cavity", ...}
             content = [content[str(i)] for i in range(len(content))]
@@ -139,6 +132,30 @@ def read_class_file(path: Path) -> list[str]:
             'must be a list of names, such as ["Cavity", "Crown"]. Received: '
             f"{type(error).__name__}: {' '.join(str(error).split())[:80]}",
         ) from error
+
+
+def _class_lines(path: Path, lines: list[str]) -> list[str]:
+    """Return the names in the lines of a list of classes.
+
+    Raises:
+        BadFile: a line is a comment, or a single line holds several names: ids would be wrong.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.startswith(("# ", "//")):  # "#16" may be a tooth
+            raise BadFile(
+                path,
+                f"line {number} must be the name of a class; delete comments, so that the lines "
+                f"count the ids. Received: {line[:60]!r}",
+            )
+    if len(lines) == 1 and re.search(r"[,;\t]", lines[0]):
+        raise BadFile(path, f"must have a line for each class. Received: {lines[0][:60]!r}")
+    quoted = [line[1:-1] for line in lines if re.fullmatch(r"(['\"]).*\1", line)]
+    lines = quoted if len(quoted) == len(lines) else lines
+    numbered = [re.fullmatch(r"(\d+)(?:\s*[:;,=]|[.)]?\s)\s*(\S.*)", line) for line in lines]
+    names = {int(match[1]): match[2] for match in numbered if match}
+    if lines and {*names} == {*range(len(lines))}:  # "0: Caries": the numbers are the ids
+        return [names[number] for number in range(len(lines))]
+    return lines
 
 
 def read_text(path: Path) -> str:

@@ -65,13 +65,19 @@ def read_table(path: Path) -> Table:
         reader = csv.reader(lines[skipped:], delimiter=delimiter, skipinitialspace=True)
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num + skipped, [normal(cell.strip()) for cell in cells]))
+                rows.append((reader.line_num + skipped, [normal(_cell(cell)) for cell in cells]))
     except csv.Error as error:
         raise BadFile(path, f"must be a table. Received: {error}") from error
     names = rows[0][1] if rows else []
     header = [re.sub(r"[\W_]+", "", name.lower()) for name in names]
     filled = [(number, cells + [""] * (len(names) - len(cells))) for number, cells in rows[1:]]
     return Table(path, header, filled, names[:1], first)
+
+
+def _cell(text: str) -> str:
+    """Return a cell without blanks around it and without Excel's ="007", which keeps zeros."""
+    text = text.strip()
+    return text[2:-1].strip() if text.startswith('="') and text.endswith('"') else text
 
 
 def _text(path: Path) -> str:

@@ -125,6 +125,14 @@ class Tree:
         return images
 
     @cached_property
+    def images_by_loose_name(self) -> dict[str, list[tuple[Path, Folder]]]:
+        """The same by names in lower case."""
+        images: dict[str, list[tuple[Path, Folder]]] = defaultdict(list)
+        for name, pairs in self.images_by_name.items():
+            images[name.casefold()] += pairs
+        return images
+
+    @cached_property
     def entries(self) -> tuple[list[FileEntry], list[Skip]]:
         """The images of the data set, each with its mask where there is one, and unusable masks."""
         from dentalzoo.data.formats.pairing import find_entries

@@ -439,3 +439,11 @@ def test_files_of_a_split_count_before_one_of_all_images(tmp_path):
     expected = {"train": ["0", "1"], "val": ["2"], "test": ["3"]}
     assert by_split(find_boxes(tmp_path)) == expected
     assert by_split(find_masks(tmp_path)) == expected
+
+
+def test_names_of_images_may_differ_in_case_and_a_background_is_no_class(tmp_path):
+    put(tmp_path, "images/A.PNG")
+    one = content(["a.png"], [(0, 1, BOX)], ("_background_", "Crown"), first=0)
+    save(tmp_path / "a.json", one)
+    found = find_boxes(tmp_path)
+    assert [sample.name for sample in found.samples] == ["A"] and found.classes == ("Crown",)

@@ -54,6 +54,7 @@ FIND = pytest.mark.parametrize("find", [find_masks, find_images, find_boxes])
         b"path,split\n/home/me/opg/001.png,train\nC:\\opg\\002.jpg,val\n",
         b"id,split\n1,train\n2,val\n2,val\n",
         b"id,split\n1.0,train\n2.0,val\n",
+        b'id,split\n="001",train\n="002",val\n',
         b"id;split\n1,0;train\n2,0;val\n",
         "id,split,name\n001,train,Müller\n002,val,Weiß\n".encode("cp1252"),
     ],

@@ -536,3 +536,36 @@ def test_exports_side_by_side_have_their_own_splits_and_names(tmp_path):
         "one": "Caries",
         "two": "Crown",
     }
+
+
+@pytest.mark.parametrize(
+    "lines", [("1 Crown", "0 Caries"), ("0: Caries", "1: Crown"), ('"Caries"', '"Crown"')]
+)
+def test_lists_of_names_with_ids_or_quotes(tmp_path, lines):
+    text(labelled(tmp_path, a=LINE, b="1" + LINE[1:]) / "classes.txt", *lines)
+    found = find_boxes(tmp_path)
+    assert found.classes == ("Caries", "Crown") and labels(found) == [["Caries"], ["Crown"]]
+
+
+@pytest.mark.parametrize("lines", [("11 molar", "12 molar"), ("3 roots", "1 root")])
+def test_numbers_in_names_that_are_no_ids_stay(tmp_path, lines):
+    text(labelled(tmp_path, a=LINE) / "classes.txt", *lines)
+    assert find_boxes(tmp_path).classes == lines
+
+
+@pytest.mark.parametrize("line", ["Caries, Crown", "['Caries', 'Crown']", "Caries;Crown"])
+def test_all_names_in_one_line_are_refused(tmp_path, line):
+    text(labelled(tmp_path, a=LINE) / "classes.txt", line)
+    with pytest.raises(BadFile, match="must have a line for each class"):
+        find_boxes(tmp_path)
+
+
+def test_labels_beside_jpegimages_as_darknet_has_them(tmp_path):
+    put(tmp_path, "JPEGImages/a.png")
+    text(tmp_path / "labels" / "a.txt", LINE)
+    assert labels(find_boxes(tmp_path)) == [["0"]]
+
+
+def test_annotated_images_without_any_box_and_names_are_the_reason(tmp_path):
+    with pytest.raises(DentalzooError, match="must have a box. Received: 2 annotated images"):
+        find_boxes(labelled(tmp_path, a="", b=""))

@@ -68,7 +68,8 @@ class CocoFile:
         """Return name -> id of the classes, in the order of their ids.
 
         A category that others name as theirs and that no annotation has is a heading, as Roboflow
-        writes one, and left out. Of several categories of one name, the first id counts.
+        writes one, and left out; so is a background that no annotation has. Of several categories
+        of one name, the first id counts.
         """
         entries = (entry for entries in self.annotations.values() for entry in entries)
         used = {self.label_of(entry) for entry in entries}
@@ -76,9 +77,13 @@ class CocoFile:
         ids: dict[str, Id] = {}
         for key in sorted(self.categories, key=lambda k: (isinstance(k, str), k)):
             name = self.categories[key]
-            if name in used or name not in headings:
+            if name in used or (name not in headings and not _is_background(name)):
                 ids.setdefault(name, key)
         return ids
+
+
+def _is_background(name: str) -> bool:
+    return name.strip("_ ").casefold() in ("background", "ignore")
 
 
 def to_id(value: Any) -> Id:

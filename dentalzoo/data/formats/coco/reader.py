@@ -213,8 +213,12 @@ def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tup
     file_name = file_name.replace("\\", "/")
     candidates: list[tuple[Path, Folder]] = []
     for names in _names(file_name):
-        by_name = [tree.images_by_name.get(normal(name), []) for name in names]
-        if candidates := [pair for pairs in by_name for pair in pairs]:
+        by_name = [
+            tree.images_by_name.get(normal(name))
+            or tree.images_by_loose_name.get(normal(name).casefold(), [])
+            for name in names
+        ]
+        if candidates := [*{pair[0]: pair for pairs in by_name for pair in pairs}.values()]:
             break
     parts = tuple(part for part in file_name.split("/") if part not in ("", ".", ".."))
     for best in (

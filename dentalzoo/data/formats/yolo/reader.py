@@ -278,4 +278,7 @@ def _label_folder(tree: Tree, folder: Folder, texts: Mapping[tuple[str, ...], Pa
             key = (*parts[:i], _IMAGES.sub(word, parts[i]), *parts[i + 1 :])
             if key != parts and key in texts:
                 return texts[key]
+        key = (*parts[:i], "labels", *parts[i + 1 :])  # beside JPEGImages, as darknet has it
+        if parts[i] == "jpegimages" and key in texts:
+            return texts[key]
     return texts.get((*parts, "labels"), folder.path)
