@@ -75,7 +75,7 @@ def check_privacy(
 
 def _patient_of(path: Path) -> str:
     """Return the patient that a path names by a number, with the folders of its site; else ""."""
-    site = []
+    site: list[str] = []
     for part in (*path.parts[:-1], path.stem):
         match = _PATIENT.search(part.casefold())
         if match:

@@ -1,5 +1,6 @@
 """Histograms of the report, (H, W, 3) uint8."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -74,4 +75,6 @@ def box_sizes(sides: Mapping[str, Sequence[float]]) -> np.ndarray:
     plot.set(xlabel="root of the area, in pixels", xscale="log", ylim=(len(shown) - 0.5, -0.5))
     title = "Box sizes by class: range, middle half, median"
     plot.set_title(title, loc="left", color=DARK, fontsize=11)
-    return figure_pixels(figure)
+    with warnings.catch_warnings():  # of letters that the font lacks; the page has the names too
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        return figure_pixels(figure)

@@ -212,6 +212,18 @@ def test_meshes_have_counts(tmp_path):
     assert "img" not in page.tags
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_of_classes_in_any_script(tmp_path):
+    names = ["牙", "$x_{", "<b>\\frac", "a \u202eb"]
+    data = yolo(tmp_path / "data", "a", lines=["0 0.5 0.5 0.2 0.2"], classes=names)
+    lines = [f"{i} 0.{i + 2} 0.5 0.1 0.2" for i in range(4)]
+    (data / "labels" / "a.txt").write_text("\n".join(lines))
+    report = report_data(partial_of(check_boxes, data), data, tmp_path / "out", kind="boxes")
+    assert {*report["boxes"]} == {*names}
+    text, page, _ = read(tmp_path / "out")
+    assert "<h3>牙</h3>" in text and "b" not in page.tags[page.tags.index("table") :]
+
+
 def test_more_classes_than_colours(tmp_path):
     data = yolo(tmp_path / "data", "a", classes=[f"class {i}" for i in range(300)])
     (data / "labels" / "a.txt").write_text("299 0.5 0.5 0.2 0.2\n0 0.2 0.2 0.1 0.1\n")
