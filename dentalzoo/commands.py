@@ -3,6 +3,7 @@
 Each takes the parsed options and returns the exit status, None for 0.
 """
 
+import inspect
 import json
 from argparse import Namespace
 from collections.abc import Sequence
@@ -58,6 +59,11 @@ def do_info(options: Namespace) -> None:
 
 def do_train(options: Namespace) -> None:
     overrides = _pairs(options.set)
+    if flags := [key for key in overrides if key in inspect.signature(dz.train).parameters]:
+        raise DentalzooError(
+            f"--set must name settings of the model; {flags[0]} has a flag of its own, "
+            f"--{flags[0].replace('_', '-')}. Received: {flags[0]}"
+        )
     for key in ("epochs", "batch_size", "encoder_weights"):
         if getattr(options, key) is not None:
             overrides[key] = getattr(options, key)

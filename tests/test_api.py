@@ -133,6 +133,19 @@ def test_a_wrong_flag_is_refused_in_one_line(capsys, words, message):
     assert message in text and text.count("\n") == 1
 
 
+def test_a_flag_among_the_settings_and_a_run_in_its_data_are_refused(capsys, tmp_path):
+    for words, message in (
+        (
+            f"train tooth_vae --data {tmp_path} --out o --set seed=1",
+            "has a flag of its own, --seed",
+        ),
+        (f"train tooth_vae --data {tmp_path} --out {tmp_path}", "must be another folder than data"),
+    ):
+        status, text = cli.main(words.split()), capsys.readouterr().err
+        assert status == 2 and message in text and text.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_wrong_keyword_is_refused_in_one_line(bundle, tmp_path):
     with pytest.raises(dz.DentalzooError, match="Did you mean threshold.*Received: 'treshold'"):
         dz.predict(bundle, tmp_path, tmp_path / "out", treshold=0.5)

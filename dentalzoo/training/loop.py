@@ -87,6 +87,11 @@ def train(
     }
     if not 0 <= seed < 2**32:
         raise DentalzooError(f"seed must be an integer from 0 to 2**32 - 1. Received: {seed!r}")
+    if out.resolve() == Path(data).resolve():
+        raise DentalzooError(
+            "out must be another folder than data, of which the plots of the run would become a "
+            f"part. Received: {out}"
+        )
     with locked(out):
         claim(out, settings, resume)
         try:

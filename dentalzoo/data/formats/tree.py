@@ -24,6 +24,11 @@ UNDERSTOOD = (
 )
 
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
+_OWN_RESULTS = (
+    ("run.json", "checkpoints"),
+    ("metadata.json", "SHA256SUMS"),
+    ("evaluation.json",),
+)
 _TASKS = ("detect", "segment", "classify", "pose", "obb")  # folders of Ultralytics' results
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
@@ -296,7 +301,12 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
 
 
 def _holds_results(folder: Path) -> bool:
-    """Return whether a folder is `runs`, where Ultralytics and YOLOv5 write plots and weights."""
+    """Return whether a trainer wrote a folder: its plots and examples are no data.
+
+    That is a run, an evaluation or a bundle of this package, or `runs` of Ultralytics and YOLOv5.
+    """
+    if any(all((folder / name).exists() for name in names) for names in _OWN_RESULTS):
+        return True
     if folder.name.lower() != "runs":
         return False
     return any((folder / task).is_dir() for task in _TASKS) or any(folder.glob("*/exp*/"))

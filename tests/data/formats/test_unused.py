@@ -181,6 +181,23 @@ def test_results_of_a_trainer_are_no_data_and_name_no_split(tmp_path, folder):
 
 
 @pytest.mark.parametrize(
+    "files",
+    [("run.json", "checkpoints/x.npz"), ("metadata.json", "SHA256SUMS"), ("evaluation.json",)],
+)
+def test_runs_bundles_and_evaluations_of_this_package_are_no_data(tmp_path, files):
+    for name in ("a", "b", "c"):
+        image(tmp_path / f"{name}.png", ord(name))
+    image(tmp_path / "mine" / "one" / "curves.png")
+    image(tmp_path / "mine" / "one" / "evaluation" / "samples.png")
+    for name in files:
+        (tmp_path / "mine" / "one" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "mine" / "one" / name).write_text("{}")
+    found = find_images(tmp_path)
+    assert [sample.name for sample in found.samples] == ["a", "b", "c"]
+    assert found.unused == [("mine/one/", "results of a training")]
+
+
+@pytest.mark.parametrize(
     ("name", "content", "what"),
     [
         ("a.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n", "a.csv (a table of boxes)"),
