@@ -1,5 +1,6 @@
 """What every test shares: a quiet TensorFlow, the options and four fixtures."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def shared_data() -> Path:
     if not folder:
         pytest.skip("DENTALZOO_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """The command line shows more of the log, for its process; the next test begins anew."""
+    yield
+    logging.getLogger("dentalzoo").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)
