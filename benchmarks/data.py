@@ -129,6 +129,8 @@ def boxes(seed: int, number: int) -> list[tuple[int, int, int, int, int]]:
     rows = rng.integers(
         (0, 0, 0, 4, 4), (len(CLASSES), WIDTH - 20, HEIGHT - 20, 20, 20), (number, 5)
     )
+    # Where ymax repeats xmin in all objects, VOC files are refused as an error of VoTT.
+    rows[:, 4] += rows[:, 2] + rows[:, 4] == rows[:, 1] + 1
     return [tuple(row) for row in rows.tolist()]
 
 

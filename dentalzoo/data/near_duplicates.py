@@ -30,7 +30,7 @@ _NEIGHBOURS, _TURNED_NEIGHBOURS = 16, 4
 _SELECTIONS, _SELECTED, _SHARED = 32, 24, 16
 _EPS = 0.5  # a neighbour may be half as far again as the nearest one
 _MAX_CLUSTER = 64  # images alike, of which every pair is judged
-_CHUNK = 20_000  # pairs at a time
+_CHUNK = 2_000  # pairs at a time: 40 MB
 
 
 @dataclass(frozen=True)
