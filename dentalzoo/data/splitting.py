@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.boxes import BoxSample, find_boxes
 from dentalzoo.data.formats.tree import SPLITS
-from dentalzoo.data.images import find_images
+from dentalzoo.data.images import ImageSample, find_images
 from dentalzoo.data.masks import find_masks
 from dentalzoo.errors import DentalzooError
 
@@ -86,11 +86,11 @@ def _samples(data: str | Path) -> list[tuple[str, str, list[str]]]:
     """Return (file name, group, labels of its objects) of each image."""
     try:
         boxes = find_boxes(data, val_fraction=0).samples
-        return [(s.image.name, s.group, [box.label for box in s.boxes]) for s in boxes]
+        return [(s.image.name, _group(s), [box.label for box in s.boxes]) for s in boxes]
     except DentalzooError as no_boxes:
         try:
             masks = find_masks(data, val_fraction=0).samples
-            grouped = {s.image: s.group for s in find_images(data, val_fraction=0).samples}
+            grouped = {s.image: _group(s) for s in find_images(data, val_fraction=0).samples}
             return [(s.image.name, grouped.get(s.image, s.name), []) for s in masks]
         except DentalzooError:
             pass
@@ -98,7 +98,13 @@ def _samples(data: str | Path) -> list[tuple[str, str, list[str]]]:
             images = find_images(data, val_fraction=0).samples
         except DentalzooError:
             raise no_boxes from None
-    return [(s.image.name, s.group, [s.label] if s.label else []) for s in images]
+    return [(s.image.name, _group(s), [s.label] if s.label else []) for s in images]
+
+
+def _group(sample: BoxSample | ImageSample) -> str:
+    """Return the group; of Roboflow's copies the source, in whatever folder each lies now."""
+    source, copied, _ = sample.image.name.partition(".rf.")
+    return source if copied and sample.group.endswith(source) else sample.group
 
 
 def _divide(

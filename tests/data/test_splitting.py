@@ -90,3 +90,12 @@ def test_fewer_groups_than_splits(tmp_path):
     write_png(tmp_path / "a.png", np.zeros((20, 30), np.uint8))
     with pytest.raises(DentalzooError, match="as many groups as splits, 2. Received: 1"):
         split_dataset(tmp_path)
+
+
+def test_copies_of_a_roboflow_source_go_to_one_split_from_whatever_folder(tmp_path):
+    names = ("train/x_jpg.rf.a1", "valid/x_jpg.rf.b2", "train/y_jpg.rf.c3", "valid/z_jpg.rf.d4")
+    for n, name in enumerate(names):
+        write_png(tmp_path / f"{name}.png", np.full((20, 30), n, np.uint8))
+    assert split_dataset(tmp_path, val=0.4)["groups"] == 3
+    rows = dict(csv.reader((tmp_path / "split.csv").read_text().splitlines()))
+    assert rows["x_jpg.rf.a1.png"] == rows["x_jpg.rf.b2.png"]

@@ -14,6 +14,7 @@ from dentalzoo.errors import BadFile
 ID_COLUMNS = ("id", "file", "filename", "name", "image", "imagename", "imageid", "path", "filepath")
 GROUP_COLUMNS = (
     *("neardupgroup", "group", "groupid", "patient", "patientid", "patientname"),
+    *("patientnumber", "patientnr", "patientno", "patid", "pid"),
     *("subject", "subjectid"),
 )
 _DELIMITERS = ",;\t|"

@@ -43,6 +43,7 @@ _OBJECTS = frozenset(("images", "annotations", "shapes", "assets", "regions"))
 _MOST = 8  # things of one reason in one line
 _MAX_TABLE = 16 << 20  # ours: bytes of a table that is opened for its header
 
+_OTHER_SPLIT = "the split that it names is not used; split.csv, with id,split, is"
 _OTHER = "not read"
 _FORMAT = "another annotation format"
 _FOLDER = "not of the data set"
@@ -131,7 +132,7 @@ def _advice(tree: Tree, path: Path) -> str:
     if path.name.casefold() == "index.csv":
         return "index.csv must lie with the images or above them, with id,patient"
     if path.suffix.lower() == ".json" and _OBJECTS & tree.json_keys(path):
-        return ""
+        return _OTHER_SPLIT if split_word(stem) else ""
     if _SPLIT_NAME.fullmatch(stem) and ("split" in stem.lower() or split_word(stem)):
         return "split.csv decides" if tree.split_csv else "the name is split.csv, with id,split"
     if path.suffix.lower() in (".json", ".txt", ".yaml", ".yml"):
