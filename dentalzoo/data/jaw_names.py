@@ -29,13 +29,15 @@ LOWER_WORDS = {
     "Latin, French, Spanish, Italian, Portuguese": (
         r"inferior\w*",
         r"inferieur\w*",
-        "(arcada|arcata|arcade|arco|maxilar)inf",
+        "(arcada|arcata|arcade|arc|arco|maxilar)inf",
     ),
     "German": (r"unterkiefer\w*", "uk", r"uk(scan|modell)"),
     "Dutch, Swedish, Danish, Norwegian": (r"onderka\w*", r"underk(ak|aeb|aak|jev|æb)\w*"),
     "Polish, Czech, Slovak": (r"zuchw\w*", r"doln[aiyeo]\w{0,2}"),
     "Russian": (r"ni[zj]h?n(y|i|j|e)\w*", "niz", "nizh", r"низ\w*", r"нижн\w*", r"мандиб\w*"),
     "Turkish, Finnish, Hungarian": (r"altcene\w*", r"alaleu\w*", r"also(allkapocs|allcsont)\w*"),
+    "Croatian, Serbian, Slovene": (r"donj[aei]\w?", r"spodnj\w+"),
+    "Greek, Arabic, Hebrew": ("κατω", "(ال)?سفلي?", r"תחתונ?ה?|תחתון"),
     "Chinese, Japanese, Korean": (
         r".*(下颌|下颚|下顎|下牙|하악).*",
         r"xia(he|ya)",
@@ -49,6 +51,8 @@ UPPER_WORDS = {
     "Polish, Czech, Slovak": (r"gorn[aiyeo]\w{0,2}", r"horn[iy]\w?"),
     "Russian": (r"ver(kh|h|ch)n(y|i|j|e)\w*", r"верхн\w*"),
     "Turkish, Finnish, Hungarian": (r"ustcene\w*", r"ylaleu\w*", r"felso\w*"),
+    "Croatian, Serbian, Slovene": (r"gornj[aei]\w?", r"zgornj\w+"),
+    "Greek, Arabic, Hebrew": ("ανω", "(ال)?علوي?", r"עליונ?ה?|עליון"),
     "Chinese, Japanese, Korean": (
         r".*(上颌|上颚|上顎|上牙|상악).*",
         r"shang(he|ya)",

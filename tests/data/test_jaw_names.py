@@ -18,13 +18,15 @@ nizhnyaya_chelust.stl|nizhniy.stl|nizhnyaya.stl|нижняя челюсть.stl|
 onderkaak.stl|underkäke.stl|underkæbe.stl|underkjeve.stl|alt cene.stl|alt_çene.stl|alaleuka.stl
 下颌.stl|下顎_1.stl|하악.stl|12345_shell_occlusion_l.stl|OrthoCAD_lower.stl|Mand.stl
 jaw.lower.stl|x.lower.jaw.obj|LowerPreparationScan.stl|lowerprepscan.stl
-LowerJaw (1).stl|lower-jaw.stl
+LowerJaw (1).stl|lower-jaw.stl|arc_inf.stl
+donja čeljust.stl|slika_donja.stl|spodnja_celjust.stl|κάτω γνάθος.stl|الفك السفلي.stl|לסת תחתונה.stl
 low_jaw.stl|bottom jaw.stl|arcada_inf.stl|niz.stl|низ.stl|xiahe.stl|LowerSubsetup01.stl|lowers.stl
 """
 UPPER = """
 A1_upper.obj|UpperJawScan.stl|maxilla.stl|maxillary.ply|Oberkiefer.stl|arcade supérieure.stl
 arcada superior.stl|arcata_superiore.stl|maxilar superior.stl
 12345_shell_occlusion_u.stl|верхняя.stl
+gornja vilica.stl|zgornja_celjust.stl|άνω γνάθος.stl|الفك العلوي.stl|לסת עליונה.stl
 szczeka_gorna.stl|łuk górny.stl|bovenkaak.stl|上颌.stl|verhnyaya.stl
 """
 NEITHER = """
