@@ -129,10 +129,10 @@ class Run:
         self.history.append({"epoch": epoch, "seconds": seconds, **scores})
         self.stopped = bool(self.model.stop_training)
         value = scores.get(monitor)  # None: the last epoch is the best
-        sign = 1 if self.config.monitor_mode == "max" else -1
-        better = value is None or self.best is None or sign * value > sign * self.best
+        if wrong := [key for key, score in scores.items() if not math.isfinite(score)]:
+            log.warning("epoch %d: %s is NaN or infinite", epoch, ", ".join(wrong))
         arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
-        if better:
+        if is_better(value, self.best, self.config.monitor_mode):
             self.best, self.best_epoch = value, epoch
             weights = [ops.convert_to_numpy(weight) for weight in self.model.weights]
             checkpoint.save(self._best_file, weights, {"epoch": epoch})
@@ -197,3 +197,16 @@ class Run:
             axes.grid(alpha=0.3)
         panels[0].legend()
         write_atomically(self.out / "curves.png", lambda file: figure.savefig(file, dpi=110))
+
+
+def is_better(value: float | None, best: float | None, mode: str) -> bool:
+    """Return whether an epoch is the best so far.
+
+    Args:
+        value: what is monitored; None where nothing is: the last epoch is the best.
+        best: the best value before; any value is better than NaN.
+        mode: "max" or "min".
+    """
+    if value is None or best is None or math.isnan(best):
+        return True
+    return value > best if mode == "max" else value < best

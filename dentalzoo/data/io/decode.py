@@ -44,6 +44,7 @@ _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> 
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
+_TIFF_FORMAT, _SIGNED = 339, 2  # SampleFormat of TIFF 6.0
 _TIFF_BITS, _TIFF_LARGEST = 258, (341, 281)  # SMaxSampleValue, MaxSampleValue of TIFF 6.0
 _EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 _EXIF_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, tag 274
@@ -106,10 +107,17 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
         white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
         is_tiff = image.format == "TIFF"
+        is_signed = _SIGNED in np.atleast_1d(_tags(image).get(_TIFF_FORMAT, 1))
         tiff_orientation = _orientation(image) if is_tiff else 1
         image.load()
         turn = tiff_orientation if is_tiff else _orientation(image)
         mode, samples, palette = image.mode, np.asarray(image), None
+        if is_signed and samples.dtype == np.uint8 and samples.max() > 127:  # Pillow wraps them
+            raise BadFile(
+                path,
+                "pixels must not be negative; save the image with 8 or 16 unsigned bits. "
+                "Received: signed pixels of 8 bits",
+            )
         if mode == "P":
             palette = np.zeros((256, 3), np.uint8)
             colours = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)

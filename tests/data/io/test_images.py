@@ -349,3 +349,15 @@ def test_files_that_are_named_as_images_are_refused_by_their_kind(tmp_path, cont
     path.write_bytes(content)
     with pytest.raises(BadFile, match=f"must be PNG, JPEG, .*Received: .*{kind}"):
         read_image(path)
+
+
+def test_negative_pixels_of_8_bits_are_refused(tmp_path):
+    path = tmp_path / "x.tif"
+    for top in (127, 128):
+        pixels = np.arange(top + 1, dtype=np.uint8)[None]
+        Image.fromarray(pixels).save(path, tiffinfo={339: 2})
+        if top == 127:
+            assert np.array_equal(read_image(path)[..., 0], pixels)
+        else:
+            with pytest.raises(BadFile, match="must not be negative"):
+                read_image(path)
