@@ -20,6 +20,10 @@ test: $(STAMP) ## run the quick tests on all processors
 test-slow: $(STAMP) ## run the slow tests: trainings and examples
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not network"
 
+test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
+	@test -x .venv-peers/bin/datum || { python3 -m venv .venv-peers && .venv-peers/bin/pip install -q -r tests/peers/requirements.txt; }
+	DENTALZOO_PEERS=$(CURDIR)/.venv-peers/bin/python $(BIN)/python -m pytest -m "" tests/peers
+
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
@@ -45,4 +49,4 @@ clean:      ## remove build products and caches, but not .venv and runs/
 	rm -rf build dist out/demo *.egg-info .pytest_cache .ruff_cache .coverage
 	find dentalzoo tests -name __pycache__ -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow lint golden examples bench table docs clean
+.PHONY: help setup demo test test-slow test-peers lint golden examples bench table docs clean
