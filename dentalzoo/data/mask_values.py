@@ -58,15 +58,19 @@ def class_ids(
         return mask.astype(np.uint8)
     if num_classes > 2:
         unknown = [int(value) for value in values if value >= num_classes]
-        hint = ""
-        if {*map(int, values)} <= FDI_NUMBERS | {0}:
-            hint = "; FDI numbers are read where the classes are named so: classes=('11', ...)"
+        hint = _fdi_hint(values)
         raise BadFile(
             path,
             f"must hold the class ids 0..{num_classes - 1} as grey levels or palette indices{hint}"
             f". Received: {_few(unknown)}",
         )
     return _binary(path, mask, values, counts)
+
+
+def _fdi_hint(values: np.ndarray) -> str:
+    if values[-1] < min(FDI_NUMBERS) or not {*map(int, values)} <= FDI_NUMBERS | {0}:
+        return ""
+    return "; FDI numbers are read where the classes are named so: classes=('11', ...)"
 
 
 def _renumbered(
@@ -98,7 +102,8 @@ def _binary(path: Path, mask: np.ndarray, values: np.ndarray, counts: np.ndarray
         raise BadFile(
             path,
             "must be a binary mask (0 and 1, or 0 and 255); for several classes name them "
-            f"(classes=...) and store ids 0..n. Received: {_few(values.tolist())}",
+            f"(classes=...) and store ids 0..n{_fdi_hint(values)}. "
+            f"Received: {_few(values.tolist())}",
         )
     if share > _MAX_MIDDLE_GREY:
         raise BadFile(

@@ -105,6 +105,8 @@ def test_the_whole_data_set_decides_between_ids_and_fdi_numbers():
 def test_fdi_numbers_without_names_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(BadFile, match=r"name.*classes=\('11', ...\)"):
         class_ids(tmp_path / "a.png", np.array([[0, 11, 48]], np.uint8), 33)
+    with pytest.raises(BadFile, match=r"binary.*FDI numbers.*classes=\('11', ...\)"):
+        class_ids(tmp_path / "a.png", np.array([[0, 11, 48]], np.uint8), 1)
 
 
 # ---- suspicious ----------------------------------------------------------------------------------
