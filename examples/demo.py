@@ -398,7 +398,8 @@ h3 {{ margin: 0 0 .6rem; font-size: 1.05rem; }}
 p {{ max-width: 46rem; margin: .5rem 0; }}
 a {{ color: var(--link); }}
 .notice {{ border-left: 4px solid #e69f00; padding-left: .8rem; }}
-table {{ border-collapse: collapse; margin: 1.2rem 0; font-variant-numeric: tabular-nums; }}
+table {{ border-collapse: collapse; margin: 1.2rem 0; font-variant-numeric: tabular-nums;
+  display: block; max-width: 100%; overflow-x: auto; }}
 th, td {{ padding: .3rem 1.1rem; text-align: right; border-bottom: 1px solid var(--line); }}
 @media (max-width: 40rem) {{ th, td {{ padding: .3rem .5rem; }} }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}

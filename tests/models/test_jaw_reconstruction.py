@@ -144,7 +144,7 @@ def test_settings_that_cannot_be_are_refused():
         ({"l1_weights": (0, 1)}, "not both are 0"),
         ({"l1_weights": ("1", 1)}, "l1_weights must be a tuple of 2 numbers >= 0.*'1'"),
         ({"chamfer_weights": (float("nan"), 1)}, "a tuple of 2 numbers >= 0.*nan"),
-        ({"channels": 1.0}, "channels must be one of: 1, 3.*1.0"),
+        ({"channels": 2.0}, "channels must be one of: 1, 3.*2.0"),
         ({"morphable_model": "jaws.npz"}, "goes with decoder=morphable.*'jaws.npz'"),
         (
             {"decoder": "morphable", "morphable_model": 5},
