@@ -92,7 +92,10 @@ def test_predict_on_hostile_images(run, hostile, tmp_path):
     assert len(bad) >= 12
     for path in bad:
         assert len(naming(path.name, lines)) == 1, (path.name, lines)
-    assert len(lines) == len(bad), lines
+    # The others are doubts about images that have a result: nearly black, another bit depth.
+    doubts = [line for line in lines if not any(naming(path.name, [line]) for path in bad)]
+    assert len(lines) == len(bad) + len(doubts) and len(doubts) <= 2, lines
+    assert all(line.startswith(str(folder / "images")) for line in doubts), doubts
     good = {path.name for path in images} - {path.name for path in bad}
     assert out == f"{len(good)} written to {tmp_path / 'masks'}, {len(bad)} failed\n"
     written = {path.stem: path for path in (tmp_path / "masks").iterdir()}
