@@ -113,7 +113,7 @@ def convert(
         split: only the images of this split.
         classes: only these classes, numbered from 1 in this order; the names of the ids of masks.
         link: link the images instead of copying them.
-        lossy: leave out what the format cannot hold, instead of refusing.
+        lossy: leave out what the format cannot hold, with a line in the log, instead of refusing.
         anonymize: give the images hashed names, with their key in `out`_key.csv.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dentalzoo.data.formats import format_named
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
 from dentalzoo.data.formats.outlines import Regions, outlines, rasterise, turns_right
-from dentalzoo.data.formats.writing import losses, write_annotations
+from dentalzoo.data.formats.writing import write_annotations
 
 _log = logging.getLogger("dentalzoo")
 
@@ -47,8 +47,6 @@ def write_projects(
             )
             if holes:
                 _log.warning("%s: %d areas have holes, which are filled", form.NAME, holes)
-        for loss in losses(form, suited):
-            _log.warning("%s cannot hold %s", form.NAME, loss)
         opened.append(write_annotations(form, suited, out / key, classes, lossy=True, names=names))
     return opened
 

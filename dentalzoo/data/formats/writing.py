@@ -1,6 +1,7 @@
 """Write samples in an annotation format: nothing that it cannot hold is dropped without a word."""
 
 import csv
+import logging
 import os
 import shutil
 from collections import Counter
@@ -17,6 +18,8 @@ from dentalzoo.data.io.decode import is_dicom, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, read_image, write_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
+
+_log = logging.getLogger("dentalzoo")
 
 _WRITER = "write_annotations"
 _SAME_EDGE = 1.0  # ours, in pixels: a box is the extent of its outline up to rounding
@@ -160,7 +163,7 @@ def write_annotations(
         out: a folder that is absent or empty, or that this function wrote.
         classes: the names of the ids 1..n.
         link: link the images instead of copying them.
-        lossy: write what the format can hold and leave out the rest.
+        lossy: write what the format can hold and leave out the rest, which is logged.
         names: sample name -> name of its image without suffix; None keeps the names.
 
     Returns:
@@ -180,6 +183,8 @@ def write_annotations(
         raise DentalzooError(
             f"{form.NAME} cannot hold all of it; lossy writes the rest. Received: {'; '.join(lost)}"
         )
+    for what in lost:
+        _log.warning("%s cannot hold %s, which are left out or changed", form.NAME, what)
     placed: dict[str, Path] = {}
     with whole_folder(out, _WRITER) as folder, _recorded(ImagePlacer(link, names), placed) as place:
         opened = form.write(samples, folder, classes, place)

@@ -25,8 +25,10 @@ from .tool_samples import (
     WIDTH,
     check_nothing_is_called_unused,
     check_round_trip,
+    edges,
     make,
     put,
+    read_only,
     ring,
 )
 
@@ -51,15 +53,7 @@ def export(folder, *entries, meta=META, encoding="utf-8"):
 
 
 def read(folder):
-    """Return the objects of the only image."""
-    dataset = find_boxes(folder, outlines=True)
-    assert dataset.format == "CVAT"
-    (sample,) = dataset.samples
-    return sample.boxes, dataset
-
-
-def edges(box):
-    return [box.top * HEIGHT, box.left * WIDTH, box.bottom * HEIGHT, box.right * WIDTH]
+    return read_only("CVAT", folder)
 
 
 # ---- shapes --------------------------------------------------------------------------------------

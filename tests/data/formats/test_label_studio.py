@@ -27,8 +27,10 @@ from .tool_samples import (
     WIDTH,
     check_nothing_is_called_unused,
     check_round_trip,
+    edges,
     make,
     put,
+    read_only,
     ring,
 )
 
@@ -67,15 +69,7 @@ def export(folder, *tasks, name="project-1-at-2024.json"):
 
 
 def read(folder):
-    """Return the objects of the only image."""
-    dataset = find_boxes(folder, outlines=True)
-    assert dataset.format == "Label Studio"
-    (sample,) = dataset.samples
-    return sample.boxes, dataset
-
-
-def edges(box):
-    return [box.top * HEIGHT, box.left * WIDTH, box.bottom * HEIGHT, box.right * WIDTH]
+    return read_only("Label Studio", folder)
 
 
 # ---- regions -------------------------------------------------------------------------------------

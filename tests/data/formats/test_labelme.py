@@ -29,9 +29,11 @@ from .tool_samples import (
     WIDTH,
     check_nothing_is_called_unused,
     check_round_trip,
+    edges,
     make,
     outlined,
     put,
+    read_only,
     ring,
 )
 
@@ -55,15 +57,7 @@ def png(array):
 
 
 def read(folder):
-    """Return the objects of the only image, edges in pixels."""
-    dataset = find_boxes(folder, outlines=True)
-    assert dataset.format == "LabelMe"
-    (sample,) = dataset.samples
-    return sample.boxes, dataset
-
-
-def edges(box):
-    return [box.top * HEIGHT, box.left * WIDTH, box.bottom * HEIGHT, box.right * WIDTH]
+    return read_only("LabelMe", folder)
 
 
 # ---- shapes --------------------------------------------------------------------------------------

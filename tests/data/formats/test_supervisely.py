@@ -28,8 +28,10 @@ from .tool_samples import (
     WIDTH,
     check_nothing_is_called_unused,
     check_round_trip,
+    edges,
     make,
     put,
+    read_only,
     ring,
 )
 
@@ -69,15 +71,7 @@ BOX_OBJECT = thing("rectangle", [[6, 8], [23, 23]])
 
 
 def read(folder):
-    """Return the objects of the only image."""
-    dataset = find_boxes(folder, outlines=True)
-    assert dataset.format == "Supervisely"
-    (sample,) = dataset.samples
-    return sample.boxes, dataset
-
-
-def edges(box):
-    return [box.top * HEIGHT, box.left * WIDTH, box.bottom * HEIGHT, box.right * WIDTH]
+    return read_only("Supervisely", folder)
 
 
 # ---- objects -------------------------------------------------------------------------------------

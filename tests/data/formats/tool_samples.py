@@ -63,6 +63,19 @@ def make(folder, *boxes, splits=("train", "val", "test")):
     return samples
 
 
+def read_only(form, folder):
+    """Return the objects of the only image of a data set in a format, and the data set."""
+    dataset = find_boxes(folder, outlines=True)
+    assert dataset.format == form
+    (sample,) = dataset.samples
+    return sample.boxes, dataset
+
+
+def edges(box):
+    """Return top, left, bottom and right in pixels."""
+    return [box.top * HEIGHT, box.left * WIDTH, box.bottom * HEIGHT, box.right * WIDTH]
+
+
 def check_round_trip(form, samples, out, classes=CLASSES):
     """Write samples, read them back and compare all that the format holds."""
     opened = write_annotations(form, samples, out, classes)
@@ -85,8 +98,8 @@ def check_equal(box, expected):
     plain = replace(box, top=0, left=0, bottom=0, right=0, outline=None, score=None)
     other = replace(expected, top=0, left=0, bottom=0, right=0, outline=None, score=None)
     assert plain == other
-    edges = [(one.top, one.left, one.bottom, one.right) for one in (box, expected)]
-    assert edges[0] == pytest.approx(edges[1], rel=1e-6, abs=1e-9)
+    ends = [(one.top, one.left, one.bottom, one.right) for one in (box, expected)]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-6, abs=1e-9)
     if isinstance(expected.outline, tuple):
         assert len(box.outline) == len(expected.outline)
         for polygon, same in zip(expected.outline, box.outline, strict=True):

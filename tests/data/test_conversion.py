@@ -1,0 +1,50 @@
+"""Annotated images in another format: what it cannot hold is refused, or left out and said."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from dentalzoo.cli import main
+from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.conversion import convert
+from dentalzoo.data.io.images import write_png
+from dentalzoo.errors import DentalzooError
+
+
+@pytest.fixture
+def polygons(tmp_path):
+    for name in ("a", "b"):
+        write_png(tmp_path / "data" / "images" / f"{name}.png", np.eye(40, 60, dtype=np.uint8))
+        line = "0 0.1 0.1 0.5 0.1 0.5 0.5"
+        (tmp_path / "data" / "images" / f"{name}.txt").write_text(line)
+    (tmp_path / "data" / "classes.txt").write_text("Crown\nImplant")
+    return tmp_path / "data"
+
+
+def test_what_a_format_cannot_hold_is_refused_or_left_out_with_a_line(polygons, tmp_path, caplog):
+    out = tmp_path / "out"
+    with pytest.raises(DentalzooError, match="TFRecord cannot hold all.*2 objects with a polygon"):
+        convert(polygons, "tfrecord", out)
+    assert not out.exists()
+    with caplog.at_level(logging.WARNING, "dentalzoo"):
+        report = convert(polygons, "tfrecord", out, lossy=True)
+    assert "TFRecord cannot hold 2 objects with a polygon, which are left out or changed" in (
+        caplog.messages
+    )
+    assert (report.source, report.written, report.objects) == ("YOLO", 2, 2)
+    assert find_boxes(out, val_fraction=0).classes == ("Crown", "Implant")
+
+
+def test_the_command_hashes_names_and_keeps_the_key_beside_the_folder(polygons, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["convert", str(polygons), "--to", "coco", "--out", str(out), "--anonymize"]
+    assert main(command) == 0
+    assert "2 images with 2 objects of YOLO written" in capsys.readouterr().out
+    names = {path.stem for path in out.rglob("*.png")}
+    assert len(names) == 2 and all(len(name) == 12 for name in names)
+    key = (tmp_path / "out_key.csv").read_text()
+    assert all(name in key for name in names) and "a.png" in key
+    (polygon,) = {box.outline for s in find_boxes(out, outlines=True).samples for box in s.boxes}
+    assert polygon[0] == pytest.approx((6, 4, 30, 4, 30, 20))
+    assert main([*command[:3], "mask", *command[4:]]) == 2
