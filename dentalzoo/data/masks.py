@@ -37,8 +37,6 @@ from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import DentalzooError
 
-_log = logging.getLogger("dentalzoo")
-
 
 @dataclass(frozen=True)
 class MaskSample:

@@ -17,7 +17,15 @@ from dentalzoo.data.formats.tables import (
     read_table,
     read_values,
 )
-from dentalzoo.data.formats.tree import SPLITS, FileEntry, Skip, Tree, normal, split_word
+from dentalzoo.data.formats.tree import (
+    SPLITS,
+    FileEntry,
+    Skip,
+    Tree,
+    find_table,
+    normal,
+    split_word,
+)
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
@@ -111,7 +119,7 @@ class _Tables:
 
     def _table(self, folder: Path) -> "_Values | None":
         if folder not in self._read:
-            path = self._tree.table(folder, self._name)
+            path = find_table(folder, self._name)
             values = read_values(path, self._columns) if path else None
             self._read[folder] = None
             if path:

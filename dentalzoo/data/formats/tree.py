@@ -158,10 +158,6 @@ class Tree:
         """Note that files are used, so that they are not listed as unused."""
         self.used.update(paths)
 
-    def table(self, folder: Path, name: str) -> Path | None:
-        """Return the table `name` in a folder, in any case; None where there is none."""
-        return find_table(folder, name)
-
     def notes_of(self, *suffixes: str) -> list[Path]:
         """Return the files of `notes` that end in one of `suffixes`, which are lower case."""
         return [path for path in self.notes if path.suffix.lower() in suffixes]

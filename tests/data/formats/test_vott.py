@@ -379,7 +379,7 @@ ODD = [None, 5, "x", [], {}, [[1]], {"a": 1}, float("nan"), 1e308, 10**400, True
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:12])
 def test_values_of_another_type_are_refused_and_end_nothing(tmp_path, odd):
-    """Each key of each kind of file holds each odd value once; other images stay."""
+    """Each key of each kind of file holds each odd value once, and only our own errors come."""
     put(tmp_path, "images/a.png", "images/b.png")
     good = region(10, 20, 40, 60, "root")
     box = rectangle(10, 20, 30, 40, "root")
