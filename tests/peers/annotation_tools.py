@@ -41,7 +41,33 @@ def read_supervision(folder):
     import supervision
 
     images = str(folder / "images")
-    data = supervision.DetectionDataset.from_labelme(images, images)
+    return in_pixels(supervision.DetectionDataset.from_labelme(images, images))
+
+
+def read_yolo(folder):
+    import supervision
+
+    images, labels = (str(folder / name / "train") for name in ("images", "labels"))
+    data = supervision.DetectionDataset.from_yolo(images, labels, str(folder / "data.yaml"))
+    return in_pixels(data)
+
+
+def read_coco(folder):
+    import supervision
+
+    (annotations,) = folder.glob("annotations/*.json")
+    images = str(folder / "images" / "train")
+    return in_pixels(supervision.DetectionDataset.from_coco(images, str(annotations)))
+
+
+def read_voc(folder):
+    import supervision
+
+    images, annotations = (str(folder / name) for name in ("JPEGImages", "Annotations"))
+    return in_pixels(supervision.DetectionDataset.from_pascal_voc(images, annotations))
+
+
+def in_pixels(data):
     return {
         Path(path).stem: [
             [data.classes[number], "", *map(float, edges), 0]

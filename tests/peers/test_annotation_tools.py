@@ -15,6 +15,7 @@ import pytest
 
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.formats import format_named
+from dentalzoo.data.formats.base import Box
 from dentalzoo.data.formats.label_studio import brush
 from dentalzoo.data.formats.writing import write_annotations
 from tests.data.formats.tool_samples import (
@@ -92,6 +93,22 @@ def test_the_library_of_the_tool_reads_what_is_written(tmp_path, name, tolerance
             np.testing.assert_allclose(row[2:6], other[1:], atol=tolerance)
     pixels = sum(row[6] for rows in found.values() for row in rows)
     assert pixels == (20 * 15 - 6 * 4 if masks else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("yolo", 1e-4), ("coco", 1e-4), ("voc", 1.0)],  # it does not count VOC's pixels from 1
+)
+def test_supervision_reads_boxes_as_they_are_written(tmp_path, name, tolerance):
+    boxes = [Box("tooth", 0.1, 0.05, 0.5, 0.4), Box("filling", 0.25, 0.5, 0.75, 0.75)]
+    samples = make(tmp_path / "in", boxes, splits=("train",))
+    write_annotations(format_named(name), samples, tmp_path / "out", CLASSES)
+    found = peer("read", name, tmp_path / "out")
+    assert sorted(found) == ["Böhm 0.5", "Böhm 1.5"] and found["Böhm 1.5"] == []
+    assert [row[0] for row in found["Böhm 0.5"]] == ["tooth", "filling"]
+    for row, box in zip(found["Böhm 0.5"], boxes, strict=True):
+        wanted = [box.left * WIDTH, box.top * HEIGHT, box.right * WIDTH, box.bottom * HEIGHT]
+        np.testing.assert_allclose(row[2:6], wanted, atol=tolerance)
 
 
 @pytest.mark.parametrize(("name", "half"), [("cvat", 0), ("supervisely", 0.5)])
