@@ -161,7 +161,6 @@ def predict(
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
     dicom: Sequence[str] = (),
-    dicom_anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # detection
 def predict(
@@ -178,7 +177,6 @@ def predict(
     anonymize: bool = False,
     vott: Sequence[int] = (),
     dicom: Sequence[str] = (),
-    dicom_anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # reconstruction
 def predict(

@@ -120,16 +120,14 @@ def dicom_writer(
     Args:
         bundle: what computes them.
         out: the folder, which exists.
-        options: `dicom` for the kinds; `anonymize`, as well as `dicom_anonymize`, removes the
-            patient's identity, see `dentalzoo.data.dicom_out.identity`.
+        options: `dicom` for the kinds; `anonymize` removes the patient's identity, see
+            `dentalzoo.data.dicom_out.identity`.
         parameters: settings that change the results.
 
     Raises:
-        DentalzooError: `dicom_anonymize` without a kind, or highdicom is not installed.
+        DentalzooError: highdicom is not installed.
     """
     if not options.dicom:
-        if options.dicom_anonymize:
-            raise DentalzooError("dicom_anonymize must be given with dicom. Received: no dicom")
         return None
     from dentalzoo import __version__
     from dentalzoo.data.dicom_out.writer import DicomWriter
@@ -140,7 +138,7 @@ def dicom_writer(
         name=bundle.name,
         version=f"dentalzoo {__version__}",
         parameters=parameters,
-        anonymize=options.anonymize or options.dicom_anonymize,
+        anonymize=options.anonymize,
     )
 
 

@@ -68,7 +68,11 @@ class SegmentationPredictOptions(Options):
         "also write a project of an annotation tool, to correct the results there",
         choices=PROJECT_FORMATS,
     )
-    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
+    anonymize: bool = option(
+        False,
+        "give the results hashed names, and DICOM results no patient's identity; their key goes to "
+        "OUT_key.csv",
+    )
     threshold: float | None = option(
         None,
         "probability above which a pixel of a binary mask is foreground (default: the bundle's "
@@ -86,7 +90,6 @@ class SegmentationPredictOptions(Options):
         "refers to it (sr), the image with its mask as a Secondary Capture (sc)",
         choices=MASK_DICOM,
     )
-    dicom_anonymize: bool = option(False, "write DICOM results without the patient's identity")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,7 +148,11 @@ class DetectionPredictOptions(BoxOptions):
         "also write a project of an annotation tool, to correct the results there",
         choices=PROJECT_FORMATS,
     )
-    anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
+    anonymize: bool = option(
+        False,
+        "give the results hashed names, and DICOM results no patient's identity; their key goes to "
+        "OUT_key.csv",
+    )
     vott: tuple[int, ...] = option(
         (), "also write a project of VoTT version 1 or 2", choices=(1, 2)
     )
@@ -155,7 +162,6 @@ class DetectionPredictOptions(BoxOptions):
         "boxes as a Secondary Capture (sc)",
         choices=BOX_DICOM,
     )
-    dicom_anonymize: bool = option(False, "write DICOM results without the patient's identity")
 
 
 @dataclass(frozen=True)
