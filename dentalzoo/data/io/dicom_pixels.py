@@ -11,6 +11,7 @@ import numpy as np
 
 from dentalzoo.data.io.codestreams import stream_size
 from dentalzoo.data.io.dicom_elements import integer_of, name_of, text_of
+from dentalzoo.data.io.dicom_sign import correct_sign
 from dentalzoo.data.io.lossless_jpeg import decode_lossless_jpeg
 from dentalzoo.errors import BadFile
 
@@ -23,6 +24,7 @@ PIXEL_ELEMENTS = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("SmallestImagePixelValue", "LargestImagePixelValue"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *(group << 16 | 0x0102 for group in _OVERLAYS),
 )
@@ -76,7 +78,8 @@ class Pixels:
         bits_allocated: bits of a sample in the file.
         bits_stored: bits that count.
         high_bit: the highest of those, from 0.
-        signed: whether Pixel Representation is 1.
+        signed: whether Pixel Representation is 1, or, after decoding, the pixels are signed.
+        extremes: Smallest and Largest Image Pixel Value as words; None where one is missing.
         padding: the lowest and highest padding value as stored, or None.
         has_overlay: whether overlays may lie in unused bits.
         notes: what was ignored or assumed.
@@ -91,6 +94,7 @@ class Pixels:
     bits_stored: int
     high_bit: int
     signed: bool
+    extremes: tuple[int, int] | None
     padding: tuple[int, int] | None
     has_overlay: bool
     notes: list[str] = field(default_factory=list)
@@ -145,10 +149,21 @@ def described_pixels(path: Path, header: Dataset) -> Pixels:
         allocated,
         stored,
         high,
-        sign == 1,
+        sign == 1 and samples == 1,  # colours are unsigned, PS3.3 C.7.6.3.1.2
+        _extremes(path, header),
         None if padding is None else (min(ends), max(ends)),
         any((group << 16 | 0x0102) in header for group in _OVERLAYS),
     )
+
+
+def _extremes(path: Path, header: Dataset) -> tuple[int, int] | None:
+    try:
+        low, high = (
+            integer_of(path, header, f"{which}ImagePixelValue") for which in ("Smallest", "Largest")
+        )
+    except BadFile:  # only a hint
+        return None
+    return None if low is None or high is None else (low, high)
 
 
 def missing_element(path: Path, keyword: str) -> BadFile:
@@ -179,12 +194,18 @@ def decode_pixels(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np
         pixels: the module `pydicom.pixels`.
 
     Returns:
-        (H, W) or (H, W, 3), integers as stored, signed where they are.
+        (H, W) or (H, W, 3), integers as stored, signed where they are: `described.signed` is
+        corrected where the pixels contradict it, see `dicom_sign`.
 
     Raises:
         BadFile: there are no pixels, or fewer than described, or no decoder; or pixels contradict
             Bits Stored and High Bit.
     """
+    stored = _decode(described, dataset, pixels)
+    return stored if described.samples == 3 else correct_sign(described, stored)
+
+
+def _decode(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np.ndarray:
     path = described.path
     syntax = _find_syntax(path, dataset)
     is_compressed, plugin = bool(syntax.is_encapsulated), ""
