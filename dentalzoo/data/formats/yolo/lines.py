@@ -15,6 +15,13 @@ import numpy as np
 from dentalzoo.data.formats.base import RawBox
 from dentalzoo.data.formats.label_maps import read_text
 from dentalzoo.data.formats.outlines import outline_edges
+from dentalzoo.data.formats.yolo.extras import (
+    SLACK,
+    in_image,
+    misplaced,
+    polygon_after_confidence,
+    trailing,
+)
 from dentalzoo.errors import BadFile
 
 Kind = Literal["polygons", "oriented", "pose", "corners", ""]
@@ -22,7 +29,6 @@ Kind = Literal["polygons", "oriented", "pose", "corners", ""]
 _BOX = 5  # class cx cy w h
 _ORIENTED = 9  # class and four corners
 # All ours.
-_SLACK = 0.02  # by which edges may leave [0, 1]
 _MARGIN = 0.1  # of a box: how far outside of it keypoints may lie
 _ONE_SIDED = 0.55  # of w or h: the most that an outline spans which starts at its own end
 # Parts of the lines that look like keypoints: 30 random outlines have up to 0.23, triangles 0.40.
@@ -32,6 +38,7 @@ _MANY_POINTS = 4  # keypoints: drawn as an outline, this many cross themselves m
 _TESTED = 1000  # lines of a data set, evenly chosen: to compare their edges takes long
 _ALL, _SOME = 0.95, 0.05  # where nearly all lines start with a box around what follows, few suffice
 _MANY_OUTSIDE, _MANY = 2, 0.2  # boxes, and part of the boxes, that leave their images
+_FAR_MORE = 5  # boxes that leave their images on two of four sides alone: 1 in 32 by chance
 _SAME_CORNER = 0.02  # of a box: the most that the fourth corner of a parallelogram is off
 
 
@@ -135,14 +142,17 @@ def _label(number: float, names: Mapping[int, str] | None) -> str:
 def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) -> Meaning:
     """Return what the lines of a data set hold.
 
-    - 5 numbers: a box; refused where many leave the image and all would fit as two corners.
+    - 5 numbers: a box; refused where many leave the image and all would fit as two corners, or as
+      the left upper corner and the size.
     - 6: a box and a confidence, where all are in [0, 1], or a track id, where all are integers. 7,
-      of which the last is an integer and the one before in [0, 1]: both.
+      of which the last is an integer and the one before in [0, 1], or the reverse: both. Refused
+      where the confidence or the id may as well stand before the box, see `extras.misplaced`.
     - `keypoints` of data.yaml: the numbers after a box.
     - 9 numbers in all lines, the corners of parallelograms that do not all stand upright: oriented
       boxes.
     - Odd counts: a polygon; followed by a confidence and a track id where all lines end so. Even
-      counts that differ: a polygon and a confidence, or a track id.
+      counts that differ: a polygon and a confidence, or a track id; refused where the confidence
+      stands before it.
     - One count in all lines, whose first four numbers are a box that holds most of the points which
       follow, or visibilities 0, 1 and 2 at every third place: keypoints, refused without
       `keypoints`, unless `task` says "segment".
@@ -158,11 +168,11 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
         if count > _BOX
     }
     boxes = np.array([row for row in rows if len(row) == _BOX]).reshape(-1, _BOX)
-    if _corners(boxes):
+    if order := _other_order(boxes):
         return Meaning(
             "corners",
-            refused="must be `class cx cy w h`, but all boxes fit as `class left top right bottom` "
-            f"alone. Received: {int((~_in_image(boxes)).sum())} of {len(boxes)} boxes outside of "
+            refused=f"must be `class cx cy w h`, but all boxes fit as `class {order}` "
+            f"alone. Received: {int((~in_image(boxes)).sum())} of {len(boxes)} boxes outside of "
             "their images",
         )
     if not groups:
@@ -171,31 +181,29 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
         notice = "keypoints are not read" if keypoints else ""
         refused = "" if keypoints else _keypoints_refused("task: pose in data.yaml")
         return Meaning("pose", keypoints, _extras(groups, _BOX + keypoints), refused, notice)
-    ends = {count: _ends(values) for count, values in groups.items()}
-    extra = {count: one for count, (one, _) in ends.items() if count == 6 and one}
-    notices = {what for count, (one, what) in ends.items() if count == 6 and one}
+    last = {count: trailing(values) for count, values in groups.items()}
+    extra = {count: one for count, (one, _) in last.items() if count == 6 and one}
+    notices = {what for count, (one, what) in last.items() if count == 6 and one}
     if 6 in groups and 6 not in extra:
         return Meaning(
             "",
             refused="must be `class cx cy w h`; a sixth number must be a confidence in [0, 1] or "
             f"a track id. Received: {groups[6][0][5]:g} (an angle?)",
         )
-    if 6 in extra and _is_second(groups[6]):
-        return Meaning(
-            "",
-            refused="must be `class cx cy w h confidence`, but all lines fit as "
-            f"`class confidence cx cy w h` alone. Received: {len(groups[6])} lines",
-        )
+    if refused := misplaced(groups, task):
+        return Meaning("", refused=refused)
     longer = {count: values for count, values in groups.items() if count > 6}
     if (
-        task != "segment" and longer and all(ends[count][0] == 2 for count in longer)
+        task != "segment" and longer and all(last[count][0] == 2 for count in longer)
     ):  # ... confidence, track id
         extra |= dict.fromkeys(longer, 2)
-        notices.add("confidences and track ids")
+        notices |= {last[n][1] for n in longer}
         longer = {n - 2: values[:, :-2] for n, values in longer.items() if n - 2 > _BOX}
-    elif len(longer) > 1 and all(n % 2 == 0 and ends[n][0] for n in longer):
+    elif len(longer) > 1 and all(n % 2 == 0 and last[n][0] for n in longer):
+        if refused := polygon_after_confidence(longer):
+            return Meaning("", refused=refused)
         extra |= dict.fromkeys(longer, 1)
-        notices |= {ends[n][1] for n in longer}
+        notices |= {last[n][1] for n in longer}
         longer = {n - 1: values[:, :-1] for n, values in longer.items()}
     notice = f"{' and '.join(sorted(notices))} are not read" if notices else ""
     turned = task != "segment" and [*longer] == [_ORIENTED] and _oriented(longer[_ORIENTED])
@@ -218,31 +226,8 @@ def _keypoints_refused(received: str) -> str:
 
 def _extras(groups: Mapping[int, Any], known: int) -> dict[int, int]:
     return {
-        n: n - known for n, values in groups.items() if n - known in (1, 2) and _ends(values)[0]
+        n: n - known for n, values in groups.items() if n - known in (1, 2) and trailing(values)[0]
     }
-
-
-def _ends(values: np.ndarray) -> tuple[int, str]:
-    """Return how many of the last numbers are no coordinates by their values, and what they are."""
-    last, before = values[:, -1], values[:, -2]
-    ids = bool(((last == np.round(last)) & (last >= 1)).all())
-    if values.shape[1] % 2:  # a last y of 1 lies on the border
-        ids &= bool(last.max() > 1) or (values.shape[1] == 7 and bool(_in_image(values).all()))
-        return (2, "confidences and track ids") if ids and _in_parts(before) else (0, "")
-    if ids and last.max() > 1:
-        return 1, "track ids"
-    return (1, "confidences") if _in_parts(last) else (0, "")
-
-
-def _in_parts(values: np.ndarray) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
-def _in_image(values: np.ndarray) -> np.ndarray:
-    """Return (N,) bool: the numbers after the class are a box inside the image."""
-    centre, size = values[:, 1:3], values[:, 3:5]
-    low, high = centre - size / 2, centre + size / 2
-    return np.asarray(((low >= -_SLACK) & (high <= 1 + _SLACK) & (size > 0)).all(1))
 
 
 def _are_outlines(first: np.ndarray, second: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -281,18 +266,16 @@ def _is_simple(corners: np.ndarray) -> bool:
     return not crossing.any()
 
 
-def _corners(boxes: np.ndarray) -> bool:
-    """Return whether many boxes leave their images, and all would fit as two corners."""
-    outside = int((~_in_image(boxes)).sum())
-    fit = (boxes[:, 3:] > boxes[:, 1:3]) & (boxes[:, 1:3] >= 0) & (boxes[:, 3:] <= 1 + _SLACK)
-    return outside >= max(_MANY_OUTSIDE, _MANY * len(boxes)) and bool(fit.all())
-
-
-def _is_second(values: np.ndarray) -> bool:
-    """Return whether lines of 6 numbers fit only with the confidence before the box."""
-    if int((~_in_image(values)).sum()) < max(_MANY_OUTSIDE, _MANY * len(values)):
-        return False
-    return bool(_in_image(np.delete(values, 1, axis=1)).all() and _in_parts(values[:, 1]))
+def _other_order(boxes: np.ndarray) -> str:
+    """Return the order that all boxes fit where many leave their images as they are; else ""."""
+    outside = int((~in_image(boxes)).sum())
+    if outside < _MANY_OUTSIDE or (boxes[:, 1:3] < 0).any():
+        return ""
+    many = outside >= _MANY * len(boxes)
+    if many and ((boxes[:, 3:] > boxes[:, 1:3]) & (boxes[:, 3:] <= 1 + SLACK)).all():
+        return "left top right bottom"
+    fit = (boxes[:, 1:3] + boxes[:, 3:] <= 1 + SLACK) & (boxes[:, 3:] > 0)
+    return "left top w h" if (many or outside >= _FAR_MORE) and bool(fit.all()) else ""
 
 
 def _oriented(values: np.ndarray) -> bool:
@@ -330,7 +313,7 @@ def _keypoints(values: np.ndarray) -> str:
     holds = held(points)
     if rest.shape[1] % 3 == 0:  # or x, y and a confidence of each
         holds |= held(rest.reshape(len(rest), -1, 3)[:, :, :2])
-    holds &= _in_image(values)
+    holds &= in_image(values)
     outlines = _are_outlines(centre, size, points)
     share = float((holds & ~outlines).mean())
     few = _SOME if holds.mean() >= _ALL else _FEW_TRIANGLES if points.shape[1] == 1 else _FEW
