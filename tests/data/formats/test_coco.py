@@ -447,3 +447,99 @@ def test_names_of_images_may_differ_in_case_and_a_background_is_no_class(tmp_pat
     save(tmp_path / "a.json", one)
     found = find_boxes(tmp_path)
     assert [sample.name for sample in found.samples] == ["A"] and found.classes == ("Crown",)
+
+
+# ---- keys that change the meaning ----------------------------------------------------------------
+
+
+def one_object(root, **keys):
+    put(root, "a.png")
+    save(root / "result.json", content(["a.png"], [(0, 1, {**BOX, **keys})]))
+    found = find_boxes(root, outlines=True)
+    return found.samples[0].boxes[0], found
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, True), ("1", True), (True, True), ("true", True), ("True", True), (1.0, True)]
+    + [(0, False), ("0", False), (False, False), ("false", False), (None, False), ("", False)],
+)
+def test_crowds_and_objects_to_ignore_of_any_type(tmp_path, value, expected):
+    crowd, _ = one_object(tmp_path / "crowd", iscrowd=value)
+    ignored, _ = one_object(tmp_path / "ignored", ignore=value)
+    assert (crowd.crowd, crowd.difficult) == (expected, False)
+    assert (ignored.crowd, ignored.difficult) == (False, expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"iscrowd": 2}, "iscrowd must be 0 or 1. Received: '2'"),
+        ({"ignore": "maybe"}, "ignore must be 0 or 1. Received: 'maybe'"),
+        ({"iscrowd": [1]}, "iscrowd must be 0 or 1"),
+        ({"bbox_mode": 0}, "bbox_mode must be 1, .x, y, width, height.. Received: 0"),
+        ({"bbox_mode": "XYXY_ABS"}, "bbox_mode must be 1"),
+        ({"rotation": 30, "segmentation": []}, "must not be turned; draw a polygon"),
+        ({"attributes": {"rotation": "left"}, "segmentation": []}, "must be a number"),
+        ({"bbox": [12, 9, 24, 18, 0.5]}, "must be .x, y, width, height."),
+    ],
+)
+def test_objects_of_another_meaning_are_refused(tmp_path, keys, reason):
+    with pytest.raises(DentalzooError, match=reason):
+        one_object(tmp_path, **keys)
+
+
+@pytest.mark.parametrize("mode", [1, "1", "XYWH_ABS", "BoxMode.XYWH_ABS", None])
+def test_boxes_whose_mode_is_that_of_coco_are_read(tmp_path, mode):
+    assert pixels(one_object(tmp_path, bbox_mode=mode)[0]) == (12, 9, 36, 27)
+
+
+@pytest.mark.parametrize("outline", [[], [SQUARE]])
+def test_turned_boxes_of_cvat_are_the_boxes_around_them(tmp_path, outline, caplog):
+    attributes = {"occluded": False, "rotation": 90.0}
+    box, found = one_object(tmp_path, attributes=attributes, segmentation=outline)
+    assert pixels(box) == (15, 6, 33, 30)  # 24 x 18 about (24, 18)
+    assert any("a turned box" in what for _, what in found.repaired)
+    inside = load(find_masks(tmp_path).samples[0])["mask"][..., 0]
+    assert inside.sum() == 432 and inside[6:30, 15:33].all()
+
+
+def test_the_rotation_of_what_has_an_outline_of_its_own_does_not_count(tmp_path):
+    outline = [[12, 9, 36, 9, 24, 27]]
+    box, _ = one_object(tmp_path, attributes={"rotation": 45.0}, segmentation=outline)
+    assert pixels(box) == (12, 9, 36, 27) and box.outline == (tuple(outline[0]),)
+
+
+@pytest.mark.parametrize("find", [find_boxes, find_masks])
+def test_scores_in_annotations_are_said(tmp_path, caplog, find):
+    put(tmp_path, "a.png")
+    entries = [(0, 1, {**BOX, "score": 0.75}), (0, 2, BOX)]
+    save(tmp_path / "result.json", content(["a.png"], entries))
+    find(tmp_path)
+    said = [line for line in caplog.messages if "a score" in line]
+    assert len(said) == 1 and "result.json: 1 of 2 annotations have a score" in said[0]
+
+
+def test_deleted_annotations_and_images_that_nobody_annotated(tmp_path):
+    """As COCO Annotator marks them."""
+    put(tmp_path, "a.png", "b.png", "c.png")
+    one = content(["a.png", "b.png", "c.png"], [(0, 1, BOX), (0, 2, BOX)])
+    one["annotations"][1]["deleted"] = True
+    for image, annotated in zip(one["images"], (True, False, True), strict=True):
+        image["annotated"] = annotated
+    save(tmp_path / "result.json", one)
+    found = find_boxes(tmp_path)
+    assert [(s.name, len(s.boxes)) for s in found.samples] == [("a", 1), ("c", 0)]
+    assert [what for _, what in found.repaired] == [
+        "1 deleted annotations are left out",
+        "1 images without objects that nobody annotated",
+    ]
+
+
+@pytest.mark.parametrize("outline", [[[]], [[], []]])
+def test_an_empty_polygon_is_no_outline_that_covers_nothing(tmp_path, outline):
+    put(tmp_path, "a.png", "b.png")
+    entries = [(0, 1, BOX), (1, 1, {**BOX, "segmentation": outline})]
+    save(tmp_path / "result.json", content(["a.png", "b.png"], entries))
+    with pytest.raises(BadFile, match="a box without an outline"):
+        load(find_masks(tmp_path).samples[1])

@@ -64,6 +64,14 @@ class CocoFile:
         """Return the name of the category of an annotation."""
         return self.categories[to_id(entry["category_id"])]
 
+    @property
+    def results(self) -> str:
+        """A phrase where annotations have scores, as the results of a detector have; else ""."""
+        entries = [entry for entries in self.annotations.values() for entry in entries]
+        count = sum(entry.get("score") is not None for entry in entries)
+        what = f"{count} of {len(entries)} annotations have a score, as results of a detector have"
+        return f"{what}; they are read as ground truth" if count else ""
+
     def class_ids(self) -> dict[str, Id]:
         """Return name -> id of the classes, in the order of their ids.
 
@@ -196,7 +204,12 @@ def check(path: Path, load: Callable[[], Any]) -> CocoFile:
         ]
         listed = [(to_id(one["id"]), _text(one["name"])) for one in content["categories"]]
         above = [(str(one["name"]), one.get("supercategory")) for one in content["categories"]]
-        entries = list(content["annotations"])
+        entries, left_out = _without_deleted(list(content["annotations"]))
+        seen = {to_id(entry["image_id"]) for entry in entries}
+        bare = {to_id(one["id"]) for one in content["images"] if one.get("annotated") is False}
+        if unseen := bare - seen:
+            images = [image for image in images if image.id not in unseen]
+            left_out.append(f"{len(unseen)} images without objects that nobody annotated")
         by_image: dict[Id, list[dict[str, Any]]] = {}
         lost: dict[Id, list[dict[str, Any]]] = {}
         for entry in entries:
@@ -220,10 +233,17 @@ def check(path: Path, load: Callable[[], Any]) -> CocoFile:
     if (by_image.keys() | lost.keys()) - ids or used - categories.keys():
         _refuse_lost(path, by_image, lost, ids, categories)
     _check_unit(path, entries)
-    notes = _compare_outlines(path, entries)
+    notes = _compare_outlines(path, entries) + left_out
     sizes = {image.id: image.size for image in images}
     _check_corners(path, [(sizes[key], e) for key, es in by_image.items() for e in es])
     return CocoFile(path, images, categories, by_image, lost, above, notes + _odd(entries, listed))
+
+
+def _without_deleted(entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the annotations that count, and a note of those that COCO Annotator deleted."""
+    kept = [entry for entry in entries if entry.get("deleted") is not True]
+    gone = len(entries) - len(kept)
+    return kept, [f"{gone} deleted annotations are left out"] if gone else []
 
 
 def _text(value: Any) -> str:

@@ -5,16 +5,15 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from dentalzoo.data.formats.base import (
     ImageAnnotation,
     ParsedAnnotations,
     Purpose,
-    RawBox,
     merge_names,
     notice_once,
+    report_skipped,
 )
 from dentalzoo.data.formats.coco.files import (
     CocoFile,
@@ -24,7 +23,7 @@ from dentalzoo.data.formats.coco.files import (
     other_files,
     parse,
 )
-from dentalzoo.data.formats.outlines import outline_edges
+from dentalzoo.data.formats.coco.objects import make_object
 from dentalzoo.data.formats.tree import (
     Folder,
     Skip,
@@ -113,6 +112,8 @@ def read_files(
                     parsed.splits[image] = split or folder.split
         if len(parsed.annotations) > count:
             read_files.append(file)
+            if file.results:
+                notice_once(f"{tree.name(path)}: {file.results}", tree.root)
         parsed.listed[path] = [*file.categories.values()]
         parsed.repaired += [(tree.name(path), note) for note in file.notes]
         parsed.repaired += [(tree.name(path), note) for note in tree.json_notes(path)]
@@ -123,6 +124,7 @@ def read_files(
         if len({*parsed.image_ids.values()}) < len(parsed.image_ids):
             parsed.image_ids.clear()  # files that each count from 1
         if not boxes:
+            report_skipped(parsed.repaired, "repaired")
             _skip_unlisted(tree, parsed)
     return parsed
 
@@ -167,40 +169,6 @@ def _annotations(
                 )
             )
         yield annotation, image
-
-
-def make_object(label: str, entry: dict[str, Any], where: str, purpose: Purpose) -> RawBox:
-    """Return the object of an annotation.
-
-    Its box is `bbox`, else the extent of its outline.
-
-    Raises:
-        ValueError: it has no box, and boxes are read.
-    """
-    bbox, outline = entry.get("bbox"), entry.get("segmentation") or None
-    crowd = entry.get("iscrowd") in (1, True, "1")
-    repaired: tuple[str, ...] = ()
-    if isinstance(outline, list) and all(isinstance(v, int | float) for v in outline):
-        outline, repaired = [outline], ("a polygon without the list around it",)
-    elif isinstance(outline, list) and len(outline) > 2 and all(_is_point(p) for p in outline):
-        outline = [[value for point in outline for value in point]]
-        repaired = ("a list of points; they are one polygon",)
-    try:
-        x, y, w, h = (float(value) for value in bbox or "")
-        edges = (y, x, y + h, x + w)
-    except (TypeError, ValueError):
-        edges = (0.0, 0.0, 0.0, 0.0)
-        if purpose == "boxes":
-            if bbox or not outline:
-                shown = f"Received: {str(bbox)[:80]}"
-                raise ValueError(f"must be [x, y, width, height]. {shown}") from None
-            edges = outline_edges(outline)
-            repaired += ("no bbox; the extent of the outline is taken",)
-    return RawBox(label, edges, where, crowd=crowd, repaired=repaired, outline=outline)
-
-
-def _is_point(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float)
 
 
 def find_image(tree: Tree, source: Path, file_name: str, split: str) -> list[tuple[Path, Folder]]:
