@@ -48,3 +48,9 @@ def test_the_command_hashes_names_and_keeps_the_key_beside_the_folder(polygons, 
     (polygon,) = {box.outline for s in find_boxes(out, outlines=True).samples for box in s.boxes}
     assert polygon[0] == pytest.approx((6, 4, 30, 4, 30, 20))
     assert main([*command[:3], "mask", *command[4:]]) == 2
+
+
+def test_converting_says_nothing_of_a_validation_fraction(polygons, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dentalzoo")
+    convert(polygons, "coco", tmp_path / "out")
+    assert "held out" not in caplog.text

@@ -384,6 +384,8 @@ def _hold_out(
     aside = _held_out(groups, val_fraction)
     split = [replace(f, split="val" if f.group in aside else "train") for f in files]
     count = sum(file.split == "val" for file in split)
+    if not val_fraction:  # as all that converts or compares asks for: nothing is to be held out
+        return split
     by_group = f" ({len(aside)} of {len(groups)} groups)" if len(groups) < len(split) else ""
     notice_once(
         f"{why}: {count} of {len(split)} {_plural(what)}{by_group} are held out for validation "
