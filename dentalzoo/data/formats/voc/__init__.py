@@ -13,6 +13,6 @@ from dentalzoo.data.formats.voc.writer import object_xml as object_xml
 from dentalzoo.data.formats.voc.writer import write as write
 
 NAME = "VOC"
-HOLDS: tuple[Content, ...] = ("boxes", "masks", "names", "splits", "difficult")
+HOLDS: tuple[Content, ...] = ("boxes", "polygons", "masks", "names", "splits", "difficult")
 WRITES: tuple[Content, ...] = ("boxes", "masks", "names", "splits", "difficult")
 READS: tuple[Purpose, ...] = ("boxes", "masks")

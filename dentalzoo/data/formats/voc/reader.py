@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from dentalzoo.data.formats import vott
 from dentalzoo.data.formats.base import (
     ImageAnnotation,
     ParsedAnnotations,
+    Polygons,
     Purpose,
     RawBox,
     merge_names,
@@ -27,9 +28,11 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.label_maps import class_list_above, read_label_map
 from dentalzoo.data.formats.rules import check_order
+from dentalzoo.data.formats.shapes import finish
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.formats.voc.image_sets import VocImages, read_sets
 from dentalzoo.data.formats.voc.pixels import labelmap_above, without_background
+from dentalzoo.data.formats.voc.polygons import Extras, first_pixel, outlined, read_extras
 from dentalzoo.data.formats.voc.segmentation import (
     read_class_pixels,
     read_objects,
@@ -46,6 +49,7 @@ _LOST_YMAX = (
     "files of the project beside it"
 )
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
+_SHAPES = ("bndbox", "robndbox", "polygon")
 _XY = ("xmin", "ymin", "xmax", "ymax")  # as the files have them
 _BARE_AMPERSAND = re.compile(r"&(?!#?\w{1,31};)")
 _DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
@@ -60,6 +64,7 @@ class _File:
     root: ElementTree.Element
     repaired: list[str]
     objects: list[dict[str, str]] = field(default_factory=list)
+    extras: list[Extras] = field(default_factory=list)  # of each object
 
     def text(self, name: str) -> str:
         return (self.root.findtext(name) or "").strip()
@@ -108,8 +113,9 @@ def _sniff_xml(tree: Tree) -> str:
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """Read `*.xml` files anywhere in the tree, SegmentationClass and SegmentationObject.
 
-    For masks the pixels of SegmentationClass count. For boxes those of the XML files; objects of
-    SegmentationObject are their outlines, and stand alone where an image has no XML file.
+    For masks the pixels of SegmentationClass count, else the polygons of the XML files. For boxes
+    those of the XML files; objects of SegmentationObject, else polygons, are their outlines, and
+    objects stand alone where an image has no XML file.
 
     Raises:
         BadFile: a label map is broken.
@@ -120,6 +126,8 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     paths = [entry.path for entry in entries]
     if purpose == "masks":
         roots = read_class_pixels(tree, parsed, imgs)
+        if not roots:
+            roots = _read_polygons(tree, parsed, imgs)
         read_sets(tree, parsed, paths, roots, "Segmentation")
         return parsed
     files = list(_files(tree, parsed, imgs))
@@ -133,14 +141,26 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
+def _read_polygons(tree: Tree, parsed: ParsedAnnotations, imgs: VocImages) -> set[Path]:
+    """Read XML files as masks where an object has a polygon; return the folders above them."""
+    files = list(_files(tree, ParsedAnnotations(), imgs))
+    if not any(extras.polygons for file in files for extras in file.extras):
+        return set()
+    _read_boxes(tree, parsed, imgs, files)
+    finish(tree, parsed, "masks", _class_list(tree, {file.path.parent for file in files}))
+    return {file.path.parent.parent for file in files}
+
+
 def _read_boxes(tree: Tree, parsed: ParsedAnnotations, imgs: VocImages, files: list[_File]) -> None:
     check_order(tree.root, map(_stored, files))
     from_0 = _origins(tree, files)
+    first = _first_pixels(files, from_0)
     others: dict[Path, ImageAnnotation] | None = None
     for file in files:
         name = tree.name(file.path)
         images, notes = imgs.of(file.path, file.text("filename"))
-        annotation = _annotation(name, file, from_0[file.path.parent])
+        folder = file.path.parent
+        annotation = _annotation(name, file, from_0[folder], first[folder])
         annotation.repaired += notes
         if file.lost_ymax and len(images) == 1:
             others = vott.read(tree, "boxes").annotations if others is None else others
@@ -177,18 +197,43 @@ def _files(tree: Tree, parsed: ParsedAnnotations, images: VocImages) -> Iterator
         if root.tag != "annotation":
             continue  # another format's, or listed as unused
         file = _File(path, root, notes)
+        if elsewhere := _shapes_in(root) - sum(map(_shapes_in, root.iterfind("object"))):
+            reason = (
+                "every object must be an `object` directly below `annotation`. "
+                f"Received: {elsewhere} shapes elsewhere"
+            )
+            parsed.refuse(tree.name(path), reason, images.of(path, file.text("filename"))[0])
+            continue
+        deleted = 0
         for entry in root.iterfind("object"):
+            if _is_set(entry, "deleted"):  # LabelMe keeps them
+                deleted += 1
+                continue
             box = entry.find("bndbox")
             texts = {key: "" if box is None else (box.findtext(key) or "") for key in _CORNERS}
-            texts["instead"] = "" if box is not None else _other_shape(entry)
-            for key in ("name", "difficult"):
-                texts[key] = entry.findtext(key) or ""
+            texts["instead"] = _other_shape(entry)
+            texts["name"] = entry.findtext("name") or ""
+            hard = any(_is_set(entry, key) for key in ("difficult", "ignore"))
+            texts["difficult"] = "1" if hard else ""
             file.objects.append({key: text.strip() for key, text in texts.items()})
+            file.extras.append(read_extras(entry))
+        if deleted:
+            notes.append(f"{deleted} deleted objects are left out")
         yield file
 
 
+def _shapes_in(element: ElementTree.Element) -> int:
+    return sum(str(one.tag).lower() in _SHAPES for one in element.iter())
+
+
+def _is_set(entry: ElementTree.Element, key: str) -> bool:
+    return (entry.findtext(key) or "").strip().lower() in ("1", "1.0", "true", "yes")
+
+
 def _other_shape(entry: ElementTree.Element) -> str:
-    """Name what an object without a bndbox has instead."""
+    """Name what an object has in place of one bndbox; "" where it has one."""
+    if count := len(entry.findall("bndbox")):
+        return "" if count == 1 else f"{count} bndbox in one object"
     kinds = {"robndbox": "a rotated box (robndbox)", "polygon": "a polygon without a bndbox"}
     return next((what for tag, what in kinds.items() if entry.find(tag) is not None), "no bndbox")
 
@@ -256,6 +301,17 @@ def _origins(tree: Tree, files: list[_File]) -> dict[Path, bool]:
     return origins
 
 
+def _first_pixels(files: Iterable[_File], from_0: Mapping[Path, bool]) -> dict[Path, int]:
+    """Return folder -> the number of the first pixel in its polygons."""
+    drawn: dict[Path, list[tuple[list[float], Polygons]]] = defaultdict(list)
+    for file in files:
+        for entry, extras in zip(file.objects, file.extras, strict=True):
+            corner = [n for key in _XY[:2] if (n := _number(entry[key])) is not None]
+            if extras.polygons and len(corner) == 2:
+                drawn[file.path.parent].append((corner, extras.polygons))
+    return {folder: first_pixel(value, drawn[folder]) for folder, value in from_0.items()}
+
+
 def _stored(file: _File) -> tuple[tuple[int, int] | None, list[tuple[float, float, float, float]]]:
     """Return the size that a file states and its corners as they are stored."""
     boxes = []
@@ -267,13 +323,17 @@ def _stored(file: _File) -> tuple[tuple[int, int] | None, list[tuple[float, floa
     return parse_size(file.text("size/height"), file.text("size/width")), boxes
 
 
-def _annotation(name: str, file: _File, from_0: bool) -> ImageAnnotation:
+def _annotation(name: str, file: _File, from_0: bool, first: int) -> ImageAnnotation:
     size = parse_size(file.text("size/height"), file.text("size/width"))
     annotation = ImageAnnotation(file.path, name, size, repaired=file.repaired)
-    for number, entry in enumerate(file.objects, start=1):
+    for number, (entry, extras) in enumerate(zip(file.objects, file.extras, strict=True), start=1):
         where = f"object {number}"
-        annotation.add(where, partial(_box, entry, where, from_0))
+        annotation.add(where, partial(_object, entry, extras, where, from_0, first))
     return annotation
+
+
+def _object(entry: dict[str, str], extras: Extras, where: str, from_0: bool, first: int) -> RawBox:
+    return outlined(_box(entry, where, from_0), extras, first)
 
 
 def _box(entry: dict[str, str], where: str, from_0: bool) -> RawBox:

@@ -15,7 +15,7 @@ from dentalzoo.data.formats.voc.image_sets import VocImages
 from dentalzoo.data.formats.voc.pixels import Legend, class_ids, object_masks, read_legend
 from dentalzoo.errors import BadFile
 
-_SAME_OBJECT = 0.5  # ours: IoU from which a box and the extent of a mask are one object
+SAME_OBJECT = 0.5  # ours: IoU from which a box and the extent of a mask are one object
 
 Edges = tuple[float, float, float, float]  # top, left, bottom, right
 
@@ -134,18 +134,19 @@ def _attach(annotation: ImageAnnotation, pixels: ImageAnnotation) -> None:
 
 def _best(one: RawBox, boxes: Sequence[RawBox], free: dict[str, int]) -> int | None:
     scores = {
-        index: _iou(one.edges, boxes[index].edges)
+        index: overlap(one.edges, boxes[index].edges)
         for index in free.values()
         if boxes[index].label == one.label
     }
     own = free.get(one.where)
-    if own in scores and scores[own] >= _SAME_OBJECT:
+    if own in scores and scores[own] >= SAME_OBJECT:
         return own
     best = max(scores, key=lambda index: scores[index], default=None)
-    return best if best is not None and scores[best] >= _SAME_OBJECT else None
+    return best if best is not None and scores[best] >= SAME_OBJECT else None
 
 
-def _iou(one: Edges, other: Edges) -> float:
+def overlap(one: Edges, other: Edges) -> float:
+    """Return the intersection over union of two boxes."""
     height = min(one[2], other[2]) - max(one[0], other[0])
     width = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(height, 0) * max(width, 0)
