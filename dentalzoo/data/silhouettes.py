@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dentalzoo.data.shading import light_side, shading_doubts
 from dentalzoo.data.views import FIELD_OF_VIEW, VIEWS, cameras
 from dentalzoo.errors import BadFile
 
@@ -112,23 +113,6 @@ def agreement(points: np.ndarray, views: np.ndarray, numbers: np.ndarray) -> flo
     return float(np.mean(scores))
 
 
-def light_side(views: np.ndarray) -> float:
-    """Return from which side views are lit: below 0 from the left, as rendered, above 0 the right.
-
-    It is the mean change of brightness to the right within the jaw, by its mean size. Silhouettes
-    do not show views that are mirrored and numbered the other way around; the light does.
-    """
-    sides = []
-    for view in views:
-        grey = cv2.resize(view.max(axis=2), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        inside = cv2.erode((grey > _BACKGROUND).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.7)
-        change = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[inside]
-        if change.size:
-            sides.append(float(change.mean() / max(np.abs(change).mean(), 1e-6)))
-    return float(np.mean(sides)) if sides else 0.0
-
-
 def check_views(folder: Path, views: np.ndarray, numbers: np.ndarray) -> None:
     """Check that images can be views of one jaw from the zoo's cameras.
 
@@ -141,7 +125,8 @@ def check_views(folder: Path, views: np.ndarray, numbers: np.ndarray) -> None:
         BadFile: the background is not black, two images are the same, an image is nearly black, or
             the silhouettes contradict each other; the message says what would make them agree.
 
-    Light from the wrong side and a jaw that is cut off are logged.
+    Light from the wrong side, other grey values than rendered ones and a jaw that is cut off are
+    logged.
     """
     for view, number in zip(views, numbers, strict=True):
         grey = view.max(axis=2)
@@ -184,6 +169,13 @@ def check_views(folder: Path, views: np.ndarray, numbers: np.ndarray) -> None:
             "%s: the jaw is lit from the right instead of the left: are the views mirrored, and "
             "numbered the other way around?",
             folder,
+        )
+    if doubts := shading_doubts(views):
+        _log.warning(
+            "%s: the views are shaded otherwise than `dentalzoo views` renders them, which makes "
+            "the reconstruction worse: %s",
+            folder,
+            "; ".join(doubts),
         )
     edge = np.concatenate([shapes[:, 0], shapes[:, -1], shapes[:, :, 0], shapes[:, :, -1]], axis=1)
     if edge.mean(axis=1).max() > 0.02:  # ours

@@ -27,7 +27,13 @@ from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.tasks.base import output_names
 from dentalzoo.tasks.reconstruction import drawing, evaluation, scores, viewer, write_views
-from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, mean_shapes, reconstruct
+from dentalzoo.tasks.reconstruction.inference import (
+    Shape,
+    as_seen,
+    mean_shapes,
+    poor_agreement,
+    reconstruct,
+)
 from dentalzoo.tasks.reconstruction.sources import find_jaws, load_jaw
 
 
@@ -517,6 +523,19 @@ def test_views_that_contradict_the_cameras_are_failed_inputs(
     report = dz.predict(pointed, folder, tmp_path / "out")
     assert report.written == 1 and [path for path, _ in report.failed] == [str(folder / "b")]
     assert reason in report.failed[0][1]
+
+
+def test_small_views_and_a_wrong_surface_within_the_silhouettes_are_said(view_folders, caplog):
+    (source, *_), _ = find_jaws(view_folders, Path("results"))
+    jaw = load_jaw(source, 64)
+    assert "views must be as large as the bundle's, 64 x 64 pixels" not in caplog.text
+    load_jaw(source, 128)
+    assert "128 x 128 pixels, to show as much. Received: 40 x 40" in caplog.text
+    vertices, faces = coarse_jaw(31)
+    shape = Shape(vertices - (vertices.min(0) + vertices.max(0)) / 2, faces)
+    assert poor_agreement(shape, jaw.views, jaw.cameras) is None
+    inverted = np.where(jaw.views > 20, 285 - np.int16(jaw.views), 0).clip(0, 255).astype(np.uint8)
+    assert "their grey values differ by 1" in poor_agreement(shape, inverted, jaw.cameras)
 
 
 def test_views_that_are_counted_from_1_are_named_so(folder):

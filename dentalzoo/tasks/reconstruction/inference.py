@@ -8,6 +8,7 @@ import numpy as np
 
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE, Pose
+from dentalzoo.data.shading import MAX_DIFFERENCE, shading_difference
 from dentalzoo.data.silhouettes import MIN_AGREEMENT, agreement
 from dentalzoo.data.views import VIEWS
 from dentalzoo.errors import DentalzooError
@@ -81,19 +82,30 @@ def poor_agreement(
     """Describe how little a reconstruction agrees with its views; None where it agrees.
 
     Args:
-        shape: of `reconstruct`; not judged with fewer than 10,000 points without faces.
+        shape: of `reconstruct`; not judged with fewer than 10,000 points without faces, and points
+            by their silhouettes alone.
         views: (V, S, S, 1 or 3) uint8.
         cameras: the camera index of each view.
     """
-    points = shape.points
+    points, numbers, doubts = shape.points, np.asarray(cameras), []
     if shape.faces is not None:
         points = meshes.sample_surface(points, shape.faces, POINTS)[0]
     elif len(points) < 10_000:  # ours: they leave gaps in silhouettes
         return None
-    value = agreement(points / SCALE, views, np.asarray(cameras))
-    if value >= MIN_AGREEMENT:
-        return None
-    return f"the IoU of their silhouettes is {value:.2f}, of good ones at least {MIN_AGREEMENT}"
+    overlap = agreement(points / SCALE, views, numbers)
+    if overlap < MIN_AGREEMENT:
+        doubts.append(
+            f"the IoU of their silhouettes is {overlap:.2f}, of good ones at least {MIN_AGREEMENT}"
+        )
+    if shape.faces is not None:
+        jaw = Mesh(np.asarray(shape.points / SCALE, np.float32), shape.faces)
+        difference = shading_difference(jaw, views, numbers)
+        if difference > MAX_DIFFERENCE:
+            doubts.append(
+                f"their grey values differ by {difference:.0f}, of good ones by at most "
+                f"{MAX_DIFFERENCE:g} (another light, exposure, program or shape)"
+            )
+    return "; ".join(doubts) or None
 
 
 def makes_meshes(bundle: "Bundle") -> bool:

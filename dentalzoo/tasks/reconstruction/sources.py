@@ -188,7 +188,7 @@ def load_jaw(source: Source, size: int, axes: Axes | None = SAME) -> Loaded:
     """Read the views of a jaw, or render them.
 
     Args:
-        size: of rendered views, in pixels.
+        size: of rendered views, in pixels; smaller ones are logged.
         axes: of meshes, as `dentalzoo.data.meshes.load_mesh`.
 
     Raises:
@@ -203,6 +203,11 @@ def load_jaw(source: Source, size: int, axes: Axes | None = SAME) -> Loaded:
         return Loaded(render_views(seen, size), np.arange(VIEWS, dtype=np.int32), shape, pose)
     views, cameras = read_views(source.path, source.views)
     check_views(source.path, views, cameras)
+    if views.shape[1] < size / 2:  # 32 pixels enlarged to 128: a quarter more error
+        _log.warning(
+            "%s: views must be as large as the bundle's, %d x %d pixels, to show as much. "
+            "Received: %d x %d", source.path, size, size, *views.shape[1:3]
+        )  # fmt: skip
     if source.ground_truth is None:
         return Loaded(views, cameras)
     try:
