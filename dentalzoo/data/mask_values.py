@@ -1,6 +1,8 @@
 """The values in masks: class ids, soft masks, FDI numbers, and masks that are suspicious."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -182,6 +184,33 @@ def fdi_values(
 # ---- masks that are suspicious -------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class MaskFacts:
+    """What `MaskStatistics` counts of one mask.
+
+    Attributes:
+        present: (256,) bool, the ids that it holds.
+        inverted: it is mostly foreground and touches the border.
+        digest: the same for equal masks, in every process.
+    """
+
+    present: np.ndarray
+    inverted: bool
+    digest: bytes
+
+
+def facts_of(mask: np.ndarray) -> MaskFacts:
+    """Return the facts of a mask of class ids, (H, W) or (H, W, 1) uint8."""
+    present = np.bincount(mask.ravel(), minlength=256)[:256] > 0
+    if not present[1:].any():
+        return MaskFacts(present, False, b"")
+    inside = mask > 0
+    border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+    inverted = bool(inside.mean() > _MOSTLY and border.mean() > _OF_BORDER)
+    digest = hashlib.blake2b(repr(mask.shape).encode() + mask.tobytes(), digest_size=8).digest()
+    return MaskFacts(present, inverted, digest)
+
+
 class MaskStatistics:
     """Counts over the masks of a data set, and what is suspicious about them.
 
@@ -192,24 +221,24 @@ class MaskStatistics:
     def __init__(self, classes: Sequence[str] = ("foreground",)):
         self._classes = tuple(classes)
         self._of_class = np.zeros(256, np.int64)
-        self._equal: dict[int, int] = {}
+        self._equal: dict[bytes, int] = {}
         self._inverted = 0
         self.masks = 0
         self.empty = 0
 
     def add(self, mask: np.ndarray) -> None:
         """Count a mask of class ids, (H, W) uint8."""
+        self.add_facts(facts_of(mask))
+
+    def add_facts(self, facts: MaskFacts) -> None:
+        """Count a mask by its facts."""
         self.masks += 1
-        present = np.bincount(mask.ravel(), minlength=256)[:256] > 0
-        self._of_class += present
-        if not present[1:].any():
+        self._of_class += facts.present
+        self._inverted += facts.inverted
+        if facts.digest:
+            self._equal[facts.digest] = self._equal.get(facts.digest, 0) + 1
+        else:
             self.empty += 1
-            return
-        inside = mask > 0
-        border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
-        self._inverted += bool(inside.mean() > _MOSTLY and border.mean() > _OF_BORDER)
-        key = hash((mask.shape, mask.tobytes()))
-        self._equal[key] = self._equal.get(key, 0) + 1
 
     def per_class(self) -> dict[str, int]:
         """Return the number of masks that hold each class."""

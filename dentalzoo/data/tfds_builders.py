@@ -9,11 +9,17 @@ Example:
     ...     split="train",
     ...     download_and_prepare_kwargs={"download_config": manual},
     ... )
+
+Data that take too long to prepare in one process are prepared on Apache Beam (extra `beam`): with
+`beam_runner` or `beam_options` in the `DownloadConfig`, each sample is read by one of its workers,
+which must reach the same folders. The prepared files are the same. The workers log what they leave
+out.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +36,41 @@ if TYPE_CHECKING:
 else:
     tfds = require("tensorflow_datasets", "tfds")
 
+_Sample = MaskSample | BoxSample | MeshSample
 _Examples = Iterator[tuple[str, dict[str, Any]]]
 _log = logging.getLogger("dentalzoo")
 
 
-class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
+class _FilesOrBeam:
+    """The part of a builder that reads its samples one by one, or on Beam where that is asked."""
+
+    _on_beam = False
+
+    def _download_and_prepare(
+        self, dl_manager: Any, download_config: tfds.download.DownloadConfig
+    ) -> None:
+        self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
+        super()._download_and_prepare(dl_manager, download_config)  # type: ignore[misc]  # of the builder
+
+    def _examples(
+        self, samples: Sequence[_Sample], load_one: Callable[[Any], dict[str, Any]]
+    ) -> Any:
+        """Return an iterator of examples, or the transform that makes them on Beam."""
+        if not self._on_beam:
+            return (example for sample in samples for example in _example(sample, load_one))
+        beam = require("apache_beam", "beam")
+        return beam.Create(samples) | beam.Reshuffle() | beam.FlatMap(_example, load_one)
+
+
+def _example(sample: _Sample, load_one: Callable[[Any], dict[str, Any]]) -> _Examples:
+    """Yield the key and the example of a sample; nothing for a bad one, which is logged."""
+    try:
+        yield sample.name, load_one(sample)
+    except BadFile as error:
+        _log.warning("skipped %s", error)
+
+
+class PanoramicSegmentation(_FilesOrBeam, tfds.core.GeneratorBasedBuilder):
     """Panoramic radiographs with binary masks, from local files.
 
     Any layout that `dentalzoo.data.masks.find_masks` understands. Bad files are logged and left
@@ -67,15 +103,11 @@ class PanoramicSegmentation(tfds.core.GeneratorBasedBuilder):
         samples = _by_split(find_masks(_folder(self, dl_manager)))
         return {split: self._generate_examples(group) for split, group in samples.items()}
 
-    def _generate_examples(self, samples: Sequence[MaskSample]) -> _Examples:
-        for sample in samples:
-            try:
-                yield sample.name, load(sample, num_classes=1, channels=1)
-            except BadFile as error:
-                _log.warning("skipped %s", error)
+    def _generate_examples(self, samples: Sequence[MaskSample]) -> Any:
+        return self._examples(samples, partial(load, num_classes=1, channels=1))
 
 
-class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
+class PanoramicDetection(_FilesOrBeam, tfds.core.GeneratorBasedBuilder):
     """Panoramic radiographs with boxes, from local files.
 
     Any layout that `dentalzoo.data.boxes.find_boxes` understands. Bad files are logged and left
@@ -118,28 +150,26 @@ class PanoramicDetection(tfds.core.GeneratorBasedBuilder):
             for split, group in _by_split(dataset).items()
         }
 
-    def _generate_examples(self, samples: Sequence[BoxSample], classes: Sequence[str]) -> _Examples:
-        for sample in samples:
-            try:
-                loaded = load_boxes(sample, classes)
-            except BadFile as error:
-                _log.warning("skipped %s", error)
-                continue
-            keys = ("boxes", "labels", "difficult", "crowd")
-            objects = [
-                {
-                    "bbox": tfds.features.BBox(*map(float, box)),
-                    "label": int(label) - 1,
-                    "is_difficult": difficult,
-                    "is_crowd": crowd,
-                }
-                for box, label, difficult, crowd in zip(*(loaded[k] for k in keys), strict=True)
-            ]
-            example = {"image": loaded["image"], "objects": objects, "name": sample.name}
-            yield sample.name, example
+    def _generate_examples(self, samples: Sequence[BoxSample], classes: Sequence[str]) -> Any:
+        return self._examples(samples, partial(_with_objects, classes=classes))
 
 
-class JawReconstruction(tfds.core.GeneratorBasedBuilder):
+def _with_objects(sample: BoxSample, classes: Sequence[str]) -> dict[str, Any]:
+    loaded = load_boxes(sample, classes)
+    keys = ("boxes", "labels", "difficult", "crowd")
+    objects = [
+        {
+            "bbox": tfds.features.BBox(*map(float, box)),
+            "label": int(label) - 1,
+            "is_difficult": difficult,
+            "is_crowd": crowd,
+        }
+        for box, label, difficult, crowd in zip(*(loaded[k] for k in keys), strict=True)
+    ]
+    return {"image": loaded["image"], "objects": objects, "name": sample.name}
+
+
+class JawReconstruction(_FilesOrBeam, tfds.core.GeneratorBasedBuilder):
     """Upper jaws as ten rendered views and 50,000 points, from local files.
 
     Any layout that `dentalzoo.data.meshes.find_meshes` understands. Bad files are logged and left
@@ -172,15 +202,13 @@ class JawReconstruction(tfds.core.GeneratorBasedBuilder):
         samples = _by_split(find_meshes(_folder(self, dl_manager)))
         return {split: self._generate_examples(group) for split, group in samples.items()}
 
-    def _generate_examples(self, samples: Sequence[MeshSample]) -> _Examples:
-        for sample in samples:
-            try:
-                loaded = load_views(sample)
-            except BadFile as error:
-                _log.warning("skipped %s", error)
-                continue
-            example = {key: loaded[key] for key in ("views", "points")}
-            yield sample.name, example | {"name": sample.name}
+    def _generate_examples(self, samples: Sequence[MeshSample]) -> Any:
+        return self._examples(samples, _jaw)
+
+
+def _jaw(sample: MeshSample) -> dict[str, Any]:
+    loaded = load_views(sample)
+    return {"views": loaded["views"], "points": loaded["points"], "name": sample.name}
 
 
 def _folder(

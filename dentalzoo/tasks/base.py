@@ -2,12 +2,14 @@
 
 import datetime
 import logging
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from dentalzoo.contracts import Report
 from dentalzoo.data.anonymity import anonymous_names, warning_of_names
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import make_folder
@@ -140,6 +142,73 @@ def dicom_writer(
         parameters=parameters,
         anonymize=options.anonymize,
     )
+
+
+# ---- evaluations ---------------------------------------------------------------------------------
+
+
+class Measure(Protocol):
+    """What an evaluation does with one sample; it can be pickled, so it runs in any process."""
+
+    def read(self, sample: Any, /) -> Any:
+        """Read a sample; raises DentalzooError for a bad one."""
+
+    def __call__(self, bundle: "Bundle", sample: Any, value: Any, /) -> Any:
+        """Return what the report needs of a sample, small and picklable; raises likewise."""
+
+    def name(self, sample: Any, /) -> str:
+        """Return the name of a sample in messages."""
+
+
+class Evaluation(ABC):
+    """An evaluation whose samples are measured one by one, in any process.
+
+    Attributes:
+        bundle: what is measured.
+        samples: what it is measured on, in order.
+        measure: what is done with each.
+        unit: what a sample is, in messages.
+    """
+
+    bundle: "Bundle"
+    samples: Sequence[Any]
+    measure: Measure
+    unit: str = "image"
+
+    @abstractmethod
+    def report(
+        self, results: Iterable[tuple[Any, Any]], failed: Sequence[tuple[str, str]]
+    ) -> Report:
+        """Return the report, and write it.
+
+        Args:
+            results: (sample, what `measure` returned), in order, without those that failed.
+            failed: (name, reason) of these; whole when the results have ended.
+        """
+
+    def run(self) -> Report:
+        """Measure all samples in this process, in constant memory, and return the report."""
+        failed: list[tuple[str, str]] = []
+        return self.report(self.results(failed), failed)
+
+    def results(self, failed: list[tuple[str, str]]) -> Iterator[tuple[Any, Any]]:
+        """Yield (sample, result) of the samples, measured one by one in this process.
+
+        Args:
+            failed: gets (name, reason) of those that cannot be used, which are also logged.
+        """
+        from dentalzoo.data.pipeline.prefetch import for_each  # which imports tqdm
+
+        for sample, _, result in for_each(
+            self.samples,
+            self.measure.read,
+            lambda sample, value: self.measure(self.bundle, sample, value),
+            title="evaluating",
+            unit=self.unit,
+            failed=failed,
+            name=self.measure.name,
+        ):
+            yield sample, result
 
 
 # ---- reports -------------------------------------------------------------------------------------

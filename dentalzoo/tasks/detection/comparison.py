@@ -14,11 +14,10 @@ from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.evaluation import (
+    BoxEvaluation,
     Measured,
     describe,
-    find,
     make_report,
-    measure,
     num_errors,
     read_image_of,
     summary_metrics,
@@ -71,14 +70,11 @@ def compare(
         )
     labels = _labels(bundle, other)
     thresholds = [operating_threshold(b, options.score_threshold) for b in (bundle, other)]
-    datasets = [find(detector, data, split) for detector in detectors]
+    evaluations = [BoxEvaluation(b, data, split=split) for b in (bundle, other)]
     if out is not None:
         out = Path(out)
-        make_folder(out, [sample.image for sample in datasets[0].samples])
-    both = [
-        measure(detector, dataset, data)
-        for detector, dataset in zip(detectors, datasets, strict=True)
-    ]
+        make_folder(out, [sample.image for sample in evaluations[0].samples])
+    both = [_measured(evaluation) for evaluation in evaluations]
     images = [[sample.name for sample in measured.samples] for measured in both]
     if images[0] != images[1]:
         odd = sorted(set(images[0]) ^ set(images[1]))
@@ -118,6 +114,11 @@ def compare(
         write_png(out / "froc.png", curves.froc(points, title))
         write_png(out / "radiographs.png", _radiographs(detectors, both, reports, labels))
     return report
+
+
+def _measured(evaluation: BoxEvaluation) -> Measured:
+    failed: list[tuple[str, str]] = []
+    return evaluation.measured(evaluation.results(failed), failed)
 
 
 def _labels(bundle: "Bundle", other: "Bundle") -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,8 @@ from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks.base import Evaluation, refuse_empty, report_header
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
@@ -92,25 +91,80 @@ def evaluate(
     Raises:
         DentalzooError: no image can be used, or an option does not suit the bundle.
     """
-    threshold = operating_threshold(bundle, options.score_threshold)
-    detector = Detector(bundle, options)
-    dataset = find(detector, data, split)
-    if out is not None:
-        out = Path(out)
-        make_folder(out, [sample.image for sample in dataset.samples])
-    sweep = Sweep(Detector(bundle), _max_per_class(dataset)) if options.sweep else None
-    measured = measure(detector, dataset, data, sweep.add if sweep else None)
-    report = make_report(detector, measured, data, split, threshold)
-    report["repaired"] = [list(repair) for repair in dataset.repaired]
-    report["sweep"] = sweep.report(measured.matches) if sweep else None
-    if sweep:
-        _log.info("%s", summary_line(report["sweep"]))
-    if out is not None:
-        write_json(out / "evaluation.json", report)
-        _write_results(out / "detections.json", bundle, dataset, measured)
-        for name, image in _figures(detector, measured, report):
-            write_png(out / f"{name}.png", image)
-    return report
+    return BoxEvaluation(bundle, data, split=split, out=out, options=options).run()
+
+
+class BoxEvaluation(Evaluation):
+    """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
+
+    Args and errors are those of `evaluate`.
+    """
+
+    measure: "_Measure"
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: DetectionEvaluateOptions = DetectionEvaluateOptions(),
+    ):
+        self.bundle, self.data, self.split = bundle, data, split
+        self.out = None if out is None else Path(out)
+        self.threshold = operating_threshold(bundle, options.score_threshold)
+        self.detector = Detector(bundle, options)
+        config = bundle.metadata["config"]
+        fraction = {"val_fraction": config["val_fraction"]} if "val_fraction" in config else {}
+        self.dataset = find_boxes(data, split, classes=self.detector.classes, **fraction)
+        self.samples = self.dataset.samples
+        most = _max_per_class(self.dataset)
+        self.measure = _Measure(tuple(self.dataset.classes), _channels(bundle), options, most)
+        if self.out is not None:
+            make_folder(self.out, [sample.image for sample in self.samples])
+
+    def measured(
+        self,
+        results: Iterable[tuple[BoxSample, "_Result"]],
+        failed: Sequence[tuple[str, str]],
+        sweep: Sweep | None = None,
+    ) -> Measured:
+        """Gather the results; those of other settings go to `sweep`.
+
+        Raises:
+            DentalzooError: no image can be used.
+        """
+        measured = Measured([], [], Matches(len(self.detector.classes)), [], [])
+        for sample, result in results:
+            measured.seconds.append(result.seconds)
+            measured.samples.append(sample)
+            measured.cases.append(result.case)
+            measured.matches.add(result.case)
+            if sweep:
+                sweep.add(result.swept)
+        if not measured.cases:
+            refuse_empty(self.data, len(self.dataset), failed)
+        measured.skipped.extend(map(list, (*self.dataset.skipped, *failed)))
+        return measured
+
+    def report(
+        self, results: Iterable[tuple[BoxSample, "_Result"]], failed: Sequence[tuple[str, str]]
+    ) -> Report:
+        """Return the report of `evaluate`; write it, the detections and the figures to `out`."""
+        sweep = self.measure.sweep(self.bundle)
+        measured = self.measured(results, failed, sweep)
+        report = make_report(self.detector, measured, self.data, self.split, self.threshold)
+        report["repaired"] = [list(repair) for repair in self.dataset.repaired]
+        report["sweep"] = sweep.report(measured.matches) if sweep else None
+        if sweep:
+            _log.info("%s", summary_line(report["sweep"]))
+        if self.out is not None:
+            write_json(self.out / "evaluation.json", report)
+            _write_results(self.out / "detections.json", self.bundle, self.dataset, measured)
+            for name, image in _figures(self.detector, measured, report):
+                write_png(self.out / f"{name}.png", image)
+        return report
 
 
 def summary_metrics(report: Report) -> dict[str, float]:
@@ -131,60 +185,55 @@ def summary_metrics(report: Report) -> dict[str, float]:
 # ---- the detections ------------------------------------------------------------------------------
 
 
-def find(detector: Detector, data: str | Path, split: str | None) -> BoxDataset:
-    """Find the annotated images, with the classes and the validation fraction of the bundle."""
-    config = detector.bundle.metadata["config"]
-    options = {"val_fraction": config["val_fraction"]} if "val_fraction" in config else {}
-    return find_boxes(data, split, classes=detector.classes, **options)
+@dataclass(frozen=True)
+class _Result:
+    """What the report needs of an image.
 
-
-def measure(
-    detector: Detector,
-    dataset: BoxDataset,
-    data: str | Path,
-    also: Callable[[np.ndarray, Case], None] | None = None,
-) -> Measured:
-    """Run a bundle over the images of a data set.
-
-    Args:
-        data: the data set's folder, for the message.
-        also: called with each image (H, W, C) uint8 and its case.
-
-    Raises:
-        DentalzooError: no image can be used.
+    Attributes:
+        case: its objects and detections.
+        seconds: of the bundle alone.
+        swept: its detections at other settings, see `Sweep.cases`.
     """
-    channels = _channels(detector.bundle)
-    failed: list[tuple[str, str]] = []
-    measured = Measured([], [], Matches(len(detector.classes)), [], [])
 
-    def read(sample: BoxSample) -> dict[str, np.ndarray]:
-        return load_boxes(sample, dataset.classes, channels)
+    case: Case
+    seconds: float
+    swept: list[Case]
 
-    def use(sample: BoxSample, arrays: dict[str, np.ndarray]) -> tuple[Case, float]:
+
+@dataclass(frozen=True)
+class _Measure:
+    """The `Measure` of `evaluate`, with its settings.
+
+    Attributes:
+        classes, channels: of the bundle.
+        options: of the detector, and whether other settings are tried.
+        max_objects: the largest number of objects of a class on an image.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    options: DetectionEvaluateOptions
+    max_objects: int
+
+    def read(self, sample: BoxSample) -> dict[str, np.ndarray]:
+        return load_boxes(sample, self.classes, self.channels)
+
+    def __call__(
+        self, bundle: "Bundle", sample: BoxSample, arrays: dict[str, np.ndarray]
+    ) -> _Result:
+        detector, sweep = Detector(bundle, self.options), self.sweep(bundle)
         start = time.perf_counter()
         detections = detector(arrays["image"])
         seconds = time.perf_counter() - start
         case = _case(sample, arrays, detections)
-        if also:
-            also(arrays["image"], case)
-        return case, seconds
+        return _Result(case, seconds, sweep.cases(arrays["image"], case) if sweep else [])
 
-    for sample, _, (case, seconds) in for_each(
-        dataset.samples,
-        read,
-        use,
-        title="evaluating",
-        failed=failed,
-        name=lambda sample: sample.name,
-    ):
-        measured.seconds.append(seconds)
-        measured.samples.append(sample)
-        measured.cases.append(case)
-        measured.matches.add(case)
-    if not measured.cases:
-        refuse_empty(data, len(dataset), failed)
-    measured.skipped.extend(map(list, (*dataset.skipped, *failed)))
-    return measured
+    def name(self, sample: BoxSample) -> str:
+        return sample.name
+
+    def sweep(self, bundle: "Bundle") -> Sweep | None:
+        """Return the scores of other settings, without any image; None where none are tried."""
+        return Sweep(Detector(bundle), self.max_objects) if self.options.sweep else None
 
 
 def read_image_of(detector: Detector, sample: BoxSample) -> np.ndarray:

@@ -46,17 +46,29 @@ class Sweep:
             self.limits = (1,)
         self.matches = [Matches(len(detector.classes)) for _ in self.ious]
 
-    def add(self, image: np.ndarray, case: Case) -> None:
-        """Add an image (H, W, 1 or 3) uint8 and its ground truth; runs the network once."""
+    def cases(self, image: np.ndarray, case: Case) -> list[Case]:
+        """Return the detections of an image at each of `ious`; runs the network once.
+
+        Args:
+            image: (H, W, 1 or 3) uint8.
+            case: its ground truth.
+        """
         parts: list[list[tuple[np.ndarray, ...]]] = [[] for _ in self.ious]
         for label, (boxes, values) in enumerate(self.detector.candidates(image), 1):
             for part, best in zip(
                 parts, suppress_at(boxes, values, self.ious, self.limits[-1]), strict=True
             ):
                 part.append((boxes[best], values[best], np.full(len(best), label, np.int32)))
-        for part, matches in zip(parts, self.matches, strict=True):
-            boxes, values, classes = map(np.concatenate, zip(*part, strict=True))
-            matches.add(replace(case, boxes=boxes, scores=values, classes=classes))
+        joined = [map(np.concatenate, zip(*part, strict=True)) for part in parts]
+        return [
+            replace(case, boxes=boxes, scores=values, classes=classes)
+            for boxes, values, classes in joined
+        ]
+
+    def add(self, cases: Sequence[Case]) -> None:
+        """Add the `cases` of an image."""
+        for case, matches in zip(cases, self.matches, strict=True):
+            matches.add(case)
 
     def report(self, own: Matches) -> dict[str, Any]:
         """Return the settings and the scores of each.

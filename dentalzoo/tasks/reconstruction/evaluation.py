@@ -11,7 +11,8 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,11 @@ from dentalzoo.data.io.images import write_png
 from dentalzoo.data.jaw_axes import Axes, parse_axes
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
-from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
+from dentalzoo.tasks.base import Evaluation, refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
 from dentalzoo.tasks.reconstruction.inference import (
@@ -81,57 +81,84 @@ def evaluate(
         DentalzooError: no jaw can be used, views that are not different, or `out` holds inputs or
             cannot be written.
     """
-    num_points, seed = options.num_points, options.seed
-    views = sorted(range(VIEWS) if options.views is None else options.views)
-    if not views or len(set(views)) < len(views):
-        raise DentalzooError(f"views must be different camera indices, 0 to 9. Received: {views}")
-    read = _reader(bundle, views, parse_axes(options.axes))
-    dataset = find_meshes(data, split)
-    if out is not None:
-        out = Path(out)
-        make_folder(out, [sample.mesh for sample in dataset.samples])
-    baselines = mean_shapes(bundle)
-    samples, rows, seconds = [], [], []
-    failed: list[tuple[str, str]] = []
-    doubts: list[str] = []
-    for sample, (images, ground_truth), (shape, spent) in for_each(
-        dataset.samples,
-        read,
-        lambda _, loaded: _timed(bundle, loaded[0], views),
-        title="evaluating",
-        unit="jaw",
-        failed=failed,
-        name=lambda sample: sample.name,
+    return JawEvaluation(bundle, data, split=split, out=out, options=options).run()
+
+
+class JawEvaluation(Evaluation):
+    """The evaluation that `evaluate` runs; finding the jaws checks all but the meshes themselves.
+
+    Args and errors are those of `evaluate`.
+    """
+
+    unit = "jaw"
+    measure: "_Measure"
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: ReconstructionEvaluateOptions = ReconstructionEvaluateOptions(),
     ):
-        row = _compare(shape, baselines, ground_truth, num_points, seed)
-        samples.append(sample)
-        rows.append({"name": sample.name} | row)
-        seconds.append(spent)
-        poor = poor_agreement(shape, images, views)
-        doubts += [f"{sample.name}: {poor}"] if poor else []
-    if doubts:
-        count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
-        _log.warning("%s reconstructions and their views do not agree; %s", count, first)
-    if not rows:
-        refuse_empty(data, len(dataset), failed, "jaws")
-    report = {
-        **report_header(bundle, data, split),
-        "jaws": len(rows),
-        "gt_points": num_points,
-        "seed": seed,
-        "views": views,
-        "mean": _mean([row["scores"] for row in rows]),
-        "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
-        "baseline_is": _describe(baselines),
-        "per_jaw": [_rounded(row) for row in rows],
-        "seconds_per_jaw": round(float(np.median(seconds)), 6),
-        "skipped": [list(skip) for skip in (*dataset.skipped, *failed)],
-    }
-    if out is not None:
-        write_json(out / "evaluation.json", report)
-        write_atomically(out / "evaluation.csv", _table(report["per_jaw"]))
-        write_png(out / "evaluation.png", _draw_cases(bundle, samples, rows, views, read))
-    return report
+        views = sorted(range(VIEWS) if options.views is None else options.views)
+        if not views or len(set(views)) < len(views):
+            raise DentalzooError(
+                f"views must be different camera indices, 0 to 9. Received: {views}"
+            )
+        self.bundle, self.data, self.split = bundle, data, split
+        self.out = None if out is None else Path(out)
+        self.measure = _Measure(
+            bundle.metadata["config"]["image_size"],
+            views,
+            parse_axes(options.axes),
+            mean_shapes(bundle),
+            options.num_points,
+            options.seed,
+        )
+        self.dataset = find_meshes(data, split)
+        self.samples = self.dataset.samples
+        if self.out is not None:
+            make_folder(self.out, [sample.mesh for sample in self.samples])
+
+    def report(
+        self, results: Iterable[tuple[MeshSample, "_Result"]], failed: Sequence[tuple[str, str]]
+    ) -> Report:
+        """Return the report of `evaluate`; write it, its table and its figure to `out`."""
+        measure = self.measure
+        samples, rows, seconds = [], [], []
+        doubts: list[str] = []
+        for sample, result in results:
+            samples.append(sample)
+            rows.append({"name": sample.name} | result.row)
+            seconds.append(result.seconds)
+            doubts += [f"{sample.name}: {result.poor}"] if result.poor else []
+        if doubts:
+            count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
+            _log.warning("%s reconstructions and their views do not agree; %s", count, first)
+        if not rows:
+            refuse_empty(self.data, len(self.dataset), failed, "jaws")
+        baselines = measure.baselines
+        report = {
+            **report_header(self.bundle, self.data, self.split),
+            "jaws": len(rows),
+            "gt_points": measure.num_points,
+            "seed": measure.seed,
+            "views": measure.views,
+            "mean": _mean([row["scores"] for row in rows]),
+            "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
+            "baseline_is": _describe(baselines),
+            "per_jaw": [_rounded(row) for row in rows],
+            "seconds_per_jaw": round(float(np.median(seconds)), 6),
+            "skipped": [list(skip) for skip in (*self.dataset.skipped, *failed)],
+        }
+        if self.out is not None:
+            write_json(self.out / "evaluation.json", report)
+            write_atomically(self.out / "evaluation.csv", _table(report["per_jaw"]))
+            figure = _draw_cases(self.bundle, samples, rows, measure)
+            write_png(self.out / "evaluation.png", figure)
+        return report
 
 
 def summary_metrics(report: Report) -> dict[str, float]:
@@ -164,23 +191,57 @@ def _at_paper(measured: dict[str, Any]) -> dict[str, float]:
 # ---- jaws ----------------------------------------------------------------------------------------
 
 
-Reader = Callable[[MeshSample], tuple[np.ndarray, Shape]]
+@dataclass(frozen=True)
+class _Result:
+    """What the report needs of a jaw.
+
+    Attributes:
+        row: its scores, see `_compare`.
+        seconds: of the bundle alone.
+        poor: what `poor_agreement` says.
+    """
+
+    row: dict[str, Any]
+    seconds: float
+    poor: str | None
 
 
-def _reader(bundle: "Bundle", views: list[int], axes: Axes | None) -> Reader:
-    """Return a function from a sample to the views that the bundle sees, and the ground truth."""
-    size = bundle.metadata["config"]["image_size"]
+@dataclass(frozen=True)
+class _Measure:
+    """The `Measure` of `evaluate`, with its settings.
 
-    def read(sample: MeshSample) -> tuple[np.ndarray, Shape]:
+    Attributes:
+        image_size: of the bundle.
+        views, axes, num_points, seed: of the options.
+        baselines: the mean shapes of the bundle.
+    """
+
+    image_size: int
+    views: list[int]
+    axes: Axes | None
+    baselines: list[Shape]
+    num_points: int
+    seed: int
+
+    def read(self, sample: MeshSample) -> tuple[np.ndarray, Shape]:
         try:
-            mesh, pose = load_mesh(sample, axes)
+            mesh, pose = load_mesh(sample, self.axes)
         except BadFile as error:
             raise without_folders(error, sample.mesh) from error
         log_doubts(sample.name, mesh, pose)
         seen, ground_truth = as_seen(mesh, pose)
-        return render_views(seen, size)[views], ground_truth
+        return render_views(seen, self.image_size)[self.views], ground_truth
 
-    return read
+    def __call__(
+        self, bundle: "Bundle", sample: MeshSample, loaded: tuple[np.ndarray, Shape]
+    ) -> _Result:
+        images, ground_truth = loaded
+        shape, seconds = _timed(bundle, images, self.views)
+        row = _compare(shape, self.baselines, ground_truth, self.num_points, self.seed)
+        return _Result(row, seconds, poor_agreement(shape, images, self.views))
+
+    def name(self, sample: MeshSample) -> str:
+        return sample.name
 
 
 def _timed(bundle: "Bundle", images: np.ndarray, views: list[int]) -> tuple[Shape, float]:
@@ -261,8 +322,7 @@ def _draw_cases(
     bundle: "Bundle",
     samples: list[MeshSample],
     rows: list[dict[str, Any]],
-    views: list[int],
-    read: "Reader",
+    measure: _Measure,
 ) -> np.ndarray:
     """Draw the best, the median and the worst jaw by Chamfer distance."""
     chamfer = [row["scores"]["chamfer"] for row in rows]
@@ -272,13 +332,13 @@ def _draw_cases(
         cases.setdefault(int(order[rank]), case)
     shown = []
     for index, case in cases.items():
-        images, ground_truth = read(samples[index])
+        images, ground_truth = measure.read(samples[index])
         parts = [f"{case} of {len(rows)}:  {samples[index].name}"]
         parts.append(f"Chamfer distance {chamfer[index]:.2f} mm")
         parts.append(f"F at {PAPER:g} mm {_at_paper(rows[index]['scores'])['f_score']:.3f}")
         if rows[index]["baseline"]:
             parts.append(f"(mean shape {_at_paper(rows[index]['baseline'])['f_score']:.3f})")
-        shape = reconstruct(bundle, images, views)
+        shape = reconstruct(bundle, images, measure.views)
         gt_points, _ = sample_surface(*ground_truth.surface, POINTS)
         distances = nearest(shape.points, gt_points)[0]
         shown.append(("   ".join(parts), shape, ground_truth, distances))

@@ -6,7 +6,8 @@ of an image with several classes are the means over the classes that occur in it
 prediction.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,21 @@ from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.mask_values import MaskStatistics
+from dentalzoo.data.mask_values import MaskFacts, MaskStatistics, facts_of
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
-from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.plots import palette
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.pixels import fit
-from dentalzoo.tasks.base import refuse_empty, report_header, skipped_files, without_folders
+from dentalzoo.tasks.base import (
+    Evaluation,
+    refuse_empty,
+    report_header,
+    skipped_files,
+    without_folders,
+)
 from dentalzoo.tasks.options import SegmentationEvaluateOptions
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.segmentation.inference import (
@@ -70,60 +76,95 @@ def evaluate(
         DentalzooError: no image can be used, a threshold is given for a bundle of several classes,
             or the classes are not those of the bundle.
     """
-    refuse_threshold(bundle, options.threshold)
-    config = bundle.metadata.get("config", {})
-    classes = options.classes or config.get("classes") or None
-    dataset = find_masks(data, split, classes, config.get("annotations", "auto"))
-    names = _class_names(bundle, dataset, classes)
-    if out is not None:
-        out = Path(out)
-        inputs = [path for s in dataset.samples for path in (s.image, s.mask) if path is not None]
-        make_folder(out, inputs)
-    confusions = np.zeros((len(names) + 1,) * 2, np.int64)
-    occurs = np.zeros(len(names), np.int64)
-    used: list[MaskSample] = []
-    statistics = MaskStatistics(names)
-    rows: list[dict[str, float]] = []
-    failed: list[tuple[str, str]] = []
+    return MaskEvaluation(bundle, data, split=split, out=out, options=options).run()
 
-    for sample, mask, prediction in _predictions(bundle, dataset, options.threshold, failed):
-        confusion = count(mask, prediction, len(names) + 1)
-        statistics.add(mask)
-        confusions += confusion
-        occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
-        used.append(sample)
-        rows.append(image_scores(confusion))
-    skipped = skipped_files(failed)
-    if not used:
-        refuse_empty(data, len(dataset), skipped)
-    for problem in statistics.problems():
-        notice_once(problem, Path(data))
 
-    per_class = _class_scores(confusions)
-    own = THRESHOLD if num_channels(bundle) == 1 else None
-    reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
-    report = report_header(bundle, data, split) | {
-        "threshold": own if options.threshold is None else options.threshold,
-        "images": len(used),
-        "pooled": _rounded(image_scores(confusions)),
-        **{
-            name: _rounded({key: reduce([row[key] for row in rows]) for key in rows[0]})
-            for name, reduce in reductions
-        },
-        "per_class": {
-            name: {"images": int(occurs[i])}
-            | {key: round(float(v[i]), 6) if occurs[i] else None for key, v in per_class.items()}
-            for i, name in enumerate(names)
-        },
-        "per_image": [
-            {"name": sample.name} | _rounded(row) for sample, row in zip(used, rows, strict=True)
-        ],
-        "skipped": [*map(list, dataset.skipped), *skipped],
-    }
-    if out is not None:
-        write_json(out / "evaluation.json", report)
-        write_png(out / "evaluation.png", _draw_cases(bundle, used, rows, options.threshold))
-    return report
+class MaskEvaluation(Evaluation):
+    """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
+
+    Args and errors are those of `evaluate`.
+    """
+
+    measure: "_Measure"
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: SegmentationEvaluateOptions = SegmentationEvaluateOptions(),
+    ):
+        self.bundle, self.data, self.split = bundle, data, split
+        self.out = None if out is None else Path(out)
+        self.threshold = options.threshold
+        refuse_threshold(bundle, self.threshold)
+        config = bundle.metadata.get("config", {})
+        classes = options.classes or config.get("classes") or None
+        self.dataset = find_masks(data, split, classes, config.get("annotations", "auto"))
+        self.samples = self.dataset.samples
+        self.names = _class_names(bundle, self.dataset, classes)
+        self.measure = _Measure(num_channels(bundle), len(self.names) + 1, self.threshold)
+        if self.out is not None:
+            inputs = [path for s in self.samples for path in (s.image, s.mask) if path is not None]
+            make_folder(self.out, inputs)
+
+    def report(
+        self,
+        results: Iterable[tuple[MaskSample, "_Counts"]],
+        failed: Sequence[tuple[str, str]],
+    ) -> Report:
+        """Return the report of `evaluate`; write it and its figure to `out`."""
+        confusions = np.zeros((len(self.names) + 1,) * 2, np.int64)
+        occurs = np.zeros(len(self.names), np.int64)
+        used: list[MaskSample] = []
+        statistics = MaskStatistics(self.names)
+        rows: list[dict[str, float]] = []
+        for sample, counts in results:
+            confusion = counts.confusion
+            statistics.add_facts(counts.facts)
+            confusions += confusion
+            occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
+            used.append(sample)
+            rows.append(image_scores(confusion))
+        skipped = skipped_files(failed)
+        if not used:
+            refuse_empty(self.data, len(self.dataset), skipped)
+        for problem in statistics.problems():
+            notice_once(problem, Path(self.data))
+
+        per_class = _class_scores(confusions)
+        own = THRESHOLD if num_channels(self.bundle) == 1 else None
+        reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
+        report = report_header(self.bundle, self.data, self.split) | {
+            "threshold": own if self.threshold is None else self.threshold,
+            "images": len(used),
+            "pooled": _rounded(image_scores(confusions)),
+            **{
+                name: _rounded({key: reduce([row[key] for row in rows]) for key in rows[0]})
+                for name, reduce in reductions
+            },
+            "per_class": {
+                name: {"images": int(occurs[i])}
+                | {
+                    key: round(float(v[i]), 6) if occurs[i] else None
+                    for key, v in per_class.items()
+                }
+                for i, name in enumerate(self.names)
+            },
+            "per_image": [
+                {"name": sample.name} | _rounded(row)
+                for sample, row in zip(used, rows, strict=True)
+            ],
+            "skipped": [*map(list, self.dataset.skipped), *skipped],
+        }
+        if self.out is not None:
+            write_json(self.out / "evaluation.json", report)
+            write_png(
+                self.out / "evaluation.png", _draw_cases(self.bundle, used, rows, self.threshold)
+            )
+        return report
 
 
 def summary_metrics(report: Report) -> dict[str, float]:
@@ -192,30 +233,35 @@ def _class_names(
     return tuple(f"class_{i}" for i in range(1, number + 1))
 
 
-def _predictions(
-    bundle: "Bundle",
-    dataset: MaskDataset,
-    threshold: float | None,
-    failed: list[tuple[str, str]],
-) -> Iterator[tuple[MaskSample, np.ndarray, np.ndarray]]:
-    """Yield (sample, its mask, predicted mask); append to `failed` what cannot be used."""
-    channels = num_channels(bundle)
+@dataclass(frozen=True)
+class _Counts:
+    """What the report needs of an image: [true id, predicted id], and the facts of its mask."""
 
-    def read(sample: MaskSample) -> dict[str, Any]:
+    confusion: np.ndarray
+    facts: MaskFacts
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """The `Measure` of `evaluate`, with its settings."""
+
+    channels: int
+    num_ids: int
+    threshold: float | None
+
+    def read(self, sample: MaskSample) -> dict[str, Any]:
         try:
-            return load(sample, channels)
+            return load(sample, self.channels)
         except DentalzooError as error:
             raise without_folders(error, sample.image) from error
 
-    for sample, arrays, prediction in for_each(
-        dataset.samples,
-        read,
-        lambda _, arrays: segment(bundle, arrays["image"], threshold),
-        title="evaluating",
-        failed=failed,
-        name=lambda sample: str(sample.image),
-    ):
-        yield sample, arrays["mask"], prediction
+    def __call__(self, bundle: "Bundle", sample: MaskSample, arrays: dict[str, Any]) -> _Counts:
+        prediction = segment(bundle, arrays["image"], self.threshold)
+        confusion = count(arrays["mask"], prediction, self.num_ids)
+        return _Counts(confusion, facts_of(arrays["mask"]))
+
+    def name(self, sample: MaskSample) -> str:
+        return str(sample.image)
 
 
 def _draw_cases(
