@@ -217,12 +217,12 @@ def test_what_is_imported_is_declared():
     extras = dict(options["options.extras_require"])
     declared = [options["options"]["install_requires"], *extras.values()]
     lines = [line for text in declared for line in text.splitlines() if not line.startswith("#")]
-    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in lines}
+    declared = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in lines}
     known = packages_distributions()
     for path in MODULES:
         for top in {name.split(".")[0] for name in imports(path)}:
             if top not in sys.stdlib_module_names and top != "dentalzoo":
-                owners = {owner.lower() for owner in known.get(top, [top])}
+                owners = {owner.lower().replace("_", "-") for owner in known.get(top, [top])}
                 assert owners & declared, f"{name_of(path)} imports {top}; setup.cfg lacks it"
 
 
