@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dentalzoo.data.formats.tree import Tree
     from dentalzoo.data.pipeline import Cache
     from dentalzoo.tasks.base import PredictionReport
+    from dentalzoo.tasks.predictor import Predictor
 
 Report = dict[str, Any]  # plain values, ready for JSON
 
@@ -167,6 +168,10 @@ class Task(Protocol):
     Further verbs (`generate`, `compare`, ...) are functions of the same form, each listed with its
     options in `dentalzoo.tasks.options.OPTIONS`.
     """
+
+    @property
+    def Predictor(self) -> "type[Predictor]":
+        """What `predict` does, in parts that can run in different processes or on an engine."""
 
     def evaluate(
         self,

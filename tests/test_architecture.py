@@ -53,7 +53,7 @@ ROOMS = {
     ),
     "cli": ("bundle", "commands", "exporters", "tasks", "training"),
 }
-SHARED_BY_TASKS = ("base", "options", "autoencoders", "projects")
+SHARED_BY_TASKS = ("base", "options", "autoencoders", "predictor", "projects")
 
 
 def name_of(path):

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -10,18 +10,14 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.images import ImageDataset, ImageSample
-from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.data.io.images import encode_png
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.contact_sheet import side_by_side
 from dentalzoo.plots.pixels import as_pixels
-from dentalzoo.tasks.base import (
-    PredictionReport,
-    named_images,
-    skipped_files,
-    without_folders,
-)
+from dentalzoo.tasks.base import PredictionReport, skipped_files, without_folders
 from dentalzoo.tasks.options import GenerationPredictOptions
+from dentalzoo.tasks.predictor import ImagePredictor, Item, Result, predict_all
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -37,6 +33,7 @@ MIN_NATS = 0.1
 
 _VALUES = 1 << 22  # of the images decoded at once, so that they take little memory; ours
 _BATCH = 32  # images encoded at once
+_CODE = ("z_mean", "z_log_var")  # what `encode` returns of the code
 
 
 # ---- the latent space ----------------------------------------------------------------------------
@@ -152,39 +149,43 @@ def predict(
     Raises:
         DentalzooError: there is no image, or `out` holds inputs or cannot be written.
     """
-    out = Path(out)
-    names = named_images(inputs, out, ("overlay",) if options.overlay else (), options.anonymize)
-    report = PredictionReport()
-
-    def write(file: IO[bytes]) -> None:
-        text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
-        rows = csv.writer(text, lineterminator="\n")
-        for row in _rows(bundle, names, out, options.overlay, report):
-            rows.writerow(row)
-        text.flush()
-        text.detach()
-
-    write_atomically(out / "latents.csv", write)
-    return report
+    return predict_all(Predictor(bundle, options), inputs, out)
 
 
-def _rows(
-    bundle: "Bundle", names: dict[Path, str], out: Path, overlay: bool, report: PredictionReport
-) -> Iterator[list[str]]:
-    """Write the images and yield the rows of latents.csv, the names of its columns first."""
-    keys, units = ("z_mean", "z_log_var"), range(bundle.metadata["config"]["latent_dim"])
-    yield ["file", *(f"{key}_{unit}" for key in keys for unit in units)]
+class Predictor(ImagePredictor):
+    """Codes and reconstructions of images, see `predict`."""
 
-    def reconstruct(path: Path, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-        code = bundle.encode(image)
-        return code, bundle.decode(code["z_mean"])["image"]
+    title = "encoding"
 
-    for path, _, (code, decoded) in for_each(
-        list(names), read_image, reconstruct, title="encoding", failed=report.failed
-    ):
-        write_png(out / f"{names[path]}.png", as_pixels(decoded))
-        if overlay:
+    def __init__(self, bundle: "Bundle", options: GenerationPredictOptions) -> None:
+        self.options, self._bundle = options, bundle
+        self.taken = ("overlay",) if options.overlay else ()
+
+    def compute(self, item: Item, value: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+        """Return the results of `encode`, and the image decoded from the mean of the code."""
+        code = self._bundle.encode(value)
+        return code, self._bundle.decode(code["z_mean"])["image"]
+
+    def results(
+        self, item: Item, value: np.ndarray, prediction: tuple[dict[str, Any], np.ndarray]
+    ) -> Result:
+        code, decoded = prediction
+        files = {f"{item.name}.png": encode_png(as_pixels(decoded))}
+        if self.options.overlay:
             both = side_by_side(code["image"], decoded, tile=max(decoded.shape[:2]))
-            write_png(out / f"{names[path]}_overlay.png", both)
-        report.written += 1
-        yield [f"{names[path]}.png", *(f"{value:.7g}" for key in keys for value in code[key])]
+            files[f"{item.name}_overlay.png"] = encode_png(both)
+        return Result(files, {"code": [f"{value:.7g}" for key in _CODE for value in code[key]]})
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+        units = range(self._bundle.metadata["config"]["latent_dim"])
+
+        def write(file: IO[bytes]) -> None:
+            text = io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="")
+            rows = csv.writer(text, lineterminator="\n")
+            rows.writerow(["file", *(f"{key}_{unit}" for key in _CODE for unit in units)])
+            for item, record in records:
+                rows.writerow([f"{item.name}.png", *record["code"]])
+            text.flush()
+            text.detach()
+
+        write_atomically(out / "latents.csv", write)

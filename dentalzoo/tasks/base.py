@@ -16,8 +16,6 @@ from dentalzoo.output_dirs import make_folder
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
-    from dentalzoo.data.dicom_out.writer import DicomWriter
-    from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
 
 
 _log = logging.getLogger("dentalzoo")
@@ -109,39 +107,6 @@ def _name(index: int, path: Path, depth: int) -> str:
     folders_and_name = path.resolve().parts[1:]
     name = "_".join(folders_and_name[-depth:])
     return name if depth <= len(folders_and_name) else f"{index}_{name}"
-
-
-def dicom_writer(
-    bundle: "Bundle",
-    out: Path,
-    options: "SegmentationPredictOptions | DetectionPredictOptions",
-    parameters: dict[str, str],
-) -> "DicomWriter | None":
-    """Return the writer of DICOM results; None where no kind of them is wanted.
-
-    Args:
-        bundle: what computes them.
-        out: the folder, which exists.
-        options: `dicom` for the kinds; `anonymize` removes the patient's identity, see
-            `dentalzoo.data.dicom_out.identity`.
-        parameters: settings that change the results.
-
-    Raises:
-        DentalzooError: highdicom is not installed.
-    """
-    if not options.dicom:
-        return None
-    from dentalzoo import __version__
-    from dentalzoo.data.dicom_out.writer import DicomWriter
-
-    return DicomWriter(
-        out,
-        options.dicom,
-        name=bundle.name,
-        version=f"dentalzoo {__version__}",
-        parameters=parameters,
-        anonymize=options.anonymize,
-    )
 
 
 # ---- evaluations ---------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Predictions as projects of annotation tools, where they are corrected and given back as data."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dentalzoo.data.formats import format_named
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
@@ -49,6 +50,24 @@ def write_projects(
                 _log.warning("%s: %d areas have holes, which are filled", form.NAME, holes)
         opened.append(write_annotations(form, suited, out / key, classes, lossy=True, names=names))
     return opened
+
+
+def plain_box(box: Box) -> dict[str, Any]:
+    """Return a predicted object as plain values, ready for JSON; `box_of` returns it again."""
+    values = {key: value for key, value in vars(box).items() if value is not None}
+    if isinstance(box.outline, RunLengths):
+        values["outline"] = {**vars(box.outline)}
+    return values
+
+
+def box_of(values: Mapping[str, Any]) -> Box:
+    """Return the object that `plain_box` described."""
+    outline = values.get("outline")
+    if isinstance(outline, Mapping):
+        outline = RunLengths(outline["height"], outline["width"], tuple(outline["counts"]))
+    elif outline is not None:
+        outline = tuple(map(tuple, outline))
+    return Box(**{**values, "outline": outline})
 
 
 def _without_holes(box: Box) -> Box:

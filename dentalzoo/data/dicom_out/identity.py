@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -30,27 +31,33 @@ _KEY_BYTES = 32
 class Pseudonyms:
     """Keyed hashes of patients and identifiers, and the file that leads back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str | None = None) -> None:
         """Use the key in `folder`_dicom_key.json, which is made where it is absent.
 
         It lies beside the folder, not in it, so that it is not passed on with the results.
+
+        Args:
+            folder: of the results.
+            key: the key, for a process that does not write the file; nothing is read then.
 
         Raises:
             BadFile: the key file is no key file.
             DentalzooError: it cannot be written.
         """
+        self._new: dict[str, dict[str, str]] = {"patients": {}, "uids": {}}
         folder = folder.resolve()  # "." has no name
         self._path = folder.with_name(_KEY_FILE.format(folder.name))
         self._content: dict[str, Any] = {
-            "key": secrets.token_hex(_KEY_BYTES),
+            "key": key or secrets.token_hex(_KEY_BYTES),
             "patients": {},
             "uids": {},
         }
-        if self._path.is_file():
+        if key is None and self._path.is_file():
             self._content = self._read()
-        else:
+        elif key is None:
             self.write()
-        self._key = bytes.fromhex(self._content["key"])
+        self.key: str = self._content["key"]
+        self._key = bytes.fromhex(self.key)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -67,6 +74,16 @@ class Pseudonyms:
     def write(self) -> None:
         """Write the key, and the patients and identifiers that pseudonyms stand for."""
         write_json(self._path, self._content)
+
+    def take_new(self) -> dict[str, dict[str, str]]:
+        """Return what pseudonyms stood for since the last call: kind -> pseudonym -> value."""
+        new, self._new = self._new, {"patients": {}, "uids": {}}
+        return new
+
+    def add(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+        """Add entries of `take_new`, of any process, to the content of the key file."""
+        for kind, values in entries.items():
+            self._content[kind].update(values)
 
     def remove_identity(self, source: Source) -> Source:
         """Return a source without patient and dates, and with new identifiers throughout."""
@@ -100,13 +117,13 @@ class Pseudonyms:
         if not person[0]:
             person = [str(source.image.StudyInstanceUID)]
         pseudonym = f"ANON{self._hash('patient', *person)[:12].upper()}"
-        self._content["patients"][pseudonym] = person[0]
+        self._new["patients"][pseudonym] = person[0]
         return pseudonym
 
     def _uid(self, uid: str) -> str:
         """Return a new identifier below 2.25, PS3.5 B.2."""
         new = f"2.25.{int(self._hash('uid', uid)[:32], 16)}"
-        self._content["uids"][new] = uid
+        self._new["uids"][new] = uid
         return new
 
     def _hash(self, *parts: str) -> str:

@@ -63,10 +63,19 @@ class Algorithm:
 
 
 class Series:
-    """One series for each kind of result, source series and frame of reference of a run."""
+    """One series for each kind of result, source series and frame of reference of a run.
 
-    def __init__(self) -> None:
+    Args:
+        run: of a run in several processes: a random text that they share. Series get the same
+            identifiers in all of them.
+
+    Attributes:
+        number: of the instances in such a run: that of the input, since no process counts all.
+    """
+
+    def __init__(self, run: str | None = None) -> None:
         self._known: dict[tuple[str, ...], tuple[UID, int]] = {}
+        self._run, self.number = run, 0
 
     def next_instance(self, kind: str, source: Source) -> dict[str, Any]:
         """Return the identifiers and numbers of the next instance, as highdicom names them.
@@ -76,8 +85,11 @@ class Series:
         image = source.image
         frame = str(image.get("FrameOfReferenceUID", ""))
         key = (kind, str(image.StudyInstanceUID), str(image.SeriesInstanceUID), frame)
-        uid, count = self._known.get(key, (generate_uid(prefix=None), 0))
-        self._known[key] = uid, count + 1
+        if self._run is None:
+            uid, count = self._known.get(key, (generate_uid(prefix=None), 0))
+            self._known[key] = uid, count + 1
+        else:
+            uid, count = generate_uid(None, [self._run, *key]), self.number - 1
         return {
             "series_instance_uid": uid,
             "series_number": _SERIES_NUMBERS[kind],

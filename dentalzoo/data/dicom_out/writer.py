@@ -1,8 +1,10 @@
 """DICOM results of a run: `<name>_seg.dcm`, `<name>_sr.dcm` and `<name>_sc.dcm`."""
 
+import io
 import logging
 import os
-from collections.abc import Callable, MutableSequence, Sequence
+import secrets
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,7 @@ class DicomWriter:
         version: str,
         parameters: dict[str, str],
         anonymize: bool = False,
+        shared: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -68,6 +71,8 @@ class DicomWriter:
             version: of dentalzoo.
             parameters: settings that change the results.
             anonymize: remove the patient's identity; `out`_dicom_key.json then holds the key.
+            shared: of the writer of the process that planned the run, for further processes, which
+                neither read nor write the key file.
 
         Raises:
             DentalzooError: highdicom is not installed, or the key cannot be written or read.
@@ -78,8 +83,12 @@ class DicomWriter:
 
         self._out, self._kinds = out, tuple(kind for kind in _ORDER if kind in kinds)
         self._algorithm = Algorithm(name, version, parameters)
-        self._series = Series()
-        self._pseudonyms = Pseudonyms(out) if anonymize else None
+        self._series = Series(shared["run"] if shared else None)
+        key = shared["key"] if shared else None
+        self._pseudonyms = Pseudonyms(out, key) if anonymize else None
+        self.shared = {"run": secrets.token_hex(16), "key": ""}
+        if self._pseudonyms:
+            self.shared["key"] = self._pseudonyms.key
         self._emptied: set[str] = set()
 
     def write(
@@ -93,8 +102,29 @@ class DicomWriter:
             result: what the model gave.
             failed: gets (path, reason) once where any kind could not be written.
         """
+        files, reason = self.files(path, name, result)
+        for file, content in files.items():
+            write_atomically(self._out / file, content, durable=False)
+        self.add_identity(self.take_identity())
+        if reason:
+            _log.warning("%s: %s", path, reason)
+            failed.append((str(path), reason))
+
+    def files(
+        self, path: Path, name: str, result: ImageResult, number: int = 0
+    ) -> tuple[dict[str, bytes], str]:
+        """Return the results of one image as file name -> content, and why any kind is missing.
+
+        Args:
+            path: the image.
+            name: of its results, without suffix.
+            result: what the model gave.
+            number: of the image, for a run in several processes.
+        """
         from dentalzoo.data.dicom_out.source import read_source
 
+        self._series.number = number
+        files: dict[str, bytes] = {}
         reasons = []
         try:
             _require_short(path, f"{name}_{self._kinds[0]}.dcm")
@@ -111,12 +141,18 @@ class DicomWriter:
                 except BadFile as error:
                     reasons.append(f"not written as DICOM {kind.upper()}: {error.reason}")
                     continue
-                _write(self._out / f"{name}_{kind}.dcm", dataset)
+                files[f"{name}_{kind}.dcm"] = _encoded(dataset)
                 written[kind] = dataset
-        if reasons:
-            reason = "; ".join(reasons)
-            _log.warning("%s: %s", path, reason)
-            failed.append((str(path), reason))
+        return files, "; ".join(reasons)
+
+    def take_identity(self) -> dict[str, dict[str, str]]:
+        """Return what the key file must hold of the results since the last call; {} for nothing."""
+        return self._pseudonyms.take_new() if self._pseudonyms else {}
+
+    def add_identity(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+        """Add what `take_identity` returned, in any process, to the key file; `close` writes it."""
+        if self._pseudonyms:
+            self._pseudonyms.add(entries)
 
     def close(self) -> None:
         """Write the key file, where the identity was removed."""
@@ -197,8 +233,10 @@ def _require_short(path: Path, name: str) -> None:
         )
 
 
-def _write(path: Path, dataset: "Dataset") -> None:
+def _encoded(dataset: "Dataset") -> bytes:
     from dentalzoo.data.dicom_out.source import quietly
 
+    content = io.BytesIO()
     with quietly():
-        write_atomically(path, lambda file: dataset.save_as(file, enforce_file_format=True), False)
+        dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()

@@ -15,6 +15,7 @@ DICOM. docs/data_formats.md has the rules as a table; in short, for images:
 Masks keep the values they store; a palette keeps its indices.
 """
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,11 +141,23 @@ def write_png(
 
     Args:
         path: the file; its folder is created.
+        array, palette: as for `encode_png`.
+
+    Raises:
+        DentalzooError: another dtype or shape, the folder is not writable, or the disk is full.
+    """
+    write_atomically(path, encode_png(array, palette), durable=False)
+
+
+def encode_png(array: np.ndarray, palette: Sequence[Sequence[int]] | None = None) -> bytes:
+    """Return an image as the bytes of a PNG file.
+
+    Args:
         array: (H, W), (H, W, 1) or (H, W, 3) uint8.
         palette: up to 256 (r, g, b), the colour of each value of a one-channel `array`.
 
     Raises:
-        DentalzooError: another dtype or shape, the folder is not writable, or the disk is full.
+        DentalzooError: another dtype or shape.
     """
     array = np.asarray(array)
     flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
@@ -156,7 +169,9 @@ def write_png(
     image = Image.fromarray(flat)
     if palette:
         image.putpalette(bytes(np.asarray(palette, np.uint8).ravel()))
-    write_atomically(path, lambda file: image.save(file, format="PNG"), durable=False)
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
 
 
 def resize(image: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:

@@ -108,32 +108,24 @@ def read_labels(path: str | Path, count: int) -> np.ndarray:
     return labels.astype(np.uint8)
 
 
-def write_obj(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Write a mesh as an OBJ file with 4 decimals, atomically.
+def encode_obj(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """Return a mesh as the bytes of an OBJ file with 4 decimals.
 
     Args:
-        path: the file; its folder is created.
         vertices: (V, 3).
         faces: (F, 3) indices of vertices, from 0.
-
-    Raises:
-        DentalzooError: the folder is not writable, or the disk is full.
     """
     text = "v %.4f %.4f %.4f\n" * len(vertices) % tuple(np.asarray(vertices, float).ravel())
     text += "f %d %d %d\n" * len(faces) % tuple((np.asarray(faces) + 1).ravel())
-    write_atomically(path, text, durable=False)
+    return text.encode()
 
 
-def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = None) -> None:
-    """Write a point cloud or a mesh as a binary PLY file of float32, atomically.
+def encode_ply(points: np.ndarray, faces: np.ndarray | None = None) -> bytes:
+    """Return a point cloud or a mesh as the bytes of a binary PLY file of float32.
 
     Args:
-        path: the file; its folder is created.
         points: (V, 3).
         faces: (F, 3) indices of points, from 0; None for a point cloud.
-
-    Raises:
-        DentalzooError: the folder is not writable, or the disk is full.
     """
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}"]
     lines += [f"property float {axis}" for axis in "xyz"]
@@ -142,26 +134,50 @@ def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = N
         lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
         rows["corners"], rows["corner"] = 3, faces
     head = "\n".join([*lines, "end_header\n"]).encode()
-    body = np.asarray(points, "<f4").tobytes() + rows.tobytes()
-    write_atomically(path, head + body, durable=False)
+    return head + np.asarray(points, "<f4").tobytes() + rows.tobytes()
 
 
-def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
-    """Write a mesh as a binary STL file, atomically.
+def encode_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """Return a mesh as the bytes of a binary STL file.
 
     Args:
-        path: the file; its folder is created.
         vertices: (V, 3).
         faces: (F, 3) indices of vertices, from 0.
 
     Raises:
-        DentalzooError: not a mesh, the folder is not writable, or the disk is full.
+        DentalzooError: not a mesh.
     """
     rows = np.zeros(len(faces), [("side", "<f4", 3), ("corners", "<f4", (3, 3)), ("none", "<u2")])
     rows["side"] = normals(vertices, faces)[0]
     rows["corners"] = np.asarray(vertices)[faces]
-    head = b"binary STL".ljust(80) + len(faces).to_bytes(4, "little")
-    write_atomically(path, head + rows.tobytes(), durable=False)
+    return b"binary STL".ljust(80) + len(faces).to_bytes(4, "little") + rows.tobytes()
+
+
+def write_obj(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Write the file of `encode_obj`, atomically; its folder is created.
+
+    Raises:
+        DentalzooError: the folder is not writable, or the disk is full.
+    """
+    write_atomically(path, encode_obj(vertices, faces), durable=False)
+
+
+def write_ply(path: str | Path, points: np.ndarray, faces: np.ndarray | None = None) -> None:
+    """Write the file of `encode_ply`, atomically; its folder is created.
+
+    Raises:
+        DentalzooError: the folder is not writable, or the disk is full.
+    """
+    write_atomically(path, encode_ply(points, faces), durable=False)
+
+
+def write_stl(path: str | Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Write the file of `encode_stl`, atomically; its folder is created.
+
+    Raises:
+        DentalzooError: not a mesh, the folder is not writable, or the disk is full.
+    """
+    write_atomically(path, encode_stl(vertices, faces), durable=False)
 
 
 # ---- content -------------------------------------------------------------------------------------

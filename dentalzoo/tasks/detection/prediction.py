@@ -2,29 +2,37 @@
 
 import csv
 import io
-import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
-from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
-from dentalzoo.data.io.images import read_image, write_png
-from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.io.images import encode_png
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images, output_names
+from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.options import DetectionPredictOptions
+from dentalzoo.tasks.predictor import (
+    ImagePredictor,
+    Item,
+    Plan,
+    Result,
+    dicom_files,
+    dicom_writer,
+    predict_all,
+)
 from dentalzoo.tasks.projects import write_projects
 
 if TYPE_CHECKING:
@@ -73,104 +81,122 @@ def predict(
         DentalzooError: there is no image, `out` holds inputs or cannot be written, or an option
             does not suit the bundle.
     """
-    if options.anonymize and options.vott:
-        raise DentalzooError(
-            "vott cannot be combined with anonymize: its projects name the images by their paths; "
-            'format="vott" (--format vott) writes a project with images'
-        )
-    threshold = operating_threshold(bundle, options.score_threshold)
-    detector = Detector(bundle, options)
-    out, report = Path(out), PredictionReport()
-    taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
-    names = named_images(inputs, out, taken, options.anonymize)
-    parameters = {"score_threshold": f"{threshold:g}"}
-    dicom = dicom_writer(bundle, out, options, parameters)
-    files = _file_names(list(names))
-    if options.anonymize:
-        files = {path: f"{name}{path.suffix}" for path, name in names.items()}
-    ids = category_ids(detector.classes, bundle.metadata.get("training", {}).get("category_ids"))
-    samples: list[BoxSample] = []
-    # The JSON is kept aside, so that both files are made in one pass and in constant memory.
-    with tempfile.TemporaryFile() as stream:
-        entries = _text(stream)
+    return predict_all(Predictor(bundle, options), inputs, out)
 
-        def write_csv(file: BinaryIO) -> None:
-            table = _text(file, newline="")
-            rows = csv.writer(table, lineterminator="\n")
-            rows.writerow(_COLUMNS)
-            separator = "[\n"
-            for number, path, image, detections in _detections(
-                detector, list(names), threshold, report
-            ):
-                height, width = image.shape[:2]
-                labels = [detector.classes[label - 1] for label in detections.classes]
-                rows.writerows(_rows(files[path], (height, width), labels, detections))
-                for entry in coco_results(number, files[path], (height, width), detections, ids):
-                    entries.write(separator + entry)
-                    separator = ",\n"
-                drawn = partial(
-                    overlay,
-                    image,
-                    detections.boxes,
-                    detections.classes,
-                    detector.classes,
-                    detections.scores,
-                )
-                if options.overlay:
-                    write_png(out / f"{names[path]}_overlay.png", drawn())
-                if dicom:
-                    result = ImageResult(
-                        boxes=detections.boxes,
-                        scores=detections.scores,
-                        labels=labels,
-                        overlay=drawn,
-                    )
-                    dicom.write(path, names[path], result, report.failed)
-                if options.vott or options.format:
-                    samples.append(_sample(path, names[path], detections, labels))
-                report.written += 1
-            entries.write("[]\n" if separator == "[\n" else "\n]\n")
-            table.flush()
-            table.detach()
 
-        write_atomically(out / "detections.csv", write_csv)
-        entries.flush()
-        stream.seek(0)
-        write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
-        entries.detach()
-    _write_vott(out, samples, detector.classes, options.vott)
-    write_projects(samples, out, detector.classes, options.format)
-    if dicom:
-        dicom.close()
-    return report
+class Predictor(ImagePredictor):
+    """Boxes of images, see `predict`."""
+
+    title = "detecting"
+
+    def __init__(self, bundle: "Bundle", options: DetectionPredictOptions) -> None:
+        if options.anonymize and options.vott:
+            raise DentalzooError(
+                "vott cannot be combined with anonymize: its projects name the images by their "
+                'paths; format="vott" (--format vott) writes a project with images'
+            )
+        self.options, self._bundle = options, bundle
+        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+        self._threshold = operating_threshold(bundle, options.score_threshold)
+        self._detector = Detector(bundle, options)
+        self._classes = self._detector.classes
+        self._dicom: DicomWriter | None = None
+
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        plan = super().plan(inputs, out)
+        self._dicom = self._dicom_writer(out)
+        return replace(plan, shared=self._dicom.shared if self._dicom else {})
+
+    def join(self, shared: Mapping[str, Any]) -> None:
+        self._dicom = self._dicom_writer(Path(), shared)
+
+    def _dicom_writer(
+        self, out: Path, shared: Mapping[str, Any] | None = None
+    ) -> DicomWriter | None:
+        parameters = {"score_threshold": f"{self._threshold:g}"}
+        return dicom_writer(self._bundle, out, self.options, parameters, shared)
+
+    def compute(self, item: Item, value: np.ndarray) -> Detections:
+        detections = self._detector(value)
+        detections = detections.take(detections.scores >= self._threshold)
+        if self._detector.numbers:
+            numbers = np.array(self._detector.numbers)[detections.classes - 1]
+            detections = detections.take(np.argsort(numbers, kind="stable"))
+        return detections
+
+    def results(self, item: Item, value: np.ndarray, prediction: Detections) -> Result:
+        boxes, scores, classes = prediction.boxes, prediction.scores, prediction.classes
+        record = {
+            "size": [*value.shape[:2]],
+            "boxes": boxes.tolist(),
+            "scores": scores.tolist(),
+            "classes": classes.tolist(),
+        }
+        files: dict[str, bytes] = {}
+        problems: tuple[tuple[str, str], ...] = ()
+        drawn = partial(overlay, value, boxes, classes, self._classes, scores)
+        if self.options.overlay:
+            files[f"{item.name}_overlay.png"] = encode_png(drawn())
+        if self._dicom:
+            labels = self._labels(prediction)
+            result = ImageResult(boxes=boxes, scores=scores, labels=labels, overlay=drawn)
+            more, problems = dicom_files(self._dicom, item, result, record)
+            files |= more
+        return Result(files, record, problems)
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+        samples: list[BoxSample] = []
+        known = self._bundle.metadata.get("training", {}).get("category_ids")
+        ids = category_ids(self._classes, known)
+        # The JSON is kept aside, so that both files are made in one pass and in constant memory.
+        with tempfile.TemporaryFile() as stream:
+            entries = _text(stream)
+
+            def write_csv(file: BinaryIO) -> None:
+                table = _text(file, newline="")
+                rows = csv.writer(table, lineterminator="\n")
+                rows.writerow(_COLUMNS)
+                separator = "[\n"
+                for item, record in records:
+                    detections, size = _detections(record), (record["size"][0], record["size"][1])
+                    labels = self._labels(detections)
+                    rows.writerows(_rows(item.file, size, labels, detections))
+                    for entry in coco_results(item.number, item.file, size, detections, ids):
+                        entries.write(separator + entry)
+                        separator = ",\n"
+                    if self._dicom:
+                        self._dicom.add_identity(record["identity"])
+                    if self.options.vott or self.options.format:
+                        samples.append(_sample(item, detections, labels))
+                entries.write("[]\n" if separator == "[\n" else "\n]\n")
+                table.flush()
+                table.detach()
+
+            write_atomically(out / "detections.csv", write_csv)
+            entries.flush()
+            stream.seek(0)
+            write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
+            entries.detach()
+        _write_vott(out, samples, self._classes, self.options.vott)
+        write_projects(samples, out, self._classes, self.options.format)
+        if self._dicom:
+            self._dicom.close()
+
+    def _labels(self, detections: Detections) -> list[str]:
+        return [self._classes[label - 1] for label in detections.classes]
+
+
+def _detections(record: Mapping[str, Any]) -> Detections:
+    """Return the boxes that a record describes."""
+    return Detections(
+        np.array(record["boxes"], np.float32).reshape(-1, 4),
+        np.array(record["scores"], np.float32),
+        np.array(record["classes"], np.int32),
+    )
 
 
 def _text(stream: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
     return io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline=newline)
-
-
-def _detections(
-    detector: Detector, images: Sequence[Path], threshold: float, report: PredictionReport
-) -> Iterator[tuple[int, Path, np.ndarray, Detections]]:
-    """Yield number, path, image and boxes; an image that fails keeps its number."""
-
-    def detect(_: tuple[int, Path], image: np.ndarray) -> Detections:
-        detections = detector(image)
-        detections = detections.take(detections.scores >= threshold)
-        if detector.numbers:
-            numbers = np.array(detector.numbers)[detections.classes - 1]
-            detections = detections.take(np.argsort(numbers, kind="stable"))
-        return detections
-
-    for (number, path), image, detections in for_each(
-        list(enumerate(images, 1)),
-        lambda item: read_image(item[1]),
-        detect,
-        title="detecting",
-        failed=report.failed,
-        name=lambda item: str(item[1]),
-    ):
-        yield number, path, image, detections
 
 
 def _rows(
@@ -186,20 +212,14 @@ def _rows(
         yield [file, *[""] * 6, width, height]
 
 
-def _file_names(images: Sequence[Path]) -> dict[Path, str]:
-    """Return the paths below the folder that holds all images."""
-    folder = os.path.commonpath([path.absolute().parent for path in images])
-    return {path: path.absolute().relative_to(folder).as_posix() for path in images}
-
-
-def _sample(path: Path, name: str, detections: Detections, labels: Sequence[str]) -> BoxSample:
+def _sample(item: Item, detections: Detections, labels: Sequence[str]) -> BoxSample:
     boxes = tuple(
         Box(label, top, left, bottom, right, score=round(float(score), 6))
         for label, (top, left, bottom, right), score in zip(
             labels, detections.boxes.tolist(), detections.scores, strict=True
         )
     )
-    return BoxSample(name=name, image=path, boxes=boxes, group=name, split="")
+    return BoxSample(name=item.name, image=item.path, boxes=boxes, group=item.name, split="")
 
 
 def _write_vott(

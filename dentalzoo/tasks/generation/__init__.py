@@ -1,5 +1,6 @@
 """Evaluate and apply bundles of the task "generation", and generate images with them."""
 
+from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
 from dentalzoo.tasks.generation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.generation.evaluation import summary_metrics as summary_metrics

@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dentalzoo.atomic import write_atomically
-from dentalzoo.data.io.images import write_png
-from dentalzoo.data.io.mesh_files import write_obj, write_ply, write_stl
+from dentalzoo.data.io.images import encode_png, write_png
+from dentalzoo.data.io.mesh_files import encode_obj, encode_ply, encode_stl
 from dentalzoo.data.jaw_axes import parse_axes
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.output_dirs import make_folder
+from dentalzoo.tasks import predictor
 from dentalzoo.tasks.base import PredictionReport, names_of_results
 from dentalzoo.tasks.options import ReconstructionPredictOptions
+from dentalzoo.tasks.predictor import Item, Plan, Result, items_of, predict_all
 from dentalzoo.tasks.reconstruction import drawing, viewer
 from dentalzoo.tasks.reconstruction.inference import (
     POINTS,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-_WRITERS = {"stl": write_stl, "obj": write_obj}
+_ENCODERS = {"stl": encode_stl, "obj": encode_obj}
 
 
 def predict(
@@ -76,32 +77,44 @@ def predict(
         DentalzooError: there is no jaw, `out` holds inputs or cannot be written, a mesh format
             for a bundle that makes points, or no matching ground truth.
     """
-    formats, out = _formats(bundle, options.mesh), Path(out)
-    axes = parse_axes(options.axes)
-    sources, report = _find(inputs, out, options.ground_truth)
-    names = _names(sources, out, options.anonymize)
-    size = bundle.metadata["config"]["image_size"]
-    for source, jaw, shape in for_each(
-        sources,
-        lambda source: load_jaw(source, size, axes),
-        lambda _, jaw: reconstruct(bundle, jaw.views, jaw.cameras),
-        title="reconstructing",
-        unit="jaw",
-        failed=report.failed,
-        name=lambda source: str(source.path),
-    ):
-        _write(out, names[source], jaw, shape, formats)
-        report.written += 1
-        poor = poor_agreement(shape, jaw.views, jaw.cameras)
+    return predict_all(Predictor(bundle, options), inputs, out)
+
+
+class Predictor(predictor.Predictor):
+    """Jaws from views or meshes, see `predict`."""
+
+    title, unit = "reconstructing", "jaw"
+
+    def __init__(self, bundle: "Bundle", options: ReconstructionPredictOptions) -> None:
+        self.options, self._bundle = options, bundle
+        self._formats = _formats(bundle, options.mesh)
+        self._axes = parse_axes(options.axes)
+        self._size = bundle.metadata["config"]["image_size"]
+
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        sources, report = _find(inputs, out, self.options.ground_truth)
+        names = _names(sources, out, self.options.anonymize)
+        paths = [source.path for source in sources]
+        items = items_of(paths, list(names.values()), self.options.anonymize, sources)
+        return Plan(items, tuple(report.failed))
+
+    def read(self, item: Item) -> Loaded:
+        return load_jaw(item.source, self._size, self._axes)
+
+    def compute(self, item: Item, value: Loaded) -> Shape:
+        return reconstruct(self._bundle, value.views, value.cameras)
+
+    def results(self, item: Item, value: Loaded, prediction: Shape) -> Result:
+        files = _files(item.name, value, prediction, self._formats)
+        poor = poor_agreement(prediction, value.views, value.cameras)
         if poor:
-            _log.warning("%s: the reconstruction and its views do not agree: %s", source.path, poor)
-        if jaw.gt_error is not None:
-            _failed(report, jaw.gt_error)
-    return report
+            _log.warning("%s: the reconstruction and its views do not agree: %s", item.path, poor)
+        error = value.gt_error
+        return Result(files, {}, () if error is None else ((str(error.path), error.reason),))
 
 
-def _write(out: Path, name: str, jaw: Loaded, shape: Shape, formats: Sequence[str]) -> None:
-    """Write all files of a reconstructed jaw."""
+def _files(name: str, jaw: Loaded, shape: Shape, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return all files of a reconstructed jaw."""
     measured = None
     if jaw.ground_truth is not None:
         gt_points, _ = meshes.sample_surface(*jaw.ground_truth.surface, POINTS)
@@ -109,14 +122,14 @@ def _write(out: Path, name: str, jaw: Loaded, shape: Shape, formats: Sequence[st
     points = shape.points
     if jaw.pose is not None:
         points = replace(jaw.pose, scale=1.0).invert(points)
-    write_ply(out / f"{name}.ply", points, shape.faces)
+    files = {f"{name}.ply": encode_ply(points, shape.faces)}
     if shape.faces is not None:
         for suffix in formats:
-            _WRITERS[suffix](out / f"{name}.{suffix}", points, shape.faces)
+            files[f"{name}.{suffix}"] = _ENCODERS[suffix](points, shape.faces)
     figure = drawing.jaw_figure(jaw.views, jaw.cameras, shape, jaw.ground_truth, measured)
-    write_png(out / f"{name}.png", figure)
-    page = viewer.page(name, shape, jaw.ground_truth, measured)
-    write_atomically(out / f"{name}.html", page, durable=False)
+    files[f"{name}.png"] = encode_png(figure)
+    files[f"{name}.html"] = viewer.page(name, shape, jaw.ground_truth, measured).encode()
+    return files
 
 
 def write_views(

@@ -2,4 +2,5 @@
 
 from dentalzoo.tasks.segmentation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.segmentation.evaluation import summary_metrics as summary_metrics
+from dentalzoo.tasks.segmentation.prediction import Predictor as Predictor
 from dentalzoo.tasks.segmentation.prediction import predict as predict

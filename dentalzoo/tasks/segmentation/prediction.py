@@ -1,23 +1,32 @@
 """Masks of any number of images, written one by one."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
 from dentalzoo.data.formats.base import BoxSample
 from dentalzoo.data.formats.outlines import objects_of_mask
-from dentalzoo.data.io.images import read_image, write_png
-from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.io.images import encode_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
-from dentalzoo.tasks.base import PredictionReport, dicom_writer, named_images
+from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import SegmentationPredictOptions
-from dentalzoo.tasks.projects import write_projects
+from dentalzoo.tasks.predictor import (
+    ImagePredictor,
+    Item,
+    Plan,
+    Result,
+    dicom_files,
+    dicom_writer,
+    predict_all,
+)
+from dentalzoo.tasks.projects import box_of, plain_box, write_projects
 from dentalzoo.tasks.segmentation.drawing import overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -68,43 +77,73 @@ def predict(
             given for a bundle of several classes, `classes` are not as many as the bundle's, or
             an option of DICOM does not suit.
     """
-    refuse_threshold(bundle, options.threshold)
-    out, report = Path(out), PredictionReport()
-    taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
-    names = named_images(inputs, out, taken, options.anonymize)
-    binary = num_channels(bundle) == 1
-    named = options.dicom or options.format or options.classes
-    classes = _class_names(bundle, options) if named else ()
-    samples: list[BoxSample] = []
-    threshold = THRESHOLD if options.threshold is None else options.threshold
-    parameters = {"threshold": f"{threshold:g}"} if binary else {}
-    dicom = dicom_writer(bundle, out, options, parameters)
-    for path, image, mask in for_each(
-        list(names),
-        read_image,
-        lambda _, image: segment(bundle, image, options.threshold),
-        title="segmenting",
-        failed=report.failed,
-    ):
-        target = out / f"{names[path]}.png"
-        if binary:
-            write_png(target, mask * np.uint8(255))
+    return predict_all(Predictor(bundle, options), inputs, out)
+
+
+class Predictor(ImagePredictor):
+    """Masks of images, see `predict`."""
+
+    title = "segmenting"
+
+    def __init__(self, bundle: "Bundle", options: SegmentationPredictOptions) -> None:
+        refuse_threshold(bundle, options.threshold)
+        self.options, self._bundle = options, bundle
+        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+        self._binary = num_channels(bundle) == 1
+        named = options.dicom or options.format or options.classes
+        self._classes = _class_names(bundle, options) if named else ()
+        self._dicom: DicomWriter | None = None
+
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        plan = super().plan(inputs, out)
+        self._dicom = self._dicom_writer(out)
+        return replace(plan, shared=self._dicom.shared if self._dicom else {})
+
+    def join(self, shared: Mapping[str, Any]) -> None:
+        self._dicom = self._dicom_writer(Path(), shared)
+
+    def _dicom_writer(
+        self, out: Path, shared: Mapping[str, Any] | None = None
+    ) -> DicomWriter | None:
+        threshold = THRESHOLD if self.options.threshold is None else self.options.threshold
+        parameters = {"threshold": f"{threshold:g}"} if self._binary else {}
+        return dicom_writer(self._bundle, out, self.options, parameters, shared)
+
+    def compute(self, item: Item, value: np.ndarray) -> np.ndarray:
+        """Return the class ids, (H, W, 1) uint8."""
+        return segment(self._bundle, value, self.options.threshold)
+
+    def results(self, item: Item, value: np.ndarray, prediction: np.ndarray) -> Result:
+        mask, record = prediction, dict[str, Any]()
+        problems: tuple[tuple[str, str], ...] = ()
+        if self._binary:
+            png = encode_png(mask * np.uint8(255))
         else:
-            write_png(target, mask, palette=palette())
-        if options.overlay:
-            write_png(out / f"{names[path]}_overlay.png", overlay(image, mask))
-        if dicom:
-            drawn = partial(overlay, image, mask)
-            result = ImageResult(mask, classes, palette()[1:], overlay=drawn)
-            dicom.write(path, names[path], result, report.failed)
-        if options.format:
-            objects = objects_of_mask(mask[..., 0], classes, _TOLERANCE)
-            samples.append(BoxSample(names[path], path, tuple(objects)))
-        report.written += 1
-    write_projects(samples, out, classes, options.format)
-    if dicom:
-        dicom.close()
-    return report
+            png = encode_png(mask, palette=palette())
+        files = {f"{item.name}.png": png}
+        if self.options.overlay:
+            files[f"{item.name}_overlay.png"] = encode_png(overlay(value, mask))
+        if self._dicom:
+            drawn = partial(overlay, value, mask)
+            result = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
+            more, problems = dicom_files(self._dicom, item, result, record)
+            files |= more
+        if self.options.format:
+            objects = objects_of_mask(mask[..., 0], self._classes, _TOLERANCE)
+            record["objects"] = [plain_box(box) for box in objects]
+        return Result(files, record, problems)
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+        samples = []
+        for item, record in records:
+            if self.options.format:
+                boxes = tuple(box_of(values) for values in record["objects"])
+                samples.append(BoxSample(item.name, item.path, boxes))
+            if self._dicom:
+                self._dicom.add_identity(record["identity"])
+        write_projects(samples, out, self._classes, self.options.format)
+        if self._dicom:
+            self._dicom.close()
 
 
 def _class_names(bundle: "Bundle", options: SegmentationPredictOptions) -> tuple[str, ...]:

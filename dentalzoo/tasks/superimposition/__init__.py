@@ -1,5 +1,6 @@
 """Evaluate and apply bundles of the task "superimposition": several defects on one image."""
 
+from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
 from dentalzoo.tasks.superimposition.augmentation import AugmentationReport as AugmentationReport
 from dentalzoo.tasks.superimposition.augmentation import augment_dataset as augment_dataset

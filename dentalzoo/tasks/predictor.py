@@ -1,0 +1,305 @@
+"""What `predict` of a task does, in parts that can run in different processes: a `Predictor`.
+
+    plan(inputs, out)           once, first: the inputs with the names of their results
+    read(item)                  for each input, in any thread
+    compute(item, value)        for each input, in one thread of a process
+    results(item, value, ...)   for each input: its files as bytes, and a small record
+    combine(records, out)       once, last: what is made of all records, such as tables
+
+`predict_all` runs them in one process. Runs of several processes or machines call the same
+functions, so that each file of theirs is the same.
+"""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dentalzoo.atomic import write_atomically
+from dentalzoo.tasks.base import PredictionReport, named_images
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dentalzoo.bundle import Bundle
+    from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
+    from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
+
+_log = logging.getLogger("dentalzoo")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input of a run. It can be pickled.
+
+    Attributes:
+        number: from 1, in the order of the inputs.
+        path: the image, or the mesh or the folder of views of a jaw; it is what messages name.
+        name: of its results, without suffix; different for each input of the run.
+        file: as tables name it: the path below the folder that holds all inputs, or for anonymous
+            results `name` with the suffix.
+        source: what the task knows of it besides.
+    """
+
+    number: int
+    path: Path
+    name: str
+    file: str
+    source: Any = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The inputs of a run.
+
+    Attributes:
+        items: the inputs, in order. The same inputs give the same items again.
+        failed: (path, reason) of what was given and is no input; already logged.
+        shared: plain values, ready for JSON, that every further process must `join` with. With
+            anonymous results they hold a key that must not be passed on.
+    """
+
+    items: Sequence[Item]
+    failed: Sequence[tuple[str, str]] = ()
+    shared: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one input gave.
+
+    Attributes:
+        files: name in the folder of the results -> content. No two inputs have a file in common.
+        record: plain values, ready for JSON, that `Predictor.combine` needs of this input. A record
+            that went through JSON gives the same outputs. With anonymous results it may hold what
+            identifies the patient.
+        problems: (path, reason) of parts that could not be made, such as a DICOM result; not logged
+            yet. The input counts as one with a result.
+    """
+
+    files: Mapping[str, bytes]
+    record: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+class Predictor(ABC):
+    """A bundle with the options of `predict`, see the module. Each task has a subclass.
+
+    One is made in each process, from the same bundle and options. The process that plans the run
+    calls `plan`, every other one `join` with the plan's `shared`. Only `compute` runs the network:
+    for the rest a bundle whose metadata are known is enough.
+
+    Args:
+        bundle: of the task.
+        options: of `predict`, an instance of the class in `dentalzoo.tasks.options`.
+
+    Attributes:
+        title: shown before a progress bar, such as "segmenting".
+        unit: what is counted: "image" or "jaw".
+
+    Raises:
+        DentalzooError: an option does not suit the bundle.
+    """
+
+    title: str
+    unit = "image"
+
+    @abstractmethod
+    def __init__(self, bundle: "Bundle", options: Any) -> None: ...
+
+    @abstractmethod
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        """List the inputs, make the folder of the results, and write the keys of anonymous names.
+
+        Args:
+            inputs: files and folders.
+            out: the folder; no input may lie in it.
+
+        Raises:
+            DentalzooError: there is no input, or `out` holds inputs or cannot be written.
+        """
+
+    def join(self, shared: Mapping[str, Any]) -> None:  # noqa: B027  # most tasks share nothing
+        """Take part in a run that another process has planned."""
+
+    @abstractmethod
+    def read(self, item: Item) -> Any:
+        """Read an input.
+
+        Raises:
+            DentalzooError: it cannot be read.
+        """
+
+    @abstractmethod
+    def compute(self, item: Item, value: Any) -> Any:
+        """Run the network on what `read` returned.
+
+        Raises:
+            DentalzooError: the network refuses it.
+        """
+
+    @abstractmethod
+    def results(self, item: Item, value: Any, prediction: Any) -> Result:
+        """Return the files and the record of an input. Nothing is written.
+
+        Args:
+            item: the input.
+            value: of `read`.
+            prediction: of `compute`.
+        """
+
+    def combine(  # noqa: B027  # not every task has outputs that are made of many inputs
+        self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path
+    ) -> None:
+        """Write the outputs that are made of many inputs. Each is whole or absent.
+
+        Args:
+            records: each input that gave a result, with the record of it, in the order of the
+                inputs; iterated once at most, and not kept where the output is a table.
+            out: the folder of the results.
+
+        Raises:
+            DentalzooError: an output cannot be written.
+        """
+
+
+class ImagePredictor(Predictor):
+    """Base of the predictors whose inputs are images.
+
+    Attributes:
+        options: with `anonymize`.
+        taken: see `output_names`.
+    """
+
+    options: Any
+    taken: tuple[str, ...] = ()
+
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        names = named_images(inputs, out, self.taken, self.options.anonymize)
+        return Plan(items_of(list(names), list(names.values()), self.options.anonymize))
+
+    def read(self, item: Item) -> "np.ndarray":
+        """Return the image, (H, W, 1 or 3) uint8."""
+        from dentalzoo.data.io.images import read_image
+
+        return read_image(item.path)
+
+
+def items_of(
+    paths: Sequence[Path], names: Sequence[str], anonymize: bool, sources: Sequence[Any] = ()
+) -> list[Item]:
+    """Return the items of inputs from their paths and the names of their results."""
+    folder = os.path.commonpath([path.absolute().parent for path in paths])
+    known = sources or [None] * len(paths)
+    items = []
+    for number, (path, name, source) in enumerate(zip(paths, names, known, strict=True), 1):
+        file = path.absolute().relative_to(folder).as_posix()
+        items.append(
+            Item(number, path, name, f"{name}{path.suffix}" if anonymize else file, source)
+        )
+    return items
+
+
+def predict_all(
+    predictor: Predictor, inputs: str | Path | Iterable[str | Path], out: str | Path
+) -> PredictionReport:
+    """Apply a predictor to all inputs in this process, in constant memory, and write the results.
+
+    An input that cannot be read, or that the network refuses, is reported, and the rest goes on.
+
+    Raises:
+        DentalzooError: as `Predictor.plan` and `Predictor.combine`; or a file cannot be written.
+    """
+    from dentalzoo.data.pipeline.prefetch import for_each
+
+    out = Path(out)
+    plan = predictor.plan(inputs, out)
+    report = PredictionReport(failed=list(plan.failed))
+
+    def records() -> Iterator[tuple[Item, Mapping[str, Any]]]:
+        for item, value, prediction in for_each(
+            plan.items,
+            predictor.read,
+            predictor.compute,
+            title=predictor.title,
+            unit=predictor.unit,
+            failed=report.failed,
+            name=lambda item: str(item.path),
+        ):
+            result = predictor.results(item, value, prediction)
+            write_files(result.files, out)
+            report.written += 1
+            for path, reason in result.problems:
+                _log.warning("%s: %s", path, reason)
+                report.failed.append((path, reason))
+            yield item, result.record
+
+    stream = records()
+    predictor.combine(stream, out)
+    for _ in stream:  # what `combine` did not need
+        pass
+    return report
+
+
+def write_files(files: Mapping[str, bytes], out: Path) -> None:
+    """Write the files of an input, each whole or absent.
+
+    Raises:
+        DentalzooError: the disk is full or the folder is not writable.
+    """
+    for name, content in files.items():
+        write_atomically(out / name, content, durable=False)
+
+
+# ---- DICOM results -------------------------------------------------------------------------------
+
+
+def dicom_writer(
+    bundle: "Bundle",
+    out: Path,
+    options: "SegmentationPredictOptions | DetectionPredictOptions",
+    parameters: dict[str, str],
+    shared: Mapping[str, Any] | None = None,
+) -> "DicomWriter | None":
+    """Return the writer of DICOM results; None where no kind of them is wanted.
+
+    Args:
+        bundle: what computes them.
+        out: the folder, which exists.
+        options: `dicom` for the kinds; `anonymize` removes the patient's identity, see
+            `dentalzoo.data.dicom_out.identity`.
+        parameters: settings that change the results.
+        shared: of the writer in the process that planned the run; None in that process.
+
+    Raises:
+        DentalzooError: highdicom is not installed.
+    """
+    if not options.dicom:
+        return None
+    from dentalzoo import __version__
+    from dentalzoo.data.dicom_out.writer import DicomWriter
+
+    return DicomWriter(
+        out,
+        options.dicom,
+        name=bundle.name,
+        version=f"dentalzoo {__version__}",
+        parameters=parameters,
+        anonymize=options.anonymize,
+        shared=shared,
+    )
+
+
+def dicom_files(
+    writer: "DicomWriter", item: Item, result: "ImageResult", record: dict[str, Any]
+) -> tuple[dict[str, bytes], tuple[tuple[str, str], ...]]:
+    """Return the DICOM files of an image and its problems, see `Result`.
+
+    `record` gets "identity", which `DicomWriter.add_identity` takes in `Predictor.combine`.
+    """
+    files, reason = writer.files(item.path, item.name, result, item.number)
+    record["identity"] = writer.take_identity()
+    return files, ((str(item.path), reason),) if reason else ()
