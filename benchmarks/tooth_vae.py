@@ -55,7 +55,13 @@ def measure(setting: str, data: Path, options) -> list[str]:
     overrides = {**overrides, "epochs": options.epochs, "batch_size": 64, "prior": "fitted"}
     config = registry.configure("tooth_vae", variant, **overrides)
     run = dz.train(
-        "tooth_vae", data, folder / "run", variant, mixed_precision=True, resume=True, **overrides
+        "tooth_vae",
+        data,
+        folder / "run",
+        variant,
+        mixed_precision="bfloat16",
+        resume=True,
+        **overrides,
     )
     scores = {}
     for prior in ("standard", "fitted"):

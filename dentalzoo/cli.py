@@ -30,7 +30,7 @@ from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.tasks.options import CROPS, OPTIONS
-from dentalzoo.training.distribute import STRATEGIES
+from dentalzoo.training.flags import add_flags
 
 # Sub-commands whose flags are the options of a task's verb, where the name differs from the verb.
 VERBS = {"augment": "augment_dataset"}
@@ -213,10 +213,7 @@ def make_parser(task: str | None = None) -> Parser:
     )
     add.add_argument("--cache", help="folder for the decoded samples (default: keep in memory)")
     add.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
-    add.add_argument(
-        "--strategy", choices=STRATEGIES, default="default", help="devices to use (default: one)"
-    )
-    add.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
+    add_flags(add)
     add.add_argument("--init", metavar="BUNDLE", help="start from a bundle of the same network")
     add.add_argument("--resume", action="store_true", help="resume an interrupted run in --out")
     _add_weights_dtype(add)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dentalzoo as dz
 from dentalzoo import api, registry
 from dentalzoo.errors import DentalzooError
+from dentalzoo.training.flags import keywords
 
 if TYPE_CHECKING:
     from dentalzoo.data.formats.tfrecord import RecordReport
@@ -72,14 +73,12 @@ def do_train(options: Namespace) -> None:
         options.data,
         options.out,
         options.variant,
-        strategy=options.strategy,
         seed=options.seed,
-        mixed_precision=options.mixed_precision,
         resume=options.resume,
         init=options.init,
         weights_dtype=options.weights_dtype,
         cache=options.cache,
-        **overrides,
+        **{**keywords(options), **overrides},
     )
     print(bundle.path)
 

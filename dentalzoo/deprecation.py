@@ -13,7 +13,7 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -83,6 +83,38 @@ def renamed_arguments(since: str, /, **names: str) -> Callable[[_T], _T]:
                     f"use {new} instead"
                 )
                 kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]  # takes what `function` takes, and more
+
+    return decorate
+
+
+def replaced_values(since: str, /, **values: Mapping[Any, Any]) -> Callable[[_T], _T]:
+    """Return a decorator that accepts old values of keyword arguments, with a warning.
+
+    Args:
+        since: the first version of dentalzoo with the new values, such as "0.2.0".
+        **values: argument -> {old value: new value}; a value of another type is another value.
+
+    Example:
+        >>> @replaced_values("0.2.0", mixed_precision={True: "bfloat16", False: None})
+        ... def train(name, *, mixed_precision=None): ...
+    """
+
+    def decorate(function: _T) -> _T:
+        name = getattr(function, "__qualname__", repr(function))
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            for key, table in values.items():
+                for old, new in table.items():
+                    if type(kwargs.get(key)) is type(old) and kwargs[key] == old:
+                        _warn(
+                            f"{key}={old!r} of {name} is deprecated since dentalzoo {since}; "
+                            f"use {key}={new!r} instead"
+                        )
+                        kwargs[key] = new
             return function(*args, **kwargs)
 
         return wrapper  # type: ignore[return-value]  # takes what `function` takes, and more

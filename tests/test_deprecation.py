@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dentalzoo.deprecation import deprecated, renamed_arguments
+from dentalzoo.deprecation import deprecated, renamed_arguments, replaced_values
 
 
 @deprecated("0.2.0", use="dentalzoo.augment_dataset")
@@ -192,3 +192,23 @@ def test_stacked_decorators_name_the_call_site():
         both("unet", places=1)
         place = here()
     assert [line_of(one) for one in caught] == [(place[0], place[1] - 1)] * 2
+
+
+@replaced_values("0.2.0", mixed={True: "bfloat16", False: None})
+def train(name: str, *, mixed: str | None = None) -> tuple[str, str | None]:
+    """Train."""
+    return name, mixed
+
+
+def test_an_old_value_is_replaced_with_a_warning():
+    for old, new in ((True, "bfloat16"), (False, None)):
+        with pytest.warns(FutureWarning) as caught:
+            assert train("a", mixed=old) == ("a", new)
+        assert str(caught[0].message) == (
+            f"mixed={old!r} of train is deprecated since dentalzoo 0.2.0; use mixed={new!r} instead"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train("a") == ("a", None)
+        assert train("a", mixed=1) == ("a", 1)  # equal to True, and no bool
+    assert list(inspect.signature(train).parameters) == ["name", "mixed"]

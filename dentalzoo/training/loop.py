@@ -10,16 +10,17 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo import api, bundle, registry
 from dentalzoo.config import PaperConfig, rule_of
 from dentalzoo.contracts import DataOptions, Paper, Stream
+from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
+from dentalzoo.training import computing
 from dentalzoo.training.distribute import strategy as find_strategy
 from dentalzoo.training.run_folder import claim, locked
 from dentalzoo.training.run_state import Run
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dentalzoo")
 
 
+@replaced_values("0.2.0", mixed_precision={True: "bfloat16", False: None})
 def train(
     name: str,
     data: str | Path,
@@ -41,7 +43,9 @@ def train(
     *,
     strategy: str = "default",
     seed: int = 0,
-    mixed_precision: bool = False,
+    mixed_precision: str | None = None,
+    jit_compile: bool | None = None,
+    accumulate: int = 1,
     resume: bool = False,
     init: str | Path | None = None,
     weights_dtype: str = "float32",
@@ -57,7 +61,10 @@ def train(
         variant: the first of the model's variants where None.
         strategy: `default` or `mirrored`.
         seed: seed of the weights, the order and the augmentation.
-        mixed_precision: compute in bfloat16, with weights and output in float32.
+        mixed_precision: compute in "bfloat16", or in "float16" with loss scaling; weights, loss
+            and metrics stay float32. None computes in float32.
+        jit_compile: compile the steps with XLA; None leaves it to the model and to Keras.
+        accumulate: number of batches whose mean gradient makes one step of the optimizer.
         resume: resume an interrupted run after its last complete epoch; start one where there is
             none. The settings must be those of the run; more epochs may be given, over which a
             cosine schedule is then stretched; a run that early stopping ended stays ended.
@@ -82,9 +89,12 @@ def train(
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
         "seed": seed,
         "mixed_precision": mixed_precision,
+        "jit_compile": jit_compile,
+        "accumulate": accumulate,
         "strategy": strategy,
         "init": None if init is None else str(init),
     }
+    computing.check(settings)
     if not 0 <= seed < 2**32:
         raise DentalzooError(f"seed must be an integer from 0 to 2**32 - 1. Received: {seed!r}")
     if out.resolve() == Path(data).resolve():
@@ -122,7 +132,7 @@ def _run(
     start = run.restored_epoch
     epochs = range(start, run.config.epochs)
     # Build the model first so that bad settings fail before the slow data load.
-    with _precision(settings["mixed_precision"]), strategy.scope():
+    with computing.precision(settings["mixed_precision"]), strategy.scope():
         replaced = settings["init"] is not None or start > 0  # the weights, after building
         model = paper.build_model(config.without_init(for_training=True) if replaced else config)
         if settings["init"] is not None and not start:
@@ -149,9 +159,10 @@ def _run(
     if validation is not None:
         _warn_of_copies(training.cache, validation.cache)
     steps = max(1, int(training.dataset.cardinality()) // max(1, len(epochs)))
-    with _precision(settings["mixed_precision"]), strategy.scope():
-        paper.compile_model(model, config, steps=steps * run.config.epochs)
-        model.optimizer.build(model.trainable_variables)
+    with computing.precision(settings["mixed_precision"]), strategy.scope():
+        updates = steps * run.config.epochs // settings["accumulate"]
+        paper.compile_model(model, config, steps=max(1, updates))
+        computing.adapt(model, settings)
     run.attach(model, paper.callbacks(config), validation is not None)
     if epochs and not run.stopped:
         _fit(
@@ -213,7 +224,7 @@ def _training_metadata(
         **{key: _file_name(getattr(config, key)) for key in _init_fields(config)},
         "epochs": run.epoch,
         "best_epoch": run.best_epoch,
-        **{key: settings[key] for key in ("seed", "mixed_precision", "strategy")},
+        **{key: settings[key] for key in ("seed", *computing.DEFAULTS, "strategy")},
         "init": _file_name(settings["init"]),
         "seconds": round(sum(row["seconds"] for row in run.history)),
     }
@@ -236,7 +247,7 @@ def _command(
     base = registry.configure(name, variant)
     parts = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
     parts += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
-    parts += ["--mixed-precision"] * settings["mixed_precision"]
+    parts += computing.arguments(settings)
     if settings["strategy"] != "default":
         parts += ["--strategy", settings["strategy"]]
     if settings["init"]:
@@ -308,17 +319,3 @@ def _start_from(model: "keras.Model", init: str) -> None:
         raise DentalzooError(f"init must be a bundle of the same network. Received: {init!r}")
     for variable, value in zip(model.weights, source.weights, strict=True):
         variable.assign(value)
-
-
-@contextmanager
-def _precision(mixed: bool) -> Iterator[None]:
-    """Build layers that compute in bfloat16 where `mixed`; restore the policy at the end."""
-    import keras
-
-    before = keras.config.dtype_policy()
-    if mixed:
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

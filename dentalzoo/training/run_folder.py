@@ -9,6 +9,7 @@ from typing import Any
 
 from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
+from dentalzoo.training.computing import with_defaults
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def claim(out: Path, settings: dict[str, Any], resume: bool) -> None:
             f"Received: {out}"
         )
     if begun:
-        before = json.loads(path.read_text())
+        before = with_defaults(json.loads(path.read_text()))
         changed = [
             f"{key} was {old!r} and is {new!r}"
             for key, old, new in _differences(before, settings)

@@ -1,0 +1,49 @@
+"""The flags of `dentalzoo train` that say on what and how a training is computed."""
+
+import argparse
+import logging
+from typing import Any
+
+from dentalzoo.training.computing import PRECISIONS
+from dentalzoo.training.distribute import STRATEGIES
+
+log = logging.getLogger("dentalzoo")
+NAMES = ("strategy", "mixed_precision", "jit_compile", "accumulate")  # keywords of `train`
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each of NAMES."""
+    parser.add_argument(
+        "--strategy", choices=STRATEGIES, default="default", help="devices to use (default: one)"
+    )
+    parser.add_argument(
+        "--mixed-precision",
+        nargs="?",
+        const=True,
+        choices=PRECISIONS,
+        help="compute in this dtype, with weights in float32 (default: float32)",
+    )
+    parser.add_argument(
+        "--jit-compile",
+        action=argparse.BooleanOptionalAction,
+        help="compile the steps with XLA (default: as the model and Keras choose)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        default=1,
+        metavar="N",
+        help="batches whose mean gradient makes one step of the optimizer (default 1)",
+    )
+
+
+def keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of `train` that were given as flags, by name."""
+    values = {name: getattr(options, name) for name in NAMES}
+    if values["mixed_precision"] is True:
+        log.warning(
+            "--mixed-precision without a dtype is deprecated since dentalzoo 0.2.0; use "
+            "--mixed-precision bfloat16 instead"
+        )
+        values["mixed_precision"] = "bfloat16"
+    return values
