@@ -9,12 +9,9 @@ from typing import Protocol
 
 from dentalzoo.data.anonymity import personal_data
 from dentalzoo.data.formats.names import split_word
+from dentalzoo.data.formats.patients import PATIENT
 from dentalzoo.data.io.metadata_privacy import personal_metadata
 
-# patient12_left, sub-01, PID 0007; not "partial 3"
-_PATIENT = re.compile(
-    r"(?:^|[^a-z])(patients?|pat|pid|subjects?|subj|sub|persons?|cases?)[ _.-]{0,2}0*(\d+)(?!\d)"
-)
 _IMAGES = re.compile("images?|imgs?", re.IGNORECASE)  # of folders
 
 
@@ -77,7 +74,7 @@ def _patient_of(path: Path) -> str:
     """Return the patient that a path names by a number, with the folders of its site; else ""."""
     site: list[str] = []
     for part in (*path.parts[:-1], path.stem):
-        match = _PATIENT.search(part.casefold())
+        match = PATIENT.search(part.casefold())
         if match:
             return "/".join([*site, *match.groups()])
         if not split_word(part) and not _IMAGES.search(part):

@@ -10,6 +10,7 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import BoxSample, find_boxes
+from dentalzoo.data.formats.patients import join_patients, patient_group
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.data.images import ImageSample, find_images
 from dentalzoo.data.masks import find_masks
@@ -26,8 +27,9 @@ def split_dataset(
 ) -> dict[str, object]:
     """Write split.csv, which every reader of the package obeys.
 
-    Images of one group (of a patient in index.csv, copies of one image) go to one split. Among
-    groups, each class keeps its proportion as far as whole groups allow.
+    Images of one group (of a patient by index.csv or by the names of folders or files, copies of
+    one image) go to one split. Among groups, each class keeps its proportion as far as whole groups
+    allow.
 
     Args:
         data: a folder of images with boxes, with masks, or of images alone.
@@ -42,7 +44,7 @@ def split_dataset(
 
     Raises:
         DentalzooError: nothing usable is there, parts that leave nothing for training, fewer
-            groups than splits, two images of one name, or `out` exists or cannot be written.
+            groups than splits, or `out` exists or cannot be written.
     """
     path = Path(data) / "split.csv" if out is None else Path(out)
     if path.exists():
@@ -54,9 +56,6 @@ def split_dataset(
             f"Received: val={val!r}, test={test!r}"
         )
     samples = _samples(data)
-    names = Counter(name for name, _, _ in samples)
-    if twice := next((name for name, count in names.items() if count > 1), None):
-        raise DentalzooError(f"images must have different names. Received: {twice!r} twice")
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for _, group, labels in samples:
         groups[group].update(labels)
@@ -69,7 +68,8 @@ def split_dataset(
     split_of = _divide(groups, {split: parts[split] for split in wanted}, seed)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerows([("id", "split"), *((name, split_of[group]) for name, group, _ in samples)])
+    names = _names(Path(data), [image for image, _, _ in samples])
+    rows.writerows([("id", "split"), *((names[i], split_of[group]) for i, group, _ in samples)])
     write_atomically(path, text.getvalue())
     counts = {split: Counter[str]() for split in wanted}
     for group, split in split_of.items():
@@ -82,29 +82,49 @@ def split_dataset(
     }
 
 
-def _samples(data: str | Path) -> list[tuple[str, str, list[str]]]:
-    """Return (file name, group, labels of its objects) of each image."""
+def _samples(data: str | Path) -> list[tuple[Path, str, list[str]]]:
+    """Return (file, group, labels of its objects) of each image."""
+    samples = _found(data)
+    group_of = join_patients(Path(data), {image: group for image, group, _ in samples})
+    return [  # the folder of a patient is no class
+        (i, group_of[i], [name for name in labels if patient_group(name) != group_of[i]])
+        for i, _, labels in samples
+    ]
+
+
+def _found(data: str | Path) -> list[tuple[Path, str, list[str]]]:
     try:
         boxes = find_boxes(data, val_fraction=0).samples
-        return [(s.image.name, _group(s), [box.label for box in s.boxes]) for s in boxes]
+        return [(s.image, _group(s), [box.label for box in s.boxes]) for s in boxes]
     except DentalzooError as no_boxes:
         try:
             masks = find_masks(data, val_fraction=0).samples
             grouped = {s.image: _group(s) for s in find_images(data, val_fraction=0).samples}
-            return [(s.image.name, grouped.get(s.image, s.name), []) for s in masks]
+            return [(s.image, grouped.get(s.image, s.name), []) for s in masks]
         except DentalzooError:
             pass
         try:
             images = find_images(data, val_fraction=0).samples
         except DentalzooError:
             raise no_boxes from None
-    return [(s.image.name, _group(s), [s.label] if s.label else []) for s in images]
+    return [(s.image, _group(s), [s.label] if s.label else []) for s in images]
 
 
 def _group(sample: BoxSample | ImageSample) -> str:
     """Return the group; of Roboflow's copies the source, in whatever folder each lies now."""
     source, copied, _ = sample.image.name.partition(".rf.")
     return source if copied and sample.group.endswith(source) else sample.group
+
+
+def _names(data: Path, images: Sequence[Path]) -> dict[Path, str]:
+    """Return the ids of images: their names, with folders where several have one name."""
+    count = Counter(image.name for image in images)
+    return {
+        image: image.name
+        if count[image.name] == 1 or not image.is_relative_to(data)
+        else image.relative_to(data).as_posix()
+        for image in images
+    }
 
 
 def _divide(

@@ -106,9 +106,10 @@ class Run:
         """Write the checkpoint after `epoch` epochs, the best weights and the history.
 
         Raises:
-            DentalzooError: the loss became NaN or infinite, the config monitors an unknown column,
-                or the disk is full.
+            DentalzooError: the loss or the weights became NaN or infinite, the config monitors an
+                unknown column, or the disk is full.
         """
+        import numpy as np
         from keras import ops
 
         from dentalzoo.training import checkpoint
@@ -135,6 +136,11 @@ class Run:
         if is_better(value, self.best, self.config.monitor_mode):
             self.best, self.best_epoch = value, epoch
             weights = [ops.convert_to_numpy(weight) for weight in self.model.weights]
+            if not all(np.isfinite(w).all() for w in weights if w.dtype.kind == "f"):
+                raise DentalzooError(
+                    "the weights became NaN or infinite; a lower learning_rate may help. The "
+                    f"checkpoint of epoch {epoch - 1} is intact. Received: weights of epoch {epoch}"
+                )
             checkpoint.save(self._best_file, weights, {"epoch": epoch})
         states = [
             {key: vars(callback)[key] for key in self.CALLBACK_STATE if key in vars(callback)}
@@ -159,9 +165,22 @@ class Run:
         return self.checkpoints.folder / "best.npz"
 
     def best_weights(self) -> "list[np.ndarray]":
-        """Return the weights of the best epoch, in the order of `model.weights`."""
+        """Return the weights of the best epoch, in the order of `model.weights`.
+
+        Raises:
+            DentalzooError: the monitored value was finite in no epoch, so that none is the best;
+                or the file is damaged.
+        """
         from dentalzoo.training import checkpoint
 
+        values = {row.get(self.config.monitor, 0.0) for row in self.history}
+        if values and not any(map(math.isfinite, values)):
+            raise DentalzooError(
+                f"{self.config.monitor} must be finite in one epoch or more, else none is the "
+                "best; look for invalid images in the val split, or lower learning_rate. The "
+                f"checkpoint of epoch {self.epoch} is intact. "
+                f"Received: NaN or infinite values in {len(self.history)} epochs"
+            )
         return checkpoint.read(self._best_file)[0]
 
     def _write_history(self) -> None:
@@ -203,10 +222,15 @@ def is_better(value: float | None, best: float | None, mode: str) -> bool:
     """Return whether an epoch is the best so far.
 
     Args:
-        value: what is monitored; None where nothing is: the last epoch is the best.
-        best: the best value before; any value is better than NaN.
+        value: what is monitored; None where nothing is: the last epoch is the best. NaN and
+            infinite values never are.
+        best: the best value before; None or not finite where there is none.
         mode: "max" or "min".
     """
-    if value is None or best is None or math.isnan(best):
+    if value is None:
+        return True
+    if not math.isfinite(value):
+        return False
+    if best is None or not math.isfinite(best):
         return True
     return value > best if mode == "max" else value < best

@@ -7,6 +7,7 @@ import pytest
 
 from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.images import find_images
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.masks import find_masks
 from dentalzoo.data.splitting import split_dataset
@@ -99,3 +100,16 @@ def test_copies_of_a_roboflow_source_go_to_one_split_from_whatever_folder(tmp_pa
     assert split_dataset(tmp_path, val=0.4)["groups"] == 3
     rows = dict(csv.reader((tmp_path / "split.csv").read_text().splitlines()))
     assert rows["x_jpg.rf.a1.png"] == rows["x_jpg.rf.b2.png"]
+
+
+def test_folders_of_patients_go_to_one_split_with_images_of_one_name(tmp_path):
+    for n in range(12):
+        for name in ("left", "right"):
+            write_png(tmp_path / "images" / f"P{n}" / f"{name}.png", np.full((20, 30), n, np.uint8))
+    report = split_dataset(tmp_path, val=0.25)
+    assert report["groups"] == 12 and report["images"] == {"train": 18, "val": 6}
+    rows = dict(csv.reader((tmp_path / "split.csv").read_text().splitlines()[1:]))
+    assert all(rows[f"images/P{n}/left.png"] == rows[f"images/P{n}/right.png"] for n in range(12))
+    samples = find_images(tmp_path).samples
+    assert sum(s.split == "val" for s in samples) == 6
+    assert len({(s.image.parent, s.split) for s in samples}) == 12

@@ -118,6 +118,30 @@ def test_two_processes_do_not_train_in_one_folder(run, phantoms):
             dz.train("panoramic_unet", phantoms, run, "tiny", resume=True)
 
 
+@pytest.mark.slow
+def test_an_epoch_without_a_finite_validation_value_is_not_the_best(
+    phantoms, tmp_path, monkeypatch
+):
+    from dentalzoo.training.run_state import Run
+
+    end, spoilt = Run.end_epoch, {1}
+
+    def spoil(self, epoch, logs):
+        end(self, epoch, {**logs, self.config.monitor: float("nan")} if epoch in spoilt else logs)
+
+    monkeypatch.setattr(Run, "end_epoch", spoil)
+    run = tmp_path / "run"
+    made = dz.train("panoramic_unet", phantoms, run, "tiny", epochs=2)
+    assert made.metadata["training"]["best_epoch"] == 2
+    spoilt.add(2)
+    run = tmp_path / "none"
+    with pytest.raises(dz.DentalzooError, match="must be finite in one epoch or more"):
+        dz.train("panoramic_unet", phantoms, run, "tiny", epochs=2)
+    assert not (run / "bundle").exists() and (run / "checkpoints" / "epoch-000002.npz").exists()
+    made = dz.train("panoramic_unet", phantoms, run, "tiny", epochs=3, resume=True)
+    assert made.metadata["training"]["best_epoch"] == 3
+
+
 def test_a_loss_of_nan_stops_and_keeps_the_checkpoint(phantoms, tmp_path):
     # Adam's steps overflow float32 at this learning rate.
     with pytest.raises(

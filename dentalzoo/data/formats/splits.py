@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.formats.names import source_of
+from dentalzoo.data.formats.patients import join_patients
 from dentalzoo.data.formats.tables import (
     GROUP_COLUMNS,
     ID_COLUMNS,
@@ -380,6 +381,8 @@ def _hold_out(
 ) -> list[FileEntry]:
     if not files:
         return []
+    group_of = join_patients(tree.root, {file.path: file.group for file in files})
+    files = [replace(file, group=group_of[file.path]) for file in files]
     groups = {file.group for file in files}
     aside = _held_out(groups, val_fraction)
     split = [replace(f, split="val" if f.group in aside else "train") for f in files]

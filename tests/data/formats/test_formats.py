@@ -35,6 +35,7 @@ SHARED = {
     "names",
     "outlines",
     "pairing",
+    "patients",
     "references",
     "rules",
     "semantic",
