@@ -13,6 +13,7 @@ from dentalzoo.errors import DentalzooError
 
 _BUNDLE = ("metadata.json", "SHA256SUMS")
 _TEMPORARY = re.compile(r"\.\d+\.tmp")  # the hidden folder of `whole_folder`
+_UNLISTED = (PermissionError, FileNotFoundError)
 _LIST = ".dentalzoo.json"  # the writer and its files; hidden, so that it is not part of the data
 
 
@@ -136,9 +137,16 @@ def _move_into_place(temporary: Path, folder: Path, old: set[str], writer: str) 
 
 def _files(folder: Path) -> set[str]:
     """Return the names of all files that are not hidden; a link counts as a file."""
-    return {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (path.is_symlink() or not path.is_dir())
-    }
+    names: set[str] = set()
+    waiting = [(str(folder), "")]
+    while waiting:  # several times faster than pathlib
+        path, prefix = waiting.pop()
+        with contextlib.suppress(*_UNLISTED), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                else:
+                    names.add(prefix + entry.name)
+    return names

@@ -313,7 +313,11 @@ def find_table(folder: Path, name: str) -> Path | None:
     path = folder / name
     if path.is_file():
         return path
-    others = sorted(p for p in folder.glob("*.[cC][sS][vV]") if p.name.casefold() == name)
+    try:
+        listed = os.listdir(folder)
+    except OSError:
+        return None
+    others = sorted(folder / other for other in listed if other.casefold() == name)
     return next((path for path in others if path.is_file()), None)
 
 

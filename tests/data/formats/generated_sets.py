@@ -37,11 +37,11 @@ def generate(root, seed, count, kinds=KINDS, classes=CLASSES):
         boxes = [_object(rng, size, kinds, classes) for _ in range(rng.integers(0, 4))]
         if number == 0 and not boxes:
             boxes = [_object(rng, size, kinds, classes)]
-        samples.append(BoxSample(path.stem, path, tuple(_different(boxes)), group, split))
+        samples.append(BoxSample(path.stem, path, tuple(different(boxes)), group, split))
     return samples, list(classes)
 
 
-def _different(boxes):
+def different(boxes):
     """Return the boxes without those that a reader takes for repeated ones."""
     kept = {}
     for box in boxes:
@@ -92,7 +92,7 @@ def edges(box):
 
 def number_of(sample):
     """Return the number in the name of a generated image, whatever a format makes of the name."""
-    return int(re.search(r"(\d{3})(_0000)?(\.png)?$", sample.name)[1])
+    return int(re.search(r"(\d{3})(_0000)?(\.\w+)?$", sample.name)[1])
 
 
 def size_of(samples):

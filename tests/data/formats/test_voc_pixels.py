@@ -200,6 +200,13 @@ def test_boxes_between_pixels_make_all_boxes_count_from_0(tmp_path, left):
         assert after.top == pytest.approx(before.top)
 
 
+def test_a_class_that_would_be_a_comment_is_refused(tmp_path):
+    one = sample(tmp_path, Box("# 1", 0, 0, 0.5, 0.5))
+    with pytest.raises(DentalzooError, match="must not begin with # in VOC. Received: '# 1'"):
+        write_annotations(voc, [one], tmp_path / "out", ["# 1"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_pixels_cannot_hold_is_refused(tmp_path):
     one = run_box("crown", masks()[0] > 0)
     slanted = Box("crown", 0, 0, 0.5, 0.5, outline=((0.0, 0.0, 6.0, 0.0, 6.0, 4.0),))

@@ -63,6 +63,10 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
         )
     if bad := [n for n in names if not n.isprintable() or n != n.strip()]:
         raise DentalzooError(f"the name of a class must be plain text. Received: {bad[0]!r}")
+    if bad := [n for n in names if n.startswith("#")]:  # a comment in labelmap.txt, to all readers
+        raise DentalzooError(
+            f"the name of a class must not begin with # in VOC. Received: {bad[0]!r}"
+        )
     edges = {sample.name: _pixel_edges(sample) for sample in samples}
     whole = all(
         abs(e - round(e)) <= _WHOLE for boxes in edges.values() for box in boxes for e in box
