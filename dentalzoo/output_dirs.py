@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
@@ -15,6 +16,7 @@ _BUNDLE = ("metadata.json", "SHA256SUMS")
 _TEMPORARY = re.compile(r"\.\d+\.tmp")  # the hidden folder of `whole_folder`
 _UNLISTED = (PermissionError, FileNotFoundError)
 _LIST = ".dentalzoo.json"  # the writer and its files; hidden, so that it is not part of the data
+_RESULTS = ".dentalzoo-results.json"  # names in the folder that hold results and no data
 
 
 def check_outside(path: Path) -> None:
@@ -49,6 +51,23 @@ def make_folder(out: Path, inputs: Iterable[Path]) -> None:
         raise DentalzooError(
             f"{out}: the folder cannot be created. Received: {error.strerror}"
         ) from error
+
+
+def list_results(folder: Path, names: Iterable[str]) -> None:
+    """Add names of files and folders to the hidden list of results in a folder.
+
+    They are not taken for data where the folder lies among images.
+    """
+    write_json(folder / _RESULTS, sorted({*listed_results(folder), *names}))
+
+
+def listed_results(folder: Path) -> frozenset[str]:
+    """Return the names in a folder that hold results, see `list_results`."""
+    names: Any = ()
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        names = json.loads((folder / _RESULTS).read_bytes())
+    names = names if isinstance(names, list) else []
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 @contextlib.contextmanager

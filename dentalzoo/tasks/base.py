@@ -12,13 +12,23 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from dentalzoo.contracts import Report
 from dentalzoo.data.anonymity import anonymous_names, warning_of_names
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.output_dirs import make_folder
+from dentalzoo.output_dirs import list_results, make_folder
+from dentalzoo.tasks.options import PROJECT_FORMATS
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 
 _log = logging.getLogger("dentalzoo")
+
+_TABLES_AND_PROJECTS = (
+    "detections.csv",
+    "detections.json",
+    "latents.csv",
+    "vott1",
+    "vott2",
+    *PROJECT_FORMATS,
+)  # that predict writes beside the results of single images
 
 
 @dataclass
@@ -40,6 +50,8 @@ def named_images(
 ) -> dict[Path, str]:
     """Return each input image, once, with the name of its results; make the folder `out`.
 
+    The results are listed in `out`, so that they are not taken for data.
+
     Args:
         inputs: images, and folders whose images are taken, one level deep; a CD or study of DICOM
             files is taken as a whole.
@@ -60,7 +72,11 @@ def named_images(
     if not images:
         raise DentalzooError(f"inputs must be images or folders of images. Received: {inputs!r}")
     make_folder(out, images)
-    return dict(zip(images, names_of_results(images, out, taken, anonymize), strict=True))
+    names = names_of_results(images, out, taken, anonymize)
+    files = [f"{name}.png" for name in names]
+    files += [f"{n}_{end}{suffix}" for n in names for end in taken for suffix in (".png", ".dcm")]
+    list_results(out, (*files, *_TABLES_AND_PROJECTS))
+    return dict(zip(images, names, strict=True))
 
 
 def names_of_results(

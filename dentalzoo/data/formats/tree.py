@@ -1,6 +1,7 @@
 """The content of a data folder from one walk: images, other files, splits in folder names."""
 
 import json
+import logging
 import os
 import re
 from collections import defaultdict, deque
@@ -14,6 +15,7 @@ from dentalzoo.data.formats.names import SPLITS as SPLITS
 from dentalzoo.data.formats.names import boundary_word, role_of
 from dentalzoo.data.formats.names import normal as normal
 from dentalzoo.data.formats.names import split_word as split_word
+from dentalzoo.data.formats.results import holds_results, predictions_among
 from dentalzoo.data.io.images import natural_key
 from dentalzoo.data.io.listing import report_objects, what_else
 from dentalzoo.errors import DentalzooError
@@ -24,12 +26,7 @@ UNDERSTOOD = (
 )
 
 _RECORDS = re.compile(r".+\.(tf)?records?(-\d+-of-\d+)?", re.IGNORECASE)
-_OWN_RESULTS = (
-    ("run.json", "checkpoints"),
-    ("metadata.json", "SHA256SUMS"),
-    ("evaluation.json",),
-)
-_TASKS = ("detect", "segment", "classify", "pose", "obb")  # folders of Ultralytics' results
+_MAY_ANNOTATE = (".json", ".xml", ".txt", ".vott")
 _MAX_DEPTH = 5  # the deepest layout known has 4: <download>/<data set>/<split>/<split>_images
 _MAX_FOLDERS = 10_000  # beyond it the path is a mistake, such as a home folder
 _MAX_KEPT_JSON = 64 << 20  # ours: bytes of JSON files whose content stays in memory
@@ -100,6 +97,7 @@ class Tree:
         records: TFRecord files.
         too_deep: folders that are not read, because they lie too deep.
         results: folders of a trainer's results, which are not read.
+        predictions: files and projects that `dentalzoo predict` wrote, which are not read.
         used: the files that something was read from, besides images, masks and annotations.
         other_formats: phrases for what is there of annotation formats that are not used.
     """
@@ -113,6 +111,7 @@ class Tree:
     records: list[Path] = field(default_factory=list)
     too_deep: list[Path] = field(default_factory=list)
     results: list[Path] = field(default_factory=list)
+    predictions: list[Path] = field(default_factory=list)
     used: set[Path] = field(default_factory=set, repr=False, compare=False)
     other_formats: list[str] = field(default_factory=list, repr=False, compare=False)
     _json: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -233,8 +232,9 @@ class Tree:
         folders = [f"{self.name(f.path)}/ ({len(f.images)} images)" for f in self.folders]
         files = [self.name(path) for path in (*self.coco, *self.records)]
         deep = [f"{self.name(path)}/, which lies too deep" for path in self.too_deep]
-        listed = folders[:6] + files[:3] + deep[:1]
-        more = len(folders) + len(files) + len(deep) - len(listed)
+        projects = [f"{self.name(p)}/, results of predict" for p in self.predictions if p.is_dir()]
+        listed = folders[:6] + files[:3] + deep[:1] + projects[:3]
+        more = len(folders) + len(files) + len(deep) + len(projects) - len(listed)
         return (", ".join(listed) or "no image at all") + (f" and {more} more" if more else "")
 
 
@@ -250,62 +250,110 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
     if not root.is_dir():
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: must be a data folder with {UNDERSTOOD}. Received: {what}")
-    folders: list[Folder] = []
-    coco: list[Path] = []
-    unreadable: list[Path] = []
-    notes: list[Path] = []
-    records: list[Path] = []
-    too_deep: list[Path] = []
-    results: list[Path] = []
-    waiting, visited = deque([(root, depth)]), set()
-    while waiting:
-        path, deeper = waiting.popleft()
-        real = path.resolve()
-        if real in visited:  # a link to a folder above
-            continue
-        visited.add(real)
-        if len(visited) > _MAX_FOLDERS:
-            raise DentalzooError(
-                f"{root}: must hold one data set with {UNDERSTOOD}. "
-                f"Received: more than {_MAX_FOLDERS:,} folders"
-            )
-        images: list[Path] = []
-        for entry in sorted(path.iterdir(), key=natural_key):
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            if not what_else(entry):
-                (images if entry.is_file() else unreadable).append(entry)
-            elif entry.is_dir():
-                if _holds_results(entry):
-                    results.append(entry)
-                elif deeper:
-                    waiting.append((entry, deeper - 1))
-                else:
-                    too_deep.append(entry)
-            elif entry.name.lower().endswith("annotations.coco.json"):
-                coco.append(entry)
-            elif _RECORDS.fullmatch(entry.name):
-                records.append(entry)
-            else:
-                notes.append(entry)
-        if images:
-            role, key = role_of(path.relative_to(root).parts)
-            folders.append(Folder(path, role, key, split_of(root, path), images))
-    report_objects(root, notes)
-    split_csv = find_table(root, "split.csv")
-    return Tree(root, folders, coco, split_csv, unreadable, notes, records, too_deep, results)
+    walk = _Walk(root)
+    walk.enter(root, depth)
+    for project in list(walk.projects):
+        # VoTT projects without images annotate those of the data, where nothing else does.
+        if not walk.folders or not (walk.is_annotated or any(project.glob("*/"))):
+            walk.projects.remove(project)
+            walk.read.append(project)
+    for project in walk.read:
+        walk.enter(project, depth - 1)
+    report_objects(root, walk.notes)
+    tree = Tree(
+        root,
+        walk.folders,
+        walk.coco,
+        find_table(root, "split.csv"),
+        walk.unreadable,
+        walk.notes,
+        walk.records,
+        walk.too_deep,
+        walk.results,
+        walk.predictions + walk.projects,
+    )
+    if walk.read:
+        from dentalzoo.data.formats.base import notice_once
+
+        names = ", ".join(f"{tree.name(path)}/" for path in walk.read)
+        what = f"results of predict are read as data, since there are no other: {names}"
+        notice_once(what, root, logging.INFO)
+    return tree
 
 
-def _holds_results(folder: Path) -> bool:
-    """Return whether a trainer wrote a folder: its plots and examples are no data.
+class _Walk:
+    """Sorts the content of folders; the attributes are those of `Tree`.
 
-    That is a run, an evaluation or a bundle of this package, or `runs` of Ultralytics and YOLOv5.
+    Attributes:
+        projects: of annotation tools, that predict wrote and that were not entered.
+        read: those that are.
     """
-    if any(all((folder / name).exists() for name in names) for names in _OWN_RESULTS):
-        return True
-    if folder.name.lower() != "runs":
-        return False
-    return any((folder / task).is_dir() for task in _TASKS) or any(folder.glob("*/exp*/"))
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._visited: set[Path] = set()
+        self.folders: list[Folder] = []
+        self.coco: list[Path] = []
+        self.unreadable: list[Path] = []
+        self.notes: list[Path] = []
+        self.records: list[Path] = []
+        self.too_deep: list[Path] = []
+        self.results: list[Path] = []
+        self.predictions: list[Path] = []
+        self.projects: list[Path] = []
+        self.read: list[Path] = []
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether files may annotate images."""
+        listed = (path for path in self.notes if path.suffix.lower() in _MAY_ANNOTATE)
+        return bool(self.coco or self.records or any(listed))
+
+    def enter(self, start: Path, depth: int) -> None:
+        """Walk a folder, `depth` folders deep.
+
+        Raises:
+            DentalzooError: there are more than 10,000 folders.
+        """
+        waiting = deque([(start, depth)])
+        while waiting:
+            path, deeper = waiting.popleft()
+            real = path.resolve()
+            if real in self._visited:  # a link to a folder above
+                continue
+            self._visited.add(real)
+            if len(self._visited) > _MAX_FOLDERS:
+                raise DentalzooError(
+                    f"{self._root}: must hold one data set with {UNDERSTOOD}. "
+                    f"Received: more than {_MAX_FOLDERS:,} folders"
+                )
+            images: list[Path] = []
+            entries = sorted(path.iterdir(), key=natural_key)
+            predicted = predictions_among(self._root, path, entries)
+            for entry in entries:
+                if entry.name.startswith((".", "__MACOSX")):
+                    continue
+                if entry in predicted:
+                    (self.projects if entry.is_dir() else self.predictions).append(entry)
+                elif not what_else(entry):
+                    (images if entry.is_file() else self.unreadable).append(entry)
+                elif entry.is_dir():
+                    if holds_results(entry):
+                        self.results.append(entry)
+                    elif deeper:
+                        waiting.append((entry, deeper - 1))
+                    else:
+                        self.too_deep.append(entry)
+                elif entry.name.lower().endswith("annotations.coco.json"):
+                    self.coco.append(entry)
+                elif _RECORDS.fullmatch(entry.name):
+                    self.records.append(entry)
+                else:
+                    self.notes.append(entry)
+            if images:
+                role, key = role_of(path.relative_to(self._root).parts)
+                split = split_of(self._root, path)
+                self.folders.append(Folder(path, role, key, split, images))
 
 
 def find_table(folder: Path, name: str) -> Path | None:

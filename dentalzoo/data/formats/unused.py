@@ -47,6 +47,8 @@ _OTHER_SPLIT = "the split that it names is not used; split.csv, with id,split, i
 _OTHER = "not read"
 _FORMAT = "another annotation format"
 _FOLDER = "not of the data set"
+_PREDICTED = "results of predict"
+_PROJECT = "results of predict; a project that was corrected is a data folder of its own"
 _HARMLESS = {_OTHER, _FORMAT, _FOLDER}
 
 Unused = tuple[str, str]  # (what, reason)
@@ -96,6 +98,7 @@ def find_unused(
     found += _image_folders(tree, is_used)
     found += [(phrase, _FORMAT) for phrase in tree.other_formats]
     found += [(f"{tree.name(path)}/", "results of a training") for path in tree.results]
+    found += _predictions(tree)
     found += [
         (f"{tree.name(path)}/", "a folder that lies too deep") for path in tree.too_deep[:_MOST]
     ]
@@ -210,6 +213,19 @@ def _image_folders(tree: Tree, is_used: Callable[[Path], bool]) -> list[Unused]:
             whole = "" if count == len(folder.images) else f" of {len(folder.images)}"
             found.append((f"{tree.name(folder.path)}/: {count}{whole} {what}", _FOLDER))
     return found
+
+
+def _predictions(tree: Tree) -> list[Unused]:
+    """Return the results of `predict` in each folder, and its projects."""
+    files = Counter(path.parent for path in tree.predictions if path.is_file())
+    projects = [path for path in tree.predictions if path not in files and path.is_dir()]
+    return [
+        (
+            f"{tree.name(folder)}/: {count} files" if folder != tree.root else f"{count} files",
+            _PREDICTED,
+        )
+        for folder, count in files.items()
+    ] + [(f"{tree.name(path)}/", _PROJECT) for path in projects]
 
 
 def _by_suffix(paths: Iterable[Path], tree: Tree, annotated: bool) -> list[Unused]:
