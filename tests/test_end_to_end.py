@@ -98,7 +98,7 @@ def test_predict_on_hostile_images(run, hostile, tmp_path):
     assert all(line.startswith(str(folder / "images")) for line in doubts), doubts
     good = {path.name for path in images} - {path.name for path in bad}
     assert out == f"{len(good)} written to {tmp_path / 'masks'}, {len(bad)} failed\n"
-    written = {path.stem: path for path in (tmp_path / "masks").iterdir()}
+    written = {path.stem: path for path in (tmp_path / "masks").glob("[!.]*")}
     assert len(written) == len(good)
     for name in good:
         shape = read_image(folder / "images" / name).shape[:2]
@@ -137,7 +137,7 @@ def test_a_file_name_that_is_not_utf_8(command, run, tmp_path):
     assert status == 0 and json.loads(text)["images"] == 1
     assert json.loads((report / "evaluation.json").read_text(errors="surrogateescape"))
     assert command("predict", run, folder / "images", "--out", out)[0] == 0
-    assert [os.fsencode(path.name) for path in out.iterdir()] == [b"r\xf6ntgen.png"]
+    assert [os.fsencode(path.name) for path in out.glob("[!.]*")] == [b"r\xf6ntgen.png"]
 
 
 # ---- errors of the user --------------------------------------------------------------------------

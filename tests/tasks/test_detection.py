@@ -728,7 +728,7 @@ def rows_of(path):
 def test_predict_writes_coco_results_and_a_table(data, tmp_path):
     report = predict(StandIn(), data / "images", tmp_path / "out")
     assert (report.written, report.failed) == (4, [])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "detections.csv",
         "detections.json",
     ]

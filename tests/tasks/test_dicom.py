@@ -63,7 +63,7 @@ def test_an_image_that_is_not_dicom_has_its_mask_and_is_named(mixed, tmp_path):
     ((name, reason),) = report.failed
     assert name == str((mixed / "b.png").resolve())
     assert reason.startswith("not written as DICOM: must be a DICOM file")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+    assert {p.name for p in (tmp_path / "out").glob("[!.]*")} == {
         *("a.png", "b.png", "a_seg.dcm", "a_sc.dcm")
     }
 

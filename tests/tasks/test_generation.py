@@ -630,7 +630,7 @@ def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
     )
     assert (report.written, report.failed) == (3, [])
     names = [f"{i:04d}" for i in range(3)]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+    assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {
         "latents.csv",
         *(f"{name}{end}.png" for name in names for end in ("", "_overlay")),
     }

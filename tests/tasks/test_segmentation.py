@@ -241,7 +241,7 @@ def test_the_figure_has_a_row_per_case(tmp_path, number, monkeypatch):
 
 
 def files(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.glob("[!.]*"))
 
 
 def test_predict_writes_a_mask_per_image_at_its_own_size(tmp_path):

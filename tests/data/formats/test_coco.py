@@ -543,3 +543,59 @@ def test_an_empty_polygon_is_no_outline_that_covers_nothing(tmp_path, outline):
     save(tmp_path / "result.json", content(["a.png", "b.png"], entries))
     with pytest.raises(BadFile, match="a box without an outline"):
         load(find_masks(tmp_path).samples[1])
+
+
+def rows_first(inside):
+    """Run lengths that count row by row, as some tools write them."""
+    flat = inside.ravel()
+    changes = np.flatnonzero(np.diff(flat.astype(int))) + 1
+    return {"size": [*inside.shape], "counts": np.diff([0, *changes, flat.size]).tolist()}
+
+
+@pytest.mark.parametrize("find", [find_boxes, find_masks])
+@pytest.mark.parametrize(
+    ("keys", "order"),
+    [
+        ({"bbox": [12, HEIGHT - 27, 24, 18]}, "the extent, with y from below, of their polygons"),
+        ({"bbox": [24, 18, 24, 18]}, "the middle and the size of their polygons"),
+        ({"bbox": [9, 12, 18, 24]}, r".y, x, height, width. of their polygons"),
+        (
+            {
+                "segmentation": [
+                    [value for y, x in ((12, 9), (36, 9), (36, 27)) for value in (x, y)]
+                ]
+            },
+            r".y, x, height, width. of their polygons",
+        ),
+        ({"segmentation": None}, "the extent, counted row by row, of their run lengths"),
+    ],
+)
+def test_boxes_in_another_order_than_their_outlines_are_refused(tmp_path, find, keys, order):
+    put(tmp_path, "a.png", "b.png")
+    if keys == {"segmentation": None}:
+        inside = np.zeros((HEIGHT, WIDTH), bool)
+        inside[9:27, 12:36] = True
+        keys = {"segmentation": rows_first(inside)}
+    entries = [(0, 1, {**BOX, **keys}), (1, 2, {**BOX, **keys})]
+    save(tmp_path / "result.json", content(["a.png", "b.png"], entries))
+    with pytest.raises(BadFile, match=f"most are {order}. Received: 2 of 2 boxes"):
+        find(tmp_path)
+
+
+def test_one_of_one_boxes_that_contradicts_its_polygon_is_said(tmp_path):
+    put(tmp_path, "a.png")
+    save(tmp_path / "a.json", content(["a.png"], [(0, 1, {**BOX, "bbox": [60, 50, 30, 30]})]))
+    ((_, what),) = find_boxes(tmp_path).repaired
+    assert what == "1 of 1 boxes are not the extent of their polygons; both are kept"
+
+
+def test_polygons_inside_of_others_are_said_to_be_filled(tmp_path):
+    put(tmp_path, "a.png")
+    inner, beside = [16, 12, 30, 12, 30, 22, 16, 22], [40, 9, 50, 9, 50, 27]
+    entries = [
+        (0, 1, {**BOX, "segmentation": [SQUARE, inner]}),
+        (0, 2, {**BOX, "bbox": [12, 9, 38, 18], "segmentation": [SQUARE, beside]}),
+    ]
+    save(tmp_path / "a.json", content(["a.png"], entries))
+    ((_, what),) = find_boxes(tmp_path).repaired
+    assert what.startswith("1 objects have a polygon inside of another one; COCO knows no holes")

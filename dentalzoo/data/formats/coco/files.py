@@ -4,7 +4,6 @@ https://cocodataset.org/#format-data has the fields. Ids are compared as numbers
 some, so that "7" and 7 are one.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo.data.formats.base import parse_size
+from dentalzoo.data.formats.coco.outlines import compare_outlines, finite_numbers
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.errors import BadFile
 
@@ -21,8 +21,6 @@ _KEYS = frozenset(("images", "annotations", "categories"))
 # All ours.
 _OUTSIDE = 1.02  # sides of the image: boxes beyond it are more than cut off
 _MANY = 0.2  # of the boxes
-_FAR_FROM_OUTLINE = 0.25  # of the longer side, at least 2 pixels: an edge beyond its polygon
-_LEAST_OTHER = 4  # boxes
 _SAME_AREA = 0.02  # by how much the area of a file may differ from its box
 
 # A key of the first annotation -> what its file is, in place of boxes and outlines.
@@ -233,9 +231,10 @@ def check(path: Path, load: Callable[[], Any]) -> CocoFile:
     if (by_image.keys() | lost.keys()) - ids or used - categories.keys():
         _refuse_lost(path, by_image, lost, ids, categories)
     _check_unit(path, entries)
-    notes = _compare_outlines(path, entries) + left_out
     sizes = {image.id: image.size for image in images}
-    _check_corners(path, [(sizes[key], e) for key, es in by_image.items() for e in es])
+    with_sizes = [(sizes[key], e) for key, es in by_image.items() for e in es]
+    notes = compare_outlines(path, with_sizes) + left_out
+    _check_corners(path, with_sizes)
     return CocoFile(path, images, categories, by_image, lost, above, notes + _odd(entries, listed))
 
 
@@ -289,7 +288,7 @@ def _check_unit(path: Path, entries: list[dict[str, Any]]) -> None:
         for entry in entries
         if isinstance(polygons := entry.get("segmentation"), list)
         for polygon in polygons
-        if (numbers := _numbers(polygon))
+        if (numbers := finite_numbers(polygon))
     ]
     for what, ends in (("boxes", boxes), ("polygons", points)):
         if ends and 0 < max(ends) <= 1:
@@ -300,58 +299,12 @@ def _check_unit(path: Path, entries: list[dict[str, Any]]) -> None:
             )
 
 
-def _compare_outlines(path: Path, entries: Iterable[dict[str, Any]]) -> list[str]:
-    """Return a note if many boxes contradict their polygons.
-
-    Raises:
-        BadFile: most are the corners of their polygons, and not [x, y, width, height].
-    """
-    total = corners = other = 0
-    for entry in entries:
-        bbox, polygons = _numbers(entry.get("bbox")), entry.get("segmentation")
-        flat = [_numbers(polygon) for polygon in polygons] if isinstance(polygons, list) else []
-        xs = [x for polygon in flat for x in polygon[::2]]
-        ys = [y for polygon in flat for y in polygon[1::2]]
-        if len(bbox) != 4 or not ys:
-            continue
-        total += 1
-        x, y, w, h = bbox
-        extent = (min(xs), min(ys), max(xs), max(ys))
-        as_box, as_corners = (
-            max(abs(a - b) for a, b in zip(edges, extent, strict=True))
-            for edges in ((x, y, x + w, y + h), (x, y, w, h))
-        )
-        room = _FAR_FROM_OUTLINE * max(extent[2] - extent[0], extent[3] - extent[1], 8)
-        corners += as_corners <= room < as_box
-        other += as_box > room
-    if 2 * corners > total:
-        raise BadFile(
-            path,
-            "boxes must be [x, y, width, height], but most are the corners of their polygons. "
-            f"Received: {corners} of {total} boxes as [left, top, right, bottom]",
-        )
-    if other > max(_MANY * total, _LEAST_OTHER):
-        return [f"{other} of {total} boxes are not the extent of their polygons; both are kept"]
-    return []
-
-
 def _ends(bbox: Any) -> float | None:
-    numbers = _numbers(bbox)
+    numbers = finite_numbers(bbox)
     if len(numbers) != 4:
         return None
     x, y, w, h = numbers
     return max(x + w, y + h, x, y)
-
-
-def _numbers(values: Any) -> list[float]:
-    """Return a list of finite numbers; an empty one where it holds something else."""
-    if not isinstance(values, list):
-        return []
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError, OverflowError):
-        return []
-    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def _check_corners(
@@ -360,7 +313,7 @@ def _check_corners(
     """Refuse a file whose boxes fit their images as [left, top, right, bottom] alone."""
     total = outside = own_areas = 0
     for size, entry in entries:
-        numbers = _numbers(entry.get("bbox"))
+        numbers = finite_numbers(entry.get("bbox"))
         if size is None or len(numbers) != 4:
             continue
         (x, y, w, h), (height, width) = numbers, size
