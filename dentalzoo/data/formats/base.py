@@ -13,6 +13,7 @@ from dentalzoo.data.formats.tree import FileEntry, Skip, normal
 from dentalzoo.errors import BadFile, DentalzooError
 
 _log = logging.getLogger("dentalzoo")
+RESULTS_AS_DATA = "as results of a detector have; they are read as ground truth"
 _MAX_SIDE = 1 << 31  # ours: pixels; a larger number is a mistake
 _MAX_LINES = 20  # of skipped files in the log; beyond it they are counted by reason
 

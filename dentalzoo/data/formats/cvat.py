@@ -207,7 +207,8 @@ def _object(shape: ElementTree.Element, label: str, where: str, size: Size) -> R
     }
     raw = _geometry(shape, label, where, size)
     crowd = marks.get(_CROWD, False) or marks.get("iscrowd", False)
-    return replace(raw, difficult=marks.get(_DIFFICULT, False), crowd=crowd)
+    hard = marks.get(_DIFFICULT, False) or marks.get("ignore", False)
+    return replace(raw, difficult=hard, crowd=crowd)
 
 
 def _geometry(shape: ElementTree.Element, label: str, where: str, size: Size) -> RawBox:

@@ -11,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dentalzoo.data.formats.base import (
+    RESULTS_AS_DATA,
     Box,
     BoxSample,
     Content,
@@ -21,6 +22,7 @@ from dentalzoo.data.formats.base import (
     RawBox,
     RunLengths,
     check_class_list,
+    notice_once,
     parse_size,
 )
 from dentalzoo.data.formats.outlines import run_lengths
@@ -80,6 +82,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     parsed = ParsedAnnotations(images=tree.entries[0])
     images = ImageReferences(entry.path for entry in parsed.images)
     folders: set[Path] = set()
+    scored = 0
     for path in tqdm(tree.notes_of(".json"), "reading LabelMe", leave=False, disable=None):
         keys = tree.json_keys(path)
         if not keys and (own := images.of_stem(path.stem, path)):
@@ -90,6 +93,9 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         if isinstance(content["shapes"], list):
             _read_file(tree, parsed, images, path, content)
             folders.add(path.parent)
+            scored += sum(_has_score(shape) for shape in content["shapes"])
+    if scored:
+        notice_once(f"{scored} LabelMe shapes have a score, {RESULTS_AS_DATA}", tree.root)
     return finish(tree, parsed, purpose, _class_list(tree, folders))
 
 
@@ -207,10 +213,17 @@ def _read_shapes(annotation: ImageAnnotation, shapes: Sequence[Any], size: Size)
         annotation.repaired.append(f"shapes that are no objects are left out: {counts}")
 
 
+def _has_score(shape: Any) -> bool:
+    """Return whether a model made a shape in X-AnyLabeling."""
+    return isinstance(shape, dict) and isinstance(shape.get("score"), int | float)
+
+
 def _object(shape: dict[str, Any], kind: str, label: str, where: str, size: Size) -> RawBox:
     flags = shape.get("flags")
-    difficult = shape.get("difficult") is True  # as X-AnyLabeling has it
-    difficult = difficult or (isinstance(flags, dict) and flags.get("difficult") is True)
+    marks = [shape.get("difficult")]  # as X-AnyLabeling has it
+    if isinstance(flags, dict):
+        marks += [flags.get("difficult"), flags.get("ignore")]
+    difficult = any(mark is True for mark in marks)
     return replace(_geometry(shape, kind, label, where, size), difficult=difficult)
 
 

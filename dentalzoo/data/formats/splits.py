@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.formats.copies import report_copies
 from dentalzoo.data.formats.names import source_of
 from dentalzoo.data.formats.patients import join_patients
 from dentalzoo.data.formats.tables import (
@@ -273,21 +274,8 @@ def split_files(
                 f"index.csv. Received: {file.group!r} in {split_of[file.group]} and "
                 f"{file.split}"
             )
-    _report_sources(tree, files)
+    report_copies(tree, files)
     return files, skips
-
-
-def _report_sources(tree: Tree, files: Iterable[FileEntry]) -> None:
-    """Warn of Roboflow's copies of one image, `x_jpg.rf.<hash>.jpg`, in several splits."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for file in files:
-        source, found, _ = file.path.name.partition(".rf.")
-        if found:
-            splits[source].add(file.split)
-    shared = [source for source, names in splits.items() if len(names) > 1]
-    if shared:
-        what = f"{len(shared)} Roboflow sources have copies in several splits, such as {shared[0]}"
-        notice_once(what, tree.root)
 
 
 def select_split(

@@ -202,7 +202,8 @@ def _read_objects(
                 key = (label, str(entry["instance"]))
             raw = _geometry(entry, kind, label, where, size)
             marks = {tag.casefold() for tag in _tags(entry)}
-            raw = replace(raw, difficult=_DIFFICULT in marks, crowd=_CROWD in marks)
+            hard = bool(marks & {_DIFFICULT, "ignore"})
+            raw = replace(raw, difficult=hard, crowd=_CROWD in marks)
             groups.setdefault(key, []).append(raw)
         except ValueError as error:
             annotation.invalid.append((where, str(error)))

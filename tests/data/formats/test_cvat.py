@@ -125,11 +125,16 @@ def test_attributes_mark_what_is_difficult_or_a_crowd(tmp_path):
         '<attribute name="difficult">true</attribute><attribute name="is_crowd">false</attribute>'
     )
     other = '<attribute name="is_crowd">true</attribute>'
-    boxes = [ONE.replace("/>", f">{text}</box>") for text in (marks, other)]
-    boxes[1] = boxes[1].replace('"24"', '"25"')
+    ignore = '<attribute name="ignore">true</attribute>'
+    boxes = [ONE.replace("/>", f">{text}</box>") for text in (marks, other, ignore)]
+    boxes[1:] = [box.replace('"24"', f'"{25 + i}"') for i, box in enumerate(boxes[1:])]
     export(tmp_path, image(*boxes))
     found, _ = read(tmp_path)
-    assert [(one.difficult, one.crowd) for one in found] == [(True, False), (False, True)]
+    assert [(one.difficult, one.crowd) for one in found] == [
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
 
 
 def test_what_is_no_object_is_named_and_left_out(tmp_path):

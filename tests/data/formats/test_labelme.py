@@ -12,7 +12,7 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo.data.boxes import find_boxes
-from dentalzoo.data.formats import labelme
+from dentalzoo.data.formats import base, labelme
 from dentalzoo.data.formats.base import Box
 from dentalzoo.data.formats.outlines import run_lengths
 from dentalzoo.data.formats.writing import write_annotations
@@ -210,10 +210,20 @@ def test_a_group_with_a_wrong_shape_is_not_read_in_part(tmp_path):
     assert {name for name, _ in dataset.skipped} == {"a.json, shape 1", "a.json, shape 2"}
 
 
+def test_scores_of_shapes_and_objects_to_ignore_are_said(tmp_path, caplog):
+    put(tmp_path, "a.png")
+    scored = shape("rectangle", [[10, 5], [30, 20]], score=0.75, flags={"ignore": True})
+    annotate(tmp_path, scored, shape("rectangle", [[1, 5], [30, 20]], score=None))
+    base.notice_once.cache_clear()
+    (boxes,) = (sample.boxes for sample in find_boxes(tmp_path).samples)
+    assert [box.difficult for box in boxes] == [True, False]
+    assert "1 LabelMe shapes have a score, as results of a detector have" in caplog.text
+
+
 def test_difficult_is_a_flag(tmp_path):
     put(tmp_path, "a.png")
     flagged = shape("rectangle", [[10, 5], [30, 20]], flags={"difficult": True})
-    other = shape("rectangle", [[1, 5], [30, 20]], difficult=True)
+    other = shape("rectangle", [[1, 5], [30, 20]], difficult=True, flags={"ignore": False})
     annotate(tmp_path, flagged, other, shape("rectangle", [[2, 5], [30, 20]], flags={}))
     boxes, _ = read(tmp_path)
     assert [box.difficult for box in boxes] == [True, True, False]

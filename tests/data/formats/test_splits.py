@@ -237,3 +237,24 @@ def test_augmented_copies_are_of_the_group_of_their_image(tmp_path, copy):
     (tmp_path / "index.csv").write_text("id,patient\na,7\nb,7\n")
     groups = {sample.name: sample.group for sample in find_masks(tmp_path).samples}
     assert groups["a"] == groups[copy] == groups["b"] == "index.csv: 7"
+
+
+@FIND
+def test_copies_of_folds_in_several_splits_are_said(tmp_path, find, caplog):
+    pairs(tmp_path, "a", "b", split="fold_0/train")
+    pairs(tmp_path, "c", split="fold_0/val")
+    pairs(tmp_path, "a", "c", split="fold_1/train")
+    pairs(tmp_path, "b", split="fold_1/val")
+    find(tmp_path)
+    said = [line for line in caplog.messages if "as copies" in line]
+    assert len(said) == 1 and "2 files lie in several splits as copies" in said[0]
+    assert "choose one of several folds" in said[0]
+
+
+@FIND
+def test_other_images_of_one_name_are_no_copies(tmp_path, find, caplog):
+    pairs(tmp_path, "a", split="train")
+    pairs(tmp_path, "a", split="val")
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "val" / "images" / "a.png")
+    find(tmp_path)
+    assert "as copies" not in caplog.text

@@ -147,9 +147,10 @@ def test_several_polygons_of_one_object(tmp_path):
     ]
 
 
-def test_tags_mark_what_is_difficult_or_a_crowd(tmp_path):
+@pytest.mark.parametrize("name", ["difficult", "ignore"])
+def test_tags_mark_what_is_difficult_or_a_crowd(tmp_path, name):
     put(tmp_path, "ds/img/a.png")
-    tag = {"name": "difficult", "value": None}
+    tag = {"name": name, "value": None}
     annotate(
         tmp_path,
         BOX_OBJECT | {"tags": [tag]},

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.boxes import find_boxes
+from dentalzoo.data.formats import base
 from dentalzoo.data.formats.yolo.lines import decide
 from dentalzoo.errors import DentalzooError
 from tests.data.formats.test_yolo import labelled
@@ -107,3 +108,14 @@ def test_corners_with_sizes_are_refused(tmp_path):
 def test_boxes_that_cross_the_border_on_all_sides_are_cut_off(tmp_path):
     rows = ["0 0.01 0.3 0.2 0.1", "0 0.95 0.5 0.3 0.3", "0 0.4 0.5 0.1 0.1"]
     assert len(find_boxes(labelled(tmp_path, a=rows)).samples[0].boxes) == 3
+
+
+def test_boxes_that_would_all_fit_as_corners_are_said(tmp_path, caplog):
+    base.notice_once.cache_clear()
+    rows = ["0 0.4 0.4 0.6 0.6", "0 0.3 0.35 0.5 0.55"]
+    find_boxes(labelled(tmp_path, a=rows, b="0 0.45 0.3 0.62 0.5"))
+    assert "all 3 boxes would also fit as left top right bottom; look at some" in caplog.text
+
+
+def test_boxes_of_whole_jaws_are_no_corners():
+    assert not decide([[0, 0.5, 0.55, 0.9, 0.8], [0, 0.52, 0.5, 0.85, 0.75]]).notice

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dentalzoo.data.formats.base import parse_size
+from dentalzoo.data.formats.base import RESULTS_AS_DATA, parse_size
 from dentalzoo.data.formats.coco.outlines import compare_outlines, finite_numbers
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.errors import BadFile
@@ -67,8 +67,8 @@ class CocoFile:
         """A phrase where annotations have scores, as the results of a detector have; else ""."""
         entries = [entry for entries in self.annotations.values() for entry in entries]
         count = sum(entry.get("score") is not None for entry in entries)
-        what = f"{count} of {len(entries)} annotations have a score, as results of a detector have"
-        return f"{what}; they are read as ground truth" if count else ""
+        what = f"{count} of {len(entries)} annotations have a score, {RESULTS_AS_DATA}"
+        return what if count else ""
 
     def class_ids(self) -> dict[str, Id]:
         """Return name -> id of the classes, in the order of their ids.

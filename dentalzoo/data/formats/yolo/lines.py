@@ -38,6 +38,7 @@ _MANY_POINTS = 4  # keypoints: drawn as an outline, this many cross themselves m
 _TESTED = 1000  # lines of a data set, evenly chosen: to compare their edges takes long
 _ALL, _SOME = 0.95, 0.05  # where nearly all lines start with a box around what follows, few suffice
 _MANY_OUTSIDE, _MANY = 2, 0.2  # boxes, and part of the boxes, that leave their images
+_MIDDLE = 0.1  # of the image: how far from its middle a box of a whole jaw may lie
 _FAR_MORE = 5  # boxes that leave their images on two of four sides alone: 1 in 32 by chance
 _SAME_CORNER = 0.02  # of a box: the most that the fourth corner of a parallelogram is off
 
@@ -176,7 +177,7 @@ def decide(rows: Sequence[Sequence[float]], task: str = "", keypoints: int = 0) 
             "their images",
         )
     if not groups:
-        return Meaning(keypoints=keypoints)
+        return Meaning(keypoints=keypoints, notice=_doubt(boxes))
     if keypoints or task == "pose":
         notice = "keypoints are not read" if keypoints else ""
         refused = "" if keypoints else _keypoints_refused("task: pose in data.yaml")
@@ -276,6 +277,20 @@ def _other_order(boxes: np.ndarray) -> str:
         return "left top right bottom"
     fit = (boxes[:, 1:3] + boxes[:, 3:] <= 1 + SLACK) & (boxes[:, 3:] > 0)
     return "left top w h" if (many or outside >= _FAR_MORE) and bool(fit.all()) else ""
+
+
+def _doubt(boxes: np.ndarray) -> str:
+    """Return a phrase where all boxes would fit as two corners too, and not all are in the middle.
+
+    Large boxes in the middle of their images, as of whole jaws, always would.
+    """
+    if len(boxes) < _MANY_OUTSIDE or not in_image(boxes).all():
+        return ""
+    corners = (boxes[:, 3:] > boxes[:, 1:3]).all()
+    in_middle = (np.abs(boxes[:, 1:3] - 0.5) <= _MIDDLE).all()
+    if not corners or in_middle:
+        return ""
+    return f"all {len(boxes)} boxes would also fit as left top right bottom; look at some of them"
 
 
 def _oriented(values: np.ndarray) -> bool:
