@@ -5,7 +5,7 @@ the order or the number of the vertices, and a label belongs to a vertex by its 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
     """Read a mesh.
 
     Polygons are split into triangles. Where no two faces share a vertex, as in STL files, vertices
-    at the same position are merged.
+    at the same position are merged. Of surfaces with two sides, each face once in either winding,
+    the first side is read: both would cancel in the normals.
 
     Args:
         path: an .obj, .ply or .stl file.
@@ -69,7 +70,9 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
         vertices, np.ascontiguousarray(faces, np.int32),
         None if labels is None else read_labels(labels, len(vertices)),
     )  # fmt: skip
-    return _merge_vertices(mesh) if len(vertices) == 3 * len(faces) else mesh
+    if len(vertices) == 3 * len(faces):
+        mesh = _merge_vertices(mesh)
+    return replace(mesh, faces=_one_sided(mesh.faces))
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
@@ -200,6 +203,20 @@ def _check(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
         raise BadFile(
             path, f"faces must be indices of vertices 0..{len(vertices) - 1}. Received: {wrong}"
         )
+
+
+def _one_sided(faces: np.ndarray) -> np.ndarray:
+    """Return faces (F, 3) without those that are another one before with its winding reversed."""
+    corners = np.sort(faces, axis=1)
+    order = np.lexsort(corners.T)  # stable: the first of equal ones stays the first
+    new = np.ones(len(faces), bool)
+    new[1:] = (np.diff(corners[order], axis=0) != 0).any(axis=1)
+    if new.all():
+        return faces
+    rising = np.diff(faces, axis=1, append=faces[:, :1])[order] > 0
+    even = rising.sum(axis=1) == 2  # two of its three steps around: the winding 0, 1, 2
+    first = even[new][np.cumsum(new) - 1]  # of each face, the winding of the first that equals it
+    return faces[np.sort(order[even == first])]
 
 
 def _merge_vertices(mesh: Mesh) -> Mesh:

@@ -117,6 +117,10 @@ def _read_header(data: bytes) -> tuple[str, dict[str, _Element], bytes]:
                 pass
             case _:
                 raise ValueError(f"a header with the line {line.strip()[:60]!r}")
+    for name, element in elements.items():
+        names = [one.name for one in element.properties]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a header with two properties of {name} of one name")
     if not order or "vertex" not in elements:
         raise ValueError("a header without " + ("vertices" if order else "a format"))
     return order, elements, data[last.end() :]

@@ -210,6 +210,7 @@ def test_truncated_ply_files_are_refused_wherever_they_end(tmp_path, kind, optio
         (ply().replace(b"vertex 6", b"vertex -6"), "a header with the line"),
         (ply().replace(b"1.0\n", b"1.0\nelement vertex 6\n"), "a header with the line"),
         (ply().replace(b"little", b"middle"), "a header with the line"),
+        (ply().replace(b"float y", b"float x"), "two properties of vertex of one name"),
         (ply().replace(b"end_header\n", b"end\n"), "no header from ply to end_header"),
         (ply("ascii", index="float").replace(b"\n3 0 1 2", b"\n3 0 1 2.5"), "are no integers"),
     ],
@@ -278,6 +279,14 @@ def test_damaged_stl_files_are_refused(tmp_path, binary_stl):
     assert "finite" in refused(path, text.replace("12.5", "nan"))
     huge = binary_stl[:96] + struct.pack("<f", np.inf) + binary_stl[100:]
     assert "finite" in refused(path, huge)
+
+
+def test_surfaces_with_two_sides_are_read_once(tmp_path):
+    both = POLYGONS[1:] + [polygon[::-1] for polygon in POLYGONS[1:]]
+    mesh = read(tmp_path / "a.obj", obj_text([POLYGONS[0], *both, POLYGONS[2]]))
+    assert mesh.faces.tolist() == TRIANGLES and len(mesh.vertices) == len(VERTICES)
+    write_stl(tmp_path / "a.stl", np.float32(VERTICES), np.array(both))
+    assert len(read_mesh(tmp_path / "a.stl").faces) == 4
 
 
 def test_suffixes_in_capitals(tmp_path):
