@@ -72,7 +72,7 @@ DOUBTFUL = {
     "half as bright": (times(0.5), "95 % of the jaw is darker than 119"),
     "a fifth of the contrast": (contrast(0.2), "the jaw is flat, grey values 189 +- 9"),
     "one grey value": (contrast(0), "the jaw is flat, grey values 190 +- 0"),
-    "blurred by 3 pixels of 128": (blurred(3), "the jaw is blurred, sharpness 0.0"),
+    "blurred by 2 pixels of 128": (blurred(2), "the jaw is blurred, sharpness 0.0"),
     "enlarged from 24 pixels": (
         each(lambda image: cv2.resize(cv2.resize(image, (24, 24), interpolation=3), (128, 128))),
         "the jaw is blurred, sharpness 0.0",

@@ -91,6 +91,16 @@ def test_views_of_any_size_and_slightly_off_pass(views, caplog):
     assert not caplog.records
 
 
+def test_views_that_hardly_agree_are_said(views, caplog):
+    turn = cv2.getRotationMatrix2D((64, 64), 6, 1)
+    turned = np.stack([cv2.warpAffine(view, turn, (128, 128))[..., None] for view in views])
+    for changed in (turned, np.roll(views, 2, 2)):
+        caplog.clear()
+        check_views(Path("jaw"), changed, ALL)
+        assert len(caplog.records) == 1 and "agree less than those of one jaw do" in caplog.text
+        assert "is filled, expected 0.994" in caplog.text
+
+
 def test_views_mirrored_in_mirrored_order_show_by_their_light(views, caplog):
     assert light_side(views) < -0.05
     ring = [0, *range(8, 0, -1), 9]
