@@ -6,9 +6,10 @@ without reading what they hold.
 
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dentalzoo.errors import BadFile
 
@@ -112,17 +113,76 @@ def check_tiff(path: Path, stream: BinaryIO) -> None:
     stream.seek(position)
 
 
-def check_jpeg(path: Path, stream: BinaryIO, size: tuple[int, int]) -> None:
-    """Count the scans of a JPEG, each of which is a pass over all pixels; the position stays.
+def check_strips(path: Path, tags: Mapping[int, Any]) -> None:
+    """Check that a TIFF page has all its strips or tiles, uncompressed ones with all their bytes.
+
+    Pillow leaves missing ones black, and reads what follows in place of short ones.
+
+    Args:
+        path: the file, for messages.
+        tags: of the page, by their numbers in TIFF 6.0.
 
     Raises:
-        BadFile: the scans would take minutes.
+        BadFile: some are missing or short.
+    """
+
+    def values(tag: int, default: int) -> tuple[int, ...]:
+        value = tags.get(tag, default)
+        return tuple(value) if isinstance(value, tuple) else (value,)
+
+    width, height = values(256, 0)[0], values(257, 0)[0]
+    samples, bits = values(277, 1)[0], values(258, 1)
+    planes = samples if values(284, 1)[0] == 2 else 1
+    if 322 in tags or 324 in tags:
+        across, down = max(values(322, 1)[0], 1), max(values(323, 1)[0], 1)
+        what, needed = "tiles", -(-width // across) * -(-height // down) * planes
+        found = len(values(324, 0))
+        sizes: list[int] = []
+    else:
+        rows = max(min(values(278, height)[0], height), 1)
+        strips = -(-height // rows)
+        what, needed, found = "strips", strips * planes, len(values(273, 0))
+        line = (width * (bits[0] if planes > 1 else sum(bits[:samples])) + 7) // 8
+        sizes = [line * min(rows, height - index % strips * rows) for index in range(needed)]
+    if found < needed:
+        raise BadFile(
+            path, f"damaged: the TIFF must have {needed} {what}; save it again. Received: {found}"
+        )
+    counts = values(279, 0)
+    is_plain = values(259, 1)[0] == 1 and values(262, 1)[0] != 6  # 6: colours of half the pixels
+    if not is_plain or needed == 1 or len(counts) < needed:
+        return
+    short = [index for index, size in enumerate(sizes) if counts[index] < size]
+    if short:
+        raise BadFile(
+            path,
+            f"damaged: strip {short[0] + 1} of the TIFF must have {sizes[short[0]]} bytes; save it "
+            f"again. Received: {counts[short[0]]}",
+        )
+
+
+def check_jpeg(path: Path, stream: BinaryIO, size: tuple[int, int]) -> None:
+    """Look for the end of a JPEG, and count its scans, each of which is a pass over all pixels.
+
+    The position of `stream` stays.
+
+    Raises:
+        BadFile: there is no end, as in an interrupted copy that zeros fill up; or the scans would
+            take minutes.
     """
     most = max(_MAX_SCANNED // (size[0] * size[1]), 16)
     position = stream.tell()
     stream.seek(0)
     content = stream.read()
     stream.seek(position)
+    at = 2
+    while (found := _MARKER.search(content, at)) and found[0] != b"\xff\xda":
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2])
+    if found and content.find(b"\xff\xd9", found.end()) < 0:
+        raise BadFile(
+            path,
+            "damaged: the JPEG must have an end; copy it again. Received: a file that ends before",
+        )
     if content.count(b"\xff\xda") <= most:  # also counts what only looks like a scan
         return
     at, scans = 2, 0

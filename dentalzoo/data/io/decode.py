@@ -24,6 +24,7 @@ from PIL import (
 from dentalzoo.data.io.containers import (
     MAX_PAGES,
     check_jpeg,
+    check_strips,
     check_tiff,
     different_pages,
     png_header,
@@ -45,6 +46,7 @@ _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> 
 }
 _TIFF_KIND, _TIFF_PHOTOMETRIC, _ORIENTATION = 254, 262, 274  # tags of TIFF 6.0 and EXIF 2.3
 _TIFF_FORMAT, _SIGNED = 339, 2  # SampleFormat of TIFF 6.0
+_PLANES = ("R", "G", "B", "A")  # how Pillow calls single ones
 _TIFF_BITS, _TIFF_LARGEST = 258, (341, 281)  # SMaxSampleValue, MaxSampleValue of TIFF 6.0
 _EXIF_CHUNKS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}  # where a PNG may have an orientation
 _EXIF_TO_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # EXIF 2.3, 4.6.4, tag 274
@@ -107,6 +109,12 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
         # TIFF: PIL turns it while loading and forgets the tag; the others are turned here.
         white_is_zero = _tags(image).get(_TIFF_PHOTOMETRIC) == 0
         is_tiff = image.format == "TIFF"
+        if is_tiff:
+            check_strips(path, _tags(image))
+        # of planes of 16 bits, Pillow takes the bytes for pixels
+        is_deep = _raw_mode(image) in _PLANES and 16 in np.atleast_1d(
+            _tags(image).get(_TIFF_BITS, 1)
+        )
         is_signed = _SIGNED in np.atleast_1d(_tags(image).get(_TIFF_FORMAT, 1))
         tiff_orientation = _orientation(image) if is_tiff else 1
         image.load()
@@ -124,7 +132,7 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
             palette[: len(colours)] = colours
         elif mode in ("CMYK", "YCbCr", "LAB", "PA"):
             mode, samples = "RGB", np.asarray(image.convert("RGB"))
-        elif "16" in raw_mode and mode in ("LA", "RGB", "RGBA"):
+        elif (is_deep or "16" in raw_mode) and mode in ("LA", "RGB", "RGBA"):
             samples = _decode_16_bit_colour(path, stream, samples)
     bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
     return Stored(
@@ -132,7 +140,7 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
         mode,
         palette,
         int(bits[1]) if bits else 8,
-        white_is_zero and mode.startswith("I;16"),
+        white_is_zero and mode[0] in "IF",
         turn,
         stated,
     )

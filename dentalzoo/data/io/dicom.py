@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.data.io.dicom_colour import PALETTE_ELEMENTS, palette_colours
-from dentalzoo.data.io.dicom_elements import integer_of, text_of
+from dentalzoo.data.io.dicom_colour import PALETTE_ELEMENTS, palette_colours, without_chroma
+from dentalzoo.data.io.dicom_elements import integer_of, name_of, numbers_of, text_of
 from dentalzoo.data.io.dicom_grey import GREY_ELEMENTS, GreyImage, to_grey
 from dentalzoo.data.io.dicom_pixels import (
     PIXEL_ELEMENTS,
@@ -36,6 +36,7 @@ _ELEMENTS = [
     *PIXEL_ELEMENTS,
     *GREY_ELEMENTS,
     *PALETTE_ELEMENTS,
+    *("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"),
 ]
 # Programs can hide in the 128 bytes before a DICOM header: PE, ELF, Mach-O, script.
 _PROGRAMS = (
@@ -53,6 +54,8 @@ _DERIVED = (
     "1.2.840.10008.5.1.4.1.1.30",
     "1.2.840.10008.5.1.4.1.1.481.",
 )
+_ASPECTS = ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio")  # the first one counts
+_SQUARE = 1.05  # ours
 _thread = threading.local()
 _HEAD = 1024  # bytes in which a DICOMDIR shows
 _MAX_BARE = 16  # bytes per pixel allowed of a file without preamble, which is read whole
@@ -231,24 +234,43 @@ def kind_of_object(header: Dataset) -> str:
     return str(uid.name) if uid and uid.name != uid else ""
 
 
+def _note_aspect(described: Pixels, dataset: Dataset) -> None:
+    """Note pixels that are not square, which are read as stored."""
+    for keyword in _ASPECTS:
+        try:
+            sides = numbers_of(described.path, dataset, keyword)
+        except BadFile:  # the size in mm does not count here
+            continue
+        if len(sides) == 2 and all(0 < side < np.inf for side in sides):
+            if not 1 / _SQUARE < sides[0] / sides[1] < _SQUARE:
+                described.notes.append(
+                    f"its pixels are not square ({name_of(keyword)} {sides[0]:g} x {sides[1]:g}), "
+                    "and the image is read without a correction"
+                )
+            return
+
+
 def _to_uint8(
     described: Pixels, dataset: Dataset, stored: np.ndarray, pixels: ModuleType
 ) -> np.ndarray:
     """Convert stored values (H, W) or (H, W, 3) to (H, W, 1 or 3) uint8."""
+    _note_aspect(described, dataset)
     if described.kind == "PALETTE COLOR":
-        return palette_colours(described.path, dataset, stored, pixels)
-    if stored.ndim == 3:
-        fraction = stored / (2**described.bits_stored - 1)
-        return np.rint(np.clip(fraction, 0, 1) * 255).astype(np.uint8)
-    image = GreyImage(
-        described.path,
-        dataset,
-        stored,
-        described.bits_stored,
-        described.signed,
-        described.notes,
-    )
-    grey = to_grey(image)
-    if image.notes:
-        warn_of_file(described.path, "; ".join(image.notes))
-    return grey[..., None]
+        image = palette_colours(described.path, dataset, stored, pixels)
+    elif described.samples == 3:
+        fraction = without_chroma(described, stored) / (2**described.bits_stored - 1)
+        image = np.rint(np.clip(fraction, 0, 1) * 255).astype(np.uint8)
+    else:
+        image = to_grey(
+            GreyImage(
+                described.path,
+                dataset,
+                stored,
+                described.bits_stored,
+                described.signed,
+                described.notes,
+            )
+        )
+    if described.notes:
+        warn_of_file(described.path, "; ".join(described.notes))
+    return image if image.ndim == 3 else image[..., None]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dentalzoo.data.io.codestreams import stream_size
+from dentalzoo.data.io.dicom_colour import from_ybr
 from dentalzoo.data.io.dicom_elements import integer_of, name_of, text_of
+from dentalzoo.data.io.dicom_order import is_swapped
 from dentalzoo.data.io.dicom_sign import correct_sign
 from dentalzoo.data.io.lossless_jpeg import decode_lossless_jpeg
 from dentalzoo.errors import BadFile
@@ -226,8 +228,9 @@ def _decode(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np.ndarr
         dataset.BitsStored = described.bits_allocated
         dataset.HighBit = described.bits_allocated - 1
         dataset.PixelRepresentation = 0
+    is_ybr = described.kind == "YBR_FULL" and (not is_compressed or syntax == _RLE)
     try:
-        stored = np.asarray(pixels.pixel_array(dataset, decoding_plugin=plugin))
+        stored = np.asarray(pixels.pixel_array(dataset, decoding_plugin=plugin, raw=is_ybr))
     except (RuntimeError, NotImplementedError):
         if syntax == _JPEG_EXTENDED:
             raise BadFile(
@@ -240,6 +243,8 @@ def _decode(described: Pixels, dataset: Dataset, pixels: ModuleType) -> np.ndarr
             "damaged, or not understood by its decoder; save it uncompressed. "
             f"Received: {syntax.name}",
         ) from None
+    if is_ybr:
+        return from_ybr(described, stored, pixels)
     return _place_bits(described, stored) if in_words else stored
 
 
@@ -307,6 +312,11 @@ def _check_length(described: Pixels, dataset: Dataset) -> None:
             described.path,
             f"damaged: Pixel Data (7FE0,0010) must have {needed:,} bytes. Received: {received:,}",
         )
+    if received - needed >= needed // described.rows > 1:
+        described.notes.append(
+            f"{received - needed:,} bytes of Pixel Data (7FE0,0010) beyond Rows and Columns are "
+            "ignored"
+        )
     if received >= 2 * needed and needed > 1:
         raise BadFile(
             described.path,
@@ -345,7 +355,7 @@ def _decode_lossless(described: Pixels, dataset: Dataset, pixels: ModuleType) ->
     stored = stored.astype(np.uint8 if described.bits_allocated == 8 else np.uint16)
     if described.kind == "RGB":
         return stored
-    return np.asarray(pixels.convert_color_space(stored, described.kind, "RGB"))
+    return from_ybr(described, stored, pixels)
 
 
 def _plugin(path: Path, syntax: UID, pixels: ModuleType) -> str:
@@ -381,6 +391,9 @@ def _place_bits(described: Pixels, words: np.ndarray) -> np.ndarray:
     bits = described.bits_stored
     words = words.astype(np.int32 if described.bits_allocated <= 16 else np.int64)
     words &= (1 << described.bits_allocated) - 1
+    if bits == described.bits_allocated == 16 and is_swapped(words):
+        described.notes.append("the bytes of its pixels are in the other order and are exchanged")
+        words = (words >> 8) | ((words & 255) << 8)
     if shift := described.high_bit + 1 - bits:
         if not (words & ((1 << shift) - 1)).any():
             words >>= shift

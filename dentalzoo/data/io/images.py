@@ -217,9 +217,9 @@ def _scale_to_uint8(path: Path, samples: np.ndarray, stored: Stored) -> np.ndarr
                 "floating-point pixels must lie in [0, 1] or [0, 255]; rescale them. "
                 f"Received: values from {low:g} to {high:g}",
             )
-        if np.count_nonzero(samples > 1) * MAX_BEYOND <= samples.size:
-            return np.rint(np.minimum(samples, 1) * 255).astype(np.uint8)
-        return np.rint(samples).astype(np.uint8)
+        is_share = np.count_nonzero(samples > 1) * MAX_BEYOND <= samples.size
+        grey = np.rint(np.minimum(samples, 1) * 255 if is_share else samples).astype(np.uint8)
+        return 255 - grey if stored.white_is_zero else grey
     if low < 0 or high > 65535:
         raise BadFile(
             path,

@@ -169,3 +169,90 @@ def test_bytes_behind_a_jpeg_are_no_scans(tmp_path):
 def test_extreme_shapes_are_read(tmp_path, size):
     Image.new("L", size, 77).save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png").shape == (*size[::-1], 1)
+
+
+# ---- damage that decoders do not notice ----------------------------------------------------------
+
+
+def stored_tiff(strips, *, bits=8, photometric=1, rows=16, samples=1, planar=1, form=1):
+    """A TIFF of 16 x 16 whose strips lie behind each other, uncompressed."""
+    entries = {256: [16], 257: [16], 258: [bits] * samples, 259: [1], 262: [photometric]}
+    entries |= {277: [samples], 278: [rows], 284: [planar], 339: [form] * samples}
+    entries |= {273: [0] * len(strips), 279: [len(strip) for strip in strips]}
+    start = 8 + 2 + 12 * len(entries) + 4
+    long = {tag: values for tag, values in sorted(entries.items()) if len(values) > 1}
+    at = start + sum(4 * len(values) for values in long.values())
+    entries[273] = [at + sum(map(len, strips[:index])) for index in range(len(strips))]
+    page, extra = struct.pack("<H", len(entries)), b""
+    for tag, values in sorted(entries.items()):
+        packed = struct.pack(f"<{len(values)}I", *values)
+        where = struct.pack("<I", start + len(extra)) if len(values) > 1 else packed
+        extra += packed if len(values) > 1 else b""
+        page += struct.pack("<HHI", tag, 4, len(values)) + where
+    return b"II*\0" + struct.pack("<I", 8) + page + bytes(4) + extra + b"".join(strips)
+
+
+QUARTERS = [RAMP[row : row + 4].tobytes() for row in range(0, 16, 4)]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (stored_tiff(QUARTERS[:3], rows=4), "must have 4 strips; save it again. Received: 3"),
+        (
+            stored_tiff([*QUARTERS[:2], b"", QUARTERS[3]], rows=4),
+            "strip 3 of the TIFF must have 64 bytes; save it again. Received: 0",
+        ),
+        (
+            stored_tiff([RAMP.tobytes() * 3], photometric=2, samples=3, planar=2),
+            "must have 3 strips; save it again. Received: 1",
+        ),
+        (
+            stored_tiff(
+                [(RAMP * np.uint16(257)).astype("<u2").tobytes()] * 3,
+                bits=16,
+                photometric=2,
+                samples=3,
+                planar=2,
+            ),
+            "this kind of 16-bit colour cannot be read",
+        ),
+    ],
+)
+def test_a_tiff_without_all_its_strips_is_refused(tmp_path, content, reason):
+    (tmp_path / "x.tif").write_bytes(content)
+    with pytest.raises(BadFile, match=reason):
+        read_image(tmp_path / "x.tif")
+
+
+def test_strips_and_planes_of_a_whole_tiff(tmp_path):
+    path = tmp_path / "x.tif"
+    path.write_bytes(stored_tiff(QUARTERS, rows=4))
+    assert np.array_equal(read_image(path)[..., 0], RAMP)
+    path.write_bytes(stored_tiff([RAMP.tobytes()], rows=2**32 - 1))
+    assert np.array_equal(read_image(path)[..., 0], RAMP)
+    planes = [RAMP.tobytes(), RAMP[::-1].tobytes(), bytes(256)]
+    path.write_bytes(stored_tiff(planes, photometric=2, samples=3, planar=2))
+    assert np.array_equal(read_image(path), np.stack([RAMP, RAMP[::-1], RAMP * 0], -1))
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_floats_of_which_0_is_white(tmp_path, top):
+    values = (RAMP / 255 * top).astype("<f4").tobytes()
+    (tmp_path / "x.tif").write_bytes(stored_tiff([values], bits=32, photometric=0, form=3))
+    assert np.array_equal(read_image(tmp_path / "x.tif")[..., 0], 255 - RAMP)
+
+
+@pytest.mark.parametrize("filler", [b"\0", b"\xff"])
+def test_a_jpeg_that_ends_before_its_end_is_refused(tmp_path, filler):
+    rng = np.random.default_rng(0)
+    with io.BytesIO() as stream:
+        Image.fromarray(rng.integers(0, 256, (300, 300), np.uint8)).save(stream, "JPEG")
+        content = stream.getvalue()
+    half = len(content) // 2
+    path = tmp_path / "x.jpg"
+    path.write_bytes(content[:half] + filler * half)  # an interrupted copy
+    with pytest.raises(BadFile, match="damaged: the JPEG must have an end; copy it again"):
+        read_image(path)
+    path.write_bytes(content + filler * half)
+    assert read_image(path).shape == (300, 300, 1)
