@@ -238,6 +238,12 @@ def jaws(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def quick_figures(monkeypatch):
+    """Draw figures with a quarter of the rays, where a test is not about them."""
+    monkeypatch.setattr(drawing, "_RAYS", 1)
+
+
 def random_views(count=10, side=16):
     return np.random.default_rng(0).integers(1, 256, (count, side, side, 1), np.uint8)
 
@@ -293,6 +299,7 @@ def test_a_bundle_that_needs_all_views_says_so(meshed):
         reconstruct(without(meshed, "serve_some"), views, np.arange(4))
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
     report = dz.evaluate(meshed, jaws, split="val", out=tmp_path / "out", num_points=4000)
     assert (
@@ -414,6 +421,7 @@ def test_views_are_what_the_cameras_see(view_folders, jaws):
         assert (read_image(file) == view).all()
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
     report = dz.predict(meshed, jaws / "val", tmp_path / "out", mesh=["stl", "obj"])
     assert (report.written, report.failed) == (2, [])
@@ -436,6 +444,7 @@ def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
     assert read_image(tmp_path / "out" / "b.png").shape[2] == 3
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_views_of_a_jaw_and_the_jaw_give_the_same(meshed, view_folders, jaws, tmp_path):
     dz.predict(meshed, [view_folders / "b"], tmp_path / "one", ground_truth=jaws / "val" / "b.obj")
     dz.predict(meshed, view_folders, tmp_path / "all", mesh=["ply"])
@@ -563,6 +572,7 @@ def test_lower_jaws_are_not_reconstructed(pointed, jaws, tmp_path, caplog):
     assert report.written == 1 and "Received: a lower jaw, by its name" in report.failed[0][1]
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_jaw_of_other_axes_comes_back_in_its_own(meshed, jaws, tmp_path, caplog):
     original = read_mesh(jaws / "val" / "b.obj")
     (tmp_path / "in").mkdir()
@@ -630,6 +640,7 @@ def test_jaws_of_one_name_get_different_names(folder, jaws):
     assert {"left_b.views", "left_b.obj", "a"} <= {*names}
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_the_ground_truth_is_found_by_name(pointed, folder, jaws, tmp_path, caplog):
     shutil.copy(jaws / "val" / "b.obj", folder / "b")
     shutil.copy(jaws / "val" / "c.obj", folder / "c" / "view.obj")
@@ -664,6 +675,7 @@ def test_formats_that_cannot_be_are_refused(pointed, meshed, jaws, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_the_commands(meshed, jaws, tmp_path, capsys):
     views, out = str(tmp_path / "views"), str(tmp_path / "out")
     assert main(["views", str(jaws / "val"), "--out", views, "--size", "32"]) == 0
