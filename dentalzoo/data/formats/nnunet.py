@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         folds = _read_folds(tree, path.parent / _FOLDS)
         for part in ("Tr", "Ts"):
             _read_part(tree, parsed, purpose, path.parent, part, ids, folds)
+        _report_missing(tree, path, folds)
     parsed.classes = merge_names(names) or None
     return parsed
 
@@ -184,6 +185,7 @@ def _read_folds(tree: Tree, path: Path) -> dict[str, str] | None:
         raise BadFile(
             path, f"must be a list of folds with train and val. Received: {what}"
         ) from error
+    tree.use(path)
     if len(folds) > 1:
         _log.info("%s: the first of %d folds counts", tree.name(path), len(folds))
     return splits
@@ -238,6 +240,20 @@ def _read_part(
     elif labels:
         parsed.skips += [Skip(tree.name(path), "image without label map") for path in alone]
         parsed.refused.update(alone)
+
+
+def _report_missing(tree: Tree, path: Path, folds: Mapping[str, str] | None) -> None:
+    """Warn of cases that `dataset.json` counts or `splits_final.json` names and that are absent."""
+    labels = [f for f in tree.folders if f.path == path.parent / "labelsTr"]
+    cases = {normal(image.stem) for folder in labels for image in folder.images}
+    stated = tree.json(path).get("numTraining")
+    if isinstance(stated, int) and stated > len(cases):
+        what = f"{stated} cases for training, but {len(cases)} label maps are there"
+        notice_once(f"{tree.name(path)}: {what}", tree.root)
+    lost = [case for case in folds or () if normal(case) not in cases]
+    if lost:
+        what = f"{len(lost)} cases without label map, such as {lost[0]!r}"
+        notice_once(f"{tree.name(path.parent / _FOLDS)}: {what}", tree.root)
 
 
 def _class_ids(path: Path, ids: dict[int, str], names: Sequence[str]) -> np.ndarray:

@@ -128,6 +128,7 @@ class _Tables:
                 self._tree.use(path)
             if path and values is not None:
                 index = RowIndex(path, values, self._tree.root, self._below[folder])
+                index.check_doubled(values, "group")
                 self._read[folder] = _Values(path, values, index)
         return self._read[folder]
 
@@ -241,6 +242,7 @@ def split_files(
         index = RowIndex(
             tree.split_csv, rows, tree.root, [*(file.path for file in files), *others, *skipped]
         )
+        index.check_doubled(rows, "split")
         lost = [file.path for file in files if index[file.path] is None]
         files = [replace(f, split=rows[row]) for f in files if (row := index[f.path]) is not None]
         skips += [Skip(r, f"row of {where} without files", rows[r]) for r in index.unnamed]

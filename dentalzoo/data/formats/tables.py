@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -159,9 +159,11 @@ class RowIndex:
 
     Attributes:
         unnamed: the rows that name no file.
+        doubled: (row, row) that name one file; the second one counts.
     """
 
     def __init__(self, source: Path, rows: Collection[str], root: Path, files: Iterable[Path]):
+        self._source = source
         self._row: dict[Path, str] = {}
         spelled = {_spelling(row): row for row in reversed(list(rows))}
         rest: list[Path] = []
@@ -173,6 +175,9 @@ class RowIndex:
                 self._row[file] = row
         used = {_spelling(row) for row in self._row.values()}
         left = [row for row in rows if _spelling(row) not in used]
+        self.doubled = self._doubled(root, rows, spelled, left)
+        twice = {row for row, _ in self.doubled}
+        left = [row for row in left if row not in twice]
         for what, of_row, of_file in _LOOSE:
             left, rest = self._match(source, what, (left, of_row), (rest, of_file))
         self.unnamed = left
@@ -182,6 +187,30 @@ class RowIndex:
 
     def __len__(self) -> int:
         return len(self._row)
+
+    def check_doubled(self, values: Mapping[str, object], what: str) -> None:
+        """Check that rows which name one file say the same of it.
+
+        Raises:
+            BadFile: they do not, such as "a" in train and "a.png" in val.
+        """
+        for row, other in self.doubled:
+            if values[row] != values[other]:
+                raise BadFile(
+                    self._source,
+                    f"an image must be in one {what}. Received: {row!r} and {other!r}, which are "
+                    "one image",
+                )
+
+    def _doubled(
+        self, root: Path, rows: Iterable[str], spelled: Mapping[str, str], left: Iterable[str]
+    ) -> list[tuple[str, str]]:
+        """Return rows that name a file which another row names more closely, or as well."""
+        pairs = [(row, spelled[_spelling(row)]) for row in rows if spelled[_spelling(row)] != row]
+        rest = {_spelling(row): row for row in left}
+        for file, row in self._row.items() if rest else ():
+            pairs += [(rest.pop(name), row) for name in _names(root, file) if name in rest]
+        return pairs
 
     def _match(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.boxes import Box, BoxSample, find_boxes
-from dentalzoo.data.formats import nnunet
+from dentalzoo.data.formats import base, nnunet
 from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.images import find_images
 from dentalzoo.data.io.images import write_png
@@ -91,6 +91,18 @@ def test_the_first_fold_splits_training_and_validation(tmp_path):
         *((f"jaw_{n}_0000", "test") for n in (900, 901)),
     ]
     assert found.skipped == [("labelsTr/jaw_004.png", "in no split of splits_final.json")]
+    assert "splits_final.json" not in dict(found.unused)
+
+
+def test_cases_that_are_missing_are_said(tmp_path, caplog):
+    dataset(tmp_path, numTraining=7)
+    folds = [{"train": [f"jaw_{n:03d}" for n in range(4)], "val": ["jaw_004", "jaw_017"]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
+    base.notice_once.cache_clear()
+    assert len(find_masks(tmp_path)) == 5
+    said = " ".join(caplog.messages)
+    assert "dataset.json: 7 cases for training, but 5 label maps are there" in said
+    assert "splits_final.json: 1 cases without label map, such as 'jaw_017'" in said
 
 
 def test_pixels_to_ignore_are_background_and_this_is_said(tmp_path, caplog):

@@ -258,3 +258,28 @@ def test_other_images_of_one_name_are_no_copies(tmp_path, find, caplog):
     Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "val" / "images" / "a.png")
     find(tmp_path)
     assert "as copies" not in caplog.text
+
+
+@FIND
+@pytest.mark.parametrize("twice", ["a.png", "./a", "images/a.png", "images\\a"])
+def test_rows_that_name_one_image_must_agree(tmp_path, find, twice):
+    pairs(tmp_path, "a", "b", "c")
+    rows = "id,{}\na,{}\n{},{}\nb,{}\nc,{}\n"
+    (tmp_path / "split.csv").write_text(rows.format("split", "train", twice, "val", "val", "test"))
+    with pytest.raises(BadFile, match="an image must be in one split. Received: .*are one image"):
+        find(tmp_path)
+    (tmp_path / "split.csv").write_text(
+        rows.format("split", "train", twice, "train", "val", "test")
+    )
+    found = find(tmp_path)
+    assert splits(found) == {"a": "train", "b": "val", "c": "test"} and not found.skipped
+    (tmp_path / "index.csv").write_text(rows.format("patient", 1, twice, 2, 3, 4))
+    with pytest.raises(BadFile, match="an image must be in one group"):
+        find(tmp_path)
+
+
+def test_a_row_that_names_another_file_too_may_differ(tmp_path):
+    pairs(tmp_path, "a", split="left")
+    pairs(tmp_path, "a", split="right")
+    (tmp_path / "split.csv").write_text("id,split\na,train\nright/images/a,val\n")
+    assert {*splits(find_images(tmp_path)).values()} == {"train", "val"}
