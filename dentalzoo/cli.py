@@ -22,7 +22,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 import dentalzoo as dz
-from dentalzoo import commands
+from dentalzoo import commands, engines
 from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.config import Rule, rule_of
@@ -226,6 +226,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument(
         "--save-metrics", action="store_true", help="write the summary into the bundle too"
     )
+    engines.add_flags(add)
     _add_task_options(add, "evaluate", task)
 
     add = command("compare", "measure two bundles for detection side by side", as_json=True)
@@ -240,6 +241,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
     add.add_argument("--out", required=True, help="folder for the results")
+    engines.add_flags(add)
     _add_task_options(add, "predict", task)
 
     add = command("views", "render the ten views of upper jaws")
@@ -352,6 +354,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--skip-empty", action="store_true", help="leave out images without boxes")
     add.add_argument("--shards", type=int, default=8, help="files per split (default 8)")
     add.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
+    engines.add_flags(add)
 
     add = command("shape-model", "fit a statistical shape model to jaws", as_json=True)
     add.add_argument("data", help="folder of upper jaws; those with the same faces form a family")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dentalzoo as dz
-from dentalzoo import api, registry
+from dentalzoo import api, engines, registry
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training.flags import keywords
 
@@ -85,9 +85,12 @@ def do_train(options: Namespace) -> None:
 
 def do_evaluate(options: Namespace) -> None:
     bundle = dz.load(options.bundle)
-    report = dz.evaluate(
-        bundle, options.data, split=options.split, out=options.out, **options.given
-    )
+    evaluate, more = dz.evaluate, options.given
+    if engines.chosen(options):
+        if not options.out:
+            raise DentalzooError("--out must be given with --runner")
+        evaluate, more = engines.beam().evaluate, _on_engine(options) | more
+    report = evaluate(bundle, options.data, split=options.split, out=options.out, **more)
     if options.save_metrics:
         dz.save_metrics(bundle, report)
     metrics = api.summary_metrics(bundle, report)
@@ -116,7 +119,10 @@ def do_compare(options: Namespace) -> None:
 
 
 def do_predict(options: Namespace) -> int:
-    report = dz.predict(options.bundle, options.inputs, options.out, **options.given)
+    predict, more = dz.predict, options.given
+    if engines.chosen(options):
+        predict, more = engines.beam().predict, _on_engine(options) | more
+    report = predict(options.bundle, options.inputs, options.out, **more)
     return _summary(report, options.out)
 
 
@@ -289,7 +295,10 @@ def do_split(options: Namespace) -> None:
 def do_tfrecord(options: Namespace) -> int:
     from dentalzoo.data.boxes import write_records
 
-    report = write_records(
+    write, more = write_records, {}
+    if engines.chosen(options):
+        write, more = engines.beam().write_records, _on_engine(options)
+    report = write(
         options.data,
         options.out,
         classes=options.classes,
@@ -297,6 +306,7 @@ def do_tfrecord(options: Namespace) -> int:
         skip_empty=options.skip_empty,
         shards=options.shards,
         quality=options.quality,
+        **more,
     )
     return _summary(report, options.out)
 
@@ -343,6 +353,10 @@ def do_synthetic(options: Namespace) -> None:
     model = [options.shape_model] if options.kind == "crowns" else []
     write = getattr(synthetic, name)
     print(write(options.out, *model, options.count, options.seed, *(options.size or size)))
+
+
+def _on_engine(options: Namespace) -> dict[str, Any]:
+    return {"runner": options.runner, "runner_args": options.runner_arg}
 
 
 def _pairs(words: Sequence[str]) -> dict[str, str]:

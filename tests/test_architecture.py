@@ -45,13 +45,15 @@ ROOMS = {
     "agreement": ("plots", "tasks"),
     "data_report": ("bundle", "plots", "tasks"),
     "api": ("bundle", "tasks"),
+    "engines": (),
+    "beam": ("api", "bundle", "engines", "tasks"),
     "training": ("api", "bundle", "registry"),
     "checking": ("registry",),
     "commands": (
-        *("agreement", "api", "checking", "bundle", "data_report"),
+        *("agreement", "api", "checking", "bundle", "data_report", "engines"),
         *("registry", "tasks", "training"),
     ),
-    "cli": ("bundle", "commands", "exporters", "tasks", "training"),
+    "cli": ("bundle", "commands", "engines", "exporters", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders", "predictor", "projects")
 

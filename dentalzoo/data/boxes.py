@@ -318,6 +318,28 @@ def write_records(
             argument is invalid, or no image can be used.
     """
     check_settings(shards, quality)
+    samples, names = samples_of_records(
+        data, classes, skip_empty=skip_empty, val_fraction=val_fraction
+    )
+    return write_shards(
+        samples,
+        Path(out),
+        names,
+        root=Path(data),
+        clahe=clahe,
+        shards=shards,
+        quality=quality,
+    )
+
+
+def samples_of_records(
+    data: str | Path, classes: Sequence[str] | None, *, skip_empty: bool, val_fraction: float
+) -> tuple[list[BoxSample], tuple[str, ...]]:
+    """Return the images that `write_records` writes, and the names of all classes.
+
+    Raises:
+        DentalzooError: as `find_boxes`, or no image is left.
+    """
     dataset = find_boxes(data, classes=classes, val_fraction=val_fraction)
     samples = [sample for sample in dataset.samples if sample.boxes or not skip_empty]
     if not samples:
@@ -325,15 +347,7 @@ def write_records(
             f"{data}: no image has a box of the classes {', '.join(dataset.classes)}. "
             f"Received: {len(dataset)} images"
         )
-    return write_shards(
-        samples,
-        Path(out),
-        dataset.classes,
-        root=Path(data),
-        clahe=clahe,
-        shards=shards,
-        quality=quality,
-    )
+    return samples, tuple(dataset.classes)
 
 
 def _without_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Skip]:

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from dentalzoo.data.synthetic import write_jaw_dataset
+from dentalzoo.data.synthetic import write_jaw_dataset, write_panoramic_dataset
 from tests.data.test_images import put, text
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +101,42 @@ def test_builders_serve_the_splits_of_a_folder(tmp_path):
     ]
     for name in ("b.png", "3.png", "0001_upper.obj"):
         assert f"{name}: " in done.stderr
+
+
+ON_BEAM = """
+import hashlib, sys
+from pathlib import Path
+import tensorflow_datasets as tfds
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+import dentalzoo.data.tfds_builders
+kinds = {"here": {}, "beam": {"beam_runner": FnApiRunner()}}
+for name in ("panoramic_segmentation", "panoramic_detection"):
+    for kind, settings in kinds.items():
+        config = tfds.download.DownloadConfig(manual_dir=sys.argv[1], **settings)
+        builder = tfds.builder(name, data_dir=Path(sys.argv[2]) / kind)
+        builder.download_and_prepare(download_config=config)
+        for path in sorted(Path(builder.data_dir).iterdir()):
+            print(kind, name, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_beam_prepares_the_same_files(tmp_path):
+    pytest.importorskip("apache_beam")
+    data = write_panoramic_dataset(tmp_path / "data", 8, 0, 64, 128, val_fraction=0.3)
+    broken = next((data / "images").rglob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:100])
+    done = subprocess.run(
+        [sys.executable, "-c", ON_BEAM, data, tmp_path / "prepared"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines() if " panoramic_" in line]
+    here, beam = ({text for kind, text in lines if kind == k} for k in ("here", "beam"))
+    assert here == beam
+    assert sum(".tfrecord" in line for line in beam) == 4
+    assert f"{broken.name}: " in done.stderr

@@ -4,7 +4,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -74,9 +74,7 @@ def for_each(
     Yields:
         (item, value, result) of each item that does not fail, in order.
     """
-    rest: Counter[str] = Counter()
-    before = len(failed)
-    with logging_redirect_tqdm():
+    with logging_redirect_tqdm(), FailureLog(failed, unit) as log:
         reading = read_ahead(read, items, ahead)
         for item, value in tqdm(reading, title, len(items), disable=None, unit=unit):
             try:
@@ -84,14 +82,37 @@ def for_each(
                     raise value
                 result = use(item, value)
             except DentalzooError as error:
-                reason = error.reason if isinstance(error, BadFile) else str(error)
-                failed.append((name(item), reason))
-                if len(failed) - before <= _MAX_LINES:
-                    _log.warning("%s: %s", name(item), reason)
-                else:
-                    rest[reason.split(". Received")[0].rpartition(": ")[2][:60]] += 1
+                log.add(name(item), error.reason if isinstance(error, BadFile) else str(error))
                 continue
             yield item, value, result
-        if rest:
-            kinds = ", ".join(f"{count} x {reason}" for reason, count in rest.most_common(5))
-            _log.warning("and %d more %ss failed: %s", rest.total(), unit, kinds)
+
+
+class FailureLog:
+    """Gathers what failed and logs it, in one line each; from the 21st on, at the end by reason.
+
+    Args:
+        failed: gets (name, reason) of each.
+        unit: what is counted.
+    """
+
+    def __init__(self, failed: MutableSequence[tuple[str, str]], unit: str = "image") -> None:
+        self._failed, self._unit = failed, unit
+        self._lines, self._rest = 0, Counter[str]()
+
+    def add(self, name: str, reason: str) -> None:
+        """Add an item that failed."""
+        self._failed.append((name, reason))
+        self._lines += 1
+        if self._lines <= _MAX_LINES:
+            _log.warning("%s: %s", name, reason)
+        else:
+            self._rest[reason.split(". Received")[0].rpartition(": ")[2][:60]] += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._rest and kind is None:
+            counted = self._rest.most_common(5)
+            kinds = ", ".join(f"{count} x {reason}" for reason, count in counted)
+            _log.warning("and %d more %ss failed: %s", self._rest.total(), self._unit, kinds)

@@ -14,7 +14,7 @@ from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.evaluation import (
-    BoxEvaluation,
+    Evaluation,
     Measured,
     describe,
     make_report,
@@ -70,7 +70,7 @@ def compare(
         )
     labels = _labels(bundle, other)
     thresholds = [operating_threshold(b, options.score_threshold) for b in (bundle, other)]
-    evaluations = [BoxEvaluation(b, data, split=split) for b in (bundle, other)]
+    evaluations = [Evaluation(b, data, split=split) for b in (bundle, other)]
     if out is not None:
         out = Path(out)
         make_folder(out, [sample.image for sample in evaluations[0].samples])
@@ -116,7 +116,7 @@ def compare(
     return report
 
 
-def _measured(evaluation: BoxEvaluation) -> Measured:
+def _measured(evaluation: Evaluation) -> Measured:
     failed: list[tuple[str, str]] = []
     return evaluation.measured(evaluation.results(failed), failed)
 

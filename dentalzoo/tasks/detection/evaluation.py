@@ -14,7 +14,8 @@ from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import Evaluation, refuse_empty, report_header
+from dentalzoo.tasks import base
+from dentalzoo.tasks.base import refuse_empty, report_header
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
@@ -91,10 +92,10 @@ def evaluate(
     Raises:
         DentalzooError: no image can be used, or an option does not suit the bundle.
     """
-    return BoxEvaluation(bundle, data, split=split, out=out, options=options).run()
+    return Evaluation(bundle, data, split=split, out=out, options=options).run()
 
 
-class BoxEvaluation(Evaluation):
+class Evaluation(base.Evaluation):
     """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
 
     Args and errors are those of `evaluate`.

@@ -1,5 +1,6 @@
 """Evaluate and apply bundles of the task "reconstruction": upper jaws from views."""
 
+from dentalzoo.tasks.reconstruction.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.reconstruction.evaluation import evaluate as evaluate
 from dentalzoo.tasks.reconstruction.evaluation import summary_metrics as summary_metrics
 from dentalzoo.tasks.reconstruction.inference import Shape as Shape

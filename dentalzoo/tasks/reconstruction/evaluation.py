@@ -28,7 +28,8 @@ from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.base import Evaluation, refuse_empty, report_header, without_folders
+from dentalzoo.tasks import base
+from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
 from dentalzoo.tasks.reconstruction.inference import (
@@ -81,10 +82,10 @@ def evaluate(
         DentalzooError: no jaw can be used, views that are not different, or `out` holds inputs or
             cannot be written.
     """
-    return JawEvaluation(bundle, data, split=split, out=out, options=options).run()
+    return Evaluation(bundle, data, split=split, out=out, options=options).run()
 
 
-class JawEvaluation(Evaluation):
+class Evaluation(base.Evaluation):
     """The evaluation that `evaluate` runs; finding the jaws checks all but the meshes themselves.
 
     Args and errors are those of `evaluate`.

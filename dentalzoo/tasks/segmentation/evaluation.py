@@ -25,8 +25,8 @@ from dentalzoo.output_dirs import make_folder
 from dentalzoo.plots import palette
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.pixels import fit
+from dentalzoo.tasks import base
 from dentalzoo.tasks.base import (
-    Evaluation,
     refuse_empty,
     report_header,
     skipped_files,
@@ -76,10 +76,10 @@ def evaluate(
         DentalzooError: no image can be used, a threshold is given for a bundle of several classes,
             or the classes are not those of the bundle.
     """
-    return MaskEvaluation(bundle, data, split=split, out=out, options=options).run()
+    return Evaluation(bundle, data, split=split, out=out, options=options).run()
 
 
-class MaskEvaluation(Evaluation):
+class Evaluation(base.Evaluation):
     """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
 
     Args and errors are those of `evaluate`.

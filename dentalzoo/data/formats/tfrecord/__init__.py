@@ -5,6 +5,8 @@ from dentalzoo.data.formats.tfrecord.reader import RecordedImage as RecordedImag
 from dentalzoo.data.formats.tfrecord.reader import read as read
 from dentalzoo.data.formats.tfrecord.reader import sniff as sniff
 from dentalzoo.data.formats.tfrecord.writer import RecordReport as RecordReport
+from dentalzoo.data.formats.tfrecord.writer import ShardPlan as ShardPlan
+from dentalzoo.data.formats.tfrecord.writer import ShardWriter as ShardWriter
 from dentalzoo.data.formats.tfrecord.writer import check_settings as check_settings
 from dentalzoo.data.formats.tfrecord.writer import write as write
 from dentalzoo.data.formats.tfrecord.writer import write_shards as write_shards

@@ -97,32 +97,73 @@ def write_shards(
         DentalzooError: `out` holds something else or cannot be written, an argument is invalid, or
             no image can be used.
     """
-    check_settings(shards, quality)
-    classes = check_class_list(classes)
-    make_folder(out, [sample.image for sample in samples])
-    files = _shards(samples, shards)
-    state = _begin(out, root, samples, classes, files, clahe=clahe, quality=quality)
-    done = {name: entry for name, entry in state["files"].items() if (out / name).is_file()}
-    encode = _Encoder(root, classes, clahe, quality)
-    count = sum(len(files[name]) for name in done)
+    plan = ShardPlan(samples, out, classes, root=root, clahe=clahe, shards=shards, quality=quality)
+    missing = plan.missing()
+    count = len(samples) - sum(map(len, missing.values()))
     with (
         logging_redirect_tqdm(),
         tqdm(None, "writing", len(samples), initial=count, disable=None, unit="image") as bar,
     ):
-        for name, content in files.items():
-            if name not in done:
-                done[name] = _write_shard(out / name, content, encode, bar)
-                write_json(out / _SETTINGS, {**state, "files": done})
-    report = RecordReport(
-        sum(entry["images"] for entry in done.values()),
-        [(name, reason) for entry in done.values() for name, reason in entry["failed"]],
-    )
-    if not report.written:
-        first = ": ".join(report.failed[0]) if report.failed else "no image"
-        raise DentalzooError(
-            f"{root}: none of {len(samples)} images can be used. Received: {first}"
+        for name, content in missing.items():
+            plan.add(name, plan.writer(out / name, content, bar))
+    return plan.report()
+
+
+class ShardPlan:
+    """The files that `write_shards` writes, and what is known of each.
+
+    Args and errors are those of `write_shards`.
+
+    Attributes:
+        writer: writes one of them, in any process.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[BoxSample],
+        out: Path,
+        classes: Sequence[str],
+        *,
+        root: Path,
+        clahe: bool,
+        shards: int,
+        quality: int,
+    ) -> None:
+        check_settings(shards, quality)
+        classes = check_class_list(classes)
+        make_folder(out, [sample.image for sample in samples])
+        self._out, self._root, self._count = out, root, len(samples)
+        self._files = _shards(samples, shards)
+        self._state = _begin(out, root, samples, classes, self._files, clahe=clahe, quality=quality)
+        done = self._state["files"].items()
+        self._done = {name: entry for name, entry in done if (out / name).is_file()}
+        self.writer = ShardWriter(root, classes, clahe, quality)
+
+    def missing(self) -> dict[str, list[_Numbered]]:
+        """Return name -> images of each file that is not there yet."""
+        return {name: part for name, part in self._files.items() if name not in self._done}
+
+    def add(self, name: str, entry: dict[str, Any]) -> None:
+        """Note a file that was written, and what `writer` returned of it."""
+        self._done[name] = entry
+        write_json(self._out / _SETTINGS, {**self._state, "files": self._done})
+
+    def report(self) -> RecordReport:
+        """Return what the folder holds.
+
+        Raises:
+            DentalzooError: no image can be used.
+        """
+        report = RecordReport(
+            sum(entry["images"] for entry in self._done.values()),
+            [(name, reason) for entry in self._done.values() for name, reason in entry["failed"]],
         )
-    return report
+        if not report.written:
+            first = ": ".join(report.failed[0]) if report.failed else "no image"
+            raise DentalzooError(
+                f"{self._root}: none of {self._count} images can be used. Received: {first}"
+            )
+        return report
 
 
 def check_settings(shards: int, quality: int) -> None:
@@ -188,44 +229,45 @@ def _name(sample: BoxSample, root: Path) -> str:
     return sample.image.relative_to(root).as_posix()
 
 
-def _write_shard(
-    path: Path, samples: Sequence[_Numbered], encode: "_Encoder", bar: "tqdm[Any]"
-) -> dict[str, Any]:
-    """Write a file and return what it holds: "images" and "failed" [name, reason]."""
-    prepare_tensorflow()
-    import tensorflow as tf
+class ShardWriter:
+    """Writes a file of records; it can be pickled."""
 
-    count = 0
-    failed: list[list[str]] = []
-
-    def write(file: BinaryIO) -> None:
-        nonlocal count
-        try:
-            with tf.io.TFRecordWriter(file.name) as writer:
-                for (_, sample), record in read_ahead(encode, samples):
-                    bar.update()
-                    if isinstance(record, DentalzooError):
-                        reason = record.reason if isinstance(record, BadFile) else str(record)
-                        _log.warning("skipped %s: %s", sample.name, reason)
-                        failed.append([sample.name, reason])
-                    else:
-                        writer.write(record)
-                        count += 1
-        except tf.errors.OpError as error:
-            raise OSError(reason_of(error)) from error
-
-    write_atomically(path, write)
-    return {"images": count, "failed": failed}
-
-
-class _Encoder:
-    """Function of (number, sample) that returns a serialised `tf.train.Example`."""
-
-    def __init__(self, root: Path, classes: Sequence[str], clahe: bool, quality: int):
+    def __init__(self, root: Path, classes: Sequence[str], clahe: bool, quality: int) -> None:
         self._root, self._clahe, self._quality = root, clahe, quality
         self._ids = {name: number for number, name in enumerate(classes, start=1)}
 
-    def __call__(self, item: _Numbered) -> bytes:
+    def __call__(
+        self, path: Path, samples: Sequence[_Numbered], bar: "tqdm[Any] | None" = None
+    ) -> dict[str, Any]:
+        """Write a file and return what it holds: "images" and "failed" [name, reason]."""
+        prepare_tensorflow()
+        import tensorflow as tf
+
+        count = 0
+        failed: list[list[str]] = []
+
+        def write(file: BinaryIO) -> None:
+            nonlocal count
+            try:
+                with tf.io.TFRecordWriter(file.name) as writer:
+                    for (_, sample), record in read_ahead(self.encode, samples):
+                        if bar is not None:
+                            bar.update()
+                        if isinstance(record, DentalzooError):
+                            reason = record.reason if isinstance(record, BadFile) else str(record)
+                            _log.warning("skipped %s: %s", sample.name, reason)
+                            failed.append([sample.name, reason])
+                        else:
+                            writer.write(record)
+                            count += 1
+            except tf.errors.OpError as error:
+                raise OSError(reason_of(error)) from error
+
+        write_atomically(path, write)
+        return {"images": count, "failed": failed}
+
+    def encode(self, item: _Numbered) -> bytes:
+        """Return the serialised `tf.train.Example` of (number, sample)."""
         import tensorflow as tf
 
         number, sample = item

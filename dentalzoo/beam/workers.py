@@ -1,0 +1,191 @@
+"""What the processes of an engine do with one input, and how they come by the bundle.
+
+A `Worker` is made where the pipeline is built, pickled, and sent to every process. There it loads
+the bundle once, at the first input, and checks that it is the one that the pipeline was built with.
+"""
+
+import hashlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dentalzoo as dz
+from dentalzoo import api
+from dentalzoo.bundle import Bundle, load
+from dentalzoo.errors import DentalzooError, require
+from dentalzoo.tasks.base import Measure
+from dentalzoo.tasks.options import Options
+from dentalzoo.tasks.predictor import Item, Predictor, write_files
+
+if TYPE_CHECKING:
+    from apache_beam.utils.shared import Shared
+else:
+    require("apache_beam", "beam")
+    from apache_beam.utils.shared import Shared
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an input.
+
+    Attributes:
+        number: of the item.
+        result: what its task needs of it, such as the record of a prediction; None if it failed.
+        reason: why it failed, if it did.
+        problems: (path, reason) of parts that could not be made.
+    """
+
+    number: int
+    result: Any = None
+    reason: str | None = None
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+class Steps(ABC):
+    """What a process does with an input, once the bundle is there. `compute` is never run twice at
+    the same time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    @abstractmethod
+    def read(self, item: Item) -> Any:
+        """Read an input; raises DentalzooError for a bad one."""
+
+    @abstractmethod
+    def compute(self, item: Item, value: Any) -> Any:
+        """Run the network; raises DentalzooError for an input that it refuses."""
+
+    @abstractmethod
+    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
+        """Write the files of an input, each whole or absent."""
+
+
+class Worker(ABC):
+    """An application of a bundle, as it is sent to the processes of an engine.
+
+    Args:
+        bundle: a loaded bundle; its folder must have the same path for every process.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._path, self._version = bundle.path.absolute(), dz.__version__
+        self._digest = _digest(self._path)
+        self._shared = Shared()
+
+    def steps(self) -> Steps:
+        """Return the steps of this process, made at the first call.
+
+        Raises:
+            DentalzooError: the process has another bundle or another version of dentalzoo.
+        """
+        steps: Steps = self._shared.acquire(self._load)
+        return steps
+
+    def _load(self) -> Steps:
+        if self._version != dz.__version__:
+            raise DentalzooError(
+                f"every worker must have dentalzoo {self._version}, which built the pipeline. "
+                f"Received: {dz.__version__}"
+            )
+        if _digest(self._path) != self._digest:
+            raise DentalzooError(
+                f"{self._path} must be the same bundle for every worker; this worker has another"
+            )
+        return self._make(load(self._path))
+
+    @abstractmethod
+    def _make(self, bundle: Bundle) -> Steps: ...
+
+
+def _digest(path: Path) -> bytes:
+    """Return a digest of a bundle: of its SHA256SUMS, which every load checks its files against."""
+    try:
+        return hashlib.sha256((path / "SHA256SUMS").read_bytes()).digest()
+    except OSError as error:
+        raise DentalzooError(
+            f"{path} must be a bundle's folder that every worker can read. Received: "
+            f"{error.strerror}"
+        ) from error
+
+
+# ---- predict -------------------------------------------------------------------------------------
+
+
+class PredictWorker(Worker):
+    """The worker of `predict`.
+
+    Args:
+        bundle: see `Worker`.
+        options: of `predict` for the bundle's task.
+        shared: of the plan, see `dentalzoo.tasks.predictor.Plan`.
+        out: the folder of the results, absolute.
+    """
+
+    def __init__(
+        self, bundle: Bundle, options: Options, shared: Mapping[str, Any], out: Path
+    ) -> None:
+        super().__init__(bundle)
+        self._options, self._joined, self._out = options, dict(shared), out
+
+    def _make(self, bundle: Bundle) -> Steps:
+        predictor = api.task_of(bundle).Predictor(bundle, self._options)
+        predictor.join(self._joined)
+        return _PredictSteps(predictor, self._out)
+
+
+class _PredictSteps(Steps):
+    def __init__(self, predictor: Predictor, out: Path) -> None:
+        super().__init__()
+        self._predictor, self._out = predictor, out
+
+    def read(self, item: Item) -> Any:
+        return self._predictor.read(item)
+
+    def compute(self, item: Item, value: Any) -> Any:
+        with self.lock:
+            return self._predictor.compute(item, value)
+
+    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
+        with self.lock:
+            result = self._predictor.results(item, value, prediction)
+        write_files(result.files, self._out)
+        return Outcome(item.number, result.record, problems=result.problems)
+
+
+# ---- evaluate ------------------------------------------------------------------------------------
+
+
+class MeasureWorker(Worker):
+    """The worker of `evaluate`: each item's `source` is a sample.
+
+    Args:
+        bundle: see `Worker`.
+        measure: of the evaluation.
+    """
+
+    def __init__(self, bundle: Bundle, measure: Measure) -> None:
+        super().__init__(bundle)
+        self._measure = measure
+
+    def _make(self, bundle: Bundle) -> Steps:
+        return _MeasureSteps(bundle, self._measure)
+
+
+class _MeasureSteps(Steps):
+    def __init__(self, bundle: Bundle, measure: Measure) -> None:
+        super().__init__()
+        self._bundle, self._measure = bundle, measure
+
+    def read(self, item: Item) -> Any:
+        return self._measure.read(item.source)
+
+    def compute(self, item: Item, value: Any) -> Any:
+        with self.lock:
+            return self._measure(self._bundle, item.source, value)
+
+    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
+        return Outcome(item.number, prediction)

@@ -1,0 +1,244 @@
+"""Pipelines on the local runner, in this process, with stand-ins for bundles."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("apache_beam")
+
+from dentalzoo import engines
+from dentalzoo.atomic import write_atomically
+from dentalzoo.data.io.images import write_png
+from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.tasks import detection, segmentation
+from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
+from dentalzoo.tasks.predictor import Item
+from tests.tasks.test_detection import StandIn as Finder
+from tests.tasks.test_segmentation import StandIn as Segmenter
+from tests.tasks.test_segmentation import square, write_pairs
+
+beam = engines.beam()
+
+from dentalzoo.beam import gathering, runners, workers  # noqa: E402  # after the quiet import
+
+
+def tree(folder):
+    """Path -> bytes of all files, the hidden ones included."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def bundle(monkeypatch, request, tmp_path):
+    """A stand-in that the workers load too."""
+    made = request.param()
+    made.path, made.task = tmp_path / "bundle", made.metadata.setdefault("task", "segmentation")
+    made.path.mkdir()
+    (made.path / "SHA256SUMS").write_text("sums")
+    monkeypatch.setattr(workers, "load", lambda path: made)
+    for module in ("prediction", "evaluation"):
+        monkeypatch.setattr(f"dentalzoo.beam.{module}.Bundle", type(made))
+    return made
+
+
+class NamedSegmenter(Segmenter):
+    task = None
+
+
+class NamedFinder(Finder):
+    task = None
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Seven images, of which one is damaged and one is refused by the network."""
+    folder = tmp_path / "in"
+    for index, name in enumerate("abcdefg"):
+        write_png(folder / f"{name}.png", square(4, 5 + index % 3, 200, size=(16, 20)))
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    write_png(folder / "f.png", square(16, 20, 13, size=(16, 20)))
+    return folder
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_predict_writes_what_it_writes_without_an_engine(bundle, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "BLOCK", 3)
+    options = {"overlay": True, "format": ("coco",), "classes": ("tooth",)}
+    here = segmentation.predict(
+        bundle, images, tmp_path / "here", options=SegmentationPredictOptions(**options)
+    )
+    report = beam.predict(bundle, images, tmp_path / "beam", **options)
+    assert report == here
+    assert (report.written, [Path(path).name for path, _ in report.failed]) == (
+        5,
+        ["b.png", "f.png"],
+    )
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
+
+
+@pytest.mark.parametrize("bundle", [NamedFinder], indirect=True)
+def test_tables_have_the_order_of_the_inputs(bundle, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "BLOCK", 2)
+    here = detection.predict(
+        bundle, images, tmp_path / "here", options=DetectionPredictOptions(overlay=True)
+    )
+    assert beam.predict(bundle, images, tmp_path / "beam", overlay=True) == here
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
+    assert {"detections.csv", "detections.json"} < tree(tmp_path / "beam").keys()
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_evaluate_returns_the_same_report(bundle, tmp_path):
+    data = write_pairs(
+        tmp_path / "data",
+        {name: (square(4, 5 + i), square(4, 6)) for i, name in enumerate("abcd")},
+    )
+    (data / "images" / "c.png").write_bytes(b"broken")
+    here = segmentation.evaluate(bundle, data, out=tmp_path / "here")
+    assert beam.evaluate(bundle, data, out=tmp_path / "beam") == here
+    assert [name for name, _ in here["skipped"]] == ["c.png"]
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_every_worker_must_have_the_same_bundle_and_version(bundle, images, tmp_path, monkeypatch):
+    worker = workers.PredictWorker(bundle, SegmentationPredictOptions(), {}, tmp_path)
+    (bundle.path / "SHA256SUMS").write_text("others")
+    with pytest.raises(DentalzooError, match="must be the same bundle for every worker"):
+        worker.steps()
+    (bundle.path / "SHA256SUMS").write_text("sums")
+    monkeypatch.setattr("dentalzoo.__version__", "0.0.1")
+    with pytest.raises(DentalzooError, match="every worker must have dentalzoo"):
+        worker.steps()
+
+
+# ---- the transforms ------------------------------------------------------------------------------
+
+
+class Doubling(workers.Steps):
+    """Doubles a number and writes it; odd ones cannot be read, those of 8 are refused."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
+
+    def read(self, item):
+        if item.source % 2:
+            raise BadFile(item.path, "odd")
+        return item.source
+
+    def compute(self, item, value):
+        if value == 8:
+            raise DentalzooError("not 8")
+        return 2 * value
+
+    def write(self, item, value, prediction):
+        write_atomically(self.out / item.name, str(prediction))
+        return workers.Outcome(item.number, prediction)
+
+
+class DoublingWorker(workers.Worker):
+    def __init__(self, out):
+        self.out = out
+
+    def _make(self, bundle):
+        raise AssertionError
+
+    def steps(self):
+        return Doubling(self.out)
+
+
+def numbers(count):
+    return [Item(n, Path(f"{n}"), f"{n}.txt", f"{n}", n) for n in range(1, count + 1)]
+
+
+def outcomes(transform, tmp_path, count=11):
+    with gathering.outcomes_of(
+        numbers(count), transform, tmp_path, "DirectRunner", ["direct_runner_bundle_repeat=1"]
+    ) as found:
+        return [(item.number, outcome.result, outcome.reason) for item, outcome in found]
+
+
+def test_outcomes_come_back_in_order_and_files_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(gathering, "BLOCK", 4)  # and each bundle of inputs is worked on twice
+    found = outcomes(gathering.applied(DoublingWorker(tmp_path)), tmp_path)
+    reasons = {n: "odd" for n in range(1, 12, 2)} | {8: "not 8"}
+    assert found == [(n, None if n in reasons else 2 * n, reasons.get(n)) for n in range(1, 12)]
+    assert tree(tmp_path) == {f"{n}.txt": str(2 * n).encode() for n in (2, 4, 6, 10)}
+
+
+def test_a_lost_input_is_noticed(tmp_path):
+    import apache_beam
+
+    worker = DoublingWorker(tmp_path)
+
+    def losing(items):
+        return gathering.applied(worker)(items) | apache_beam.Filter(lambda o: o.number != 5)
+
+    with pytest.raises(DentalzooError, match="must return each of 11 inputs once"):
+        outcomes(losing, tmp_path)
+    assert not list(tmp_path.glob(".*"))
+
+
+class Full(Doubling):
+    def write(self, item, value, prediction):
+        raise DentalzooError(f"{item.name} could not be written; free disk space")
+
+
+class FullWorker(DoublingWorker):
+    def steps(self):
+        return Full(self.out)
+
+
+def test_what_is_no_fault_of_an_input_ends_the_pipeline_in_one_line(tmp_path, caplog):
+    with pytest.raises(DentalzooError) as caught:
+        outcomes(gathering.applied(FullWorker(tmp_path)), tmp_path)
+    assert str(caught.value).startswith("the pipeline failed on DirectRunner")
+    assert "could not be written; free disk space" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_to_do_needs_no_engine(tmp_path):
+    assert outcomes(None, tmp_path, 0) == []
+
+
+# ---- runners -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runner", "words", "message"),
+    [
+        ("Flink", [], "runner must be one of: DirectRunner"),
+        ("DirectRunner", ["direct_num_worker=3"], "Did you mean direct_num_workers"),
+        ("DirectRunner", ["direct_num_workers=three"], "invalid int value: 'three'"),
+        ("DirectRunner", ["--direct_num_workers=3"], "must be KEY=VALUE or KEY"),
+        ("DataflowRunner", ["projekt=mine"], "Did you mean project"),
+    ],
+)
+def test_options_of_runners_are_checked(runner, words, message):
+    with pytest.raises(DentalzooError, match=message):
+        runners.runner_options(runner, words)
+
+
+def test_portable_runners_take_options_that_their_server_knows():
+    made = runners.runner_options("FlinkRunner", ["flink_master=host:8081", "of_the_server=1"])
+    assert made.get_all_options()["flink_master"] == "host:8081"
+
+
+def test_a_runner_that_misses_an_option_says_it():
+    with (
+        pytest.raises(DentalzooError, match="must suit DataflowRunner.*project"),
+        runners.pipeline_on("DataflowRunner"),
+    ):
+        pass
+
+
+def test_addresses_of_object_stores_are_refused(tmp_path):
+    for inputs, out in (("gs://bucket/in", tmp_path / "out"), (tmp_path, "gs://bucket/out")):
+        with pytest.raises(DentalzooError, match="such as a mounted bucket"):
+            beam.predict("tooth_vae", inputs, out)
+    assert not list(Path().glob("gs:*"))
