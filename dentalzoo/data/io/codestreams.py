@@ -18,14 +18,32 @@ def stream_size(content: bytes) -> tuple[int, int, int] | None:
         content = content[max(content.find(b"jp2c\xff\x4f") + 4, 0) :]
     if content[:4] == b"\xff\x4f\xff\x51":
         return _size_of_jpeg_2000(content)
+    frame = _frame_of_jpeg(content)
+    if frame is None:
+        return None
+    rows, columns, bands = struct.unpack_from(">HHB", content, frame + 5)
+    return rows, columns, bands
+
+
+def is_subsampled(content: bytes) -> bool:
+    """Return whether the components of a JPEG have different sizes, as only chrominance has."""
+    frame = _frame_of_jpeg(content)
+    if frame is None:
+        return False
+    bands = content[frame + 9]
+    factors = content[frame + 11 : frame + 10 + 3 * bands : 3]  # of height and width, T.81 B.2.2
+    return len(set(factors)) > 1
+
+
+def _frame_of_jpeg(content: bytes) -> int | None:
+    """Return where the frame header of a JPEG begins, ITU-T T.81 B.2.2."""
     if content[:2] != b"\xff\xd8":
         return None
     position = 2
     while position + 10 <= len(content) and content[position] == 255:
         marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
         if marker in _FRAMES:
-            rows, columns, bands = struct.unpack_from(">HHB", content, position + 5)
-            return rows, columns, bands
+            return position
         position += 1 if marker == 255 else 2 + length
     return None
 

@@ -18,6 +18,8 @@ _MAX_IDAT = 100_000  # ours: 100 million pixels of 48 bits in chunks of 8 KiB ar
 _MAX_CHUNKS = 2_000  # ours, besides IDAT: encoders write fewer than 50
 _MAX_SHARED = 16  # ours: tags of a sound file are smaller than the file
 _MAX_SCANNED = 4_000_000_000  # pixels times scans, ours: seconds; progressive files have 10 scans
+_CHUNK, _CLUSTER = 1 << 16, 4096  # bytes read at once; bytes of a cluster of most file systems
+_ZEROS_BEFORE = 3  # of the last words before, such as upper bytes
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a segment, or the end
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_TIFF_SIZES = {**_TIFF_SIZES, 16: 8, 17: 8, 18: 8}
@@ -195,6 +197,28 @@ def check_jpeg(path: Path, stream: BinaryIO, size: tuple[int, int]) -> None:
                 f"a JPEG of {size[0]} x {size[1]} must have at most {most} scans; save it again. "
                 "Received: more",
             )
+
+
+def zero_tail(path: Path) -> int:
+    """Return the number of zeros that end a TIFF, BMP or DICOM as an interrupted copy does.
+
+    They begin at a multiple of 4,096, where file systems divide files. 0 for fewer than 4,096
+    zeros, and for other files.
+    """
+    with path.open("rb") as stream:
+        if stream.read(2) in (b"\xff\xd8", b"\x89P", b"GI", b"RI"):  # these know their own end
+            return 0
+        size = end = stream.seek(0, 2)
+        while end > 0:
+            start = max(0, end - _CHUNK)
+            stream.seek(start)
+            content = stream.read(end - start).rstrip(b"\0")
+            end = start + len(content)
+            if content:
+                break
+    first = -(-end // _CLUSTER) * _CLUSTER
+    is_there = first - end <= _ZEROS_BEFORE and size - first >= _CLUSTER
+    return size - first if is_there else 0
 
 
 def too_many_pages(path: Path) -> BadFile:

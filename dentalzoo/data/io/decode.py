@@ -337,13 +337,14 @@ def plain_jpeg(path: Path) -> bytes | None:
     That is one upright image, grey or RGB, of 8 bits. None for every other file.
 
     Raises:
-        BadFile: the file is not an image.
+        BadFile: the file is not an image, or ends before its end.
     """
     with _opened(path) as (image, stream):
         if image is None or image.format != "JPEG" or image.mode not in ("L", "RGB"):
             return None
         if _orientation(image) != 1:
             return None
+        check_jpeg(path, stream, image.size)
         stream.seek(0)
         return stream.read()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dentalzoo.data.io.codestreams import stream_size
+from dentalzoo.data.io.codestreams import is_subsampled, stream_size
 from dentalzoo.data.io.dicom_colour import from_ybr
 from dentalzoo.data.io.dicom_elements import integer_of, name_of, text_of
 from dentalzoo.data.io.dicom_order import is_swapped
@@ -326,10 +326,12 @@ def _check_length(described: Pixels, dataset: Dataset) -> None:
 
 
 def _check_stream(described: Pixels, dataset: Dataset, syntax: UID) -> None:
-    """Refuse a stream of another size before a decoder allocates memory for it."""
+    """Refuse a stream of another size before a decoder allocates memory; correct its colours."""
     from pydicom.encaps import get_frame
 
     content = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if described.kind == "RGB" and is_subsampled(content):
+        dataset.PhotometricInterpretation = "YBR_FULL_422"  # of which RGB is a common misnomer
     size = stream_size(content)
     if size != (described.rows, described.columns, described.samples):
         what = "no image" if size is None else f"{size[1]} x {size[0]} of {size[2]} components"

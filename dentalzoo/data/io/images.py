@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from dentalzoo.atomic import write_atomically
+from dentalzoo.data.io.containers import zero_tail
 from dentalzoo.data.io.decode import Stored, decode
 from dentalzoo.data.io.file_warnings import note_depth, warn_of_file
 from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
@@ -50,7 +51,8 @@ def read_image(
         path: the file.
         channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
         max_pixels: a larger image is refused before it is decoded.
-        warn: log a warning if nothing can be seen in it, see `grey_levels.nothing_to_see`.
+        warn: log a warning if nothing can be seen in it, see `grey_levels.nothing_to_see`, or if
+            it ends as an interrupted copy does, see `containers.zero_tail`.
 
     Returns:
         (H, W, 1) or (H, W, 3) uint8.
@@ -97,6 +99,10 @@ def read_oriented(
         image, turn = _colours(path, stored), stored.orientation
     if warn and (reason := nothing_to_see(image)):
         warn_of_file(path, reason)
+    if warn and (count := zero_tail(path)):
+        warn_of_file(
+            path, f"its last {count:,} bytes are zeros, as an interrupted copy leaves them"
+        )
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
     elif channels == 3 and image.shape[2] == 1:

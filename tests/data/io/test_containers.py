@@ -13,6 +13,7 @@ from PIL import Image
 
 from dentalzoo.data.io.containers import MAX_PAGES
 from dentalzoo.data.io.decode import upright_size
+from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.data.io.images import read_image, read_mask
 from dentalzoo.errors import BadFile
 from tests.hostile import _chunk, _png
@@ -256,3 +257,22 @@ def test_a_jpeg_that_ends_before_its_end_is_refused(tmp_path, filler):
         read_image(path)
     path.write_bytes(content + filler * half)
     assert read_image(path).shape == (300, 300, 1)
+
+
+def test_an_interrupted_copy_of_uncompressed_pixels_is_said(tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "x.bmp"
+    Image.fromarray(rng.integers(1, 256, (200, 200), np.uint8)).save(path)
+    content = path.read_bytes()
+    forget_files()
+    read_image(path)
+    path.write_bytes(content[:20000] + bytes(len(content) - 20000))  # black below
+    read_image(path)
+    path.write_bytes(content + bytes(-len(content) % 4096))
+    read_image(path)
+    assert caplog.messages == []
+    path.write_bytes(content[: 4096 * 5] + bytes(len(content) - 4096 * 5))
+    read_image(path)
+    assert [line.split(": ", 1)[1] for line in caplog.messages] == [
+        f"its last {len(content) - 4096 * 5:,} bytes are zeros, as an interrupted copy leaves them"
+    ]

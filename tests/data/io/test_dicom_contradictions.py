@@ -65,6 +65,28 @@ def test_luminance_and_chrominance_that_are_described_as_rgb(dicom, lines):
     assert lines() == ["read as grey: what is described as RGB is luminance and chrominance"]
 
 
+@pytest.mark.parametrize("subsampling", [1, 2])
+@pytest.mark.parametrize("marker", [b"JFIF", b"JXIF"])
+def test_subsampled_jpeg_that_is_described_as_rgb(dicom, lines, marker, subsampling):
+    import io
+
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGBaseline8Bit
+
+    grey = np.rint(smooth(noise=0) * 255).astype(np.uint8)
+    rgb = np.stack([grey, 255 - grey, grey // 2], -1)
+    with io.BytesIO() as stream:
+        Image.fromarray(rgb).save(stream, "JPEG", quality=98, subsampling=subsampling)
+        content = stream.getvalue().replace(
+            b"JFIF", marker
+        )  # without it, no colour space is stated
+    elements = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    path = dicom(rgb, syntax=JPEGBaseline8Bit, PixelData=encapsulate([content]), **elements)
+    assert np.abs(read_image(path).astype(int) - rgb).mean() < 4
+    assert lines() == []
+
+
 def test_colours_stay(dicom, lines):
     from PIL import Image
 
