@@ -427,6 +427,18 @@ def test_polygons_of_version_2_are_outlines(tmp_path):
     assert sample.regions.shapes == ((1, [[10.5, 20.0, 40.0, 20.0, 40.0, 60.25]]),)
 
 
+def test_points_beyond_their_box_are_said(tmp_path):
+    put(tmp_path, "images/a.png")
+    one, two = rectangle(10, 20, 30, 40, "root"), rectangle(50, 20, 30, 40, "root")
+    one["points"] = [{"x": x, "y": y} for x, y in ((10, 20), (40, 20), (40, 60), (10, 60))]
+    two["points"] = [{"x": 10, "y": 60}, {"x": 40, "y": 80}]
+    (tmp_path / "x-asset.json").write_text(json.dumps(asset("a.png", one, two)))
+    found = find_boxes(tmp_path)
+    assert [pixels(box)[0] for box in found.samples[0].boxes] == [10, 50]
+    ((where, what),) = found.repaired
+    assert where.endswith("region 2") and "its points lie beyond its boundingBox" in what
+
+
 HEAD = '"image","xmin","ymin","xmax","ymax","label"\n'
 
 

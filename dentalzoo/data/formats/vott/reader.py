@@ -27,6 +27,7 @@ from dentalzoo.data.io.images import natural_key
 VISITED, TAGGED = 1, 2  # the states of an image in VoTT 2; 0 is not visited
 
 _POLYGON = "POLYGON"  # the type of a region of version 2; all others are boxes
+_FAR, _LEAST_FAR = 0.25, 2  # ours: of the longer side, and pixels: points beyond their box
 _SNIFFED = 3  # files
 _MAX_DIGITS = 9  # ours: of the number of a frame
 
@@ -284,10 +285,17 @@ def _region_v2(region: _Json, tag: str, where: str) -> RawBox:
         if len(pairs) < 3:
             raise ValueError(f"a polygon must have three points or more. Received: {len(pairs)}")
         outline = [[value for pair in pairs for value in pair]]
+    extent = None
+    if pairs:
+        xs, ys = zip(*pairs, strict=True)
+        extent = (min(ys), min(xs), max(ys), max(xs))
     if isinstance(box, dict):
         top, left, height, width = _numbers(box, ("top", "left", "height", "width"))
-        return RawBox(tag, (top, left, top + height, left + width), where, outline=outline)
-    if not pairs:
+        edges = (top, left, top + height, left + width)
+        room = max(_FAR * max(abs(height), abs(width)), _LEAST_FAR)
+        apart = extent and max(abs(a - b) for a, b in zip(edges, extent, strict=True)) > room
+        notes = ("its points lie beyond its boundingBox, which counts",) if apart else ()
+        return RawBox(tag, edges, where, repaired=notes, outline=outline)
+    if extent is None:
         raise ValueError("a region must have a boundingBox or points")
-    xs, ys = zip(*pairs, strict=True)
-    return RawBox(tag, (min(ys), min(xs), max(ys), max(xs)), where, outline=outline)
+    return RawBox(tag, extent, where, outline=outline)
