@@ -4,25 +4,22 @@ Each verb has explicit options, overloaded by task; a test compares the overload
 dataclasses of `dentalzoo.tasks.options`, which the command line is made of too.
 """
 
-import importlib
 import inspect
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from dentalzoo.bundle import Bundle, add_metrics, load
-from dentalzoo.config import did_you_mean, field_names
+from dentalzoo.bundle import Bundle, add_metrics, find, load
 from dentalzoo.contracts import Report
+from dentalzoo.dispatch import Paths, as_paths, run_verb
+from dentalzoo.dispatch import make_options as make_options
+from dentalzoo.dispatch import task_of as task_of
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks import TASKS
 from dentalzoo.tasks.options import OPTIONS, Options
 
 if TYPE_CHECKING:
-    from dentalzoo.contracts import Task
     from dentalzoo.tasks.base import PredictionReport
 
-Paths = str | Path | Iterable[str | Path]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -133,7 +130,7 @@ def evaluate(
     Raises:
         DentalzooError: no such bundle, no readable data, an option of another task or a bad value.
     """
-    report = _run("evaluate", bundle, data, options=options, split=split, out=out)
+    report = run_verb("evaluate", bundle, data, options=options, split=split, out=out)
     return cast(Report, report)
 
 
@@ -146,6 +143,9 @@ def predict(
     inputs: Paths,
     out: str | Path,
     *,
+    workers: int | None = None,
+    shards: int | None = None,
+    shard: int | None = None,
     overlay: bool = False,
     anonymize: bool = False,
 ) -> "PredictionReport": ...
@@ -155,6 +155,9 @@ def predict(
     inputs: Paths,
     out: str | Path,
     *,
+    workers: int | None = None,
+    shards: int | None = None,
+    shard: int | None = None,
     overlay: bool = False,
     format: Sequence[str] = (),
     anonymize: bool = False,
@@ -168,6 +171,9 @@ def predict(
     inputs: Paths,
     out: str | Path,
     *,
+    workers: int | None = None,
+    shards: int | None = None,
+    shard: int | None = None,
     score_threshold: float | None = None,
     nms_iou: float | None = None,
     max_per_class: int | None = None,
@@ -184,6 +190,9 @@ def predict(
     inputs: Paths,
     out: str | Path,
     *,
+    workers: int | None = None,
+    shards: int | None = None,
+    shard: int | None = None,
     mesh: Sequence[str] | None = None,
     ground_truth: str | Path | None = None,
     axes: str | None = None,
@@ -191,7 +200,14 @@ def predict(
 ) -> "PredictionReport": ...
 @_with_options_of("predict")
 def predict(
-    bundle: Bundle | str | Path, inputs: Paths, out: str | Path, **options: Any
+    bundle: Bundle | str | Path,
+    inputs: Paths,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    shards: int | None = None,
+    shard: int | None = None,
+    **options: Any,
 ) -> "PredictionReport":
     """Apply a bundle to files and folders and write a result for each image or jaw.
 
@@ -200,6 +216,10 @@ def predict(
         inputs: paths of images and of folders of images; for reconstruction of folders of views
             and of meshes.
         out: the folder to write to.
+        workers: number of processes, each with the bundle; the run is restartable then, see
+            docs/archives.md. None: this process.
+        shards: number of calls, on any machine, that divide the inputs and share `out`.
+        shard: which of them this is, from 0.
         options: of the bundle's task; `dentalzoo predict BUNDLE --help` lists them.
 
     Returns:
@@ -207,10 +227,30 @@ def predict(
 
     Raises:
         DentalzooError: no such bundle, no image, `out` is a folder of the inputs, an option of
-            another task or a bad value.
+            another task or a bad value; or `out` holds a run over an archive that is not this
+            one.
     """
-    paths = _as_paths(inputs)
-    return cast("PredictionReport", _run("predict", bundle, paths, out, options=options))
+    from dentalzoo.archives.manifest import refuse_run
+    from dentalzoo.archives.run import predict_archive
+
+    paths = as_paths(inputs)
+    if (shards is None) != (shard is None):
+        raise DentalzooError(
+            f"shards and shard must be given together. Received: shards={shards!r}, shard={shard!r}"
+        )
+    if workers is not None or shards is not None:
+        path = bundle.path if isinstance(bundle, Bundle) else find(bundle)
+        return predict_archive(
+            path,
+            paths,
+            out,
+            given=options,
+            workers=1 if workers is None else workers,
+            shards=1 if shards is None else shards,
+            shard=shard or 0,
+        )
+    refuse_run(Path(out))
+    return cast("PredictionReport", run_verb("predict", bundle, paths, out, options=options))
 
 
 # ---- verbs of single tasks -----------------------------------------------------------------------
@@ -248,7 +288,7 @@ def compare(
             f"both bundles must be for one task. Received: {first.task} and {second.task}"
         )
     options = {"score_threshold": score_threshold, "seed": seed}
-    report = _run("compare", first, second, data, options=options, split=split, out=out)
+    report = run_verb("compare", first, second, data, options=options, split=split, out=out)
     return cast(Report, report)
 
 
@@ -270,7 +310,7 @@ def generate(
         DentalzooError: no such bundle, or one of another task.
     """
     options = {"count": count, "seed": seed}
-    return cast("PredictionReport", _run("generate", bundle, out, options=options))
+    return cast("PredictionReport", run_verb("generate", bundle, out, options=options))
 
 
 def superimpose(
@@ -295,7 +335,7 @@ def superimpose(
         DentalzooError: no such bundle, fewer than two images, one that cannot be read.
     """
     options = {"weights": weights}
-    return cast("PredictionReport", _run("superimpose", bundle, inputs, out, options=options))
+    return cast("PredictionReport", run_verb("superimpose", bundle, inputs, out, options=options))
 
 
 def augment_dataset(
@@ -344,7 +384,7 @@ def augment_dataset(
         "keep": keep,
         "noise": noise,
     }
-    return cast("PredictionReport", _run("augment_dataset", bundle, data, out, options=options))
+    return cast("PredictionReport", run_verb("augment_dataset", bundle, data, out, options=options))
 
 
 # ---- metrics -------------------------------------------------------------------------------------
@@ -360,76 +400,3 @@ def save_metrics(bundle: Bundle, report: Report) -> Bundle:
     keys = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
     about = {key: report[key] for key in keys if key in report}
     return add_metrics(bundle, {**summary_metrics(bundle, report), **about})
-
-
-# ---- dispatch ------------------------------------------------------------------------------------
-
-
-def task_of(bundle: Bundle) -> "Task":
-    """Return the package of a bundle's task.
-
-    Raises:
-        DentalzooError: this version does not know the task.
-    """
-    if bundle.task not in TASKS:
-        raise DentalzooError(
-            f"the bundle's task must be one of: {', '.join(TASKS)}; update dentalzoo, or call the "
-            f"bundle's signatures. Received: {bundle.task!r}"
-        )
-    return cast("Task", importlib.import_module(TASKS[bundle.task]))
-
-
-def make_options(task: str, verb: str, given: Mapping[str, Any]) -> Options:
-    """Return the options of a task's verb from keywords.
-
-    Raises:
-        DentalzooError: a keyword that the task does not have, or a bad value.
-    """
-    kind = OPTIONS[task][verb]
-    known = field_names(kind)
-    for key in given:
-        if key not in known:
-            others = [
-                t for t, kinds in OPTIONS.items() if key in field_names(kinds.get(verb, Options))
-            ]
-            hint = (
-                f"{key} is an option for {', '.join(others)}. "
-                if others
-                else did_you_mean(key, known)
-            )
-            listed = ", ".join(known) or "no options"
-            raise DentalzooError(f"{verb} for {task} has: {listed}. {hint}Received: {key!r}")
-    return kind(**given)
-
-
-def _as_paths(inputs: Paths) -> str | Path | list[str | Path]:
-    if isinstance(inputs, str | Path):
-        return inputs
-    items = list(inputs) if isinstance(inputs, Iterable) else [inputs]
-    wrong = [item for item in items if not isinstance(item, str | os.PathLike)]
-    if wrong:
-        raise DentalzooError(
-            "inputs must be paths of files and folders; a signature of the bundle, such as "
-            f"bundle.serve, takes arrays. Received: {type(wrong[0]).__name__}"
-        )
-    return items
-
-
-def _run(
-    verb: str,
-    bundle: Bundle | str | Path,
-    *arguments: Any,
-    options: Mapping[str, Any],
-    **common: Any,
-) -> Any:
-    """Call the function `verb` of a bundle's task."""
-    bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-    package = task_of(bundle)
-    if verb not in OPTIONS[bundle.task]:
-        tasks = [task for task, kinds in OPTIONS.items() if verb in kinds]
-        raise DentalzooError(
-            f"{verb} needs a bundle for {' or '.join(tasks)}. "
-            f"Received: {bundle.name}, for {bundle.task}"
-        )
-    made = make_options(bundle.task, verb, options)
-    return getattr(package, verb)(bundle, *arguments, **common, options=made)

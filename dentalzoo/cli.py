@@ -13,8 +13,6 @@ import re
 import signal
 import sys
 import threading
-import types
-import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +23,10 @@ import dentalzoo as dz
 from dentalzoo import commands, engines
 from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
-from dentalzoo.config import Rule, rule_of
 from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
+from dentalzoo.flags import add_task_options
 from dentalzoo.tasks.options import CROPS, OPTIONS
 from dentalzoo.training.flags import add_flags
 
@@ -227,7 +225,7 @@ def make_parser(task: str | None = None) -> Parser:
         "--save-metrics", action="store_true", help="write the summary into the bundle too"
     )
     engines.add_flags(add)
-    _add_task_options(add, "evaluate", task)
+    add_task_options(add, "evaluate", task)
 
     add = command("compare", "measure two bundles for detection side by side", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")
@@ -235,14 +233,21 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--data", required=True, help="folder of images with boxes")
     add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument("--out", required=True, help="folder for comparison.json and figures")
-    _add_task_options(add, "compare", task)
+    add_task_options(add, "compare", task)
 
     add = command("predict", "apply a bundle to images, views or meshes")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE_OR_DIR")
     add.add_argument("--out", required=True, help="folder for the results")
+    add.add_argument(
+        "--workers", type=int, metavar="N", help="processes that divide the work; restartable"
+    )
+    add.add_argument(
+        "--shards", type=int, metavar="K", help="commands, on any machine, that divide the inputs"
+    )
+    add.add_argument("--shard", type=int, metavar="I", help="which of these this is, from 0")
     engines.add_flags(add)
-    _add_task_options(add, "predict", task)
+    add_task_options(add, "predict", task)
 
     add = command("views", "render the ten views of upper jaws")
     add.add_argument("inputs", nargs="+", metavar="MESH", help="OBJ, PLY, STL, or folders of them")
@@ -255,19 +260,19 @@ def make_parser(task: str | None = None) -> Parser:
     add = command("generate", "write new images that a bundle generates")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("--out", required=True, help="folder for the images")
-    _add_task_options(add, "generate", task)
+    add_task_options(add, "generate", task)
 
     add = command("superimpose", "write one image with the defects of several images")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE")
     add.add_argument("--out", required=True, help="folder for the image")
-    _add_task_options(add, "superimpose", task)
+    add_task_options(add, "superimpose", task)
 
     add = command("augment", "write a data set of superimposed images of a data set")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("--data", required=True, help="folder of images with masks")
     add.add_argument("--out", required=True, help="folder for the new data set")
-    _add_task_options(add, "augment_dataset", task)
+    add_task_options(add, "augment_dataset", task)
 
     add = command("export", "write a run or a bundle as a new bundle")
     add.add_argument("bundle", help="name or folder of a bundle or a run")
@@ -389,62 +394,3 @@ def _add_weights_dtype(parser: Parser) -> None:
         default="float32",
         help="number type of the stored weights: weight-only quantization (default float32)",
     )
-
-
-# ---- options of tasks ----------------------------------------------------------------------------
-
-
-def _add_task_options(parser: Parser, verb: str, task: str | None) -> None:
-    """Add a flag for each option of a verb, in a group for the tasks that share it."""
-    tasks = [name for name, kinds in OPTIONS.items() if verb in kinds and task in (None, name)]
-    tasks = tasks or [name for name, kinds in OPTIONS.items() if verb in kinds]
-    owners: dict[str, list[str]] = {}
-    for name in tasks:
-        for field in fields(OPTIONS[name][verb]):
-            owners.setdefault(field.name, []).append(name)
-    groups: dict[tuple[str, ...], argparse._ArgumentGroup] = {}
-    for option, names in owners.items():
-        key = tuple(names)
-        if key not in groups:
-            groups[key] = parser.add_argument_group(f"options for {', '.join(names)}")
-        _add_option(groups[key], verb, option, names)
-
-
-def _add_option(
-    group: "argparse._ArgumentGroup", verb: str, option: str, tasks: Sequence[str]
-) -> None:
-    described: dict[str, list[str]] = {}
-    for name in tasks:
-        kind = OPTIONS[name][verb]
-        field = next(field for field in fields(kind) if field.name == option)
-        described.setdefault(_help_of(rule_of(field), field.default), []).append(name)
-    texts = list(described)
-    if len(texts) > 1:
-        texts = [f"{', '.join(names)}: {text}" for text, names in described.items()]
-    flag = f"--{option.replace('_', '-')}"
-    arguments: dict[str, Any] = {
-        "dest": f"option_{option}",
-        "default": argparse.SUPPRESS,
-        "help": "; ".join(texts).replace("%", "%%"),
-    }
-    annotation = typing.get_type_hints(kind)[option]
-    if typing.get_origin(annotation) is types.UnionType:
-        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
-    if annotation is bool:
-        group.add_argument(flag, action="store_true", **arguments)
-        return
-    if typing.get_origin(annotation) is tuple:
-        annotation = typing.get_args(annotation)[0]
-        arguments["nargs"] = "+"
-    choices = rule_of(field).choices or None
-    metavar = None if choices else option.upper()
-    group.add_argument(flag, type=annotation, choices=choices, metavar=metavar, **arguments)
-
-
-def _help_of(rule: Rule, default: Any) -> str:
-    if default is None:
-        return rule.help
-    if isinstance(default, bool) or default == ():
-        return rule.help
-    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-    return f"{rule.help} (default {shown})"

@@ -119,9 +119,12 @@ def do_compare(options: Namespace) -> None:
 
 
 def do_predict(options: Namespace) -> int:
-    predict, more = dz.predict, options.given
+    here = {key: getattr(options, key) for key in ("workers", "shards", "shard")}
+    predict, more = dz.predict, here | options.given
     if engines.chosen(options):
-        predict, more = engines.beam().predict, _on_engine(options) | more
+        if any(value is not None for value in here.values()):
+            raise DentalzooError("--runner cannot be combined with --workers, --shards and --shard")
+        predict, more = engines.beam().predict, _on_engine(options) | options.given
     report = predict(options.bundle, options.inputs, options.out, **more)
     return _summary(report, options.out)
 

@@ -18,7 +18,7 @@ from dentalzoo.tasks.options import OPTIONS
 
 COMMON = {
     "evaluate": {"bundle", "data", "split", "out"},
-    "predict": {"bundle", "inputs", "out"},
+    "predict": {"bundle", "inputs", "out", "workers", "shards", "shard"},
     "compare": {"bundle", "other", "data", "split", "out"},
     "generate": {"bundle", "out"},
     "superimpose": {"bundle", "inputs", "out"},

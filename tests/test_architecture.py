@@ -44,16 +44,19 @@ ROOMS = {
     "tasks": ("plots", "bundle"),
     "agreement": ("plots", "tasks"),
     "data_report": ("bundle", "plots", "tasks"),
-    "api": ("bundle", "tasks"),
+    "dispatch": ("bundle", "tasks"),
+    "archives": ("bundle", "dispatch", "tasks"),
+    "api": ("archives", "bundle", "dispatch", "tasks"),
     "engines": (),
-    "beam": ("api", "bundle", "engines", "tasks"),
+    "beam": ("api", "archives", "bundle", "engines", "tasks"),
     "training": ("api", "bundle", "registry"),
     "checking": ("registry",),
     "commands": (
         *("agreement", "api", "checking", "bundle", "data_report", "engines"),
         *("registry", "tasks", "training"),
     ),
-    "cli": ("bundle", "commands", "engines", "exporters", "tasks", "training"),
+    "flags": ("tasks",),
+    "cli": ("bundle", "commands", "engines", "exporters", "flags", "tasks", "training"),
 }
 SHARED_BY_TASKS = ("base", "options", "autoencoders", "predictor", "projects")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo import api
+from dentalzoo.archives.manifest import refuse_run
 from dentalzoo.atomic import remove_leftovers
 from dentalzoo.beam.gathering import applied, outcomes_of
 from dentalzoo.beam.runners import check_paths
@@ -49,6 +50,7 @@ def predict(
     made = api.make_options(bundle.task, "predict", options)
     predictor = api.task_of(bundle).Predictor(bundle, made)
     folder = Path(out).absolute()
+    refuse_run(folder)
     plan = predictor.plan([Path(path).absolute() for path in given], folder)
     report = PredictionReport(failed=list(plan.failed))
     worker = PredictWorker(bundle, made, plan.shared, folder)

@@ -176,7 +176,7 @@ class Predictor(ImagePredictor):
             files[f"{item.name}_overlay.png"] = encode_png(both)
         return Result(files, {"code": [f"{value:.7g}" for key in _CODE for value in code[key]]})
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         units = range(self._bundle.metadata["config"]["latent_dim"])
 
         def write(file: IO[bytes]) -> None:
@@ -189,3 +189,4 @@ class Predictor(ImagePredictor):
             text.detach()
 
         write_atomically(out / "latents.csv", write)
+        return [out / "latents.csv"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.atomic import write_atomically
+from dentalzoo.errors import BadFile
 from dentalzoo.tasks.base import PredictionReport, named_images
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
 
 _log = logging.getLogger("dentalzoo")
+
+_NAME_BYTES = 255  # of file names, on Linux, macOS and Windows
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,23 @@ class Predictor(ABC):
             prediction: of `compute`.
         """
 
-    def combine(  # noqa: B027  # not every task has outputs that are made of many inputs
-        self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path
-    ) -> None:
+    def apply(self, item: Item, value: Any) -> Result:
+        """Return `results` of `compute`: all that is done with an input once it has been read.
+
+        Raises:
+            DentalzooError: the network refuses the input, or the name of a file would be too long.
+        """
+        result = self.results(item, value, self.compute(item, value))
+        for name in result.files:
+            if (length := len(os.fsencode(name))) > _NAME_BYTES:
+                raise BadFile(
+                    item.path,
+                    f"the names of its results must have at most {_NAME_BYTES} bytes; rename it. "
+                    f"Received: {length}",
+                )
+        return result
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         """Write the outputs that are made of many inputs. Each is whole or absent.
 
         Args:
@@ -161,9 +178,13 @@ class Predictor(ABC):
                 inputs; iterated once at most, and not kept where the output is a table.
             out: the folder of the results.
 
+        Returns:
+            The files, and the folders or main files of projects, that were written.
+
         Raises:
             DentalzooError: an output cannot be written.
         """
+        return []
 
 
 class ImagePredictor(Predictor):
@@ -220,16 +241,15 @@ def predict_all(
     report = PredictionReport(failed=list(plan.failed))
 
     def records() -> Iterator[tuple[Item, Mapping[str, Any]]]:
-        for item, value, prediction in for_each(
+        for item, _, result in for_each(
             plan.items,
             predictor.read,
-            predictor.compute,
+            predictor.apply,
             title=predictor.title,
             unit=predictor.unit,
             failed=report.failed,
             name=lambda item: str(item.path),
         ):
-            result = predictor.results(item, value, prediction)
             write_files(result.files, out)
             report.written += 1
             for path, reason in result.problems:

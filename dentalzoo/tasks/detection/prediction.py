@@ -144,7 +144,7 @@ class Predictor(ImagePredictor):
             files |= more
         return Result(files, record, problems)
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples: list[BoxSample] = []
         known = self._bundle.metadata.get("training", {}).get("category_ids")
         ids = category_ids(self._classes, known)
@@ -177,10 +177,12 @@ class Predictor(ImagePredictor):
             stream.seek(0)
             write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
             entries.detach()
-        _write_vott(out, samples, self._classes, self.options.vott)
-        write_projects(samples, out, self._classes, self.options.format)
+        written = [out / "detections.csv", out / "detections.json"]
+        written += _write_vott(out, samples, self._classes, self.options.vott)
+        written += write_projects(samples, out, self._classes, self.options.format)
         if self._dicom:
             self._dicom.close()
+        return written
 
     def _labels(self, detections: Detections) -> list[str]:
         return [self._classes[label - 1] for label in detections.classes]
@@ -224,7 +226,8 @@ def _sample(item: Item, detections: Detections, labels: Sequence[str]) -> BoxSam
 
 def _write_vott(
     out: Path, samples: Sequence[BoxSample], classes: Sequence[str], versions: Sequence[int]
-) -> None:
+) -> list[Path]:
+    written = []
     folders: dict[Path, list[BoxSample]] = defaultdict(list)
     for sample in samples:
         folders[sample.image.absolute().parent].append(sample)
@@ -232,6 +235,8 @@ def _write_vott(
         names = output_names([folder / "project" for folder in folders])
         for name, (folder, mine) in zip(names, folders.items(), strict=True):
             name = folder.name if len(folders) == 1 else name.removesuffix("_project")
-            write_vott_v1(out / "vott1" / f"{name}.json", mine, classes)
+            written.append(out / "vott1" / f"{name}.json")
+            write_vott_v1(written[-1], mine, classes)
     if 2 in versions and samples:
-        write_vott_v2(out / "vott2", samples, classes, out.resolve().name)
+        written.append(write_vott_v2(out / "vott2", samples, classes, out.resolve().name))
+    return written

@@ -133,7 +133,7 @@ class Predictor(ImagePredictor):
             record["objects"] = [plain_box(box) for box in objects]
         return Result(files, record, problems)
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> None:
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = []
         for item, record in records:
             if self.options.format:
@@ -141,9 +141,10 @@ class Predictor(ImagePredictor):
                 samples.append(BoxSample(item.name, item.path, boxes))
             if self._dicom:
                 self._dicom.add_identity(record["identity"])
-        write_projects(samples, out, self._classes, self.options.format)
+        written = write_projects(samples, out, self._classes, self.options.format)
         if self._dicom:
             self._dicom.close()
+        return written
 
 
 def _class_names(bundle: "Bundle", options: SegmentationPredictOptions) -> tuple[str, ...]:

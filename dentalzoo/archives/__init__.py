@@ -1,0 +1,1 @@
+"""`predict` over a large archive: several processes or machines, restartable. docs/archives.md."""
