@@ -20,6 +20,9 @@ _FEW_VALUES = 8  # ours: antialiasing by halves and quarters has 5 and 9
 _MAX_EVEN_OF_FEW = 0.05
 _MAX_EVEN_OF_MANY = 0.6
 
+_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
+_LEAST_GREY = 128  # ours: ids are smaller; black and white masks are not
+
 # ISO 3950: permanent teeth 11..48, deciduous teeth 51..85
 FDI_NUMBERS = frozenset(
     quadrant * 10 + tooth
@@ -54,6 +57,12 @@ def class_ids(
         BadFile: the mask holds other ids, or is not a mask.
     """
     values, counts = _histogram(mask)
+    if path.suffix.lower() in _LOSSY and 0 < values[-1] < _LEAST_GREY:
+        notice_once(
+            "class ids in JPEG masks are changed at the edges of objects, for JPEG is lossy; store "
+            "masks as PNG",
+            path.parent,
+        )
     if numbers:
         return _renumbered(path, mask, values, numbers)
     if values[-1] < max(num_classes, 2):

@@ -37,6 +37,17 @@ def small(mask, share):
     return mask
 
 
+@pytest.mark.parametrize(
+    ("values", "suffix", "said"),
+    [((1,), ".jpg", 1), ((1,), ".png", 0), ((255,), ".jpg", 0), ((), ".jpg", 0)],
+)
+def test_class_ids_in_jpeg_are_said_to_be_changed(tmp_path, caplog, values, suffix, said):
+    for name in "ab":
+        class_ids(tmp_path / f"{name}{suffix}", blobs(values), 1)
+    assert len(caplog.records) == said
+    assert all("store masks as PNG" in record.getMessage() for record in caplog.records)
+
+
 CLASSES = {
     "127 on 4 %": lambda: small(blobs(), 0.04),
     "127 on 0.5 %": lambda: small(blobs(), 0.005),
