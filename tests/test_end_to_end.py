@@ -107,6 +107,7 @@ def test_predict_on_hostile_images(run, hostile, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_train_on_hostile_data(command, hostile, tmp_path):
     folder, expected = hostile
     out = tmp_path / "run"

@@ -350,6 +350,7 @@ def test_the_road(jaws, shapes, tmp_path, caplog):
     assert np.array_equal(result["faces"], morphable.load(shapes[0]).faces[0])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_leaves_the_shapes_alone_too(tmp_path):
     """A run that was stopped builds its network anew, and must train the same weights."""
     shapes = {"mean_0": np.random.RandomState(0).standard_normal((300, 3)).astype(np.float32)}
@@ -376,7 +377,9 @@ def test_a_resumed_training_leaves_the_shapes_alone_too(tmp_path):
 # ---- in service ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [TINY, MLP], ids=["tiny", "mlp"])
+@pytest.mark.parametrize(
+    "config", [TINY, pytest.param(MLP, marks=pytest.mark.slow)], ids=["tiny", "mlp"]
+)
 def test_tensorflow_alone_gives_the_keras_models_points(config, tmp_path):
     model = with_known_weights(jaw_reconstruction.build_model(config))
     bundle = dz.export(model, tmp_path / "bundle", "jaw_reconstruction", config)

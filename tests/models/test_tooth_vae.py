@@ -127,7 +127,12 @@ def test_a_grey_bundle_reads_colours_as_luma(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"importance_samples": 3}, {"likelihood": "gaussian", "warmup_epochs": 1}]
+    "options",
+    [
+        {},
+        pytest.param({"importance_samples": 3}, marks=pytest.mark.slow),
+        pytest.param({"likelihood": "gaussian", "warmup_epochs": 1}, marks=pytest.mark.slow),
+    ],
 )
 def test_training_ends_in_a_bundle_that_generates(photos, tmp_path, options, caplog):
     caplog.set_level(logging.INFO, "dentalzoo")
@@ -140,6 +145,7 @@ def test_training_ends_in_a_bundle_that_generates(photos, tmp_path, options, cap
     assert len(history) == 3 and "val_reconstruction_loss" in history[0]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(photos, tmp_path):
     """The noise of sampling too: its seed is part of the checkpoint."""
     whole = dz.train("tooth_vae", photos, tmp_path / "whole", "tiny", epochs=2)
