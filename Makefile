@@ -24,6 +24,9 @@ test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
 	@test -x .venv-peers/bin/datum || { python3 -m venv .venv-peers && .venv-peers/bin/pip install -q -r tests/peers/requirements.txt; }
 	DENTALZOO_PEERS=$(CURDIR)/.venv-peers/bin/python $(BIN)/python -m pytest -m "" tests/peers
 
+test-formats: $(STAMP) ## take 500 sets from each annotation format to each other
+	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py
+
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
@@ -49,4 +52,4 @@ clean:      ## remove build products and caches, but not .venv and runs/
 	rm -rf build dist out/demo *.egg-info .pytest_cache .ruff_cache .coverage
 	find dentalzoo tests -name __pycache__ -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow test-peers lint golden examples bench table docs clean
+.PHONY: help setup demo test test-slow test-peers test-formats lint golden examples bench table docs clean

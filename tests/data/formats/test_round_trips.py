@@ -18,7 +18,9 @@ from tests.data.formats.varied_sets import generate_varied
 
 WRITTEN = [form for form in FORMATS if form.WRITES]
 NUMBERED = "DENTEX"
-SETS, PARTS = 500, 10  # for each pair of formats; in parts, for several processors
+# Sets for each pair of formats: all of them take 5 minutes of a processor and more.
+SETS = 500 if os.environ.get("DENTALZOO_ALL_SETS") else 50
+PART = 25  # sets of one test, for several processors
 
 
 def what_it_holds(form, samples):
@@ -57,7 +59,8 @@ def go_round(form, samples, classes, out):
         read = find_objects(out)
     except DentalzooError as error:
         ends = [max(box.bottom * h, box.right * w) for box, (h, w) in _with_size(held)]
-        unclear = "must be in pixels" in str(error) and max(ends) <= 1  # all in the first pixel
+        # Of objects in the first pixel alone no reader can know the unit.
+        unclear = " pixels" in str(error) and max(ends) < 1.001
         return None, faults if unclear else [*faults, f"not read: {error}"]
     faults += differences(held, read.samples)
     faults += [] if read.format == form.NAME else [f"read as {read.format}"]
@@ -91,7 +94,7 @@ def check_all_pairs(root, seed, trips):
 
 @pytest.fixture
 def memory():
-    """A folder in memory where there is one: 40,000 small sets are written and read."""
+    """A folder in memory where there is one: up to 40,000 small sets are written."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
         yield Path(folder)
@@ -103,12 +106,12 @@ def test_one_set_goes_from_each_format_to_each_other(memory, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(SETS // PART))
 def test_many_sets_go_from_each_format_to_each_other(memory, caplog, part):
     caplog.set_level(logging.CRITICAL)  # a line for each of thousands of sets says nothing
     trips: Counter[tuple[str, str]] = Counter()
-    for seed in range(part, SETS, PARTS):
+    for seed in range(PART * part, PART * (part + 1)):
         assert check_all_pairs(memory / f"{seed}", seed, trips) == []
         shutil.rmtree(memory / f"{seed}")
-    assert len(trips) > 0.9 * len(WRITTEN) ** 2, trips  # the others can hold nothing in common
-    assert trips.total() > 0.3 * len(WRITTEN) ** 2 * SETS / PARTS  # the rest is refused by name
+    assert len(+trips) > 0.8 * len(WRITTEN) ** 2, trips  # the others can hold nothing in common
+    assert trips.total() > 0.3 * len(WRITTEN) ** 2 * PART  # the rest is refused by name
