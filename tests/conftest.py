@@ -1,7 +1,5 @@
 """What every test shares: a quiet TensorFlow, the options and four fixtures."""
 
-import contextlib
-import fcntl
 import logging
 import os
 from pathlib import Path
@@ -66,44 +64,23 @@ def mirrored(_two_logical_cpus):
     return found
 
 
-@contextlib.contextmanager
-def _made_once(factory, name: str):
-    """Yield a folder that all processes of pytest-xdist share, and whether it is to be filled."""
-    base = factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with open(base / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = base / f"{name}.done"
-        yield base / name, not done.exists()
-        done.touch()
-
-
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
-    """A data set of 10 small panoramic phantoms with masks, 7 for training and 3 for validation.
-
-    One for all processes. Not to be changed.
-    """
+    """A data set of 10 small panoramic phantoms with masks, 7 for training and 3 for validation."""
     from dentalzoo.data.synthetic import write_panoramic_dataset
 
-    with _made_once(tmp_path_factory, "phantoms") as (folder, new):
-        if new:
-            write_panoramic_dataset(folder / "radiographs", 10, 0, 128, 256, val_fraction=0.3)
-    return folder / "radiographs"
+    folder = tmp_path_factory.mktemp("phantoms") / "radiographs"
+    return write_panoramic_dataset(folder, 10, 0, 128, 256, val_fraction=0.3)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, phantoms) -> Path:
-    """The folder of a finished run: `tiny` on the phantoms.
-
-    One for all processes, since it takes 20 s. Not to be changed.
-    """
+    """The folder of a finished run: `tiny` on the phantoms. Not to be changed."""
     import dentalzoo as dz
 
-    with _made_once(tmp_path_factory, "run") as (folder, new):
-        if new:
-            dz.train("panoramic_unet", phantoms, folder / "tiny", "tiny")
-    return folder / "tiny"
+    folder = tmp_path_factory.mktemp("run") / "tiny"
+    dz.train("panoramic_unet", phantoms, folder, "tiny")
+    return folder
 
 
 @pytest.fixture(scope="session")

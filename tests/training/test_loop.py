@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -103,22 +102,20 @@ def _epoch(folder):
     return max(epochs, default=0)
 
 
-def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(run, phantoms, tmp_path):
-    own = shutil.copytree(run, tmp_path / "run")  # other processes of the tests share `run`
+def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(run, phantoms):
     with pytest.raises(dz.DentalzooError, match="out must be a new folder; resume"):
-        dz.train("panoramic_unet", phantoms, own, "tiny")
+        dz.train("panoramic_unet", phantoms, run, "tiny")
     with pytest.raises(dz.DentalzooError, match="learning_rate was 0.001 and is 0.1"):
-        dz.train("panoramic_unet", phantoms, own, "tiny", learning_rate=0.1, resume=True)
+        dz.train("panoramic_unet", phantoms, run, "tiny", learning_rate=0.1, resume=True)
 
 
-def test_two_processes_do_not_train_in_one_folder(run, phantoms, tmp_path):
+def test_two_processes_do_not_train_in_one_folder(run, phantoms):
     import fcntl
 
-    own = shutil.copytree(run, tmp_path / "run")  # other processes of the tests share `run`
-    with open(own / ".lock", "w") as handle:
+    with open(run / ".lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(dz.DentalzooError, match="another process"):
-            dz.train("panoramic_unet", phantoms, own, "tiny", resume=True)
+            dz.train("panoramic_unet", phantoms, run, "tiny", resume=True)
 
 
 @pytest.mark.slow
