@@ -8,13 +8,22 @@ from dentalzoo.training.computing import PRECISIONS
 from dentalzoo.training.distribute import STRATEGIES
 
 log = logging.getLogger("dentalzoo")
-NAMES = ("strategy", "mixed_precision", "jit_compile", "accumulate")  # keywords of `train`
+# Keywords of `train`.
+NAMES = ("strategy", "workers", "index", "mixed_precision", "jit_compile", "accumulate")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each of NAMES."""
     parser.add_argument(
         "--strategy", choices=STRATEGIES, default="default", help="devices to use (default: one)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="HOST:PORT,...",
+        help="the processes of multi_worker, the chief first (default: of TF_CONFIG or SLURM)",
+    )
+    parser.add_argument(
+        "--index", type=int, metavar="N", help="which of --workers this process is, from 0"
     )
     parser.add_argument(
         "--mixed-precision",

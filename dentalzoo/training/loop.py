@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from dentalzoo import api, bundle, registry
 from dentalzoo.config import PaperConfig, rule_of
@@ -21,9 +22,11 @@ from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
 from dentalzoo.training import computing
-from dentalzoo.training.distribute import strategy as find_strategy
-from dentalzoo.training.run_folder import claim, locked
+from dentalzoo.training.cluster import find_cluster
+from dentalzoo.training.distribute import strategy_of
+from dentalzoo.training.run_folder import opened
 from dentalzoo.training.run_state import Run
+from dentalzoo.training.team import Team, team_of
 
 if TYPE_CHECKING:
     import keras
@@ -42,6 +45,8 @@ def train(
     variant: str | None = None,
     *,
     strategy: str = "default",
+    workers: str | Sequence[str] | None = None,
+    index: int | None = None,
     seed: int = 0,
     mixed_precision: str | None = None,
     jit_compile: bool | None = None,
@@ -59,7 +64,11 @@ def train(
         data: a folder in a layout of docs/data_formats.md, with a train and, better, a val split.
         out: the run's folder.
         variant: the first of the model's variants where None.
-        strategy: `default` or `mirrored`.
+        strategy: `default`, `mirrored` or `multi_worker`; see docs/distributed.md.
+        workers: addresses "host:port" of the processes of `multi_worker`, the first is the chief,
+            which writes; from TF_CONFIG or SLURM where None. All have the same `out`, a folder on
+            storage that they share, and return when the chief has written the bundle.
+        index: which of `workers` this process is.
         seed: seed of the weights, the order and the augmentation.
         mixed_precision: compute in "bfloat16", or in "float16" with loss scaling; weights, loss
             and metrics stay float32. None computes in float32.
@@ -78,12 +87,19 @@ def train(
         or there is no val split, with its metrics on the val split.
 
     Raises:
-        DentalzooError: settings, data or `out` that cannot be used, or a loss that became NaN or
-            infinite; the last checkpoint is intact then.
+        DentalzooError: settings, data or `out` that cannot be used, a loss that became NaN or
+            infinite, or another worker that stopped; the last checkpoint is intact then.
     """
     config = registry.configure(name, variant, **overrides)
-    prepare_keras()
     out = Path(out)
+    cluster = None
+    if strategy == "multi_worker":
+        cluster = find_cluster(workers, index)
+    elif workers is not None or index is not None:
+        raise DentalzooError(
+            "workers and index (--workers, --index) must come with strategy multi_worker. "
+            f"Received: strategy={strategy!r}"
+        )
     settings = {
         "name": name,
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
@@ -92,6 +108,7 @@ def train(
         "jit_compile": jit_compile,
         "accumulate": accumulate,
         "strategy": strategy,
+        "workers": len(cluster.workers) if cluster else None,
         "init": None if init is None else str(init),
     }
     computing.check(settings)
@@ -102,15 +119,19 @@ def train(
             "out must be another folder than data, of which the plots of the run would become a "
             f"part. Received: {out}"
         )
-    with locked(out):
-        claim(out, settings, resume)
-        try:
-            return _run(config, Path(data), out, settings, variant, weights_dtype, cache)
-        except KeyboardInterrupt:
-            log.warning(
-                "stopped; resume=True (--resume) continues after the last complete epoch: %s", out
-            )
-            raise
+    team = team_of(cluster) if cluster else Team()
+    with team.training():
+        prepare_keras()
+        team.agree("settings", settings)
+        with opened(out, settings, resume, team):
+            try:
+                return _run(config, Path(data), out, settings, variant, weights_dtype, cache, team)
+            except KeyboardInterrupt:
+                log.warning(
+                    "stopped; resume=True (--resume) continues after the last complete epoch: %s",
+                    out,
+                )
+                raise
 
 
 def _run(
@@ -121,14 +142,15 @@ def _run(
     variant: str | None,
     weights_dtype: str,
     cache: str | Path | None,
+    team: Team,
 ) -> bundle.Bundle:
     """Train in a folder that is locked, from its last checkpoint on."""
     paper = registry.module_of(settings["name"])
     import keras
 
-    strategy = find_strategy(settings["strategy"])
+    strategy = strategy_of(settings["strategy"], team)
     keras.utils.set_random_seed(settings["seed"])
-    run = Run(out, config)
+    run = Run(out, config, writes=team.is_chief)
     start = run.restored_epoch
     epochs = range(start, run.config.epochs)
     # Build the model first so that bad settings fail before the slow data load.
@@ -137,7 +159,10 @@ def _run(
         model = paper.build_model(config.without_init(for_training=True) if replaced else config)
         if settings["init"] is not None and not start:
             _start_from(model, settings["init"])
-    options = DataOptions(devices=strategy.num_replicas_in_sync)
+    if cache and not team.is_chief:  # each worker has its own copy
+        cache = Path(cache) / f"worker-{team.index}"
+    local = strategy.num_replicas_in_sync // team.size
+    options = DataOptions(devices=local, shard=(team.index, team.size))
     training = paper.make_dataset(
         data,
         config,
@@ -156,28 +181,39 @@ def _run(
         config,
         dataclasses.replace(options, split="val", cache=Path(cache) / "val" if cache else None),
     )
-    if validation is not None:
+    if validation is not None and team.is_chief:
         _warn_of_copies(training.cache, validation.cache)
-    steps = max(1, int(training.dataset.cardinality()) // max(1, len(epochs)))
+    per_step = local if team.size > 1 else 1  # elements of the dataset
+    steps = max(1, int(training.dataset.cardinality()) // per_step // max(1, len(epochs)))
+    run.images = len(training.cache)
+    team.agree("data", _names(training, validation))
     with computing.precision(settings["mixed_precision"]), strategy.scope():
         updates = steps * run.config.epochs // settings["accumulate"]
         paper.compile_model(model, config, steps=max(1, updates))
         computing.adapt(model, settings)
     run.attach(model, paper.callbacks(config), validation is not None)
+    if team.size > 1:
+        team.agree("weights to start from", run.checksum())
     if epochs and not run.stopped:
+        bar = 1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2
+        pairs = [None if s is None else s.dataset.map(_pair(model)) for s in (training, validation)]
         _fit(
             model,
             run,
-            training.dataset.map(_pair(model)),
-            validation_data=None if validation is None else validation.dataset.map(_pair(model)),
+            team,
+            *pairs,
             initial_epoch=start,
             epochs=run.config.epochs,
             steps_per_epoch=steps,
             callbacks=run.callbacks(),
             shuffle=False,  # the dataset has its order
             # A bar in a terminal, else a line per epoch: of the log where it is shown.
-            verbose=1 if sys.stdout.isatty() else 0 if log.isEnabledFor(logging.INFO) else 2,
+            verbose=bar if team.is_chief else 0,
         )
+    team.release()
+    if not team.is_chief:
+        team.finish()
+        return bundle.load(out / "bundle")
     run.plot_curves()
     final = paper.build_model(config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
@@ -194,16 +230,39 @@ def _run(
     if validation is not None:
         report = api.evaluate(made, data, split="val", out=out / "evaluation")
         made = api.save_metrics(made, report)
+    team.finish()
     return made
 
 
-def _fit(model: "keras.Model", run: Run, dataset: "tf.data.Dataset", **options: Any) -> None:
+def _names(training: Stream, validation: Stream | None) -> dict[str, Any]:
+    """Return what tells whether workers see the same data: numbers and a digest of the names."""
+    streams = {"images to train on": training, "images to validate on": validation}
+    return {
+        key: stream and f"{len(stream.cache)} ({crc32(repr(stream.cache.names).encode()):08x})"
+        for key, stream in streams.items()
+    }
+
+
+def _fit(
+    model: "keras.Model",
+    run: Run,
+    team: Team,
+    training: "tf.data.Dataset",
+    validation: "tf.data.Dataset | None",
+    **options: Any,
+) -> None:
     """Call `model.fit`; its failures become errors of one line."""
     import tensorflow as tf
 
+    if team.size > 1:
+        from dentalzoo.training import replicas
+
+        training, validation, more = replicas.prepare(model, training, validation)
+        options |= more | {"callbacks": [replicas.AverageStatistics(), *options["callbacks"]]}
     try:
-        model.fit(dataset, **options)
+        model.fit(training, validation_data=validation, **options)
     except tf.errors.OpError as error:
+        team.explain()
         hint = ""
         if isinstance(error, tf.errors.ResourceExhaustedError):
             hint = "A smaller batch_size or input_size needs less memory. "

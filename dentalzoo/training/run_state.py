@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Run:
     Args:
         out: the run's folder.
         config: the paper's config; `epochs`, `monitor` and `monitor_mode` are read.
+        writes: False for a worker that is not the chief: it keeps the same state and writes none.
 
     Raises:
         DentalzooError: there are checkpoints, and all are damaged.
@@ -37,10 +39,11 @@ class Run:
 
     CALLBACK_STATE = ("best", "wait", "cooldown_counter", "best_epoch", "stopped_epoch")
 
-    def __init__(self, out: Path, config: Any):
+    def __init__(self, out: Path, config: Any, writes: bool = True):
         from dentalzoo.training import checkpoint
 
-        self.out, self.config = out, config
+        self.out, self.config, self.writes = out, config, writes
+        self.images = 0  # of an epoch, for the log
         self.checkpoints = checkpoint.Checkpoints(out / "checkpoints")
         restored = self.checkpoints.latest()
         self._arrays: list[np.ndarray] | None = restored[0] if restored else None
@@ -52,6 +55,7 @@ class Run:
         self.best: float | None = state.get("best")
         self.stopped: bool = state.get("stopped", False)
         self._started = time.perf_counter()  # of the epoch
+        self._trained: float | None = None  # when its steps ended and its validation began
         self._callback_states: list[dict[str, Any]] = state.get("callbacks", [])
         if restored:
             log.info("resuming after epoch %d", self.restored_epoch)
@@ -75,6 +79,15 @@ class Run:
                 variable.assign(value)
             self._arrays = None
 
+    def checksum(self) -> str:
+        """Return epoch and CRC-32 of all variables, by which workers know that theirs are equal."""
+        from keras import ops
+
+        crc = 0
+        for variable in self._variables():
+            crc = zlib.crc32(ops.convert_to_numpy(variable).tobytes(), crc)
+        return f"epoch {self.epoch}, CRC-32 {crc:08x}"
+
     def _variables(self) -> list[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
@@ -92,18 +105,25 @@ class Run:
                     vars(callback).update(state)
 
             def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-                run._started = time.perf_counter()
+                run._started, run._trained = time.perf_counter(), None
+
+            def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+                run._trained = time.perf_counter()
 
             def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
                 run.end_epoch(epoch + 1, logs or {})
 
         # Without a val split there is nothing to monitor.
         recipe = [c for c in self.recipe if self.validated or not hasattr(c, "monitor")]
-        board = keras.callbacks.TensorBoard(self.out / "logs", write_graph=False)
-        return [*recipe, board, WriteCheckpoint()]
+        if self.writes:
+            recipe.append(keras.callbacks.TensorBoard(self.out / "logs", write_graph=False))
+        return [*recipe, WriteCheckpoint()]
 
     def end_epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """Write the checkpoint after `epoch` epochs, the best weights and the history.
+
+        The speed in the log is that of the steps, without validation; the first epoch has the time
+        in which TensorFlow traces the step.
 
         Raises:
             DentalzooError: the loss or the weights became NaN or infinite, the config monitors an
@@ -125,14 +145,15 @@ class Run:
             raise DentalzooError(
                 f"monitor must be one of: {', '.join(scores)}. Received: {monitor!r}"
             )
-        seconds = round(time.perf_counter() - self._started, 2)
+        now = time.perf_counter()
+        seconds = round(now - self._started, 2)
+        speed = self.images / max(1e-9, (self._trained or now) - self._started)
         self.epoch = epoch
         self.history.append({"epoch": epoch, "seconds": seconds, **scores})
         self.stopped = bool(self.model.stop_training)
         value = scores.get(monitor)  # None: the last epoch is the best
         if wrong := [key for key, score in scores.items() if not math.isfinite(score)]:
             log.warning("epoch %d: %s is NaN or infinite", epoch, ", ".join(wrong))
-        arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
         if is_better(value, self.best, self.config.monitor_mode):
             self.best, self.best_epoch = value, epoch
             weights = [ops.convert_to_numpy(weight) for weight in self.model.weights]
@@ -141,7 +162,10 @@ class Run:
                     "the weights became NaN or infinite; a lower learning_rate may help. The "
                     f"checkpoint of epoch {epoch - 1} is intact. Received: weights of epoch {epoch}"
                 )
-            checkpoint.save(self._best_file, weights, {"epoch": epoch})
+            if self.writes:
+                checkpoint.save(self._best_file, weights, {"epoch": epoch})
+        if not self.writes:
+            return
         states = [
             {key: vars(callback)[key] for key in self.CALLBACK_STATE if key in vars(callback)}
             for callback in self.recipe
@@ -154,11 +178,13 @@ class Run:
             "stopped": self.stopped,
             "callbacks": json.loads(json.dumps(states, default=float)),
         }
+        arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
         self.checkpoints.save(epoch, arrays, state)
         self._write_history()
         if not sys.stdout.isatty():
             line = " ".join(f"{key} {score:.4f}" for key, score in scores.items())
-            log.info("epoch %d/%d: %s (%.1f s)", epoch, self.config.epochs, line, seconds)
+            of, per_s = self.config.epochs, f"{speed:.1f} images/s"
+            log.info("epoch %d/%d: %s (%.1f s, %s)", epoch, of, line, seconds, per_s)
 
     @property
     def _best_file(self) -> Path:

@@ -17,6 +17,7 @@ def test_a_registered_strategy_is_used(monkeypatch):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(DentalzooError, match="must be one of: default, mirrored. Received: 'x'"):
+    names = "default, mirrored, multi_worker"
+    with pytest.raises(DentalzooError, match=f"must be one of: {names}. Received: 'x'"):
         strategy("x")
-    assert list(STRATEGIES) == ["default", "mirrored"]
+    assert list(STRATEGIES) == ["default", "mirrored", "multi_worker"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from dentalzoo.contracts import Stream
 from dentalzoo.data.pipeline.cache import Cache
-from dentalzoo.data.pipeline.order import epoch_order
+from dentalzoo.data.pipeline.order import batch_slices, epoch_order
 from dentalzoo.errors import BadFile, DentalzooError
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ def batches(
         augment: called as augment(sample, epoch, index) on NumPy arrays; keeps the dtypes.
         finish: maps a batch of tensors to what the model reads, for example float32 in [0, 1].
         seed: seed of the orders.
-        shard: (index, number of shards): this worker's share of each epoch.
-        devices: every batch is a multiple of this number, so that each device has the same
-            share; up to `devices` - 1 samples of an epoch are left out for it.
+        shard: (index, number of shards). With several shards every batch is cut into shards *
+            devices parts, see `batch_slices`, and the dataset delivers this shard's parts one by
+            one: `devices` elements for each batch. No sample is left out.
+        devices: of this process. With one shard every batch is a multiple of this number, so that
+            each device has the same share; up to `devices` - 1 samples of an epoch are left out.
         workers: number of batches made at the same time; chosen by tf.data where None.
 
     Returns:
@@ -54,8 +56,8 @@ def batches(
         `finish` makes of them. Its cardinality is known, and every shape but for B.
 
     Raises:
-        DentalzooError: a batch size that is below 1 or that the devices cannot share, or a shard
-            without a sample.
+        DentalzooError: a batch size that is below 1 or that the devices cannot share, or fewer
+            samples than devices.
     """
     import tensorflow as tf
 
@@ -69,19 +71,26 @@ def batches(
         raise DentalzooError(
             f"shard must be (index, number) with 0 <= index < number. Received: {shard}"
         )
-    if batch_size % devices:
+    if shards == 1 and batch_size % devices:
         raise DentalzooError(
             f"batch_size must be a multiple of the {devices} devices. Received: {batch_size}"
         )
-    share = len(range(index, len(visits(epochs.start)), shards)) // devices * devices
-    if not share:
+    parts = shards * devices
+    if batch_size < parts:
+        raise DentalzooError(
+            f"batch_size must be at least {parts}, one for each device of each worker. "
+            f"Received: {batch_size}"
+        )
+    count, mine = len(visits(epochs.start)), slice(index * devices, (index + 1) * devices)
+    if shards == 1:  # one device, or several among which TensorFlow divides a batch
+        cuts = [part for (part,) in batch_slices(count // devices * devices, batch_size)]
+    else:
+        cuts = [part for batch in batch_slices(count, batch_size, parts) for part in batch[mine]]
+    if not cuts:
         raise DentalzooError(
             f"every shard must have at least {devices} samples, one for each device. "
             f"Received: {len(cache)} samples, shard={shard}, devices={devices}"
         )
-
-    def visited(epoch: np.ndarray) -> np.ndarray:
-        return visits(int(epoch))[index::shards][:share]
 
     def gather(epoch: np.ndarray, chosen: np.ndarray) -> list[np.ndarray]:
         rows = {key: array[chosen] for key, array in cache.arrays.items()}
@@ -110,13 +119,12 @@ def batches(
         return batch if finish is None else finish(batch)
 
     def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
-        chosen = tf.numpy_function(visited, [epoch], tf.int64)
-        chosen.set_shape((None,))
-        steps = tf.data.Dataset.from_tensor_slices(chosen).batch(batch_size)
-        return steps.map(lambda rows: (epoch, rows))
+        rows = tf.numpy_function(lambda number: visits(int(number)), [epoch], tf.int64)
+        rows.set_shape((None,))
+        ends = [part.start for part in cuts], [part.stop for part in cuts]
+        return tf.data.Dataset.from_tensor_slices(ends).map(lambda a, b: (epoch, rows[a:b]))
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
     dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
-    steps = -(-share // batch_size)
-    known = tf.data.experimental.assert_cardinality(steps * len(epochs))
+    known = tf.data.experimental.assert_cardinality(len(cuts) * len(epochs))
     return Stream(dataset.apply(known).prefetch(2), cache)

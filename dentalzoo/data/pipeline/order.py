@@ -32,3 +32,33 @@ def balanced_order(count: int, copies: int, batch_size: int, seed: int, epoch: i
     for start in range(0, whole, batch_size):
         random.shuffle(order[start : start + batch_size])
     return order
+
+
+def batch_slices(count: int, batch_size: int, parts: int = 1) -> list[list[slice]]:
+    """Cut an epoch of `count` visits into batches, and each batch into `parts`.
+
+    The batches are those of one part, all of `batch_size` but the last, and every visit is in one
+    part of one batch. The parts of a batch differ by at most one visit, and none is empty: a last
+    batch that is smaller than `parts` is filled up from the one before, or, where that one has
+    nothing to spare, joined to it.
+
+    Returns:
+        For each batch the slices of its parts; no batch where there are fewer visits than parts.
+    """
+    if count < parts:
+        return []
+    stops = list(range(batch_size, count, batch_size))
+    if stops and count - stops[-1] < parts:
+        stops[-1] = count - parts
+        if stops[-1] - (stops[-2] if len(stops) > 1 else 0) < parts:
+            del stops[-1]
+    batches, start = [], 0
+    for stop in [*stops, count]:
+        least, more = divmod(stop - start, parts)
+        slices = []
+        for part in range(parts):
+            size = least + (part < more)
+            slices.append(slice(start, start + size))
+            start += size
+        batches.append(slices)
+    return batches

@@ -7,6 +7,7 @@ from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.data.pipeline import Cache, balanced_order, batches
 from dentalzoo.data.pipeline import cache as cache_module
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
+from dentalzoo.data.pipeline.order import batch_slices
 from dentalzoo.errors import BadFile, DentalzooError
 
 
@@ -92,6 +93,53 @@ def test_shards_cover_an_epoch_once(cache):
     ]
     seen = sorted(image.tobytes() for image in np.concatenate(parts))
     assert seen == sorted(image.tobytes() for image in cache.arrays["image"])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("batch_size", [4, 6, 9])
+def test_the_parts_of_two_shards_are_the_batches_of_one(cache, batch_size, devices):
+    """Of ten samples; in the order of the replicas: those of the first worker come first."""
+    options = {"shuffle": True, "seed": 5, "epochs": range(2), "augment": Augment(transforms, 5)}
+    whole = read(batches(cache, batch_size, **options))
+    streams = [
+        batches(cache, batch_size, **options, shard=(index, 2), devices=devices)
+        for index in range(2)
+    ]
+    parts = [read(stream.dataset) for stream in streams]
+    assert [int(stream.dataset.cardinality()) for stream in streams] == [len(p) for p in parts]
+    steps = [
+        part[step : step + devices] for step in range(0, len(parts[0]), devices) for part in parts
+    ]
+    joined = np.concatenate([element["image"] for step in steps for element in step])
+    assert np.array_equal(joined, np.concatenate([batch["image"] for batch in whole]))
+    if batch_size >= 2 * 2 * devices or devices == 1:  # or else the last two are joined
+        assert len(parts[0]) == len(whole) * devices
+
+
+def test_every_visit_is_in_one_part_and_no_part_is_empty():
+    for count in range(1, 40):
+        for parts in (1, 2, 3, 4):
+            for batch_size in range(parts, 12):
+                cut = batch_slices(count, batch_size, parts)
+                if count < parts:
+                    assert cut == []
+                    continue
+                rows = [row for batch in cut for part in batch for row in range(count)[part]]
+                assert rows == list(range(count))
+                sizes = [[part.stop - part.start for part in batch] for batch in cut]
+                assert all(len(size) == parts and min(size) > 0 for size in sizes)
+                assert all(max(size) - min(size) <= 1 and size[0] == max(size) for size in sizes)
+                assert all(sum(size) == batch_size for size in sizes[:-2])
+                assert all(sum(size) <= batch_size for size in sizes[:-1])
+                assert sum(sizes[-1]) <= batch_size or batch_size < 2 * parts
+    assert batch_slices(7, 3) == [[slice(0, 3)], [slice(3, 6)], [slice(6, 7)]]
+
+
+def test_a_batch_must_have_a_sample_for_each_device_of_each_worker(cache):
+    with pytest.raises(DentalzooError, match="batch_size must be at least 4.*Received: 3"):
+        batches(cache, 3, shard=(0, 2), devices=2)
+    with pytest.raises(DentalzooError, match="Received: 10 samples, shard=.0, 12., devices=1"):
+        batches(cache, 12, shard=(0, 12))
 
 
 def test_the_number_of_batches_is_known(cache):
