@@ -234,6 +234,8 @@ def predict(
     from dentalzoo.archives.run import predict_archive
 
     paths = as_paths(inputs)
+    if "://" in str(out):
+        raise DentalzooError(f"out must be a folder of a file system. Received: {out}")
     if (shards is None) != (shard is None):
         raise DentalzooError(
             f"shards and shard must be given together. Received: shards={shards!r}, shard={shard!r}"

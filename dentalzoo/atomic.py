@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,8 @@ def write_atomically(
     path = Path(path)
     # A name of the greatest length leaves no room for the rest.
     kept = path.name if len(os.fsencode(path.name)) < _LONG else f"{hash(path.name):x}"
-    temporary = path.with_name(f".{kept}.{os.getpid()}.tmp")
+    # Processes on two machines, or in two containers, may have one number.
+    temporary = path.with_name(f".{kept}.{os.getpid()}.{secrets.token_hex(3)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

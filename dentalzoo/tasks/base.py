@@ -25,6 +25,7 @@ _TABLES_AND_PROJECTS = (
     "detections.csv",
     "detections.json",
     "latents.csv",
+    "manifest",
     "vott1",
     "vott2",
     *PROJECT_FORMATS,

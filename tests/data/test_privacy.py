@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentalzoo.data.formats.tfrecord.reader import RecordedImage
 from dentalzoo.data.io.metadata_privacy import personal_metadata
+from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.data.privacy import check_privacy
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -85,7 +85,7 @@ def test_images_inside_of_record_files_are_read_there(tmp_path):
     content = save(tmp_path / "a.jpg", exif=exif(x013B="Jane Doe")).read_bytes()
     (tmp_path / "a.tfrecord").write_bytes(b"x" * 12 + content)
     place = tmp_path / "inside.jpg", tmp_path / "a.tfrecord", 12, len(content)
-    assert personal_metadata(RecordedImage.at(*place)).personal == ("Exif Artist",)
+    assert personal_metadata(StoredImage.at(*place)).personal == ("Exif Artist",)
 
 
 def dicom(path, **elements):

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 
 from dentalzoo.data.dicom_out.codes import text
 from dentalzoo.data.io.decode import is_dicom
+from dentalzoo.data.io.stored import content_of
 from dentalzoo.errors import BadFile
 
 REFERENCES = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
@@ -128,7 +129,7 @@ def read_source(path: Path) -> Source:
         with quietly():
             keywords = [*REFERENCES, *TYPE_2, *OPTIONAL, *_GEOMETRY]
             given = pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=keywords, force=True
+                content_of(path), stop_before_pixels=True, specific_tags=keywords, force=True
             )
             given.decode()
             return _source(path, given)

@@ -16,6 +16,7 @@ from dentalzoo.data.formats.outlines import along_pixels, as_coco, outline_edges
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.io.decode import is_dicom, upright_size
 from dentalzoo.data.io.images import MAX_PIXELS, read_image, write_png
+from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
 
@@ -67,7 +68,7 @@ class ImagePlacer:
 
     @staticmethod
     def _to_be_turned(source: Path) -> bool:
-        if is_dicom(source) or hasattr(source, "location"):  # inside of a TFRecord file
+        if is_dicom(source) or isinstance(source, StoredImage):
             return True
         known = upright_size(source, MAX_PIXELS)
         return known is None or known[1] != 1

@@ -26,6 +26,7 @@ from dentalzoo.data.io.dicom_pixels import (
 )
 from dentalzoo.data.io.file_warnings import warn_of_file
 from dentalzoo.data.io.signatures import is_dicom_head, is_media_directory, is_without_preamble
+from dentalzoo.data.io.stored import StoredImage, content_of
 from dentalzoo.errors import BadFile, DentalzooError, require
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
             from the file but numbers, the kind of object and the transfer syntax.
         DentalzooError: pydicom is not installed.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # a subclass may point into another file
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     _check_head(path, head)
@@ -110,7 +111,7 @@ def read_dicom(path: str | Path, max_pixels: int) -> np.ndarray:
 def _read(
     path: Path, head: bytes, max_pixels: int, pydicom: ModuleType, pixels: ModuleType
 ) -> np.ndarray:
-    source = _with_preamble(path, max_pixels) if is_without_preamble(head) else path
+    source = _with_preamble(path, max_pixels) if is_without_preamble(head) else content_of(path)
     if _syntax(pydicom, source) == _DEFLATED:  # pydicom inflates all of it, without a limit
         raise BadFile(path, "must not be deflated; save it uncompressed. Received: deflated")
     header = pydicom.dcmread(_rewound(source), stop_before_pixels=True, specific_tags=[*_ELEMENTS])
@@ -172,7 +173,7 @@ def _check_head(path: Path, head: bytes) -> None:
 
 def _with_preamble(path: Path, max_pixels: int) -> BytesIO:
     """Return the content of a file that lacks its preamble, with one."""
-    size = path.stat().st_size
+    size = path.size if isinstance(path, StoredImage) else path.stat().st_size
     if size > max_pixels * _MAX_BARE:
         raise BadFile(
             path,

@@ -1,4 +1,4 @@
-"""Which files are images: of a folder of inputs, of a CD or study of DICOM files, of a data set.
+"""Which files are images: of a folder of inputs, a CD or study of DICOM files, an archive, a store.
 
 A suffix that images have is believed, one of other files too. Every other file, such as
 `IM000001`, `1.2.840.113.5` or `film.ima`, is opened for its first bytes, and is an image if they
@@ -14,6 +14,7 @@ from pathlib import Path
 from dentalzoo.data.io.decode import is_image_head
 from dentalzoo.data.io.images import IMAGE_SUFFIXES, natural_key
 from dentalzoo.data.io.signatures import is_dicom_head, is_media_directory, sop_class
+from dentalzoo.data.io.stored import is_address, list_store, members_of_tar
 from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
@@ -70,18 +71,72 @@ _OBJECTS = frozenset((*_OTHER_OBJECTS.values(), _DIRECTORY))
 def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """List images: files as given, folders one level deep in natural order (x2 before x10).
 
+    Also the images in tar files, such as shards of a WebDataset, in their order; a folder may hold
+    tar files instead of images. An address such as s3://bucket/folder is an object, a tar file or a
+    folder of an object store. See `dentalzoo.data.io.stored`.
+
     Of a folder, the files that are not hidden and that `what_else` calls images are listed. A
     folder with a DICOMDIR, or without images but with DICOM files below it, is a CD or a study:
     the DICOM images of all its folders are listed, 8 deep. What is left out of a folder is
     logged in one line, counted by suffix or kind.
 
     Raises:
-        DentalzooError: a folder holds no image; or a CD has more than 20,000 files.
+        DentalzooError: a folder or tar file holds no image; a CD has more than 20,000 files; or a
+            tar file or a store cannot be read.
     """
     files: list[Path] = []
-    for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]:
-        files += _of_folder(path) if path.is_dir() else [path]
+    for given in [paths] if isinstance(paths, str | Path) else paths:
+        path = Path(given)
+        if is_address(given):
+            files += _of_store(str(given))
+        elif path.is_dir():
+            files += _of_folder(path)
+        else:
+            files += _of_tar(path) if _is_tar(path) and path.is_file() else [path]
     return files
+
+
+def _is_tar(path: Path) -> bool:
+    return path.suffix.lower() == ".tar"
+
+
+def _of_tar(path: Path | str) -> list[Path]:
+    """Return the images in a tar file, given as a path or as an address."""
+    others: Counter[str] = Counter()
+    images: list[Path] = []
+    for member in members_of_tar(path, others):
+        if kind := what_else(member):
+            others[kind] += 1
+        else:
+            images.append(member)
+    return _used(path, images, others)
+
+
+def _of_store(address: str) -> list[Path]:
+    """Return the object at an address, its images where it is a tar file, those of a folder."""
+    found, is_folder = list_store(address)
+    if not is_folder:
+        return _of_tar(address) if _is_tar(found[0]) else [*found]
+    kinds = [what_else(path) for path in found]
+    others = Counter(kind for kind in kinds if kind)
+    images: list[Path] = [path for path, kind in zip(found, kinds, strict=True) if not kind]
+    if not images:
+        for path in sorted(filter(_is_tar, found), key=natural_key):
+            images += _of_tar(str(path.location[0])) if path.location else []
+        return images or _used(address, images, others)
+    return _used(address, sorted(images, key=natural_key), others)
+
+
+def _used(where: Path | str, images: list[Path], others: Counter[str]) -> list[Path]:
+    """Return images; log what is left out beside them, and refuse a place without any."""
+    if not images:
+        raise DentalzooError(
+            f"{where}: must hold images: DICOM, or files ending in "
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Received: {counted(others) or 'none'}"
+        )
+    if others:
+        _log.warning("%s: not used: %s", where, counted(others))
+    return images
 
 
 def _of_folder(folder: Path) -> list[Path]:
@@ -100,6 +155,9 @@ def _of_folder(folder: Path) -> list[Path]:
         if more:
             del others["folder"]
             images, others = images + more, others + left_out
+    tars = [entry for entry in entries if _is_tar(entry) and entry.is_file()]
+    if not images and tars:
+        return [image for tar in sorted(tars, key=natural_key) for image in _of_tar(tar)]
     if not images:
         received = counted(others) or "none"
         raise DentalzooError(
@@ -231,5 +289,5 @@ def _head(path: Path) -> bytes:
             return b""
         with path.open("rb", buffering=0) as stream:
             return stream.read(_HEAD_BYTES) or b""
-    except OSError:  # reported when the image is opened
+    except (OSError, DentalzooError):  # reported when the image is opened
         return b""

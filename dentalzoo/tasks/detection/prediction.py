@@ -18,6 +18,7 @@ from dentalzoo.data.boxes import Box, BoxSample
 from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.images import encode_png
+from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.detection.drawing import overlay
@@ -104,6 +105,11 @@ class Predictor(ImagePredictor):
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
         plan = super().plan(inputs, out)
+        if self.options.vott and any(isinstance(item.path, StoredImage) for item in plan.items):
+            raise DentalzooError(
+                "vott must be given images that are files, which its projects name; "
+                'format="vott" (--format vott) writes a project with images'
+            )
         self._dicom = self._dicom_writer(out)
         return replace(plan, shared=self._dicom.shared if self._dicom else {})
 

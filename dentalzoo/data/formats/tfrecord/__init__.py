@@ -1,7 +1,6 @@
 """TFRecord files of `tf.train.Example` with the keys of the TF Object Detection API."""
 
 from dentalzoo.data.formats.base import Content, Purpose
-from dentalzoo.data.formats.tfrecord.reader import RecordedImage as RecordedImage
 from dentalzoo.data.formats.tfrecord.reader import read as read
 from dentalzoo.data.formats.tfrecord.reader import sniff as sniff
 from dentalzoo.data.formats.tfrecord.writer import RecordReport as RecordReport

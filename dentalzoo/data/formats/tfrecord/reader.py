@@ -1,16 +1,12 @@
 """Read TFRecord files of `tf.train.Example` with the keys of the TF Object Detection API.
 
-Images are not copied: a `RecordedImage` knows its bytes in a record file and opens like a file, so
-that every rule for images applies to it too.
+Images are not copied: a `StoredImage` knows its bytes in a record file and opens like a file.
 """
 
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from os import stat_result
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 from tqdm import tqdm
@@ -26,6 +22,7 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.label_maps import read_label_items
 from dentalzoo.data.formats.tree import FileEntry, Folder, Tree, split_of_file
+from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import BadFile, reason_of
 
@@ -33,49 +30,6 @@ BOX = "image/object/bbox/"
 EDGES = ("ymin", "xmin", "ymax", "xmax")
 _HEADER, _FOOTER = 12, 4  # bytes around a record: its length with a checksum, and a checksum
 _SHARD = re.compile(r"(\d{1,9})-of-(\d{1,9})")
-
-
-class RecordedImage(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPath
-    """An image inside of a record file, under the path that it would have beside it.
-
-    It opens like a file; its size and time are those of the record file.
-
-    Attributes:
-        location: (record file, offset, length) of the encoded image; None for a path that was
-            derived from this one, which is an ordinary path.
-    """
-
-    location: tuple[Path, int, int] | None = None
-
-    @classmethod
-    def at(cls, path: Path, file: Path, offset: int, length: int) -> "RecordedImage":
-        """Return the image `path` in bytes `offset` to `offset + length` of `file`."""
-        image = cls(path)
-        image.location = file, offset, length
-        return image
-
-    def open(self, mode: str = "r", *args: Any, **options: Any) -> Any:
-        """Open the encoded image for reading, in binary mode."""
-        if self.location is None:
-            return super().open(mode, *args, **options)
-        file, offset, length = self.location
-        with open(file, "rb") as stream:
-            stream.seek(offset)
-            return io.BytesIO(stream.read(length))
-
-    def stat(self, **options: Any) -> stat_result:
-        """Return the status of the record file."""
-        result: stat_result = (
-            super().stat(**options) if self.location is None else self.location[0].stat(**options)
-        )
-        return result
-
-    def is_file(self, **options: Any) -> bool:
-        """Return whether the record file is a regular file."""
-        try:
-            return S_ISREG(self.stat(**options).st_mode)
-        except OSError:
-            return False
 
 
 def sniff(tree: Tree) -> str:
@@ -114,7 +68,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
                     continue
                 if image in parsed.annotations and image.location:  # another one of the same name
                     path = file / str(number) / image.name
-                    image = RecordedImage.at(path, *image.location)
+                    image = StoredImage.at(path, *image.location)
                 parsed.images.append(FileEntry(image, folder, split=folder.split))
                 parsed.assign([image], annotation)
         except BadFile as error:
@@ -165,7 +119,7 @@ def _missing_shards(tree: Tree) -> Iterator[tuple[str, str]]:
 
 def _annotation(
     tree: Tree, file: Path, number: int, offset: int, record: bytes, names: dict[int, str]
-) -> tuple[RecordedImage, ImageAnnotation]:
+) -> tuple[StoredImage, ImageAnnotation]:
     """Return an image and its boxes.
 
     Raises:
@@ -182,7 +136,7 @@ def _annotation(
         if part.strip(". ") and ":" not in part and part.isprintable()
     ]
     path = file.parent.joinpath(*parts) if parts else file / str(number)
-    image = RecordedImage.at(path, file, offset + record.find(encoded), len(encoded))
+    image = StoredImage.at(path, file, offset + record.find(encoded), len(encoded))
     name = f"{tree.name(file)}, record {number}"
     size = parse_size(_one(values, "image/height", 0), _one(values, "image/width", 0))
     annotation = ImageAnnotation(file, name, size, "pixels" if size else "parts")
