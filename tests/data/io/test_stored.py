@@ -197,6 +197,15 @@ def test_tar_files_in_a_store(store, tmp_path):
         assert [read_image(image)[0, 0, 0] for image in images] == [1, 2, 3, 4] * (count // 4)
 
 
+def test_a_folder_by_its_address(tmp_path):
+    pytest.importorskip("fsspec")
+    tar_of(tmp_path / "in" / "a.tar", SAMPLES)
+    (tmp_path / "in" / "x.png").write_bytes(png(9))
+    (image,) = list_images((tmp_path / "in").as_uri())
+    assert read_image(image)[0, 0, 0] == 9
+    assert len(list_images((tmp_path / "in" / "a.tar").as_uri())) == 4
+
+
 def test_what_is_not_there_is_one_line(store, tmp_path):
     store({"in/x.png": png(1), "empty/notes.txt": b""})
     lines = {
