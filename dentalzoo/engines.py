@@ -10,7 +10,8 @@ from types import ModuleType
 
 from dentalzoo.errors import DentalzooError
 
-RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner")
+# PortableRunner is any engine that has a job server of Beam, named by job_endpoint.
+RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner", "PortableRunner")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

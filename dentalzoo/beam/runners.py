@@ -82,9 +82,9 @@ def runner_options(runner: str, runner_args: Iterable[str] = ()) -> "PipelineOpt
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Any:
     """Return a parser of all options that Beam itself has."""
-    parser = argparse.ArgumentParser(
+    parser: Any = argparse.ArgumentParser(
         allow_abbrev=False, add_help=False, exit_on_error=False, conflict_handler="resolve"
     )
     for kind in PipelineOptions.__subclasses__():

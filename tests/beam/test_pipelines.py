@@ -202,6 +202,17 @@ def test_what_is_no_fault_of_an_input_ends_the_pipeline_in_one_line(tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
+def test_attempts_on_two_machines_do_not_share_a_temporary_file(tmp_path):
+    """Two processes of one number: the other one writes the file while this one does."""
+
+    def write(file):
+        file.write(b"this")
+        write_atomically(tmp_path / "a", "other")
+
+    write_atomically(tmp_path / "a", write)
+    assert tree(tmp_path) == {"a": b"this"}
+
+
 def test_nothing_to_do_needs_no_engine(tmp_path):
     assert outcomes(None, tmp_path, 0) == []
 
