@@ -26,4 +26,4 @@ from dentalzoo.beam.records import write_records as write_records
 from dentalzoo.beam.transforms import Predict as Predict
 from dentalzoo.beam.transforms import ReadImages as ReadImages
 from dentalzoo.beam.transforms import WriteResults as WriteResults
-from dentalzoo.beam.workers import Worker as Worker
+from dentalzoo.beam.workers import PredictWorker as PredictWorker

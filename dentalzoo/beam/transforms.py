@@ -4,8 +4,11 @@ An input that cannot be read, or that the network refuses, does not end the pipe
 side output `failed` of its transform, a collection of `Outcome`.
 
 Example:
-    >>> with beam.Pipeline(options=options) as pipeline:
-    ...     images = pipeline | beam.Create(items) | beam.Reshuffle() | ReadImages(worker)
+    >>> options = SegmentationPredictOptions(overlay=True)
+    >>> plan = segmentation.Predictor(bundle, options).plan("/data/archive", Path("/data/masks"))
+    >>> worker = PredictWorker(bundle, options, plan.shared, Path("/data/masks"))
+    >>> with beam.Pipeline() as pipeline:
+    ...     images = pipeline | beam.Create(plan.items) | beam.Reshuffle() | ReadImages(worker)
     ...     predictions = images.read | Predict(worker)
     ...     written = predictions.predicted | WriteResults(worker)
     ...     failed = (images.failed, predictions.failed) | beam.Flatten()
@@ -48,7 +51,7 @@ class Predict(beam.PTransform):
 
     Not in batches: on a processor they are no faster, and on a GPU the last bits of a result would
     depend on what else is in the batch. From (item, value) to the outputs `predicted`, of (item,
-    value, prediction), and `failed`.
+    prediction), and `failed`.
 
     Args:
         worker: as for `ReadImages`.
@@ -65,8 +68,8 @@ class Predict(beam.PTransform):
 class WriteResults(beam.PTransform):
     """Write the files of each prediction: to a temporary file, then renamed, each whole or absent.
 
-    A repeated attempt writes the same files again. From (item, value, prediction) to `Outcome`,
-    with the record of each input.
+    A repeated attempt writes the same files again. From (item, prediction) to `Outcome`, with
+    the record of each input.
 
     Args:
         worker: as for `ReadImages`.
@@ -96,9 +99,11 @@ class _Read(_Step):
     def process(self, element: Any) -> Iterator[Any]:
         steps = self._worker.steps()  # an error here is not one of the input
         try:
-            yield element, steps.read(element)
+            value = steps.read(element)
         except DentalzooError as error:
             yield self.failed(element, error)
+        else:
+            yield element, value
 
 
 class _Predict(_Step):
@@ -106,9 +111,12 @@ class _Predict(_Step):
         item, value = element
         steps = self._worker.steps()
         try:
-            yield item, value, steps.compute(item, value)
+            with steps.lock:
+                prediction = steps.predict(item, value)
         except DentalzooError as error:
             yield self.failed(item, error)
+        else:
+            yield item, prediction
 
 
 class _Write(_Step):

@@ -18,7 +18,7 @@ from dentalzoo.bundle import Bundle, load
 from dentalzoo.errors import DentalzooError, require
 from dentalzoo.tasks.base import Measure
 from dentalzoo.tasks.options import Options
-from dentalzoo.tasks.predictor import Item, Predictor, write_files
+from dentalzoo.tasks.predictor import Item, Predictor, Result, write_files
 
 if TYPE_CHECKING:
     from apache_beam.utils.shared import Shared
@@ -45,8 +45,11 @@ class Outcome:
 
 
 class Steps(ABC):
-    """What a process does with an input, once the bundle is there. `compute` is never run twice at
-    the same time."""
+    """What a process does with an input, once the bundle is there.
+
+    Attributes:
+        lock: held while `predict` runs: an engine may have several threads in a process.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -56,11 +59,11 @@ class Steps(ABC):
         """Read an input; raises DentalzooError for a bad one."""
 
     @abstractmethod
-    def compute(self, item: Item, value: Any) -> Any:
+    def predict(self, item: Item, value: Any) -> Any:
         """Run the network; raises DentalzooError for an input that it refuses."""
 
     @abstractmethod
-    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
+    def write(self, item: Item, prediction: Any) -> Outcome:
         """Write the files of an input, each whole or absent."""
 
 
@@ -145,15 +148,12 @@ class _PredictSteps(Steps):
     def read(self, item: Item) -> Any:
         return self._predictor.read(item)
 
-    def compute(self, item: Item, value: Any) -> Any:
-        with self.lock:
-            return self._predictor.compute(item, value)
+    def predict(self, item: Item, value: Any) -> Result:
+        return self._predictor.apply(item, value)
 
-    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
-        with self.lock:
-            result = self._predictor.results(item, value, prediction)
-        write_files(result.files, self._out)
-        return Outcome(item.number, result.record, problems=result.problems)
+    def write(self, item: Item, prediction: Result) -> Outcome:
+        write_files(prediction.files, self._out)
+        return Outcome(item.number, prediction.record, problems=prediction.problems)
 
 
 # ---- evaluate ------------------------------------------------------------------------------------
@@ -183,9 +183,8 @@ class _MeasureSteps(Steps):
     def read(self, item: Item) -> Any:
         return self._measure.read(item.source)
 
-    def compute(self, item: Item, value: Any) -> Any:
-        with self.lock:
-            return self._measure(self._bundle, item.source, value)
+    def predict(self, item: Item, value: Any) -> Any:
+        return self._measure(self._bundle, item.source, value)
 
-    def write(self, item: Item, value: Any, prediction: Any) -> Outcome:
+    def write(self, item: Item, prediction: Any) -> Outcome:
         return Outcome(item.number, prediction)

@@ -11,9 +11,14 @@ from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.tasks import detection, segmentation
-from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
+from dentalzoo.tasks.options import (
+    DetectionEvaluateOptions,
+    DetectionPredictOptions,
+    SegmentationPredictOptions,
+)
 from dentalzoo.tasks.predictor import Item
 from tests.tasks.test_detection import StandIn as Finder
+from tests.tasks.test_detection import radiograph, write_boxes
 from tests.tasks.test_segmentation import StandIn as Segmenter
 from tests.tasks.test_segmentation import square, write_pairs
 
@@ -50,6 +55,9 @@ class NamedSegmenter(Segmenter):
 
 class NamedFinder(Finder):
     task = None
+
+    def __init__(self):
+        super().__init__(raw=True)
 
 
 @pytest.fixture
@@ -103,6 +111,30 @@ def test_evaluate_returns_the_same_report(bundle, tmp_path):
     assert tree(tmp_path / "beam") == tree(tmp_path / "here")
 
 
+@pytest.mark.parametrize("bundle", [NamedFinder], indirect=True)
+def test_detections_and_those_of_other_settings_are_the_same(bundle, tmp_path):
+    one, two = (10, 10, 30, 20), (10, 50, 30, 60)
+    data = write_boxes(
+        tmp_path / "data",
+        {
+            "a": (
+                radiograph((95, *one), (190, *two)),
+                [("restoration", *one), ("endodontic", *two)],
+            ),
+            "b": (radiograph((180, *one)), [("restoration", *one)]),
+            "c": (radiograph((70, *one)), [("restoration", *one), ("restoration", *two)]),
+        },
+    )
+    (data / "images" / "c.png").write_bytes(b"broken")
+    options = DetectionEvaluateOptions(sweep=True)
+    here = detection.evaluate(bundle, data, options=options)
+    there = beam.evaluate(bundle, data, out=tmp_path / "beam", sweep=True)
+    assert (here["images"], here["detections"], len(here["skipped"])) == (2, 3, 1)
+    for report in (here, there):
+        assert report.pop("seconds_per_image") > 0
+    assert there == here
+
+
 @pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
 def test_every_worker_must_have_the_same_bundle_and_version(bundle, images, tmp_path, monkeypatch):
     worker = workers.PredictWorker(bundle, SegmentationPredictOptions(), {}, tmp_path)
@@ -130,12 +162,12 @@ class Doubling(workers.Steps):
             raise BadFile(item.path, "odd")
         return item.source
 
-    def compute(self, item, value):
+    def predict(self, item, value):
         if value == 8:
             raise DentalzooError("not 8")
         return 2 * value
 
-    def write(self, item, value, prediction):
+    def write(self, item, prediction):
         write_atomically(self.out / item.name, str(prediction))
         return workers.Outcome(item.number, prediction)
 
@@ -184,7 +216,7 @@ def test_a_lost_input_is_noticed(tmp_path):
 
 
 class Full(Doubling):
-    def write(self, item, value, prediction):
+    def write(self, item, prediction):
         raise DentalzooError(f"{item.name} could not be written; free disk space")
 
 

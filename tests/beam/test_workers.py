@@ -13,10 +13,12 @@ import pytest
 pytest.importorskip("apache_beam")
 
 import dentalzoo as dz
+from dentalzoo import beam
 from dentalzoo.beam import gathering, workers
 from dentalzoo.data.boxes import write_records
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.synthetic import write_jaw_dataset, write_panoramic_dataset
+from dentalzoo.errors import DentalzooError
 from tests.beam.test_pipelines import DoublingWorker, numbers, tree
 
 pytestmark = pytest.mark.slow
@@ -131,34 +133,53 @@ def test_a_thousand_radiographs_by_three_workers(tmp_path, unet):
     assert written == tree(tmp_path / "here")
 
 
-def test_evaluations_and_records_by_three_workers(tmp_path, unet):
+def test_an_evaluation_by_three_workers(tmp_path, unet):
     data = write_panoramic_dataset(tmp_path / "data", 9, 0, 64, 128)
     dz.evaluate(unet, data, out=tmp_path / "here")
     done = command("evaluate", str(unet.path), "--data", str(data), "--out", str(tmp_path / "beam"))
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "beam") == tree(tmp_path / "here")
 
-    write_records(data, tmp_path / "records", shards=4)
-    done = command("tfrecord", str(data), str(tmp_path / "records_beam"), "--shards", "4")
-    assert done.returncode == 0, done.stderr
-    assert tree(tmp_path / "records_beam") == tree(tmp_path / "records")
+
+# ---- in this process, which imports TensorFlow once ----------------------------------------------
 
 
-def test_jaws_by_three_workers(tmp_path):
-    jaws = write_jaw_dataset(tmp_path / "jaws", 3)
+def test_record_files(tmp_path):
+    data = write_panoramic_dataset(tmp_path / "data", 9, 0, 64, 128)
+    here = write_records(data, tmp_path / "here", shards=4)
+    assert beam.write_records(data, tmp_path / "beam", shards=4) == here
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
+    gone = min((tmp_path / "beam").glob("*.tfrecord"))
+    gone.unlink()
+    assert beam.write_records(data, tmp_path / "beam", shards=4) == here  # resumed
+    mine, others = tree(tmp_path / "here"), tree(tmp_path / "beam")
+    assert mine.pop("records.json") != others.pop("records.json")  # the order of its files
+    assert mine == others
+
+
+def test_jaws(tmp_path):
+    jaws = write_jaw_dataset(tmp_path / "jaws", 2)
     network = dz.build("jaw_reconstruction", "tiny")
     bundle = dz.export(network, tmp_path / "bundle", name="jaw_reconstruction")
     here = dz.evaluate(bundle, jaws, out=tmp_path / "here", num_points=1000)
-    words = ["--data", str(jaws), "--out", str(tmp_path / "beam"), "--num-points", "1000"]
-    done = command("evaluate", str(bundle.path), *words)
-    assert done.returncode == 0, done.stderr
-    assert here["jaws"] == 3
+    there = beam.evaluate(bundle, jaws, out=tmp_path / "beam", num_points=1000)
+    assert _without_seconds(there) == _without_seconds(here)
     mine, others = tree(tmp_path / "here"), tree(tmp_path / "beam")
     assert mine.keys() == others.keys()
-    for name in mine.keys() - {"evaluation.json"}:  # which holds the seconds
+    for name in mine.keys() - {"evaluation.json"}:
         assert mine[name] == others[name], name
 
-    dz.predict(bundle, jaws / "upper", tmp_path / "shapes")
-    done = command("predict", str(bundle.path), str(jaws / "upper"), "--out", str(tmp_path / "s"))
-    assert done.returncode == 0, done.stderr
-    assert tree(tmp_path / "s") == tree(tmp_path / "shapes")
+    dz.predict(bundle, jaws / "upper" / "0000", tmp_path / "shapes")
+    assert beam.predict(bundle, jaws / "upper" / "0000", tmp_path / "shapes_beam").written == 1
+    assert tree(tmp_path / "shapes_beam") == tree(tmp_path / "shapes")
+
+
+def test_scores_that_compare_all_images_are_refused(tmp_path):
+    network = dz.build("tooth_vae", "tiny")
+    bundle = dz.export(network, tmp_path / "bundle", name="tooth_vae")
+    with pytest.raises(DentalzooError, match="compare all images with each other"):
+        beam.evaluate(bundle, tmp_path, out=tmp_path / "out")
+
+
+def _without_seconds(report):
+    return {key: value for key, value in report.items() if not key.startswith("seconds")}

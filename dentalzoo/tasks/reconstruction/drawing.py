@@ -207,7 +207,7 @@ def colour_bar() -> np.ndarray:
     width, height = _BAR
     bar = Image.new("RGB", (width + 70, height + 24), WHITE)
     ramp = colours(np.linspace(0, LIMIT, width))
-    bar.paste(Image.fromarray(np.uint8(np.tile(ramp, (height, 1, 1)))), (8, 0))
+    bar.paste(Image.fromarray(np.tile(ramp, (height, 1, 1)).astype(np.uint8)), (8, 0))
     pen = ImageDraw.Draw(bar)
     for value in np.linspace(0, LIMIT, 5):
         text = f"≥ {value:g} mm" if value == LIMIT else f"{value:g}"
