@@ -195,3 +195,25 @@ def test_a_missing_part_is_named():
 def test_a_bundle_completes_its_signatures(bundle):
     assert {"serve", "serve_encoded"} <= set(dir(bundle))
     assert isinstance(bundle.path, Path)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"shards": 2}, "shards and shard must be given together. Received: shards=2, shard=None"),
+        ({"shard": 0, "workers": 2}, "shards and shard must be given together"),
+        ({"out": "s3://bucket/out"}, "out must be a folder of a file system. Received: s3://"),
+        ({"workers": 2, "overlap": True}, "predict for segmentation has.*Did you mean overlay"),
+    ],
+)
+def test_what_a_run_over_an_archive_needs(options, line, tmp_path):
+    options = {"out": tmp_path / "out", **options}
+    with pytest.raises(dz.DentalzooError, match=line):
+        dz.predict("panoramic_unet", tmp_path, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_engine_is_not_combined_with_shards(capsys):
+    command = ["predict", "panoramic_unet", "in", "--out", "out", "--runner", "DirectRunner"]
+    assert cli.main([*command, "--workers", "2"]) == 2
+    assert "--runner cannot be combined with --workers" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredict
 from tests.data.dicom_out.conftest import radiograph  # noqa: F401, a fixture
 from tests.data.dicom_out.test_validation import validate
 from tests.tasks import test_detection, test_segmentation
+from tests.tasks.test_predictor import apart
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
@@ -216,3 +217,25 @@ def test_a_study_in_and_segmentations_reports_and_captures_out(study, tmp_path):
         assert len(results) == 15
         for path in results:
             assert validate(path) == [], path.name
+
+
+def test_results_of_several_processes_are_one_series(radiograph, tmp_path):  # noqa: F811
+    """Each image in a process of its own, as `test_predictor.apart` runs them."""
+    uid = "1.2.826.0.1.3680043.8.498.77."
+    for number, patient in enumerate(("7", "7", "8"), 1):
+        radiograph(f"{number}.dcm", SOPInstanceUID=f"{uid}{number}", PatientID=patient)
+    options = masks(dicom=("seg", "sr"), anonymize=True)
+    apart(segmentation, test_segmentation.StandIn(), options, tmp_path / "in", tmp_path / "out")
+    results = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").glob("*_seg.dcm"))]
+    assert len(results) == 3 and len({result.SeriesInstanceUID for result in results}) == 1
+    assert {result.InstanceNumber for result in results} == {1, 2, 3}
+    assert len({result.SOPInstanceUID for result in results}) == 3
+    key = json.loads((tmp_path / "out_dicom_key.json").read_text())
+    assert sorted(key["patients"].values()) == ["7", "8"]
+    assert {result.PatientID for result in results} == {*key["patients"]}
+    assert {f"{uid}{number}" for number in (1, 2, 3)} <= {*key["uids"].values()}
+    again = segmentation.predict(
+        test_segmentation.StandIn(), tmp_path / "in", tmp_path / "out", options=options
+    )
+    assert again.written == 3
+    assert json.loads((tmp_path / "out_dicom_key.json").read_text()) == key

@@ -37,8 +37,7 @@ class Algorithm:
     @property
     def device_uid(self) -> str:
         """An identifier that is the same wherever this bundle and version run, PS3.5 B.2."""
-        digest = hashlib.sha256(f"dentalzoo {self.name} {self.version}".encode()).hexdigest()
-        return f"2.25.{int(digest[:32], 16)}"
+        return _derived_uid(f"dentalzoo {self.name} {self.version}")
 
     def of_segment(self) -> AlgorithmIdentificationSequence:
         """Return the Algorithm Identification Macro, PS3.3 10.16."""
@@ -89,13 +88,18 @@ class Series:
             uid, count = self._known.get(key, (generate_uid(prefix=None), 0))
             self._known[key] = uid, count + 1
         else:
-            uid, count = generate_uid(None, [self._run, *key]), self.number - 1
+            uid, count = _derived_uid("\0".join((self._run, *key))), self.number - 1
         return {
             "series_instance_uid": uid,
             "series_number": _SERIES_NUMBERS[kind],
             "sop_instance_uid": generate_uid(prefix=None),
             "instance_number": count + 1,
         }
+
+
+def _derived_uid(text: str) -> UID:
+    """Return an identifier that is the same for the same text, PS3.5 B.2."""
+    return UID(f"2.25.{int(hashlib.sha256(text.encode()).hexdigest()[:32], 16)}")
 
 
 def equipment(algorithm: Algorithm, kind: str) -> dict[str, Any]:
