@@ -13,6 +13,7 @@ from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
 
 _BUNDLE = ("metadata.json", "SHA256SUMS")
+_SCHEME = re.compile(r"[a-z][a-z0-9]+:")  # as a path, gs://bucket is gs:/bucket
 _TEMPORARY = re.compile(r"\.\d+\.tmp")  # the hidden folder of `whole_folder`
 _UNLISTED = (PermissionError, FileNotFoundError)
 _LIST = ".dentalzoo.json"  # the writer and its files; hidden, so that it is not part of the data
@@ -20,7 +21,16 @@ _RESULTS = ".dentalzoo-results.json"  # names in the folder that hold results an
 
 
 def check_outside(path: Path) -> None:
-    """Raise DentalzooError if `path` lies in a bundle, which an added file would invalidate."""
+    """Refuse a folder in a bundle, which a file would invalidate, and one in an object store.
+
+    Raises:
+        DentalzooError: `path` is one of them.
+    """
+    if any(_SCHEME.fullmatch(part) for part in path.parts):
+        raise DentalzooError(
+            "the output folder must be on a disk or a mounted bucket; object stores are read only. "
+            f"Received: {path}"
+        )
     for folder in (path, *path.parents):
         if all((folder / name).is_file() for name in _BUNDLE):
             raise DentalzooError(

@@ -1,11 +1,12 @@
 """Output folders are replaced as a whole or unchanged."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dentalzoo.errors import DentalzooError
-from dentalzoo.output_dirs import whole_folder
+from dentalzoo.output_dirs import make_folder, whole_folder
 
 
 def fill(out, writer="draw", **texts):
@@ -37,6 +38,14 @@ def test_another_writer_and_other_files_are_refused(tmp_path):
     with pytest.raises(DentalzooError, match="something else: mine.txt"):
         fill(tmp_path, one="2")
     assert content(tmp_path) == {"one/text.txt": "1", "mine.txt": "mine"}
+
+
+def test_an_address_of_an_object_store_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for make in (lambda out: make_folder(out, []), fill):
+        with pytest.raises(DentalzooError, match="must be on a disk or a mounted bucket"):
+            make(Path("gs://bucket/out"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_was_deleted_by_hand_is_no_error(tmp_path):

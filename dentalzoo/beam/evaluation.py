@@ -6,12 +6,12 @@ from typing import Any
 
 from dentalzoo import api
 from dentalzoo.beam.gathering import applied, outcomes_of
-from dentalzoo.beam.runners import check_paths
 from dentalzoo.beam.workers import MeasureWorker
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.contracts import Report
 from dentalzoo.data.pipeline.prefetch import FailureLog
 from dentalzoo.errors import DentalzooError
+from dentalzoo.output_dirs import check_outside
 from dentalzoo.tasks.predictor import Item
 
 
@@ -45,7 +45,7 @@ def evaluate(
         DentalzooError: as `dentalzoo.evaluate`; a bundle for generation or superimposition, whose
             scores are no sums over samples; no such runner or option, or the pipeline failed.
     """
-    check_paths([data, out])
+    check_outside(Path(out))
     bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
     make = getattr(api.task_of(bundle), "Evaluation", None)
     if make is None:

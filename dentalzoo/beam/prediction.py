@@ -8,10 +8,11 @@ from dentalzoo import api
 from dentalzoo.archives.manifest import refuse_run
 from dentalzoo.atomic import remove_leftovers
 from dentalzoo.beam.gathering import applied, outcomes_of
-from dentalzoo.beam.runners import check_paths
 from dentalzoo.beam.workers import PredictWorker
 from dentalzoo.bundle import Bundle, load
+from dentalzoo.data.io.stored import is_address
 from dentalzoo.data.pipeline.prefetch import FailureLog
+from dentalzoo.output_dirs import check_outside
 from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.predictor import Item
 
@@ -32,7 +33,8 @@ def predict(
     worker.
 
     Args:
-        bundle, inputs, out, options: as for `dentalzoo.predict`; in folders that all workers see.
+        bundle, inputs, out, options: as for `dentalzoo.predict`; in folders that all workers see,
+            or for inputs in an object store.
         runner: one of `dentalzoo.engines.RUNNERS`.
         runner_args: options of the runner, KEY=VALUE or KEY.
 
@@ -43,7 +45,7 @@ def predict(
         DentalzooError: as `dentalzoo.predict`; no such runner or option, or the pipeline failed.
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    check_paths([*given, out])
+    check_outside(Path(out))
     if options.get("ground_truth"):
         options["ground_truth"] = str(Path(options["ground_truth"]).absolute())
     bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
@@ -51,7 +53,8 @@ def predict(
     predictor = api.task_of(bundle).Predictor(bundle, made)
     folder = Path(out).absolute()
     refuse_run(folder)
-    plan = predictor.plan([Path(path).absolute() for path in given], folder)
+    found = [path if is_address(path) else Path(path).absolute() for path in given]
+    plan = predictor.plan(found, folder)
     report = PredictionReport(failed=list(plan.failed))
     worker = PredictWorker(bundle, made, plan.shared, folder)
     with outcomes_of(plan.items, applied(worker), folder, runner, runner_args) as outcomes:

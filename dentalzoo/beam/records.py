@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.beam.gathering import outcomes_of
-from dentalzoo.beam.runners import check_paths
 from dentalzoo.beam.workers import Outcome
 from dentalzoo.data.boxes import samples_of_records
 from dentalzoo.data.formats.tfrecord import RecordReport, ShardPlan, ShardWriter
 from dentalzoo.errors import require
+from dentalzoo.output_dirs import check_outside
 from dentalzoo.tasks.predictor import Item
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write_records(
     The others, what is returned and what is raised are those of that function; a pipeline that
     fails raises DentalzooError too. The folders must be ones that all workers see.
     """
-    check_paths([data, out])
+    check_outside(Path(out))
     data, folder = Path(data).absolute(), Path(out).absolute()
     samples, names = samples_of_records(
         data, classes, skip_empty=skip_empty, val_fraction=val_fraction

@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -127,17 +127,3 @@ def _cause(error: Exception) -> str:
     named = [line for line in lines if "DentalzooError: " in line or "BadFile: " in line]
     line = (named or lines)[-1]
     return line.rpartition("DentalzooError: ")[2].partition(" [while running")[0][:300]
-
-
-def check_paths(paths: Sequence[Any]) -> None:
-    """Refuse addresses of object stores, which would become names of local folders.
-
-    Raises:
-        DentalzooError: a path is an address.
-    """
-    for path in paths:
-        if "://" in str(path):
-            raise DentalzooError(
-                "paths must lie in folders that all workers see, such as a mounted bucket. "
-                f"Received: {path}"
-            )

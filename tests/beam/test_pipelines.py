@@ -1,5 +1,6 @@
 """Pipelines on the local runner, in this process, with stand-ins for bundles."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -280,8 +281,31 @@ def test_a_runner_that_misses_an_option_says_it():
         pass
 
 
-def test_addresses_of_object_stores_are_refused(tmp_path):
-    for inputs, out in (("gs://bucket/in", tmp_path / "out"), (tmp_path, "gs://bucket/out")):
-        with pytest.raises(DentalzooError, match="such as a mounted bucket"):
-            beam.predict("tooth_vae", inputs, out)
-    assert not list(Path().glob("gs:*"))
+def test_no_output_folder_is_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call in (
+        lambda out: beam.predict("tooth_vae", tmp_path, out),
+        lambda out: beam.evaluate("tooth_vae", tmp_path, out=out),
+        lambda out: beam.write_records(tmp_path, out),
+    ):
+        with pytest.raises(DentalzooError, match="must be on a disk or a mounted bucket"):
+            call("gs://bucket/out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_inputs_lie_in_tar_files_and_object_stores(bundle, images, tmp_path, monkeypatch):
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    for path in images.iterdir():
+        store.pipe_file(f"/beam-bucket/in/{path.name}", path.read_bytes())
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for path in sorted(images.iterdir()):
+            tar.add(path, path.name)
+    monkeypatch.chdir(tmp_path)
+    segmentation.predict(bundle, images, tmp_path / "here")
+    for inputs, out in (("memory://beam-bucket/in", "stored"), ("shard.tar", "shard")):
+        report = beam.predict(bundle, inputs, out)
+        assert (report.written, len(report.failed)) == (5, 2)
+        assert tree(tmp_path / out).keys() == tree(tmp_path / "here").keys()
+        for name, content in tree(tmp_path / "here").items():
+            assert name.startswith(".") or tree(tmp_path / out)[name] == content

@@ -320,7 +320,7 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
     radiographs, recorded, tmp_path, monkeypatch
 ):
     out, made = tmp_path / "out", []
-    encode = record_writer._Encoder.__call__
+    encode = record_writer.ShardWriter.encode
 
     def counted(self, item):
         if len(made) == 6:
@@ -328,7 +328,7 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
         made.append(item[1].name)
         return encode(self, item)
 
-    monkeypatch.setattr(record_writer._Encoder, "__call__", counted)
+    monkeypatch.setattr(record_writer.ShardWriter, "encode", counted)
     with pytest.raises(KeyboardInterrupt):
         write_records(radiographs, out, shards=2)
     there = [path.name for path in out.glob("*.tfrecord")]
@@ -340,7 +340,9 @@ def test_what_was_interrupted_goes_on_at_the_first_missing_file(
     assert found["usable"] == 3 and found["skipped"] == [missing]
 
     made.clear()
-    monkeypatch.setattr(record_writer._Encoder, "__call__", lambda *a: made.append(0) or encode(*a))
+    monkeypatch.setattr(
+        record_writer.ShardWriter, "encode", lambda *a: made.append(0) or encode(*a)
+    )
     assert write_records(radiographs, out, shards=2).written == 10
     assert len(made) == 7 and (out / SHARDS[0]).stat().st_mtime_ns == stamp
     for path in recorded.iterdir():

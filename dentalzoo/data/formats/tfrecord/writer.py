@@ -146,7 +146,8 @@ class ShardPlan:
     def add(self, name: str, entry: dict[str, Any]) -> None:
         """Note a file that was written, and what `writer` returned of it."""
         self._done[name] = entry
-        write_json(self._out / _SETTINGS, {**self._state, "files": self._done})
+        ordered = {name: self._done[name] for name in self._files if name in self._done}
+        write_json(self._out / _SETTINGS, {**self._state, "files": ordered})
 
     def report(self) -> RecordReport:
         """Return what the folder holds.
