@@ -8,9 +8,8 @@ distances is never stored: at 50,000 points it would be 10 GB. Two backends find
 - "chunked": all differences, 512 points at a time, always compiled by XLA. For GPUs and TPUs;
   correct on a CPU too, but a hundred times slower than the tree.
 
-"auto" is "chunked" where TensorFlow has a GPU or a TPU, else "tree". Models compiled with
-`jit_compile=False` train with every backend. Where Keras' own `jit_compile="auto"` turns XLA on,
-which it does with a GPU, "auto" here still works and "tree" does not.
+"auto" is "chunked" where XLA compiles the step and where TensorFlow has a GPU or a TPU, else
+"tree".
 
 For the gradient the neighbours are constants, which is exact wherever they are unique. A sample
 with a coordinate that is NaN or infinite has distances of NaN, with both backends.
@@ -21,6 +20,7 @@ import tensorflow as tf
 
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops import meshes
+from dentalzoo.ops.xla import in_xla
 
 BACKENDS = ("auto", "tree", "chunked")
 CHUNK = 512
@@ -131,7 +131,7 @@ def _choose(backend: str) -> str:
     if backend != "auto":
         return backend
     devices = tf.config.list_logical_devices
-    return "chunked" if devices("GPU") or devices("TPU") else "tree"
+    return "chunked" if in_xla() or devices("GPU") or devices("TPU") else "tree"
 
 
 def _clouds(points: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

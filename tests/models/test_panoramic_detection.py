@@ -157,6 +157,19 @@ def test_between_the_thresholds_an_anchor_does_not_count():
     assert np.asarray(targets).tolist() == [[1, -1, 0]]
 
 
+def test_in_xla_empty_rows_match_no_anchor_either(monkeypatch):
+    """The rows of findings are at any place; the second radiograph has none."""
+    anchors, labeler = anchor_ops.ssd_anchors((96, 160)), anchor_ops.labeler((0.3, 0.6))
+    boxes = np.zeros((2, 5, 4), np.float32)
+    boxes[0, [1, 3]] = (0.1, 0.2, 0.35, 0.3), (0.5, 0.4, 0.9, 0.95)
+    classes = np.int32([[0, 2, 0, 1, 0], [0] * 5])
+    expected = anchor_ops.label(labeler, anchors, boxes, classes)
+    monkeypatch.setattr("dentalzoo.ops.xla.in_xla", lambda: True)
+    targets, codes = map(np.asarray, anchor_ops.label(labeler, anchors, boxes, classes))
+    assert np.array_equal(targets, expected[0]) and set(targets[0]) == {-1, 0, 1, 2}
+    assert np.array_equal(codes[targets > 0], np.asarray(expected[1])[targets > 0])
+
+
 def test_three_negatives_of_the_highest_loss_count_for_each_positive():
     losses = np.float32([[9, 1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8]])
     targets = np.int32([[1, 0, 0, 0, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0, 0]])
@@ -613,3 +626,30 @@ def test_tensorflow_alone_has_the_precision_of_the_keras_model(learnt, tmp_path)
     for kind in ("coco", "voc"):
         assert served[kind] == pytest.approx(trained[kind], abs=1e-4)
     assert served["coco"]["ap"] > 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["tiny", "ssd_mobilenet_v1", "faster_rcnn_mobilenet_v1"])
+def test_mixed_precision_computes_layers_in_16_bits_and_losses_in_32(variant):
+    """Also the boxes of regions, in pixels: bfloat16 has 8 bits."""
+    import keras
+
+    from dentalzoo.training import computing
+
+    small = {"input_size": (192, 192), "pyramid_filters": 16, "hidden_units": 16}
+    config = dz.configure(NAME, variant, encoder_weights=None, **small)
+    keras.utils.set_random_seed(0)
+    plain = paper.build_model(config)
+    with computing.precision("bfloat16"):
+        mixed = paper.build_model(config)
+        paper.compile_model(mixed, config, steps=4)
+    mixed.set_weights(plain.get_weights())
+    batch = paper.example_batch(config)
+    outputs = [model(batch["image"]) for model in (plain, mixed)]
+    assert all(np.asarray(value).dtype == np.float32 for value in outputs[1].values())
+    one, two = (np.asarray(output["classes"]) for output in outputs)
+    assert 0 < np.abs(one - two).max() < 0.1
+    y = {key: batch[key] for key in ("boxes", "classes")}
+    losses = mixed.train_on_batch(batch["image"], y, return_dict=True)
+    assert all(np.isfinite(float(value)) for value in losses.values())
+    assert all(np.isfinite(weight).all() for weight in mixed.get_weights())

@@ -107,6 +107,22 @@ def test_anchors_are_sampled_anew_at_each_step(model, batch):
     assert not np.array_equal(one, two)
 
 
+def test_anchors_are_sampled_in_xla_alike(model, batch, monkeypatch):
+    arguments = model.labeler, model.anchors, batch["boxes"], batch["classes"]
+    expected = [np.asarray(anchor_ops.label(*arguments)[0]) for _ in range(40)]
+    monkeypatch.setattr("dentalzoo.ops.xla.in_xla", lambda: True)
+    drawn = [np.asarray(anchor_ops.label(*arguments)[0]) for _ in range(40)]
+    for targets in drawn:
+        assert ((targets >= 0).sum(1) == 64).all() and targets.max() == 1
+    assert not np.array_equal(drawn[0], drawn[1])
+    positive = [np.any([targets == 1 for targets in each], axis=0) for each in (expected, drawn)]
+    assert np.array_equal(*positive)  # the same anchors are of findings
+    counts = [(each[0] == 1).sum(1).tolist() for each in (expected, drawn)]
+    assert counts[0] == counts[1]
+    nothing = *arguments[:3], np.zeros_like(batch["classes"])
+    assert set(np.unique(anchor_ops.label(*nothing)[0])) == {-1, 0}
+
+
 def test_regions_are_sampled_around_findings_and_elsewhere(model, batch):
     proposals = np.random.default_rng(0).uniform(0, 0.4, (2, 20, 4)).astype(np.float32)
     proposals[..., 2:] += 0.5

@@ -292,3 +292,23 @@ def test_the_matrix_is_never_stored(backend):
     command = [sys.executable, "-c", PEAK, backend]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert float(done.stdout) < 300, "MB more for 50,000 points"
+
+
+def test_a_compiled_function_takes_no_tree():
+    """And the distances and gradients are the same."""
+    import tensorflow as tf
+
+    clouds = [
+        tf.constant(np.random.RandomState(seed).standard_normal((2, count, 3)), tf.float32)
+        for seed, count in ((0, 30), (1, 20))
+    ]
+
+    def chamfer(one, other):
+        with tf.GradientTape() as tape:
+            tape.watch(one)
+            value = points.chamfer(one, other)
+        return value, tape.gradient(value, one)
+
+    expected, result = chamfer(*clouds), tf.function(chamfer, jit_compile=True)(*clouds)
+    for one, two in zip(expected, result, strict=True):
+        assert np.array(two) == pytest.approx(np.array(one), abs=1e-6)

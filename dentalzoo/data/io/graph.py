@@ -34,6 +34,9 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
     """
     import tensorflow as tf
 
+    from dentalzoo.ops.resizing import resize
+    from dentalzoo.ops.xla import in_xla
+
     shape = tf.shape(images)
     checks = [
         tf.debugging.assert_equal(
@@ -52,12 +55,16 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
         images = tf.round(tf.reduce_sum(images * luma[: shape[3]], axis=-1, keepdims=True))
     images.set_shape((None, None, None, channels))
     # The filter of training; with antialias it is Pillow's. Images that have the size already
-    # would come back unchanged, at more than the cost of a small network's convolutions.
-    images = tf.cond(
-        tf.reduce_all(shape[1:3] == size),
-        lambda: images,
-        lambda: tf.image.resize(images, size, "lanczos3", antialias=True),
-    )
+    # would come back unchanged, at more than the cost of a small network's convolutions. XLA
+    # compiles both branches, which must have one shape.
+    if in_xla():
+        images = resize(images, size, "lanczos3")
+    else:
+        images = tf.cond(
+            tf.reduce_all(shape[1:3] == size),
+            lambda: images,
+            lambda: resize(images, size, "lanczos3"),
+        )
     images.set_shape((None, *size, channels))
     return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
 

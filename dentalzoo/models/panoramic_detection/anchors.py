@@ -98,6 +98,10 @@ def label(
     """
     import tensorflow as tf
 
+    from dentalzoo.ops.xla import in_xla
+
+    if in_xla():
+        return _label_padded(labeler, anchors, boxes, classes)
     shaped = {"0": tf.reshape(anchors, (-1, 1, 4))}
 
     @tf.autograph.experimental.do_not_convert
@@ -113,6 +117,53 @@ def label(
 
     specs = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, 4), tf.float32)
     return tf.map_fn(one, (boxes, classes), fn_output_signature=specs)
+
+
+def _label_padded(
+    labeler: Any, anchors: np.ndarray, boxes: "tf.Tensor", classes: "tf.Tensor"
+) -> "tuple[tf.Tensor, tf.Tensor]":
+    """Return what `label` returns, without dropping the empty rows: XLA has static shapes.
+
+    They become copies of the first finding, which changes no anchor: of equal boxes the first one
+    is matched.
+    """
+    import tensorflow as tf
+
+    shaped = {"0": tf.reshape(anchors, (-1, 1, 4))}
+    assign = vision("ops.anchor").AnchorLabeler.label_anchors
+    samples = getattr(labeler, "_rpn_batch_size_per_im", None)
+
+    @tf.autograph.experimental.do_not_convert
+    def one(sample: "tuple[tf.Tensor, tf.Tensor]") -> "tuple[tf.Tensor, tf.Tensor]":
+        box, number = sample
+        real = number > 0
+        first = tf.argmax(real, output_type=tf.int32)
+        box = tf.where(real[:, None], box, box[first])
+        number = tf.cast(tf.where(real, number, number[first]), tf.float32)[:, None]
+        numbers, codes, _, counted, matched = assign(labeler, shaped, box, number)
+        numbers, codes = tf.reshape(numbers["0"], (-1,)), tf.reshape(codes["0"], (-1, 4))
+        found = tf.reduce_any(real) & (matched > 0)
+        counts = (counted > 0) | ~tf.reduce_any(real)
+        if samples is None:
+            numbers = tf.where(found, numbers, tf.where(counts, 0.0, -1.0))
+        else:
+            positive = _draw(found, samples // 2)
+            drawn = tf.reduce_sum(tf.cast(positive, tf.int32))
+            negative = _draw(counts & ~found, samples - drawn)
+            numbers = tf.where(positive, 1.0, tf.where(negative, 0.0, -1.0))
+        return tf.cast(numbers, tf.int32), codes * CODER
+
+    specs = tf.TensorSpec((len(anchors),), tf.int32), tf.TensorSpec((len(anchors), 4), tf.float32)
+    return tf.map_fn(one, (boxes, classes), fn_output_signature=specs)
+
+
+def _draw(candidates: "tf.Tensor", count: "int | tf.Tensor") -> "tf.Tensor":
+    """Draw up to `count` of the candidates (A,) bool, without replacement: (A,) bool."""
+    import tensorflow as tf
+
+    lots = tf.where(candidates, tf.random.uniform(tf.shape(candidates)), 2.0)
+    ranks = tf.argsort(tf.argsort(lots))
+    return candidates & (ranks < count)
 
 
 def decode(codes: "tf.Tensor", anchors: "tf.Tensor | np.ndarray") -> "tf.Tensor":

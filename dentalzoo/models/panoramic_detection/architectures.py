@@ -59,9 +59,10 @@ def ssd(config: Config, x: Tensor) -> tuple[Tensor, Tensor]:
             count * num_classes, bias_initializer=bias, name=f"classes_{index}", **options
         )(y)
         boxes = layers.Conv2D(count * 4, name=f"boxes_{index}", **options)(y)
-        logits.append(layers.Reshape((-1, num_classes))(scores))
-        codes.append(layers.Reshape((-1, 4))(boxes))
-    return layers.Concatenate(axis=1)(logits), layers.Concatenate(axis=1)(codes)
+        logits.append(layers.Reshape((-1, num_classes), dtype="float32")(scores))
+        codes.append(layers.Reshape((-1, 4), dtype="float32")(boxes))
+    join = layers.Concatenate
+    return join(axis=1, dtype="float32")(logits), join(axis=1, dtype="float32")(codes)
 
 
 def fpn(config: Config, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,8 +145,11 @@ def _pyramid(
     }
     outputs = Network(parts, run, shapes, name="network")(x)
     logits, codes = (
-        layers.Concatenate(axis=1)(
-            [layers.Reshape((-1, depth))(outputs[f"{name}_{level}"]) for level in levels]
+        layers.Concatenate(axis=1, dtype="float32")(
+            [
+                layers.Reshape((-1, depth), dtype="float32")(outputs[f"{name}_{level}"])
+                for level in levels
+            ]
         )
         for name, depth in (("scores", channels), ("boxes", 4))
     )

@@ -8,7 +8,8 @@ import logging
 import os
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,8 @@ def vision(path: str) -> ModuleType:
 class Network(keras.layers.Layer):
     """A network of the model garden: a tensor, or a structure of tensors -> a dict of tensors.
 
+    It computes in the dtype of Keras' policy at that time; its outputs are float32.
+
     Args:
         parts: makes its parts, Keras 2 models and layers that hold all weights; called once.
         run: run(parts, x, training) -> {name: tensor}.
@@ -46,7 +49,8 @@ class Network(keras.layers.Layer):
         shapes: dict[str, tuple[int | None, ...]],
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        # The parts cast what they are given; boxes in pixels stay float32.
+        super().__init__(autocast=False, **options)
         self._run, self._shapes = run, shapes
         made = _seeded(parts)
         variables = {id(v): v for part in made for v in part.weights}
@@ -69,12 +73,12 @@ class Network(keras.layers.Layer):
         parts, variables, owners = self._hidden()
         values = [variable.value for variable in self.shared]
         if all(value is variable for value, variable in zip(values, variables, strict=True)):
-            return self._run(parts, x, bool(training))
+            return _float32(self._run(parts, x, bool(training)))
         # A stateless call: the layers of Keras 2 read its values instead of their variables.
         for attributes, name, index in owners:
             attributes[name] = values[index]
         try:
-            return self._run(parts, x, False)
+            return _float32(self._run(parts, x, False))
         finally:
             for attributes, name, index in owners:
                 attributes[name] = variables[index]
@@ -87,8 +91,28 @@ class Network(keras.layers.Layer):
         }
 
 
+def _float32(outputs: dict[str, Any]) -> dict[str, Any]:
+    return {key: keras.ops.cast(value, "float32") for key, value in outputs.items()}
+
+
+@contextmanager
+def keras2_policy(name: str) -> Iterator[None]:
+    """Build layers of Keras 2 of this dtype policy, such as "float32" or "mixed_bfloat16"."""
+    from tf_keras import mixed_precision
+
+    before = mixed_precision.global_policy()
+    mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        mixed_precision.set_global_policy(before)
+
+
 def _seeded(make: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-    """Call `make` with Keras 2 seeded from the seed of Keras 3, and silence its messages."""
+    """Call `make` with Keras 2 seeded from the seed of Keras 3, and silence its messages.
+
+    Its layers get the dtype policy of Keras 3.
+    """
     import tf_keras
 
     python, numbers = random.getstate(), np.random.get_state()
@@ -100,7 +124,7 @@ def _seeded(make: Callable[[], Sequence[Any]]) -> Sequence[Any]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), keras2_policy(keras.config.dtype_policy().name):
             warnings.simplefilter("ignore")
             return make()
     finally:

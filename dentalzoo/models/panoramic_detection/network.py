@@ -32,7 +32,7 @@ def build_model(config: Config) -> "Detector":
     x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(image)
     if config.network == "faster_rcnn":
         first = regions(config, x)
-        outputs = _named(SecondStage(config, name="second")(*first))
+        outputs = _named(SecondStage(config, name="second", dtype="float32")(*first))
         return FasterRCNN(image, outputs, config, first)
     classes, boxes = ONE_STAGE[config.network](config, x)
     return Detector(image, _named({"classes": classes, "boxes": boxes}), config)
@@ -42,7 +42,10 @@ def _named(tensors: "dict[str, keras.KerasTensor]") -> "dict[str, keras.KerasTen
     """Pass outputs through layers of their names, which is how Keras names an output."""
     import keras
 
-    return {key: keras.layers.Identity(name=key)(tensor) for key, tensor in tensors.items()}
+    return {
+        key: keras.layers.Identity(name=key, dtype="float32")(tensor)
+        for key, tensor in tensors.items()
+    }
 
 
 def compile_model(model: "Detector", config: Config, steps: int = 1) -> None:

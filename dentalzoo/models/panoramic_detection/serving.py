@@ -29,6 +29,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     from dentalzoo.data.io.graph import files_to_network, image_spec, to_network
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
+    from dentalzoo.ops import suppression
 
     anchors, size = tf.constant(make_anchors(config)), config.input_size
 
@@ -48,7 +49,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     def suppress(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         candidates = predict(images)
         boxes = candidates["boxes"]
-        boxes, scores, classes, num = tf.image.combined_non_max_suppression(
+        boxes, scores, classes, num = suppression.suppress(
             boxes if boxes.shape.rank == 4 else boxes[:, :, None],  # a box for each class, or one
             candidates["scores"],
             config.max_per_class,

@@ -14,8 +14,9 @@ import tensorflow as tf
 from dentalzoo.models.panoramic_detection.anchors import CODER, decode, label, labeler, make_anchors
 from dentalzoo.models.panoramic_detection.config import Config
 from dentalzoo.models.panoramic_detection.detector import Detector
-from dentalzoo.models.panoramic_detection.keras2_bridge import Network, vision
+from dentalzoo.models.panoramic_detection.keras2_bridge import Network, keras2_policy, vision
 from dentalzoo.models.panoramic_detection.losses import box_losses
+from dentalzoo.ops import suppression
 
 _CROP = 7  # sides of a region's features: its fastercnn.config, 14 halved by pooling
 
@@ -50,7 +51,9 @@ class SecondStage(keras.layers.Layer):
             norm_epsilon=1e-3,
         )
         head(tf_keras.Input((1, _CROP, _CROP, self.config.pyramid_filters)))
-        return [vision("modeling.layers.roi_aligner").MultilevelROIAligner(_CROP), head]
+        with keras2_policy("float32"):  # coordinates of boxes in pixels
+            align = vision("modeling.layers.roi_aligner").MultilevelROIAligner(_CROP)
+        return [align, head]
 
     def _run(self, parts: Sequence[Any], x: Any, training: bool) -> dict[str, Any]:
         align, head = parts
@@ -66,13 +69,13 @@ class SecondStage(keras.layers.Layer):
         Where there are fewer than P they are repeated; suppression removes the copies at the end.
         """
         number = self.config.num_proposals
-        proposals, _, _, count = tf.image.combined_non_max_suppression(
+        proposals, _, _, count = suppression.suppress(
             decode(codes, self.anchors)[:, :, None],
             tf.sigmoid(objectness)[..., None],
             number,
             number,
             self.config.proposal_iou,
-            score_threshold=0.0,
+            score=0.0,
         )
         rows = tf.range(number)[None] % tf.maximum(count, 1)[:, None]
         proposals = tf.gather(proposals, rows, axis=1, batch_dims=1)

@@ -23,11 +23,12 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     import tensorflow as tf
 
     from dentalzoo.data.io.graph import decode_file, image_spec, to_network
+    from dentalzoo.ops.resizing import resize
 
     @tf.function(input_signature=[image_spec()])
     def serve(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         probabilities = model(to_network(images, config.input_size, channels=3))
-        probabilities = tf.image.resize(probabilities, tf.shape(images)[1:3], antialias=True)
+        probabilities = resize(probabilities, tf.shape(images)[1:3])
         if config.num_classes == 1:
             mask = tf.cast(probabilities > 0.5, tf.uint8)
         else:
