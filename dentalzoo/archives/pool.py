@@ -46,7 +46,7 @@ class _Worker:
         }
         descriptor = theirs.fileno()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(descriptor)],
+            [sys.executable, "-P", "-c", _START, str(descriptor)],  # without the current folder
             env=environment,
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
