@@ -1,0 +1,116 @@
+"""A thousand synthetic radiographs by two workers that are killed half-way and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.data.io.images import read_image, write_png
+
+COUNT = 1_000
+_WARM = 50  # images after which a process has the memory that it needs
+_GROWTH = 16 << 20  # bytes; measured at most 0.2 MB in each of the three processes
+
+
+@pytest.fixture(scope="module")
+def thousand(phantoms, tmp_path_factory):
+    """Small images, all different: parts of the phantoms with their number in a corner."""
+    folder = tmp_path_factory.mktemp("thousand") / "in"
+    sources = [read_image(path) for path in sorted((phantoms / "images").iterdir())]
+    for number in range(COUNT):
+        image = np.roll(sources[number % len(sources)], number, axis=1)[:64, :128].copy()
+        image[:2, :16, 0] = 255 * np.unpackbits(np.array([number], ">u2").view(np.uint8))
+        write_png(folder / f"{number:04d}.png", image)
+    return folder
+
+
+def resident(pid):
+    """Bytes of memory of a process; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text().split()
+    except OSError:
+        return 0
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def children(pid):
+    try:
+        return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+class Watched:
+    """`dentalzoo predict` in a process of its own, whose memory is sampled at each tenth line."""
+
+    def __init__(self, bundle, inputs, out):
+        command = [sys.executable, "-m", "dentalzoo", "predict", str(bundle.path), str(inputs)]
+        command += ["--out", str(out), "--workers", "2", "--overlay"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.path = out / "manifest" / "shard-00000-of-00001.jsonl"
+        self.workers: set[int] = set()
+        self.memory: list[tuple[int, dict[int, int]]] = []
+
+    def lines(self):
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+
+    def until(self, count):
+        """Wait for a number of lines, or for the end."""
+        while self.lines() < count and self.process.poll() is None:
+            self.workers |= {*children(self.process.pid)}
+            pids = (self.process.pid, *self.workers)
+            self.memory.append((self.lines(), {pid: resident(pid) for pid in pids}))
+            time.sleep(0.05)
+
+    def growth(self, first):
+        """The largest growth of a process from its memory at line `first`, in bytes."""
+        later = [sizes for lines, sizes in self.memory if lines >= first]
+        return {
+            pid: max(sizes.get(pid, 0) for sizes in later) - size
+            for pid, size in later[0].items()
+            if size
+        }
+
+
+@pytest.mark.slow
+def test_two_workers_killed_half_way_and_started_again(bundle, thousand, tmp_path, capsys):
+    out = tmp_path / "out"
+    run = Watched(bundle, thousand, out)
+    run.until(200)
+    os.kill(min(run.workers), signal.SIGKILL)  # one worker: the rest goes on
+    run.until(500)
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.process.communicate()
+    content = run.path.read_bytes()
+    finished = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    assert 500 <= len(finished) < COUNT
+    times = {line["name"]: (out / f"{line['name']}.png").stat().st_mtime_ns for line in finished}
+    time.sleep(2)  # the workers end with what they have
+
+    again = Watched(bundle, thousand, out)
+    again.until(COUNT)
+    assert again.process.communicate()[0] == f"{COUNT} written to {out}, 0 failed\n"
+    assert again.process.returncode == 0
+    lines = [json.loads(line) for line in again.path.read_bytes().splitlines()]
+    assert sorted(line["number"] for line in lines) == [*range(1, COUNT + 1)]  # none twice
+    for name, written in times.items():
+        assert (out / f"{name}.png").stat().st_mtime_ns == written  # not done again
+
+    dz.predict(bundle, thousand, tmp_path / "plain", overlay=True)
+    expected = {p.name: p.read_bytes() for p in (tmp_path / "plain").glob("[!.]*.png")}
+    overlays = {content for name, content in expected.items() if "overlay" in name}
+    assert len(expected) == 2 * COUNT and len(overlays) == COUNT  # no two are the same
+    assert {p.name: p.read_bytes() for p in out.glob("[!.]*.png")} == expected
+
+    growth = again.growth(len(finished) + _WARM)
+    with capsys.disabled():
+        shown = ", ".join(f"{size / 1e6:.1f}" for size in growth.values())
+        print(f"\nMB of growth over {COUNT - len(finished) - _WARM} images, each process: {shown}")
+    assert len(growth) == 3 and max(growth.values()) < _GROWTH
