@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo import api
-from dentalzoo.beam.gathering import applied, outcomes_of
+from dentalzoo.beam.gathering import applied, hidden_folder, outcomes_of
 from dentalzoo.beam.workers import MeasureWorker
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.contracts import Report
@@ -64,7 +64,8 @@ def evaluate(
     ]
     failed: list[tuple[str, str]] = []
     worker = MeasureWorker(bundle, evaluation.measure)
-    with outcomes_of(items, applied(worker), folder, runner, runner_args) as outcomes:
+    with hidden_folder(folder) as hidden:
+        outcomes = outcomes_of(items, applied(worker), hidden, runner, runner_args)
 
         def results() -> Iterator[tuple[Any, Any]]:
             with FailureLog(failed, evaluation.unit) as log:

@@ -2,8 +2,8 @@
 
 The inputs are written to a hidden folder in blocks, since a pipeline that holds them all would be
 too large for an engine; the outcomes come back as blocks of the same numbers. Each block is whole
-or absent, and the folder is removed at the end. All of it lies in the output folder, which every
-worker must see anyway.
+or absent, and the folder is removed at the end. It lies in the output folder, which every worker
+must see anyway; beside it where results are anonymous, since it names the inputs.
 """
 
 import pickle
@@ -30,50 +30,54 @@ BLOCK = 1000  # inputs: ours
 
 
 @contextmanager
+def hidden_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder for what the workers need of a run, and remove it at the end."""
+    folder = parent.absolute() / f".beam-{secrets.token_hex(4)}.tmp"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def outcomes_of(
     items: Sequence[Item],
     transform: Callable[[Any], Any],
-    out: Path,
+    folder: Path,
     runner: str,
     runner_args: Iterable[str],
-) -> Iterator[Iterator[tuple[Item, Outcome]]]:
-    """Run a transform on all items; yield each item with what became of it, in order.
+) -> Iterator[tuple[Item, Outcome]]:
+    """Run a transform on all items; return each item with what became of it, in order.
 
     Args:
         transform: from a collection of `Item` to one of `Outcome`, such as `applied`.
         items: numbered from 1 in order.
-        out: a folder that exists; a hidden folder in it is used, and removed.
+        folder: an empty folder that every worker sees, see `hidden_folder`.
         runner, runner_args: see `pipeline_on`.
 
     Raises:
         DentalzooError: as `pipeline_on`, or the engine has lost or repeated an input.
     """
     if not items:
-        yield iter(())
-        return
-    folder = out.absolute() / f".beam-{secrets.token_hex(4)}.tmp"
-    folder.mkdir()
-    try:
-        blocks = range((len(items) + BLOCK - 1) // BLOCK)
-        for block in blocks:
-            part = items[block * BLOCK : (block + 1) * BLOCK]
-            write_atomically(_file(folder, "items", block), pickle.dumps(list(part)))
-        with pipeline_on(runner, runner_args) as pipeline:
-            found = (
-                pipeline
-                | "Blocks" >> beam.Create(list(blocks))
-                | "Items" >> beam.FlatMap(_items, folder)
-                | "Spread" >> beam.Reshuffle()
-            )
-            (
-                transform(found)
-                | "Number" >> beam.Map(_with_block)
-                | "Gather" >> beam.GroupByKey()
-                | "Outcomes" >> beam.Map(_write_block, folder)
-            )
-        yield _in_order(items, blocks, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        return iter(())
+    blocks = range((len(items) + BLOCK - 1) // BLOCK)
+    for block in blocks:
+        part = items[block * BLOCK : (block + 1) * BLOCK]
+        write_atomically(_file(folder, "items", block), pickle.dumps(list(part)))
+    with pipeline_on(runner, runner_args) as pipeline:
+        found = (
+            pipeline
+            | "Blocks" >> beam.Create(list(blocks))
+            | "Items" >> beam.FlatMap(_items, folder)
+            | "Spread" >> beam.Reshuffle()
+        )
+        (
+            transform(found)
+            | "Number" >> beam.Map(_with_block)
+            | "Gather" >> beam.GroupByKey()
+            | "Outcomes" >> beam.Map(_write_block, folder)
+        )
+    return _in_order(items, blocks, folder)
 
 
 def applied(worker: Worker) -> Callable[[Any], Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from dentalzoo import api
 from dentalzoo.archives.manifest import refuse_run
-from dentalzoo.atomic import remove_leftovers
-from dentalzoo.beam.gathering import applied, outcomes_of
+from dentalzoo.atomic import remove_leftovers, write_json
+from dentalzoo.beam.gathering import applied, hidden_folder, outcomes_of
 from dentalzoo.beam.workers import PredictWorker
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.data.io.stored import is_address
@@ -56,8 +56,11 @@ def predict(
     found = [path if is_address(path) else Path(path).absolute() for path in given]
     plan = predictor.plan(found, folder)
     report = PredictionReport(failed=list(plan.failed))
-    worker = PredictWorker(bundle, made, plan.shared, folder)
-    with outcomes_of(plan.items, applied(worker), folder, runner, runner_args) as outcomes:
+    # What names the inputs must not be left with anonymous results, even if this is killed.
+    with hidden_folder(folder.parent if options.get("anonymize") else folder) as hidden:
+        write_json(hidden / "shared.json", plan.shared)
+        worker = PredictWorker(bundle, made, hidden / "shared.json", folder)
+        outcomes = outcomes_of(plan.items, applied(worker), hidden, runner, runner_args)
 
         def records() -> Iterator[tuple[Item, Mapping[str, Any]]]:
             with FailureLog(report.failed, predictor.unit) as log:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dentalzoo.beam.gathering import outcomes_of
+from dentalzoo.beam.gathering import hidden_folder, outcomes_of
 from dentalzoo.beam.workers import Outcome
 from dentalzoo.data.boxes import samples_of_records
 from dentalzoo.data.formats.tfrecord import RecordReport, ShardPlan, ShardWriter
@@ -55,8 +55,8 @@ def write_records(
         for number, (name, content) in enumerate(missing.items(), 1)
     ]
     written = _Write(plan.writer)
-    with outcomes_of(items, written, folder, runner, runner_args) as outcomes:
-        for item, outcome in outcomes:
+    with hidden_folder(folder) as hidden:
+        for item, outcome in outcomes_of(items, written, hidden, runner, runner_args):
             plan.add(item.name, outcome.result)
     return plan.report()
 

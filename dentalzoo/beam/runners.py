@@ -12,10 +12,18 @@ from dentalzoo.errors import DentalzooError, require
 
 if TYPE_CHECKING:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+    from apache_beam.options.pipeline_options import (
+        DirectOptions,
+        PipelineOptions,
+        WorkerOptions,
+    )
 else:
     beam = require("apache_beam", "beam")
-    from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+    from apache_beam.options.pipeline_options import (
+        DirectOptions,
+        PipelineOptions,
+        WorkerOptions,
+    )
 
 _KNOWING = ("DirectRunner", "DataflowRunner")  # the others take options that their server knows
 
@@ -79,6 +87,10 @@ def runner_options(runner: str, runner_args: Iterable[str] = ()) -> "PipelineOpt
     workers = options.view_as(WorkerOptions)
     if workers.default_sdk_harness_log_level is None:  # else a worker logs each of its steps
         workers.default_sdk_harness_log_level = "WARNING"
+    local = options.view_as(DirectOptions)
+    named = {word.partition("=")[0] for word in words}
+    if local.direct_num_workers != 1 and "direct_running_mode" not in named:
+        local.direct_running_mode = "multi_processing"  # else all but one would have nothing to do
     return options
 
 

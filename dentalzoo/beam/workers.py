@@ -5,6 +5,7 @@ the bundle once, at the first input, and checks that it is the one that the pipe
 """
 
 import hashlib
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -124,19 +125,21 @@ class PredictWorker(Worker):
     Args:
         bundle: see `Worker`.
         options: of `predict` for the bundle's task.
-        shared: of the plan, see `dentalzoo.tasks.predictor.Plan`.
+        shared: of the plan, see `dentalzoo.tasks.predictor.Plan`; or a JSON file with it, so that
+            the key of anonymous results is no part of the pipeline, which an engine may store.
         out: the folder of the results, absolute.
     """
 
     def __init__(
-        self, bundle: Bundle, options: Options, shared: Mapping[str, Any], out: Path
+        self, bundle: Bundle, options: Options, shared: Mapping[str, Any] | Path, out: Path
     ) -> None:
         super().__init__(bundle)
-        self._options, self._joined, self._out = options, dict(shared), out
+        self._options, self._shared_values, self._out = options, shared, out
 
     def _make(self, bundle: Bundle) -> Steps:
         predictor = api.task_of(bundle).Predictor(bundle, self._options)
-        predictor.join(self._joined)
+        shared = self._shared_values
+        predictor.join(json.loads(shared.read_bytes()) if isinstance(shared, Path) else shared)
         return _PredictSteps(predictor, self._out)
 
 

@@ -137,6 +137,25 @@ def test_detections_and_those_of_other_settings_are_the_same(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_nothing_beside_anonymous_results_names_the_inputs(bundle, images, tmp_path, monkeypatch):
+    segmentation.predict(
+        bundle, images, tmp_path / "here", options=SegmentationPredictOptions(anonymize=True)
+    )
+    (tmp_path / "beam_key.csv").write_bytes((tmp_path / "here_key.csv").read_bytes())
+    seen = []
+
+    def combine(self, records, out):
+        seen.extend(tree(out))
+        return []
+
+    monkeypatch.setattr(segmentation.Predictor, "combine", combine)
+    beam.predict(bundle, images, tmp_path / "beam", anonymize=True)
+    assert sorted(seen) == sorted(tree(tmp_path / "here"))
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
 def test_every_worker_must_have_the_same_bundle_and_version(bundle, images, tmp_path, monkeypatch):
     worker = workers.PredictWorker(bundle, SegmentationPredictOptions(), {}, tmp_path)
     (bundle.path / "SHA256SUMS").write_text("others")
@@ -189,9 +208,9 @@ def numbers(count):
 
 
 def outcomes(transform, tmp_path, count=11):
-    with gathering.outcomes_of(
-        numbers(count), transform, tmp_path, "DirectRunner", ["direct_runner_bundle_repeat=1"]
-    ) as found:
+    words = ["direct_runner_bundle_repeat=1"]
+    with gathering.hidden_folder(tmp_path) as hidden:
+        found = gathering.outcomes_of(numbers(count), transform, hidden, "DirectRunner", words)
         return [(item.number, outcome.result, outcome.reason) for item, outcome in found]
 
 
@@ -266,6 +285,19 @@ def test_nothing_to_do_needs_no_engine(tmp_path):
 def test_options_of_runners_are_checked(runner, words, message):
     with pytest.raises(DentalzooError, match=message):
         runners.runner_options(runner, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ([], "in_memory"),
+        (["direct_num_workers=3"], "multi_processing"),
+        (["direct_num_workers=3", "direct_running_mode=multi_threading"], "multi_threading"),
+    ],
+)
+def test_several_workers_are_several_processes(words, mode):
+    made = runners.runner_options("DirectRunner", words).get_all_options()
+    assert made["direct_running_mode"] == mode
 
 
 def test_portable_runners_take_options_that_their_server_knows():

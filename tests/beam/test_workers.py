@@ -57,7 +57,8 @@ class PidWorker(DoublingWorker):
 
 def test_the_inputs_are_spread_over_the_workers(tmp_path):
     transform = gathering.applied(PidWorker(tmp_path))
-    with gathering.outcomes_of(numbers(60), transform, tmp_path, "DirectRunner", THREE) as found:
+    with gathering.hidden_folder(tmp_path) as hidden:
+        found = gathering.outcomes_of(numbers(60), transform, hidden, "DirectRunner", THREE)
         processes = [outcome.result for _, outcome in found if outcome.reason is None]
     assert len(processes) == 29  # the even ones but 8
     assert len(set(processes)) == 3
@@ -91,9 +92,8 @@ def test_an_engine_with_a_job_server_and_a_pool_of_workers(tmp_path):
         words = [f"job_endpoint=localhost:{job}", "environment_type=EXTERNAL"]
         words.append(f"environment_config=localhost:{pool}")
         transform = gathering.applied(PidWorker(tmp_path))
-        with gathering.outcomes_of(
-            numbers(20), transform, tmp_path, "PortableRunner", words
-        ) as found:
+        with gathering.hidden_folder(tmp_path) as hidden:
+            found = gathering.outcomes_of(numbers(20), transform, hidden, "PortableRunner", words)
             processes = {outcome.result for _, outcome in found if outcome.reason is None}
     finally:
         for server in servers:
