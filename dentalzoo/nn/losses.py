@@ -1,16 +1,15 @@
 """Losses that several papers use. Predicted masks are probabilities in [0, 1]."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-Tensor = Any  # of the Keras backend, or a NumPy array
+from dentalzoo.nn.replicas import Tensor, sum_over_replicas
 
 
 class Dice(keras.losses.Loss):
     """1 - (2 * sum(t * p) + smooth) / (sum(t) + sum(p) + smooth), over the whole batch.
 
+    On several devices the sums run over all of them.
     Masks (B, H, W, 1) hold class ids. With one predicted channel they are 0 or 1 and the sums run
     over everything; with K channels they are one-hot encoded and the mean over classes is taken.
 
@@ -24,8 +23,9 @@ class Dice(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_true = one_hot(y_true, y_pred.shape[-1], y_pred.dtype)
-        both = ops.sum(y_true * y_pred, axis=(0, 1, 2))
+        both = sum_over_replicas(ops.sum(y_true * y_pred, axis=(0, 1, 2)))
         total = ops.sum(y_true, axis=(0, 1, 2)) + ops.sum(y_pred, axis=(0, 1, 2))
+        total = sum_over_replicas(total)
         dice = ops.mean(1.0 - (2.0 * both + self.smooth) / (total + self.smooth))
         return dice[None]  # Keras takes the mean over replicas of a vector, but not of a scalar
 

@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from dentalzoo.nn.losses import MeanOverBatch, Tensor
+from dentalzoo.nn.replicas import mean_over_replicas, place_in_batch
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -77,8 +78,17 @@ class Sampling(layers.Layer):
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         mean, log_var = (ops.tile(tensor, (self.samples, 1)) for tensor in inputs)
-        noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.seed_generator)
-        return mean + ops.exp(0.5 * log_var) * noise
+        return mean + ops.exp(0.5 * log_var) * self._noise(inputs[0])
+
+    def _noise(self, mean: Tensor) -> Tensor:
+        """Return the noise of these samples: on several replicas that of one device, cut alike."""
+        first, total = place_in_batch(mean)
+        rows, size = ops.shape(mean)
+        noise = keras.random.normal(
+            (self.samples * total, size), dtype=mean.dtype, seed=self.seed_generator
+        )
+        noise = ops.reshape(noise, (self.samples, total, size))[:, first : first + rows]
+        return ops.reshape(noise, (self.samples * rows, size))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "samples": self.samples, "seed": self.seed}
@@ -113,6 +123,7 @@ class FittedPrior(layers.Layer):
         z = ops.stop_gradient(z)
         products = ops.matmul(ops.transpose(z), z) / ops.cast(ops.shape(z)[0], z.dtype)
         for moment, of_batch in ((self.mean, ops.mean(z, axis=0)), (self.moments, products)):
+            of_batch = mean_over_replicas(of_batch, ops.shape(z)[0])
             moment.assign(self.momentum * moment + (1 - self.momentum) * of_batch)
 
     def call(self, noise: Tensor) -> Tensor:
@@ -224,7 +235,9 @@ class VAE(keras.Model):
             step = ops.cast(self.optimizer.iterations, "float32")
             beta = beta * ops.minimum(1.0, step / self.warmup_steps)
         if self.free_bits:
-            in_batch = ops.maximum(ops.mean(units, axis=0, keepdims=True), self.free_bits)
+            mean = ops.mean(units, axis=0, keepdims=True)
+            mean = mean_over_replicas(mean, ops.shape(units)[0])
+            in_batch = ops.maximum(mean, self.free_bits)
             priced = over_units(in_batch, axis=-1)
         return reconstruction + beta * priced, reconstruction, kl
 

@@ -12,17 +12,22 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("bfloat16", "float16")
 # What runs of before had no setting for.
-DEFAULTS = {"mixed_precision": None, "jit_compile": None, "accumulate": 1}
+DEFAULTS = {
+    "mixed_precision": None,
+    "jit_compile": None,
+    "accumulate": 1,
+    "sync_batchnorm": False,
+}
 COMPILED_STRATEGIES = ("default", "tpu")
 
 
 def check(settings: dict[str, Any]) -> None:
-    """Check the settings `mixed_precision`, `jit_compile` and `accumulate` of a run.
+    """Check the settings `mixed_precision`, `jit_compile`, `accumulate` and `sync_batchnorm`.
 
     Raises:
         DentalzooError: one of them has a value that cannot be, or not with the strategy.
     """
-    precision, jit, every = (settings[key] for key in DEFAULTS)
+    precision, jit, every, sync = (settings[key] for key in DEFAULTS)
     strategy = settings["strategy"]
     if precision is not None and precision not in PRECISIONS:
         raise DentalzooError(
@@ -43,6 +48,8 @@ def check(settings: dict[str, Any]) -> None:
         )
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise DentalzooError(f"accumulate must be an integer >= 1. Received: {every!r}")
+    if sync not in (True, False):
+        raise DentalzooError(f"sync_batchnorm must be True or False. Received: {sync!r}")
 
 
 def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +69,8 @@ def arguments(settings: dict[str, Any]) -> list[str]:
         parts += ["--jit-compile" if settings["jit_compile"] else "--no-jit-compile"]
     if settings["accumulate"] > 1:
         parts += ["--accumulate", str(settings["accumulate"])]
+    if settings["sync_batchnorm"]:
+        parts.append("--sync-batchnorm")
     return parts
 
 
@@ -90,9 +99,20 @@ def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
     LossScaleOptimizer when the model was compiled.
 
     Raises:
-        DentalzooError: the process forbids XLA.
+        DentalzooError: the process forbids XLA, or a network has no batch normalisation to
+            synchronise.
     """
     import keras
+
+    if settings["sync_batchnorm"]:
+        layers = normalisations(model)
+        for layer in layers:
+            layer.synchronized = True
+        if not layers:
+            raise DentalzooError(
+                "sync_batchnorm must be False for a network without batch normalisation that "
+                f"trains. Received: {model.name}"
+            )
 
     every, jit = settings["accumulate"], settings["jit_compile"]
     if every > 1:
@@ -114,3 +134,11 @@ def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
                 "Received: True"
             )
     model.optimizer.build(model.trainable_variables)
+
+
+def normalisations(model: "keras.Model") -> "list[keras.layers.BatchNormalization]":
+    """Return the layers of batch normalisation that train, at every depth of a model."""
+    import keras
+
+    kind = keras.layers.BatchNormalization
+    return [one for one in model._flatten_layers() if isinstance(one, kind) and one.trainable]

@@ -4,12 +4,12 @@ import argparse
 import logging
 from typing import Any
 
-from dentalzoo.training.computing import PRECISIONS
+from dentalzoo.training.computing import DEFAULTS, PRECISIONS
 from dentalzoo.training.distribute import STRATEGIES
 
 log = logging.getLogger("dentalzoo")
 # Keywords of `train`.
-NAMES = ("strategy", "workers", "index", "mixed_precision", "jit_compile", "accumulate")
+NAMES = ("strategy", "workers", "index", *DEFAULTS)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +43,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="batches whose mean gradient makes one step of the optimizer (default 1)",
+    )
+    parser.add_argument(
+        "--sync-batchnorm",
+        action="store_true",
+        help="normalise with the statistics of the batch of all devices (default: of each device)",
     )
 
 

@@ -51,6 +51,7 @@ def train(
     mixed_precision: str | None = None,
     jit_compile: bool | None = None,
     accumulate: int = 1,
+    sync_batchnorm: bool = False,
     resume: bool = False,
     init: str | Path | None = None,
     weights_dtype: str = "float32",
@@ -74,6 +75,7 @@ def train(
             and metrics stay float32. None computes in float32.
         jit_compile: compile the steps with XLA; None leaves it to the model and to Keras.
         accumulate: number of batches whose mean gradient makes one step of the optimizer.
+        sync_batchnorm: normalise with the statistics of the batch of all devices, not of each.
         resume: resume an interrupted run after its last complete epoch; start one where there is
             none. The settings must be those of the run; more epochs may be given, over which a
             cosine schedule is then stretched; a run that early stopping ended stays ended.
@@ -107,6 +109,7 @@ def train(
         "mixed_precision": mixed_precision,
         "jit_compile": jit_compile,
         "accumulate": accumulate,
+        "sync_batchnorm": sync_batchnorm,
         "strategy": strategy,
         "workers": len(cluster.workers) if cluster else None,
         "init": None if init is None else str(init),
@@ -187,6 +190,9 @@ def _run(
     steps = max(1, int(training.dataset.cardinality()) // per_step // max(1, len(epochs)))
     run.images = len(training.cache)
     team.agree("data", _names(training, validation))
+    if team.size > 1:
+        who = f"writes {out}" if team.is_chief else "writes nothing, worker 0 does"
+        log.info("worker %d of %d trains and %s", team.index, team.size, who)
     with computing.precision(settings["mixed_precision"]), strategy.scope():
         updates = steps * run.config.epochs // settings["accumulate"]
         paper.compile_model(model, config, steps=max(1, updates))

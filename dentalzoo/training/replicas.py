@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from dentalzoo.errors import DentalzooError
+from dentalzoo.training.computing import normalisations
 
 # Method of Keras' trainer -> what its source must hold for this module to work.
 _RELIED_ON = {
@@ -136,8 +137,7 @@ class AverageStatistics(keras.callbacks.Callback):
     def _average(self) -> None:
         variables = [
             variable.value
-            for layer in self.model._flatten_layers()
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+            for layer in normalisations(self.model)
             for variable in (layer.moving_mean, layer.moving_variance)
         ]
         if variables:

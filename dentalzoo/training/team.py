@@ -78,7 +78,8 @@ class Team:
             if self.stopped is None:
                 text = str(error) if isinstance(error, DentalzooError) else type(error).__name__
                 self.stopped = f"this worker stopped: {text.splitlines()[0]}"
-                self._send_all({"stopped": self.index, "reason": text.splitlines()[0]})
+                reason = {"stopped": self.index, "reason": text.splitlines()[0], "told": True}
+                self._send_all(reason)
             raise
         finally:
             self._needed = False
@@ -200,7 +201,8 @@ class Team:
 
     def _take(self, index: int, message: dict[str, Any]) -> None:
         if "stopped" in message:
-            self._stop(message["stopped"], message["reason"], sender=index)
+            told = message["told"]
+            self._stop(message["stopped"], message["reason"], sender=index, told=told)
         with self._changed:
             if "topic" in message:
                 self._values.setdefault(message["topic"], {})[index] = message["value"]
@@ -208,18 +210,26 @@ class Team:
                 self._answers[message["answer"]] = message
             self._changed.notify_all()
 
-    def _stop(self, index: int, reason: str, sender: int | None = None) -> None:
-        """Note that a worker has stopped, tell the others, and end the training here too."""
+    def _stop(self, index: int, reason: str, sender: int | None = None, told: bool = False) -> None:
+        """Note that a worker has stopped, tell the others, and end the training here too.
+
+        Args:
+            index: the worker.
+            reason: why.
+            sender: from which worker this one knows; None for its own observation.
+            told: the worker itself gave the reason, such as settings that cannot be.
+        """
         with self._changed:
             if self.stopped or not self.cluster:
                 return
+            hint = "" if told else "; start all workers again with resume=True (--resume)"
             self.stopped = (
-                f"{self.cluster.title(index)} stopped, and the training with it; start all workers "
-                f"again with resume=True (--resume). Received: {reason}"
+                f"{self.cluster.title(index)} stopped, and the training with it{hint}. "
+                f"Received: {reason}"
             )
             self._changed.notify_all()
         if self._needed:
-            self._send_all({"stopped": index, "reason": reason}, but=sender)
+            self._send_all({"stopped": index, "reason": reason, "told": told}, but=sender)
             threading.Thread(target=self._end, daemon=True).start()
 
     def _end(self) -> None:

@@ -88,7 +88,7 @@ def batches(
         cuts = [part for batch in batch_slices(count, batch_size, parts) for part in batch[mine]]
     if not cuts:
         raise DentalzooError(
-            f"every shard must have at least {devices} samples, one for each device. "
+            f"a split must have at least {parts} samples, one for each device of each worker. "
             f"Received: {len(cache)} samples, shard={shard}, devices={devices}"
         )
 

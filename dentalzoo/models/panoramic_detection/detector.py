@@ -10,6 +10,7 @@ from dentalzoo.models.panoramic_detection.anchors import label, labeler, make_an
 from dentalzoo.models.panoramic_detection.config import Config
 from dentalzoo.models.panoramic_detection.losses import box_losses, class_losses
 from dentalzoo.nn.losses import MeanOverBatch
+from dentalzoo.nn.replicas import mean_over_replicas
 
 
 class Detector(keras.Model):
@@ -69,7 +70,8 @@ class Detector(keras.Model):
         count = tf.maximum(tf.reduce_sum(tf.cast(positive, tf.float32), axis=1), 1.0)  # (B,)
         if config.loss == "focal":
             # Over the batch, as in the model garden: a radiograph without findings weighs less.
-            count = tf.zeros_like(count) + tf.reduce_mean(count)
+            mean = mean_over_replicas(tf.reduce_mean(count), tf.shape(count)[0])
+            count = tf.zeros_like(count) + mean
         class_loss = tf.reduce_sum(class_losses(targets, y_pred["classes"], config), axis=1)
         box_loss = box_losses(target_codes, y_pred["boxes"], positive, config.box_delta)
         return class_loss / count, box_loss / count
