@@ -213,8 +213,8 @@ def predict(
 
     Args:
         bundle: a loaded bundle, a name or a folder.
-        inputs: paths of images and of folders of images; for reconstruction of folders of views
-            and of meshes.
+        inputs: paths of images, of folders and tar files of images, and addresses of them in object
+            stores (docs/archives.md); for reconstruction of folders of views and of meshes.
         out: the folder to write to.
         workers: number of processes, each with the bundle; the run is restartable then, see
             docs/archives.md. None: this process.

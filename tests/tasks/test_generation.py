@@ -16,6 +16,7 @@ from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.synthetic import write_tooth_photos
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.pixels import as_pixels
+from dentalzoo.tasks import generation
 from dentalzoo.tasks.autoencoders import kl_divergence
 from dentalzoo.tasks.generation import (
     copying,
@@ -35,6 +36,7 @@ from dentalzoo.tasks.options import (
 from dentalzoo.tasks.options import (
     GenerationEvaluateOptions as EvaluateOptions,
 )
+from tests.tasks.test_predictor import apart, content
 
 
 class Linear:
@@ -648,6 +650,15 @@ def test_predict_writes_reconstructions_and_codes(linear, teeth, tmp_path):
     both = read_image(tmp_path / "out" / "0001_overlay.png")
     np.testing.assert_array_equal(both[:, :SIZE], image)
     np.testing.assert_array_equal(both[:, -SIZE:], reconstruction)
+
+
+def test_parts_that_run_apart_write_what_predict_writes(linear, teeth, tmp_path):
+    images, options = sorted(teeth.glob("*.png"))[:3], GenerationPredictOptions(overlay=True)
+    predict(linear, images, tmp_path / "1", options=options)
+    assert apart(generation, linear, options, images, tmp_path / "2") == [
+        tmp_path / "2" / "latents.csv"
+    ]
+    assert content(tmp_path / "2") == content(tmp_path / "1")
 
 
 def test_predict_goes_on_after_bad_files(linear, teeth, tmp_path, caplog):

@@ -25,7 +25,9 @@ from dentalzoo.data.synthetic import upper_jaw
 from dentalzoo.data.views import render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
+from dentalzoo.tasks import reconstruction
 from dentalzoo.tasks.base import output_names
+from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.reconstruction import drawing, evaluation, scores, viewer, write_views
 from dentalzoo.tasks.reconstruction.inference import (
     Shape,
@@ -35,6 +37,7 @@ from dentalzoo.tasks.reconstruction.inference import (
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.sources import find_jaws, load_jaw
+from tests.tasks.test_predictor import apart, content
 
 
 def clouds(sizes=(400, 300)):
@@ -419,6 +422,15 @@ def test_views_are_what_the_cameras_see(view_folders, jaws):
     assert [file.name for file in files] == [f"view_{i}.png" for i in range(10)]
     for file, view in zip(files, rendered, strict=True):
         assert (read_image(file) == view).all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_figures")
+def test_parts_that_run_apart_write_what_predict_writes(meshed, jaws, tmp_path):
+    dz.predict(meshed, jaws / "val", tmp_path / "1", mesh=["stl", "obj"])
+    options = ReconstructionPredictOptions(mesh=("stl", "obj"))
+    assert apart(reconstruction, meshed, options, jaws / "val", tmp_path / "2") == []
+    assert content(tmp_path / "2") == content(tmp_path / "1")
 
 
 @pytest.mark.usefixtures("quick_figures")
