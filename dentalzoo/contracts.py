@@ -111,11 +111,13 @@ class Stream:
         dataset: a `tf.data.Dataset` of dicts of tensors, of known cardinality.
         cache: the decoded samples, their names, and what was skipped.
         record: what the metadata of a bundle keeps of the data, in plain values.
+        samples: number of samples in the batches of an epoch; 0 where it is not known.
     """
 
     dataset: "tf.data.Dataset"
     cache: "Cache"
     record: Mapping[str, Any] = field(default_factory=dict)
+    samples: int = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.dataset)

@@ -34,6 +34,10 @@ def check(settings: dict[str, Any]) -> None:
             f"mixed_precision must be one of: {', '.join(PRECISIONS)}, or None. "
             f"Received: {precision!r}"
         )
+    if precision == "float16" and strategy == "tpu":
+        raise DentalzooError(
+            "mixed_precision must be bfloat16 or None with strategy tpu. Received: 'float16'"
+        )
     if jit not in (None, True, False):
         raise DentalzooError(f"jit_compile must be True, False or None. Received: {jit!r}")
     if jit and strategy not in COMPILED_STRATEGIES:

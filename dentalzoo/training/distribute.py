@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.errors import DentalzooError, reason_of
+from dentalzoo.training import tpu
 from dentalzoo.training.cluster import Cluster
 from dentalzoo.training.team import Team
 
@@ -59,13 +60,20 @@ def abort_collectives(reason: str) -> None:
     context.context().abort_collective_ops(tf.errors.UNAVAILABLE, reason)
 
 
-def strategy_of(name: str, team: Team) -> "tf.distribute.Strategy":
+def strategy_of(name: str, team: Team, tpu_name: str | None = None) -> "tf.distribute.Strategy":
     """Resolve a strategy name for a team, whose collectives end when one of its workers stops.
+
+    Args:
+        name: as for `strategy`.
+        team: the workers of `multi_worker`.
+        tpu_name: the TPU of `tpu`, see `tpu.connect`.
 
     Raises:
         DentalzooError: an unknown name, a cluster that TensorFlow cannot join, or workers with
             different numbers of devices or versions.
     """
+    if name == "tpu":
+        return strategy(name, name=tpu_name)
     if team.cluster is None:
         return strategy(name)
     import keras
@@ -88,23 +96,24 @@ STRATEGIES: "dict[str, Callable[..., tf.distribute.Strategy]]" = {
     "default": _default,
     "mirrored": _mirrored,
     "multi_worker": _multi_worker,
+    "tpu": tpu.connect,
 }
 
 
-def strategy(name: str = "default", **options: Any) -> "tf.distribute.Strategy":
+def strategy(name: str = "default", /, **options: Any) -> "tf.distribute.Strategy":
     """Resolve a strategy name.
 
     Args:
         name: `default` (one device) or `mirrored` (all GPUs of this machine; without a GPU all of
             TensorFlow's logical CPUs, of which there is one unless configured otherwise), or
-            `multi_worker` (the devices of several processes).
-        options: `cluster`, a `Cluster`, for `multi_worker`.
+            `multi_worker` (the devices of several processes), or `tpu` (the cores of a TPU).
+        options: `cluster`, a `Cluster`, for `multi_worker`; `name` for `tpu`.
 
     Returns:
         A `tf.distribute.Strategy`; build and compile inside its `scope()`.
 
     Raises:
-        DentalzooError: an unknown name, or a cluster that TensorFlow cannot join.
+        DentalzooError: an unknown name, a cluster that TensorFlow cannot join, or no TPU.
     """
     if name not in STRATEGIES:
         raise DentalzooError(

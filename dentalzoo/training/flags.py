@@ -9,7 +9,7 @@ from dentalzoo.training.distribute import STRATEGIES
 
 log = logging.getLogger("dentalzoo")
 # Keywords of `train`.
-NAMES = ("strategy", "workers", "index", *DEFAULTS)
+NAMES = ("strategy", "workers", "index", "tpu", *DEFAULTS)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--index", type=int, metavar="N", help="which of --workers this process is, from 0"
+    )
+    parser.add_argument(
+        "--tpu", metavar="NAME", help="TPU of strategy tpu (default: TPU_NAME, or this machine's)"
     )
     parser.add_argument(
         "--mixed-precision",

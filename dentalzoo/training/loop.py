@@ -27,6 +27,7 @@ from dentalzoo.training.distribute import strategy_of
 from dentalzoo.training.run_folder import opened
 from dentalzoo.training.run_state import Run
 from dentalzoo.training.team import Team, team_of
+from dentalzoo.training.tpu import static
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +48,7 @@ def train(
     strategy: str = "default",
     workers: str | Sequence[str] | None = None,
     index: int | None = None,
+    tpu: str | None = None,
     seed: int = 0,
     mixed_precision: str | None = None,
     jit_compile: bool | None = None,
@@ -65,11 +67,12 @@ def train(
         data: a folder in a layout of docs/data_formats.md, with a train and, better, a val split.
         out: the run's folder.
         variant: the first of the model's variants where None.
-        strategy: `default`, `mirrored` or `multi_worker`; see docs/distributed.md.
+        strategy: `default`, `mirrored`, `multi_worker` or `tpu`; see docs/distributed.md.
         workers: addresses "host:port" of the processes of `multi_worker`, the first is the chief,
             which writes; from TF_CONFIG or SLURM where None. All have the same `out`, a folder on
             storage that they share, and return when the chief has written the bundle.
         index: which of `workers` this process is.
+        tpu: name of the TPU of `tpu`; TPU_NAME where None, or else the TPU of this machine.
         seed: seed of the weights, the order and the augmentation.
         mixed_precision: compute in "bfloat16", or in "float16" with loss scaling; weights, loss
             and metrics stay float32. None computes in float32.
@@ -102,6 +105,10 @@ def train(
             "workers and index (--workers, --index) must come with strategy multi_worker. "
             f"Received: strategy={strategy!r}"
         )
+    if tpu is not None and strategy != "tpu":
+        raise DentalzooError(
+            f"tpu (--tpu) must come with strategy tpu. Received: strategy={strategy!r}"
+        )
     settings = {
         "name": name,
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
@@ -128,7 +135,9 @@ def train(
         team.agree("settings", settings)
         with opened(out, settings, resume, team):
             try:
-                return _run(config, Path(data), out, settings, variant, weights_dtype, cache, team)
+                return _run(
+                    config, Path(data), out, settings, variant, weights_dtype, cache, team, tpu
+                )
             except KeyboardInterrupt:
                 log.warning(
                     "stopped; resume=True (--resume) continues after the last complete epoch: %s",
@@ -146,12 +155,13 @@ def _run(
     weights_dtype: str,
     cache: str | Path | None,
     team: Team,
+    tpu_name: str | None,
 ) -> bundle.Bundle:
     """Train in a folder that is locked, from its last checkpoint on."""
     paper = registry.module_of(settings["name"])
     import keras
 
-    strategy = strategy_of(settings["strategy"], team)
+    strategy = strategy_of(settings["strategy"], team, tpu_name)
     keras.utils.set_random_seed(settings["seed"])
     run = Run(out, config, writes=team.is_chief)
     start = run.restored_epoch
@@ -184,6 +194,10 @@ def _run(
         config,
         dataclasses.replace(options, split="val", cache=Path(cache) / "val" if cache else None),
     )
+    if settings["strategy"] == "tpu":
+        size = settings["config"]["batch_size"]
+        training = static(training, size, len(epochs))
+        validation = validation and static(validation, size, 1)
     if validation is not None and team.is_chief:
         _warn_of_copies(training.cache, validation.cache)
     per_step = local if team.size > 1 else 1  # elements of the dataset

@@ -17,7 +17,7 @@ def test_a_registered_strategy_is_used(monkeypatch):
 
 
 def test_an_unknown_name_is_refused():
-    names = "default, mirrored, multi_worker"
+    names = "default, mirrored, multi_worker, tpu"
     with pytest.raises(DentalzooError, match=f"must be one of: {names}. Received: 'x'"):
         strategy("x")
-    assert list(STRATEGIES) == ["default", "mirrored", "multi_worker"]
+    assert list(STRATEGIES) == ["default", "mirrored", "multi_worker", "tpu"]

@@ -127,4 +127,5 @@ def batches(
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
     dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
     known = tf.data.experimental.assert_cardinality(len(cuts) * len(epochs))
-    return Stream(dataset.apply(known).prefetch(2), cache)
+    samples = sum(part.stop - part.start for part in cuts)
+    return Stream(dataset.apply(known).prefetch(2), cache, samples=samples)
