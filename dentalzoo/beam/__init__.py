@@ -16,7 +16,7 @@ Example:
     ...     "archive/",
     ...     "masks/",
     ...     runner="DirectRunner",
-    ...     runner_args=["direct_num_workers=3", "direct_running_mode=multi_processing"],
+    ...     runner_args=["direct_num_workers=3"],
     ... )
 """
 
