@@ -189,6 +189,17 @@ def test_a_bundle_that_cannot_be_loaded_is_one_line(run):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("workers")
+def test_results_that_cannot_be_written_stop_the_run(run, tmp_path):
+    (tmp_path / "out" / "x04.txt").mkdir(parents=True)
+    with pytest.raises(DentalzooError, match="x04.txt could not be written"):
+        run(TEXTS)
+    assert run.computed().count("x04") == 1
+    (tmp_path / "out" / "x04.txt").rmdir()
+    assert run().written == 9 and run.computed().count("x00") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_workers_that_all_die_stop_the_run(run):
     with pytest.raises(DentalzooError, match="10 in a row that did not; the process ended by SIG"):
         run({f"x{i:02d}": "die" for i in range(40)})
