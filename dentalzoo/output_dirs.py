@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
@@ -73,9 +72,10 @@ def list_results(folder: Path, names: Iterable[str]) -> None:
 
 def listed_results(folder: Path) -> frozenset[str]:
     """Return the names in a folder that hold results, see `list_results`."""
-    names: Any = ()
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        names = json.loads((folder / _RESULTS).read_bytes())
+    path, names = folder / _RESULTS, None
+    if path.is_file():
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            names = json.loads(path.read_bytes())
     names = names if isinstance(names, list) else []
     return frozenset(name for name in names if isinstance(name, str))
 

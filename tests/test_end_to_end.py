@@ -17,7 +17,7 @@ from PIL import Image
 import dentalzoo as dz
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import read_image
-from dentalzoo.tasks.segmentation import prediction
+from dentalzoo.tasks import predictor
 from dentalzoo.training import checkpoint
 from tests.hostile import make_hostile
 
@@ -350,13 +350,13 @@ def test_memory_does_not_grow_with_the_images(command, run, tmp_path, monkeypatc
     Image.effect_noise(size, 60).save(tmp_path / "radiograph.png")
     for index in range(count):
         os.link(tmp_path / "radiograph.png", tmp_path / "radiographs" / f"{index}.png")
-    resident, write = [], prediction.write_png
+    resident, write = [], predictor.write_files
 
     def write_and_measure(*arguments, **options):
         write(*arguments, **options)
         resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 
-    monkeypatch.setattr(prediction, "write_png", write_and_measure)
+    monkeypatch.setattr(predictor, "write_files", write_and_measure)
     masks = tmp_path / "masks"
     assert command("predict", run, tmp_path / "radiographs", "--out", masks)[0] == 0
     assert len(resident) == count and resident[-1] - resident[49] < 50e6

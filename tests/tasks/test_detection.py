@@ -1069,12 +1069,12 @@ def test_a_name_that_does_not_fit_gives_way_to_the_score():
 
 def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
     import dentalzoo as dz
-    from dentalzoo import api as tasks
+    from dentalzoo import dispatch
 
     bundle = StandIn(raw=True)
     monkeypatch.setattr(dz, "load", lambda name: bundle)
-    monkeypatch.setattr(tasks, "load", lambda name: bundle)
-    monkeypatch.setattr(tasks, "Bundle", StandIn)
+    monkeypatch.setattr(dispatch, "load", lambda name: bundle)
+    monkeypatch.setattr(dispatch, "Bundle", StandIn)
     out = str(tmp_path / "out")
     arguments = [
         "evaluate",
@@ -1103,7 +1103,7 @@ def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
-    from dentalzoo import api as tasks
+    from dentalzoo import api, dispatch
 
     class Of(StandIn):
         def __init__(self, task):
@@ -1112,8 +1112,9 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
 
     bundles = {"one": StandIn(), "other": StandIn(CLASSES[::-1])}
     bundles |= {"masks": Of("segmentation"), "more_masks": Of("segmentation")}
-    monkeypatch.setattr(tasks, "load", bundles.get)
-    monkeypatch.setattr(tasks, "Bundle", StandIn)
+    for module in (api, dispatch):
+        monkeypatch.setattr(module, "load", bundles.get)
+        monkeypatch.setattr(module, "Bundle", StandIn)
     arguments = ["--data", str(data), "--out", str(tmp_path / "out")]
     assert main(["compare", "one", "other", *arguments, "--score-threshold", "0.65", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

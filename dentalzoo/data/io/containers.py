@@ -199,23 +199,22 @@ def check_jpeg(path: Path, stream: BinaryIO, size: tuple[int, int]) -> None:
             )
 
 
-def zero_tail(path: Path) -> int:
+def zero_tail(stream: BinaryIO) -> int:
     """Return the number of zeros that end a TIFF, BMP or DICOM as an interrupted copy does.
 
     They begin at a multiple of 4,096, where file systems divide files. 0 for fewer than 4,096
-    zeros, and for other files.
+    zeros. The position of `stream` stays.
     """
-    with path.open("rb") as stream:
-        if stream.read(2) in (b"\xff\xd8", b"\x89P", b"GI", b"RI"):  # these know their own end
-            return 0
-        size = end = stream.seek(0, 2)
-        while end > 0:
-            start = max(0, end - _CHUNK)
-            stream.seek(start)
-            content = stream.read(end - start).rstrip(b"\0")
-            end = start + len(content)
-            if content:
-                break
+    position = stream.tell()
+    size = end = stream.seek(0, 2)
+    while end > 0:
+        start = max(0, end - _CHUNK)
+        stream.seek(start)
+        content = stream.read(end - start).rstrip(b"\0")
+        end = start + len(content)
+        if content:
+            break
+    stream.seek(position)
     first = -(-end // _CLUSTER) * _CLUSTER
     is_there = first - end <= _ZEROS_BEFORE and size - first >= _CLUSTER
     return size - first if is_there else 0

@@ -29,6 +29,7 @@ from dentalzoo.data.io.containers import (
     different_pages,
     png_header,
     too_many_pages,
+    zero_tail,
 )
 from dentalzoo.data.io.signatures import HEAD_BYTES, is_dicom_head, other_kind
 from dentalzoo.errors import BadFile, DentalzooError
@@ -72,6 +73,7 @@ class Stored:
         white_is_zero: whether this is a grey TIFF whose samples PIL left inverted.
         orientation: the EXIF or TIFF orientation 1..8 that was undone.
         stated_bits: the depth of 16-bit samples that the file states, see `_stated_bits`.
+        zeros: how many end the file as an interrupted copy does, see `containers.zero_tail`.
     """
 
     samples: np.ndarray
@@ -81,6 +83,7 @@ class Stored:
     white_is_zero: bool
     orientation: int
     stated_bits: int | None = None
+    zeros: int = 0
 
 
 def decode(path: Path, max_pixels: int) -> Stored | None:
@@ -134,6 +137,7 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
             mode, samples = "RGB", np.asarray(image.convert("RGB"))
         elif (is_deep or "16" in raw_mode) and mode in ("LA", "RGB", "RGBA"):
             samples = _decode_16_bit_colour(path, stream, samples)
+        zeros = zero_tail(stream) if image.format in ("TIFF", "BMP") else 0
     bits = re.fullmatch(r"L;([24])I?R?", raw_mode)
     return Stored(
         samples if is_tiff else upright(samples, turn),
@@ -143,6 +147,7 @@ def decode(path: Path, max_pixels: int) -> Stored | None:
         white_is_zero and mode[0] in "IF",
         turn,
         stated,
+        zeros,
     )
 
 

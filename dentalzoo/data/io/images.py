@@ -95,13 +95,15 @@ def read_oriented(
         from dentalzoo.data.io.dicom import read_dicom
 
         image, turn = read_dicom(path, max_pixels), 1
+        with path.open("rb") as stream:
+            zeros = zero_tail(stream)
     else:
-        image, turn = _colours(path, stored), stored.orientation
+        image, turn, zeros = _colours(path, stored), stored.orientation, stored.zeros
     if warn and (reason := nothing_to_see(image)):
         warn_of_file(path, reason)
-    if warn and (count := zero_tail(path)):
+    if warn and zeros:
         warn_of_file(
-            path, f"its last {count:,} bytes are zeros, as an interrupted copy leaves them"
+            path, f"its last {zeros:,} bytes are zeros, as an interrupted copy leaves them"
         )
     if channels == 1 and image.shape[2] == 3:
         image = np.asarray(Image.fromarray(image).convert("L"))[..., None]

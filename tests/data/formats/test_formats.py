@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "adding_an_annotation_format.md"
 SHARED = {
     "base",
+    "copies",
     "dataset_writer",
     "label_maps",
     "names",
@@ -37,6 +38,7 @@ SHARED = {
     "pairing",
     "patients",
     "references",
+    "results",
     "rules",
     "semantic",
     "shapes",
