@@ -49,7 +49,9 @@ def place_in_batch(samples: Tensor) -> tuple[Tensor, Tensor]:
     if context is None:
         return 0, count
     replicas, index = context.num_replicas_in_sync, context.replica_id_in_sync_group
-    if isinstance(count, int):  # static shapes, as on a TPU: all replicas have the same
+    import tensorflow as tf
+
+    if isinstance(context.strategy, tf.distribute.TPUStrategy):  # static shapes, of one size
         return index * count, replicas * count
     mine = ops.one_hot(index, replicas) * ops.cast(count, "float32")
     counts = ops.cast(sum_over_replicas(mine), "int32")
