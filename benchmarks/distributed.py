@@ -1,6 +1,6 @@
 """Speed and result of a short training of each model, on one device, on two, and in two processes.
 
-    python benchmarks/distributed.py [--epochs N] [--out DIR]
+    python benchmarks/distributed.py [--epochs N] [--only MODEL ...] [--out DIR]
 
 The two devices are logical ones of this machine's CPU: no speed-up is to be expected. The same
 batches are trained on each time. benchmarks/README.md describes the columns.
@@ -26,17 +26,22 @@ BATCH = 4
 VAL = {"val_fraction": 0.25}
 # Model -> function that writes its data, and settings of the variant tiny.
 MODELS = {
-    "tooth_vae": (lambda out: synthetic.write_tooth_photos(out, 96, size=32), VAL),
+    "tooth_vae": (lambda out: synthetic.write_tooth_photos(out, 48, size=32), VAL),
     "defect_overlay_vae": (
-        lambda out: synthetic.write_defect_dataset(out, 96, size=16),
+        lambda out: synthetic.write_defect_dataset(out, 48, size=16),
         {**VAL, "copies": 1, "stratified": False},
     ),
     "panoramic_detection": (
-        lambda out: synthetic.write_panoramic_dataset(out, 32, 0, 128, 256, restored=0.5),
+        lambda out: synthetic.write_panoramic_dataset(
+            out, 12, 0, 64, 128, val_fraction=0.34, restored=0.5
+        ),
         {},
     ),
-    "panoramic_unet": (lambda out: synthetic.write_panoramic_dataset(out, 32, 0, 128, 256), {}),
-    "jaw_reconstruction": (lambda out: synthetic.write_jaw_dataset(out, 12), {}),
+    "panoramic_unet": (
+        lambda out: synthetic.write_panoramic_dataset(out, 16, 0, 64, 128, val_fraction=0.25),
+        {},
+    ),
+    "jaw_reconstruction": (lambda out: synthetic.write_jaw_dataset(out, 8), {}),
 }
 SETUPS = {"one device": "default", "two devices": "mirrored", "two processes": "multi_worker"}
 
@@ -45,15 +50,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=3, help="epochs of each training (default 3)")
     parser.add_argument("--out", type=Path, default=Path("out/benchmarks/distributed"))
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         train_all(options)
         return
-    for name, (write, _) in MODELS.items():
+    for name in options.only:
         if not (options.out / "data" / name).exists():
-            write(options.out / "data" / name)
-    rows: dict[str, list[str]] = {name: [] for name in MODELS}
+            MODELS[name][0](options.out / "data" / name)
+    rows: dict[str, list[str]] = {name: [] for name in options.only}
     for setup in SETUPS:
         print(f"{setup}: load of the machine {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
         for name, row in run(setup, options).items():
@@ -69,6 +75,7 @@ def run(setup: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     count = 2 if setup == "two processes" else 1
     workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
     command = [sys.executable, __file__, "--epochs", str(options.epochs), "--out", options.out]
+    command += ["--only", *options.only]
     children = [
         subprocess.Popen(
             [*command, "--child", setup, str(index), workers],
@@ -112,7 +119,8 @@ def train_all(options: argparse.Namespace) -> None:
     logging.getLogger("dentalzoo").setLevel(logging.INFO)
     logging.getLogger("dentalzoo").addHandler(Keep())
     result = {}
-    for name, (_, settings) in MODELS.items():
+    for name in options.only:
+        settings = MODELS[name][1]
         out = options.out / setup.replace(" ", "_") / name
         settings = {**settings, "epochs": options.epochs, "batch_size": BATCH}
         settings |= {"strategy": SETUPS[setup], **cluster}

@@ -61,8 +61,13 @@ def start_all(calls, count=2):
     return [start(calls, workers, index) for index in range(count)]
 
 
-def outputs(children, seconds=300):
-    return [child.communicate(timeout=seconds)[0] for child in children]
+def outputs(children, seconds=900):
+    """Return what the children print, once all have ended; none outlives a test that fails."""
+    try:
+        return [child.communicate(timeout=seconds)[0] for child in children]
+    finally:
+        for child in children:
+            child.kill()
 
 
 def weights(out):
@@ -92,12 +97,12 @@ def assert_as_one_device(folder, name, tolerance):
     assert np.linalg.norm(two - one) <= tolerance * np.linalg.norm(one)
 
 
-def run_both(names, folder, sync=()):
+def run_both(names, folder, sync=(), **settings):
     """Train with two processes, and with one at the same time; return what the two logged."""
-    two = calls_of(names, folder, "two")
+    two = calls_of(names, folder, "two", **settings)
     for call in two:
         call["sync_batchnorm"] = call["name"] in sync
-    children = [*start_all(two), start(calls_of(names, folder, "one"))]
+    children = [*start_all(two), start(calls_of(names, folder, "one", **settings))]
     logs = outputs(children)
     for child, log in zip(children, logs, strict=True):
         assert child.returncode == 0, log
@@ -116,13 +121,16 @@ def test_two_processes_train_as_one_device_does(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_other_papers_train_as_on_one_device(tmp_path):
-    """Batch normalisation is synchronised, or each device would normalise with its own part."""
+def test_the_other_papers_step_as_on_one_device(tmp_path):
+    """One step with all images: after it Adam makes whole steps of gradients that are rounding.
+
+    Batch normalisation is synchronised, or each device would normalise with its own part.
+    """
     names = [name for name in SETTINGS if name != "defect_overlay_vae"]
-    sync = [name for name in names if name != "panoramic_detection"]  # which has none that trains
-    run_both(names, tmp_path, sync)
+    sync = ("panoramic_unet", "jaw_reconstruction")  # in the others none trains
+    run_both(names, tmp_path, sync, batch_size=16)
     for name in names:
-        assert_as_one_device(tmp_path, name, 1e-2)
+        assert_as_one_device(tmp_path, name, 1e-3)
 
 
 @pytest.mark.slow
