@@ -164,6 +164,8 @@ class Run:
                 )
             if self.writes:
                 checkpoint.save(self._best_file, weights, {"epoch": epoch})
+        # By all workers: some optimizer variables are summed over replicas when they are read.
+        arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
         if not self.writes:
             return
         states = [
@@ -178,7 +180,6 @@ class Run:
             "stopped": self.stopped,
             "callbacks": json.loads(json.dumps(states, default=float)),
         }
-        arrays = [ops.convert_to_numpy(variable) for variable in self._variables()]
         self.checkpoints.save(epoch, arrays, state)
         self._write_history()
         if not sys.stdout.isatty():
