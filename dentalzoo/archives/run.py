@@ -1,7 +1,6 @@
 """A run over an archive: this call's shard of the inputs, by several processes, restartable."""
 
 import dataclasses
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -30,7 +29,7 @@ from dentalzoo.archives.pool import run_workers
 from dentalzoo.archives.worker import Finished, Job
 from dentalzoo.atomic import remove_leftovers, stamp
 from dentalzoo.bundle import Bundle, load
-from dentalzoo.bundle.integrity import SUMS
+from dentalzoo.bundle.integrity import digest
 from dentalzoo.bundle.metadata import read_metadata
 from dentalzoo.dispatch import Paths, make_options, task_of
 from dentalzoo.errors import DentalzooError
@@ -78,9 +77,8 @@ def predict_archive(
     """
     described = Bundle(path, read_metadata(path), cast(Any, {}))  # without its functions
     options = make_options(described.task, "predict", given)
-    sums = hashlib.sha256((path / SUMS).read_bytes()).hexdigest()
     plain = dataclasses.asdict(options)
-    settings = Settings(__version__, described.name, sums, plain, shards)
+    settings = Settings(__version__, described.name, digest(path), plain, shards)
     predictor = predictor_of(described, options)
     return run_archive(
         predictor, partial(_load, path, options), settings, inputs, out, workers, shard

@@ -4,7 +4,6 @@ A `Worker` is made where the pipeline is built, pickled, and sent to every proce
 the bundle once, at the first input, and checks that it is the one that the pipeline was built with.
 """
 
-import hashlib
 import json
 import threading
 from abc import ABC, abstractmethod
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import dentalzoo as dz
 from dentalzoo import api
 from dentalzoo.bundle import Bundle, load
+from dentalzoo.bundle.integrity import digest
 from dentalzoo.errors import DentalzooError, require
 from dentalzoo.tasks.base import Measure
 from dentalzoo.tasks.options import Options
@@ -77,7 +77,7 @@ class Worker(ABC):
 
     def __init__(self, bundle: Bundle) -> None:
         self._path, self._version = bundle.path.absolute(), dz.__version__
-        self._digest = _digest(self._path)
+        self._digest = digest(self._path)
         self._shared = Shared()
 
     def steps(self) -> Steps:
@@ -95,7 +95,7 @@ class Worker(ABC):
                 f"every worker must have dentalzoo {self._version}, which built the pipeline. "
                 f"Received: {dz.__version__}"
             )
-        if _digest(self._path) != self._digest:
+        if digest(self._path) != self._digest:
             raise DentalzooError(
                 f"{self._path} must be the same bundle for every worker; this worker has another"
             )
@@ -103,17 +103,6 @@ class Worker(ABC):
 
     @abstractmethod
     def _make(self, bundle: Bundle) -> Steps: ...
-
-
-def _digest(path: Path) -> bytes:
-    """Return a digest of a bundle: of its SHA256SUMS, which every load checks its files against."""
-    try:
-        return hashlib.sha256((path / "SHA256SUMS").read_bytes()).digest()
-    except OSError as error:
-        raise DentalzooError(
-            f"{path} must be a bundle's folder that every worker can read. Received: "
-            f"{error.strerror}"
-        ) from error
 
 
 # ---- predict -------------------------------------------------------------------------------------

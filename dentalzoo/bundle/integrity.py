@@ -32,6 +32,23 @@ def sums(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a bundle's SHA256SUMS, which every load checks its files against.
+
+    It tells whether two processes, or two runs, have the same bundle.
+
+    Raises:
+        DentalzooError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256((path / SUMS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DentalzooError(
+            f"{path} must be a bundle's folder that every worker can read. Received: "
+            f"{error.strerror}"
+        ) from error
+
+
 def verify(path: Path) -> Verified:
     """Compare every file of a bundle with its SHA-256.
 
@@ -43,7 +60,7 @@ def verify(path: Path) -> Verified:
     """
     try:
         lines = (path / SUMS).read_text().splitlines()
-        expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        expected = {name: sum_ for sum_, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError) as error:
         raise DentalzooError(f"{path / SUMS} cannot be read. Received: {error}") from None
     present = {file.relative_to(path).as_posix(): file for file in _files(path)}
@@ -52,11 +69,11 @@ def verify(path: Path) -> Verified:
     for name in sorted(present.keys() - expected.keys()):
         raise DentalzooError(f"{path}: a file is not listed in {SUMS}. Received: {name}")
     for name, file in sorted(present.items()):
-        digest = _sha256(file)
-        if digest != expected[name]:
+        found = _sha256(file)
+        if found != expected[name]:
             raise DentalzooError(
                 f"{file} is damaged: its SHA-256 must be {expected[name]}; nothing was loaded. "
-                f"Download the bundle again. Received: {digest}"
+                f"Download the bundle again. Received: {found}"
             )
     size = sum(file.stat().st_size for file in present.values())
     return {"bundle": str(path), "files": len(present), "bytes": size}

@@ -147,15 +147,23 @@ class Evaluation(ABC):
 
     Attributes:
         bundle: what is measured.
+        data: the folder of the data.
+        split: which part of them; None for all.
+        out: the folder of the report; None where it is returned alone.
         samples: what it is measured on, in order.
         measure: what is done with each.
         unit: what a sample is, in messages.
     """
 
-    bundle: "Bundle"
     samples: Sequence[Any]
     measure: Measure
     unit: str = "image"
+
+    def __init__(
+        self, bundle: "Bundle", data: str | Path, split: str | None, out: str | Path | None
+    ) -> None:
+        self.bundle, self.data, self.split = bundle, data, split
+        self.out = None if out is None else Path(out)
 
     @abstractmethod
     def report(

@@ -14,7 +14,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +209,73 @@ class ImagePredictor(Predictor):
         return read_image(item.path)
 
 
+class DicomPredictor(ImagePredictor):
+    """Base of the predictors whose results DICOM can hold too, with `options.dicom`.
+
+    Args:
+        bundle: what computes them.
+        options: `dicom` for the kinds; `anonymize` removes the patient's identity, see
+            `dentalzoo.data.dicom_out.identity`.
+        parameters: settings that change the results, as these state them.
+    """
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        options: "SegmentationPredictOptions | DetectionPredictOptions",
+        parameters: Mapping[str, str],
+    ) -> None:
+        self.options, self._bundle, self._parameters = options, bundle, dict(parameters)
+        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+        self._dicom: DicomWriter | None = None
+
+    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
+        plan = super().plan(inputs, out)
+        self._dicom = self._writer(out)
+        return replace(plan, shared=self._dicom.shared if self._dicom else {})
+
+    def join(self, shared: Mapping[str, Any]) -> None:
+        self._dicom = self._writer(Path(), shared)
+
+    def _writer(self, out: Path, shared: Mapping[str, Any] | None = None) -> "DicomWriter | None":
+        """Return the writer of DICOM results; None where no kind of them is wanted.
+
+        Args:
+            out: the folder, which exists.
+            shared: of the writer in the process that planned the run; None in that process.
+
+        Raises:
+            DentalzooError: highdicom is not installed.
+        """
+        if not self.options.dicom:
+            return None
+        from dentalzoo import __version__
+        from dentalzoo.data.dicom_out.writer import DicomWriter
+
+        return DicomWriter(
+            out,
+            self.options.dicom,
+            name=self._bundle.name,
+            version=f"dentalzoo {__version__}",
+            parameters=self._parameters,
+            anonymize=self.options.anonymize,
+            shared=shared,
+        )
+
+    def _dicom_files(
+        self, item: Item, result: "ImageResult", record: dict[str, Any]
+    ) -> tuple[dict[str, bytes], tuple[tuple[str, str], ...]]:
+        """Return the DICOM files of an image and its problems, see `Result`; none without a kind.
+
+        `record` gets "identity", which `DicomWriter.add_identity` takes in `combine`.
+        """
+        if not self._dicom:
+            return {}, ()
+        files, reason = self._dicom.files(item.path, item.name, result, item.number)
+        record["identity"] = self._dicom.take_identity()
+        return files, ((str(item.path), reason),) if reason else ()
+
+
 def items_of(
     paths: Sequence[Path], names: Sequence[str], anonymize: bool, sources: Sequence[Any] = ()
 ) -> list[Item]:
@@ -272,54 +339,3 @@ def write_files(files: Mapping[str, bytes], out: Path) -> None:
     """
     for name, content in files.items():
         write_atomically(out / name, content, durable=False)
-
-
-# ---- DICOM results -------------------------------------------------------------------------------
-
-
-def dicom_writer(
-    bundle: "Bundle",
-    out: Path,
-    options: "SegmentationPredictOptions | DetectionPredictOptions",
-    parameters: dict[str, str],
-    shared: Mapping[str, Any] | None = None,
-) -> "DicomWriter | None":
-    """Return the writer of DICOM results; None where no kind of them is wanted.
-
-    Args:
-        bundle: what computes them.
-        out: the folder, which exists.
-        options: `dicom` for the kinds; `anonymize` removes the patient's identity, see
-            `dentalzoo.data.dicom_out.identity`.
-        parameters: settings that change the results.
-        shared: of the writer in the process that planned the run; None in that process.
-
-    Raises:
-        DentalzooError: highdicom is not installed.
-    """
-    if not options.dicom:
-        return None
-    from dentalzoo import __version__
-    from dentalzoo.data.dicom_out.writer import DicomWriter
-
-    return DicomWriter(
-        out,
-        options.dicom,
-        name=bundle.name,
-        version=f"dentalzoo {__version__}",
-        parameters=parameters,
-        anonymize=options.anonymize,
-        shared=shared,
-    )
-
-
-def dicom_files(
-    writer: "DicomWriter", item: Item, result: "ImageResult", record: dict[str, Any]
-) -> tuple[dict[str, bytes], tuple[tuple[str, str], ...]]:
-    """Return the DICOM files of an image and its problems, see `Result`.
-
-    `record` gets "identity", which `DicomWriter.add_identity` takes in `Predictor.combine`.
-    """
-    files, reason = writer.files(item.path, item.name, result, item.number)
-    record["identity"] = writer.take_identity()
-    return files, ((str(item.path), reason),) if reason else ()

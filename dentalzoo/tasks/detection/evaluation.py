@@ -112,8 +112,7 @@ class Evaluation(base.Evaluation):
         out: str | Path | None = None,
         options: DetectionEvaluateOptions = DetectionEvaluateOptions(),
     ):
-        self.bundle, self.data, self.split = bundle, data, split
-        self.out = None if out is None else Path(out)
+        super().__init__(bundle, data, split, out)
         self.threshold = operating_threshold(bundle, options.score_threshold)
         self.detector = Detector(bundle, options)
         config = bundle.metadata["config"]

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,7 +14,7 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
-from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
+from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.images import encode_png
 from dentalzoo.data.io.stored import StoredImage
@@ -25,15 +24,7 @@ from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.options import DetectionPredictOptions
-from dentalzoo.tasks.predictor import (
-    ImagePredictor,
-    Item,
-    Plan,
-    Result,
-    dicom_files,
-    dicom_writer,
-    predict_all,
-)
+from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
 from dentalzoo.tasks.projects import write_projects
 
 if TYPE_CHECKING:
@@ -85,7 +76,7 @@ def predict(
     return predict_all(Predictor(bundle, options), inputs, out)
 
 
-class Predictor(ImagePredictor):
+class Predictor(DicomPredictor):
     """Boxes of images, see `predict`."""
 
     title = "detecting"
@@ -96,12 +87,10 @@ class Predictor(ImagePredictor):
                 "vott cannot be combined with anonymize: its projects name the images by their "
                 'paths; format="vott" (--format vott) writes a project with images'
             )
-        self.options, self._bundle = options, bundle
-        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
         self._threshold = operating_threshold(bundle, options.score_threshold)
+        super().__init__(bundle, options, {"score_threshold": f"{self._threshold:g}"})
         self._detector = Detector(bundle, options)
         self._classes = self._detector.classes
-        self._dicom: DicomWriter | None = None
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
         plan = super().plan(inputs, out)
@@ -110,17 +99,7 @@ class Predictor(ImagePredictor):
                 "vott must be given images that are files, which its projects name; "
                 'format="vott" (--format vott) writes a project with images'
             )
-        self._dicom = self._dicom_writer(out)
-        return replace(plan, shared=self._dicom.shared if self._dicom else {})
-
-    def join(self, shared: Mapping[str, Any]) -> None:
-        self._dicom = self._dicom_writer(Path(), shared)
-
-    def _dicom_writer(
-        self, out: Path, shared: Mapping[str, Any] | None = None
-    ) -> DicomWriter | None:
-        parameters = {"score_threshold": f"{self._threshold:g}"}
-        return dicom_writer(self._bundle, out, self.options, parameters, shared)
+        return plan
 
     def compute(self, item: Item, value: np.ndarray) -> Detections:
         detections = self._detector(value)
@@ -139,15 +118,13 @@ class Predictor(ImagePredictor):
             "classes": classes.tolist(),
         }
         files: dict[str, bytes] = {}
-        problems: tuple[tuple[str, str], ...] = ()
         drawn = partial(overlay, value, boxes, classes, self._classes, scores)
         if self.options.overlay:
             files[f"{item.name}_overlay.png"] = encode_png(drawn())
-        if self._dicom:
-            labels = self._labels(prediction)
-            result = ImageResult(boxes=boxes, scores=scores, labels=labels, overlay=drawn)
-            more, problems = dicom_files(self._dicom, item, result, record)
-            files |= more
+        labels = self._labels(prediction)
+        image = ImageResult(boxes=boxes, scores=scores, labels=labels, overlay=drawn)
+        more, problems = self._dicom_files(item, image, record)
+        files |= more
         return Result(files, record, problems)
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:

@@ -108,8 +108,7 @@ class Evaluation(base.Evaluation):
             raise DentalzooError(
                 f"views must be different camera indices, 0 to 9. Received: {views}"
             )
-        self.bundle, self.data, self.split = bundle, data, split
-        self.out = None if out is None else Path(out)
+        super().__init__(bundle, data, split, out)
         self.measure = _Measure(
             bundle.metadata["config"]["image_size"],
             views,

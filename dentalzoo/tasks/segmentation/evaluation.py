@@ -96,8 +96,7 @@ class Evaluation(base.Evaluation):
         out: str | Path | None = None,
         options: SegmentationEvaluateOptions = SegmentationEvaluateOptions(),
     ):
-        self.bundle, self.data, self.split = bundle, data, split
-        self.out = None if out is None else Path(out)
+        super().__init__(bundle, data, split, out)
         self.threshold = options.threshold
         refuse_threshold(bundle, self.threshold)
         config = bundle.metadata.get("config", {})

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
+from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.base import BoxSample
 from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.images import encode_png
@@ -17,15 +16,7 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
 from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import SegmentationPredictOptions
-from dentalzoo.tasks.predictor import (
-    ImagePredictor,
-    Item,
-    Plan,
-    Result,
-    dicom_files,
-    dicom_writer,
-    predict_all,
-)
+from dentalzoo.tasks.predictor import DicomPredictor, Item, Result, predict_all
 from dentalzoo.tasks.projects import box_of, plain_box, write_projects
 from dentalzoo.tasks.segmentation.drawing import overlay
 from dentalzoo.tasks.segmentation.inference import (
@@ -80,34 +71,18 @@ def predict(
     return predict_all(Predictor(bundle, options), inputs, out)
 
 
-class Predictor(ImagePredictor):
+class Predictor(DicomPredictor):
     """Masks of images, see `predict`."""
 
     title = "segmenting"
 
     def __init__(self, bundle: "Bundle", options: SegmentationPredictOptions) -> None:
         refuse_threshold(bundle, options.threshold)
-        self.options, self._bundle = options, bundle
-        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
         self._binary = num_channels(bundle) == 1
+        threshold = THRESHOLD if options.threshold is None else options.threshold
+        super().__init__(bundle, options, {"threshold": f"{threshold:g}"} if self._binary else {})
         named = options.dicom or options.format or options.classes
         self._classes = _class_names(bundle, options) if named else ()
-        self._dicom: DicomWriter | None = None
-
-    def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
-        plan = super().plan(inputs, out)
-        self._dicom = self._dicom_writer(out)
-        return replace(plan, shared=self._dicom.shared if self._dicom else {})
-
-    def join(self, shared: Mapping[str, Any]) -> None:
-        self._dicom = self._dicom_writer(Path(), shared)
-
-    def _dicom_writer(
-        self, out: Path, shared: Mapping[str, Any] | None = None
-    ) -> DicomWriter | None:
-        threshold = THRESHOLD if self.options.threshold is None else self.options.threshold
-        parameters = {"threshold": f"{threshold:g}"} if self._binary else {}
-        return dicom_writer(self._bundle, out, self.options, parameters, shared)
 
     def compute(self, item: Item, value: np.ndarray) -> np.ndarray:
         """Return the class ids, (H, W, 1) uint8."""
@@ -115,7 +90,6 @@ class Predictor(ImagePredictor):
 
     def results(self, item: Item, value: np.ndarray, prediction: np.ndarray) -> Result:
         mask, record = prediction, dict[str, Any]()
-        problems: tuple[tuple[str, str], ...] = ()
         if self._binary:
             png = encode_png(mask * np.uint8(255))
         else:
@@ -123,11 +97,10 @@ class Predictor(ImagePredictor):
         files = {f"{item.name}.png": png}
         if self.options.overlay:
             files[f"{item.name}_overlay.png"] = encode_png(overlay(value, mask))
-        if self._dicom:
-            drawn = partial(overlay, value, mask)
-            result = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
-            more, problems = dicom_files(self._dicom, item, result, record)
-            files |= more
+        drawn = partial(overlay, value, mask)
+        image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
+        more, problems = self._dicom_files(item, image, record)
+        files |= more
         if self.options.format:
             objects = objects_of_mask(mask[..., 0], self._classes, _TOLERANCE)
             record["objects"] = [plain_box(box) for box in objects]
