@@ -20,6 +20,7 @@ from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.synthetic import write_jaw_dataset, write_panoramic_dataset
 from dentalzoo.errors import DentalzooError
 from tests.beam.test_pipelines import DoublingWorker, numbers, tree
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -65,15 +66,9 @@ def test_the_inputs_are_spread_over_the_workers(tmp_path):
     assert os.getpid() not in processes
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        return one.getsockname()[1]
-
-
 def test_an_engine_with_a_job_server_and_a_pool_of_workers(tmp_path):
     """As Flink and Spark are reached: jobs through a server, workers out of a pool on each host."""
-    job, pool = free_port(), free_port()
+    job, pool = free_ports(2)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     servers = [
         subprocess.Popen(

@@ -12,7 +12,7 @@ import pytest
 
 from dentalzoo.data import synthetic
 from dentalzoo.training import checkpoint
-from tests.training.test_team import addresses
+from tests.ports import addresses
 
 CODE = """
 import json, logging, sys

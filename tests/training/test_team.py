@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,18 +15,7 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.training import team as team_module
 from dentalzoo.training.cluster import Cluster
 from dentalzoo.training.team import Team, join
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [made.getsockname()[1] for made in sockets]
-    for made in sockets:
-        made.close()
-    return ports
-
-
-def addresses(count):
-    return tuple(f"127.0.0.1:{port}" for port in free_ports(count))
+from tests.ports import addresses
 
 
 def in_parallel(function, values):
@@ -108,11 +98,15 @@ def test_the_error_of_one_worker_is_that_of_all(teams, index):
 
 
 def test_a_worker_that_leaves_while_the_chief_writes_is_not_missed(teams):
+    released = threading.Event()
+
     def work(team):
         with team.training():
-            team.share("trained")
             team.release()
+            if team.is_chief:
+                released.set()
             if team.index == 1:
+                released.wait()
                 team.close()
                 return
             if team.is_chief:
