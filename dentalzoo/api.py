@@ -147,6 +147,7 @@ def predict(
     shards: int | None = None,
     shard: int | None = None,
     overlay: bool = False,
+    overlay_format: str = "png",
     anonymize: bool = False,
 ) -> "PredictionReport": ...
 @overload  # segmentation
@@ -159,6 +160,7 @@ def predict(
     shards: int | None = None,
     shard: int | None = None,
     overlay: bool = False,
+    overlay_format: str = "png",
     format: Sequence[str] = (),
     anonymize: bool = False,
     threshold: float | None = None,
@@ -179,6 +181,7 @@ def predict(
     max_per_class: int | None = None,
     teeth: str | None = None,
     overlay: bool = False,
+    overlay_format: str = "png",
     format: Sequence[str] = (),
     anonymize: bool = False,
     vott: Sequence[int] = (),

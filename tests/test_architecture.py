@@ -354,12 +354,13 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_a_paper_is_imported_without_tensorflow(name):
-    heavy = ("tensorflow", "tf_keras", "keras", "albumentations", "open3d")
+def test_a_paper_and_its_task_are_imported_without_what_is_heavy(name):
+    heavy = ("tensorflow", "tf_keras", "keras", "albumentations", "open3d", "scipy", "matplotlib")
     code = f"""
-import sys
-from dentalzoo import registry
+import importlib, sys
+from dentalzoo import registry, tasks
 registry.info({name!r})
+importlib.import_module(tasks.TASKS[registry.ZOO[{name!r}].task])
 print([name for name in {heavy} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

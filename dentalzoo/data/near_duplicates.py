@@ -8,12 +8,13 @@ images, 847 with seven copies each, this gave 99.8 % of the pairs that all compa
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 # Signs of 256 differences: over 85 panoramic radiographs another JPEG quality, size, brightness or
 # 8 pixels of border cut change up to 20, two different radiographs differ in 32 and more. Smooth
@@ -85,6 +86,8 @@ def alike_pairs(images: list[Appearance]) -> tuple[list[tuple[int, int]], list[t
     upright = _judged(linked, details, signs)
     known = {tuple(pair) for pair in upright.tolist()}
     turned: set[tuple[int, int]] = set()
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(low.reshape(len(low), -1))
     for turn in range(1, 8):
         pairs = _neighbours(_turned_low(low, turn), tree, _TURNED_NEIGHBOURS)
@@ -98,6 +101,8 @@ def alike_pairs(images: list[Appearance]) -> tuple[list[tuple[int, int]], list[t
 
 def _neighbours(low: np.ndarray, among: "np.ndarray | cKDTree", count: int) -> np.ndarray:
     """Return (P, 2): each image and its nearest ones by low frequencies, itself left out."""
+    from scipy.spatial import cKDTree
+
     tree = among if isinstance(among, cKDTree) else cKDTree(among.reshape(len(among), -1))
     _, near = tree.query(low.reshape(len(low), -1), k=min(count + 1, tree.n), eps=_EPS)
     near = near.reshape(len(low), -1)
@@ -128,6 +133,9 @@ def _linked(pairs: np.ndarray, count: int) -> np.ndarray:
     if not len(pairs):
         return pairs
     ones = np.ones(len(pairs), np.int8)
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, cluster = connected_components(graph, directed=False)
     order = np.argsort(cluster, kind="stable")

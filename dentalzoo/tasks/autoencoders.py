@@ -157,10 +157,6 @@ class Predictor(ImagePredictor):
 
     title = "encoding"
 
-    def __init__(self, bundle: "Bundle", options: GenerationPredictOptions) -> None:
-        self.options, self._bundle = options, bundle
-        self.taken = ("overlay",) if options.overlay else ()
-
     def compute(self, item: Item, value: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
         """Return the results of `encode`, and the image decoded from the mean of the code."""
         code = self._bundle.encode(value)
@@ -171,9 +167,9 @@ class Predictor(ImagePredictor):
     ) -> Result:
         code, decoded = prediction
         files = {f"{item.name}.png": encode_png(as_pixels(decoded))}
-        if self.options.overlay:
-            both = side_by_side(code["image"], decoded, tile=max(decoded.shape[:2]))
-            files[f"{item.name}_overlay.png"] = encode_png(both)
+        files |= self._overlay_file(
+            item, lambda: side_by_side(code["image"], decoded, tile=max(decoded.shape[:2]))
+        )
         return Result(files, {"code": [f"{value:.7g}" for key in _CODE for value in code[key]]})
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:

@@ -27,6 +27,8 @@ PROJECT_FORMATS = (
     "yolo",
 )
 MESH_FORMATS = ("ply", "stl", "obj")
+PICTURE_FORMATS = ("png", "jpg")
+_OVERLAY_FORMAT = "format of these pictures: png, or jpg, which is smaller and faster to write"
 MASK_DICOM, BOX_DICOM = ("seg", "sr", "sc"), ("sr", "sc")  # docs/dicom.md
 
 
@@ -63,6 +65,7 @@ class SegmentationPredictOptions(Options):
     """Options of `predict` for segmentation."""
 
     overlay: bool = option(False, "also write each image with its result drawn on it")
+    overlay_format: str = option("png", _OVERLAY_FORMAT, choices=PICTURE_FORMATS)
     format: tuple[str, ...] = option(
         (),
         "also write a project of an annotation tool, to correct the results there",
@@ -143,6 +146,7 @@ class DetectionPredictOptions(BoxOptions):
     """Options of `predict` for detection."""
 
     overlay: bool = option(False, "also write each image with its result drawn on it")
+    overlay_format: str = option("png", _OVERLAY_FORMAT, choices=PICTURE_FORMATS)
     format: tuple[str, ...] = option(
         (),
         "also write a project of an annotation tool, to correct the results there",
@@ -196,6 +200,7 @@ class GenerationPredictOptions(Options):
     """Options of `predict` for generation and superimposition: encode and decode images."""
 
     overlay: bool = option(False, "also write each image beside its reconstruction")
+    overlay_format: str = option("png", _OVERLAY_FORMAT, choices=PICTURE_FORMATS)
     anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
 
 

@@ -13,7 +13,7 @@ functions, so that each file of theirs is the same.
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,13 +190,17 @@ class Predictor(ABC):
 class ImagePredictor(Predictor):
     """Base of the predictors whose inputs are images.
 
+    Args:
+        bundle: what computes the results.
+        options: with `overlay`, `overlay_format` and `anonymize`.
+
     Attributes:
-        options: with `anonymize`.
         taken: see `output_names`.
     """
 
-    options: Any
-    taken: tuple[str, ...] = ()
+    def __init__(self, bundle: "Bundle", options: Any) -> None:
+        self._bundle, self.options = bundle, options
+        self.taken: tuple[str, ...] = ("overlay",) if options.overlay else ()
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
         names = named_images(inputs, out, self.taken, self.options.anonymize)
@@ -207,6 +211,16 @@ class ImagePredictor(Predictor):
         from dentalzoo.data.io.images import read_image
 
         return read_image(item.path)
+
+    def _overlay_file(self, item: Item, drawn: Callable[[], "np.ndarray"]) -> dict[str, bytes]:
+        """Return the picture that `overlay` asks for by its file name, or nothing."""
+        if not self.options.overlay:
+            return {}
+        from dentalzoo.data.io.images import encode_jpeg, encode_png
+
+        kind = self.options.overlay_format
+        encode = encode_jpeg if kind == "jpg" else encode_png
+        return {f"{item.name}_overlay.{kind}": encode(drawn())}
 
 
 class DicomPredictor(ImagePredictor):
@@ -225,8 +239,9 @@ class DicomPredictor(ImagePredictor):
         options: "SegmentationPredictOptions | DetectionPredictOptions",
         parameters: Mapping[str, str],
     ) -> None:
-        self.options, self._bundle, self._parameters = options, bundle, dict(parameters)
-        self.taken = (*(("overlay",) if options.overlay else ()), *options.dicom)
+        super().__init__(bundle, options)
+        self.taken += options.dicom
+        self._parameters = dict(parameters)
         self._dicom: DicomWriter | None = None
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:

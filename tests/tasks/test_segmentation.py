@@ -434,6 +434,19 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
 # ---- drawing -------------------------------------------------------------------------------------
 
 
+def test_overlays_as_jpeg_are_near_those_as_png(tmp_path):
+    radiograph = square(4, 5, 200, size=(20, 30))
+    write_png(tmp_path / "a.png", radiograph)
+    for kind in ("png", "jpg"):
+        options = SegmentationPredictOptions(overlay=True, overlay_format=kind)
+        predict(StandIn(), tmp_path / "a.png", tmp_path / kind, options=options)
+        assert files(tmp_path / kind) == ["a.png", f"a_overlay.{kind}"]
+    exact = read_image(tmp_path / "png" / "a_overlay.png").astype(int)
+    near = read_image(tmp_path / "jpg" / "a_overlay.jpg").astype(int)
+    assert near.shape == exact.shape == (20, 30, 3)
+    assert np.abs(near - exact).mean() < 4
+
+
 def test_overlay_tints_the_inside_outlines_it_and_leaves_the_rest():
     radiograph = np.full((40, 60, 1), 100, np.uint8)
     mask = np.zeros((40, 60, 1), np.uint8)

@@ -32,8 +32,8 @@ def predictions_among(root: Path, folder: Path, entries: Sequence[Path]) -> set[
     """Return the files and folders of a folder that `dentalzoo predict` wrote.
 
     It lists them in a hidden file. Where this is lost, detections.csv beside detections.json, and
-    x_overlay.png beside x.png. Masks in a folder of the data that is named after masks are there on
-    purpose.
+    x_overlay.png or .jpg beside x.png. Masks in a folder of the data that is named after masks are
+    there on purpose.
 
     Args:
         root: the data folder.
@@ -55,7 +55,7 @@ def predictions_among(root: Path, folder: Path, entries: Sequence[Path]) -> set[
 
 
 def _is_overlay(path: Path) -> bool:
-    return path.suffix == ".png" and path.stem.endswith(_OVERLAY)
+    return path.suffix in (".png", ".jpg") and path.stem.endswith(_OVERLAY)
 
 
 def _is_mask(path: Path) -> bool:

@@ -178,7 +178,17 @@ def encode_png(array: np.ndarray, palette: Sequence[Sequence[int]] | None = None
     if palette:
         image.putpalette(bytes(np.asarray(palette, np.uint8).ravel()))
     content = io.BytesIO()
-    image.save(content, format="PNG")
+    # Of colour pictures level 1 takes a quarter of the time of 6 and is an eighth larger.
+    image.save(content, format="PNG", compress_level=6 if flat.ndim == 2 else 1)
+    return content.getvalue()
+
+
+def encode_jpeg(array: np.ndarray) -> bytes:
+    """Return an image, (H, W), (H, W, 1) or (H, W, 3) uint8, as the bytes of a JPEG to look at."""
+    flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    content = io.BytesIO()
+    # Colours at full resolution keep thin lines and letters sharp.
+    Image.fromarray(flat).save(content, format="JPEG", quality=90, subsampling=0)
     return content.getvalue()
 
 

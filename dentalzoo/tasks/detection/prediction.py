@@ -16,7 +16,6 @@ from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
 from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
-from dentalzoo.data.io.images import encode_png
 from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, output_names
@@ -117,10 +116,8 @@ class Predictor(DicomPredictor):
             "scores": scores.tolist(),
             "classes": classes.tolist(),
         }
-        files: dict[str, bytes] = {}
         drawn = partial(overlay, value, boxes, classes, self._classes, scores)
-        if self.options.overlay:
-            files[f"{item.name}_overlay.png"] = encode_png(drawn())
+        files = self._overlay_file(item, drawn)
         labels = self._labels(prediction)
         image = ImageResult(boxes=boxes, scores=scores, labels=labels, overlay=drawn)
         more, problems = self._dicom_files(item, image, record)

@@ -94,10 +94,8 @@ class Predictor(DicomPredictor):
             png = encode_png(mask * np.uint8(255))
         else:
             png = encode_png(mask, palette=palette())
-        files = {f"{item.name}.png": png}
-        if self.options.overlay:
-            files[f"{item.name}_overlay.png"] = encode_png(overlay(value, mask))
         drawn = partial(overlay, value, mask)
+        files = {f"{item.name}.png": png} | self._overlay_file(item, drawn)
         image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
         more, problems = self._dicom_files(item, image, record)
         files |= more
