@@ -1,4 +1,4 @@
-"""Resizing with the operations that XLA has equals TensorFlow's own."""
+"""Resizing by products of matrices equals TensorFlow's own, on every runtime."""
 
 import numpy as np
 import pytest
@@ -7,32 +7,37 @@ from dentalzoo.ops import resizing
 
 
 @pytest.mark.parametrize("method", resizing.METHODS)
-def test_both_forms_are_the_same(method, monkeypatch):
-    images = np.random.RandomState(0).uniform(0, 255, (2, 9, 14, 3)).astype(np.float32)
-    sizes = (9, 14), (5, 20), (31, 3), (1, 1)
-    expected = [np.array(resizing.resize(images, size, method)) for size in sizes]
-    monkeypatch.setattr(resizing, "in_xla", lambda: True)
-    for size, one in zip(sizes, expected, strict=True):
-        other = np.array(resizing.resize(images, size, method))
-        assert other.shape == (2, *size, 3)
-        assert other == pytest.approx(one, abs=2e-3)  # of 255 grey levels
-
-
-def test_a_compiled_function_takes_the_form_of_xla():
+@pytest.mark.parametrize("known", [True, False], ids=["size known", "size of the run"])
+def test_it_equals_scale_and_translate(method, known):
     import tensorflow as tf
 
-    from dentalzoo.ops.xla import in_xla
+    images = np.random.RandomState(0).uniform(0, 255, (2, 9, 14, 3)).astype(np.float32)
+    for size in (9, 14), (5, 20), (31, 3), (1, 1), (400, 1):
+        expected = np.array(tf.image.resize(images, size, method, antialias=True))
+        result = np.array(resizing.resize(images, size if known else tf.constant(size), method))
+        assert result.shape == (2, *size, 3)
+        assert result == pytest.approx(expected, abs=2e-3)  # of 255 grey levels
+
+
+def test_an_image_of_one_pixel_fills_the_new_one():
+    result = np.array(resizing.resize(np.full((1, 1, 1, 1), 7.0, np.float32), (3, 640), "lanczos3"))
+    assert result == pytest.approx(np.full((1, 3, 640, 1), 7.0))
+
+
+def test_a_graph_holds_operations_of_every_runtime_only():
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, None, None, None), tf.float32)
+    function = tf.function(lambda x: resizing.resize(x, (3, 3), "lanczos3"), input_signature=[spec])
+    graph = function.get_concrete_function().graph
+    assert not {"ScaleAndTranslate", "Einsum"} & {node.type for node in graph.get_operations()}
+
+
+def test_xla_compiles_it():
+    import tensorflow as tf
 
     images = np.random.RandomState(0).uniform(0, 255, (1, 6, 4, 1)).astype(np.float32)
     spec = tf.TensorSpec((None, None, None, 1), tf.float32)
     inner = tf.function(lambda x: resizing.resize(x, (3, 3)), input_signature=[spec])
-    forms = []
-
-    @tf.function(jit_compile=True)
-    def compiled(x):
-        forms.append(in_xla())
-        return inner(x)
-
-    result = np.array(compiled(images))
-    assert forms == [True] and not in_xla()
+    result = np.array(tf.function(inner, jit_compile=True)(images))
     assert result == pytest.approx(np.array(resizing.resize(images, (3, 3))), abs=2e-3)

@@ -48,15 +48,15 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
     ]
     with tf.control_dependencies(checks):  # first, or another operation fails less clearly
         images = tf.cast(tf.identity(images), tf.float32)
-    if channels == 3:
-        images = tf.tile(images, [1, 1, 1, 3 // shape[3]])
-    else:
+    if channels == 1:
         luma = tf.where(shape[3] == 3, [0.299, 0.587, 0.114], [1.0, 0.0, 0.0])
         images = tf.round(tf.reduce_sum(images * luma[: shape[3]], axis=-1, keepdims=True))
-    images.set_shape((None, None, None, channels))
-    # The filter of training; with antialias it is Pillow's. Images that have the size already
-    # would come back unchanged, at more than the cost of a small network's convolutions. XLA
-    # compiles both branches, which must have one shape.
+    elif not in_xla():  # where each channel is resized, as the shapes of XLA are known before
+        grey = tf.reduce_all(images[..., :1] == images)
+        images = images[..., : tf.where(grey, 1, shape[3])]
+    # The filter of training, Pillow's. Images that have the size already would come back unchanged,
+    # at more than the cost of a small network's convolutions. XLA compiles both branches, which
+    # must have one shape.
     if in_xla():
         images = resize(images, size, "lanczos3")
     else:
@@ -65,8 +65,10 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
             lambda: images,
             lambda: resize(images, size, "lanczos3"),
         )
+    images = tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
+    images = tf.tile(images, [1, 1, 1, channels // tf.shape(images)[3]])
     images.set_shape((None, *size, channels))
-    return tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
+    return images
 
 
 def decode_file(content: tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,33 @@ def test_images_of_the_networks_size_are_unchanged(channels):
     assert graph(imgs[:, :13]).shape == result.shape  # the same graph resizes others
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_images_are_resized_alike_whatever_their_channels(channels):
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    for height, width in (50, 70), (1, 1), (7, 301), (240, 3):
+        grey = random.integers(0, 256, (1, height, width, 1), np.uint8)
+        expected = tf.image.resize(grey, (24, 40), "lanczos3", antialias=True)[0].numpy()
+        one, three = (
+            to_network(image, (24, 40), channels)[0].numpy() * 255
+            for image in (grey, np.repeat(grey, 3, axis=-1))
+        )
+        assert one.shape == (24, 40, channels)
+        assert np.abs(one - expected.clip(0, 255)).max() < 0.501  # a grey level of 255
+        if channels == 3:
+            assert np.array_equal(one, three)
+
+
+def test_colours_are_resized_apart():
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 256, (1, 50, 70, 3), np.uint8)
+    result = to_network(colours, (24, 40), 3).numpy()
+    for channel in range(3):
+        alone = to_network(colours[..., channel : channel + 1], (24, 40), 3).numpy()
+        assert np.array_equal(result[..., channel], alone[..., channel])
+
+
 def deep_images():
     for bits in (8, 10, 12, 14, 16):
         image = radiograph(bits)
