@@ -82,7 +82,9 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renames in a folder survive a power cut."""
+    """Make the renames in a folder survive a power cut; Windows opens no folder and needs none."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

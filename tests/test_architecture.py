@@ -323,6 +323,12 @@ def test_one_version():
     assert newest[1] == version
 
 
+def test_nothing_but_the_locks_needs_a_unix():
+    unix = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    found = {path.name for path in PACKAGE.rglob("*.py") if unix & set(imports(path))}
+    assert found == {"locks.py"}
+
+
 # ---- nothing heavy until it is needed ------------------------------------------------------------
 
 LIGHT = {

@@ -13,7 +13,6 @@ Results with anonymous names have their manifest beside them, in `OUT_manifest/`
 
 import csv
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -26,6 +25,7 @@ from typing import Any, BinaryIO
 
 from dentalzoo.atomic import stamp, write_atomically, write_json
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.locks import lock
 from dentalzoo.tasks.predictor import Item
 
 FORMAT = 1
@@ -153,7 +153,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stream = open(folder / _LOCK, "ab")  # noqa: SIM115  # closed below
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        lock(stream)
     except OSError as error:
         raise _cannot_lock(folder, error) from error
     with stream:
@@ -231,7 +231,7 @@ class ShardManifest:
         try:
             stream = open(self.path, "ab")  # noqa: SIM115  # closed on exit
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(stream, wait=False)
             except OSError:
                 stream.close()
                 raise

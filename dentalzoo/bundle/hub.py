@@ -6,7 +6,6 @@ checkout's `pretrained/`, where an installation puts the released bundles, and i
 """
 
 import difflib
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from dentalzoo.bundle.archives import CHUNK, unpack
 from dentalzoo.contracts import Weights
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.locks import lock
 
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
@@ -190,10 +190,10 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold a file lock, which the system releases however the process ends."""
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, wait=False)
         except BlockingIOError:
             _log.info("waiting for another process that holds %s", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file)
         yield
 
 

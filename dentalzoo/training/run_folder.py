@@ -1,6 +1,5 @@
 """The folder of a run: one process at a time, and always with the same settings."""
 
-import fcntl
 import json
 import logging
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from dentalzoo.atomic import remove_leftovers, write_json
 from dentalzoo.errors import DentalzooError
+from dentalzoo.locks import lock
 from dentalzoo.training.computing import with_defaults
 from dentalzoo.training.team import Team
 
@@ -71,7 +71,7 @@ def locked(out: Path, token: str = "") -> Iterator[None]:
         raise DentalzooError(f"{out} cannot be written. Received: {error}") from None
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle, wait=False)
         except BlockingIOError:
             raise DentalzooError(
                 "another process is training in this folder; wait for it or choose another one. "
