@@ -31,6 +31,7 @@ GROUND = (
     "deprecation",
     "environment",
     "errors",
+    "locks",
     "nn",
     "ops",
     "output_dirs",
