@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dentalzoo.data.formats.base import BoxSample, Content, ParsedAnnotations, Place, Purpose
     from dentalzoo.data.formats.tree import Tree
     from dentalzoo.data.pipeline import Cache
-    from dentalzoo.tasks.base import PredictionReport
+    from dentalzoo.tasks.base import Evaluation, PredictionReport
     from dentalzoo.tasks.predictor import Predictor
 
 Report = dict[str, Any]  # plain values, ready for JSON
@@ -174,6 +174,13 @@ class Task(Protocol):
     @property
     def Predictor(self) -> "type[Predictor]":
         """What `predict` does, in parts that can run in different processes or on an engine."""
+
+    @property
+    def Evaluation(self) -> "Callable[..., Evaluation]":
+        """What `evaluate` does, sample by sample, in this process or on an engine.
+
+        Its arguments are those of `evaluate`.
+        """
 
     def evaluate(
         self,

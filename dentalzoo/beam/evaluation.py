@@ -1,6 +1,8 @@
 """`evaluate` on an engine."""
 
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from dentalzoo.beam.workers import MeasureWorker
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.contracts import Report
 from dentalzoo.data.pipeline.prefetch import FailureLog
-from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import check_outside
+from dentalzoo.tasks.base import Measure
 from dentalzoo.tasks.predictor import Item
 
 
@@ -27,14 +29,14 @@ def evaluate(
 ) -> Report:
     """Measure a bundle on annotated data, as `dentalzoo.evaluate` does, on an engine.
 
-    Each sample is measured by a worker; its counts (of pixels, of matched boxes, the scores of a
-    jaw) come back, and the report is made of them in this process, in the order of the samples. So
-    all numbers are those of `dentalzoo.evaluate`, but for the seconds per sample, which are those
-    of the workers.
+    Each sample is measured by a worker; what the report needs of it (counts of pixels, matched
+    boxes, scores, codes and features of an image) comes back, and the report is made of it in this
+    process, in the order of the samples. So all numbers are those of `dentalzoo.evaluate`, but for
+    the seconds per sample, which are those of the workers. The figures are drawn in this process.
 
     Args:
         bundle, data, out, split, options: as for `dentalzoo.evaluate`; in folders that all workers
-            see. The tasks are segmentation, detection and reconstruction.
+            see.
         runner: one of `dentalzoo.engines.RUNNERS`.
         runner_args: options of the runner, KEY=VALUE or KEY.
 
@@ -42,37 +44,43 @@ def evaluate(
         The metrics, as written to `out`/evaluation.json.
 
     Raises:
-        DentalzooError: as `dentalzoo.evaluate`; a bundle for generation or superimposition, whose
-            scores are no sums over samples; no such runner or option, or the pipeline failed.
+        DentalzooError: as `dentalzoo.evaluate`; no such runner or option, or the pipeline failed.
     """
     check_outside(Path(out))
     bundle = bundle if isinstance(bundle, Bundle) else load(bundle)
-    make = getattr(api.task_of(bundle), "Evaluation", None)
-    if make is None:
-        raise DentalzooError(
-            "a bundle must be for segmentation, detection or reconstruction to be evaluated on an "
-            "engine: other scores compare all images with each other. "
-            f"Received: {bundle.name}, for {bundle.task}"
-        )
     made = api.make_options(bundle.task, "evaluate", options)
     folder = Path(out).absolute()
-    evaluation = make(bundle, Path(data).absolute(), split=split, out=folder, options=made)
-    names = [evaluation.measure.name(sample) for sample in evaluation.samples]
+    task = api.task_of(bundle)
+    evaluation = task.Evaluation(
+        bundle, Path(data).absolute(), split=split, out=folder, options=made
+    )
+    with hidden_folder(folder) as hidden:
+        return evaluation.run(partial(_measured, hidden, runner, runner_args))
+
+
+def _measured(
+    hidden: Path,
+    runner: str,
+    runner_args: Iterable[str],
+    bundle: Bundle,
+    samples: Sequence[Any],
+    measure: Measure,
+    failed: list[tuple[str, str]],
+    *,
+    title: str = "evaluating",
+    unit: str = "image",
+) -> Iterator[tuple[Any, Any]]:
+    """Measure samples by one pipeline, see `dentalzoo.tasks.base.Each`."""
+    names = [measure.name(sample) for sample in samples]
     items = [
         Item(number, Path(name), name, name, sample)
-        for number, (name, sample) in enumerate(zip(names, evaluation.samples, strict=True), 1)
+        for number, (name, sample) in enumerate(zip(names, samples, strict=True), 1)
     ]
-    failed: list[tuple[str, str]] = []
-    worker = MeasureWorker(bundle, evaluation.measure)
-    with hidden_folder(folder) as hidden:
-        outcomes = outcomes_of(items, applied(worker), hidden, runner, runner_args)
-
-        def results() -> Iterator[tuple[Any, Any]]:
-            with FailureLog(failed, evaluation.unit) as log:
-                for item, outcome in outcomes:
-                    if outcome.reason is None:
-                        yield item.source, outcome.result
-                    else:
-                        log.add(item.name, outcome.reason)
-
-        return evaluation.report(results(), failed)
+    transform = applied(MeasureWorker(bundle, measure))
+    folder = Path(tempfile.mkdtemp(dir=hidden))
+    with FailureLog(failed, unit) as log:
+        for item, outcome in outcomes_of(items, transform, folder, runner, runner_args):
+            if outcome.reason is None:
+                yield item.source, outcome.result
+            else:
+                log.add(item.name, outcome.reason)

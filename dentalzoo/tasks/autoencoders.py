@@ -2,27 +2,23 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from dentalzoo.atomic import write_atomically
-from dentalzoo.data.images import ImageDataset, ImageSample
+from dentalzoo.data.images import ImageDataset
 from dentalzoo.data.io.images import encode_png
-from dentalzoo.data.pipeline.prefetch import for_each
-from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.contact_sheet import side_by_side
 from dentalzoo.plots.pixels import as_pixels
-from dentalzoo.tasks.base import PredictionReport, skipped_files, without_folders
+from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import GenerationPredictOptions
 from dentalzoo.tasks.predictor import ImagePredictor, Item, Result, predict_all
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
-
-Value = TypeVar("Value")
 
 MIN_ACTIVE = 0.01
 """A latent unit is active above this variance of its means (Burda et al. 2015, arXiv:1509.00519,
@@ -32,7 +28,6 @@ MIN_NATS = 0.1
 """A code that carries less than this in all its units has collapsed: ours."""
 
 _VALUES = 1 << 22  # of the images decoded at once, so that they take little memory; ours
-_BATCH = 32  # images encoded at once
 _CODE = ("z_mean", "z_log_var")  # what `encode` returns of the code
 
 
@@ -69,53 +64,6 @@ def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
 def files_of(dataset: ImageDataset) -> list[Path]:
     """Return all image and mask files of a data set."""
     return [path for s in dataset.samples for path in (s.image, s.mask) if path is not None]
-
-
-def batches_of(
-    samples: Sequence[ImageSample],
-    read: Callable[[ImageSample], Value],
-    *,
-    title: str,
-    skipped: list[list[str]],
-) -> Iterator[tuple[list[int], list[Value]]]:
-    """Read images in the background and yield them in batches of up to 32.
-
-    Args:
-        samples: the images, in order.
-        read: sample -> value; raises DentalzooError for a bad one.
-        title: shown before the progress bar.
-        skipped: gets [file name, reason] of each image that cannot be read, when all are done.
-            Parent folders are left out: they may identify patients.
-
-    Yields:
-        (indices of the samples, their values).
-    """
-
-    def read_one(index: int) -> Value:
-        try:
-            return read(samples[index])
-        except DentalzooError as error:
-            raise without_folders(error, samples[index].image) from error
-
-    failed: list[tuple[str, str]] = []
-    indices: list[int] = []
-    values: list[Value] = []
-    for index, value, _ in for_each(
-        range(len(samples)),
-        read_one,
-        lambda *_: None,
-        title=title,
-        failed=failed,
-        name=lambda index: str(samples[index].image),
-    ):
-        indices.append(index)
-        values.append(value)
-        if len(values) == _BATCH:
-            yield indices, values
-            indices, values = [], []
-    if values:
-        yield indices, values
-    skipped += skipped_files(failed)
 
 
 # ---- predict -------------------------------------------------------------------------------------

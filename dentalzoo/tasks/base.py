@@ -142,6 +142,56 @@ class Measure(Protocol):
         """Return the name of a sample in messages."""
 
 
+class Each(Protocol):
+    """What measures samples: `measured_here`, or an engine with many processes."""
+
+    def __call__(
+        self,
+        bundle: "Bundle",
+        samples: Sequence[Any],
+        measure: Measure,
+        failed: list[tuple[str, str]],
+        *,
+        title: str = "evaluating",
+        unit: str = "image",
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yield (sample, result) of the samples in order, without those that failed.
+
+        Args:
+            bundle: what is measured.
+            samples: as `measure` takes them.
+            measure: what is done with each.
+            failed: gets (name, reason) of those that cannot be used, in order, which are also
+                logged; whole when the results have ended.
+            title: shown before a progress bar.
+            unit: what a sample is, in messages.
+        """
+
+
+def measured_here(
+    bundle: "Bundle",
+    samples: Sequence[Any],
+    measure: Measure,
+    failed: list[tuple[str, str]],
+    *,
+    title: str = "evaluating",
+    unit: str = "image",
+) -> Iterator[tuple[Any, Any]]:
+    """Measure samples one by one in this process, in constant memory, see `Each`."""
+    from dentalzoo.data.pipeline.prefetch import for_each  # which imports tqdm
+
+    for sample, _, result in for_each(
+        samples,
+        measure.read,
+        lambda sample, value: measure(bundle, sample, value),
+        title=title,
+        unit=unit,
+        failed=failed,
+        name=measure.name,
+    ):
+        yield sample, result
+
+
 class Evaluation(ABC):
     """An evaluation whose samples are measured one by one, in any process.
 
@@ -152,6 +202,7 @@ class Evaluation(ABC):
         out: the folder of the report; None where it is returned alone.
         samples: what it is measured on, in order.
         measure: what is done with each.
+        each: what measures them, and further samples that `report` makes of their results.
         unit: what a sample is, in messages.
     """
 
@@ -164,6 +215,7 @@ class Evaluation(ABC):
     ) -> None:
         self.bundle, self.data, self.split = bundle, data, split
         self.out = None if out is None else Path(out)
+        self.each: Each = measured_here
 
     @abstractmethod
     def report(
@@ -176,29 +228,19 @@ class Evaluation(ABC):
             failed: (name, reason) of these; whole when the results have ended.
         """
 
-    def run(self) -> Report:
-        """Measure all samples in this process, in constant memory, and return the report."""
+    def run(self, each: Each | None = None) -> Report:
+        """Measure all samples and return the report.
+
+        Args:
+            each: what measures them; None for this process, in constant memory.
+        """
+        self.each = each or self.each
         failed: list[tuple[str, str]] = []
         return self.report(self.results(failed), failed)
 
     def results(self, failed: list[tuple[str, str]]) -> Iterator[tuple[Any, Any]]:
-        """Yield (sample, result) of the samples, measured one by one in this process.
-
-        Args:
-            failed: gets (name, reason) of those that cannot be used, which are also logged.
-        """
-        from dentalzoo.data.pipeline.prefetch import for_each  # which imports tqdm
-
-        for sample, _, result in for_each(
-            self.samples,
-            self.measure.read,
-            lambda sample, value: self.measure(self.bundle, sample, value),
-            title="evaluating",
-            unit=self.unit,
-            failed=failed,
-            name=self.measure.name,
-        ):
-            yield sample, result
+        """Yield (sample, result) of the samples, see `Each`."""
+        return self.each(self.bundle, self.samples, self.measure, failed, unit=self.unit)
 
 
 # ---- reports -------------------------------------------------------------------------------------

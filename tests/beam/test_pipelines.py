@@ -3,6 +3,7 @@
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("apache_beam")
@@ -11,17 +12,23 @@ from dentalzoo import engines
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.tasks import detection, segmentation
+from dentalzoo.tasks import detection, generation, segmentation, superimposition
 from dentalzoo.tasks.options import (
     DetectionEvaluateOptions,
     DetectionPredictOptions,
+    GenerationEvaluateOptions,
     SegmentationPredictOptions,
+    SuperimpositionEvaluateOptions,
 )
 from dentalzoo.tasks.predictor import Item
+from dentalzoo.tasks.superimposition import random_sets
 from tests.tasks.test_detection import StandIn as Finder
 from tests.tasks.test_detection import radiograph, write_boxes
+from tests.tasks.test_generation import Linear as Coder
 from tests.tasks.test_segmentation import StandIn as Segmenter
 from tests.tasks.test_segmentation import square, write_pairs
+from tests.tasks.test_superimposition import KINDS, write_flat
+from tests.tasks.test_superimposition import StandIn as Overlay
 
 beam = engines.beam()
 
@@ -40,8 +47,11 @@ def tree(folder):
 @pytest.fixture
 def bundle(monkeypatch, request, tmp_path):
     """A stand-in that the workers load too."""
-    made = request.param()
-    made.path, made.task = tmp_path / "bundle", made.metadata.setdefault("task", "segmentation")
+    return known_to_workers(request.param(), monkeypatch, tmp_path)
+
+
+def known_to_workers(made, monkeypatch, tmp_path, task="segmentation"):
+    made.path, made.task = tmp_path / "bundle", made.metadata.setdefault("task", task)
     made.path.mkdir()
     (made.path / "SHA256SUMS").write_text("sums")
     monkeypatch.setattr(workers, "load", lambda path: made)
@@ -134,6 +144,67 @@ def test_detections_and_those_of_other_settings_are_the_same(bundle, tmp_path):
     for report in (here, there):
         assert report.pop("seconds_per_image") > 0
     assert there == here
+
+
+class NamedCoder(Coder):
+    task = None
+
+
+def test_generated_images_are_compared_as_without_an_engine(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = np.float32(rng.integers(0, 256, (14, 16, 16, 3))) / 255
+    bundle = known_to_workers(NamedCoder(images), monkeypatch, tmp_path, "generation")
+    for index, image in enumerate(np.uint8(np.rint(255 * images))):
+        split = ("train", "val")[index % 2]
+        write_png(tmp_path / "data" / split / f"{index:02d}.png", image)
+    for name in ("train/04.png", "val/05.png"):
+        (tmp_path / "data" / name).write_bytes(b"broken")
+    options = {"samples": 3, "count": 70}  # two blocks of generated images
+    monkeypatch.setattr(generation.figures, "figures", lambda *_: ())  # which take 3 s
+    monkeypatch.setattr(gathering, "BLOCK", 3)
+    for split, used, skipped in ((None, 12, 2), ("val", 6, 1)):
+        here, there = tmp_path / f"here_{split}", tmp_path / f"beam_{split}"
+        report = generation.evaluate(
+            bundle,
+            tmp_path / "data",
+            split=split,
+            out=here,
+            options=GenerationEvaluateOptions(**options),
+        )
+        assert (report["images"], len(report["skipped"])) == (used, skipped)
+        assert report["copying"]["training_images"] == [6, 7]
+        assert report["copying"]["held_out_images"] == [6, 7]
+        again = beam.evaluate(bundle, tmp_path / "data", split=split, out=there, **options)
+        assert again == report
+        assert tree(there) == tree(here)
+
+
+class NamedOverlay(Overlay):
+    task = None
+
+
+def test_sets_of_images_are_superimposed_as_without_an_engine(tmp_path, monkeypatch):
+    data = write_flat(tmp_path / "data", 7)
+    bundle = known_to_workers(NamedOverlay(data), monkeypatch, tmp_path)
+    # Where p03's mask covers the dark half of p01's, what is left of p01 cannot be judged.
+    for name, columns, dark in (("p01", (10, 30), (10, 20)), ("p03", (8, 20), (8, 20))):
+        mask, image = np.zeros((40, 40), np.uint8), np.full((40, 40), 200, np.uint8)
+        mask[8:32, slice(*columns)], image[8:32, slice(*dark)] = 255, 90
+        write_png(data / "images" / f"{name}.png", image)
+        write_png(data / "masks" / f"{name}.png", mask)
+    (data / "images" / "p02.png").write_bytes(b"broken")
+    monkeypatch.setattr(gathering, "BLOCK", 4)
+    here = superimposition.evaluate(
+        bundle, data, out=tmp_path / "here", options=SuperimpositionEvaluateOptions(count=12)
+    )
+    found = here["superimposition"]
+    assert (here["images"], found["sets"], found["unjudged_sets"]) == (6, 12, 3)
+    names = [f"p{number:02d}" for number in (0, 1, 3, 4, 5, 6)]
+    sets = random_sets([KINDS[int(name[1:]) % 2] for name in names], 24)
+    judged = [[names[i] for i in one] for one in sets if not {1, 2} <= {*one}]
+    assert [row["sources"] for row in found["per_set"]] == judged[:12]
+    assert beam.evaluate(bundle, data, out=tmp_path / "beam", count=12) == here
+    assert tree(tmp_path / "beam") == tree(tmp_path / "here")
 
 
 @pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)

@@ -480,8 +480,7 @@ def test_the_files_of_an_evaluation(evaluated, tmp_path):
         assert len(np.unique(sheet)) > 20
 
 
-def test_evaluate_does_not_depend_on_the_batches(evaluated, linear, teeth, monkeypatch):
-    monkeypatch.setattr("dentalzoo.tasks.autoencoders._BATCH", 7)
+def test_evaluate_does_not_depend_on_the_blocks(evaluated, linear, teeth, monkeypatch):
     monkeypatch.setattr("dentalzoo.tasks.autoencoders._VALUES", 10 * SIZE * SIZE * 3)
     again = evaluate(linear, teeth, options=EvaluateOptions(samples=8, count=80))
     for key in ("elbo", "kl", "bits_per_dim"):

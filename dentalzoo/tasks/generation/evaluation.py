@@ -10,30 +10,25 @@ Memory does not grow with the data: distances and figures use at most the number
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.tree import split_word
-from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
+from dentalzoo.data.images import ImageDataset, ImageSample, find_images
 from dentalzoo.data.io.images import write_png
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.autoencoders import (
-    batches_of,
-    decode,
-    files_of,
-    image_shape,
-    kl_divergence,
-)
-from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks import base
+from dentalzoo.tasks.autoencoders import files_of, image_shape
+from dentalzoo.tasks.base import refuse_empty, report_header, skipped_files
 from dentalzoo.tasks.generation import copying, distance, figures, scores
-from dentalzoo.tasks.generation.sampling import BLOCK, sample_blocks
+from dentalzoo.tasks.generation.measuring import Measure, Result, Sample, Scored
+from dentalzoo.tasks.generation.sampling import BLOCK
 from dentalzoo.tasks.options import GenerationEvaluateOptions
 
 if TYPE_CHECKING:
@@ -51,7 +46,7 @@ class Measured:
         samples, rows: the images that could be used, and the scores of each.
         kl: KL divergence of each unit, summed over the images, (D,).
         moments: sums of the means and of their squares, (2, D).
-        kept: indices of the samples whose z_mean (n, D) and features (n, F) are kept.
+        kept: indices of the samples whose z_mean (D,) and features (1, F) are kept.
     """
 
     samples: list[ImageSample] = field(default_factory=list)
@@ -61,6 +56,18 @@ class Measured:
     kept: list[int] = field(default_factory=list)
     z_mean: list[np.ndarray] = field(default_factory=list)
     features: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, image: ImageSample, scored: Scored, features: np.ndarray | None) -> None:
+        """Add an image; it is kept where it has features."""
+        mean = np.float64(scored.z_mean)
+        self.kl = self.kl + scored.kl
+        self.moments = self.moments + np.stack([mean, mean**2])
+        if features is not None:
+            self.kept.append(len(self.samples))
+            self.z_mean.append(scored.z_mean)
+            self.features.append(features)
+        self.samples.append(image)
+        self.rows.append({"name": image.name} | scored.row)
 
     @property
     def variance(self) -> np.ndarray:
@@ -107,44 +114,136 @@ def evaluate(
     Raises:
         DentalzooError: no image can be used, or `out` holds inputs or cannot be written.
     """
-    count, seed = options.count, options.seed
-    dataset = _find(bundle, data, split, options.crops)
-    if out is not None:
-        out = Path(out)
-        make_folder(out, files_of(dataset))
-    skipped = [list(skip) for skip in dataset.skipped]
-    measured = _measure(bundle, dataset, options.samples, seed, skipped)
-    if not measured.samples:
-        refuse_empty(data, len(dataset), skipped[len(dataset.skipped) :])
-    features, thumbnails = [], []
-    blocks = sample_blocks(bundle, count, seed)
-    for images in tqdm(blocks, "generating", -(-count // BLOCK), disable=None, unit="block"):
-        features.append(distance.features(images))
-        thumbnails.append(copying.thumbnails(images))
-    compared = distance.compare(np.concatenate(measured.features), np.concatenate(features), seed)
-    everything = dataset if split is None else _find(bundle, data, None, options.crops)
-    bad = {s.name for s in dataset.samples} - {s.name for s in measured.samples}
-    generated = np.concatenate(thumbnails)
-    copies, neighbours = _copying(bundle, everything, bad, split, generated, seed)
-    report = {
-        **report_header(bundle, data, split),
-        "images": len(measured.samples),
-        "generated": count,
-        "seed": seed,
-        **_summary(bundle, measured),
-        "distance": compared,
-        "copying": copies,
-        "per_image": measured.rows,
-        "skipped": skipped,
-    }
-    for warning in (report["collapse"], copies and copies["warning"]):
-        if warning:
-            _log.warning("%s: %s", bundle.name, warning)
-    if out is not None:
-        write_json(out / "evaluation.json", report)
-        for name, figure in figures.figures(bundle, measured, report, neighbours, seed):
-            write_png(out / f"{name}.png", figure)
-    return report
+    return Evaluation(bundle, data, split=split, out=out, options=options).run()
+
+
+class Evaluation(base.Evaluation):
+    """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
+
+    Its samples are the images of the split, then further ones that samples are compared with, then
+    blocks of generated images. Args and errors are those of `evaluate`.
+
+    Attributes:
+        images: of the split.
+        compared: "training" and "held_out" images that generated ones are compared with.
+    """
+
+    measure: Measure
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: GenerationEvaluateOptions = GenerationEvaluateOptions(),
+    ):
+        super().__init__(bundle, data, split, out)
+        self.options, seed = options, options.seed
+        self.images = _find(bundle, data, split, options.crops)
+        if self.out is not None:
+            make_folder(self.out, files_of(self.images))
+        everything = self.images if split is None else _find(bundle, data, None, options.crops)
+        held_out = split_word(split) if split else "val"
+        parts = {"training": "train", "held_out": "val" if held_out == "train" else held_out}
+        self.compared = {key: _chosen(everything, p, key, seed) for key, p in parts.items()}
+        small = {image for part in self.compared.values() for image in part.images}
+        order = np.random.default_rng(seed).permutation(len(self.images))
+        described = set(order[: LIMITS["distance"]].tolist())
+        own = set(self.images.samples)
+        blocks = range(-(-options.count // BLOCK))
+        self.samples = [
+            *(
+                Sample(index, image, True, index in described, image in small)
+                for index, image in enumerate(self.images.samples)
+            ),
+            *(Sample(-1, i, thumbnail=True) for i in everything.samples if i in small - own),
+            *(Sample(block, None, features=True, thumbnail=True) for block in blocks),
+        ]
+        self.measure = Measure(image_shape(bundle), options.samples, options.count, seed)
+
+    def report(
+        self, results: Iterable[tuple[Sample, Result]], failed: Sequence[tuple[str, str]]
+    ) -> Report:
+        """Return the report of `evaluate`; write it and its figures to `out`."""
+        bundle, seed, measured = self.bundle, self.options.seed, Measured()
+        features: list[np.ndarray] = []
+        generated: list[np.ndarray] = []
+        thumbnails: dict[ImageSample, np.ndarray] = {}
+        for sample, result in results:
+            image, scored = sample.image, result.scored
+            if image is not None and scored is not None:
+                measured.add(image, scored, result.features)
+            elif not measured.samples:  # the images of the split come first
+                refuse_empty(self.data, len(self.images), skipped_files(failed))
+            if result.thumbnails is not None and image is not None:
+                thumbnails[image] = result.thumbnails
+            elif result.thumbnails is not None and result.features is not None:
+                generated.append(result.thumbnails)
+                features.append(result.features)
+        # Those of the split alone: they come first here too.
+        skipped = skipped_files(failed[: len(self.images) - len(measured.samples)])
+        compared = distance.compare(
+            np.concatenate(measured.features), np.concatenate(features), seed
+        )
+        copies, neighbours = self._copying(np.concatenate(generated), thumbnails)
+        report = {
+            **report_header(bundle, self.data, self.split),
+            "images": len(measured.samples),
+            "generated": self.options.count,
+            "seed": seed,
+            **_summary(bundle, measured),
+            "distance": compared,
+            "copying": copies,
+            "per_image": measured.rows,
+            "skipped": [*map(list, self.images.skipped), *skipped],
+        }
+        for warning in (report["collapse"], copies and copies["warning"]):
+            if warning:
+                _log.warning("%s: %s", bundle.name, warning)
+        if self.out is not None:
+            write_json(self.out / "evaluation.json", report)
+            for name, figure in figures.figures(bundle, measured, report, neighbours, seed):
+                write_png(self.out / f"{name}.png", figure)
+        return report
+
+    def _copying(
+        self, generated: np.ndarray, thumbnails: Mapping[ImageSample, np.ndarray]
+    ) -> tuple[dict[str, Any] | None, figures.Neighbours | None]:
+        """Return the findings on copies, and the nearest training images for the figures.
+
+        Both are None where there are too few training or held-out images.
+
+        Args:
+            generated: thumbnails of the generated images.
+            thumbnails: (1, ...) of each image to compare with that could be read.
+        """
+        usable = {
+            key: [image for image in part.images if image in thumbnails]
+            for key, part in self.compared.items()
+        }
+        training, held_out = usable["training"], usable["held_out"]
+        held_out_split = self.compared["held_out"].split
+        if len(training) < 2 or not held_out:
+            counts = f"{len(training)} training and {len(held_out)} held-out images"
+            _log.info(
+                "too few images to test whether samples are copies: %s (%s)", counts, held_out_split
+            )
+            return None, None
+        small = {
+            key: np.concatenate([thumbnails[image] for image in images])
+            for key, images in usable.items()
+        }
+        findings, nearest, distances = copying.copying(
+            generated, small["training"], small["held_out"], self.options.seed
+        )
+        about = {
+            **{f"{key}_images": [len(usable[key]), p.of] for key, p in self.compared.items()},
+            "held_out_split": held_out_split,
+            "space": copying.SPACE,
+        }
+        return findings | about, figures.Neighbours(training, nearest, distances)
 
 
 def summary_metrics(report: Report) -> dict[str, float]:
@@ -173,87 +272,18 @@ def _find(bundle: "Bundle", data: str | Path, split: str | None, crops: str | No
     return find_images(data, split, crops=crops, **settings)
 
 
-# ---- images and their codes ----------------------------------------------------------------------
+class _Compared(NamedTuple):
+    """Images that generated ones are compared with: those chosen of a split, out of how many."""
+
+    images: list[ImageSample]
+    of: int
+    split: str
 
 
-def _measure(
-    bundle: "Bundle", dataset: ImageDataset, samples: int, seed: int, skipped: list[list[str]]
-) -> Measured:
-    rng, measured = np.random.default_rng(seed), Measured()
-    chosen = set(rng.permutation(len(dataset))[: LIMITS["distance"]].tolist())
-    for indices, images in _batches(bundle, dataset.samples, "evaluating", skipped):
-        code = bundle.encode(images)
-        noise = [
-            np.random.default_rng((seed, index)).standard_normal(
-                (samples, *code["z_mean"][0].shape)
-            )
-            for index in indices
-        ]
-        rows, kl = _describe(bundle, code, np.stack(noise, axis=1))
-        measured.kl = measured.kl + kl.sum(0)
-        means = np.float64(code["z_mean"])
-        measured.moments = measured.moments + np.stack([means.sum(0), (means**2).sum(0)])
-        keep = [position for position, index in enumerate(indices) if index in chosen]
-        if keep:
-            measured.kept += [len(measured.samples) + position for position in keep]
-            measured.z_mean.append(code["z_mean"][keep])
-            measured.features.append(distance.features(code["image"][keep]))
-        measured.samples += [dataset.samples[index] for index in indices]
-        measured.rows += [
-            {"name": dataset.samples[index].name} | row
-            for index, row in zip(indices, rows, strict=True)
-        ]
-    return measured
-
-
-def _batches(
-    bundle: "Bundle", samples: list[ImageSample], title: str, skipped: list[list[str]]
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield (indices, images uint8 (B, H, W, C)); see `batches_of`."""
-    height, width, channels = image_shape(bundle)
-
-    def read(sample: ImageSample) -> np.ndarray:
-        image: np.ndarray = load_image(sample, (height, width), channels)["image"]
-        return image
-
-    for indices, images in batches_of(samples, read, title=title, skipped=skipped):
-        yield indices, np.stack(images)
-
-
-def _describe(
-    bundle: "Bundle", code: dict[str, np.ndarray], noise: np.ndarray
-) -> tuple[list[dict[str, float]], np.ndarray]:
-    """Return the scores of each image of a batch, and the KL divergence of its units, (B, D)."""
-    config = bundle.metadata["config"]
-    images, z_mean, z_log_var = code["image"], code["z_mean"], code["z_log_var"]
-    z = z_mean + np.exp(0.5 * np.float64(z_log_var)) * noise
-    log_p, done = np.empty(z.shape[:2]).ravel(), 0
-    for decoded in decode(bundle, z.reshape(-1, z.shape[-1])):
-        part = np.arange(done, done + len(decoded))
-        log_p[part] = scores.log_likelihood(
-            images[part % len(images)], decoded, config["likelihood"], config.get("sigma", 0.1)
-        )
-        done += len(decoded)
-    log_p = log_p.reshape(z.shape[:2])
-    log_weights = scores.log_weights(log_p, z, z_mean, z_log_var)
-    bounds = {
-        k: scores.importance_bound(log_weights, k) for k in sorted({1, min(5, len(z)), len(z)})
-    }
-    means = np.concatenate(list(decode(bundle, z_mean)))
-    kl = kl_divergence(z_mean, z_log_var)
-    squares = np.square(np.float64(means) - images).mean((1, 2, 3))
-    rows = [
-        {f"iwae_{k}": values[i] for k, values in bounds.items()}
-        | {
-            "log_likelihood": log_p[:, i].mean(),
-            "kl": kl[i].sum(),
-            "mse": squares[i],
-            "psnr": scores.psnr(squares[i]),
-            "ssim": scores.ssim(images[i], means[i]),
-        }
-        for i in range(len(images))
-    ]
-    return [{key: round(float(value), 6) for key, value in row.items()} for row in rows], kl
+def _chosen(everything: ImageDataset, split: str, key: str, seed: int) -> _Compared:
+    samples = [sample for sample in everything.samples if sample.split == split]
+    chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
+    return _Compared([samples[i] for i in sorted(chosen.tolist())], len(samples), split)
 
 
 def _summary(bundle: "Bundle", measured: Measured) -> dict[str, Any]:
@@ -278,48 +308,3 @@ def _summary(bundle: "Bundle", measured: Measured) -> dict[str, Any]:
         "active_units": active,
         "collapse": scores.collapse(active["variance"], means["kl"], config),
     }
-
-
-# ---- copies --------------------------------------------------------------------------------------
-
-
-def _copying(
-    bundle: "Bundle",
-    everything: ImageDataset,
-    bad: set[str],
-    split: str | None,
-    generated: np.ndarray,
-    seed: int,
-) -> tuple[dict[str, Any] | None, figures.Neighbours | None]:
-    """Return the findings on copies, and the nearest training images for the figures.
-
-    Both are None where there are too few training or held-out images. `bad` are the names of
-    samples that are known to be unusable.
-    """
-    held_out_split = split_word(split) if split else "val"
-    held_out_split = "val" if held_out_split == "train" else held_out_split
-    parts = []
-    for key, part in (("training", "train"), ("held_out", held_out_split)):
-        samples = [sample for sample in everything.samples if sample.split == part]
-        chosen = np.random.default_rng(seed).permutation(len(samples))[: LIMITS[key]]
-        some = [samples[i] for i in sorted(chosen.tolist()) if samples[i].name not in bad]
-        kept, thumbnails = [], []
-        for indices, images in _batches(bundle, some, f"reading the split {part}", []):
-            kept += [some[index] for index in indices]
-            thumbnails.append(copying.thumbnails(images.astype(np.float32) / 255))
-        parts.append((kept, thumbnails, len(samples)))
-    (training, train_thumbnails, of_training), (held_out, held_thumbnails, of_held_out) = parts
-    if len(training) < 2 or not held_out:
-        counts = f"{len(training)} training and {len(held_out)} held-out images ({held_out_split})"
-        _log.info("too few images to test whether samples are copies: %s", counts)
-        return None, None
-    findings, nearest, distances = copying.copying(
-        generated, np.concatenate(train_thumbnails), np.concatenate(held_thumbnails), seed
-    )
-    about = {
-        "training_images": [len(training), of_training],
-        "held_out_images": [len(held_out), of_held_out],
-        "held_out_split": held_out_split,
-        "space": copying.SPACE,
-    }
-    return findings | about, figures.Neighbours(training, nearest, distances)

@@ -47,7 +47,7 @@ def figures(
     count = report["generated"]
     first = pick_samples(bundle, range(min(count, _ACROSS**2)), seed)
     yield "samples", contact_sheet.grid(first, _ACROSS)
-    means = np.concatenate(measured.z_mean)
+    means = np.stack(measured.z_mean)
     rng = np.random.default_rng(seed)
     if len(means) > 1:
         yield "interpolation", _interpolation(bundle, measured, means, rng)

@@ -64,19 +64,20 @@ def sample_blocks(bundle: "Bundle", count: int, seed: int = 0) -> Iterator[np.nd
     Image i depends on the seed and on i alone.
     """
     for start in range(0, count, BLOCK):
-        yield _block(bundle, start // BLOCK, seed)[: count - start]
+        yield sample_block(bundle, start // BLOCK, seed)[: count - start]
 
 
 def pick_samples(bundle: "Bundle", indices: Sequence[int], seed: int = 0) -> list[np.ndarray]:
     """Return the generated images of some indices once more, (H, W, C) each."""
     images: dict[int, np.ndarray] = {}
     for block in {index // BLOCK for index in indices}:
-        samples = _block(bundle, block, seed)
+        samples = sample_block(bundle, block, seed)
         images |= {i: samples[i % BLOCK] for i in indices if i // BLOCK == block}
     return [images[index] for index in indices]
 
 
-def _block(bundle: "Bundle", block: int, seed: int) -> np.ndarray:
+def sample_block(bundle: "Bundle", block: int, seed: int) -> np.ndarray:
+    """Return the 64 generated images of a block, (64, H, W, C) float32 in [0, 1]."""
     state = np.random.SeedSequence((int(seed), block)).generate_state(1, np.uint64)
     return bundle.generate(np.int64(state[0] >> np.uint64(1)), np.int64(BLOCK))["image"]
 

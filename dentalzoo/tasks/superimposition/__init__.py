@@ -4,6 +4,7 @@ from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
 from dentalzoo.tasks.superimposition.augmentation import AugmentationReport as AugmentationReport
 from dentalzoo.tasks.superimposition.augmentation import augment_dataset as augment_dataset
+from dentalzoo.tasks.superimposition.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.superimposition.evaluation import evaluate as evaluate
 from dentalzoo.tasks.superimposition.evaluation import summary_metrics as summary_metrics
 from dentalzoo.tasks.superimposition.latents import Plane as Plane

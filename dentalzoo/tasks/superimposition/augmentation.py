@@ -18,7 +18,14 @@ from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import AugmentOptions
 from dentalzoo.tasks.superimposition.methods import check_sampling, sampled
 from dentalzoo.tasks.superimposition.scores import Scorer, SuperimpositionScore, random_sets
-from dentalzoo.tasks.superimposition.sources import Sources, find_sources, grey, masks_of, stacked
+from dentalzoo.tasks.superimposition.sources import (
+    Sources,
+    encoded,
+    find_sources,
+    grey,
+    masks_of,
+    stacked,
+)
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -84,7 +91,7 @@ def augment_dataset(
         )
     names = sorted({sample.label or _UNNAMED for sample in with_masks})
     with DatasetWriter(out, names) as writer:
-        sources = Sources(bundle, data, dataset)
+        sources = encoded(bundle, data, dataset)
         pool = sources.judgeable()
         tries = options.count * (_TRIES if options.keep == "successful" else 1)
         labels = [sources.samples[i].label for i in pool]

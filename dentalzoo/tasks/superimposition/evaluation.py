@@ -1,8 +1,8 @@
 """Evaluation of superimposed images of a data set, beside those of plainer methods."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,16 @@ from tqdm import tqdm
 
 from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
+from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import write_png
+from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import make_folder
-from dentalzoo.tasks.autoencoders import MIN_ACTIVE, files_of, kl_divergence
+from dentalzoo.tasks import base
+from dentalzoo.tasks.autoencoders import MIN_ACTIVE, files_of, image_shape, kl_divergence
 from dentalzoo.tasks.base import report_header
 from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
 from dentalzoo.tasks.superimposition import drawing
+from dentalzoo.tasks.superimposition.judging import Judged, Judging
 from dentalzoo.tasks.superimposition.latents import (
     collapse,
     main_plane,
@@ -34,6 +38,8 @@ from dentalzoo.tasks.superimposition.scores import (
     random_sets,
 )
 from dentalzoo.tasks.superimposition.sources import (
+    Encoded,
+    Encoding,
     Sources,
     find_sources,
     grey,
@@ -46,15 +52,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dentalzoo")
 _SIZES = {2: "pairs", 3: "triples"}
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A set of sources and the score of its superimposed image by each method."""
-
-    chosen: tuple[int, ...]
-    scores: dict[str, SuperimpositionScore]
-    covered: bool  # a source lies under the others
 
 
 def evaluate(
@@ -91,49 +88,105 @@ def evaluate(
     Raises:
         DentalzooError: no image can be used, or `out` holds inputs or cannot be written.
     """
-    dataset = find_sources(bundle, data, split, options)
-    if out is not None:
-        out = Path(out)
-        make_folder(out, files_of(dataset))
-    sources, config = Sources(bundle, data, dataset), bundle.metadata["config"]
-    kl = kl_divergence(sources.z_mean, sources.z_log_var).mean(0)
-    mae, mse = sources.errors.mean(0)
-    warning = collapse(sources.z_mean, sources.z_log_var, config)
-    if warning:
-        _log.warning("%s", warning)
-    judged, unjudged = _judge(bundle, sources, options.count, options.seed)
-    report = {
-        **report_header(bundle, data, split),
-        "images": len(sources),
-        "reconstruction": {"mae": _rounded(mae), "mse": _rounded(mse)},
-        "latent": {
-            "units": len(kl),
-            "active_units": int((kl > MIN_ACTIVE).sum()),
-            "kl": _rounded(kl.sum()),
-            "kl_per_unit": [_rounded(value) for value in kl],
-            "separation": _rounded(separation(sources.z_mean, sources.z_log_var)),
-        },
-        "collapse": warning,
-        "superimposition": _superimposition(sources, judged, unjudged) if judged else None,
-        "skipped": sources.skipped,
-    }
-    if out is not None:
-        chosen = [one.chosen for one in judged]
-        if not chosen and len(sources) > 1:
-            chosen = random_sets(len(sources), 6, seed=options.seed)
-        drawing.write_scatter(
-            out / "latent.png",
-            main_plane(sources.z_mean),
-            sources.z_mean,
-            sources.z_log_var,
-            sources.labels,
-        )
-        if chosen:
-            cases = _cases(judged) if judged else [("", one, None) for one in chosen]
-            write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
-            _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), options.step)
-        write_json(out / "evaluation.json", report)
-    return report
+    return Evaluation(bundle, data, split=split, out=out, options=options).run()
+
+
+class Evaluation(base.Evaluation):
+    """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
+
+    Its samples are the images, which are encoded. The sets of them that can be superimposed are
+    known then: they are further samples. Args and errors are those of `evaluate`.
+    """
+
+    measure: Encoding
+
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        *,
+        split: str | None = None,
+        out: str | Path | None = None,
+        options: SuperimpositionEvaluateOptions = SuperimpositionEvaluateOptions(),
+    ):
+        super().__init__(bundle, data, split, out)
+        self.options = options
+        self.dataset = find_sources(bundle, data, split, options)
+        self.samples, self.measure = self.dataset.samples, Encoding(image_shape(bundle))
+        if self.out is not None:
+            make_folder(self.out, files_of(self.dataset))
+
+    def report(
+        self,
+        results: Iterable[tuple[ImageSample, Encoded]],
+        failed: Sequence[tuple[str, str]],
+    ) -> Report:
+        """Return the report of `evaluate`; write it and its figures to `out`."""
+        bundle, out, options = self.bundle, self.out, self.options
+        sources = Sources(bundle, self.data, self.dataset, results, failed)
+        config = bundle.metadata["config"]
+        kl = kl_divergence(sources.z_mean, sources.z_log_var).mean(0)
+        mae, mse = sources.errors.mean(0)
+        warning = collapse(sources.z_mean, sources.z_log_var, config)
+        if warning:
+            _log.warning("%s", warning)
+        judged, unjudged = self._judge(sources)
+        report = {
+            **report_header(bundle, self.data, self.split),
+            "images": len(sources),
+            "reconstruction": {"mae": _rounded(mae), "mse": _rounded(mse)},
+            "latent": {
+                "units": len(kl),
+                "active_units": int((kl > MIN_ACTIVE).sum()),
+                "kl": _rounded(kl.sum()),
+                "kl_per_unit": [_rounded(value) for value in kl],
+                "separation": _rounded(separation(sources.z_mean, sources.z_log_var)),
+            },
+            "collapse": warning,
+            "superimposition": _superimposition(sources, judged, unjudged) if judged else None,
+            "skipped": sources.skipped,
+        }
+        if out is not None:
+            chosen = [one.chosen for one in judged]
+            if not chosen and len(sources) > 1:
+                chosen = random_sets(len(sources), 6, seed=options.seed)
+            drawing.write_scatter(
+                out / "latent.png",
+                main_plane(sources.z_mean),
+                sources.z_mean,
+                sources.z_log_var,
+                sources.labels,
+            )
+            if chosen:
+                cases = _cases(judged) if judged else [("", one, None) for one in chosen]
+                write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
+                _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), options.step)
+            write_json(out / "evaluation.json", report)
+        return report
+
+    def _judge(self, sources: Sources) -> tuple[list[Judged], int]:
+        """Score superimposed images of `count` sets; also return how many cannot be judged."""
+        count, seed = self.options.count, self.options.seed
+        pool = sources.judgeable()
+        if len(pool) < min(_SIZES):
+            return [], 0
+        labels = [sources.samples[i].label for i in pool]
+        chosen = random_sets(labels, 2 * count, tuple(_SIZES), seed)  # some cannot be judged
+        sets = iter([tuple(pool[i] for i in one) for one in chosen])
+        measure, judged, unjudged = Judging(sources.loader), list[Judged](), 0
+        while more := [sources.of(one) for one in islice(sets, count - len(judged))]:
+            failed: list[tuple[str, str]] = []
+            for _, one in self.each(
+                self.bundle, more, measure, failed, title="superimposing", unit="set"
+            ):
+                unjudged += one is None
+                judged += [] if one is None else [one]
+            if failed:
+                raise DentalzooError(
+                    "the images must stay as they are while they are evaluated. "
+                    f"Received: {': '.join(failed[0])}"
+                )
+        return judged, unjudged
 
 
 def summary_metrics(report: Report) -> dict[str, float]:
@@ -153,34 +206,7 @@ def summary_metrics(report: Report) -> dict[str, float]:
     }
 
 
-def _judge(bundle: "Bundle", sources: Sources, count: int, seed: int) -> tuple[list[_Judged], int]:
-    """Score superimposed images of `count` sets; also return how many sets cannot be judged."""
-    pool = sources.judgeable()
-    if len(pool) < min(_SIZES):
-        return [], 0
-    labels = [sources.samples[i].label for i in pool]
-    judged: list[_Judged] = []
-    unjudged = 0
-    bar = tqdm(total=count, desc="superimposing", disable=None, unit="image")
-    for one in random_sets(labels, 2 * count, tuple(_SIZES), seed):  # some cannot be judged
-        if len(judged) == count:
-            break
-        chosen = tuple(pool[i] for i in one)
-        loaded = [sources.load(i) for i in chosen]
-        scorer = Scorer(*stacked(loaded))
-        if not scorer.judgeable.all():
-            unjudged += 1
-            continue
-        images, z_mean = np.stack([s.image for s in loaded]), sources.z_mean[list(chosen)]
-        results = superimposed(bundle, images, z_mean)
-        scores = {name: scorer.score(grey(image)) for name, image in results.items()}
-        judged.append(_Judged(chosen, scores, bool(scorer.covered.any())))
-        bar.update()
-    bar.close()
-    return judged, unjudged
-
-
-def _superimposition(sources: Sources, judged: list[_Judged], unjudged: int) -> dict[str, Any]:
+def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> dict[str, Any]:
     groups = {"all": judged}
     for size, name in _SIZES.items():
         groups[name] = [one for one in judged if len(one.chosen) == size]
@@ -234,7 +260,7 @@ def _rounded(value: Any) -> float | None:
 _Case = tuple[str, tuple[int, ...], dict[str, SuperimpositionScore] | None]
 
 
-def _cases(judged: list[_Judged]) -> list[_Case]:
+def _cases(judged: list[Judged]) -> list[_Case]:
     """Return the best, the median and the worst pair and triple: caption, sources, scores."""
     cases: list[_Case] = []
     for size, name in _SIZES.items():
@@ -288,7 +314,7 @@ def _draw_scan(
     plane = scan_plane(sources.z_mean[chosen], bundle.metadata["config"], step)
     loaded = [sources.load(i) for i in chosen]
     scorer = Scorer(*stacked(loaded)) if judged else None
-    tiles = drawing.ScanTiles(plane, (*sources.size, sources.channels))
+    tiles = drawing.ScanTiles(plane, sources.shape)
     xs, ys = plane.grid()
     visible = np.zeros((len(ys), len(xs), len(chosen)), bool)
     kept = np.zeros((len(ys), len(xs)), bool)

@@ -1,16 +1,17 @@
 """The images of a data set at the size of a bundle's network, and their latent vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dentalzoo.data.images import ImageDataset, ImageSample, find_images, load_image
-from dentalzoo.tasks.autoencoders import batches_of, image_shape
-from dentalzoo.tasks.base import refuse_empty
+from dentalzoo.errors import DentalzooError
+from dentalzoo.tasks.autoencoders import image_shape
+from dentalzoo.tasks.base import measured_here, refuse_empty, skipped_files, without_folders
 from dentalzoo.tasks.options import CropOptions
 from dentalzoo.tasks.superimposition.scores import FAINT, contrast
 
@@ -54,6 +55,74 @@ def find_sources(
     return find_images(data, split, **settings)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What is kept of an image.
+
+    Attributes:
+        z_mean, z_log_var: (D,) float32.
+        errors: (2,) mean absolute and mean squared error of the decoded mean.
+        contrast: of its mask alone; NaN where there is none.
+    """
+
+    z_mean: np.ndarray
+    z_log_var: np.ndarray
+    errors: np.ndarray
+    contrast: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The `Measure` that encodes an image.
+
+    Attributes:
+        shape: H, W, C of the network.
+    """
+
+    shape: tuple[int, int, int]
+
+    def read(self, sample: ImageSample) -> Source:
+        try:
+            return load_source(sample, self.shape)
+        except DentalzooError as error:
+            raise without_folders(error, sample.image) from error
+
+    def __call__(self, bundle: "Bundle", sample: ImageSample, source: Source) -> Encoded:
+        code = bundle.encode(source.image[None])
+        error = bundle.decode(code["z_mean"])["image"] - code["image"]
+        errors = np.stack([np.abs(error).mean(), (error**2).mean()])
+        return Encoded(code["z_mean"][0], code["z_log_var"][0], errors, _own_contrast(source))
+
+    def name(self, sample: ImageSample) -> str:
+        return str(sample.image)
+
+
+class Loader:
+    """Loads images at a network's size (H, W, C) and keeps some, since each is used several times.
+
+    It can be pickled, without what it keeps.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self._load = lru_cache(_KEPT)(partial(load_source, shape=shape))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Loader, (self.shape,)
+
+    def __call__(self, sample: ImageSample) -> Source:
+        return self._load(sample)
+
+
+@dataclass(frozen=True)
+class SourceSet:
+    """Images to superimpose: their indices, themselves, and the means of their codes (K, D)."""
+
+    chosen: tuple[int, ...]
+    samples: tuple[ImageSample, ...]
+    z_mean: np.ndarray
+
+
 class Sources:
     """The usable images of a data set, encoded once; pixels are loaded when they are needed.
 
@@ -61,6 +130,8 @@ class Sources:
         bundle: of the task "superimposition".
         data: the folder of the data set, for messages.
         dataset: what `find_sources` returned.
+        results: of `Encoding` for its samples, see `dentalzoo.tasks.base.Evaluation.report`.
+        failed: (name, reason) of those without a result; whole when the results have ended.
 
     Attributes:
         samples: the N images.
@@ -68,37 +139,32 @@ class Sources:
         errors: (N, 2) mean absolute and mean squared error of the decoded means.
         contrasts: (N,) of each mask alone; NaN where there is none.
         skipped: [file, reason] of each image that could not be used.
+        loader: loads an image.
 
     Raises:
         DentalzooError: no image can be used.
     """
 
-    def __init__(self, bundle: "Bundle", data: str | Path, dataset: ImageDataset) -> None:
-        height, width, self.channels = image_shape(bundle)
-        self.size = height, width
-        self.skipped = [list(skip) for skip in dataset.skipped]
-        self.samples: list[ImageSample] = []
-        columns: dict[str, list[np.ndarray]] = {
-            key: [] for key in ("z_mean", "z_log_var", "errors", "contrasts")
-        }
-        for indices, sources in batches_of(
-            dataset.samples, self._read, title="encoding", skipped=self.skipped
-        ):
-            images = np.stack([source.image for source in sources])
-            code = bundle.encode(images)
-            decoded = bundle.decode(code["z_mean"])["image"]
-            error = (decoded - code["image"]).reshape(len(images), -1)
-            columns["z_mean"].append(code["z_mean"])
-            columns["z_log_var"].append(code["z_log_var"])
-            columns["errors"].append(np.stack([np.abs(error).mean(1), (error**2).mean(1)], 1))
-            columns["contrasts"].append(np.array([_own_contrast(source) for source in sources]))
-            self.samples += [dataset.samples[index] for index in indices]
-        if not self.samples:
-            refuse_empty(data, len(dataset), self.skipped[len(dataset.skipped) :])
-        self.z_mean, self.z_log_var, self.errors, self.contrasts = (
-            np.concatenate(parts) for parts in columns.values()
-        )
-        self.load = lru_cache(_KEPT)(self._load)
+    def __init__(
+        self,
+        bundle: "Bundle",
+        data: str | Path,
+        dataset: ImageDataset,
+        results: Iterable[tuple[ImageSample, Encoded]],
+        failed: Sequence[tuple[str, str]],
+    ) -> None:
+        self.shape = image_shape(bundle)
+        pairs = list(results)
+        skipped = skipped_files(failed)
+        self.skipped = [*map(list, dataset.skipped), *skipped]
+        if not pairs:
+            refuse_empty(data, len(dataset), skipped)
+        self.samples = [sample for sample, _ in pairs]
+        self.z_mean = np.stack([one.z_mean for _, one in pairs])
+        self.z_log_var = np.stack([one.z_log_var for _, one in pairs])
+        self.errors = np.stack([one.errors for _, one in pairs])
+        self.contrasts = np.array([one.contrast for _, one in pairs])
+        self.loader = Loader(self.shape)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -112,20 +178,32 @@ class Sources:
         """Return the indices of the images whose own defect, taken alone, can be judged."""
         return [i for i, own in enumerate(self.contrasts) if abs(own) >= FAINT]
 
-    def _load(self, index: int) -> Source:
-        return self._read(self.samples[index])
+    def of(self, chosen: tuple[int, ...]) -> SourceSet:
+        """Return the set of the images with some indices."""
+        samples = tuple(self.samples[index] for index in chosen)
+        return SourceSet(chosen, samples, self.z_mean[list(chosen)])
 
-    def _read(self, sample: ImageSample) -> Source:
-        return load_source(sample, self.size, self.channels)
+    def load(self, index: int) -> Source:
+        """Load an image."""
+        return self.loader(self.samples[index])
 
 
-def load_source(sample: ImageSample, size: tuple[int, int], channels: int) -> Source:
-    """Load an image at a network's size (height, width).
+def encoded(bundle: "Bundle", data: str | Path, dataset: ImageDataset) -> Sources:
+    """Encode the images of a data set in this process, see `Sources`."""
+    failed: list[tuple[str, str]] = []
+    encoding = Encoding(image_shape(bundle))
+    results = measured_here(bundle, dataset.samples, encoding, failed, title="encoding")
+    return Sources(bundle, data, dataset, results, failed)
+
+
+def load_source(sample: ImageSample, shape: tuple[int, int, int]) -> Source:
+    """Load an image at a network's size (H, W, C).
 
     Raises:
         BadFile: as `load_image`.
     """
-    arrays = load_image(sample, size, channels)
+    height, width, channels = shape
+    arrays = load_image(sample, (height, width), channels)
     mask = arrays["mask"][..., 0].astype(bool) if "mask" in arrays else None
     return Source(arrays["image"], mask)
 

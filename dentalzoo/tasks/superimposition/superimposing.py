@@ -131,17 +131,16 @@ def _has_masks(folder: Path) -> bool:
 
 def _load(bundle: "Bundle", images: Sequence[Path], masks: dict[Path, Path]) -> list[Source]:
     """Load images with their masks; a mask that does not fit its image is left out."""
-    height, width, channels = image_shape(bundle)
-    size, sources = (height, width), []
+    shape, sources = image_shape(bundle), []
     for path in images:
         sample = ImageSample(path.name, path, mask=masks.get(path))
         try:
-            sources.append(load_source(sample, size, channels))
+            sources.append(load_source(sample, shape))
         except BadFile as error:
             if sample.mask is None or Path(error.path) != sample.mask:
                 raise
             _log.warning("left out %s", error)
-            sources.append(load_source(ImageSample(path.name, path), size, channels))
+            sources.append(load_source(ImageSample(path.name, path), shape))
     return sources
 
 
