@@ -76,6 +76,7 @@ def predict_archive(
             shard; the workers cannot load the bundle, or die without end; a number is invalid.
     """
     described = Bundle(path, read_metadata(path), cast(Any, {}))  # without its functions
+    task_of(described)  # which this version may not know
     options = make_options(described.task, "predict", given)
     plain = dataclasses.asdict(options)
     settings = Settings(__version__, described.name, digest(path), plain, shards)

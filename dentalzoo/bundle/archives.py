@@ -1,7 +1,6 @@
 """Unpacking of untrusted archives: all members or nothing."""
 
 import os
-import re
 import shutil
 import stat
 import tarfile
@@ -12,6 +11,8 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from dentalzoo.bundle.paths import is_safe_path
+from dentalzoo.bundle.schema import shown
 from dentalzoo.errors import BadFile
 
 MAX_MEMBERS = 10_000
@@ -58,8 +59,8 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) 
     written = 0
     for count, (name, content) in enumerate(members, start=1):
         parts = name.removesuffix("/").split("/")
-        if {"", ".."}.intersection(parts) or re.search(r"[\\:\0]", name):
-            raise _refused(archive, f"a member called {name!r}")
+        if not is_safe_path("/".join(parts)):
+            raise _refused(archive, f"a member called {shown(name)}")
         if count > MAX_MEMBERS:
             raise _refused(archive, f"more than {MAX_MEMBERS} members")
         path = folder.joinpath(*parts)
@@ -67,7 +68,7 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) 
             (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
             file = None if content is None else path.open("xb")
         except (FileExistsError, NotADirectoryError) as error:
-            raise _refused(archive, f"two members called {name!r}") from error
+            raise _refused(archive, f"two members called {shown(name)}") from error
         if file is None or content is None:
             continue
         with file:
@@ -85,7 +86,7 @@ def _from_zip(archive: Path, limit: int) -> Iterator[_Member]:
         for member in file.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or member.flag_bits & 1:
-                raise _refused(archive, f"{member.filename!r}, a link, a device or encrypted")
+                raise _refused(archive, f"{shown(member.filename)}, a link, a device or encrypted")
             if member.is_dir():
                 yield member.filename, None
             else:
@@ -101,7 +102,7 @@ def _from_tar(archive: Path, limit: int) -> Iterator[_Member]:
     ):
         for member in file:
             if not (member.isdir() or member.isreg()) or member.issparse():
-                raise _refused(archive, f"{member.name!r}, a link or a device")
+                raise _refused(archive, f"{shown(member.name)}, a link or a device")
             yield member.name, file.extractfile(member)
 
 

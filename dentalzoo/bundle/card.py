@@ -1,5 +1,6 @@
 """The model card: the README.md of a bundle, written from its metadata."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -51,19 +52,20 @@ def model_card(metadata: Metadata) -> str:
     tag = metadata["tag"]
     first, signature = next(iter(metadata["signatures"].items()))
     arguments = ", ".join(f"{key}={key}" for key in signature["inputs"])
+    about = metadata["about"]
     return _TEMPLATE.format(
-        **metadata["about"],
+        **{key: escaped(about[key]) for key in ("intended_use", "paper", "inputs", "outputs")},
         title=metadata["name"] + (f".{tag}" if tag else ""),
-        summary=metadata["summary"],
+        summary=escaped(metadata["summary"]),
         parameters=metadata["parameters"],
         weights_dtype=metadata["weights_dtype"],
         dentalzoo=metadata["dentalzoo"],
         tensorflow=metadata["tensorflow"],
         keras=metadata["keras"],
         date=metadata["date"],
-        data="; ".join(v for key, v in metadata["data"].items() if key != "licence")
+        data="; ".join(escaped(v) for key, v in metadata["data"].items() if key != "licence")
         or "not recorded",
-        licence=metadata["data"].get("licence", "not recorded"),
+        licence=escaped(metadata["data"].get("licence", "not recorded")),
         use=f'results = model.signatures["{first}"]({arguments})',
         signatures="\n".join(
             f"- `{name}`: {describe(spec['inputs'], '`')} -> {describe(spec['outputs'], '`')}"
@@ -71,10 +73,15 @@ def model_card(metadata: Metadata) -> str:
         ),
         metrics=_table(metadata["metrics"]) or "Not measured.",
         figures="".join(
-            f"\n![{name.partition('.')[0]}](<{name}>)\n" for name in metadata["figures"]
+            f"\n![{escaped(name.partition('.')[0])}](<{name}>)\n" for name in metadata["figures"]
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )
+
+
+def escaped(text: str) -> str:
+    """Return text for one line of Markdown that shows it as it is: no link, image, HTML or cell."""
+    return re.sub(r"[\\`*\[\]<>|&~$]", r"\\\g<0>", " ".join(text.split()))
 
 
 def _table(values: Mapping[str, Any]) -> str:
@@ -82,12 +89,13 @@ def _table(values: Mapping[str, Any]) -> str:
 
     def rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         for key, value in values.items():
+            name = prefix + escaped(key)
             if isinstance(value, dict):
-                yield from rows(value, f"{prefix}{key}.")
+                yield from rows(value, f"{name}.")
             elif isinstance(value, float):
-                yield f"| {prefix}{key} | {value:.4f} |"
+                yield f"| {name} | {value:.4f} |"
             elif not isinstance(value, list):
-                yield f"| {prefix}{key} | {value} |"
+                yield f"| {name} | {escaped(str(value))} |"
 
     lines = list(rows(values))
     return "\n".join(["| | |", "|---|---|", *lines]) if lines else ""

@@ -1,13 +1,16 @@
 """From a name or a folder to a loaded bundle, whose files and graph are checked first."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dentalzoo import registry
 from dentalzoo.bundle import hub, integrity
 from dentalzoo.bundle.integrity import Verified
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.bundle.metadata import Metadata, read_metadata
+from dentalzoo.bundle.schema import shown
 from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import saved_model
@@ -29,7 +32,25 @@ def load(name_or_path: str | Path) -> Bundle:
     metadata = read_metadata(path)
     prepare_tensorflow()
     integrity.refuse_unsafe_graph(path)
-    return Bundle(path, metadata, saved_model.load(path / "saved_model"))
+    loaded = saved_model.load(path / "saved_model")
+    _compare(path, metadata, loaded.described())
+    return Bundle(path, metadata, loaded)
+
+
+def _compare(path: Path, metadata: Metadata, described: Mapping[str, Any]) -> None:
+    """Refuse a bundle whose functions are not those that its metadata describe."""
+    for name in sorted(metadata["signatures"].keys() | described.keys()):
+        spec = metadata["signatures"].get(name)
+        if spec is None or name not in described:
+            received = f"{name}, in {'metadata.json' if spec else 'saved_model'} only"
+        elif spec != described[name]:
+            received = f"{name} with {shown(described[name])}"
+        else:
+            continue
+        raise DentalzooError(
+            f"{path}: the signatures of saved_model must be those of metadata.json. "
+            f"Received: {received}"
+        )
 
 
 def find(name_or_path: str | Path) -> Path:

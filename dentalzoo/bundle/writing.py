@@ -8,6 +8,7 @@ float32. docs/bundle_format.md has the details.
 
 import dataclasses
 import datetime
+import json
 import os
 import platform
 import shutil
@@ -18,11 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
-from dentalzoo.bundle import hub, integrity
+from dentalzoo.bundle import integrity
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.metadata import FORMAT, Metadata, SignatureSpec, TensorSpec
+from dentalzoo.bundle.metadata import (
+    FIGURE,
+    FORMAT,
+    TAG,
+    Metadata,
+    SignatureSpec,
+    TensorSpec,
+    checked,
+)
 from dentalzoo.bundle.reading import load
+from dentalzoo.bundle.schema import Mismatch, cleaned, fits
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
 from dentalzoo.environment import prepare_keras
@@ -78,7 +88,7 @@ def export(
         )
     config = config.without_init()
     _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
-    if tag is not None and not hub.TAG.fullmatch(tag):
+    if tag is not None and not fits(TAG, tag):
         raise DentalzooError(
             "tag must be lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
             f"Received: {tag!r}"
@@ -90,16 +100,16 @@ def export(
         raise DentalzooError(
             f"the folder must be new or an older bundle. Received: {path}, which is something else"
         )
+    shown = _read_figures(figures)
     prepare_keras()
     import keras
     import tensorflow as tf
 
-    shown = _read_figures(figures)
     with _replaced(path) as aside:
         stored = store(model, weights_dtype)
         functions = module.signatures(stored, config)
         EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
-        metadata: Metadata = {
+        written: Metadata = {
             "format": FORMAT,
             "name": name,
             "tag": tag,
@@ -120,6 +130,7 @@ def export(
             "python": platform.python_version(),
             "date": datetime.date.today().isoformat(),
         }
+        metadata = _checked(written)
         for figure, content in shown.items():
             (aside / figure).write_bytes(content)
         _write_description(aside, metadata)
@@ -200,6 +211,18 @@ def convert(
     return path
 
 
+def _checked(written: Metadata) -> Metadata:
+    """Return metadata as they will be read; what this version would refuse is not written.
+
+    Raises:
+        DentalzooError: they do not follow the format, such as a licence that is no text.
+    """
+    try:
+        return checked(json.loads(json.dumps(cleaned(written))))
+    except (Mismatch, TypeError) as error:
+        raise DentalzooError(f"the metadata of a bundle are refused: {error}") from None
+
+
 def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise DentalzooError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
@@ -239,6 +262,8 @@ def _read_figures(files: Sequence[str | Path]) -> dict[str, bytes]:
 
     content: dict[str, bytes] = {}
     for file in map(Path, files):
+        if not fits(FIGURE, file.name):
+            raise DentalzooError(f"the name of a figure must be {FIGURE}. Received: {file.name!r}")
         read_image(file)
         if file.name in content:
             raise DentalzooError(f"figures must have different names. Received: {file.name} twice")
@@ -248,7 +273,7 @@ def _read_figures(files: Sequence[str | Path]) -> dict[str, bytes]:
 
 def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
     """Write metrics into the metadata and the model card of a bundle, and return it."""
-    bundle.metadata["metrics"] = dict(metrics)
+    bundle.metadata["metrics"] = cleaned(dict(metrics))
     _write_description(bundle.path, bundle.metadata)
     return bundle
 

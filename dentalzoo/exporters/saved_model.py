@@ -78,6 +78,26 @@ class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
 
         return call
 
+    def described(self) -> dict[str, Any]:
+        """Return the signatures as metadata describe them; a shape is None where it is unknown."""
+
+        def plain(specs: Mapping[str, Any]) -> dict[str, Any]:
+            return {
+                key: {
+                    "shape": None if spec.shape.rank is None else spec.shape.as_list(),
+                    "dtype": spec.dtype.name,
+                }
+                for key, spec in specs.items()
+            }
+
+        return {
+            name: {
+                "inputs": plain(function.structured_input_signature[1]),
+                "outputs": plain(function.structured_outputs),
+            }
+            for name, function in self._loaded.signatures.items()
+        }
+
     def read_weights(self) -> "list[np.ndarray]":
         """Return the weights in float32, in the order of `model.weights` when it was exported."""
         return [value.numpy() for value in self._loaded.read_weights()]
