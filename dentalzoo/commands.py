@@ -168,10 +168,16 @@ def do_export(options: Namespace) -> None:
     print(made.path)
 
 
-def do_verify(options: Namespace) -> None:
+def do_verify(options: Namespace) -> int:
     report = dz.verify(options.bundle)
-    text = f"{report['bundle']}: {report['files']} files, {report['bytes']} bytes, all as listed"
-    _show(options, report, text)
+    what = {
+        "released": f"the released {report['name']}",
+        "changed": f"changed: not the released bundle, whose name it has ({report['name']})",
+        "unknown": "unknown: not a released bundle",
+    }
+    files = f"{report['files']} files, {report['bytes']} bytes, all as listed"
+    _show(options, report, f"{report['bundle']}: {files}; {what[report['origin']]}")
+    return 1 if report["origin"] == "changed" else 0
 
 
 def do_check(options: Namespace) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dentalzoo.bundle.metadata import Metadata, describe
+from dentalzoo.bundle.metadata import Metadata, describe, name_of
 
 _TEMPLATE = """# {title}
 
@@ -49,13 +49,12 @@ or `dentalzoo.load("path/of/this/folder")`. `sha256sum -c SHA256SUMS` verifies t
 
 def model_card(metadata: Metadata) -> str:
     """Return the model card of a bundle with this metadata, as Markdown."""
-    tag = metadata["tag"]
     first, signature = next(iter(metadata["signatures"].items()))
     arguments = ", ".join(f"{key}={key}" for key in signature["inputs"])
     about = metadata["about"]
     return _TEMPLATE.format(
         **{key: escaped(about[key]) for key in ("intended_use", "paper", "inputs", "outputs")},
-        title=metadata["name"] + (f".{tag}" if tag else ""),
+        title=name_of(metadata),
         summary=escaped(metadata["summary"]),
         parameters=metadata["parameters"],
         weights_dtype=metadata["weights_dtype"],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
+from dentalzoo.bundle.sums import read_sums
 from dentalzoo.errors import DentalzooError
 
 SUMS = "SHA256SUMS"
@@ -58,11 +59,7 @@ def verify(path: Path) -> Verified:
     Raises:
         DentalzooError: a file differs, is missing or is not listed; the message names it.
     """
-    try:
-        lines = (path / SUMS).read_text().splitlines()
-        expected = {name: sum_ for sum_, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
-        raise DentalzooError(f"{path / SUMS} cannot be read. Received: {error}") from None
+    expected = read_sums(path / SUMS)
     present = {file.relative_to(path).as_posix(): file for file in _files(path)}
     for name in sorted(expected.keys() - present.keys()):
         raise DentalzooError(f"{path}: a file is missing. Received: no {name}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.bundle.inputs import as_input
-from dentalzoo.bundle.metadata import Metadata, SignatureSpec, TensorSpec, describe
+from dentalzoo.bundle.metadata import Metadata, SignatureSpec, TensorSpec, describe, name_of
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
 
@@ -92,8 +92,7 @@ class Bundle:
     @property
     def name(self) -> str:
         """`model.tag`, or the model's name where there is no tag."""
-        tag = self.metadata["tag"]
-        return self.metadata["name"] + (f".{tag}" if tag else "")
+        return name_of(self.metadata)
 
     @property
     def task(self) -> str:

@@ -368,6 +368,12 @@ def upgrade(metadata: Mapping[str, Any]) -> Metadata:
     return cast(Metadata, content)
 
 
+def name_of(metadata: Metadata) -> str:
+    """Return `model.tag`, or the model's name where there is no tag."""
+    tag = metadata["tag"]
+    return metadata["name"] + (f".{tag}" if tag else "")
+
+
 def describe(specs: Mapping[str, TensorSpec], quote: str = "") -> str:
     """Return specs as text: `images uint8 (?, ?, ?, 3), weights float32 (?)`.
 

@@ -1,5 +1,6 @@
 """From a name or a folder to a loaded bundle, whose files and graph are checked first."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 
 from dentalzoo import registry
 from dentalzoo.bundle import hub, integrity
-from dentalzoo.bundle.integrity import Verified
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.metadata import Metadata, read_metadata
+from dentalzoo.bundle.metadata import Metadata, name_of, read_metadata
+from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
 from dentalzoo.bundle.schema import shown
 from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import saved_model
+
+_log = logging.getLogger("dentalzoo")
 
 
 def load(name_or_path: str | Path) -> Bundle:
@@ -28,8 +31,17 @@ def load(name_or_path: str | Path) -> Bundle:
             Or Keras, which TensorFlow imports, cannot be imported.
     """
     path = find(name_or_path)
+    refuse_changed(path)
+    return load_folder(path)
+
+
+def load_folder(path: Path) -> Bundle:
+    """Load the bundle in a folder after verifying it, whatever name the folder has."""
     integrity.verify(path)
     metadata = read_metadata(path)
+    claimed = name_of(metadata)
+    if claimed in RELEASED and origin_of(path, claimed) == "changed":
+        _log.warning("%s is not the released %s, but was made from it or named so", path, claimed)
     prepare_tensorflow()
     integrity.refuse_unsafe_graph(path)
     loaded = saved_model.load(path / "saved_model")
@@ -77,13 +89,31 @@ def task_on_disk(name_or_path: str | Path) -> str | None:
     return None
 
 
+class Verified(integrity.Verified):
+    """The folder of a bundle, the number and size of its files, its name and where it comes from.
+
+    `origin` is "released", "changed" or "unknown", see `dentalzoo.bundle.released.origin_of`.
+    """
+
+    name: str
+    origin: str
+
+
 def verify(name_or_path: str | Path) -> Verified:
-    """Compare every file of a bundle with its SHA-256, without loading it.
+    """Compare every file of a bundle with its SHA-256, and its metadata with their schema.
+
+    Nothing is loaded.
 
     Returns:
-        {"bundle": path, "files": number of files, "bytes": their size}.
+        {"bundle": path, "files": number of files, "bytes": their size, "name": its name, "origin":
+        "released" where it is a released bundle, "changed" where it bears the name of one and is
+        not, else "unknown"}.
 
     Raises:
-        DentalzooError: no such bundle, or a file differs, is missing or is not listed.
+        DentalzooError: no such bundle, or a file differs, is missing or is not listed, or the
+            metadata do not describe a bundle.
     """
-    return integrity.verify(find(name_or_path))
+    path = find(name_or_path)
+    report = integrity.verify(path)
+    name = name_of(read_metadata(path))
+    return {**report, "name": name, "origin": origin_of(path, name)}

@@ -31,7 +31,8 @@ from dentalzoo.bundle.metadata import (
     TensorSpec,
     checked,
 )
-from dentalzoo.bundle.reading import load
+from dentalzoo.bundle.reading import load, load_folder
+from dentalzoo.bundle.released import RELEASED, origin_of
 from dentalzoo.bundle.schema import Mismatch, cleaned, fits
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
@@ -134,7 +135,7 @@ def export(
         for figure, content in shown.items():
             (aside / figure).write_bytes(content)
         _write_description(aside, metadata)
-    return load(path)
+    return load_folder(path)  # a released bundle may be written anew under its name
 
 
 def reexport(
@@ -150,7 +151,8 @@ def reexport(
     Args:
         name_or_path: as for `load`.
         path: the folder to make.
-        tag: `<training data>_v<N>` of a release.
+        tag: `<training data>_v<N>` of a release. None for the old one, and for no tag where that is
+            of a released bundle.
         weights_dtype: see `export`.
         data: entries that replace those of the metadata, such as `name` and `licence`.
         figures: see `export`; None for those that the bundle has.
@@ -170,7 +172,7 @@ def reexport(
         path,
         old["name"],
         source.config,
-        tag=tag or old["tag"],
+        tag=tag or (None if source.name in RELEASED else old["tag"]),
         weights_dtype=weights_dtype,
         training=old["training"],
         data={**old["data"], **(data or {})},
@@ -272,7 +274,16 @@ def _read_figures(files: Sequence[str | Path]) -> dict[str, bytes]:
 
 
 def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
-    """Write metrics into the metadata and the model card of a bundle, and return it."""
+    """Write metrics into the metadata and the model card of a bundle, and return it.
+
+    Raises:
+        DentalzooError: it is a released bundle, which never changes; or it cannot be written.
+    """
+    if origin_of(bundle.path) == "released":
+        raise DentalzooError(
+            "metrics cannot be written into a released bundle, which never changes; export it "
+            f"first: dentalzoo export {bundle.name} --out FOLDER. Received: {bundle.path}"
+        )
     bundle.metadata["metrics"] = cleaned(dict(metrics))
     _write_description(bundle.path, bundle.metadata)
     return bundle
