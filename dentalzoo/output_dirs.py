@@ -27,7 +27,8 @@ def check_outside(path: Path) -> None:
     """
     if any(_SCHEME.fullmatch(part) for part in path.parts):
         raise DentalzooError(
-            "the output folder must be on a disk or a mounted bucket; object stores are read only. "
+            "the output folder must be on a disk or a mounted bucket; only predict with a runner "
+            "writes to object stores. "
             f"Received: {path}"
         )
     for folder in (path, *path.parents):

@@ -7,7 +7,8 @@ in one process, one image at a time; a bundle is loaded once in each process of 
 
 The extra `beam` installs it (`pip install 'dentalzoo[beam]'`); docs/distributed.md has the commands
 for each engine. The inputs, the bundle and the output folder must lie where all workers find them
-under the same paths, and the workers need the same version of dentalzoo.
+under the same paths, or for the inputs and the results of `predict` in an object store; and the
+workers need the same version of dentalzoo.
 
 Example:
     >>> from dentalzoo.beam import predict

@@ -1,6 +1,6 @@
 """`evaluate` on an engine."""
 
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 from dentalzoo import api
 from dentalzoo.beam.gathering import applied, hidden_folder, outcomes_of
+from dentalzoo.beam.places import Place
 from dentalzoo.beam.workers import MeasureWorker
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.contracts import Report
@@ -59,7 +60,7 @@ def evaluate(
 
 
 def _measured(
-    hidden: Path,
+    hidden: Place,
     runner: str,
     runner_args: Iterable[str],
     bundle: Bundle,
@@ -77,7 +78,7 @@ def _measured(
         for number, (name, sample) in enumerate(zip(names, samples, strict=True), 1)
     ]
     transform = applied(MeasureWorker(bundle, measure))
-    folder = Path(tempfile.mkdtemp(dir=hidden))
+    folder = hidden.below(secrets.token_hex(4))  # of this pipeline alone
     with FailureLog(failed, unit) as log:
         for item, outcome in outcomes_of(items, transform, folder, runner, runner_args):
             if outcome.reason is None:

@@ -3,18 +3,18 @@
 The inputs are written to a hidden folder in blocks, since a pipeline that holds them all would be
 too large for an engine; the outcomes come back as blocks of the same numbers. Each block is whole
 or absent, and the folder is removed at the end. It lies in the output folder, which every worker
-must see anyway; beside it where results are anonymous, since it names the inputs.
+must see anyway, in an object store too; beside it where results are anonymous, since it names the
+inputs.
 """
 
 import pickle
 import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dentalzoo.atomic import write_atomically
+from dentalzoo.beam.places import Place, place_of
 from dentalzoo.beam.runners import pipeline_on
 from dentalzoo.beam.transforms import Predict, ReadImages, WriteResults
 from dentalzoo.beam.workers import Outcome, Worker
@@ -30,20 +30,20 @@ BLOCK = 1000  # inputs: ours
 
 
 @contextmanager
-def hidden_folder(parent: Path) -> Iterator[Path]:
+def hidden_folder(parent: Path | Place) -> Iterator[Place]:
     """Yield a new folder for what the workers need of a run, and remove it at the end."""
-    folder = parent.absolute() / f".beam-{secrets.token_hex(4)}.tmp"
-    folder.mkdir()
+    place = place_of(parent) if isinstance(parent, Path) else parent
+    folder = place.below(f".beam-{secrets.token_hex(4)}.tmp")
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
 def outcomes_of(
     items: Sequence[Item],
     transform: Callable[[Any], Any],
-    folder: Path,
+    folder: Place,
     runner: str,
     runner_args: Iterable[str],
 ) -> Iterator[tuple[Item, Outcome]]:
@@ -63,7 +63,7 @@ def outcomes_of(
     blocks = range((len(items) + BLOCK - 1) // BLOCK)
     for block in blocks:
         part = items[block * BLOCK : (block + 1) * BLOCK]
-        write_atomically(_file(folder, "items", block), pickle.dumps(list(part)))
+        folder.write(_file("items", block), pickle.dumps(list(part)))
     with pipeline_on(runner, runner_args) as pipeline:
         found = (
             pipeline
@@ -92,37 +92,37 @@ def applied(worker: Worker) -> Callable[[Any], Any]:
     return transform
 
 
-def _file(folder: Path, kind: str, block: int) -> Path:
-    return folder / f"{kind}-{block:06d}.pickle"
+def _file(kind: str, block: int) -> str:
+    return f"{kind}-{block:06d}.pickle"
 
 
-def _items(block: int, folder: Path) -> list[Any]:
-    path = _file(folder, "items", block)
-    try:
-        return list(pickle.loads(path.read_bytes()))
-    except OSError as error:
+def _items(block: int, folder: Place) -> list[Any]:
+    content = folder.read(_file("items", block))
+    if content is None:
         raise DentalzooError(
-            f"the output folder must be one that every worker sees; {path} is not there"
-        ) from error
+            "the output folder must be one that every worker sees; "
+            f"{folder}/{_file('items', block)} is not there"
+        )
+    return list(pickle.loads(content))
 
 
 def _with_block(outcome: Outcome) -> tuple[int, Outcome]:
     return (outcome.number - 1) // BLOCK, outcome
 
 
-def _write_block(gathered: tuple[int, Iterable[Outcome]], folder: Path) -> None:
+def _write_block(gathered: tuple[int, Iterable[Outcome]], folder: Place) -> None:
     block, outcomes = gathered
     ordered = sorted(outcomes, key=lambda outcome: outcome.number)
-    write_atomically(_file(folder, "outcomes", block), pickle.dumps(ordered))
+    folder.write(_file("outcomes", block), pickle.dumps(ordered))
 
 
 def _in_order(
-    items: Sequence[Item], blocks: Iterable[int], folder: Path
+    items: Sequence[Item], blocks: Iterable[int], folder: Place
 ) -> Iterator[tuple[Item, Outcome]]:
     for block in blocks:
         part = items[block * BLOCK : (block + 1) * BLOCK]
-        path = _file(folder, "outcomes", block)
-        outcomes = pickle.loads(path.read_bytes()) if path.exists() else []
+        content = folder.read(_file("outcomes", block))
+        outcomes = pickle.loads(content) if content else []
         if [outcome.number for outcome in outcomes] != [item.number for item in part]:
             raise DentalzooError(
                 f"the engine must return each of {len(part)} inputs once. "

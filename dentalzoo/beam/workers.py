@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import dentalzoo as dz
 from dentalzoo import api
+from dentalzoo.beam.places import Place, place_of
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.bundle.integrity import digest
 from dentalzoo.errors import DentalzooError, require
 from dentalzoo.tasks.base import Measure
 from dentalzoo.tasks.options import Options
-from dentalzoo.tasks.predictor import Item, Predictor, Result, write_files
+from dentalzoo.tasks.predictor import Item, Predictor, Result
 
 if TYPE_CHECKING:
     from apache_beam.utils.shared import Shared
 else:
     require("apache_beam", "beam")
     from apache_beam.utils.shared import Shared
+
+_SHARED = "shared.json"
 
 
 @dataclass(frozen=True)
@@ -114,26 +117,42 @@ class PredictWorker(Worker):
     Args:
         bundle: see `Worker`.
         options: of `predict` for the bundle's task.
-        shared: of the plan, see `dentalzoo.tasks.predictor.Plan`; or a JSON file with it, so that
-            the key of anonymous results is no part of the pipeline, which an engine may store.
-        out: the folder of the results, absolute.
+        shared: of the plan, see `dentalzoo.tasks.predictor.Plan`; or a folder with it, see
+            `write_shared`.
+        out: the folder of the results, absolute, or its address in an object store.
     """
 
     def __init__(
-        self, bundle: Bundle, options: Options, shared: Mapping[str, Any] | Path, out: Path
+        self,
+        bundle: Bundle,
+        options: Options,
+        shared: Mapping[str, Any] | Place,
+        out: Path | str | Place,
     ) -> None:
         super().__init__(bundle)
-        self._options, self._shared_values, self._out = options, shared, out
+        self._options, self._shared_values = options, shared
+        self._out = out if isinstance(out, Place) else place_of(out)
+
+    @staticmethod
+    def write_shared(folder: Place, shared: Mapping[str, Any]) -> Place:
+        """Write what the plan shares to a folder and return it.
+
+        The key of anonymous results is then no part of the pipeline, which an engine may store.
+        """
+        folder.write(_SHARED, json.dumps(shared).encode())
+        return folder
 
     def _make(self, bundle: Bundle) -> Steps:
         predictor = api.task_of(bundle).Predictor(bundle, self._options)
         shared = self._shared_values
-        predictor.join(json.loads(shared.read_bytes()) if isinstance(shared, Path) else shared)
+        if isinstance(shared, Place):
+            shared = json.loads(shared.read(_SHARED) or b"")
+        predictor.join(shared)
         return _PredictSteps(predictor, self._out)
 
 
 class _PredictSteps(Steps):
-    def __init__(self, predictor: Predictor, out: Path) -> None:
+    def __init__(self, predictor: Predictor, out: Place) -> None:
         super().__init__()
         self._predictor, self._out = predictor, out
 
@@ -144,7 +163,8 @@ class _PredictSteps(Steps):
         return self._predictor.apply(item, value)
 
     def write(self, item: Item, prediction: Result) -> Outcome:
-        write_files(prediction.files, self._out)
+        for name, content in prediction.files.items():
+            self._out.write(name, content)
         return Outcome(item.number, prediction.record, problems=prediction.problems)
 
 

@@ -384,10 +384,9 @@ def test_a_runner_that_misses_an_option_says_it():
         pass
 
 
-def test_no_output_folder_is_an_address(tmp_path, monkeypatch):
+def test_no_other_output_folder_is_an_address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for call in (
-        lambda out: beam.predict("tooth_vae", tmp_path, out),
         lambda out: beam.evaluate("tooth_vae", tmp_path, out=out),
         lambda out: beam.write_records(tmp_path, out),
     ):
@@ -412,3 +411,90 @@ def test_inputs_lie_in_tar_files_and_object_stores(bundle, images, tmp_path, mon
         assert tree(tmp_path / out).keys() == tree(tmp_path / "here").keys()
         for name, content in tree(tmp_path / "here").items():
             assert name.startswith(".") or tree(tmp_path / out)[name] == content
+
+
+# ---- results in object stores --------------------------------------------------------------------
+
+
+@pytest.fixture
+def store():
+    """An empty store in this process."""
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    return system
+
+
+def stored(system, folder):
+    """Path -> bytes of all objects below a folder."""
+    found = {name: system.cat_file(name) for name in system.find(folder)}
+    return {name.removeprefix(f"{folder}/"): content for name, content in found.items()}
+
+
+@pytest.mark.parametrize("bundle", [NamedFinder], indirect=True)
+def test_results_go_to_an_object_store(bundle, images, tmp_path, store, monkeypatch):
+    monkeypatch.setattr(gathering, "BLOCK", 3)
+    here = beam.predict(bundle, images, tmp_path / "here", overlay=True)
+    for _ in range(2):  # a repeated run writes the same objects
+        report = beam.predict(bundle, images, "memory://bucket/a/out/", overlay=True)
+        assert report == here
+        assert stored(store, "/bucket/a/out") == tree(tmp_path / "here")
+        assert [*stored(store, "/bucket/a")] == [
+            f"out/{n}" for n in sorted(tree(tmp_path / "here"))
+        ]
+    address = f"file://{tmp_path}/there"
+    assert beam.predict(bundle, images, address, overlay=True) == here
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_the_key_of_anonymous_results_lies_beside_them_in_a_store(bundle, images, store):
+    names = []
+    for _ in range(2):
+        beam.predict(bundle, images, "memory://bucket/out", anonymize=True)
+        assert not any("a.png" in name for name in stored(store, "/bucket/out"))
+        assert b"a.png" in store.cat_file("/bucket/out_key.csv")
+        names.append(sorted(stored(store, "/bucket")))
+    assert names[0] == names[1] and len(names[0]) == 7
+
+
+class Closed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_what_a_store_cannot_take_is_refused_before_any_work(bundle, images, store, monkeypatch):
+    def refused(out, message, inputs=images, **options):
+        with pytest.raises(DentalzooError, match=message) as caught:
+            beam.predict(bundle, inputs, out, **options)
+        assert "\n" not in str(caught.value)
+
+    monkeypatch.setattr(bundle, "segment", None, raising=False)
+    refused("memory://bucket", "must be a folder in a bucket")
+    refused("nowhere://bucket/out", "must be in a store that fsspec can open")
+    refused("memory://bucket/out", "must be a folder on a disk for format", format=("coco",))
+    store.pipe_file("/bucket/in/a.png", (images / "a.png").read_bytes())
+    refused("memory://bucket/in", "which holds inputs", "memory://bucket/in")
+    assert [*stored(store, "/bucket")] == ["in/a.png"]
+
+    def closed(self, path, content, **options):
+        raise Closed("no permission\nto write")
+
+    monkeypatch.setattr(type(store), "put_file", closed)
+    refused("memory://bucket/out", "must be writable. Received: Closed: no permission to write")
+
+
+@pytest.mark.parametrize("bundle", [NamedSegmenter], indirect=True)
+def test_a_store_that_fails_ends_the_run_in_one_line(bundle, images, store, monkeypatch):
+    def full(self, path, value, *args, **options):
+        if path.endswith(".png"):
+            raise Closed("quota")
+        return real(self, path, value, *args, **options)
+
+    real = type(store).pipe_file
+    monkeypatch.setattr(type(store), "pipe_file", full)
+    with pytest.raises(
+        DentalzooError, match=r"out/\w.png must be writable. Received: Closed: quota"
+    ):
+        beam.predict(bundle, images, "memory://bucket/out")
+    assert [*stored(store, "/bucket/out")] == [".dentalzoo-results.json"]

@@ -65,7 +65,7 @@ class StoredImage(type(Path())):  # type: ignore[misc]  # PosixPath or WindowsPa
         if isinstance(file, Path):
             return io.BufferedReader(_Section(open(file, "rb"), offset, length))
         try:
-            system, place = _system(file)
+            system, place = file_system(file)
             content = system.cat_file(place, start=offset, end=offset + length)
         except DentalzooError:
             raise
@@ -220,7 +220,7 @@ def list_store(address: str) -> tuple[list[StoredImage], bool]:
     Raises:
         DentalzooError: fsspec or the package of the store is missing, or nothing is there.
     """
-    system, path = _system(address)
+    system, path = file_system(address)
     try:
         about = system.info(path)
         is_folder = about["type"] != "file"
@@ -238,7 +238,7 @@ def list_store(address: str) -> tuple[list[StoredImage], bool]:
 
 
 def _open_object(address: str) -> Any:
-    system, path = _system(address)
+    system, path = file_system(address)
     try:
         return system.open(path, "rb", block_size=_BLOCK)
     except Exception as error:  # stores raise errors of any type
@@ -247,7 +247,7 @@ def _open_object(address: str) -> Any:
         ) from error
 
 
-def _system(address: str) -> tuple[Any, str]:
+def file_system(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it."""
     core = require("fsspec.core", "remote")
     protocol = address.partition("://")[0]
