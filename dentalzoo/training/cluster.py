@@ -71,6 +71,24 @@ class Cluster:
         return f"worker {index} ({self.workers[index]})"
 
 
+def cluster_of(
+    strategy: str, workers: str | Sequence[str] | None = None, index: int | None = None
+) -> Cluster | None:
+    """Return the cluster of strategy multi_worker, see `find_cluster`; the others have none.
+
+    Raises:
+        DentalzooError: there is no cluster, it cannot be, or it is given with another strategy.
+    """
+    if strategy == "multi_worker":
+        return find_cluster(workers, index)
+    if workers is not None or index is not None:
+        raise DentalzooError(
+            "workers and index (--workers, --index) must come with strategy multi_worker. "
+            f"Received: strategy={strategy!r}"
+        )
+    return None
+
+
 def find_cluster(
     workers: str | Sequence[str] | None = None,
     index: int | None = None,

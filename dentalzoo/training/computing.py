@@ -1,8 +1,10 @@
-"""How a step of any paper is computed: its precision, XLA, and how many batches it takes."""
+"""How a step of any paper is computed: on which devices, its precision, XLA, how many batches."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.errors import DentalzooError
@@ -11,71 +13,85 @@ if TYPE_CHECKING:
     import keras
 
 PRECISIONS = ("bfloat16", "float16")
-# What runs of before had no setting for.
-DEFAULTS = {
-    "mixed_precision": None,
-    "jit_compile": None,
-    "accumulate": 1,
-    "sync_batchnorm": False,
-}
 COMPILED_STRATEGIES = ("default", "tpu")
 
 
-def check(settings: dict[str, Any]) -> None:
-    """Check the settings `mixed_precision`, `jit_compile`, `accumulate` and `sync_batchnorm`.
+@dataclass(frozen=True)
+class Computing:
+    """How steps are computed. A run is resumed with the same, and its bundle's metadata name them.
+
+    Attributes:
+        mixed_precision: one of PRECISIONS, or None: float32.
+        jit_compile: compile the steps with XLA; None: as the model and Keras choose.
+        accumulate: number of batches whose mean gradient makes one step of the optimizer.
+        sync_batchnorm: normalise with the statistics of the batch of all devices.
+        strategy: a name of `distribute.STRATEGIES`.
 
     Raises:
-        DentalzooError: one of them has a value that cannot be, or not with the strategy.
+        DentalzooError: a value that cannot be, or not with the others.
     """
-    precision, jit, every, sync = (settings[key] for key in DEFAULTS)
-    strategy = settings["strategy"]
-    if precision is not None and precision not in PRECISIONS:
-        raise DentalzooError(
-            f"mixed_precision must be one of: {', '.join(PRECISIONS)}, or None. "
-            f"Received: {precision!r}"
-        )
-    if precision == "float16" and strategy == "tpu":
-        raise DentalzooError(
-            "mixed_precision must be bfloat16 or None with strategy tpu. Received: 'float16'"
-        )
-    if jit not in (None, True, False):
-        raise DentalzooError(f"jit_compile must be True, False or None. Received: {jit!r}")
-    if jit and strategy not in COMPILED_STRATEGIES:
-        raise DentalzooError(
-            f"strategy must be one of: {', '.join(COMPILED_STRATEGIES)} with jit_compile; XLA "
-            f"compiles no step of several devices. Received: {strategy!r}"
-        )
-    if jit is False and strategy == "tpu":
-        raise DentalzooError(
-            "jit_compile must be None or True with strategy tpu, which compiles every step. "
-            "Received: False"
-        )
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise DentalzooError(f"accumulate must be an integer >= 1. Received: {every!r}")
-    if sync not in (True, False):
-        raise DentalzooError(f"sync_batchnorm must be True or False. Received: {sync!r}")
+
+    mixed_precision: str | None = None
+    jit_compile: bool | None = None
+    accumulate: int = 1
+    sync_batchnorm: bool = False
+    strategy: str = "default"
+
+    def __post_init__(self) -> None:
+        precision, jit, every = self.mixed_precision, self.jit_compile, self.accumulate
+        if precision is not None and precision not in PRECISIONS:
+            raise DentalzooError(
+                f"mixed_precision must be one of: {', '.join(PRECISIONS)}, or None. "
+                f"Received: {precision!r}"
+            )
+        if precision == "float16" and self.strategy == "tpu":
+            raise DentalzooError(
+                "mixed_precision must be bfloat16 or None with strategy tpu. Received: 'float16'"
+            )
+        if jit not in (None, True, False):
+            raise DentalzooError(f"jit_compile must be True, False or None. Received: {jit!r}")
+        if jit and self.strategy not in COMPILED_STRATEGIES:
+            raise DentalzooError(
+                f"strategy must be one of: {', '.join(COMPILED_STRATEGIES)} with jit_compile; XLA "
+                f"compiles no step of several devices. Received: {self.strategy!r}"
+            )
+        if jit is False and self.strategy == "tpu":
+            raise DentalzooError(
+                "jit_compile must be None or True with strategy tpu, which compiles every step. "
+                "Received: False"
+            )
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise DentalzooError(f"accumulate must be an integer >= 1. Received: {every!r}")
+        if self.sync_batchnorm not in (True, False):
+            raise DentalzooError(
+                f"sync_batchnorm must be True or False. Received: {self.sync_batchnorm!r}"
+            )
+
+    def arguments(self) -> list[str]:
+        """Return the flags of `dentalzoo train`; none for the defaults."""
+        parts = []
+        if self.mixed_precision:
+            parts += ["--mixed-precision", self.mixed_precision]
+        if self.jit_compile is not None:
+            parts += ["--jit-compile" if self.jit_compile else "--no-jit-compile"]
+        if self.accumulate > 1:
+            parts += ["--accumulate", str(self.accumulate)]
+        if self.sync_batchnorm:
+            parts.append("--sync-batchnorm")
+        if self.strategy != "default":
+            parts += ["--strategy", self.strategy]
+        return parts
 
 
-def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run that an earlier version of dentalzoo may have written."""
-    settings = {**DEFAULTS, **settings}
-    if isinstance(settings["mixed_precision"], bool):
-        settings["mixed_precision"] = "bfloat16" if settings["mixed_precision"] else None
-    return settings
+NAMES = tuple(field.name for field in dataclasses.fields(Computing))
 
 
-def arguments(settings: dict[str, Any]) -> list[str]:
-    """Return the flags of `dentalzoo train` for these settings; none for the defaults."""
-    parts = []
-    if settings["mixed_precision"]:
-        parts += ["--mixed-precision", settings["mixed_precision"]]
-    if settings["jit_compile"] is not None:
-        parts += ["--jit-compile" if settings["jit_compile"] else "--no-jit-compile"]
-    if settings["accumulate"] > 1:
-        parts += ["--accumulate", str(settings["accumulate"])]
-    if settings["sync_batchnorm"]:
-        parts.append("--sync-batchnorm")
-    return parts
+def with_defaults(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a run that an earlier version of dentalzoo may have written."""
+    record = {**dataclasses.asdict(Computing()), **record}
+    if isinstance(record["mixed_precision"], bool):
+        record["mixed_precision"] = "bfloat16" if record["mixed_precision"] else None
+    return record
 
 
 @contextmanager
@@ -96,8 +112,8 @@ def precision(name: str | None) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
-    """Let a compiled model compute its steps as the settings say, and build its optimizer.
+def adapt(model: "keras.Model", computing: Computing) -> None:
+    """Let a compiled model compute its steps so, and build its optimizer.
 
     Called in the scope of the strategy. In float16 Keras has wrapped the optimizer in a
     LossScaleOptimizer when the model was compiled.
@@ -108,7 +124,7 @@ def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
     """
     import keras
 
-    if settings["sync_batchnorm"]:
+    if computing.sync_batchnorm:
         layers = normalisations(model)
         for layer in layers:
             layer.synchronized = True
@@ -118,7 +134,7 @@ def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
                 f"trains. Received: {model.name}"
             )
 
-    every, jit = settings["accumulate"], settings["jit_compile"]
+    every, jit = computing.accumulate, computing.jit_compile
     if every > 1:
         from dentalzoo.training.accumulation import Accumulated
 
@@ -128,7 +144,7 @@ def adapt(model: "keras.Model", settings: dict[str, Any]) -> None:
             scaled.inner_optimizer = Accumulated(scaled.inner_optimizer, every)
         else:
             model.optimizer = Accumulated(model.optimizer, every)
-    if jit is not None and settings["strategy"] != "tpu":  # which compiles by itself
+    if jit is not None and computing.strategy != "tpu":  # which compiles by itself
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # raised below
             model.jit_compile = jit

@@ -4,12 +4,12 @@ import argparse
 import logging
 from typing import Any
 
-from dentalzoo.training.computing import DEFAULTS, PRECISIONS
+from dentalzoo.training import computing
 from dentalzoo.training.distribute import STRATEGIES
 
 log = logging.getLogger("dentalzoo")
 # Keywords of `train`.
-NAMES = ("strategy", "workers", "index", "tpu", *DEFAULTS)
+NAMES = ("workers", "index", "tpu", *computing.NAMES)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--mixed-precision",
         nargs="?",
         const=True,
-        choices=PRECISIONS,
+        choices=computing.PRECISIONS,
         help="compute in this dtype, with weights in float32 (default: float32)",
     )
     parser.add_argument(

@@ -6,26 +6,24 @@ A run is a folder: `run.json` (its settings), `checkpoints/` (the last two epoch
 """
 
 import dataclasses
-import json
 import logging
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from dentalzoo import api, bundle, registry
-from dentalzoo.config import PaperConfig, rule_of
 from dentalzoo.contracts import DataOptions, Paper, Stream
 from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError, MissingSplit, reason_of
-from dentalzoo.training import computing
-from dentalzoo.training.cluster import find_cluster
+from dentalzoo.training.cluster import cluster_of
+from dentalzoo.training.computing import Computing, adapt, precision
 from dentalzoo.training.distribute import strategy_of
 from dentalzoo.training.run_folder import opened
 from dentalzoo.training.run_state import Run
+from dentalzoo.training.settings import Settings, file_name
 from dentalzoo.training.team import Team, team_of
 from dentalzoo.training.tpu import static
 
@@ -95,49 +93,30 @@ def train(
         DentalzooError: settings, data or `out` that cannot be used, a loss that became NaN or
             infinite, or another worker that stopped; the last checkpoint is intact then.
     """
-    config = registry.configure(name, variant, **overrides)
-    out = Path(out)
-    cluster = None
-    if strategy == "multi_worker":
-        cluster = find_cluster(workers, index)
-    elif workers is not None or index is not None:
-        raise DentalzooError(
-            "workers and index (--workers, --index) must come with strategy multi_worker. "
-            f"Received: strategy={strategy!r}"
-        )
-    if tpu is not None and strategy != "tpu":
-        raise DentalzooError(
-            f"tpu (--tpu) must come with strategy tpu. Received: strategy={strategy!r}"
-        )
-    settings = {
-        "name": name,
-        "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        "seed": seed,
-        "mixed_precision": mixed_precision,
-        "jit_compile": jit_compile,
-        "accumulate": accumulate,
-        "sync_batchnorm": sync_batchnorm,
-        "strategy": strategy,
-        "workers": len(cluster.workers) if cluster else None,
-        "init": None if init is None else str(init),
-    }
-    computing.check(settings)
-    if not 0 <= seed < 2**32:
-        raise DentalzooError(f"seed must be an integer from 0 to 2**32 - 1. Received: {seed!r}")
-    if out.resolve() == Path(data).resolve():
-        raise DentalzooError(
-            "out must be another folder than data, of which the plots of the run would become a "
-            f"part. Received: {out}"
-        )
-    team = team_of(cluster) if cluster else Team()
+    settings = Settings(
+        name=name,
+        config=registry.configure(name, variant, **overrides),
+        data=Path(data),
+        out=Path(out),
+        variant=variant,
+        computing=Computing(
+            mixed_precision, jit_compile, accumulate, sync_batchnorm, strategy=strategy
+        ),
+        cluster=cluster_of(strategy, workers, index),
+        tpu=tpu,
+        seed=seed,
+        init=None if init is None else str(init),
+        weights_dtype=weights_dtype,
+        cache=Path(cache) if cache else None,
+    )
+    team = team_of(settings.cluster) if settings.cluster else Team()
     with team.training():
         prepare_keras()
-        team.agree("settings", settings)
-        with opened(out, settings, resume, team):
+        record = settings.record()
+        team.agree("settings", record)
+        with opened(settings.out, record, resume, team):
             try:
-                return _run(
-                    config, Path(data), out, settings, variant, weights_dtype, cache, team, tpu
-                )
+                return _run(settings, team)
             except KeyboardInterrupt:
                 log.warning(
                     "stopped; resume=True (--resume) continues after the last complete epoch: %s",
@@ -146,71 +125,39 @@ def train(
                 raise
 
 
-def _run(
-    config: PaperConfig,
-    data: Path,
-    out: Path,
-    settings: dict[str, Any],
-    variant: str | None,
-    weights_dtype: str,
-    cache: str | Path | None,
-    team: Team,
-    tpu_name: str | None,
-) -> bundle.Bundle:
+def _run(settings: Settings, team: Team) -> bundle.Bundle:
     """Train in a folder that is locked, from its last checkpoint on."""
-    paper = registry.module_of(settings["name"])
+    paper, config, computing = (
+        registry.module_of(settings.name),
+        settings.config,
+        settings.computing,
+    )
     import keras
 
-    strategy = strategy_of(settings["strategy"], team, tpu_name)
-    keras.utils.set_random_seed(settings["seed"])
-    run = Run(out, config, writes=team.is_chief)
+    strategy = strategy_of(computing.strategy, team, settings.tpu)
+    keras.utils.set_random_seed(settings.seed)
+    run = Run(settings.out, config, writes=team.is_chief)
     start = run.restored_epoch
-    epochs = range(start, run.config.epochs)
     # Build the model first so that bad settings fail before the slow data load.
-    with computing.precision(settings["mixed_precision"]), strategy.scope():
-        replaced = settings["init"] is not None or start > 0  # the weights, after building
+    with precision(computing.mixed_precision), strategy.scope():
+        replaced = settings.init is not None or start > 0  # the weights, after building
         model = paper.build_model(config.without_init(for_training=True) if replaced else config)
-        if settings["init"] is not None and not start:
-            _start_from(model, settings["init"])
-    if cache and not team.is_chief:  # each worker has its own copy
-        cache = Path(cache) / f"worker-{team.index}"
+        if settings.init is not None and not start:
+            _start_from(model, settings.init)
     local = strategy.num_replicas_in_sync // team.size
-    options = DataOptions(devices=local, shard=(team.index, team.size))
-    training = paper.make_dataset(
-        data,
-        config,
-        dataclasses.replace(
-            options,
-            split="train",
-            training=True,
-            epochs=epochs,
-            seed=settings["seed"],
-            cache=Path(cache) / "train" if cache else None,
-        ),
-    )
-    validation = _validation(
-        paper,
-        data,
-        config,
-        dataclasses.replace(options, split="val", cache=Path(cache) / "val" if cache else None),
-    )
-    if settings["strategy"] == "tpu":
-        size = settings["config"]["batch_size"]
-        training = static(training, size, len(epochs))
-        validation = validation and static(validation, size, 1)
-    if validation is not None and team.is_chief:
-        _warn_of_copies(training.cache, validation.cache)
+    epochs = range(start, run.config.epochs)
+    training, validation = _streams(paper, settings, team, epochs, local)
     per_step = local if team.size > 1 else 1  # elements of the dataset
     steps = max(1, int(training.dataset.cardinality()) // per_step // max(1, len(epochs)))
     run.images = len(training.cache)
     team.agree("data", _names(training, validation))
     if team.size > 1:
-        who = f"writes {out}" if team.is_chief else "writes nothing, worker 0 does"
+        who = f"writes {settings.out}" if team.is_chief else "writes nothing, worker 0 does"
         log.info("worker %d of %d trains and %s", team.index, team.size, who)
-    with computing.precision(settings["mixed_precision"]), strategy.scope():
-        updates = steps * run.config.epochs // settings["accumulate"]
+    with precision(computing.mixed_precision), strategy.scope():
+        updates = steps * run.config.epochs // computing.accumulate
         paper.compile_model(model, config, steps=max(1, updates))
-        computing.adapt(model, settings)
+        adapt(model, computing)
     run.attach(model, paper.callbacks(config), validation is not None)
     if team.size > 1:
         team.agree("weights to start from", run.checksum())
@@ -231,27 +178,62 @@ def _run(
             verbose=bar if team.is_chief else 0,
         )
     team.release()
-    if not team.is_chief:
-        team.finish()
-        return bundle.load(out / "bundle")
+    if team.is_chief:
+        made = _write_results(paper, settings, run, training.record, validation is not None)
+    team.finish()
+    return made if team.is_chief else bundle.load(settings.out / "bundle")
+
+
+def _streams(
+    paper: Paper, settings: Settings, team: Team, epochs: range, local: int
+) -> tuple[Stream, Stream | None]:
+    """Return this worker's batches of both splits, for `local` devices of its own."""
+    cache = settings.cache
+    if cache and not team.is_chief:  # each worker has its own copy
+        cache = cache / f"worker-{team.index}"
+
+    def made(split: str, **options: Any) -> Stream:
+        folder = cache / split if cache else None
+        shard = (team.index, team.size)
+        given = DataOptions(split=split, cache=folder, devices=local, shard=shard, **options)
+        return paper.make_dataset(settings.data, settings.config, given)
+
+    training = made("train", training=True, epochs=epochs, seed=settings.seed)
+    validation: Stream | None = None
+    try:
+        validation = made("val")
+    except MissingSplit as error:
+        log.warning("no val split, so the last epoch is the result: %s", error)
+    if settings.computing.strategy == "tpu":
+        size = settings.record()["config"]["batch_size"]
+        training = static(training, size, len(epochs))
+        validation = validation and static(validation, size, 1)
+    if validation is not None and team.is_chief:
+        _warn_of_copies(training.cache, validation.cache)
+    return training, validation
+
+
+def _write_results(
+    paper: Paper, settings: Settings, run: Run, record: Mapping[str, Any], validated: bool
+) -> bundle.Bundle:
+    """Write curves, bundle and, with a val split, evaluation; `record` is that of the data."""
     run.plot_curves()
-    final = paper.build_model(config.without_init())
+    final = paper.build_model(settings.config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
         variable.assign(value)
     made = bundle.export(
         final,
-        out / "bundle",
-        settings["name"],
-        config,
-        weights_dtype=weights_dtype,
-        training=_training_metadata(run, variant, data, settings) | dict(training.record),
-        data={"name": data.resolve().name},
+        settings.out / "bundle",
+        settings.name,
+        settings.config,
+        weights_dtype=settings.weights_dtype,
+        training=_training_metadata(run, settings) | dict(record),
+        data={"name": settings.data.resolve().name},
     )
-    if validation is not None:
-        report = api.evaluate(made, data, split="val", out=out / "evaluation")
-        made = api.save_metrics(made, report)
-    team.finish()
-    return made
+    if not validated:
+        return made
+    report = api.evaluate(made, settings.data, split="val", out=settings.out / "evaluation")
+    return api.save_metrics(made, report)
 
 
 def _names(training: Stream, validation: Stream | None) -> dict[str, Any]:
@@ -292,63 +274,19 @@ def _fit(
         ) from error
 
 
-def _training_metadata(
-    run: Run, variant: str | None, data: Path, settings: dict[str, Any]
-) -> dict[str, Any]:
+def _training_metadata(run: Run, settings: Settings) -> dict[str, Any]:
     """Return what a bundle records of its training; files by name, without their folders."""
-    name, config = settings["name"], run.config
     return {
-        "variant": variant or next(iter(registry.module_of(name).VARIANTS)),
-        "command": _command(name, variant, data, config, settings),
-        **{key: _file_name(getattr(config, key)) for key in _init_fields(config)},
+        "variant": settings.variant or next(iter(registry.module_of(settings.name).VARIANTS)),
+        "command": settings.command(),
+        **settings.files(),
         "epochs": run.epoch,
         "best_epoch": run.best_epoch,
-        **{key: settings[key] for key in ("seed", *computing.DEFAULTS, "strategy")},
-        "init": _file_name(settings["init"]),
+        "seed": settings.seed,
+        **dataclasses.asdict(settings.computing),
+        "init": file_name(settings.init),
         "seconds": round(sum(row["seconds"] for row in run.history)),
     }
-
-
-def _init_fields(config: PaperConfig) -> list[str]:
-    """Return the settings that name a file that the training starts from."""
-    return [field.name for field in dataclasses.fields(config) if rule_of(field).init]
-
-
-def _file_name(path: str | None) -> str | None:
-    """Return a file's name alone: parent folders may identify patients."""
-    return Path(path).name if path else path
-
-
-def _command(
-    name: str, variant: str | None, data: Path, config: PaperConfig, settings: dict[str, Any]
-) -> str:
-    """Return the command that repeats a run, with file names in place of paths."""
-    base = registry.configure(name, variant)
-    parts = ["dentalzoo train", name, *(["--variant", variant] if variant else [])]
-    parts += ["--data", data.resolve().name, "--out RUN", "--seed", str(settings["seed"])]
-    parts += computing.arguments(settings)
-    if settings["strategy"] != "default":
-        parts += ["--strategy", settings["strategy"]]
-    if settings["init"]:
-        parts += ["--init", Path(settings["init"]).name]
-    files = _init_fields(config)
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if value != getattr(base, field.name):
-            value = _file_name(value) if field.name in files else value
-            parts += ["--set", shlex.quote(f"{field.name}={value}")]
-    return " ".join(parts)
-
-
-def _validation(
-    paper: Paper, data: Path, config: PaperConfig, options: DataOptions
-) -> Stream | None:
-    """Return the val split; None, with a warning, where the data have none."""
-    try:
-        return paper.make_dataset(data, config, options)
-    except MissingSplit as error:
-        log.warning("no val split, so the last epoch is the result: %s", error)
-        return None
 
 
 def _warn_of_copies(training: "Cache", validation: "Cache") -> None:

@@ -1,5 +1,6 @@
 """Precision, XLA and accumulated gradients as settings of a run."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import dentalzoo as dz
 from dentalzoo import cli
 from dentalzoo.training import checkpoint, computing
+from dentalzoo.training.computing import Computing
 
-SETTINGS = {"strategy": "default", **computing.DEFAULTS}
+SETTINGS = dataclasses.asdict(Computing())
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,7 @@ SETTINGS = {"strategy": "default", **computing.DEFAULTS}
 )
 def test_settings_that_cannot_be_are_refused(setting, message):
     with pytest.raises(dz.DentalzooError, match=message) as error:
-        computing.check(SETTINGS | setting)
+        Computing(**SETTINGS | setting)
     assert "\n" not in str(error.value)
 
 
@@ -44,9 +46,9 @@ def test_settings_are_flags_of_the_command(monkeypatch, capsys):
         SETTINGS | {"mixed_precision": "float16", "jit_compile": True, "accumulate": 4},
         SETTINGS | {"mixed_precision": "bfloat16", "jit_compile": False},
     ):
-        cli.main([*command, *computing.arguments(settings)])
+        cli.main([*command, *Computing(**settings).arguments()])
         assert {key: seen[key] for key in SETTINGS} == settings
-    assert computing.arguments(SETTINGS) == []
+    assert Computing().arguments() == []
     assert "deprecated" not in capsys.readouterr().err
     cli.main([*command, "--mixed-precision", "--seed", "1"])
     assert seen["mixed_precision"] == "bfloat16"
@@ -88,8 +90,7 @@ class Steps:
             model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
             rate = rate or keras.optimizers.schedules.CosineDecay(0.1, 6)
             model.compile(keras.optimizers.SGD(rate, momentum=0.9), jit_compile=False)
-            values = {"mixed_precision": precision, "accumulate": every, "jit_compile": None}
-            computing.adapt(model, SETTINGS | values)
+            computing.adapt(model, Computing(mixed_precision=precision, accumulate=every))
         self.optimizer = model.optimizer
         [kernel] = model.trainable_variables
         kernel.assign(np.zeros(kernel.shape))
@@ -197,6 +198,6 @@ def test_a_run_records_its_settings_and_resumes_bit_equal(tmp_path, settings):
     training, stored = made.metadata["training"], json.loads((whole / "run.json").read_text())
     for key, value in settings.items():
         assert training[key] == stored[key] == value
-    assert " ".join(computing.arguments(SETTINGS | settings)) in training["command"]
+    assert " ".join(Computing(**settings).arguments()) in training["command"]
     with pytest.raises(dz.DentalzooError, match="accumulate was 2 and is 3"):
         dz.train("tooth_vae", data, parts, "tiny", resume=True, **options | {"accumulate": 3})
