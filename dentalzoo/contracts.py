@@ -251,7 +251,7 @@ class AnnotationFormat(Protocol):
         """
 
     def write(
-        self, samples: "Iterable[BoxSample]", out: Path, classes: Sequence[str], place: "Place"
+        self, samples: "Sequence[BoxSample]", out: Path, classes: Sequence[str], place: "Place"
     ) -> Path:
         """Write images with boxes and outlines and return the file or folder that a tool opens.
 

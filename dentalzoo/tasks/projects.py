@@ -1,10 +1,14 @@
 """Predictions as projects of annotation tools, where they are corrected and given back as data."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+import pickle
+import tempfile
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, overload
 
 from dentalzoo.data.formats import format_named
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
@@ -12,6 +16,40 @@ from dentalzoo.data.formats.outlines import Regions, outlines, rasterise, turns_
 from dentalzoo.data.formats.writing import write_annotations
 
 _log = logging.getLogger("dentalzoo")
+
+
+class SampleSpool(Sequence[BoxSample]):
+    """Samples in a temporary file: one of ten boxes would take 7 KB of memory."""
+
+    def __init__(self, samples: Iterable[BoxSample] = ()) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
+        self._starts = array("Q")
+        for sample in samples:
+            self.append(sample)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def append(self, sample: BoxSample) -> None:
+        """Add a sample."""
+        self._starts.append(self._file.seek(0, os.SEEK_END))
+        pickle.dump(sample, self._file)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> BoxSample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[BoxSample]: ...
+
+    def __getitem__(self, index: int | slice) -> BoxSample | list[BoxSample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        self._file.seek(self._starts[index])
+        sample: BoxSample = pickle.load(self._file)
+        return sample
 
 
 def write_projects(
@@ -38,14 +76,14 @@ def write_projects(
     opened = []
     for key in formats if samples else ():
         form = format_named(key)
-        suited = samples
+        suited: Sequence[BoxSample] = samples
         if "polygons" in form.WRITES and "masks" not in form.WRITES:
-            suited = [replace(s, boxes=tuple(map(_without_holes, s.boxes))) for s in samples]
-            holes = sum(
-                a != b
-                for s, t in zip(samples, suited, strict=True)
-                for a, b in zip(s.boxes, t.boxes, strict=True)
-            )
+            suited = spool = SampleSpool()
+            holes = 0
+            for sample in samples:
+                boxes = tuple(map(_without_holes, sample.boxes))
+                spool.append(replace(sample, boxes=boxes))
+                holes += sum(a != b for a, b in zip(sample.boxes, boxes, strict=True))
             if holes:
                 _log.warning("%s: %d areas have holes, which are filled", form.NAME, holes)
         opened.append(write_annotations(form, suited, out / key, classes, lossy=True, names=names))

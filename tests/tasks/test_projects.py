@@ -12,12 +12,14 @@ import dentalzoo as dz
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.conversion import WRITABLE
 from dentalzoo.data.formats import format_named
-from dentalzoo.data.formats.base import Box, BoxSample
+from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
 from dentalzoo.data.formats.outlines import objects_of_mask
+from dentalzoo.data.formats.vott import write_vott_v1
 from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.tasks.options import PROJECT_FORMATS
-from dentalzoo.tasks.projects import write_projects
+from dentalzoo.tasks.projects import SampleSpool, write_projects
 
 WRITTEN = [key for key in PROJECT_FORMATS if key in WRITABLE]
 
@@ -110,3 +112,30 @@ def test_a_project_of_a_tool_is_not_overwritten(images, tmp_path):
     with pytest.raises(dz.DentalzooError, match=r"holds something else: corrected\.json"):
         write_projects(samples, tmp_path / "out", ["Crown"], ["vott"])
     assert json.loads((tmp_path / "out" / "vott" / "corrected.json").read_text()) == {}
+
+
+def test_samples_on_disk_are_those_that_were_added(images):
+    inside = StoredImage.at(images[0], images[0], 3, 5)
+    outline = RunLengths(4, 6, (3, 2, 19))
+    samples = [
+        BoxSample("a", images[0], (Box("Crown", 0.1, 0.2, 0.5, 0.4, score=0.7),), "patient"),
+        BoxSample("b", inside, (Box("Crown", 0, 0, 1, 1, outline=outline),)),
+        BoxSample("c", images[1], ()),
+    ]
+    spool = SampleSpool(samples[:2])
+    spool.append(samples[2])
+    assert [*spool] == [*spool] == samples and spool[-1] == samples[2] and spool[1:] == samples[1:]
+    assert spool[1].image.location == inside.location
+    assert len(spool) == 3 and not SampleSpool()
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_files_that_are_written_piece_by_piece_are_laid_out_as_whole_ones(images, tmp_path, number):
+    boxes = (Box("Crown", 0.1, 0.2, 0.5, 0.4, score=0.7),) * 2
+    samples = [BoxSample(p.stem, p, boxes if i else ()) for i, p in enumerate(images[:number])]
+    texts = [write_vott_v1(tmp_path / "a.json", samples, ["Crown"]).read_text()]
+    assert texts[0] == json.dumps(json.loads(texts[0]), ensure_ascii=False)
+    (tmp_path / "out").mkdir()
+    for opened in write_projects(samples, tmp_path / "out", ["Crown"], ["label_studio"]):
+        text = opened.read_text()
+        assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1)

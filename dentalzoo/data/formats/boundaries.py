@@ -3,7 +3,7 @@
 They lie in a folder `*boundary` beside the folder of images, under the names of the images.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dentalzoo.data.formats.base import (
@@ -56,6 +56,6 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Raise DentalzooError: boxes have no boundaries."""
     refuse_to_write(NAME)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -250,14 +250,13 @@ def _pixels(rle: str, height: int, width: int) -> np.ndarray:
 # ---- writing -------------------------------------------------------------------------------------
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `annotations.xml` and `images/`, with a folder of each subset; return the file.
 
     Objects of several polygons get a `group_id`; difficult ones and crowds have attributes, which
     the labels define.
     """
     names = check_class_list(classes)
-    samples = list(samples)
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     root.append(_meta(samples, names))

@@ -7,7 +7,7 @@ https://arxiv.org/abs/2305.19112
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write teeth with FDI numbers: `<split>_quadrant_enumeration.json` beside `xrays/`.
 
     The file always names all 32 permanent teeth.
@@ -81,7 +81,7 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     paths = []
     for split, entries in entries_by_split(
         NAME,
-        list(samples),
+        samples,
         lambda sample: place(sample, out / "xrays" / sample.split),
         lambda label: {"category_id_1": int(label[0]) - 1, "category_id_2": int(label[1]) - 1},
     ):

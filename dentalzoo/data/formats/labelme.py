@@ -99,7 +99,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return finish(tree, parsed, purpose, _class_list(tree, folders))
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `images/`, with a JSON file beside each image and `labels.txt`; return this folder.
 
     Objects of several polygons get a `group_id`, difficult ones the flag "difficult".

@@ -4,7 +4,7 @@ A pixel holds 0 or 255, or the number of its class; `dentalzoo.data.masks.load` 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `images/`, `masks/*.png` and `masks/classes.json`; return the folder.
 
     Of one class the pixels are 0 and 255, of several the ids 1..n with a colour of each.

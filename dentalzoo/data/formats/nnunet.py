@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return parsed
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write PNG images, label maps, `dataset.json`, and `splits_final.json` where there is "val".
 
     Images are 8-bit grey, or all of them colour where one is.
@@ -83,7 +83,6 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
             f"nnU-Net must have at most {MAX_CLASSES} classes, none of them background or ignore. "
             f"Received: {len(names)} classes"
         )
-    samples = list(samples)
     cases: dict[str, Path] = {}
     for sample in samples:
         part = "Ts" if sample.split == "test" else "Tr"

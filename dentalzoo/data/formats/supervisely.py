@@ -8,7 +8,7 @@ former and 0.5 to the latter, as the platform does on upload.
 import colorsys
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -269,7 +269,7 @@ def _polygon(values: Any) -> list[float]:
 # ---- writing -------------------------------------------------------------------------------------
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `meta.json` and a dataset for each split; return the folder of the project.
 
     Polygons of one object get one `instance`; difficult objects and crowds get tags.

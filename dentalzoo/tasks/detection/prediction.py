@@ -24,7 +24,7 @@ from dentalzoo.tasks.detection.inference import Detections, Detector, operating_
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
-from dentalzoo.tasks.projects import write_projects
+from dentalzoo.tasks.projects import SampleSpool, write_projects
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -125,7 +125,7 @@ class Predictor(DicomPredictor):
         return Result(files, record, problems)
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
-        samples: list[BoxSample] = []
+        samples = SampleSpool()
         known = self._bundle.metadata.get("training", {}).get("category_ids")
         ids = category_ids(self._classes, known)
         # The JSON is kept aside, so that both files are made in one pass and in constant memory.
@@ -208,15 +208,15 @@ def _write_vott(
     out: Path, samples: Sequence[BoxSample], classes: Sequence[str], versions: Sequence[int]
 ) -> list[Path]:
     written = []
-    folders: dict[Path, list[BoxSample]] = defaultdict(list)
-    for sample in samples:
-        folders[sample.image.absolute().parent].append(sample)
     if 1 in versions:
+        folders: dict[Path, list[int]] = defaultdict(list)
+        for index, sample in enumerate(samples):
+            folders[sample.image.absolute().parent].append(index)
         names = output_names([folder / "project" for folder in folders])
         for name, (folder, mine) in zip(names, folders.items(), strict=True):
             name = folder.name if len(folders) == 1 else name.removesuffix("_project")
             written.append(out / "vott1" / f"{name}.json")
-            write_vott_v1(written[-1], mine, classes)
+            write_vott_v1(written[-1], (samples[index] for index in mine), classes)
     if 2 in versions and samples:
         written.append(write_vott_v2(out / "vott2", samples, classes, out.resolve().name))
     return written

@@ -17,7 +17,7 @@ from dentalzoo.plots.palette import palette
 from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import SegmentationPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Result, predict_all
-from dentalzoo.tasks.projects import box_of, plain_box, write_projects
+from dentalzoo.tasks.projects import SampleSpool, box_of, plain_box, write_projects
 from dentalzoo.tasks.segmentation.drawing import overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -105,7 +105,7 @@ class Predictor(DicomPredictor):
         return Result(files, record, problems)
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
-        samples = []
+        samples = SampleSpool()
         for item, record in records:
             if self.options.format:
                 boxes = tuple(box_of(values) for values in record["objects"])

@@ -7,7 +7,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dentalzoo.errors import DentalzooError
 NAME = "COCO"
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write images and an annotation file for each split, with ids from 1.
 
     Polygons are written as they are, pixels as compressed run lengths, confidences as `score`. The
@@ -41,7 +41,7 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
 
     paths = []
     for split, entries in entries_by_split(
-        NAME, list(samples), place_in, lambda label: {"category_id": ids[label]}
+        NAME, samples, place_in, lambda label: {"category_id": ids[label]}
     ):
         path = out / "annotations" / f"instances_{split or 'default'}.json"
         write_file(path, {"categories": categories, **entries})

@@ -95,7 +95,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     return finish(tree, parsed, purpose, classes, percent=True)
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write `images/`, `tasks.json` and `config.xml`; return the tasks, which are imported.
 
     Where a box has a score, all are predictions, which annotators see and correct.

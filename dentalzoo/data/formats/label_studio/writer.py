@@ -1,7 +1,7 @@
 """Label Studio projects: tasks with annotations or predictions, and the labeling configuration."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -64,13 +64,25 @@ def _config(classes: Sequence[str]) -> bytes:
 
 
 def write_project(
-    samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place
+    samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place
 ) -> Path:
     """Write a project; `dentalzoo.data.formats.label_studio.write` describes it."""
     names = check_class_list(classes)
-    samples = list(samples)
     predicted = any(box.score is not None for sample in samples for box in sample.boxes)
-    tasks = []
+    (out / _CONFIG).write_bytes(_config(names))
+    path, separator = out / _TASKS, "["
+    with path.open("w", encoding="utf-8") as stream:
+        for task in _tasks(samples, out, place, predicted):  # one by one: they take much memory
+            text = json.dumps(task, ensure_ascii=False, indent=1).replace("\n", "\n ")
+            stream.write(f"{separator}\n {text}")
+            separator = ","
+        stream.write("[]" if separator == "[" else "\n]")
+    return path
+
+
+def _tasks(
+    samples: Iterable[BoxSample], out: Path, place: Place, predicted: bool
+) -> Iterator[dict[str, Any]]:
     for number, sample in enumerate(samples, start=1):
         image = place(sample, out / _IMAGES)
         data = {"image": f"/data/local-files/?d={quote(image.relative_to(out).as_posix())}"}
@@ -85,11 +97,7 @@ def write_project(
             task["predictions"].append({"model_version": MODEL, "score": score, "result": result})
         else:
             task["annotations"].append({"result": result, "was_cancelled": False})
-        tasks.append(task)
-    (out / _CONFIG).write_bytes(_config(names))
-    path = out / _TASKS
-    path.write_text(json.dumps(tasks, ensure_ascii=False, indent=1), encoding="utf-8")
-    return path
+        yield task
 
 
 def _result(boxes: Iterable[Box], task: int, size: Size) -> list[dict[str, Any]]:

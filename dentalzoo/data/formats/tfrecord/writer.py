@@ -56,9 +56,8 @@ class RecordReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write records with the default settings, see `write_shards`."""
-    samples = list(samples)
     root = commonpath([str(sample.image.parent) for sample in samples]) if samples else ""
     write_shards(samples, out, classes, root=Path(root))
     return out

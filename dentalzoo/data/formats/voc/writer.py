@@ -1,6 +1,6 @@
 """Write PASCAL VOC: XML files of boxes, and the pixels of objects with outlines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -46,7 +46,7 @@ def _lost_of(sample: BoxSample) -> list[str]:
     return problems
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write JPEGImages, Annotations, ImageSets and labelmap.txt; return the folder.
 
     Where an object has an outline, also SegmentationClass and SegmentationObject with the indices
@@ -55,7 +55,6 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     the data set lies between pixels, all are numbers from 0, the last one excluded.
     """
     names = check_class_list(classes)
-    samples = list(samples)
     outlined = any(box.outline for sample in samples for box in sample.boxes)
     if outlined and len(names) >= VOID:
         raise DentalzooError(

@@ -1,6 +1,6 @@
 """Projects of the annotation tool VoTT, versions 1 and 2."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def lost(samples: Sequence[BoxSample]) -> list[str]:
     return [*other_extents(samples), *several_parts(samples)]
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write a project of VoTT 2 that is named after its folder, see `write_vott_v2`."""
-    moved = [replace(sample, image=place(sample, out / "images")) for sample in samples]
+    moved = (replace(sample, image=place(sample, out / "images")) for sample in samples)
     return write_vott_v2(out, moved, classes, final_path(out).name)

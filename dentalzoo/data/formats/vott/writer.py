@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from dentalzoo.atomic import write_atomically
@@ -42,15 +42,42 @@ def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Seque
     classes = check_class_list(classes)
     if any("," in name for name in classes):
         raise DentalzooError(f"the tags of VoTT 1 must not hold a comma. Received: {classes}")
-    frames: dict[str, list[_Json]] = {}
+    names: dict[str, None] = {}
+
+    def write(file: BinaryIO) -> None:  # frame by frame, so that their regions take no memory
+        separator = '{"frames": {'
+        for name, regions in _frames_v1(samples, classes, names):
+            text = json.dumps({name: regions}, ensure_ascii=False)[1:-1]
+            file.write(f"{separator}{text}".encode())
+            separator = ", "
+        content = {
+            "framerate": "1",
+            "inputTags": ",".join(classes),
+            "suggestiontype": "track",
+            "scd": False,
+            "visitedFrames": [*names],
+            "tag_colors": _colours(len(classes)),
+        }
+        start = "}, " if names else separator + "}, "
+        file.write(f"{start}{json.dumps(content, ensure_ascii=False)[1:]}".encode())
+
+    write_atomically(path, write)
+    return Path(path)
+
+
+def _frames_v1(
+    samples: Iterable[BoxSample], classes: Sequence[str], names: dict[str, None]
+) -> Iterator[tuple[str, list[_Json]]]:
+    """Yield the name of each image, which `names` gets too, and its regions."""
     number = 0
     for sample in samples:
         name = sample.image.name
-        if name in frames:
+        if name in names:
             raise DentalzooError(
                 f"VoTT 1 must have images of different names. Received: {name!r} twice"
             )
-        frames[name] = []
+        names[name] = None
+        regions: list[_Json] = []
         for box, (height, width), (top, left, bottom, right) in _pixel_boxes(sample, classes):
             corners = {"x1": left, "y1": top, "x2": right, "y2": bottom}
             region = {
@@ -63,21 +90,11 @@ def write_vott_v1(path: str | Path, samples: Iterable[BoxSample], classes: Seque
                 "id": number,
                 "type": "rect",
                 "tags": [box.label],
-                "name": len(frames[name]) + 1,
+                "name": len(regions) + 1,
             }
-            frames[name].append(region)
+            regions.append(region)
             number += 1
-    content = {
-        "frames": frames,
-        "framerate": "1",
-        "inputTags": ",".join(classes),
-        "suggestiontype": "track",
-        "scd": False,
-        "visitedFrames": [*frames],
-        "tag_colors": _colours(len(classes)),
-    }
-    write_atomically(path, json.dumps(content, ensure_ascii=False))
-    return Path(path)
+        yield name, regions
 
 
 def write_vott_v2(

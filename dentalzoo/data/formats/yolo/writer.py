@@ -6,7 +6,7 @@
     labels/train/x.txt       a line for each object; an empty file where there is none
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def lost(samples: Sequence[BoxSample]) -> list[str]:
     return [*other_extents(samples), *several_parts(samples), *alone]
 
 
-def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
+def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write images, labels and data.yaml; confidences are left out.
 
     Where not every object has a polygon, all are written as boxes. Several polygons of an object
@@ -48,7 +48,6 @@ def write(samples: Iterable[BoxSample], out: Path, classes: Sequence[str], place
     Raises:
         DentalzooError: some images have a split and others none.
     """
-    samples = list(samples)
     names = check_class_list(classes)
     used = {sample.split for sample in samples}
     if "" in used and len(used) > 1:
