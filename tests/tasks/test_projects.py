@@ -136,6 +136,8 @@ def test_files_that_are_written_piece_by_piece_are_laid_out_as_whole_ones(images
     texts = [write_vott_v1(tmp_path / "a.json", samples, ["Crown"]).read_text()]
     assert texts[0] == json.dumps(json.loads(texts[0]), ensure_ascii=False)
     (tmp_path / "out").mkdir()
-    for opened in write_projects(samples, tmp_path / "out", ["Crown"], ["label_studio"]):
-        text = opened.read_text()
-        assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1)
+    forms = {"label_studio": 1, "coco": None}
+    opened = write_projects(samples, tmp_path / "out", ["Crown"], [*forms])
+    for path, indent in zip(opened, forms.values() if samples else (), strict=True):
+        text = path.read_text()
+        assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=indent)

@@ -281,7 +281,9 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
                         ElementTree.SubElement(shape, "attribute", name=name).text = "true"
     ElementTree.indent(root)
     path = out / _FILE
-    path.write_bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+    with path.open("wb") as stream:
+        ElementTree.ElementTree(root).write(stream, encoding="utf-8", xml_declaration=True)
+        stream.write(b"\n")
     return path
 
 

@@ -94,7 +94,19 @@ def entries_by_split(
 def write_file(path: Path, content: dict[str, Any]) -> None:
     """Write the content of an annotation file, with COCO's other keys."""
     content = {"info": {"description": "written by dentalzoo"}, "licenses": [], **content}
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    with path.open("w", encoding="utf-8") as stream:
+        start = "{"
+        for key, value in content.items():
+            stream.write(f"{start}{json.dumps(key, ensure_ascii=False)}: ")
+            if isinstance(value, list):  # in pieces: as one text they take twice the memory
+                for index, item in enumerate(value):
+                    text = json.dumps(item, ensure_ascii=False)
+                    stream.write(f"{', ' if index else '['}{text}")
+                stream.write("]" if value else "[]")
+            else:
+                stream.write(json.dumps(value, ensure_ascii=False))
+            start = ", "
+        stream.write("}")
 
 
 def _object(box: Box, size: tuple[int, int]) -> dict[str, Any]:
