@@ -125,9 +125,10 @@ def adapt(model: "keras.Model", computing: Computing) -> None:
     import keras
 
     if computing.sync_batchnorm:
+        from dentalzoo.nn.normalisation import normalisations, synchronise
+
         layers = normalisations(model)
-        for layer in layers:
-            layer.synchronized = True
+        synchronise(layers)
         if not layers:
             raise DentalzooError(
                 "sync_batchnorm must be False for a network without batch normalisation that "
@@ -154,11 +155,3 @@ def adapt(model: "keras.Model", computing: Computing) -> None:
                 "Received: True"
             )
     model.optimizer.build(model.trainable_variables)
-
-
-def normalisations(model: "keras.Model") -> "list[keras.layers.BatchNormalization]":
-    """Return the layers of batch normalisation that train, at every depth of a model."""
-    import keras
-
-    kind = keras.layers.BatchNormalization
-    return [one for one in model._flatten_layers() if isinstance(one, kind) and one.trainable]

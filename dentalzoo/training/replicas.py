@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from dentalzoo.errors import DentalzooError
-from dentalzoo.training.computing import normalisations
+from dentalzoo.nn.normalisation import moving_statistics
 
 # Method of Keras' trainer -> what its source must hold for this module to work.
 _RELIED_ON = {
@@ -135,12 +135,7 @@ class AverageStatistics(keras.callbacks.Callback):
         self._average()
 
     def _average(self) -> None:
-        variables = [
-            variable.value
-            for layer in normalisations(self.model)
-            for variable in (layer.moving_mean, layer.moving_variance)
-        ]
-        if variables:
+        if variables := moving_statistics(self.model):
             self._run(variables)
 
     def _run(self, variables: list[Any]) -> None:

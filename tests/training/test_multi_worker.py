@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+import dentalzoo as dz
 from dentalzoo.data import synthetic
 from dentalzoo.training import checkpoint
 from tests.ports import addresses
@@ -32,7 +34,7 @@ DATA = {
     "panoramic_detection": lambda out: synthetic.write_panoramic_dataset(
         out, 8, 0, 64, 128, val_fraction=0.375, restored=0.5
     ),
-    "tooth_vae": lambda out: synthetic.write_tooth_photos(out, 14, size=16),
+    "tooth_vae": lambda out: synthetic.write_tooth_photos(out, 16, size=16),
     "defect_overlay_vae": lambda out: synthetic.write_defect_dataset(out, 8, size=16),
     "jaw_reconstruction": lambda out: synthetic.write_jaw_dataset(out, 8),
 }
@@ -40,10 +42,13 @@ DATA = {
 SETTINGS = {
     "panoramic_unet": {"augmentation": None},
     "panoramic_detection": {},
-    "tooth_vae": {"val_fraction": 0.3},
+    "tooth_vae": {"val_fraction": 0.3, "batch_size": 16},  # one step, for the reason given below
     "defect_overlay_vae": {"copies": 1, "stratified": False, "val_fraction": 0.3},
     "jaw_reconstruction": {},
 }
+
+
+QUICK = ["tooth_vae", "defect_overlay_vae"]  # no batch normalisation trains
 
 
 def start(calls, workers=(), index=0):
@@ -102,22 +107,24 @@ def assert_as_one_device(folder, name, tolerance):
     assert np.linalg.norm(two - one) <= tolerance * np.linalg.norm(one)
 
 
-def run_both(names, folder, sync=(), **settings):
-    """Train with two processes, and with one at the same time; return what the two logged."""
-    two = calls_of(names, folder, "two", **settings)
-    for call in two:
-        call["sync_batchnorm"] = call["name"] in sync
-    children = [*start_all(two), start(calls_of(names, folder, "one", **settings))]
-    logs = outputs(children)
-    for child, log in zip(children, logs, strict=True):
+def run_both(names, folder, sync=False, **settings):
+    """Train with two processes, and in this one at the same time; return what the two logged."""
+    two = calls_of(names, folder, "two", sync_batchnorm=sync, **settings)
+    children = start_all(two)
+    with ThreadPoolExecutor(1) as pool:  # reads what they print
+        logs = pool.submit(outputs, children)
+        for call in calls_of(names, folder, "one", **settings):
+            dz.train(**call)
+    for child, log in zip(children, logs.result(), strict=True):
         assert child.returncode == 0, log
-    return logs[:2]
+    return logs.result()
 
 
 def test_two_processes_train_as_one_device_does(tmp_path):
-    """An epoch of two batches, the last of which is uneven: 2 samples here and 1 there."""
-    chief, other = run_both(["defect_overlay_vae"], tmp_path)
+    """Parts of a batch are uneven: 2 samples here and 1 there, or 6 and 5."""
+    chief, other = run_both(QUICK, tmp_path)
     assert_as_one_device(tmp_path, "defect_overlay_vae", 1e-5)
+    assert_as_one_device(tmp_path, "tooth_vae", 1e-3)  # measured: 1e-6
     assert "worker 0 of 2 trains and writes" in chief and "images/s)" in chief
     assert "worker 1 of 2 trains and writes nothing" in other and "images/s" not in other
     out = tmp_path / "two" / "defect_overlay_vae"
@@ -131,12 +138,10 @@ def test_the_other_papers_step_as_on_one_device(tmp_path):
 
     Batch normalisation is synchronised, or each device would normalise with its own part.
     """
-    names = [name for name in SETTINGS if name != "defect_overlay_vae"]
-    sync = ("panoramic_unet", "jaw_reconstruction")  # in the others none trains
-    run_both(names, tmp_path, sync, batch_size=16)
+    names = [name for name in SETTINGS if name not in QUICK]
+    run_both(names, tmp_path, sync=True, batch_size=16)
     for name in names:
-        # Measured: 0.012 of detection, and less than 0.0003 of the others.
-        assert_as_one_device(tmp_path, name, 5e-2 if name == "panoramic_detection" else 1e-3)
+        assert_as_one_device(tmp_path, name, 2e-3)  # measured: at most 0.00064, of detection
 
 
 @pytest.mark.slow
@@ -149,14 +154,14 @@ def test_killed_workers_end_all_and_a_resumed_run_equals_an_undisturbed_one(tmp_
     undisturbed = start_all(whole)
     for victim in (1, 0):
         children, before = start_all(killed), epoch_of(out)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while epoch_of(out) < before + 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert children[victim].poll() is None, outputs(children)
         children[victim].send_signal(signal.SIGKILL)
         began = time.monotonic()
         text = outputs(children)[1 - victim]
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
         print(f"worker {1 - victim} ended {time.monotonic() - began:.1f} s after the kill")
         assert children[1 - victim].returncode == 1
         (line,) = [line for line in text.splitlines() if line.startswith("error: ")]

@@ -83,6 +83,15 @@ class Network(keras.layers.Layer):
             for attributes, name, index in owners:
                 attributes[name] = variables[index]
 
+    def normalisations(self) -> list[Any]:
+        """Return the Keras 2 layers of batch normalisation that train."""
+        import tf_keras
+
+        parts, *_ = self._hidden()
+        layers = {id(layer): layer for part in parts for layer in (part, *part.submodules)}
+        kind = tf_keras.layers.BatchNormalization
+        return [la for la in layers.values() if isinstance(la, kind) and la.trainable]
+
     def compute_output_spec(self, x: Any, training: bool = False) -> dict[str, keras.KerasTensor]:
         batch = keras.tree.flatten(x)[0].shape[0]
         return {
