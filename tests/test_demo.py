@@ -330,7 +330,7 @@ def test_a_browser_shows_every_image_within_the_width_of_the_window(page, tmp_pa
     command += ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
     command += ["--disable-sync", f"--user-data-dir={tmp_path}", f"--window-size={width},900"]
     shown = subprocess.run(
-        [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=60
+        [*command, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=600
     )
     widths = re.search(r"<title>widths ([\d ]+)</title>", shown.stdout)
     assert widths, shown.stderr

@@ -13,6 +13,7 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo.data.io.images import read_image, write_png
+from tests.archives.processes import children, wait_until_ended
 
 COUNT = 1_000
 _GROWTH = 8 << 20  # bytes; measured at most 0.2 MB in each of the three processes
@@ -37,13 +38,6 @@ def resident(pid):
     except OSError:
         return 0
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
-
-
-def children(pid):
-    try:
-        return [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 class Watched:
@@ -87,11 +81,11 @@ def test_two_workers_killed_half_way_and_started_again(bundle, thousand, tmp_pat
     run.until(500)
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.communicate()
+    wait_until_ended(run.workers)  # with what they have
     content = run.path.read_bytes()
     finished = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
     assert 500 <= len(finished) < COUNT
     times = {line["name"]: (out / f"{line['name']}.png").stat().st_mtime_ns for line in finished}
-    time.sleep(2)  # the workers end with what they have
 
     again = Watched(bundle, thousand, out)
     again.until(COUNT)

@@ -20,6 +20,7 @@ from dentalzoo.archives.worker import Finished
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.predictor import predict_all, write_files
 from tests.archives import stand_in
+from tests.archives.processes import children, wait_until_ended
 from tests.archives.stand_in import StandIn
 
 
@@ -314,14 +315,15 @@ def test_a_run_that_is_killed_goes_on_without_doing_finished_work_again(run, tmp
     path = tmp_path / "out" / "manifest" / "shard-00000-of-00001.jsonl"
     while not path.exists() or path.read_bytes().count(b"\n") < 20:
         time.sleep(0.005)
+    orphans = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    wait_until_ended(orphans)  # with the input that they have
     finished = [json.loads(line)["name"] for line in path.read_bytes().splitlines(True)[:-1]]
     assert 19 <= len(finished) < 60
-    time.sleep(0.2)  # the orphans end with the input that they have
-    orphans = len(run.computed())
+    computed = len(run.computed())
     assert run(workers=2).written == 60
-    again = run.computed()[orphans:]
+    again = run.computed()[computed:]
     assert not set(again) & set(finished) and len(again) <= 60 - len(finished)
     assert len(list((tmp_path / "out").glob("x*.txt"))) == 60
     assert not list((tmp_path / "out").glob(".*.tmp"))

@@ -103,7 +103,7 @@ def test_an_engine_with_a_job_server_and_a_pool_of_workers(tmp_path):
 
 
 def _wait_for(port):
-    for _ in range(300):
+    for _ in range(3000):
         try:
             socket.create_connection(("localhost", port)).close()
             return

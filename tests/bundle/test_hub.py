@@ -305,7 +305,7 @@ def test_two_processes_at_once(server, cache):
         f"print(resolve({BUNDLE!r}, names=['unet'], tags=lambda name: table))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True) for _ in range(2)]
-    assert [p.communicate(timeout=60)[0].strip() for p in both] == [str(cache / BUNDLE)] * 2
+    assert [p.communicate(timeout=600)[0].strip() for p in both] == [str(cache / BUNDLE)] * 2
     assert content(cache / BUNDLE) == FILES
     assert len(server.requests) == 1
 

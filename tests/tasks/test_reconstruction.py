@@ -775,7 +775,7 @@ def browser():
             [*command, *options, "--dump-dom", page.as_uri()],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         title = re.search("<title>(.*?)</title>", shown.stdout)
         assert title, shown.stderr

@@ -65,14 +65,16 @@ def test_killed_while_saving(tmp_path):
         "    kept.save(epoch, [np.full(300_000, epoch, np.float32)], {'epoch': epoch})\n"
     )
     rng = np.random.default_rng()
-    for _ in range(5):
-        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-        while not any(tmp_path.glob("epoch-*")):
+    for number in range(3):
+        folder = tmp_path / str(number)
+        child = subprocess.Popen([sys.executable, "-c", code, str(folder)])
+        while not any(folder.glob("epoch-*")):
+            assert child.poll() is None
             time.sleep(0.01)
         time.sleep(rng.uniform(0.05, 0.2))
         child.send_signal(signal.SIGKILL)
         child.wait()
-        values, state = checkpoint.Checkpoints(tmp_path).latest()
+        values, state = checkpoint.Checkpoints(folder).latest()
         assert np.all(values[0] == state["epoch"])
 
 

@@ -85,7 +85,7 @@ def test_killed_ten_times_equals_not_killed(phantoms, tmp_path):
         child = subprocess.Popen([*COMMAND, *settings, "--out", str(killed), "--resume"])
         # From before the first step to the middle of the epoch after next.
         target = _epoch(killed) + rng.choice((0, 1, 2))
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while _epoch(killed) < target and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.4))

@@ -91,7 +91,7 @@ def check(seeds, tmp_path, number, seed):
     for index in range(number):
         path = tmp_path / f"{index}"
         path.write_bytes(mutated(rng.choice(seeds), rng))
-        start = time.perf_counter()
+        start = time.process_time()
         what_else(path)
         try:
             image = read_dicom(path, 10_000_000)
@@ -101,7 +101,7 @@ def check(seeds, tmp_path, number, seed):
         else:
             results["read"] += 1
             assert image.dtype == np.uint8 and image.ndim == 3
-        assert time.perf_counter() - start < 5, index
+        assert time.process_time() - start < 5, index
         path.unlink()
     return results
 
@@ -112,9 +112,9 @@ def test_some_damaged_files(seeds, tmp_path):
 
 @pytest.mark.slow
 def test_many_damaged_files(seeds, tmp_path):
-    start = time.perf_counter()
+    start = time.process_time()
     assert min(check(seeds, tmp_path, 2000, seed=1).values()) > 100
-    assert time.perf_counter() - start < 300
+    assert time.process_time() - start < 300
 
 
 def test_bad_files_do_not_end_a_run_over_a_folder(seeds, tmp_path, caplog):

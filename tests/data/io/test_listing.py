@@ -194,6 +194,6 @@ def test_only_unknown_files_are_opened(tmp_path, monkeypatch):
         (tmp_path / f"{index}.png").touch()
         (tmp_path / f"{index}.txt").touch()
     monkeypatch.setattr("dentalzoo.data.io.listing._head", lambda path: pytest.fail("opened"))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(list_images(tmp_path)) == 2000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
