@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo import registry
-from dentalzoo.bundle import hub, integrity
+from dentalzoo.bundle import guard, hub, integrity
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import Metadata, name_of, read_metadata
 from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
@@ -43,7 +43,7 @@ def load_folder(path: Path) -> Bundle:
     if claimed in RELEASED and origin_of(path, claimed) == "changed":
         _log.warning("%s is not the released %s, but was made from it or named so", path, claimed)
     prepare_tensorflow()
-    integrity.refuse_unsafe_graph(path)
+    guard.refuse_unsafe_graph(path)
     loaded = saved_model.load(path / "saved_model")
     _compare(path, metadata, loaded.described())
     return Bundle(path, metadata, loaded)

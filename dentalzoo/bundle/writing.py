@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
-from dentalzoo.bundle import integrity
+from dentalzoo.bundle import guard, integrity
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import (
@@ -110,6 +110,7 @@ def export(
         stored = store(model, weights_dtype)
         functions = module.signatures(stored, config)
         EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
+        guard.refuse_unsafe_graph(aside, name=path)  # or the next load would refuse it
         written: Metadata = {
             "format": FORMAT,
             "name": name,
