@@ -9,6 +9,11 @@ other code of the process may depend on its settings, and they are refused.
 import logging
 import os
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 from dentalzoo.errors import DentalzooError
 
@@ -98,3 +103,37 @@ def _select_tensorflow() -> None:
             )
         _log.warning("TF_USE_LEGACY_KERAS is not used; the models need Keras 3")
         del os.environ["TF_USE_LEGACY_KERAS"]
+
+
+# ---- the network ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_downloads_offline() -> Iterator[None]:
+    """Let no download begin inside where DENTALZOO_OFFLINE is set; files in a cache load.
+
+    Keras downloads by `urllib`, whose opener refuses then.
+    """
+    if not is_offline():
+        yield
+        return
+    opener = urllib.request.OpenerDirector()
+    opener.add_handler(_Refusing())
+    before = urllib.request._opener  # type: ignore[attr-defined]  # there is no public way
+    urllib.request.install_opener(opener)
+    try:
+        yield
+    finally:
+        urllib.request.install_opener(before)
+
+
+def is_offline() -> bool:
+    """Return True where the environment variable DENTALZOO_OFFLINE forbids connections."""
+    return os.environ.get("DENTALZOO_OFFLINE", "0") not in ("", "0")
+
+
+class _Refusing(urllib.request.BaseHandler):
+    """Opens no address."""
+
+    def default_open(self, request: urllib.request.Request) -> NoReturn:
+        raise urllib.error.URLError("DENTALZOO_OFFLINE forbids downloads")

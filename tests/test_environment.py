@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import keras
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.environment import prepare_keras
+from dentalzoo.environment import no_downloads_offline, prepare_keras
 
 _BUILD = """
 import logging
@@ -23,7 +25,7 @@ print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_fo
 _TRAIN = """
 import logging
 logging.basicConfig(format="%(message)s")
-from dentalzoo.environment import prepare_keras
+from dentalzoo.environment import no_downloads_offline, prepare_keras
 prepare_keras()
 import keras
 import tensorflow as tf
@@ -142,3 +144,42 @@ except DentalzooError as error:
     result = run(code, tmp_path, content, **variables)
     assert result.returncode == 0, result.stderr[-800:]
     assert said in result.stdout + result.stderr
+
+
+# ---- offline -------------------------------------------------------------------------------------
+
+
+def test_offline_nothing_is_downloaded(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("content")
+    before = urllib.request.build_opener()
+    urllib.request.install_opener(before)
+    try:
+        for value, refuses in (("1", True), ("0", False), ("", False)):
+            monkeypatch.setenv("DENTALZOO_OFFLINE", value)
+            with no_downloads_offline():
+                assert (urllib.request._opener is not before) == refuses
+                if refuses:
+                    with pytest.raises(urllib.error.URLError, match="DENTALZOO_OFFLINE forbids"):
+                        urllib.request.urlretrieve("https://localhost/x", tmp_path / "x")
+            assert urllib.request._opener is before
+    finally:
+        urllib.request.install_opener(None)
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # another size than ImageNet's
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("panoramic_unet", {"variant": "light"}),
+        pytest.param(
+            "panoramic_detection", {"variant": "ssd_mobilenet_v1_fpn"}, marks=pytest.mark.slow
+        ),
+        ("jaw_reconstruction", {"encoder": "mobilenet_v2", "image_size": 224}),
+    ],
+)
+def test_offline_weights_of_imagenet_are_refused_in_one_line(name, settings, monkeypatch, tmp_path):
+    monkeypatch.setenv("DENTALZOO_OFFLINE", "1")
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(dz.DentalzooError, match="DENTALZOO_OFFLINE forbids downloads") as caught:
+        dz.build(name, encoder_weights="imagenet", **settings)
+    assert "\n" not in str(caught.value) and "--encoder-weights none" in str(caught.value)

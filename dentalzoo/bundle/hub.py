@@ -26,7 +26,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from dentalzoo.bundle.archives import CHUNK, unpack
+from dentalzoo.bundle.replacing import recover
 from dentalzoo.contracts import Weights
+from dentalzoo.environment import is_offline
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.locks import lock
 
@@ -90,6 +92,7 @@ def resolve(
             return _released(name, tag, tags(name), offline)
     path = Path(text).expanduser()
     for candidate in (path, path / "bundle"):
+        recover(candidate)
         if _is_bundle(candidate):
             return candidate
     if text and os.path.isdir(path):
@@ -132,7 +135,7 @@ def _released(name: str, tag: str, table: Mapping[str, Weights], offline: bool |
             f"{_did_you_mean(f'{name}.{known}' for known in table)} Received: {bundle!r}"
         )
     if offline is None:
-        offline = os.environ.get("DENTALZOO_OFFLINE", "0") not in ("", "0")
+        offline = is_offline()
     return find(bundle) or _fetch(bundle, table[tag], offline)
 
 

@@ -12,8 +12,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from dentalzoo.bundle.metadata import (
 )
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.released import RELEASED, origin_of
+from dentalzoo.bundle.replacing import replaced
 from dentalzoo.bundle.schema import Mismatch, cleaned, fits
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
@@ -106,7 +106,7 @@ def export(
     import keras
     import tensorflow as tf
 
-    with _replaced(path) as aside:
+    with replaced(path) as aside:
         stored = store(model, weights_dtype)
         functions = module.signatures(stored, config)
         EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
@@ -209,7 +209,7 @@ def convert(
     source = load(name_or_path)
     stored = store(source.to_keras(), weights_dtype)
     functions = registry.module_of(source.metadata["name"]).signatures(stored, source.config)
-    with _replaced(path) as aside:
+    with replaced(path) as aside:
         EXPORTERS[exporter].export(stored, aside, functions)
     return path
 
@@ -229,34 +229,6 @@ def _checked(written: Metadata) -> Metadata:
 def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise DentalzooError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Yield a path in a hidden folder beside `path`, then move what was written there to `path`.
-
-    Raises:
-        DentalzooError: it could not be written; what was at `path` is intact.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir(parents=True)
-        yield aside / path.name
-        if path.exists():
-            os.replace(path, old)
-        try:
-            os.replace(aside / path.name, path)
-        except OSError:
-            if old.exists():
-                os.replace(old, path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise DentalzooError(f"{path} could not be written. Received: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _read_figures(files: Sequence[str | Path]) -> dict[str, bytes]:
@@ -286,8 +258,19 @@ def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
             f"first: dentalzoo export {bundle.name} --out FOLDER. Received: {bundle.path}"
         )
     bundle.metadata["metrics"] = cleaned(dict(metrics))
-    _write_description(bundle.path, bundle.metadata)
+    path = bundle.path.resolve()
+    with replaced(path) as aside:  # three files change together
+        shutil.copytree(path, aside, copy_function=_link)
+        _write_description(aside, bundle.metadata)
     return bundle
+
+
+def _link(file: str, copy: str) -> None:
+    """Make a hard link, or a copy where the file system has no links."""
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copy2(file, copy)
 
 
 def _version() -> str:

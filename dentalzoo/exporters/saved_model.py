@@ -32,7 +32,10 @@ def export(model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
 
     for key, function in functions.items():
         setattr(model, key, function)
-    tf.saved_model.save(model, str(path), signatures=functions)
+    try:
+        tf.saved_model.save(model, str(path), signatures=functions)
+    except tf.errors.OpError as error:  # such as a full disk
+        raise OSError(reason_of(error)) from error
     (path / "fingerprint.pb").unlink(missing_ok=True)  # random: equal models would differ
     return path
 

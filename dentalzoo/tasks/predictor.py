@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dentalzoo.atomic import write_atomically
+from dentalzoo.atomic import remove_abandoned, write_atomically
 from dentalzoo.errors import BadFile
 from dentalzoo.tasks.base import PredictionReport, named_images
 
@@ -320,6 +320,7 @@ def predict_all(
 
     out = Path(out)
     plan = predictor.plan(inputs, out)
+    remove_abandoned(out)
     report = PredictionReport(failed=list(plan.failed))
 
     def records() -> Iterator[tuple[Item, Mapping[str, Any]]]:

@@ -66,7 +66,7 @@ def locked(out: Path, token: str = "") -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        handle = open(out / LOCK, "a")  # noqa: SIM115
+        handle = open(out / LOCK, "ab", buffering=0)  # noqa: SIM115
     except OSError as error:
         raise DentalzooError(f"{out} cannot be written. Received: {error}") from None
     with handle:
@@ -77,9 +77,11 @@ def locked(out: Path, token: str = "") -> Iterator[None]:
                 "another process is training in this folder; wait for it or choose another one. "
                 f"Received: {out}"
             ) from None
-        handle.truncate(0)
-        handle.write(token)
-        handle.flush()
+        try:
+            handle.truncate(0)
+            handle.write(token.encode())
+        except OSError as error:
+            raise DentalzooError(f"{out} cannot be written. Received: {error}") from None
         yield
 
 

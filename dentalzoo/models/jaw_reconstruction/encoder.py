@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from dentalzoo.data.views import VIEWS
+from dentalzoo.environment import no_downloads_offline
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.jaw_reconstruction.config import Config
 from dentalzoo.models.jaw_reconstruction.decoder import code_size
@@ -51,9 +52,10 @@ def encoder(config: Config) -> keras.Model:
 def _mobilenet_v2(config: Config, x: Any) -> Any:
     """MobileNetV2 (arXiv:1801.04381): (B, 224, 224, 3) -> (B, 7, 7, 1280)."""
     try:
-        network = keras.applications.MobileNetV2(
-            x.shape[1:], alpha=config.alpha, include_top=False, weights=config.encoder_weights
-        )
+        with no_downloads_offline():
+            network = keras.applications.MobileNetV2(
+                x.shape[1:], alpha=config.alpha, include_top=False, weights=config.encoder_weights
+            )
     except Exception as error:  # of a download, a file or a size that Keras has no weights for
         raise DentalzooError(
             "the encoder's weights cannot be loaded; give a file of this encoder "

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from dentalzoo.environment import no_downloads_offline
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_detection import anchors
 from dentalzoo.models.panoramic_detection.config import Config
@@ -183,7 +184,8 @@ def _copy_encoder(network: Any, config: Config) -> None:
     """Copy the weights of Keras' MobileNet, block by block: both have the same 27."""
     options = {"include_top": False, "weights": config.encoder_weights}
     try:
-        source = keras.applications.MobileNet((224, 224, 3), config.backbone_alpha, **options)
+        with no_downloads_offline():
+            source = keras.applications.MobileNet((224, 224, 3), config.backbone_alpha, **options)
     except Exception as error:
         raise DentalzooError(
             f"the encoder's weights cannot be loaded: {' '.join(str(error).split())[:300]}. Give a "

@@ -4,6 +4,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from dentalzoo.environment import no_downloads_offline
 from dentalzoo.errors import DentalzooError, require
 from dentalzoo.models.panoramic_unet.config import DECODERS, SLIM_ENCODERS, Config
 
@@ -88,11 +89,12 @@ def _network(config: Config) -> "keras.Model":
         DentalzooError: an encoder that does not exist or weights that cannot be loaded.
     """
     try:
-        if config.decoder == "wide":
-            return _wide_unet(config)
-        if config.encoder in SLIM_ENCODERS:
-            return _slim_unet(config)
-        return _segmentation_models(config)
+        with no_downloads_offline():
+            if config.decoder == "wide":
+                return _wide_unet(config)
+            if config.encoder in SLIM_ENCODERS:
+                return _slim_unet(config)
+            return _segmentation_models(config)
     except DentalzooError:
         raise
     except Exception as error:
