@@ -14,7 +14,9 @@ def children(pid):
 
 def wait_until_ended(pids):
     """Wait for processes that may be no children of this one, as when theirs was killed."""
-    while any(_is_running(pid) for pid in pids):
+    deadline = time.monotonic() + 600
+    while running := [pid for pid in pids if _is_running(pid)]:
+        assert time.monotonic() < deadline, f"processes run on: {running}"
         time.sleep(0.01)
 
 
