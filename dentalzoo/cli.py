@@ -294,6 +294,11 @@ def make_parser(task: str | None = None) -> Parser:
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")
+    add.add_argument(
+        "--key",
+        metavar="FILE",
+        help="public key of minisign, by whose owner the bundle must be signed",
+    )
 
     add = command("check", "read annotated data and list what is invalid", as_json=True)
     add.add_argument("data", help="folder of the data set")

@@ -169,14 +169,17 @@ def do_export(options: Namespace) -> None:
 
 
 def do_verify(options: Namespace) -> int:
-    report = dz.verify(options.bundle)
+    report = dz.verify(options.bundle, options.key)
     what = {
         "released": f"the released {report['name']}",
         "changed": f"changed: not the released bundle, whose name it has ({report['name']})",
         "unknown": "unknown: not a released bundle",
     }
     files = f"{report['files']} files, {report['bytes']} bytes, all as listed"
-    _show(options, report, f"{report['bundle']}: {files}; {what[report['origin']]}")
+    text = f"{report['bundle']}: {files}; {what[report['origin']]}"
+    if report["signed"] is not None:
+        text += f"; signed by the key in {options.key}: {report['signed']}"
+    _show(options, report, text)
     return 1 if report["origin"] == "changed" else 0
 
 

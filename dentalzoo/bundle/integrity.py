@@ -8,6 +8,7 @@ from dentalzoo.bundle.sums import read_sums
 from dentalzoo.errors import DentalzooError
 
 SUMS = "SHA256SUMS"
+SIGNATURE = "SHA256SUMS.minisig"  # of the sums, by whoever vouches for the bundle; not listed
 
 
 class Verified(TypedDict):
@@ -68,11 +69,12 @@ def verify(path: Path) -> Verified:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return all files of a bundle but the sums; a link counts as a file and is not followed."""
+    """Return the files that the sums list; a link counts as a file and is not followed."""
+    unlisted = (path / SUMS, path / SIGNATURE)
     return sorted(
         file
         for file in path.rglob("*")
-        if (file.is_symlink() or not file.is_dir()) and file != path / SUMS
+        if (file.is_symlink() or not file.is_dir()) and file not in unlisted
     )
 
 

@@ -139,8 +139,16 @@ class Bundle:
         """
         module, config = registry.module_of(self.metadata["name"]), self.config
         prepare_keras()
-        model = module.build_model(config.without_init())
         values = self._loaded.read_weights()
+        try:
+            model = module.build_model(config.without_init())
+        except DentalzooError:
+            raise
+        except Exception as error:  # settings that fit each by itself and not together
+            raise DentalzooError(
+                f"{self.path}: the network of the settings in metadata.json cannot be built. "
+                f"Received: {' '.join(str(error).split())[:300]}"
+            ) from error
         if [tuple(value.shape) for value in values] != [tuple(w.shape) for w in model.weights]:
             raise DentalzooError(
                 "the stored weights do not fit the network that this version builds; use the "

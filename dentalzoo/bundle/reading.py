@@ -12,6 +12,7 @@ from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import Metadata, name_of, read_metadata
 from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
 from dentalzoo.bundle.schema import shown
+from dentalzoo.bundle.signatures import verify_signature
 from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import saved_model
@@ -97,23 +98,30 @@ class Verified(integrity.Verified):
 
     name: str
     origin: str
+    signed: str | None
 
 
-def verify(name_or_path: str | Path) -> Verified:
+def verify(name_or_path: str | Path, key: str | Path | None = None) -> Verified:
     """Compare every file of a bundle with its SHA-256, and its metadata with their schema.
 
     Nothing is loaded.
 
+    Args:
+        name_or_path: as for `load`.
+        key: a public key of minisign, by whose owner the bundle must be signed
+            (SHA256SUMS.minisig in its folder); needs the extra `sign`.
+
     Returns:
         {"bundle": path, "files": number of files, "bytes": their size, "name": its name, "origin":
         "released" where it is a released bundle, "changed" where it bears the name of one and is
-        not, else "unknown"}.
+        not, else "unknown"; "signed": the trusted comment of the signature, None without a key}.
 
     Raises:
         DentalzooError: no such bundle, or a file differs, is missing or is not listed, or the
-            metadata do not describe a bundle.
+            metadata do not describe a bundle, or it is not signed with the key.
     """
     path = find(name_or_path)
     report = integrity.verify(path)
     name = name_of(read_metadata(path))
-    return {**report, "name": name, "origin": origin_of(path, name)}
+    signed = None if key is None else verify_signature(path, Path(key))
+    return {**report, "name": name, "origin": origin_of(path, name), "signed": signed}

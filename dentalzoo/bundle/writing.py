@@ -261,6 +261,7 @@ def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
     path = bundle.path.resolve()
     with replaced(path) as aside:  # three files change together
         shutil.copytree(path, aside, copy_function=_link)
+        (aside / integrity.SIGNATURE).unlink(missing_ok=True)  # of other sums
         _write_description(aside, bundle.metadata)
     return bundle
 

@@ -102,5 +102,13 @@ class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
         }
 
     def read_weights(self) -> "list[np.ndarray]":
-        """Return the weights in float32, in the order of `model.weights` when it was exported."""
+        """Return the weights in float32, in the order of `model.weights` when it was exported.
+
+        Raises:
+            DentalzooError: the file has no such function.
+        """
+        if not hasattr(self._loaded, "read_weights"):
+            raise DentalzooError(
+                "the SavedModel must have the function read_weights. Received: none"
+            )
         return [value.numpy() for value in self._loaded.read_weights()]
