@@ -1,4 +1,4 @@
-"""The weights of a SavedModel: stored once, in a chosen dtype; computing is in float32."""
+"""The weights of a SavedModel: stored once, in a chosen dtype."""
 
 import functools
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ WEIGHTS_DTYPES = ("float32", "float16", "int8")
 
 
 def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
-    """Return a `tf.Module` that holds the model's weights in a dtype and computes in float32.
+    """Return a `tf.Module` that holds the model's weights in a dtype and computes as the model.
 
-    It is called like the model; each model within the model is an attribute of its name, called
-    like it. `read_weights()` returns the weights in float32, in the order of `model.weights`.
+    It computes in float32, or in 16 bits where the model was built so. It is called like the
+    model; each model within the model is an attribute of its name, called like it.
+    `read_weights()` returns the weights in float32, in the order of `model.weights`.
 
     Args:
         model: a `keras.Model`.

@@ -61,7 +61,8 @@ def export(
     """Write a model as a bundle and load it.
 
     Args:
-        model: a `keras.Model` that `build(name)` made, trained or not.
+        model: a `keras.Model` that `build(name)` made, trained or not; one that computes in 16 bits
+            is rebuilt in float32.
         path: the folder to make; it must not exist or be an older bundle, which is replaced.
         name: the model's name in the zoo.
         config: the config it was built from; None where `build` made the model, which remembers.
@@ -107,7 +108,7 @@ def export(
     import tensorflow as tf
 
     with replaced(path) as aside:
-        stored = store(model, weights_dtype)
+        stored = store(_in_float32(model, module, config), weights_dtype)
         functions = module.signatures(stored, config)
         EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
         guard.refuse_unsafe_graph(aside, name=path)  # or the next load would refuse it
@@ -207,8 +208,9 @@ def convert(
     if path.exists():
         raise DentalzooError(f"the path must be new. Received: {path}")
     source = load(name_or_path)
-    stored = store(source.to_keras(), weights_dtype)
-    functions = registry.module_of(source.metadata["name"]).signatures(stored, source.config)
+    module = registry.module_of(source.metadata["name"])
+    stored = store(_in_float32(source.to_keras(), module, source.config), weights_dtype)
+    functions = module.signatures(stored, source.config)
     with replaced(path) as aside:
         EXPORTERS[exporter].export(stored, aside, functions)
     return path
@@ -224,6 +226,23 @@ def _checked(written: Metadata) -> Metadata:
         return checked(json.loads(json.dumps(cleaned(written))))
     except (Mismatch, TypeError) as error:
         raise DentalzooError(f"the metadata of a bundle are refused: {error}") from None
+
+
+def _in_float32(model: Any, module: Any, config: PaperConfig) -> Any:
+    """Return the model, rebuilt with its weights where it was built to compute in 16 bits."""
+    import keras
+
+    if model.compute_dtype == "float32":
+        return model
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        rebuilt = module.build_model(config.without_init())
+    finally:
+        keras.config.set_dtype_policy(before)
+    for variable, value in zip(rebuilt.weights, model.weights, strict=True):
+        variable.assign(value)
+    return rebuilt
 
 
 def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:

@@ -61,7 +61,7 @@ class Network(keras.layers.Layer):
         ]
         order = {key: index for index, key in enumerate(variables)}
         owners = [
-            (vars(module), name, order[id(value)])
+            (module, name, order[id(value)])
             for part in made
             for module in part.submodules
             for name, value in vars(module).items()
@@ -74,14 +74,17 @@ class Network(keras.layers.Layer):
         values = [variable.value for variable in self.shared]
         if all(value is variable for value, variable in zip(values, variables, strict=True)):
             return _float32(self._run(parts, x, bool(training)))
-        # A stateless call: the layers of Keras 2 read its values instead of their variables.
-        for attributes, name, index in owners:
-            attributes[name] = values[index]
+        # A stateless call: the layers of Keras 2 read its values instead of their variables. Those
+        # that cast themselves to the dtype of their layer are cast here.
+        for module, name, index in owners:
+            casts = hasattr(variables[index], "true_dtype")
+            value = keras.ops.cast(values[index], module.compute_dtype) if casts else values[index]
+            vars(module)[name] = value
         try:
             return _float32(self._run(parts, x, False))
         finally:
-            for attributes, name, index in owners:
-                attributes[name] = variables[index]
+            for module, name, index in owners:
+                vars(module)[name] = variables[index]
 
     def normalisations(self) -> list[Any]:
         """Return the Keras 2 layers of batch normalisation that train."""
