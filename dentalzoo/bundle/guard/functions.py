@@ -29,7 +29,12 @@ _GRADIENT = re.compile(rb"CustomGradient-\d+")
 _SETTINGS = frozenset(
     (
         *("allow_soft_placement", "device_count", "experimental", "gpu_options", "graph_options"),
-        *("inter_op_parallelism_threads", "intra_op_parallelism_threads", "log_device_placement"),
+        *(
+            "device_filters",
+            "inter_op_parallelism_threads",
+            "intra_op_parallelism_threads",
+            "log_device_placement",
+        ),
         *("operation_timeout_in_ms", "pluggable_device_options"),
     )
 )
