@@ -24,6 +24,7 @@ from dentalzoo import commands, engines
 from dentalzoo.bundle import task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.data.io.file_warnings import forget_files
+from dentalzoo.environment import offline
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.flags import add_task_options
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags in usable images
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
     try:
-        with _each_line_once(), _sigterm_as_ctrl_c():
+        with _each_line_once(), _sigterm_as_ctrl_c(), offline(options.offline):
             return options.run(options) or 0
     except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -184,6 +185,7 @@ def make_parser(task: str | None = None) -> Parser:
         made.set_defaults(run=getattr(commands, f"do_{name.replace('-', '_')}"))
         if as_json:
             made.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+        made.add_argument("--offline", action="store_true", help="download nothing")
         return made
 
     add = command("list", "list the models of the zoo", as_json=True)

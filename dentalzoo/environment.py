@@ -127,6 +127,21 @@ def no_downloads_offline() -> Iterator[None]:
         urllib.request.install_opener(before)
 
 
+@contextmanager
+def offline(wanted: bool = True) -> Iterator[None]:
+    """Forbid connections inside, in processes that are started there too; nothing if not wanted."""
+    before = os.environ.get("DENTALZOO_OFFLINE")
+    if wanted:
+        os.environ["DENTALZOO_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if wanted and before is None:
+            del os.environ["DENTALZOO_OFFLINE"]
+        elif wanted and before is not None:
+            os.environ["DENTALZOO_OFFLINE"] = before
+
+
 def is_offline() -> bool:
     """Return True where the environment variable DENTALZOO_OFFLINE forbids connections."""
     return os.environ.get("DENTALZOO_OFFLINE", "0") not in ("", "0")

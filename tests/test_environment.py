@@ -11,12 +11,14 @@ import keras
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.environment import no_downloads_offline, prepare_keras
+from dentalzoo.cli import main
+from dentalzoo.environment import is_offline, no_downloads_offline, prepare_keras
 
 _BUILD = """
 import logging
 logging.basicConfig(format="%(message)s")
 import dentalzoo as dz
+from dentalzoo.cli import main
 model = dz.build("tooth_vae", "tiny")
 import keras
 print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_format(),
@@ -25,7 +27,7 @@ print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_fo
 _TRAIN = """
 import logging
 logging.basicConfig(format="%(message)s")
-from dentalzoo.environment import no_downloads_offline, prepare_keras
+from dentalzoo.environment import is_offline, no_downloads_offline, prepare_keras
 prepare_keras()
 import keras
 import tensorflow as tf
@@ -164,6 +166,17 @@ def test_offline_nothing_is_downloaded(monkeypatch, tmp_path):
             assert urllib.request._opener is before
     finally:
         urllib.request.install_opener(None)
+
+
+@pytest.mark.parametrize("before", [None, "0", "1"])
+def test_the_flag_is_the_variable_while_the_command_runs(monkeypatch, before):
+    monkeypatch.delenv("DENTALZOO_OFFLINE", raising=False)
+    if before is not None:
+        monkeypatch.setenv("DENTALZOO_OFFLINE", before)
+    seen = []
+    monkeypatch.setattr("dentalzoo.commands.do_list", lambda options: seen.append(is_offline()))
+    assert main(["list", "--offline"]) == main(["list"]) == 0
+    assert seen == [True, before == "1"] and os.environ.get("DENTALZOO_OFFLINE") == before
 
 
 @pytest.mark.filterwarnings("ignore:`input_shape` is undefined")  # another size than ImageNet's
