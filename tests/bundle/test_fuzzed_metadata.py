@@ -132,7 +132,7 @@ def without_tensorflow(monkeypatch):
     """Load what metadata.json says, with functions that return zeros; export up to the network."""
     monkeypatch.setattr("os.fsync", lambda handle: None)  # most of the time of 2,000 bundles
     monkeypatch.setattr(reading, "prepare_tensorflow", lambda: None)
-    monkeypatch.setattr(integrity, "refuse_unsafe_graph", lambda path: None)
+    monkeypatch.setattr(reading.guard, "refuse_unsafe_graph", lambda path: None)
     released = {path.parent.name: read_metadata(path.parent) for path in RELEASED}
     monkeypatch.setattr(
         reading.saved_model,
