@@ -14,7 +14,7 @@ from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
 from dentalzoo.bundle.schema import shown
 from dentalzoo.bundle.signatures import verify_signature
 from dentalzoo.environment import prepare_tensorflow
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.exporters import saved_model
 
 _log = logging.getLogger("dentalzoo")
@@ -45,7 +45,12 @@ def load_folder(path: Path) -> Bundle:
         _log.warning("%s is not the released %s, but was made from it or named so", path, claimed)
     prepare_tensorflow()
     guard.refuse_unsafe_graph(path)
-    loaded = saved_model.load(path / "saved_model")
+    try:
+        loaded = saved_model.load(path / "saved_model")
+    except Exception as error:  # parts that do not fit together raise errors of any class
+        raise DentalzooError(
+            f"{path}: the SavedModel is corrupt or incomplete. Received: {reason_of(error)}"
+        ) from error
     _compare(path, metadata, loaded.described())
     return Bundle(path, metadata, loaded)
 

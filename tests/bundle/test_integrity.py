@@ -1,6 +1,7 @@
 """Nothing damaged or unsafe is ever loaded."""
 
 import json
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -142,3 +143,33 @@ def test_released_bundles_are_complete():
 
 def test_the_sums_of_a_bundle_are_those_that_it_lists(bundle):
     assert integrity.sums(bundle.path) == (bundle.path / integrity.SUMS).read_text()
+
+
+@pytest.mark.slow
+def test_a_thousand_flipped_bits_of_the_released_bundles_are_found_and_named(tmp_path):
+    stream = random.Random(0)
+    folders = [shutil.copytree(path, tmp_path / f"x{n}") for n, path in enumerate(_released())]
+    files = [(folder, file) for folder in folders for file in folder.rglob("*") if file.is_file()]
+    for number in range(1000):
+        folder, file = files[number % len(files)]
+        place, bit = stream.randrange(file.stat().st_size), 1 << stream.randrange(8)
+        _flip(file, place, bit)
+        with pytest.raises(dz.DentalzooError) as caught:
+            integrity.verify(folder)
+        assert "\n" not in str(caught.value)
+        assert file.name in str(caught.value) or file.name == integrity.SUMS
+        _flip(file, place, bit)
+    for folder in folders:
+        integrity.verify(folder)
+
+
+def _released():
+    return sorted(PRETRAINED.iterdir())
+
+
+def _flip(file, place, bit):
+    with open(file, "r+b") as stream:
+        stream.seek(place)
+        value = stream.read(1)[0]
+        stream.seek(place)
+        stream.write(bytes([value ^ bit]))

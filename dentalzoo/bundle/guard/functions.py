@@ -95,10 +95,10 @@ def check_node(node: Any, body: Body, allowed: Collection[str], bodies: Bodies) 
         raise Unsafe(node.op, body.name)
     if not _DEVICE.fullmatch(node.device):
         raise Unsafe(f"{node.op} on the device {node.device}", body.name)
-    for function in _functions(node):
+    calls = CALLING.get(node.op, ())
+    for function in _functions(node) if calls else ():
         if function.name not in bodies or function.attr:
             raise Unsafe(f"{node.op} of {function.name}, which is not there", body.name)
-    calls = CALLING.get(node.op, ())
     for key, value in node.attr.items():
         if (value.HasField("func") or bool(value.list.func)) != (key in calls):
             raise Unsafe(f"{node.op} with a function as {key}", body.name)
@@ -175,7 +175,9 @@ def _check_sizes(node: Any, body: Body) -> None:
 
 
 def called(node: Any) -> set[str]:
-    """Return the names of the functions that a node refers to, whatever the attribute."""
+    """Return the names of the functions that a node calls; no other node may refer to one."""
+    if node.op not in CALLING:
+        return set()
     return {function.name for function in _functions(node)}
 
 

@@ -1,9 +1,10 @@
 """Read saved_model.pb without TensorFlow's loader, and check all that the loader would use."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dentalzoo.bundle.guard.body import Bodies, Body
+from dentalzoo.bundle.guard.checkpoint import INDEX, VALUES, Damaged, check_checkpoint
 from dentalzoo.bundle.guard.functions import called, check_functions, check_node
 from dentalzoo.bundle.guard.objects import check_objects
 from dentalzoo.bundle.guard.operations import MAIN
@@ -12,9 +13,14 @@ from dentalzoo.bundle.guard.tensors import CONSTANTS, bytes_of
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-GRAPH = "saved_model.pb"
+_Message = TypeVar("_Message", bound="Message")
+
+GRAPH, FINGERPRINT = "saved_model.pb", "fingerprint.pb"
+_FILES = frozenset((GRAPH, FINGERPRINT, f"variables/{INDEX}", f"variables/{VALUES}"))
+_SMALL = 1024  # bytes of fingerprint.pb, which holds five numbers
 _LARGEST = 2**28  # bytes of saved_model.pb; weights are not in it
 _INIT = "__saved_model_init_op"
 
@@ -30,32 +36,73 @@ def refuse_unsafe_graph(path: Path, name: Path | None = None) -> None:
         DentalzooError: it cannot be read, or holds what is not on the list; the message names the
             bundle, the operation and the function.
     """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = path / "saved_model"
     try:
-        _check(_read(path / "saved_model"))
+        _check_files(folder)
+        variables = check(_parse(folder / GRAPH, saved_model_pb2.SavedModel, _LARGEST))
+        check_checkpoint(folder / "variables", variables)
     except Unsafe as error:
         raise DentalzooError(
             f"{name or path}: the SavedModel contains an unsafe operation ({error}); "
             "refusing to load"
         ) from None
-
-
-def _read(folder: Path) -> "SavedModel":
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    file = folder / GRAPH
-    try:
-        size = file.stat().st_size
-        if size > _LARGEST:
-            raise Unsafe(f"{GRAPH} of {size} bytes")
-        return saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    except (OSError, DecodeError, RecursionError) as error:
+    except (OSError, Damaged) as error:
         raise DentalzooError(
-            f"{folder.parent}: the SavedModel is corrupt or incomplete. Received: {error}"
+            f"{name or path}: the SavedModel is corrupt or incomplete. Received: {error}"
         ) from None
 
 
-def _check(content: "SavedModel") -> None:
+def _check_files(folder: Path) -> None:
+    """Refuse files that TensorFlow could read in place of the graph that is checked, or besides it.
+
+    A text form of the graph, one in pieces, debugging information and assets are such files.
+    """
+    from tensorflow.core.protobuf import fingerprint_pb2
+
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if not file.is_dir() and name not in _FILES:
+            raise Unsafe(f"the file {name}")
+    if (folder / FINGERPRINT).exists():
+        _parse(folder / FINGERPRINT, fingerprint_pb2.FingerprintDef, _SMALL)
+
+
+def _parse(file: Path, kind: type[_Message], largest: int) -> _Message:
+    """Parse a file that holds one message.
+
+    Raises:
+        OSError: it cannot be read.
+        Damaged: it is no such message.
+        Unsafe: it is too large, or has fields that this version of TensorFlow does not know.
+    """
+    from google.protobuf.message import DecodeError
+
+    size = file.stat().st_size
+    if size > largest:
+        raise Unsafe(f"{file.name} of {size} bytes")
+    try:
+        content = kind.FromString(file.read_bytes())
+    except DecodeError as error:
+        raise Damaged(f"{file.name}: {error}") from None
+    known = content.ByteSize()
+    content.DiscardUnknownFields()
+    if content.ByteSize() != known:
+        unknown = known - content.ByteSize()
+        raise Unsafe(f"{unknown} bytes of {file.name} that this TensorFlow does not know")
+    return content
+
+
+def check(content: "SavedModel") -> int:
+    """Check a SavedModel.
+
+    Returns:
+        The bytes that its variables take.
+
+    Raises:
+        Unsafe: it could do anything but compute.
+    """
     # TensorFlow's loader for version 1 runs operations that the loader for version 2 does not.
     if len(content.meta_graphs) != 1 or not content.meta_graphs[0].HasField("object_graph_def"):
         raise Unsafe(f"{len(content.meta_graphs)} graphs, or one of TensorFlow 1")
@@ -68,7 +115,7 @@ def _check(content: "SavedModel") -> None:
     main = Body("", graph.graph_def.node)
     _check_main(graph, main, bodies, savers)
     constants = {name for name, node in main.nodes.items() if node.op == "Const"}
-    check_objects(graph.object_graph_def, bodies, savers, constants)
+    variables = check_objects(graph.object_graph_def, bodies, savers, constants)
     size = sum(
         bytes_of(value.tensor)
         for body in (main, *bodies.values())
@@ -78,6 +125,7 @@ def _check(content: "SavedModel") -> None:
     )
     if size > CONSTANTS:
         raise Unsafe(f"constants of {size} bytes")
+    return variables
 
 
 def _check_main(graph: Any, main: Body, bodies: Bodies, savers: frozenset[str]) -> None:
