@@ -83,7 +83,7 @@ def _parse(file: Path, kind: type[_Message], largest: int) -> _Message:
     if size > largest:
         raise Unsafe(f"{file.name} of {size} bytes")
     try:
-        content = kind.FromString(file.read_bytes())
+        content: _Message = kind.FromString(file.read_bytes())
     except DecodeError as error:
         raise Damaged(f"{file.name}: {error}") from None
     known = content.ByteSize()
