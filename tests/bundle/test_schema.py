@@ -2,10 +2,14 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from dentalzoo import registry
+from dentalzoo.bundle import reading
 from dentalzoo.bundle.card import model_card
+from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import FIGURE, METADATA, read_metadata
 from dentalzoo.bundle.paths import is_safe_name, is_safe_path
 from dentalzoo.bundle.schema import Mismatch, Plain, Text, Whole, cleaned, fits, shown
@@ -171,3 +175,32 @@ def test_figures_of_a_bundle_stay_inside(tmp_path, write):
     shutil.copy(folder / "metadata.json", tmp_path / "again")
     with pytest.raises(DentalzooError, match=r"figures\[0\] must be a file name"):
         read_metadata(folder)
+
+
+def test_the_functions_of_a_saved_model_are_those_described(write):
+    metadata = read_metadata(write("tooth_vae", "tag", None))
+    reading._compare(RELEASED[0], metadata, metadata["signatures"])
+    changed = json.loads(json.dumps(metadata["signatures"]))
+    changed["decode"]["outputs"]["image"]["dtype"] = "uint8"
+    more = {**changed, "decode": metadata["signatures"]["decode"], "other": {}}
+    less = {"encode": changed["encode"], "decode": metadata["signatures"]["decode"]}
+    for described, received in (
+        (changed, "decode with .*uint8"),
+        (more, "other, in saved_model only"),
+        (less, "generate, in metadata.json only"),
+    ):
+        with pytest.raises(DentalzooError, match=f"those of metadata.*Received: {received}"):
+            reading._compare(RELEASED[0], metadata, described)
+
+
+def test_a_network_that_cannot_be_built_is_one_line(write, monkeypatch):
+    metadata = read_metadata(write("tooth_vae", "tag", None))
+    bundle = Bundle(RELEASED[0].parent, metadata, SimpleNamespace(read_weights=list))
+    monkeypatch.setattr("dentalzoo.bundle.loaded.prepare_keras", lambda: None)
+
+    def build_model(config):
+        raise ValueError("Negative dimension size\ncaused by ...")
+
+    monkeypatch.setattr(registry.module_of("tooth_vae"), "build_model", build_model)
+    with pytest.raises(DentalzooError, match="cannot be built. Received: Neg.* size caused"):
+        bundle.to_keras()
