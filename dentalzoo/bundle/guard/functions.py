@@ -28,14 +28,9 @@ _GRADIENT = re.compile(rb"CustomGradient-\d+")
 # The fields of a ConfigProto that describe the process which exported: its devices and threads.
 _SETTINGS = frozenset(
     (
-        *("allow_soft_placement", "device_count", "experimental", "gpu_options", "graph_options"),
-        *(
-            "device_filters",
-            "inter_op_parallelism_threads",
-            "intra_op_parallelism_threads",
-            "log_device_placement",
-        ),
-        *("operation_timeout_in_ms", "pluggable_device_options"),
+        *("allow_soft_placement", "device_count", "device_filters", "experimental", "gpu_options"),
+        *("graph_options", "inter_op_parallelism_threads", "intra_op_parallelism_threads"),
+        *("log_device_placement", "operation_timeout_in_ms", "pluggable_device_options"),
     )
 )
 _EXPERIMENTAL = frozenset(

@@ -232,6 +232,24 @@ def test_a_change_of_any_part_is_refused(released, what):
     assert what.split("on the device /job")[-1] in str(caught.value)
 
 
+def test_the_settings_of_several_processes_and_of_a_gpu_pass(released):
+    from tensorflow.core.protobuf import config_pb2
+
+    content = _parse(released)
+    config = config_pb2.ConfigProto(
+        device_count={"CPU": 1, "GPU": 2},
+        device_filters=["/job:worker/task:0"],
+        gpu_options={"allow_growth": True, "visible_device_list": "0"},
+        intra_op_parallelism_threads=1,
+        inter_op_parallelism_threads=1,
+    )
+    config.experimental.collective_group_leader = "/job:worker/replica:0/task:0"
+    config.experimental.coordination_config.service_type = "standalone"
+    config.graph_options.optimizer_options.global_jit_level = 1
+    _call(content.meta_graphs[0]).attr["config_proto"].s = config.SerializeToString()
+    check(content)
+
+
 def test_names_of_a_foreign_file_are_shown_in_one_short_line():
     assert shown("a\nb") == "a\\nb" and len(shown("x" * 9999)) == 120
     assert str(Unsafe("Relu", "f\x1b[31m")) == "Relu in f\\x1b[31m"
