@@ -309,3 +309,17 @@ def test_loops_over_the_images_of_a_batch_and_of_few_turns_pass(hostile):
         return {"few": few, "batch": tf.map_fn(lambda y: y * 2.0, x)}
 
     guard.refuse_unsafe_graph(hostile(function, ([None], tf.float32)))
+
+
+def test_a_graph_whose_parts_do_not_fit_together_ends_in_one_line(copy):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = copy / "saved_model" / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    function = content.meta_graphs[0].graph_def.library.function[0]
+    function.node_def[0].input.append("nothing:output:0")
+    file.write_bytes(content.SerializeToString())
+    _resign(copy)
+    with pytest.raises(dz.DentalzooError, match="corrupt or incomplete. Received: ") as caught:
+        dz.load(copy)
+    assert "\n" not in str(caught.value)
