@@ -291,7 +291,21 @@ def make_parser(task: str | None = None) -> Parser:
     )
     add.add_argument("--figures", nargs="+", default=[], help="image files for the model card")
     add.add_argument(
-        "--format", choices=EXPORTERS, help="write the functions alone, in this format, to --out"
+        "--to",
+        "--format",
+        dest="format",
+        choices=EXPORTERS,
+        help="write the functions alone, in this format, to --out, and compare them",
+    )
+    add.add_argument("--data", help="with --to: annotated data, to compare the metrics on")
+    add.add_argument("--split", help=_SPLIT_HELP)
+    add.add_argument(
+        "--images",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="with --to: images to compare on, and to calibrate int8 with (default: synthetic)",
     )
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)

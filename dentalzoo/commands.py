@@ -152,16 +152,30 @@ def do_augment(options: Namespace) -> int:
 
 def do_export(options: Namespace) -> None:
     from dentalzoo.bundle import convert, reexport
+    from dentalzoo.bundle.converting import differences
 
     data = _pairs(options.about_data)
     if options.format is not None:
         if options.tag or data or options.figures:
             raise DentalzooError(
-                "--format cannot be combined with --tag, --about-data and --figures, "
+                "--to cannot be combined with --tag, --about-data and --figures, "
                 "which describe a bundle"
             )
-        print(convert(options.bundle, options.out, options.format, options.weights_dtype))
+        path = convert(
+            options.bundle,
+            options.out,
+            options.format,
+            options.weights_dtype,
+            data=options.data,
+            split=options.split,
+            images=options.images,
+        )
+        for line in differences(path):
+            print(line)
+        print(path)
         return
+    if options.data or options.split or options.images:
+        raise DentalzooError("--data, --split and --images must be given with --to")
     made = reexport(
         options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
     )

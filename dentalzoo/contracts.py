@@ -276,16 +276,24 @@ class AnnotationFormat(Protocol):
 class Exporter(Protocol):
     """A module of `dentalzoo.exporters`: writes a model in the format of one runtime."""
 
-    NAME: str  # of the module, and of the format on the command line
+    NAME: str  # of the format on the command line, and of the module, which has _ for each -
     SUFFIX: str  # of the file it writes; empty for a folder
+    BOUND: float  # what may differ from the bundle where no metric is measured, see bundle.parity
 
-    def export(self, model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
+    def export(
+        self,
+        model: Any,
+        path: Path,
+        functions: Mapping[str, Any],
+        samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> Path:
         """Write the functions of a model and return `path`.
 
         Args:
             model: the `tf.Module` that holds the variables of the functions.
             path: the file or folder to make; its parent exists.
             functions: name -> `tf.function` with an input signature, which returns a dict.
+            samples: name -> the inputs of some calls, named arrays, to calibrate with.
 
         Raises:
             OSError: it cannot be written; what was written so far is removed by the caller.

@@ -82,7 +82,7 @@ class Bundle:
         metadata: the content of metadata.json, in the present format.
     """
 
-    def __init__(self, path: Path, metadata: Metadata, loaded: "SavedModel"):
+    def __init__(self, path: Path, metadata: Metadata, loaded: "SavedModel | Mapping[str, Any]"):
         self.path, self.metadata = path, metadata
         self._loaded = loaded
 
@@ -127,6 +127,10 @@ class Bundle:
                 f"{self.name} has the signatures {sorted(specs)}. Received: {name!r}"
             )
         return Signature(name, specs[name], self._loaded[name])
+
+    def function(self, name: str) -> Callable[..., Mapping[str, Any]]:
+        """Return a signature as the SavedModel has it: named arrays, with all their axes."""
+        return self._loaded[name]
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.metadata["signatures"]})

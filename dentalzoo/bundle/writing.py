@@ -38,7 +38,7 @@ from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
-from dentalzoo.exporters import EXPORTERS
+from dentalzoo.exporters import saved_model
 from dentalzoo.output_dirs import check_outside
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def export(
             f"config=configure({name!r}, ...). Received: {config!r}"
         )
     config = config.without_init()
-    _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
+    check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     if tag is not None and not fits(TAG, tag):
         raise DentalzooError(
             "tag must be lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
@@ -108,9 +108,9 @@ def export(
     import tensorflow as tf
 
     with replaced(path) as aside:
-        stored = store(_in_float32(model, module, config), weights_dtype)
+        stored = store(in_float32(model, module, config), weights_dtype)
         functions = module.signatures(stored, config)
-        EXPORTERS["saved_model"].export(stored, aside / "saved_model", functions)
+        saved_model.export(stored, aside / "saved_model", functions, {})
         guard.refuse_unsafe_graph(aside, name=path)  # or the next load would refuse it
         written: Metadata = {
             "format": FORMAT,
@@ -183,39 +183,6 @@ def reexport(
     )
 
 
-def convert(
-    name_or_path: str | Path, path: str | Path, exporter: str, weights_dtype: str = "float32"
-) -> Path:
-    """Write the functions of a bundle, or of the bundle of a run, in the format of a runtime.
-
-    Args:
-        name_or_path: as for `load`.
-        path: the file or folder to make, by custom with the exporter's suffix; it must not exist.
-        exporter: a name of `dentalzoo.exporters.EXPORTERS`.
-        weights_dtype: see `export`.
-
-    Returns:
-        `path`.
-
-    Raises:
-        DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
-            written.
-    """
-    _check_choice("exporter", exporter, EXPORTERS)
-    _check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
-    path = Path(path)
-    check_outside(path.resolve().parent)
-    if path.exists():
-        raise DentalzooError(f"the path must be new. Received: {path}")
-    source = load(name_or_path)
-    module = registry.module_of(source.metadata["name"])
-    stored = store(_in_float32(source.to_keras(), module, source.config), weights_dtype)
-    functions = module.signatures(stored, source.config)
-    with replaced(path) as aside:
-        EXPORTERS[exporter].export(stored, aside, functions)
-    return path
-
-
 def _checked(written: Metadata) -> Metadata:
     """Return metadata as they will be read; what this version would refuse is not written.
 
@@ -228,7 +195,7 @@ def _checked(written: Metadata) -> Metadata:
         raise DentalzooError(f"the metadata of a bundle are refused: {error}") from None
 
 
-def _in_float32(model: Any, module: Any, config: PaperConfig) -> Any:
+def in_float32(model: Any, module: Any, config: PaperConfig) -> Any:
     """Return the model, rebuilt with its weights where it was built to compute in 16 bits."""
     import keras
 
@@ -245,7 +212,8 @@ def _in_float32(model: Any, module: Any, config: PaperConfig) -> Any:
     return rebuilt
 
 
-def _check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise DentalzooError unless a value is one of those allowed."""
     if value not in allowed:
         raise DentalzooError(f"{name} must be one of: {', '.join(allowed)}. Received: {value!r}")
 

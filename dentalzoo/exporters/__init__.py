@@ -4,6 +4,8 @@ docs/adding_an_export_format.md describes how to add one.
 """
 
 from dentalzoo.contracts import Exporter
-from dentalzoo.exporters import saved_model
+from dentalzoo.exporters import litert, onnx, onnx_int8, saved_model, tf_serving
 
-EXPORTERS: dict[str, Exporter] = {exporter.NAME: exporter for exporter in (saved_model,)}
+EXPORTERS: dict[str, Exporter] = {
+    exporter.NAME: exporter for exporter in (saved_model, tf_serving, onnx, onnx_int8, litert)
+}

@@ -1,6 +1,6 @@
 """TensorFlow SavedModel: the functions as signatures, and the weights once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,15 @@ if TYPE_CHECKING:
 
 NAME = "saved_model"
 SUFFIX = ""
+BOUND = 0.005
 
 
-def export(model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
+def export(
+    model: Any,
+    path: Path,
+    functions: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Path:
     """Write a SavedModel.
 
     Args:
@@ -21,6 +27,7 @@ def export(model: Any, path: Path, functions: Mapping[str, Any]) -> Path:
             of it, as TensorFlow wants them.
         path: the folder to make.
         functions: name -> `tf.function` with an input signature.
+        samples: not used.
 
     Returns:
         `path`.

@@ -31,7 +31,8 @@ def resize(
         for static, dynamic in zip(images.shape, tf.unstack(tf.shape(images)), strict=True)
     )
     rows, columns = _weights(height, size[0], method), _weights(width, size[1], method)
-    planes = tf.transpose(images, (0, 3, 1, 2))
+    one = images.shape[3] == 1  # whose axes need not be exchanged
+    planes = images if one else tf.transpose(images, (0, 3, 1, 2))
 
     def across(planes: tf.Tensor, height: "int | tf.Tensor") -> tf.Tensor:
         lines = tf.reshape(planes, [-1, width])
@@ -43,6 +44,8 @@ def resize(
         planes = across(tf.matmul(rows, tf.reshape(planes, [-1, height, width])), size[0])
     else:
         planes = tf.matmul(rows, across(planes, height))
+    if one:
+        return tf.reshape(planes, [batch, size[0], size[1], 1])
     planes = tf.reshape(planes, [batch, channels, size[0], size[1]])
     return tf.transpose(planes, (0, 2, 3, 1))
 

@@ -24,9 +24,9 @@ PAGE = ROOT / "docs" / "adding_an_export_format.md"
 
 def test_the_table_is_the_folder():
     files = {path.stem for path in (ROOT / "dentalzoo" / "exporters").glob("[!_]*.py")}
-    assert files == set(EXPORTERS)
+    assert files == {name.replace("-", "_") for name in EXPORTERS}
     for name, exporter in EXPORTERS.items():
-        assert exporter is importlib.import_module(f"dentalzoo.exporters.{name}")
+        assert exporter is importlib.import_module(f"dentalzoo.exporters.{name.replace('-', '_')}")
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
@@ -37,23 +37,25 @@ def test_every_exporter_fulfils_the_protocol(name):
 
 def test_an_incomplete_exporter_is_named():
     lines = missing_parts(SimpleNamespace(NAME="x", export=lambda model, path: path), Exporter)
-    assert len(lines) == 3
-    assert "SUFFIX" in lines[-1] and "functions" in lines[0] and "load" in lines[1]
+    assert len(lines) == 5
+    assert "BOUND" in lines[-2] and "SUFFIX" in lines[-1] and "load" in lines[2]
+    assert "functions" in lines[0] and "samples" in lines[1]
 
 
 def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
     class Names:
         """Writes the names of the functions."""
 
-        NAME, SUFFIX = "names", ".json"
+        NAME, SUFFIX, BOUND = "names", ".json", 0.0
 
-        def export(self, model, path, functions):
+        def export(self, model, path, functions, samples):
+            assert samples.keys() == functions.keys()
             assert len(model.read_weights()) == len(bundle.to_keras().weights)
             path.write_text(json.dumps(list(functions)))
             return path
 
         def load(self, path):
-            return {name: lambda **arrays: arrays for name in json.loads(path.read_text())}
+            return {name: bundle.function(name) for name in json.loads(path.read_text())}
 
     exporter = Names()
     assert missing_parts(exporter, Exporter) == []
@@ -64,9 +66,9 @@ def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
 
 def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
     class Full:
-        NAME, SUFFIX = "full", ""
+        NAME, SUFFIX, BOUND = "full", "", 0.0
 
-        def export(self, model, path, functions):
+        def export(self, model, path, functions, samples):
             path.write_text("half")
             raise OSError(28, "No space left on device")
 
@@ -76,6 +78,28 @@ def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
     monkeypatch.setitem(EXPORTERS, "full", Full())
     with pytest.raises(dz.DentalzooError, match="could not be written.*No space left"):
         convert(bundle.path, tmp_path / "out", "full")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_what_computes_something_else_is_not_written(value, bundle, tmp_path, monkeypatch):
+    class Other:
+        NAME, SUFFIX, BOUND = "other", "", 0.05
+
+        def export(self, model, path, functions, samples):
+            path.mkdir()
+
+        def load(self, path):
+            def serve(**arrays):
+                results = bundle.function("serve")(**arrays)
+                return {**results, "probabilities": np.full_like(results["probabilities"], value)}
+
+            return {"serve": serve}
+
+    monkeypatch.setitem(EXPORTERS, "other", Other())
+    with pytest.raises(dz.DentalzooError, match="probabilities of serve must") as error:
+        convert(bundle.path, tmp_path / "out", "other")
+    assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,8 +119,8 @@ def test_the_page_can_be_followed(tmp_path):
     folder = tmp_path / "dentalzoo" / "exporters"
     (folder / "frozen_graph.py").write_text(module)
     face = (folder / "__init__.py").read_text()
-    start = face.index("from dentalzoo.exporters import saved_model")
-    assert face[start:].count("\n") == 3  # the import and the table are the rest of the file
+    start = face.index("from dentalzoo.exporters import ")
+    assert face[start:].count("\n") == 5  # the import and the table are the rest of the file
     (folder / "__init__.py").write_text(face[:start] + table)
     (tmp_path / "test_frozen_graph.py").write_text(test)
     compile(use, PAGE.name, "exec")

@@ -50,7 +50,8 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
         images = tf.cast(tf.identity(images), tf.float32)
     if channels == 1:
         luma = tf.where(shape[3] == 3, [0.299, 0.587, 0.114], [1.0, 0.0, 0.0])
-        images = tf.round(tf.reduce_sum(images * luma[: shape[3]], axis=-1, keepdims=True))
+        luma = luma[: tf.where(shape[3] == 1, 1, 3)]  # fits no other channels
+        images = tf.round(tf.reduce_sum(images * luma, axis=-1, keepdims=True))
     elif not in_xla():  # where each channel is resized, as the shapes of XLA are known before
         grey = tf.reduce_all(images[..., :1] == images)
         images = images[..., : tf.where(grey, 1, shape[3])]
@@ -67,8 +68,7 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
         )
     images = tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
     images = tf.tile(images, [1, 1, 1, channels // tf.shape(images)[3]])
-    images.set_shape((None, *size, channels))
-    return images
+    return tf.reshape(images, [-1, *size, channels])  # for converters, which forget `set_shape`
 
 
 def decode_file(content: tf.Tensor) -> tf.Tensor:

@@ -80,7 +80,8 @@ class MorphableModel(layers.Layer):
     def call(self, code: Any, training: bool = False) -> Any:
         count = self.families
         logits, coefficients = code[:, :count], ops.split(code[:, count:], count, axis=1)
-        likeliest = ops.argmax(logits, axis=-1)
+        # Not `argmax`: Keras compares bits in it, which few runtimes can.
+        likeliest = ops.top_k(logits, 1)[1][..., 0]
         mixed = training and count > 1
         shares = ops.softmax(logits) if mixed else ops.one_hot(likeliest, count)
         points = 0

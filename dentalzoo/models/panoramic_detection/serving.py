@@ -31,7 +31,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
     from dentalzoo.ops import suppression
 
-    anchors, size = tf.constant(make_anchors(config)), config.input_size
+    anchors, size = make_anchors(config), config.input_size
 
     # The network is in the graph once: the signatures call these two.
     @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
@@ -42,7 +42,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
                 "boxes": outputs["boxes"],
                 "scores": tf.nn.softmax(outputs["classes"])[..., 1:],
             }
-        boxes = decode(outputs["boxes"], anchors)
+        boxes = decode(outputs["boxes"], tf.constant(anchors))
         return {"boxes": boxes, "scores": tf.sigmoid(outputs["classes"])}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])

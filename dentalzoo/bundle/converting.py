@@ -1,0 +1,109 @@
+"""From a bundle to the format of a runtime, which is compared with the bundle or not written."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dentalzoo import registry
+from dentalzoo.atomic import write_json
+from dentalzoo.bundle import parity
+from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.bundle.reading import load
+from dentalzoo.bundle.replacing import replaced
+from dentalzoo.bundle.sample_calls import sample_calls
+from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
+from dentalzoo.bundle.writing import check_choice, in_float32
+from dentalzoo.errors import DentalzooError
+from dentalzoo.exporters import EXPORTERS
+from dentalzoo.exporters._frozen import INTERFACE
+from dentalzoo.output_dirs import check_outside
+
+
+def convert(
+    name_or_path: str | Path,
+    path: str | Path,
+    exporter: str,
+    weights_dtype: str = "float32",
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    images: Sequence[str | Path] = (),
+) -> Path:
+    """Write the functions of a bundle, or of the bundle of a run, in the format of a runtime.
+
+    The functions are those of this version of dentalzoo with the weights of the bundle: bundles of
+    older versions can be converted too. What was written is run beside the bundle; `metadata.json`
+    in its folder has the differences, and what it is.
+
+    Args:
+        name_or_path: as for `load`.
+        path: the file or folder to make, by custom with the exporter's suffix; it must not exist.
+        exporter: a name of `dentalzoo.exporters.EXPORTERS`.
+        weights_dtype: see `export`.
+        data: annotated data, on which the metrics of the task are measured of both.
+        split: of the data, see `dentalzoo.evaluate`.
+        images: image files to compare, and to calibrate int8 with; synthetic ones where empty.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
+            written; results that differ from the bundle's by more than `parity` allows.
+    """
+    check_choice("exporter", exporter, EXPORTERS)
+    check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
+    path, chosen = Path(path), EXPORTERS[exporter]
+    check_outside(path.resolve().parent)
+    if path.exists():
+        raise DentalzooError(f"the path must be new. Received: {path}")
+    source = load(name_or_path)
+    module, config = registry.module_of(source.metadata["name"]), source.config
+    stored = store(in_float32(source.to_keras(), module, config), weights_dtype)
+    functions = module.signatures(stored, config)
+    calls = sample_calls(functions, module.example_batch(config), images)
+    with replaced(path) as aside:
+        chosen.export(stored, aside, functions, calls)
+        exported = chosen.load(aside)
+        rows = parity.compare(source, functions, exported, calls)
+        metrics = None
+        if data is not None:
+            metrics = parity.measure(source, exported, data, split)
+        parity.check(rows, metrics, source.task, chosen.BOUND)
+        if aside.is_dir():
+            write_json(
+                aside / "metadata.json", _description(source, chosen.NAME, aside, rows, metrics)
+            )
+    return path
+
+
+def differences(path: Path) -> list[str]:
+    """Return what `convert` measured as lines of text; none of a file without metadata."""
+    file = path / "metadata.json"
+    if not file.is_file():
+        return []
+    content = json.loads(file.read_text())
+    left_out = [f"{name}: left out: it {why}" for name, why in content["left_out"].items()]
+    return parity.lines(content["parity"], content["metrics"]) + left_out
+
+
+def _description(
+    source: Bundle, exporter: str, path: Path, rows: Any, metrics: Any
+) -> dict[str, Any]:
+    """Return what the folder that an exporter wrote is, in plain values."""
+    from dentalzoo import __version__
+
+    interface = path / INTERFACE
+    left_out = json.loads(interface.read_text()).get("left_out", {}) if interface.is_file() else {}
+    return {
+        "exporter": exporter,
+        "bundle": source.name,
+        **{key: source.metadata[key] for key in ("name", "tag", "task", "about", "data")},  # type: ignore[literal-required]
+        "config": dataclasses.asdict(source.config),
+        "parity": rows,
+        "metrics": metrics,
+        "left_out": left_out,
+        "dentalzoo": __version__,
+    }

@@ -1,0 +1,229 @@
+"""Differences between a bundle and what an exporter made of it.
+
+Values are compared on sample inputs: the largest difference; the mean difference in units of the
+standard deviation of the bundle's; of integers, such as pixels of masks, the share that changed; of
+boxes the share that has no box of its class that overlaps it by an IoU of 0.9.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_LOSS = 0.002
+"""Of the metric of a task, at most: absolute, or relative where the metric is above 1."""
+
+METRICS = {
+    "segmentation": "dice",
+    "detection": "ap",
+    "generation": "elbo",
+    "superimposition": "mae",
+    "reconstruction": "f_score_at_1_4mm",
+}
+_LOWER_IS_BETTER = ("mae",)
+_REPEATS = 3
+
+Functions = Mapping[str, Callable[..., Mapping[str, Any]]]
+Rows = dict[str, dict[str, Any]]
+
+
+def compare(
+    source: Bundle,
+    functions: Mapping[str, Any],
+    exported: Functions,
+    calls: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Rows:
+    """Run what was exported beside the bundle.
+
+    Args:
+        source: the bundle.
+        functions: name -> `tf.function`, to compare with where the bundle has no such signature.
+        exported: name -> function of named arrays.
+        calls: see `sample_calls`.
+
+    Returns:
+        name -> output -> its differences, and "latency_ratio", exported / bundle, of the last call.
+
+    Raises:
+        DentalzooError: a function fails, or returns other names, shapes, NaN or infinite values.
+    """
+    rows: Rows = {}
+    for name, function in exported.items():
+        if name not in calls:  # an alias
+            continue
+        reference = _reference(source, functions, name)
+        pairs = [(reference(**call), function(**call)) for call in calls[name]]
+        for expected, received in pairs:
+            _check_form(name, expected, received)
+        keys = pairs[0][0].keys()
+        row: dict[str, Any] = {}
+        if keys >= {"boxes", "scores", "classes", "num"}:
+            row["boxes"] = {"changed": _changed_boxes(pairs)}
+        else:
+            for key in keys:
+                row[key] = _differences([(one[key], other[key]) for one, other in pairs])
+        call = calls[name][-1]
+        row["latency_ratio"] = round(_seconds(function, call) / _seconds(reference, call), 3)
+        rows[name] = row
+    return rows
+
+
+def _reference(
+    source: Bundle, functions: Mapping[str, Any], name: str
+) -> Callable[..., Mapping[str, Any]]:
+    if name in source.metadata["signatures"]:
+        return source.function(name)
+    function = functions[name]
+    return lambda **arrays: {key: value.numpy() for key, value in function(**arrays).items()}
+
+
+def _check_form(name: str, expected: Mapping[str, Any], received: Mapping[str, Any]) -> None:
+    if expected.keys() != received.keys():
+        raise DentalzooError(
+            f"{name} must return {', '.join(sorted(expected))}. "
+            f"Received: {', '.join(sorted(received))}"
+        )
+    for key, value in expected.items():
+        other = received[key]
+        if np.shape(other) != np.shape(value):
+            raise DentalzooError(
+                f"{key} of {name} must have the shape {np.shape(value)}. "
+                f"Received: {np.shape(other)}"
+            )
+        if np.asarray(other).dtype.kind == "f" and not np.isfinite(other).all():
+            raise DentalzooError(
+                f"{key} of {name} must be finite. Received: NaN or infinite values"
+            )
+
+
+def _differences(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+    one, other = (np.concatenate([np.ravel(pair[side]) for pair in pairs]) for side in (0, 1))
+    if one.dtype.kind != "f":
+        return {"changed": float(np.mean(one != other))}
+    distance = np.abs(one.astype(np.float64) - other)
+    spread = max(float(one.std()), 0.01 * float(np.abs(one).max()), 1e-6)
+    return {"largest": float(distance.max()), "relative": float(distance.mean() / spread)}
+
+
+def _changed_boxes(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float:
+    from dentalzoo.tasks.detection.postprocessing import overlaps
+
+    kept = total = 0
+    for expected, received in pairs:
+        for index, (count, other) in enumerate(zip(expected["num"], received["num"], strict=True)):
+            total += max(int(count), int(other))
+            if not count or not other:
+                continue
+            table = overlaps(expected["boxes"][index, :count], received["boxes"][index, :other])
+            classes = expected["classes"][index, :count, None]
+            same = (table >= 0.9) & (classes == received["classes"][index, None, :other])
+            kept += min(int(same.any(0).sum()), int(same.any(1).sum()))
+    return 1 - kept / total if total else 0.0
+
+
+def _seconds(function: Callable[..., Any], call: Mapping[str, Any]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        function(**call)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure(
+    source: Bundle, exported: Functions, data: "str | Path", split: str | None
+) -> dict[str, dict[str, float]]:
+    """Evaluate the bundle, and what was exported from it, on annotated data.
+
+    Returns:
+        metric -> {"bundle": value, "exported": value}, of the task's summary metrics.
+
+    Raises:
+        DentalzooError: no readable data, or the task needs a function that was left out.
+    """
+    from dentalzoo.dispatch import run_verb, task_of
+
+    options: dict[str, Any] = {}
+    functions = dict(exported)
+    if "raw" in functions and "detect" not in functions:  # boxes are suppressed outside, of both
+        options["nms_iou"] = source.metadata["config"]["nms_iou"]
+    signatures = {
+        key: spec for key, spec in source.metadata["signatures"].items() if key in functions
+    }
+    other = Bundle(source.path, {**source.metadata, "signatures": signatures}, functions)
+    summary = task_of(source).summary_metrics
+    try:
+        reports = [
+            summary(run_verb("evaluate", bundle, data, options=options, split=split, out=None))
+            for bundle in (source, other)
+        ]
+    except AttributeError as error:
+        raise DentalzooError(
+            f"the metrics cannot be measured: a function is left out. {error}"
+        ) from error
+    return {
+        key: {"bundle": float(value), "exported": float(reports[1][key])}
+        for key, value in reports[0].items()
+        if key in reports[1]
+    }
+
+
+def check(
+    rows: Rows, metrics: Mapping[str, Mapping[str, float]] | None, task: str, bound: float
+) -> None:
+    """Refuse what differs too much from the bundle.
+
+    Args:
+        rows: of `compare`.
+        metrics: of `measure`; None where there are no data.
+        task: of the bundle.
+        bound: where there are no metrics, the largest share of changed pixels or boxes and the
+            largest relative difference of values. With metrics the task's loses at most MAX_LOSS.
+
+    Raises:
+        DentalzooError: with the difference and the bound.
+    """
+    if metrics is not None:
+        name = METRICS[task]
+        values = metrics[name]
+        loss = values["bundle"] - values["exported"]
+        loss = -loss if name in _LOWER_IS_BETTER else loss
+        if not loss <= MAX_LOSS * max(1.0, abs(values["bundle"])):
+            raise DentalzooError(
+                f"{name} must not lose more than {MAX_LOSS}; nothing was written. Received: "
+                f"{values['exported']:.4f} for the {values['bundle']:.4f} of the bundle"
+            )
+        return
+    for name, row in rows.items():
+        for key, values in row.items():
+            if key == "latency_ratio":
+                continue
+            kind = "changed" if "changed" in values else "relative"
+            if not values[kind] <= bound:
+                raise DentalzooError(
+                    f"{key} of {name} must differ from the bundle's by at most {bound} ({kind}); "
+                    f"give data to measure the metric instead. Received: {values[kind]:.4g}"
+                )
+
+
+def lines(rows: Rows, metrics: Mapping[str, Mapping[str, float]] | None) -> list[str]:
+    """Return the differences as text, a line for each function and one for each metric."""
+    text = []
+    for name, row in rows.items():
+        parts = [
+            f"{key} " + ", ".join(f"{kind} {value:.2g}" for kind, value in values.items())
+            for key, values in row.items()
+            if key != "latency_ratio"
+        ]
+        text.append(f"{name}: {'; '.join(parts)}; time {row['latency_ratio']:.2f} of the bundle's")
+    for key, values in (metrics or {}).items():
+        text.append(f"{key}: {values['exported']:.4f}, of the bundle {values['bundle']:.4f}")
+    return text

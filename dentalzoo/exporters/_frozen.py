@@ -1,0 +1,134 @@
+"""Shared by exporters of runtimes without TensorFlow: a file a function, with constant weights."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dentalzoo.errors import DentalzooError
+
+INTERFACE = "interface.json"
+
+# What runtimes lack, by the operation of TensorFlow that shows it; with what a caller does instead.
+LACKING: Mapping[str, str] = {
+    "DecodeImage": "decodes image files: decode them, and call the signature that takes images",
+    "StatelessRandomNormalV2": "draws random numbers: call decode with latent vectors of your own",
+    "Unique": "checks camera indices: call serve with ten views, black where one is missing",
+}
+
+
+def write(
+    path: Path,
+    functions: Mapping[str, Any],
+    suffix: str,
+    lacking: Mapping[str, str],
+    convert: Callable[[str, Any], bytes],
+) -> Path:
+    """Write the functions that a runtime can hold to a new folder, and interface.json.
+
+    Args:
+        path: the folder to make.
+        functions: name -> `tf.function` with an input signature, which returns a dict.
+        suffix: of the files.
+        lacking: operation that the runtime lacks -> what to do instead.
+        convert: name and module, whose `function` has no variables -> the content of its file.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DentalzooError: a function cannot be converted.
+        OSError: a file cannot be written.
+    """
+    path.mkdir()
+    interface: dict[str, dict[str, Any]] = {"signatures": {}, "left_out": {}}
+    for name, function in functions.items():
+        module = freeze(function)
+        concrete = module.function.get_concrete_function()
+        reasons = [lacking[op] for op in sorted(operations(concrete) & lacking.keys())]
+        if reasons:
+            interface["left_out"][name] = reasons[0]
+            continue
+        try:
+            with quiet():
+                content = convert(name, module)
+        except Exception as error:  # of several libraries, without a common class
+            line = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise DentalzooError(
+                f"{name} could not be converted. Received: {line[:300]}"
+            ) from error
+        (path / f"{name}{suffix}").write_bytes(content)
+        interface["signatures"][name] = {
+            "file": f"{name}{suffix}",
+            "inputs": [spec.name for spec in function.input_signature],
+            "outputs": sorted(concrete.structured_outputs),
+        }
+    (path / INTERFACE).write_text(json.dumps(interface, indent=1) + "\n")
+    return path
+
+
+def load(path: Path, run: Callable[[Path, list[str]], Callable[..., Any]]) -> Mapping[str, Any]:
+    """Return name -> function of named arrays, of the files that `write` wrote.
+
+    Args:
+        path: the folder.
+        run: file and names of the outputs -> function from named arrays to arrays by name.
+    """
+    interface = json.loads((path / INTERFACE).read_text())
+
+    def checked(name: str, function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+        def call(**arrays: Any) -> dict[str, Any]:
+            try:
+                return dict(function(**arrays))
+            except Exception as error:  # of several libraries, without a common class
+                line = (str(error).strip().splitlines() or [repr(error)])[0]
+                raise DentalzooError(f"{name} failed. Received: {line[:300]}") from error
+
+        return call
+
+    return {
+        name: checked(name, run(path / entry["file"], entry["outputs"]))
+        for name, entry in interface["signatures"].items()
+    }
+
+
+def operations(concrete: Any) -> set[str]:
+    """Return the names of the operations of a function and of those that it calls."""
+    graph = concrete.graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
+
+
+def freeze(function: Any) -> Any:
+    """Return a `tf.Module` whose `function` is a function with its variables as constants.
+
+    What its outputs do not need is left out, its inputs and outputs keep their names.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    concrete = function.get_concrete_function()
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    order = [tensor.name.partition(":")[0] for tensor in frozen.inputs]
+    names = sorted(concrete.structured_outputs)
+
+    def call(*tensors: Any) -> dict[str, Any]:
+        given = dict(zip([spec.name for spec in function.input_signature], tensors, strict=True))
+        outputs = frozen(*(tf.identity(given[name]) for name in order))
+        return dict(zip(names, outputs, strict=True))
+
+    module = tf.Module()
+    module.function = tf.function(call, input_signature=function.input_signature)
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide the warnings that converters give of themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,62 @@
+"""LiteRT, once TensorFlow Lite: a file for each function, weights constant."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dentalzoo.errors import require
+from dentalzoo.exporters import _frozen
+
+NAME = "litert"
+SUFFIX = ""
+BOUND = 0.005
+
+_LACKING = {
+    **_frozen.LACKING,
+    "CombinedNonMaxSuppression": "suppresses boxes: call raw, and suppress by the config's nms_iou",
+}
+
+
+def export(
+    model: Any,
+    path: Path,
+    functions: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Path:
+    """Write NAME.tflite of each function, and interface.json, to the new folder `path`.
+
+    Functions that decode image files, draw random numbers or suppress boxes are left out;
+    interface.json says which, and what to do instead. Batch normalisations are folded.
+
+    Raises:
+        DentalzooError: a package is missing, or a function cannot be converted.
+    """
+    require("ai_edge_litert.interpreter", "litert")
+
+    def convert(name: str, module: Any) -> bytes:
+        content: bytes = converter(module).convert()
+        return content
+
+    return _frozen.write(path, functions, ".tflite", _LACKING, convert)
+
+
+def converter(module: Any) -> Any:
+    """Return the `tf.lite.TFLiteConverter` of a module of `_frozen.freeze`.
+
+    It turns weights that are not frozen into NaN in silence.
+    """
+    import tensorflow as tf
+
+    concrete = module.function.get_concrete_function()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+
+
+def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
+    """Load the files of a folder with LiteRT, name -> function of named arrays."""
+    interpreter = require("ai_edge_litert.interpreter", "litert").Interpreter
+
+    def run(file: Path, outputs: list[str]) -> Callable[..., dict[str, Any]]:
+        loaded = interpreter(model_path=str(file))
+        return loaded.get_signature_runner()  # type: ignore[no-any-return]
+
+    return _frozen.load(path, run)

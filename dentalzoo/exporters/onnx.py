@@ -1,0 +1,63 @@
+"""ONNX: a file for each function, which ONNX Runtime and others run; weights constant."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dentalzoo.errors import require
+from dentalzoo.exporters import _frozen
+
+NAME = "onnx"
+SUFFIX = ""
+BOUND = 0.005
+_OPSET = 18
+
+
+def export(
+    model: Any,
+    path: Path,
+    functions: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Path:
+    """Write NAME.onnx of each function, and interface.json, to the new folder `path`.
+
+    Functions that decode image files or draw random numbers are left out; interface.json says
+    which, and what to do instead. ONNX Runtime folds the batch normalisations when it loads a file.
+
+    Raises:
+        DentalzooError: a package is missing, or a function cannot be converted.
+    """
+    require("tf2onnx", "onnx")
+    require("onnxruntime", "onnx")
+    return _frozen.write(
+        path, functions, ".onnx", _frozen.LACKING, lambda _, module: converted(module)
+    )
+
+
+def converted(module: Any) -> bytes:
+    """Return the content of the ONNX file of a module of `_frozen.freeze`."""
+    tf2onnx, function = require("tf2onnx", "onnx"), module.function
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    expected = {spec.name for spec in function.input_signature}
+    proto, _ = tf2onnx.convert.from_function(
+        function, input_signature=function.input_signature, opset=_OPSET
+    )
+    inputs = {tensor.name for tensor in proto.graph.input}
+    if inputs != expected:
+        raise ValueError(f"the inputs became {sorted(inputs)}")
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
+    """Load the files of a folder with ONNX Runtime, name -> function of named arrays."""
+    ort = require("onnxruntime", "onnx")
+
+    def run(file: Path, outputs: list[str]) -> Callable[..., dict[str, Any]]:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return lambda **arrays: dict(zip(outputs, session.run(outputs, arrays), strict=True))
+
+    return _frozen.load(path, run)

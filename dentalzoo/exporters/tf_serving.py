@@ -1,0 +1,34 @@
+"""TensorFlow Serving: a SavedModel in a folder of versions, with the signature serving_default."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dentalzoo.exporters import saved_model
+
+NAME = "tf_serving"
+SUFFIX = ""
+BOUND = 0.005
+
+_VERSION = "1"
+
+
+def export(
+    model: Any,
+    path: Path,
+    functions: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Path:
+    """Write `path`/1, a SavedModel, whose serving_default is the first of the functions.
+
+    Results whose names end in `_bytes` are base64 in the JSON of TensorFlow Serving.
+    """
+    path.mkdir()
+    default = next(iter(functions.values()))
+    saved_model.export(model, path / _VERSION, {**functions, "serving_default": default}, samples)
+    return path
+
+
+def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
+    """Load the SavedModel of the folder, name -> function of named arrays."""
+    return saved_model.load(path / _VERSION)

@@ -1,0 +1,205 @@
+"""Files for other runtimes compute what the bundle computes, in processes without TensorFlow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.bundle import convert, parity
+from dentalzoo.exporters import onnx_int8
+from tests.zoo_case import RELEASED
+
+RUNTIMES = {"onnx": "onnxruntime", "onnx-int8": "onnxruntime", "litert": "ai_edge_litert"}
+
+# Runs FOLDER/FILE on the arrays of in_N.npz, and writes out_N.npz.
+_ALONE = """
+import sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "keras", "dentalzoo", "tf2onnx"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refused())
+import numpy as np
+file, outputs, count = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3])
+if file.endswith(".onnx"):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    run = lambda **arrays: dict(zip(outputs, session.run(outputs, arrays)))
+else:
+    from ai_edge_litert.interpreter import Interpreter
+    run = Interpreter(model_path=file).get_signature_runner()
+for number in range(count):
+    with np.load(f"in_{number}.npz") as arrays:
+        np.savez(f"out_{number}.npz", **run(**arrays))
+"""
+
+
+def needs(exporter):
+    pytest.importorskip(RUNTIMES[exporter])
+    if exporter != "litert":
+        pytest.importorskip("tf2onnx")
+
+
+def run_alone(path: Path, folder: Path, name: str, calls: list[dict]) -> list[dict]:
+    """What a function of an export returns in a fresh process without TensorFlow and dentalzoo."""
+    entry = json.loads((path / "interface.json").read_text())["signatures"][name]
+    for number, call in enumerate(calls):
+        np.savez(folder / f"in_{number}.npz", **call)
+    arguments = [str(path / entry["file"]), ",".join(entry["outputs"]), str(len(calls))]
+    command = [sys.executable, "-c", _ALONE, *arguments]
+    subprocess.run(command, cwd=folder, check=True, timeout=600)
+    results = []
+    for number in range(len(calls)):
+        with np.load(folder / f"out_{number}.npz") as arrays:
+            results.append(dict(arrays))
+    return results
+
+
+def calls_of(signature) -> list[dict]:
+    """Inputs of a signature: images of one pixel, of odd sizes and in colour."""
+    random, calls = np.random.default_rng(0), []
+    for size in (1, 1, 1), (37, 53, 1), (64, 129, 3):
+        call = {}
+        for key, spec in signature.inputs.items():
+            if spec["dtype"] == "uint8":
+                shape = (2, 10, *size) if key == "views" else (2, *size)
+                call[key] = random.integers(0, 256, shape, np.uint8)
+            else:
+                rows = [side or 2 for side in spec["shape"]]
+                call[key] = random.random(rows, np.float32)
+        calls.append(call)
+    return calls
+
+
+def compared(bundle, exporter, tmp_path, atol=1e-4) -> dict:
+    """Convert a bundle, compare each function that is not left out, and return the metadata."""
+    path = convert(bundle.path, tmp_path / "exported", exporter)
+    metadata = json.loads((path / "metadata.json").read_text())
+    interface = json.loads((path / "interface.json").read_text())
+    assert interface["signatures"].keys() | interface["left_out"].keys() == set(bundle.signatures)
+    for name in interface["signatures"]:
+        calls = calls_of(bundle.signatures[name])
+        for call, result in zip(calls, run_alone(path, tmp_path, name, calls), strict=True):
+            for key, value in bundle.function(name)(**call).items():
+                assert result[key].shape == value.shape, (name, key)
+                if value.dtype.kind == "f":
+                    assert result[key] == pytest.approx(value, abs=atol), (name, key)
+                else:
+                    assert np.mean(result[key] != value) <= 0.001, (name, key)
+    return metadata
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", ["onnx", "litert"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "panoramic_unet",
+        "panoramic_detection",
+        "tooth_vae",
+        "defect_overlay_vae",
+        "jaw_reconstruction",
+    ],
+)
+def test_every_paper_runs_without_tensorflow(name, exporter, tmp_path):
+    needs(exporter)
+    bundle = dz.export(dz.build(name, "tiny"), tmp_path / "bundle", name)
+    metadata = compared(bundle, exporter, tmp_path)
+    assert metadata["exporter"] == exporter and metadata["name"] == name
+    assert not {"serve", "encode", "decode", "overlay", "raw"} & metadata["left_out"].keys()
+    for row in metadata["parity"].values():
+        assert row.pop("latency_ratio") > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("exporter", "name"),
+    [
+        ("onnx", "panoramic_unet.panoramic_teeth_v1"),
+        ("litert", "panoramic_unet.panoramic_teeth_v1"),
+        ("onnx", "panoramic_detection.dental_radiography_v1"),
+        ("litert", "defect_overlay_vae.drawn_defects_v1"),
+    ],
+)
+def test_released_bundles_of_the_old_graph_can_be_exported(exporter, name, tmp_path):
+    needs(exporter)
+    path = convert(RELEASED / name, tmp_path / "exported", exporter)
+    metadata = json.loads((path / "metadata.json").read_text())
+    assert metadata["bundle"] == name and metadata["parity"]
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_masks(bundle, tmp_path):
+    needs("onnx-int8")
+    path = convert(bundle.path, tmp_path / "int8", "onnx-int8")
+    whole = convert(bundle.path, tmp_path / "float32", "onnx")
+    sizes = [(folder / "serve.onnx").read_bytes() for folder in (path, whole)]
+    assert b"QuantizeLinear" in sizes[0] and b"QuantizeLinear" not in sizes[1]
+    image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
+    [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
+    expected = bundle.serve(image)
+    assert np.mean(result["mask"] != expected["mask"]) < 0.05
+    assert not np.array_equal(result["probabilities"], expected["probabilities"])
+
+
+@pytest.mark.slow
+def test_metrics_are_measured_of_both(bundle, phantoms, tmp_path, capsys):
+    from dentalzoo.cli import main
+
+    out = tmp_path / "serving"
+    command = ["export", str(bundle.path), "--out", str(out), "--to", "tf_serving"]
+    assert main([*command, "--data", str(phantoms), "--split", "val"]) == 0
+    assert "dice: " in capsys.readouterr().out
+    metadata = json.loads((out / "metadata.json").read_text())
+    values = metadata["metrics"]["dice"]
+    assert values["bundle"] == pytest.approx(values["exported"], abs=1e-6)
+    import tensorflow as tf
+
+    assert "serving_default" in tf.saved_model.load(str(out / "1")).signatures
+
+
+def test_nodes_between_convolutions_are_quantized_and_no_others():
+    def node(name, kind, *inputs):
+        return SimpleNamespace(name=name, op_type=kind, input=inputs, output=[name])
+
+    graph = SimpleNamespace(
+        node=[
+            node("resized", "MatMul", "images"),
+            node("first", "Conv", "resized", "w"),
+            node("relu", "Relu", "first"),
+            node("scale", "Mul", "images"),
+            node("joined", "Add", "relu", "scale"),
+            node("last", "Conv", "joined", "v"),
+            node("mask", "Greater", "last"),
+        ]
+    )
+    assert onnx_int8._between_convolutions(graph) == ["first", "relu", "joined", "last"]
+
+
+def test_a_loss_of_the_metric_is_refused_and_a_gain_is_not():
+    rows = {"serve": {"mask": {"changed": 0.2}, "latency_ratio": 1.0}}
+    with pytest.raises(dz.DentalzooError, match="mask of serve must differ .* at most 0.005"):
+        parity.check(rows, None, "segmentation", 0.005)
+    for exported, refused in ((0.9, False), (0.8985, False), (0.897, True), (np.nan, True)):
+        metrics = {"dice": {"bundle": 0.9, "exported": exported}}
+        if refused:
+            with pytest.raises(dz.DentalzooError, match=r"dice must not lose more than 0.002"):
+                parity.check(rows, metrics, "segmentation", 0.005)
+        else:
+            parity.check(rows, metrics, "segmentation", 0.005)
+    lower = {"mae": {"bundle": 0.03, "exported": 0.01}}
+    parity.check(rows, lower, "superimposition", 0.005)
+
+
+def test_boxes_are_compared_by_their_overlap():
+    boxes = np.array([[[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9], [0, 0, 0, 0]]], np.float32)
+    one = {"boxes": boxes, "classes": np.array([[1, 2, 0]]), "num": np.array([2])}
+    other = {**one, "boxes": boxes[:, [1, 0, 2]], "classes": np.array([[2, 1, 0]])}
+    assert parity._changed_boxes([(one, other)]) == 0  # another order
+    assert parity._changed_boxes([(one, {**one, "classes": np.array([[1, 1, 0]])})]) == 0.5
+    assert parity._changed_boxes([(one, {**one, "num": np.array([0])})]) == 1
