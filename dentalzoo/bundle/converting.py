@@ -100,7 +100,7 @@ def _description(
     return {
         "exporter": exporter,
         "bundle": source.name,
-        **{key: source.metadata[key] for key in ("name", "tag", "task", "about", "data")},  # type: ignore[literal-required]
+        **{key: source.metadata[key] for key in ("name", "tag", "task", "about", "data")},
         "config": dataclasses.asdict(source.config),
         "parity": rows,
         "metrics": metrics,
