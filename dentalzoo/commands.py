@@ -166,8 +166,7 @@ def do_export(options: Namespace) -> None:
             options.out,
             options.format,
             options.weights_dtype,
-            data=options.data,
-            split=options.split,
+            evaluate=_evaluation(options.data, options.split) if options.data else None,
             images=options.images,
         )
         for line in differences(path):
@@ -180,6 +179,17 @@ def do_export(options: Namespace) -> None:
         options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
     )
     print(made.path)
+
+
+def _evaluation(data: str, split: str | None) -> Any:
+    """Return what `convert` measures metrics with."""
+    from dentalzoo.dispatch import run_verb, task_of
+
+    def evaluate(bundle: Any, given: Any) -> dict[str, float]:
+        report = run_verb("evaluate", bundle, data, options=given, split=split, out=None)
+        return task_of(bundle).summary_metrics(report)
+
+    return evaluate
 
 
 def do_verify(options: Namespace) -> int:

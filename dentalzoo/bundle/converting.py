@@ -27,8 +27,7 @@ def convert(
     exporter: str,
     weights_dtype: str = "float32",
     *,
-    data: str | Path | None = None,
-    split: str | None = None,
+    evaluate: parity.Evaluate | None = None,
     images: Sequence[str | Path] = (),
 ) -> Path:
     """Write the functions of a bundle, or of the bundle of a run, in the format of a runtime.
@@ -42,8 +41,7 @@ def convert(
         path: the file or folder to make, by custom with the exporter's suffix; it must not exist.
         exporter: a name of `dentalzoo.exporters.EXPORTERS`.
         weights_dtype: see `export`.
-        data: annotated data, on which the metrics of the task are measured of both.
-        split: of the data, see `dentalzoo.evaluate`.
+        evaluate: measures the metrics of the task, of both, see `parity.measure`.
         images: image files to compare, and to calibrate int8 with; synthetic ones where empty.
 
     Returns:
@@ -69,8 +67,8 @@ def convert(
         exported = chosen.load(aside)
         rows = parity.compare(source, functions, exported, calls)
         metrics = None
-        if data is not None:
-            metrics = parity.measure(source, exported, data, split)
+        if evaluate is not None:
+            metrics = parity.measure(source, exported, evaluate)
         parity.check(rows, metrics, source.task, chosen.BOUND)
         if aside.is_dir():
             write_json(

@@ -8,15 +8,12 @@ boxes the share that has no box of its class that overlaps it by an IoU of 0.9.
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.errors import DentalzooError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_LOSS = 0.002
 """Of the metric of a task, at most: absolute, or relative where the metric is above 1."""
@@ -33,6 +30,7 @@ _REPEATS = 3
 
 Functions = Mapping[str, Callable[..., Mapping[str, Any]]]
 Rows = dict[str, dict[str, Any]]
+Evaluate = Callable[[Bundle, Mapping[str, Any]], Mapping[str, float]]
 
 
 def compare(
@@ -114,19 +112,27 @@ def _differences(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
 
 
 def _changed_boxes(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float:
-    from dentalzoo.tasks.detection.postprocessing import overlaps
-
     kept = total = 0
     for expected, received in pairs:
         for index, (count, other) in enumerate(zip(expected["num"], received["num"], strict=True)):
             total += max(int(count), int(other))
             if not count or not other:
                 continue
-            table = overlaps(expected["boxes"][index, :count], received["boxes"][index, :other])
+            table = _overlaps(expected["boxes"][index, :count], received["boxes"][index, :other])
             classes = expected["classes"][index, :count, None]
             same = (table >= 0.9) & (classes == received["classes"][index, None, :other])
             kept += min(int(same.any(0).sum()), int(same.any(1).sum()))
     return 1 - kept / total if total else 0.0
+
+
+def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the IoU (N, M) of boxes (N, 4) and (M, 4) yxyx."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=-1)
+    one, other = (np.prod(b[:, 2:] - b[:, :2], axis=-1) for b in (boxes, others))
+    union = one[:, None] + other[None] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1))
 
 
 def _seconds(function: Callable[..., Any], call: Mapping[str, Any]) -> float:
@@ -138,37 +144,27 @@ def _seconds(function: Callable[..., Any], call: Mapping[str, Any]) -> float:
     return statistics.median(times)
 
 
-def measure(
-    source: Bundle, exported: Functions, data: "str | Path", split: str | None
-) -> dict[str, dict[str, float]]:
-    """Evaluate the bundle, and what was exported from it, on annotated data.
+def measure(source: Bundle, exported: Functions, evaluate: Evaluate) -> dict[str, dict[str, float]]:
+    """Evaluate the bundle, and what was exported from it.
+
+    Args:
+        evaluate: a bundle and options of its task -> the summary metrics of an evaluation.
 
     Returns:
-        metric -> {"bundle": value, "exported": value}, of the task's summary metrics.
+        metric -> {"bundle": value, "exported": value}.
 
     Raises:
         DentalzooError: no readable data, or the task needs a function that was left out.
     """
-    from dentalzoo.dispatch import run_verb, task_of
-
     options: dict[str, Any] = {}
-    functions = dict(exported)
-    if "raw" in functions and "detect" not in functions:  # boxes are suppressed outside, of both
+    if "raw" in exported and "detect" not in exported:  # boxes are suppressed outside, of both
         options["nms_iou"] = source.metadata["config"]["nms_iou"]
-    signatures = {
-        key: spec for key, spec in source.metadata["signatures"].items() if key in functions
-    }
-    other = Bundle(source.path, {**source.metadata, "signatures": signatures}, functions)
-    summary = task_of(source).summary_metrics
+    specs = {key: spec for key, spec in source.metadata["signatures"].items() if key in exported}
+    other = Bundle(source.path, {**source.metadata, "signatures": specs}, exported)
     try:
-        reports = [
-            summary(run_verb("evaluate", bundle, data, options=options, split=split, out=None))
-            for bundle in (source, other)
-        ]
+        reports = [evaluate(bundle, options) for bundle in (source, other)]
     except AttributeError as error:
-        raise DentalzooError(
-            f"the metrics cannot be measured: a function is left out. {error}"
-        ) from error
+        raise DentalzooError(f"the metrics need a function that is left out: {error}") from error
     return {
         key: {"bundle": float(value), "exported": float(reports[1][key])}
         for key, value in reports[0].items()
