@@ -183,11 +183,10 @@ def do_export(options: Namespace) -> None:
 
 def _evaluation(data: str, split: str | None) -> Any:
     """Return what `convert` measures metrics with."""
-    from dentalzoo.dispatch import run_verb, task_of
 
     def evaluate(bundle: Any, given: Any) -> dict[str, float]:
-        report = run_verb("evaluate", bundle, data, options=given, split=split, out=None)
-        return task_of(bundle).summary_metrics(report)
+        report = dz.evaluate(bundle, data, split=split, **given)
+        return api.task_of(bundle).summary_metrics(report)
 
     return evaluate
 

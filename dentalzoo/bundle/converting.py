@@ -4,21 +4,22 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.atomic import write_json
-from dentalzoo.bundle import parity
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.reading import load
 from dentalzoo.bundle.replacing import replaced
-from dentalzoo.bundle.sample_calls import sample_calls
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.bundle.writing import check_choice, in_float32
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.exporters._frozen import INTERFACE
 from dentalzoo.output_dirs import check_outside
+
+if TYPE_CHECKING:
+    from dentalzoo.bundle.parity import Evaluate
 
 
 def convert(
@@ -27,7 +28,7 @@ def convert(
     exporter: str,
     weights_dtype: str = "float32",
     *,
-    evaluate: parity.Evaluate | None = None,
+    evaluate: "Evaluate | None" = None,
     images: Sequence[str | Path] = (),
 ) -> Path:
     """Write the functions of a bundle, or of the bundle of a run, in the format of a runtime.
@@ -51,6 +52,9 @@ def convert(
         DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
             written; results that differ from the bundle's by more than `parity` allows.
     """
+    from dentalzoo.bundle import parity
+    from dentalzoo.bundle.sample_calls import sample_calls
+
     check_choice("exporter", exporter, EXPORTERS)
     check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     path, chosen = Path(path), EXPORTERS[exporter]
@@ -79,6 +83,8 @@ def convert(
 
 def differences(path: Path) -> list[str]:
     """Return what `convert` measured as lines of text; none of a file without metadata."""
+    from dentalzoo.bundle import parity
+
     file = path / "metadata.json"
     if not file.is_file():
         return []
