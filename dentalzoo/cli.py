@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 
 import dentalzoo as dz
 from dentalzoo import commands, engines
-from dentalzoo.bundle import task_on_disk
+from dentalzoo.bundle import runtimes, task_on_disk
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
 from dentalzoo.data.io.file_warnings import forget_files
-from dentalzoo.environment import offline
+from dentalzoo.environment import variable
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.flags import add_task_options
@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged tags in usable images
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log
     try:
-        with _each_line_once(), _sigterm_as_ctrl_c(), offline(options.offline):
+        with (
+            _each_line_once(),
+            _sigterm_as_ctrl_c(),
+            variable("DENTALZOO_OFFLINE", "1" if options.offline else None),
+            variable(runtimes.VARIABLE, getattr(options, "runtime", None)),
+        ):
             return options.run(options) or 0
     except BrokenPipeError:  # the reader, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -227,6 +232,7 @@ def make_parser(task: str | None = None) -> Parser:
         "--save-metrics", action="store_true", help="write the summary into the bundle too"
     )
     engines.add_flags(add)
+    _add_runtime(add)
     add_task_options(add, "evaluate", task)
 
     add = command("compare", "measure two bundles for detection side by side", as_json=True)
@@ -235,6 +241,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--data", required=True, help="folder of images with boxes")
     add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument("--out", required=True, help="folder for comparison.json and figures")
+    _add_runtime(add)
     add_task_options(add, "compare", task)
 
     add = command("predict", "apply a bundle to images, views or meshes")
@@ -249,6 +256,7 @@ def make_parser(task: str | None = None) -> Parser:
     )
     add.add_argument("--shard", type=int, metavar="I", help="which of these this is, from 0")
     engines.add_flags(add)
+    _add_runtime(add)
     add_task_options(add, "predict", task)
 
     add = command("views", "render the ten views of upper jaws")
@@ -262,18 +270,21 @@ def make_parser(task: str | None = None) -> Parser:
     add = command("generate", "write new images that a bundle generates")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("--out", required=True, help="folder for the images")
+    _add_runtime(add)
     add_task_options(add, "generate", task)
 
     add = command("superimpose", "write one image with the defects of several images")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("inputs", nargs="+", metavar="FILE")
     add.add_argument("--out", required=True, help="folder for the image")
+    _add_runtime(add)
     add_task_options(add, "superimpose", task)
 
     add = command("augment", "write a data set of superimposed images of a data set")
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("--data", required=True, help="folder of images with masks")
     add.add_argument("--out", required=True, help="folder for the new data set")
+    _add_runtime(add)
     add_task_options(add, "augment_dataset", task)
 
     add = command("export", "write a run or a bundle as a new bundle")
@@ -406,6 +417,15 @@ def make_parser(task: str | None = None) -> Parser:
     )
     add.add_argument("--shape-model", help=".npz file of real crowns, for --kind crowns")
     return parser
+
+
+def _add_runtime(parser: Parser) -> None:
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", *runtimes.RUNTIMES),
+        help="what computes the bundle (default: DENTALZOO_RUNTIME, else auto: the lightest one "
+        "that it has files for and that is installed)",
+    )
 
 
 def _add_weights_dtype(parser: Parser) -> None:

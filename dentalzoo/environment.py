@@ -128,18 +128,18 @@ def no_downloads_offline() -> Iterator[None]:
 
 
 @contextmanager
-def offline(wanted: bool = True) -> Iterator[None]:
-    """Forbid connections inside, in processes that are started there too; nothing if not wanted."""
-    before = os.environ.get("DENTALZOO_OFFLINE")
-    if wanted:
-        os.environ["DENTALZOO_OFFLINE"] = "1"
+def variable(name: str, value: str | None) -> Iterator[None]:
+    """Set an environment variable inside, for processes started there too; None leaves it."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
     try:
         yield
     finally:
-        if wanted and before is None:
-            del os.environ["DENTALZOO_OFFLINE"]
-        elif wanted and before is not None:
-            os.environ["DENTALZOO_OFFLINE"] = before
+        if value is not None:
+            del os.environ[name]
+            if before is not None:
+                os.environ[name] = before
 
 
 def is_offline() -> bool:

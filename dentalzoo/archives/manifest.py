@@ -63,6 +63,7 @@ class Settings:
         dentalzoo: version.
         bundle: name.
         bundle_sha256: of the bundle's list of sums.
+        runtime: what computes it.
         options: of `predict`, as plain values.
         shards: number of shards.
     """
@@ -70,6 +71,7 @@ class Settings:
     dentalzoo: str
     bundle: str
     bundle_sha256: str
+    runtime: str
     options: Mapping[str, Any]
     shards: int
 

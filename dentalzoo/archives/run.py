@@ -31,6 +31,7 @@ from dentalzoo.atomic import remove_leftovers, stamp
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.bundle.integrity import digest
 from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.bundle.runtimes import choose
 from dentalzoo.dispatch import Paths, make_options, task_of
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport
@@ -79,10 +80,11 @@ def predict_archive(
     task_of(described)  # which this version may not know
     options = make_options(described.task, "predict", given)
     plain = dataclasses.asdict(options)
-    settings = Settings(__version__, described.name, digest(path), plain, shards)
+    runtime = choose(path)
+    settings = Settings(__version__, described.name, digest(path), runtime, plain, shards)
     predictor = predictor_of(described, options)
     return run_archive(
-        predictor, partial(_load, path, options), settings, inputs, out, workers, shard
+        predictor, partial(_load, path, options, runtime), settings, inputs, out, workers, shard
     )
 
 
@@ -91,8 +93,8 @@ def predictor_of(bundle: Bundle, options: Options) -> Predictor:
     return task_of(bundle).Predictor(bundle, options)
 
 
-def _load(path: Path, options: Options) -> Predictor:
-    return predictor_of(load(path), options)
+def _load(path: Path, options: Options, runtime: str) -> Predictor:
+    return predictor_of(load(path, runtime), options)
 
 
 # ---- the run -------------------------------------------------------------------------------------

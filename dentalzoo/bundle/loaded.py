@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from dentalzoo.bundle.runtimes import Functions
     from dentalzoo.config import PaperConfig
-    from dentalzoo.exporters.saved_model import SavedModel
 
 
 class Signature:
@@ -75,16 +75,16 @@ class Signature:
 
 
 class Bundle:
-    """A loaded bundle: every signature of its SavedModel is a method.
+    """A loaded bundle: every signature is a method.
 
     Attributes:
         path: the bundle's folder.
         metadata: the content of metadata.json, in the present format.
     """
 
-    def __init__(self, path: Path, metadata: Metadata, loaded: "SavedModel | Mapping[str, Any]"):
+    def __init__(self, path: Path, metadata: Metadata, functions: "Functions | Mapping[str, Any]"):
         self.path, self.metadata = path, metadata
-        self._loaded = loaded
+        self._functions = functions
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r}, signatures={sorted(self.metadata['signatures'])})"
@@ -113,7 +113,7 @@ class Bundle:
     def signatures(self) -> Mapping[str, Signature]:
         """The functions of the bundle by name; `bundle.serve` is `bundle.signatures["serve"]`."""
         return {
-            name: Signature(name, spec, self._loaded[name])
+            name: Signature(name, spec, self._functions[name])
             for name, spec in self.metadata["signatures"].items()
         }
 
@@ -126,11 +126,11 @@ class Bundle:
             raise AttributeError(
                 f"{self.name} has the signatures {sorted(specs)}. Received: {name!r}"
             )
-        return Signature(name, specs[name], self._loaded[name])
+        return Signature(name, specs[name], self._functions[name])
 
     def function(self, name: str) -> Callable[..., Mapping[str, Any]]:
-        """Return a signature as the SavedModel has it: named arrays, with all their axes."""
-        return self._loaded[name]
+        """Return a signature as the runtime has it: named arrays, with all their axes."""
+        return self._functions[name]
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.metadata["signatures"]})
@@ -143,7 +143,7 @@ class Bundle:
         """
         module, config = registry.module_of(self.metadata["name"]), self.config
         prepare_keras()
-        values = self._loaded.read_weights()
+        values = self._functions.read_weights()
         try:
             model = module.build_model(config.without_init())
         except DentalzooError:

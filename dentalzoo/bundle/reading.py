@@ -1,74 +1,48 @@
 """From a name or a folder to a loaded bundle, whose files and graph are checked first."""
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from dentalzoo import registry
-from dentalzoo.bundle import guard, hub, integrity
+from dentalzoo.bundle import hub, integrity
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.metadata import Metadata, name_of, read_metadata
+from dentalzoo.bundle.metadata import name_of, read_metadata
 from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
-from dentalzoo.bundle.schema import shown
+from dentalzoo.bundle.runtimes import Functions, choose
 from dentalzoo.bundle.signatures import verify_signature
-from dentalzoo.environment import prepare_tensorflow
-from dentalzoo.errors import DentalzooError, reason_of
-from dentalzoo.exporters import saved_model
+from dentalzoo.errors import DentalzooError
 
 _log = logging.getLogger("dentalzoo")
 
 
-def load(name_or_path: str | Path) -> Bundle:
+def load(name_or_path: str | Path, runtime: str | None = None) -> Bundle:
     """Load a bundle after verifying it.
 
     Args:
         name_or_path: a released name (`panoramic_unet.panoramic_teeth_v1`, or `panoramic_unet` for
             its newest release) or a folder: a bundle, or a training run that holds one.
+        runtime: what computes it, see `runtimes.choose`: "tensorflow", "onnxruntime", "litert", or
+            "auto" for the lightest one that the bundle has files for and that is installed. None:
+            the environment variable DENTALZOO_RUNTIME, else "auto".
 
     Raises:
-        DentalzooError: no such bundle, or one that is damaged or unsafe; nothing is loaded then.
-            Or Keras, which TensorFlow imports, cannot be imported.
+        DentalzooError: no such bundle or runtime, or one that is damaged or unsafe; nothing is
+            loaded then. Or Keras, which TensorFlow imports, cannot be imported.
     """
     path = find(name_or_path)
     refuse_changed(path)
-    return load_folder(path)
+    return load_folder(path, runtime)
 
 
-def load_folder(path: Path) -> Bundle:
+def load_folder(path: Path, runtime: str | None = None) -> Bundle:
     """Load the bundle in a folder after verifying it, whatever name the folder has."""
     integrity.verify(path)
     metadata = read_metadata(path)
     claimed = name_of(metadata)
     if claimed in RELEASED and origin_of(path, claimed) == "changed":
         _log.warning("%s is not the released %s, but was made from it or named so", path, claimed)
-    prepare_tensorflow()
-    guard.refuse_unsafe_graph(path)
-    try:
-        loaded = saved_model.load(path / "saved_model")
-    except Exception as error:  # parts that do not fit together raise errors of any class
-        raise DentalzooError(
-            f"{path}: the SavedModel is corrupt or incomplete. Received: {reason_of(error)}"
-        ) from error
-    _compare(path, metadata, loaded.described())
-    return Bundle(path, metadata, loaded)
-
-
-def _compare(path: Path, metadata: Metadata, described: Mapping[str, Any]) -> None:
-    """Refuse a bundle whose functions are not those that its metadata describe."""
-    for name in sorted(metadata["signatures"].keys() | described.keys()):
-        spec = metadata["signatures"].get(name)
-        if spec is None or name not in described:
-            received = f"{name}, in {'metadata.json' if spec else 'saved_model'} only"
-        elif spec != described[name]:
-            received = f"{name} with {shown(described[name])}"
-        else:
-            continue
-        raise DentalzooError(
-            f"{path}: the signatures of saved_model must be those of metadata.json. "
-            f"Received: {received}"
-        )
+    return Bundle(path, metadata, Functions(path, metadata, choose(path, runtime)))
 
 
 def find(name_or_path: str | Path) -> Path:

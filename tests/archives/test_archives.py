@@ -29,6 +29,7 @@ def settings(shards=1, **changes):
         "dentalzoo": "1",
         "bundle": "b",
         "bundle_sha256": "0",
+        "runtime": "tensorflow",
         "options": {"scale": 1, "anonymize": False},
         **changes,
     }

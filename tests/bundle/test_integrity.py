@@ -137,7 +137,7 @@ def test_released_bundles_are_complete():
         assert released.name == name and released.path == PRETRAINED / name
         assert released.metadata["metrics"] and released.metadata["data"]["licence"]
         assert released.to_keras().count_params() == released.metadata["parameters"]
-        parameters = sum(w.size for w in released._loaded.read_weights())
+        parameters = sum(w.size for w in released._functions.read_weights())
         assert parameters == released.metadata["parameters"]
 
 

@@ -293,7 +293,7 @@ def without(bundle, signature):
     """The bundle as one that lacks a signature."""
     signatures = {k: v for k, v in bundle.metadata["signatures"].items() if k != signature}
     metadata = bundle.metadata | {"signatures": signatures}
-    return dz.Bundle(bundle.path, metadata, bundle._loaded)
+    return dz.Bundle(bundle.path, metadata, bundle._functions)
 
 
 def test_a_bundle_that_needs_all_views_says_so(meshed):
