@@ -188,6 +188,7 @@ def test_a_missing_part_is_named():
     assert missing_parts(Half(), Task) == [
         "evaluate: has no parameter 'options'",
         "predict: a function was expected. Received: None",
+        "Evaluation: is missing",
         "Predictor: is missing",
     ]
 

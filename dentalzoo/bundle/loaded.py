@@ -82,7 +82,7 @@ class Bundle:
         metadata: the content of metadata.json, in the present format.
     """
 
-    def __init__(self, path: Path, metadata: Metadata, functions: "Functions | Mapping[str, Any]"):
+    def __init__(self, path: Path, metadata: Metadata, functions: "Functions"):
         self.path, self.metadata = path, metadata
         self._functions = functions
 

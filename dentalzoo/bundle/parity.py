@@ -160,7 +160,7 @@ def measure(source: Bundle, exported: Functions, evaluate: Evaluate) -> dict[str
     if "raw" in exported and "detect" not in exported:  # boxes are suppressed outside, of both
         options["nms_iou"] = source.metadata["config"]["nms_iou"]
     specs = {key: spec for key, spec in source.metadata["signatures"].items() if key in exported}
-    other = Bundle(source.path, {**source.metadata, "signatures": specs}, exported)
+    other = Bundle(source.path, {**source.metadata, "signatures": specs}, cast(Any, exported))
     try:
         reports = [evaluate(bundle, options) for bundle in (source, other)]
     except AttributeError as error:
