@@ -8,7 +8,7 @@ boxes the share that has no box of its class that overlaps it by an IoU of 0.9.
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
