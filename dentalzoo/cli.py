@@ -308,7 +308,15 @@ def make_parser(task: str | None = None) -> Parser:
         choices=EXPORTERS,
         help="write the functions alone, in this format, to --out, and compare them",
     )
-    add.add_argument("--data", help="with --to: annotated data, to compare the metrics on")
+    add.add_argument(
+        "--with",
+        dest="runtimes",
+        nargs="+",
+        default=[],
+        choices=runtimes.LIGHT,
+        help="also hold files for a light runtime, on which the bundle runs without TensorFlow",
+    )
+    add.add_argument("--data", help="with those: annotated data, to compare the metrics on")
     add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument(
         "--images",
@@ -316,7 +324,7 @@ def make_parser(task: str | None = None) -> Parser:
         action="extend",
         default=[],
         metavar="FILE",
-        help="with --to: images to compare on, and to calibrate int8 with (default: synthetic)",
+        help="with those: images to compare on, to calibrate int8 with (default: synthetic)",
     )
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)

@@ -151,33 +151,40 @@ def do_augment(options: Namespace) -> int:
 
 
 def do_export(options: Namespace) -> None:
-    from dentalzoo.bundle import convert, reexport
+    from dentalzoo.bundle import add_runtime, convert, reexport
     from dentalzoo.bundle.converting import differences
 
     data = _pairs(options.about_data)
+    measured = {
+        "evaluate": _evaluation(options.data, options.split) if options.data else None,
+        "images": options.images,
+    }
     if options.format is not None:
-        if options.tag or data or options.figures:
+        if options.tag or data or options.figures or options.runtimes:
             raise DentalzooError(
-                "--to cannot be combined with --tag, --about-data and --figures, "
-                "which describe a bundle"
+                "--to cannot be combined with --tag, --about-data, --figures and --with, "
+                "which are of a bundle"
             )
         path = convert(
             options.bundle,
             options.out,
             options.format,
             options.weights_dtype,
-            evaluate=_evaluation(options.data, options.split) if options.data else None,
-            images=options.images,
+            **measured,
         )
         for line in differences(path):
             print(line)
         print(path)
         return
-    if options.data or options.split or options.images:
-        raise DentalzooError("--data, --split and --images must be given with --to")
+    if (options.data or options.split or options.images) and not options.runtimes:
+        raise DentalzooError("--data, --split and --images must be given with --to or --with")
     made = reexport(
         options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
     )
+    for runtime in options.runtimes:
+        made = add_runtime(made, runtime, **measured)
+        for line in differences(made.path / runtime):
+            print(line)
     print(made.path)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import registry
 from dentalzoo.atomic import write_json
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.reading import load
+from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.replacing import replaced
+from dentalzoo.bundle.runtimes import LIGHT
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
-from dentalzoo.bundle.writing import check_choice, in_float32
+from dentalzoo.bundle.writing import check_choice, in_float32, rewritten
 from dentalzoo.errors import DentalzooError
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.exporters._frozen import INTERFACE
@@ -61,7 +62,7 @@ def convert(
     check_outside(path.resolve().parent)
     if path.exists():
         raise DentalzooError(f"the path must be new. Received: {path}")
-    source = load(name_or_path)
+    source = load(name_or_path, "tensorflow")
     module, config = registry.module_of(source.metadata["name"]), source.config
     stored = store(in_float32(source.to_keras(), module, config), weights_dtype)
     functions = module.signatures(stored, config)
@@ -79,6 +80,32 @@ def convert(
                 aside / "metadata.json", _description(source, chosen.NAME, aside, rows, metrics)
             )
     return path
+
+
+def add_runtime(
+    bundle: Bundle,
+    exporter: str,
+    *,
+    evaluate: "Evaluate | None" = None,
+    images: Sequence[str | Path] = (),
+) -> Bundle:
+    """Add the files of a light runtime to a bundle, which it then runs on without TensorFlow.
+
+    Args:
+        bundle: of a folder of the user's.
+        exporter: "onnx" or "litert"; a folder of this name is added.
+        evaluate, images: see `convert`, which compares the files with the SavedModel.
+
+    Returns:
+        The bundle, loaded anew.
+
+    Raises:
+        DentalzooError: as `convert`; the bundle is intact.
+    """
+    check_choice("exporter", exporter, LIGHT)
+    with rewritten(bundle) as folder:
+        convert(bundle.path, folder / exporter, exporter, evaluate=evaluate, images=images)
+    return load_folder(bundle.path)
 
 
 def differences(path: Path) -> list[str]:

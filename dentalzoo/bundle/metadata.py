@@ -6,8 +6,9 @@ besides. `read_metadata` checks a file by both before anything of it is used.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, NamedTuple, TypedDict, cast
 
 from dentalzoo import registry
@@ -139,8 +140,8 @@ METADATA = Record(
 
 # The shape that a task needs of a tensor: None for an axis of any size, `int` for one of a known
 # size, a number for one of this size, the name of a setting for one of its size, (setting, index)
-# for one of the size of an item of it.
-_Shape = tuple[None | type[int] | int | str | tuple[str, int], ...]
+# for one of the size of an item of it, `...` for one more axis or none.
+_Shape = tuple[None | type[int] | int | str | tuple[str, int] | EllipsisType, ...]
 _Need = tuple[str, _Shape]  # dtype and shape
 _Function = tuple[Mapping[str, _Need], Mapping[str, _Need]]  # inputs, and the outputs that are read
 
@@ -196,7 +197,7 @@ _DETECT: _Function = (
 )
 _RAW: _Function = (
     {"images": _IMAGES},
-    {"boxes": ("float32", (None, None, 4)), "scores": ("float32", (None, None, int))},
+    {"boxes": ("float32", (None, None, ..., 4)), "scores": ("float32", (None, None, int))},
 )
 TASKS: Mapping[str, Needs] = {
     "segmentation": Needs({"serve": _SERVE}),
@@ -331,13 +332,22 @@ def _check_needs(needs: Needs, content: Mapping[str, Any]) -> None:
             for key, (dtype, shape) in tensors.items():
                 sizes = [_size(axis, config) for axis in shape]
                 spec: TensorSpec = specs[key]
-                fits = len(spec["shape"]) == len(sizes) and all(
-                    (found if size is int else size is None or found in (None, size))
-                    for size, found in zip(sizes, spec["shape"], strict=True)
-                )
-                if not fits or spec["dtype"] != dtype:
-                    needed = ", ".join("known" if s is int else str(s or "any") for s in sizes)
+                if spec["dtype"] != dtype or not _fits(spec["shape"], sizes):
+                    words = {int: "known", None: "any", ...: "..."}
+                    needed = ", ".join(words.get(size) or str(size) for size in sizes)
                     raise Mismatch.of(f"{where}.{key}", f"{dtype} ({needed})", spec)
+
+
+def _fits(shape: Sequence[int | None], sizes: Sequence[Any]) -> bool:
+    """Return whether a shape is the one that is needed, with or without the axis `...`."""
+    if ... in sizes:
+        place = sizes.index(...)
+        more = len(shape) == len(sizes)
+        sizes = [*sizes[:place], *([None] if more else []), *sizes[place + 1 :]]
+    return len(shape) == len(sizes) and all(
+        (bool(found) if size is int else size is None or found in (None, size))
+        for size, found in zip(sizes, shape, strict=True)
+    )
 
 
 def _size(axis: Any, config: Mapping[str, Any]) -> Any:

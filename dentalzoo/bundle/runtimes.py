@@ -40,6 +40,7 @@ RUNTIMES: Mapping[str, Runtime] = {
     "litert": Runtime("litert", "ai_edge_litert", "litert"),
     "tensorflow": Runtime("saved_model", "tensorflow", "tensorflow"),
 }
+LIGHT = tuple(runtime.folder for name, runtime in RUNTIMES.items() if name != "tensorflow")
 VARIABLE = "DENTALZOO_RUNTIME"
 
 

@@ -12,7 +12,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,12 +246,24 @@ def add_metrics(bundle: Bundle, metrics: Mapping[str, Any]) -> Bundle:
             f"first: dentalzoo export {bundle.name} --out FOLDER. Received: {bundle.path}"
         )
     bundle.metadata["metrics"] = cleaned(dict(metrics))
+    with rewritten(bundle):
+        pass
+    return bundle
+
+
+@contextmanager
+def rewritten(bundle: Bundle) -> Iterator[Path]:
+    """Yield a copy of a bundle's folder, which replaces it with its metadata, card and sums anew.
+
+    Raises:
+        DentalzooError: it cannot be written; the bundle is intact.
+    """
     path = bundle.path.resolve()
-    with replaced(path) as aside:  # three files change together
+    with replaced(path) as aside:  # all files change together
         shutil.copytree(path, aside, copy_function=_link)
+        yield aside
         (aside / integrity.SIGNATURE).unlink(missing_ok=True)  # of other sums
         _write_description(aside, bundle.metadata)
-    return bundle
 
 
 def _link(file: str, copy: str) -> None:

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,29 +70,50 @@ def write(
     return path
 
 
-def load(path: Path, run: Callable[[Path, list[str]], Callable[..., Any]]) -> Mapping[str, Any]:
+def load(
+    path: Path, suffix: str, run: Callable[[Path, list[str]], Callable[..., Any]]
+) -> Mapping[str, Any]:
     """Return name -> function of named arrays, of the files that `write` wrote.
 
-    Args:
-        path: the folder.
-        run: file and names of the outputs -> function from named arrays to arrays by name.
-    """
-    interface = json.loads((path / INTERFACE).read_text())
+    A file is read when its function is called for the first time.
 
-    def checked(name: str, function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    Args:
+        path: the folder, which need not be trusted.
+        suffix: of the files.
+        run: file and names of the outputs -> function from named arrays to arrays by name.
+
+    Raises:
+        DentalzooError: interface.json is not what `write` writes.
+    """
+    try:
+        signatures = json.loads((path / INTERFACE).read_bytes())["signatures"]
+        outputs = {name: list(entry["outputs"]) for name, entry in signatures.items()}
+        files = {name: path / entry["file"] for name, entry in signatures.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DentalzooError(
+            f"{path / INTERFACE} must describe the functions beside it. Received: {error}"
+        ) from None
+    for name, file in files.items():
+        if file != path / f"{name}{suffix}" or file.parent != path:
+            raise DentalzooError(
+                f"{path / INTERFACE}: the file of {name} must be {name}{suffix}. Received: {file}"
+            )
+
+    def function_of(name: str) -> Callable[..., dict[str, Any]]:
+        @cache
+        def read() -> Callable[..., Any]:
+            return run(files[name], outputs[name])
+
         def call(**arrays: Any) -> dict[str, Any]:
             try:
-                return dict(function(**arrays))
+                return dict(read()(**arrays))
             except Exception as error:  # of several libraries, without a common class
                 line = (str(error).strip().splitlines() or [repr(error)])[0]
                 raise DentalzooError(f"{name} failed. Received: {line[:300]}") from error
 
         return call
 
-    return {
-        name: checked(name, run(path / entry["file"], entry["outputs"]))
-        for name, entry in interface["signatures"].items()
-    }
+    return {name: function_of(name) for name in files}
 
 
 def operations(concrete: Any) -> set[str]:

@@ -59,4 +59,4 @@ def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
         loaded = interpreter(model_path=str(file))
         return loaded.get_signature_runner()  # type: ignore[no-any-return]
 
-    return _frozen.load(path, run)
+    return _frozen.load(path, ".tflite", run)

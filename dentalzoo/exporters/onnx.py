@@ -60,4 +60,4 @@ def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         return lambda **arrays: dict(zip(outputs, session.run(outputs, arrays), strict=True))
 
-    return _frozen.load(path, run)
+    return _frozen.load(path, ".onnx", run)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dentalzoo.bundle import integrity, reading, writing
+from dentalzoo.bundle import integrity, reading, runtimes, writing
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.metadata import read_metadata
 from dentalzoo.dispatch import make_options, task_of
@@ -131,11 +131,11 @@ def inputs(tmp_path_factory):
 def without_tensorflow(monkeypatch):
     """Load what metadata.json says, with functions that return zeros; export up to the network."""
     monkeypatch.setattr("os.fsync", lambda handle: None)  # most of the time of 2,000 bundles
-    monkeypatch.setattr(reading, "prepare_tensorflow", lambda: None)
-    monkeypatch.setattr(reading.guard, "refuse_unsafe_graph", lambda path: None)
+    monkeypatch.setattr(runtimes, "prepare_tensorflow", lambda: None)
+    monkeypatch.setattr(runtimes.guard, "refuse_unsafe_graph", lambda path: None)
     released = {path.parent.name: read_metadata(path.parent) for path in RELEASED}
     monkeypatch.setattr(
-        reading.saved_model,
+        runtimes.saved_model,
         "load",
         lambda path: Functions(released[path.parent.name.removeprefix("changed_")]),
     )

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dentalzoo import registry
-from dentalzoo.bundle import reading
+from dentalzoo.bundle import runtimes
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import FIGURE, METADATA, read_metadata
@@ -179,7 +179,7 @@ def test_figures_of_a_bundle_stay_inside(tmp_path, write):
 
 def test_the_functions_of_a_saved_model_are_those_described(write):
     metadata = read_metadata(write("tooth_vae", "tag", None))
-    reading._compare(RELEASED[0], metadata, metadata["signatures"])
+    runtimes._compare(RELEASED[0], metadata["signatures"], metadata["signatures"])
     changed = json.loads(json.dumps(metadata["signatures"]))
     changed["decode"]["outputs"]["image"]["dtype"] = "uint8"
     more = {**changed, "decode": metadata["signatures"]["decode"], "other": {}}
@@ -190,7 +190,24 @@ def test_the_functions_of_a_saved_model_are_those_described(write):
         (less, "generate, in metadata.json only"),
     ):
         with pytest.raises(DentalzooError, match=f"those of metadata.*Received: {received}"):
-            reading._compare(RELEASED[0], metadata, described)
+            runtimes._compare(RELEASED[0], metadata["signatures"], described)
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_one"),
+    [([None, 9, 4], True), ([None, 9, 3, 4], True), ([None, 9, 3, 4, 4], False), ([9, 4], False)],
+)
+def test_raw_boxes_are_one_for_each_class_or_one_for_all(write, shape, is_one):
+    name = "panoramic_detection"
+    released = next(path for path in RELEASED if name in path.parent.name)
+    signatures = json.loads(released.read_text())["signatures"]
+    signatures["raw"]["outputs"]["boxes"]["shape"] = shape
+    folder = write(name, "signatures", signatures)
+    if is_one:
+        assert read_metadata(folder)["signatures"] == signatures
+        return
+    with pytest.raises(DentalzooError, match=r"boxes must be float32 \(any, any, \.\.\., 4\)"):
+        read_metadata(folder)
 
 
 def test_a_network_that_cannot_be_built_is_one_line(write, monkeypatch):
