@@ -53,32 +53,15 @@ def convert(
         DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
             written; results that differ from the bundle's by more than `parity` allows.
     """
-    from dentalzoo.bundle import parity
-    from dentalzoo.bundle.sample_calls import sample_calls
-
     check_choice("exporter", exporter, EXPORTERS)
     check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
-    path, chosen = Path(path), EXPORTERS[exporter]
+    path = Path(path)
     check_outside(path.resolve().parent)
     if path.exists():
         raise DentalzooError(f"the path must be new. Received: {path}")
     source = load(name_or_path, "tensorflow")
-    module, config = registry.module_of(source.metadata["name"]), source.config
-    stored = store(in_float32(source.to_keras(), module, config), weights_dtype)
-    functions = module.signatures(stored, config)
-    calls = sample_calls(functions, module.example_batch(config), images)
     with replaced(path) as aside:
-        chosen.export(stored, aside, functions, calls)
-        exported = chosen.load(aside)
-        rows = parity.compare(source, functions, exported, calls)
-        metrics = None
-        if evaluate is not None:
-            metrics = parity.measure(source, exported, evaluate)
-        parity.check(rows, metrics, source.task, chosen.BOUND)
-        if aside.is_dir():
-            write_json(
-                aside / "metadata.json", _description(source, chosen.NAME, aside, rows, metrics)
-            )
+        _write(source, aside, exporter, weights_dtype, evaluate, images)
     return path
 
 
@@ -103,9 +86,38 @@ def add_runtime(
         DentalzooError: as `convert`; the bundle is intact.
     """
     check_choice("exporter", exporter, LIGHT)
+    source = load(bundle.path, "tensorflow")
     with rewritten(bundle) as folder:
-        convert(bundle.path, folder / exporter, exporter, evaluate=evaluate, images=images)
+        _write(source, folder / exporter, exporter, "float32", evaluate, images)
     return load_folder(bundle.path)
+
+
+def _write(
+    source: Bundle,
+    path: Path,
+    exporter: str,
+    weights_dtype: str,
+    evaluate: "Evaluate | None",
+    images: Sequence[str | Path],
+) -> None:
+    """Write the functions of a bundle to a new path and compare them, see `convert`."""
+    from dentalzoo.bundle import parity
+    from dentalzoo.bundle.sample_calls import sample_calls
+
+    chosen = EXPORTERS[exporter]
+    module, config = registry.module_of(source.metadata["name"]), source.config
+    stored = store(in_float32(source.to_keras(), module, config), weights_dtype)
+    functions = module.signatures(stored, config)
+    calls = sample_calls(functions, module.example_batch(config), images)
+    chosen.export(stored, path, functions, calls)
+    exported = chosen.load(path)
+    rows = parity.compare(source, functions, exported, calls)
+    metrics = None
+    if evaluate is not None:
+        metrics = parity.measure(source, exported, evaluate)
+    parity.check(rows, metrics, source.task, chosen.BOUND)
+    if path.is_dir():
+        write_json(path / "metadata.json", _description(source, chosen.NAME, path, rows, metrics))
 
 
 def differences(path: Path) -> list[str]:

@@ -11,6 +11,9 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo.bundle import convert, parity
+from dentalzoo.cli import main
+from dentalzoo.data.io.images import read_mask
+from dentalzoo.exporters import _frozen as frozen
 from dentalzoo.exporters import onnx_int8
 from tests.zoo_case import RELEASED
 
@@ -133,6 +136,35 @@ def test_released_bundles_of_the_old_graph_can_be_exported(exporter, name, tmp_p
     assert metadata["bundle"] == name and metadata["parity"]
 
 
+# Runs the command in a process in which TensorFlow and Keras are not installed.
+_LIGHT = """
+import sys
+for name in ("tensorflow", "keras", "tf_keras", "tf2onnx"):
+    sys.modules[name] = None
+from dentalzoo.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", ["onnx", "litert"])
+def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
+    bundle, phantoms, exporter, tmp_path, capsys
+):
+    needs(exporter)
+    path = tmp_path / "light"
+    assert main(["export", str(bundle.path), "--out", str(path), "--with", exporter]) == 0
+    assert "mask" in capsys.readouterr().out
+    image = next((phantoms / "images").iterdir())
+    command = ["predict", str(path), str(image), "--overlay", "--out"]
+    light = [sys.executable, "-c", _LIGHT, *command, str(tmp_path / "one")]
+    done = subprocess.run(light, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout) == (0, f"1 written to {tmp_path / 'one'}, 0 failed\n")
+    assert main([*command, str(tmp_path / "other"), "--runtime", "tensorflow"]) == 0
+    masks = [read_mask(tmp_path / folder / f"{image.stem}.png") for folder in ("one", "other")]
+    assert np.mean(masks[0] != masks[1]) <= 0.001
+
+
 @pytest.mark.slow
 def test_int8_keeps_the_masks(bundle, tmp_path):
     needs("onnx-int8")
@@ -149,8 +181,6 @@ def test_int8_keeps_the_masks(bundle, tmp_path):
 
 @pytest.mark.slow
 def test_metrics_are_measured_of_both(bundle, phantoms, tmp_path, capsys):
-    from dentalzoo.cli import main
-
     out = tmp_path / "serving"
     command = ["export", str(bundle.path), "--out", str(out), "--to", "tf_serving"]
     assert main([*command, "--data", str(phantoms), "--split", "val"]) == 0
@@ -161,6 +191,28 @@ def test_metrics_are_measured_of_both(bundle, phantoms, tmp_path, capsys):
     import tensorflow as tf
 
     assert "serving_default" in tf.saved_model.load(str(out / "1")).signatures
+
+
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ("", "must describe the functions beside it"),
+        ("[]", "must describe the functions beside it"),
+        ('{"signatures": {"serve": {"file": "serve.onnx"}}}', "must describe the functions"),
+        (
+            '{"signatures": {"serve": {"file": "../serve.onnx", "outputs": []}}}',
+            "file of serve must be serve.onnx",
+        ),
+        (
+            '{"signatures": {"../serve": {"file": "../serve.onnx", "outputs": []}}}',
+            "file of ../serve must be",
+        ),
+    ],
+)
+def test_a_foreign_interface_leads_to_no_other_file(tmp_path, interface, message):
+    (tmp_path / "interface.json").write_text(interface)
+    with pytest.raises(dz.DentalzooError, match=message):
+        frozen.load(tmp_path, ".onnx", lambda file, outputs: pytest.fail(f"read {file}"))
 
 
 def test_nodes_between_convolutions_are_quantized_and_no_others():
