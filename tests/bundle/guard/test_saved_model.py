@@ -96,7 +96,7 @@ def test_every_variant_passes(tmp_path, name, variant):
     module, config = dz.registry.module_of(name), dz.configure(name, variant).without_init()
     model = store(module.build_model(config), "float32")
     path = tmp_path / "saved_model"
-    saved_model.export(model, path, module.signatures(model, config))
+    saved_model.export(model, path, module.signatures(model, config), {})
     guard.refuse_unsafe_graph(tmp_path)
 
 
