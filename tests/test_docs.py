@@ -1,9 +1,7 @@
 """The documentation is correct: links, commands, code, settings, tables."""
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,30 +171,12 @@ for block in sys.stdin.read().split("\\0"):
 """
 
 
-@pytest.fixture
-def released(run, tmp_path):
-    """Return the environment of a process that finds `tiny` under the names of released bundles."""
-    import dentalzoo as dz
-
-    shutil.copytree(run / "bundle", tmp_path / "released" / BUNDLE)
-    others = {
-        "tooth_vae.drawn_teeth_v1": dz.build("tooth_vae", "tiny", input_size=(64, 64)),
-        "panoramic_detection.drawn_films_v1": dz.build("panoramic_detection", "tiny"),
-    }
-    for full, model in others.items():
-        name, tag = full.split(".")
-        assert tag in registry.module_of(name).PRETRAINED
-        dz.export(model, tmp_path / "released" / full, name, tag=tag)
-    return {**os.environ, "DENTALZOO_PRETRAINED": str(tmp_path / "released")}
-
-
-def run_blocks(parts, folder, environment):
+def run_blocks(parts, folder):
     """Run (language, text) blocks one after the other in one process, in a folder."""
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         input="\0".join(f"{language}\n{text}" for language, text in parts),
         cwd=folder,
-        env=environment,
         capture_output=True,
         text=True,
         timeout=600,
@@ -206,11 +186,11 @@ def run_blocks(parts, folder, environment):
 
 
 @pytest.mark.slow
-def test_the_quickstart_runs(released, tmp_path):
+def test_the_quickstart_runs(tmp_path):
     page = ROOT / "docs" / "quickstart.md"
     parts = re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.M | re.S)
     assert len(parts) > 8
-    output = run_blocks(parts, tmp_path, released)
+    output = run_blocks(parts, tmp_path)
     assert "(256, 512, 1) (256, 512, 1) uint8 float32" in output
     assert "10 written to out/masks2, 0 failed" in output
     for name in (
@@ -222,9 +202,9 @@ def test_the_quickstart_runs(released, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_readme_runs(released, tmp_path):
+def test_the_readme_runs(tmp_path):
     parts = [("python", text) for text in blocks(ROOT / "README.md", "python")]
-    run_blocks(parts, tmp_path, released)
+    run_blocks(parts, tmp_path)
     assert (tmp_path / "out" / "masks" / "0000_overlay.png").is_file()
     assert (tmp_path / "runs" / "mine" / "bundle" / "metadata.json").is_file()
 

@@ -6,7 +6,7 @@ holds state or calls Python. A paper that needs another one adds it here, if tha
 """
 
 _GROUPS = {
-    "arithmetic": "Abs Add AddV2 Cumsum DivNoNan Erfc Exp Floor FloorDiv FloorMod Log Maximum "
+    "arithmetic": "Abs Add AddV2 Cos Cumsum DivNoNan Erfc Exp Floor FloorDiv FloorMod Log Maximum "
     "Minimum Mul Neg Pow RealDiv Round Rsqrt Sign Sin Sqrt Square SquaredDifference Sub",
     "comparing and choosing": "Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr "
     "NotEqual Select SelectV2 Where",
