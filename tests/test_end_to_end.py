@@ -188,7 +188,7 @@ MISTAKES = {
     "export {run} --out {radiographs}": "something else",
     "superimpose {run} a.png b.png --out {new}": "needs a bundle for superimposition",
     "export {run} --out {new} --about-data licence": "KEY=VALUE",
-    "export {run} --out {new} --format onnx": "invalid choice: 'onnx'",
+    "export {run} --out {new} --format torch": "invalid choice: 'torch'",
     "export {run} --out {new} --format saved_model --tag x_v1": "cannot be combined with --tag",
     "export {run} --out {new} --tag V/1": "tag must be",
     "export {run} --out {run}/bundle/new": "must be outside of bundles",
