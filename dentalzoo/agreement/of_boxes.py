@@ -8,10 +8,10 @@ import numpy as np
 
 from dentalzoo.agreement.intervals import interval, kappa_of, mean_of
 from dentalzoo.agreement.raters import Boxes, Rater
+from dentalzoo.ops.boxes import overlaps
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
 from dentalzoo.tasks.detection.matching import TRUE_POSITIVE, Case, Matches, match
-from dentalzoo.tasks.detection.postprocessing import overlaps
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.boxes import overlaps
 
 MAX_LOSS = 0.002
 """Of the metric of a task, at most: absolute, or relative where the metric is above 1."""
@@ -118,21 +119,11 @@ def _changed_boxes(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]])
             total += max(int(count), int(other))
             if not count or not other:
                 continue
-            table = _overlaps(expected["boxes"][index, :count], received["boxes"][index, :other])
+            table = overlaps(expected["boxes"][index, :count], received["boxes"][index, :other])
             classes = expected["classes"][index, :count, None]
             same = (table >= 0.9) & (classes == received["classes"][index, None, :other])
             kept += min(int(same.any(0).sum()), int(same.any(1).sum()))
     return 1 - kept / total if total else 0.0
-
-
-def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the IoU (N, M) of boxes (N, 4) and (M, 4) yxyx."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=-1)
-    one, other = (np.prod(b[:, 2:] - b[:, :2], axis=-1) for b in (boxes, others))
-    union = one[:, None] + other[None] - shared
-    return np.asarray(shared / np.where(union > 0, union, 1))
 
 
 def _seconds(function: Callable[..., Any], call: Mapping[str, Any]) -> float:

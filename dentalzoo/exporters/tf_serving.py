@@ -19,10 +19,7 @@ def export(
     functions: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Path:
-    """Write `path`/1, a SavedModel, whose serving_default is the first of the functions.
-
-    Results whose names end in `_bytes` are base64 in the JSON of TensorFlow Serving.
-    """
+    """Write `path`/1, a SavedModel, whose serving_default is the first of the functions."""
     path.mkdir()
     default = next(iter(functions.values()))
     saved_model.export(model, path / _VERSION, {**functions, "serving_default": default}, samples)

@@ -34,7 +34,6 @@ from dentalzoo.tasks.detection.matching import (
 from dentalzoo.tasks.detection.postprocessing import (
     in_quadrant_order,
     one_per_tooth,
-    overlaps,
     suppress,
     suppress_at,
     suppress_per_class,
@@ -170,14 +169,6 @@ def data(tmp_path):
 def random_boxes(rng, number, size=0.3):
     corners = rng.random((number, 2)) * (1 - size)
     return np.float32(np.concatenate([corners, corners + 0.02 + rng.random((number, 2)) * size], 1))
-
-
-def test_overlaps_by_hand_and_of_nothing():
-    box, half, none = (0, 0, 2, 2), (0, 1, 2, 3), (5, 5, 5, 5)
-    table = overlaps([box, none], [box, half, none])
-    np.testing.assert_allclose(table, [[1, 2 / 6, 0], [0, 0, 0]])
-    np.testing.assert_allclose(overlaps([half], [(0, 0, 4, 2)], of_first=True), [[0.5]])
-    assert overlaps([], [box]).shape == (0, 1) and overlaps([box], []).shape == (1, 0)
 
 
 @pytest.mark.parametrize("iou", [0.0, 0.2, 0.5, 0.9])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dentalzoo.tasks.detection.postprocessing import overlaps
+from dentalzoo.ops.boxes import overlaps
 
 IOU = 0.5  # PASCAL VOC
 TRUE_POSITIVE, FALSE_POSITIVE, IGNORED = 1, 0, -1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dentalzoo.ops.boxes import overlaps
 from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.tasks.detection.matching import (
     FALSE_POSITIVE,
@@ -19,7 +20,6 @@ from dentalzoo.tasks.detection.matching import (
     Matches,
     match,
 )
-from dentalzoo.tasks.detection.postprocessing import overlaps
 
 # False positives per image of a FROC curve's points: the CAD challenges' (LUNA16)
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
