@@ -98,7 +98,9 @@ class Config(PaperConfig):
     )
     max_boxes: int = setting(100, "ours: findings of a radiograph that are learned from", low=1)
     augmentation: str | None = setting(
-        "paper", "its ssd.config; radiograph: ours", choices=("paper", "radiograph")
+        "paper",
+        "its ssd.config; ours: radiograph; panoramic: as panoramic_unet's, never upside down",
+        choices=("paper", "radiograph", "panoramic"),
     )
     val_fraction: float = setting(
         0.1, "not stated; ours: part for validation where the data name none", low=0, high=0.9

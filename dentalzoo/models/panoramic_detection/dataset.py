@@ -11,7 +11,12 @@ from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.boxes import find_boxes, load_boxes
 from dentalzoo.data.io.images import resize
 from dentalzoo.data.pipeline import Cache, batches
-from dentalzoo.data.pipeline.augmentation import Augment, albumentations, black_patches
+from dentalzoo.data.pipeline.augmentation import (
+    Augment,
+    albumentations,
+    black_patches,
+    radiograph_transforms,
+)
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_detection.config import Config
 
@@ -49,7 +54,11 @@ def _radiograph_transforms() -> list[Any]:
     ]
 
 
-AUGMENTATIONS = {"paper": _paper_transforms, "radiograph": _radiograph_transforms}
+AUGMENTATIONS = {
+    "paper": _paper_transforms,
+    "radiograph": _radiograph_transforms,
+    "panoramic": radiograph_transforms,
+}
 
 
 def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOptions()) -> Stream:
