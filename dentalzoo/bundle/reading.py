@@ -21,7 +21,9 @@ def load(name_or_path: str | Path, runtime: str | None = None) -> Bundle:
 
     Args:
         name_or_path: a released name (`panoramic_unet.panoramic_teeth_v1`, or `panoramic_unet` for
-            its newest release) or a folder: a bundle, or a training run that holds one.
+            its newest release); a folder: a bundle, or a training run that holds one; an address
+            (`hf://user/name`, `https://.../x.zip`, `gs://bucket/x`); or a registered name
+            (`lab/unet_v1`). docs/sharing.md
         runtime: what computes it, see `runtimes.choose`: "tensorflow", "onnxruntime", "litert", or
             "auto" for the lightest one that the bundle has files for and that is installed. None:
             the environment variable DENTALZOO_RUNTIME, else "auto".
@@ -63,7 +65,10 @@ def task_on_disk(name_or_path: str | Path) -> str | None:
     name = str(name_or_path).partition(".")[0]
     if name in registry.ZOO:
         return registry.ZOO[name].task
-    for folder in (Path(name_or_path), Path(name_or_path) / "bundle"):
+    folders = [Path(name_or_path), Path(name_or_path) / "bundle"]
+    if isinstance(name_or_path, str) and (found := hub.on_disk(name_or_path)):
+        folders.append(found)
+    for folder in folders:
         with suppress(DentalzooError):
             return read_metadata(folder)["task"]
     return None

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dentalzoo.bundle import hub
-from dentalzoo.bundle.hub import resolve
+from dentalzoo.bundle.hub import download, resolve
 from dentalzoo.contracts import Weights
 from dentalzoo.errors import DentalzooError
 
@@ -98,7 +98,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DENTALZOO_CACHE", str(tmp_path / "cache"))
     for name in ("DENTALZOO_PRETRAINED", "DENTALZOO_OFFLINE", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(hub, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "PAUSE", 0.0)
     return tmp_path / "cache"
 
 
@@ -319,7 +319,7 @@ def test_the_folders_in_their_order(tmp_path, monkeypatch):
     assert resolve(BUNDLE) == cached
     monkeypatch.setenv("DENTALZOO_PRETRAINED", str(tmp_path / "named"))
     assert resolve(BUNDLE) == named
-    checkout = Path(hub.__file__).resolve().parents[2] / "pretrained"
+    checkout = Path(hub.__file__).resolve().parents[3] / "pretrained"
     shared = Path(sys.prefix) / "share" / "dentalzoo" / "pretrained"
     order = hub.folders()
     assert [order.index(f) for f in (named.parent, checkout)] == [0, 1]
