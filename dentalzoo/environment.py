@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, require
 
 _log = logging.getLogger("dentalzoo")
 
@@ -30,7 +30,7 @@ def prepare_tensorflow() -> None:
     Raises:
         DentalzooError: Keras cannot be imported.
     """
-    if "tensorflow" not in sys.modules and "keras" not in sys.modules:
+    if not (sys.modules.get("tensorflow") or sys.modules.get("keras")):
         prepare_keras()
 
 
@@ -41,18 +41,20 @@ def prepare_keras(any_backend: bool = False) -> None:
         any_backend: a network is only built, which JAX and PyTorch can do too.
 
     Raises:
-        DentalzooError: Keras was imported before with other settings, or cannot be imported.
+        DentalzooError: Keras was imported before with other settings, or cannot be imported; where
+            it or TensorFlow is not installed, the message has the command that installs both.
     """
     imported = "keras" in sys.modules
     if not imported and not any_backend:
         _select_tensorflow()
     try:
         import keras
+    except ModuleNotFoundError as error:
+        if error.name in ("keras", "tensorflow"):
+            require(error.name, "tensorflow")
+        raise _not_importable(error) from error
     except Exception as error:  # a backend that is not installed, or a name that is none
-        raise DentalzooError(
-            "Keras must be importable; unset KERAS_BACKEND or correct keras.json in ~/.keras. "
-            f"Received: {' '.join(str(error).split())[:160]}"
-        ) from error
+        raise _not_importable(error) from error
     backend = keras.backend.backend()
     if backend != "tensorflow" and not any_backend:
         raise DentalzooError(
@@ -86,6 +88,13 @@ def prepare_keras(any_backend: bool = False) -> None:
             )
         _log.warning("the setting %s of Keras is not used: %s; it must be %s", name, value, needed)
         set_(needed)
+
+
+def _not_importable(error: Exception) -> DentalzooError:
+    return DentalzooError(
+        "Keras must be importable; unset KERAS_BACKEND or correct keras.json in ~/.keras. "
+        f"Received: {' '.join(str(error).split())[:160]}"
+    )
 
 
 def _select_tensorflow() -> None:

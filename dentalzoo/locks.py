@@ -12,6 +12,8 @@ except ImportError:  # Windows
     import msvcrt
     import time
 
+    fcntl = None  # type: ignore[assignment]
+
     # Windows keeps others from reading what is locked: a byte that no file of ours reaches.
     _BEHIND_THE_END = (1 << 31) - 2  # the last place that its locks know
 
@@ -50,7 +52,7 @@ else:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Mark a folder as one that a living process uses, see `is_held`; not on Windows."""
-    if os.name == "nt":
+    if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -64,7 +66,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Return False if no living process has locked a file or folder; True where that is unknown."""
-    if os.name == "nt":
+    if fcntl is None:
         return True
     try:
         handle = os.open(path, os.O_RDONLY)

@@ -2,7 +2,7 @@
 """Check an installed dentalzoo: type marker, command, released bundles, one prediction.
 
     python -m venv clean
-    clean/bin/python -m pip install dist/*.whl
+    clean/bin/python -m pip install "$(echo dist/*.whl)[tensorflow]"
     clean/bin/python tools/check_installed.py 0.1.0
 
 PYTHONPATH must be empty, so that the installed package is imported and not that of the checkout.

@@ -97,7 +97,7 @@ def run_workers(job: Job, items: Iterable[Item], workers: int) -> Iterator[tuple
         DentalzooError: the bundle cannot be loaded, results cannot be written, or workers keep
             dying.
     """
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, _cores() // workers)
     suspects: list[tuple[Item, str]] = []
     yield from _run(job, iter(items), workers, threads, suspects)
     for item, reason in suspects:
@@ -107,6 +107,13 @@ def run_workers(job: Job, items: Iterable[Item], workers: int) -> Iterator[tuple
     yield from _run(replace(job, ahead=0), once_more, 1, threads * workers, failed)
     for item, reason in failed:
         yield item, Finished(item.number, 0.0, {}, None, f"{reason}, also when tried alone")
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use; all of them where that is unknown."""
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run(

@@ -1,7 +1,7 @@
 """What computes a bundle's signatures: TensorFlow, or a light runtime that it has files for.
 
 A bundle holds a SavedModel, or the folder of another exporter, or several of them. A runtime that
-lacks a function, such as one that draws random numbers, leaves it to TensorFlow where there is a
+lacks a function, such as one that decodes image files, leaves it to TensorFlow where there is a
 SavedModel too.
 """
 
@@ -36,7 +36,7 @@ class Runtime(NamedTuple):
 
 # The first that a bundle has files for, and that is installed, is taken.
 RUNTIMES: Mapping[str, Runtime] = {
-    "onnxruntime": Runtime("onnx", "onnxruntime", "onnx"),
+    "onnxruntime": Runtime("onnx", "onnxruntime", "runtime"),
     "litert": Runtime("litert", "ai_edge_litert", "litert"),
     "tensorflow": Runtime("saved_model", "tensorflow", "tensorflow"),
 }

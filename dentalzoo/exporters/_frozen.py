@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -11,11 +11,14 @@ from typing import Any
 from dentalzoo.errors import DentalzooError
 
 INTERFACE = "interface.json"
+NOISE = "noise"
+"""Name of an input (n, D) float32, in place of the inputs seed and n of what draws it."""
+
+_DRAWS = "StatelessRandomNormalV2"
 
 # What runtimes lack, by the operation of TensorFlow that shows it; with what a caller does instead.
 LACKING: Mapping[str, str] = {
     "DecodeImage": "decodes image files: decode them, and call the signature that takes images",
-    "StatelessRandomNormalV2": "draws random numbers: call decode with latent vectors of your own",
     "Unique": "checks camera indices: call serve with ten views, black where one is missing",
 }
 
@@ -63,11 +66,29 @@ def write(
         (path / f"{name}{suffix}").write_bytes(content)
         interface["signatures"][name] = {
             "file": f"{name}{suffix}",
-            "inputs": [spec.name for spec in function.input_signature],
+            "inputs": [spec.name for spec in module.function.input_signature],
             "outputs": sorted(concrete.structured_outputs),
         }
+        if (width := _width(module)) is not None:
+            interface["signatures"][name]["noise"] = width
     (path / INTERFACE).write_text(json.dumps(interface, indent=1) + "\n")
     return path
+
+
+def _width(module: Any) -> int | None:
+    """Return the width of the noise that a module of `freeze` takes, None where it takes none."""
+    specs = {spec.name: spec for spec in module.function.input_signature}
+    return specs[NOISE].shape[1] if NOISE in specs else None
+
+
+def inputs_of(module: Any, calls: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the inputs of a module of `freeze` for calls of the function it was made of."""
+    from dentalzoo.exporters import _noise
+
+    width = _width(module)
+    if width is None:
+        return calls
+    return [{NOISE: _noise.stateless_normal(**call, width=width)} for call in calls]
 
 
 def load(
@@ -89,6 +110,9 @@ def load(
         signatures = json.loads((path / INTERFACE).read_bytes())["signatures"]
         outputs = {name: list(entry["outputs"]) for name, entry in signatures.items()}
         files = {name: path / entry["file"] for name, entry in signatures.items()}
+        widths = {
+            name: int(entry["noise"]) for name, entry in signatures.items() if "noise" in entry
+        }
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DentalzooError(
             f"{path / INTERFACE} must describe the functions beside it. Received: {error}"
@@ -102,11 +126,16 @@ def load(
     def function_of(name: str) -> Callable[..., dict[str, Any]]:
         @cache
         def read() -> Callable[..., Any]:
-            return run(files[name], outputs[name])
+            from dentalzoo.exporters import _noise
+
+            function = run(files[name], outputs[name])
+            return _noise.drawn(function, widths[name]) if name in widths else function
 
         def call(**arrays: Any) -> dict[str, Any]:
             try:
                 return dict(read()(**arrays))
+            except DentalzooError:
+                raise
             except Exception as error:  # of several libraries, without a common class
                 line = (str(error).strip().splitlines() or [repr(error)])[0]
                 raise DentalzooError(f"{name} failed. Received: {line[:300]}") from error
@@ -126,7 +155,8 @@ def operations(concrete: Any) -> set[str]:
 def freeze(function: Any) -> Any:
     """Return a `tf.Module` whose `function` is a function with its variables as constants.
 
-    What its outputs do not need is left out, its inputs and outputs keep their names.
+    What its outputs do not need is left out, its inputs and outputs keep their names. Where it
+    draws normal numbers from a seed, these become its input, see `_noise`.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
@@ -135,16 +165,24 @@ def freeze(function: Any) -> Any:
 
     concrete = function.get_concrete_function()
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    specs = {spec.name: spec for spec in function.input_signature}
     order = [tensor.name.partition(":")[0] for tensor in frozen.inputs]
+    drawn = [op.outputs[0] for op in frozen.graph.get_operations() if op.type == _DRAWS]
+    if drawn:
+        frozen = frozen.prune([*drawn, *frozen.inputs], frozen.outputs)
+        order = [NOISE, *order]
+        specs = {NOISE: tf.TensorSpec(drawn[0].shape, tf.float32, NOISE)}
     names = sorted(concrete.structured_outputs)
 
     def call(*tensors: Any) -> dict[str, Any]:
-        given = dict(zip([spec.name for spec in function.input_signature], tensors, strict=True))
+        given = dict(zip(specs, tensors, strict=True))
+        if drawn:  # what the noise was made of is still checked in the graph
+            given |= {spec.name: tf.ones((), spec.dtype) for spec in function.input_signature}
         outputs = frozen(*(tf.identity(given[name]) for name in order))
         return dict(zip(names, outputs, strict=True))
 
     module = tf.Module()
-    module.function = tf.function(call, input_signature=function.input_signature)
+    module.function = tf.function(call, input_signature=list(specs.values()))
     return module
 
 

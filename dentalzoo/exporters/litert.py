@@ -25,8 +25,9 @@ def export(
 ) -> Path:
     """Write NAME.tflite of each function, and interface.json, to the new folder `path`.
 
-    Functions that decode image files, draw random numbers or suppress boxes are left out;
-    interface.json says which, and what to do instead. Batch normalisations are folded.
+    Functions that decode image files or suppress boxes are left out; interface.json says which,
+    and what to do instead. Random numbers are drawn outside, see `_noise`: they are an input of the
+    file. Batch normalisations are folded.
 
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.

@@ -22,8 +22,9 @@ def export(
 ) -> Path:
     """Write NAME.onnx of each function, and interface.json, to the new folder `path`.
 
-    Functions that decode image files or draw random numbers are left out; interface.json says
-    which, and what to do instead. ONNX Runtime folds the batch normalisations when it loads a file.
+    Functions that decode image files are left out; interface.json says which, and what to do
+    instead. Random numbers are drawn outside, see `_noise`: they are an input of the file. ONNX
+    Runtime folds the batch normalisations when it loads a file.
 
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
@@ -52,7 +53,7 @@ def converted(module: Any) -> bytes:
 
 def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:
     """Load the files of a folder with ONNX Runtime, name -> function of named arrays."""
-    ort = require("onnxruntime", "onnx")
+    ort = require("onnxruntime", "runtime")
 
     def run(file: Path, outputs: list[str]) -> Callable[..., dict[str, Any]]:
         options = ort.SessionOptions()

@@ -35,7 +35,7 @@ def export(
     require("onnxruntime.quantization", "onnx")
 
     def convert(name: str, module: Any) -> bytes:
-        return _quantized(onnx.converted(module), samples[name])
+        return _quantized(onnx.converted(module), _frozen.inputs_of(module, samples[name]))
 
     return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
 

@@ -1,0 +1,64 @@
+"""The install without TensorFlow: what works, and what says how to install the rest."""
+
+import sys
+
+import pytest
+
+import dentalzoo as dz
+from dentalzoo.environment import prepare_keras, prepare_tensorflow
+from tests.light_case import run_light
+
+EXTRA = r"pip install 'dentalzoo[tensorflow]'"
+
+
+def test_what_needs_tensorflow_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for needs in (
+        prepare_keras,
+        prepare_tensorflow,
+        lambda: dz.build("tooth_vae", "tiny"),
+        lambda: dz.load("tooth_vae"),
+    ):
+        with pytest.raises(dz.DentalzooError, match="must be installed") as raised:
+            needs()
+        assert EXTRA in str(raised.value) and len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_commands_without_a_network_need_no_tensorflow(phantoms, tmp_path):
+    statuses, output, _ = run_light(
+        ["--help"],
+        ["list"],
+        ["info", "tooth_vae"],
+        ["verify", "tooth_vae"],
+        ["check", phantoms],
+        ["check", phantoms, "--boxes", "--report", tmp_path / "report"],
+        ["convert", phantoms, "--to", "coco", "--out", tmp_path / "coco", "--lossy"],
+        ["split", phantoms, "--out", tmp_path / "split.csv"],
+        ["agree", phantoms, phantoms],
+        ["synthetic", "--kind", "teeth", "--count", "2", "--out", tmp_path / "teeth"],
+    )
+    assert statuses == [0] * 10, output
+    assert "the released tooth_vae.drawn_teeth_v1" in output
+
+
+@pytest.mark.slow
+def test_other_commands_end_in_one_line_without_tensorflow(phantoms, tmp_path):
+    commands = (
+        ["train", "panoramic_unet", "--data", phantoms, "--out", tmp_path / "run"],
+        ["check", phantoms, "--model", "panoramic_unet"],
+        ["predict", "panoramic_unet", phantoms / "images", "--out", tmp_path / "predicted"],
+        ["predict", "tooth_vae", phantoms, "--out", tmp_path / "p", "--runtime", "tensorflow"],
+        ["evaluate", "panoramic_unet", "--data", phantoms],
+        ["generate", "tooth_vae", "--out", tmp_path / "generated"],
+        ["export", "panoramic_unet", "--out", tmp_path / "bundle"],
+        ["export", "panoramic_unet", "--out", tmp_path / "bundle", "--with", "onnx"],
+        ["export", "panoramic_unet", "--out", tmp_path / "exported", "--to", "onnx"],
+        ["tfrecord", phantoms, tmp_path / "records"],
+    )
+    statuses, output, log = run_light(*commands)
+    assert (statuses, output) == ([2] * len(commands), "")
+    lines = [line for line in log.splitlines() if line.startswith("dentalzoo: ")]
+    assert len(lines) == len(commands) and all(EXTRA in line for line in lines), log
+    assert "Traceback" not in log and not any(path.is_file() for path in tmp_path.rglob("*"))
