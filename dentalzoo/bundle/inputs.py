@@ -13,10 +13,11 @@ def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
         key: its name.
         spec: its shape, where None is any size, and its dtype.
         array: of that dtype and shape, or without the batch axis; grey images may be without
-            their channel axis too. For strings the bytes of a file, or a list of them.
+            their channel axis too. For strings the bytes of a file, or a list of them; where the
+            shape has two axes, lists of lists.
 
     Returns:
-        The array, or for strings bytes or a list of them; and whether a batch axis was added.
+        The array, or for strings bytes or lists of them; and whether a batch axis was added.
 
     Raises:
         DentalzooError: it is of another dtype or shape, or empty.
@@ -60,18 +61,36 @@ def as_input(key: str, spec: TensorSpec, array: Any) -> tuple[Any, bool]:
 
 def _as_strings(key: str, spec: TensorSpec, content: Any) -> tuple[Any, bool]:
     """Return the bytes of files as they are; NumPy would cut zeros off their end."""
+    content = _listed(content)
+    depth, rank = _depth(content), len(spec["shape"])
+    single = rank > 0 and depth == rank - 1
+    items = [content] if single else content
+    flat = [items]
+    for _ in range(rank):
+        flat = [item for part in flat for item in (part if isinstance(part, list) else [part])]
+    wrong = [type(item).__name__ for item in flat if not isinstance(item, bytes)]
+    lengths = {len(part) for part in items} if rank == 2 and not wrong and depth else set()
+    if wrong or not flat or depth not in (rank, rank - 1) or len(lengths) > 1:
+        expected = ("bytes", "bytes or a list of bytes", "a list of bytes, or lists of one length")
+        received = wrong[0] if wrong else f"lists of {sorted(lengths)}" if lengths else None
+        raise DentalzooError(
+            f"{key} must be {expected[rank]}, as Path.read_bytes() returns. "
+            f"Received: {received or ('bytes' if not depth else 'an empty list')}"
+        )
+    return items, single
+
+
+def _listed(content: Any) -> Any:
+    """Return tensors, arrays and tuples as lists."""
     import numpy as np
 
     if hasattr(content, "numpy"):  # a tensor
         content = content.numpy()
-    batch = bool(spec["shape"])
-    several = batch and isinstance(content, list | tuple | np.ndarray)
-    items = list(content) if several else [content]
-    wrong = [type(item).__name__ for item in items if not isinstance(item, bytes)]
-    if wrong or not items:
-        expected = "bytes or a list of bytes" if batch else "bytes"
-        received = wrong[0] if wrong else "an empty list"
-        raise DentalzooError(
-            f"{key} must be {expected}, as Path.read_bytes() returns. Received: {received}"
-        )
-    return items if batch else content, batch and not several
+    if isinstance(content, list | tuple | np.ndarray):
+        return [_listed(item) for item in content]
+    return content
+
+
+def _depth(content: Any) -> int:
+    """Return how many lists are around the first item."""
+    return 1 + (_depth(content[0]) if content else 0) if isinstance(content, list) else 0

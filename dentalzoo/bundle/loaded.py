@@ -60,7 +60,11 @@ class Signature:
             tensors[key], added = as_input(key, self.inputs[key], array)
             single = single or added
         results = self._function(**tensors)
-        return {key: value[0] if single else value for key, value in results.items()}
+        return {
+            # What has no batch axis, such as one image of several, stays whole.
+            key: value[0] if single and self.outputs[key]["shape"][0] is None else value
+            for key, value in results.items()
+        }
 
     def _by_name(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         given = dict(zip(self.inputs, arrays, strict=False)) | named

@@ -179,10 +179,12 @@ _OVERLAY: _Function = (
     {"images": _IMAGES, "weights": ("float32", (None,))},
     {"image": ("float32", _SIZE), "z": ("float32", ("latent_dim",))},
 )
+_MASK: _Need = ("uint8", (None, None, None, 1))
+_SEGMENT: _Function = ({"images": _IMAGES}, {"mask": _MASK})
 _SERVE: _Function = (
     {"images": _IMAGES},
     {
-        "mask": ("uint8", (None, None, None, 1)),
+        "mask": _MASK,
         "probabilities": ("float32", (None, None, None, int)),
     },
 )
@@ -200,7 +202,7 @@ _RAW: _Function = (
     {"boxes": ("float32", (None, None, ..., 4)), "scores": ("float32", (None, None, int))},
 )
 TASKS: Mapping[str, Needs] = {
-    "segmentation": Needs({"serve": _SERVE}),
+    "segmentation": Needs({"serve": _SERVE}, optional={"segment": _SEGMENT}),
     "detection": Needs({"detect": _DETECT}, {"classes": ListOf(_LINE)}, {"raw": _RAW}),
     "generation": _CODED._replace(signatures={**_CODED.signatures, "generate": _GENERATE}),
     "superimposition": _CODED._replace(signatures={**_CODED.signatures, "overlay": _OVERLAY}),

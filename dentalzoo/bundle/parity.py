@@ -5,12 +5,14 @@ standard deviation of the bundle's; of integers, such as pixels of masks, the sh
 boxes the share that has no box of its class that overlaps it by an IoU of 0.9.
 """
 
+import io
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.errors import DentalzooError
@@ -44,7 +46,8 @@ def compare(
 
     Args:
         source: the bundle.
-        functions: name -> `tf.function`, to compare with where the bundle has no such signature.
+        functions: name -> `tf.function`, to compare with where the bundle has no such signature, or
+            one with other inputs.
         exported: name -> function of named arrays.
         calls: see `sample_calls`.
 
@@ -78,9 +81,13 @@ def compare(
 def _reference(
     source: Bundle, functions: Mapping[str, Any], name: str
 ) -> Callable[..., Mapping[str, Any]]:
-    if name in source.metadata["signatures"]:
+    function, specs = functions[name], source.metadata["signatures"]
+    inputs = {
+        spec.name: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+        for spec in function.input_signature
+    }
+    if name in specs and specs[name]["inputs"] == inputs:  # an older bundle has others
         return source.function(name)
-    function = functions[name]
     return lambda **arrays: {key: value.numpy() for key, value in function(**arrays).items()}
 
 
@@ -104,12 +111,20 @@ def _check_form(name: str, expected: Mapping[str, Any], received: Mapping[str, A
 
 
 def _differences(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
-    one, other = (np.concatenate([np.ravel(pair[side]) for pair in pairs]) for side in (0, 1))
+    one, other = (np.concatenate([_values(pair[side]) for pair in pairs]) for side in (0, 1))
     if one.dtype.kind != "f":
         return {"changed": float(np.mean(one != other))}
     distance = np.abs(one.astype(np.float64) - other)
     spread = max(float(one.std()), 0.01 * float(np.abs(one).max()), 1e-6)
     return {"largest": float(distance.max()), "relative": float(distance.mean() / spread)}
+
+
+def _values(array: Any) -> np.ndarray:
+    """Return the values of an array, or the pixels of image files, as one row."""
+    values: np.ndarray = np.ravel(array)
+    if values.dtype.kind != "O":
+        return values
+    return np.concatenate([np.ravel(np.asarray(Image.open(io.BytesIO(file)))) for file in values])
 
 
 def _changed_boxes(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> float:

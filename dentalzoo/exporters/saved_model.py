@@ -13,6 +13,9 @@ NAME = "saved_model"
 SUFFIX = ""
 BOUND = 0.005
 
+DEFAULT = "serving_default"
+"""The signature that TensorFlow Serving calls where a request names none."""
+
 
 def export(
     model: Any,
@@ -21,6 +24,8 @@ def export(
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Path:
     """Write a SavedModel.
+
+    Its `serving_default` is the first function that takes encoded images, else the first.
 
     Args:
         model: the `tf.Module` that holds the variables of the functions; they become attributes
@@ -40,11 +45,22 @@ def export(
     for key, function in functions.items():
         setattr(model, key, function)
     try:
-        tf.saved_model.save(model, str(path), signatures=functions)
+        signatures = {**functions, DEFAULT: functions[_default(functions)]}
+        tf.saved_model.save(model, str(path), signatures=signatures)
     except tf.errors.OpError as error:  # such as a full disk
         raise OSError(reason_of(error)) from error
     (path / "fingerprint.pb").unlink(missing_ok=True)  # random: equal models would differ
     return path
+
+
+def _default(functions: Mapping[str, Any]) -> str:
+    """Return the name of the function that is the default."""
+    encoded = (
+        name
+        for name, function in functions.items()
+        if [spec.name for spec in function.input_signature] == ["encoded"]
+    )
+    return next(encoded, next(iter(functions)))
 
 
 def load(path: Path) -> "SavedModel":
@@ -59,16 +75,19 @@ def load(path: Path) -> "SavedModel":
 
 
 class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
-    """The signatures of a loaded SavedModel: name -> function of named arrays."""
+    """The signatures of a loaded SavedModel: name -> function of named arrays.
+
+    `serving_default`, which is one of the others, is not among them.
+    """
 
     def __init__(self, loaded: Any):
         self._loaded = loaded  # held: signatures die with it
 
     def __len__(self) -> int:
-        return len(self._loaded.signatures)
+        return len(list(iter(self)))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._loaded.signatures)
+        return (name for name in self._loaded.signatures if name != DEFAULT)
 
     def __getitem__(self, name: str) -> "Callable[..., dict[str, np.ndarray]]":
         function = self._loaded.signatures[name]
@@ -106,6 +125,7 @@ class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
                 "outputs": plain(function.structured_outputs),
             }
             for name, function in self._loaded.signatures.items()
+            if name != DEFAULT
         }
 
     def read_weights(self) -> "list[np.ndarray]":

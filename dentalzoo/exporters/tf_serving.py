@@ -1,4 +1,4 @@
-"""TensorFlow Serving: a SavedModel in a folder of versions, with the signature serving_default."""
+"""TensorFlow Serving: a SavedModel in a folder of versions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +19,9 @@ def export(
     functions: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Path:
-    """Write `path`/1, a SavedModel, whose serving_default is the first of the functions."""
+    """Write `path`/1, a SavedModel, whose serving_default is that of `exporters.saved_model`."""
     path.mkdir()
-    default = next(iter(functions.values()))
-    saved_model.export(model, path / _VERSION, {**functions, "serving_default": default}, samples)
+    saved_model.export(model, path / _VERSION, functions, samples)
     return path
 
 

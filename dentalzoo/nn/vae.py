@@ -334,10 +334,12 @@ class LatentConfig(Protocol):
 def latent_signatures(
     model: Any, config: LatentConfig, invert: bool = False
 ) -> "Mapping[str, tf.types.experimental.PolymorphicFunction]":
-    """Return the functions `encode` and `decode` of a SavedModel, with pre- and post-processing.
+    """Return the functions of a SavedModel that encode and decode, with all processing.
 
     - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
       image as the network read it, float32 (B, H, W, C) in [0, 1].
+    - `encode_encoded`: encoded, string (B,), each the bytes of one PNG, JPEG, BMP or GIF, of any
+      size -> the same; EXIF orientation is not applied.
     - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1].
 
     Args:
@@ -346,17 +348,26 @@ def latent_signatures(
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import image_spec, to_network
+    from dentalzoo.data.io.graph import encoded_spec, files_to_network, image_spec, to_network
+
+    size, channels = config.input_size, config.channels
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *size, channels))])
+    def encoded_by_network(image: Tensor) -> dict[str, Tensor]:
+        z_mean, z_log_var, _ = model.encoder(1.0 - image if invert else image)
+        return {"z_mean": z_mean, "z_log_var": z_log_var, "image": image}
 
     @tf.function(input_signature=[image_spec()])
     def encode(images: Tensor) -> dict[str, Tensor]:
-        image = to_network(images, config.input_size, config.channels)
-        z_mean, z_log_var, _ = model.encoder(1.0 - image if invert else image)
-        return {"z_mean": z_mean, "z_log_var": z_log_var, "image": image}
+        return encoded_by_network(to_network(images, size, channels))
+
+    @tf.function(input_signature=[encoded_spec()])
+    def encode_encoded(encoded: Tensor) -> dict[str, Tensor]:
+        return encoded_by_network(files_to_network(encoded, size, channels)[0])
 
     @tf.function(input_signature=[tf.TensorSpec((None, config.latent_dim), tf.float32, "z")])
     def decode(z: Tensor) -> dict[str, Tensor]:
         image = model.decoder(z)
         return {"image": 1.0 - image if invert else image}
 
-    return {"encode": encode, "decode": decode}
+    return {"encode": encode, "encode_encoded": encode_encoded, "decode": decode}

@@ -10,6 +10,7 @@ import pytest
 
 import dentalzoo as dz
 from dentalzoo.contracts import DataOptions
+from dentalzoo.data.io.images import encode_png
 from dentalzoo.data.synthetic import defect, write_defect_dataset
 from dentalzoo.models import defect_overlay_vae as paper
 from dentalzoo.models.defect_overlay_vae import network
@@ -347,6 +348,24 @@ def test_tensorflow_alone_superimposes_the_same(bundle, tmp_path):
     here = bundle.overlay(images, weights)
     assert np.array_equal(alone["image"], here["image"]) and alone["image"].shape == (16, 16, 1)
     assert np.array_equal(alone["z"], here["z"])
+
+
+def test_files_are_superimposed_as_images_are(bundle):
+    images, weights = surfaces(3, 40), np.array([1, 0.5, 1], "f")
+    files = [encode_png(image[..., 0]) for image in images]
+    for one, other in (
+        (bundle.encode_encoded(files), bundle.encode(images)),
+        (bundle.overlay_encoded(files, weights), bundle.overlay(images, weights)),
+    ):
+        for key, value in other.items():
+            assert one[key] == pytest.approx(value, abs=1e-5)
+
+
+def test_one_image_without_its_batch_axis_stays_whole(bundle):
+    image, weights = surfaces(1, 40), np.ones(1, "f")
+    result = bundle.overlay(image[0], weights)
+    for key, value in bundle.overlay(image, weights).items():
+        assert np.array_equal(result[key], value)
 
 
 def test_what_cannot_be_superimposed_is_refused(bundle):

@@ -8,6 +8,7 @@ import dentalzoo as dz
 from dentalzoo.cli import main
 from dentalzoo.contracts import DataOptions
 from dentalzoo.data import morphable
+from dentalzoo.data.io.images import encode_png
 from dentalzoo.data.io.mesh_files import write_obj
 from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.models import jaw_reconstruction
@@ -410,6 +411,26 @@ def test_some_views_in_any_order(bundle):
     some = bundle.serve_some(views[:, kept], kept)["points"]
     assert some == pytest.approx(bundle.serve(hidden)["points"], abs=1e-4)
     assert np.abs(some - result).max() > 1e-3
+
+
+def test_files_of_views_are_views(bundle):
+    views = views_of(2)[0]
+    files = [encode_png(view[..., 0]) for view in views]
+    points = bundle.serve(views)["points"]
+    assert bundle.serve_encoded(files)["points"] == pytest.approx(points, abs=1e-4)
+    assert bundle.serve_encoded([files, files])["points"].shape == (2, 300, 3)
+    places = np.int32([9, 0, 4])
+    some = bundle.serve_some_encoded([files[place] for place in places], places)["points"]
+    assert some == pytest.approx(bundle.serve_some(views[places], places)["points"], abs=1e-4)
+    for wrong, words in (
+        (files[:9], "must be ten views"),
+        (files[0], "Received: bytes"),
+        ([files, files[:9]], r"lists of one length.*Received: lists of \[9, 10\]"),
+        ([["file.png"]], "Received: str"),
+        ([], "must be a list of bytes"),
+    ):
+        with pytest.raises(dz.DentalzooError, match=words):
+            bundle.serve_encoded(wrong)
 
 
 @pytest.mark.parametrize(

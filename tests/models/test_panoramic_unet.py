@@ -1,6 +1,5 @@
 """panoramic_unet: parameter counts, recipe, serving, and parity with its sources."""
 
-import io
 import math
 import shutil
 
@@ -11,7 +10,7 @@ from PIL import Image
 import dentalzoo as dz
 from dentalzoo import registry
 from dentalzoo.contracts import DataOptions
-from dentalzoo.data.io.images import read_image, resize, write_png
+from dentalzoo.data.io.images import encode_png, read_image, read_mask, resize, write_png
 from dentalzoo.data.synthetic import panoramic
 from dentalzoo.models import panoramic_unet as paper
 from dentalzoo.models.panoramic_unet.config import SLIM_ENCODERS
@@ -264,11 +263,38 @@ def test_a_batch_is_its_images_and_grey_is_equal_rgb(bundle):
 
 
 def test_encoded_bytes_give_the_mask_of_the_image(bundle):
-    radiograph = panoramic(8, 96, 160).image
-    content = io.BytesIO()
-    Image.fromarray(radiograph).save(content, "PNG")
-    encoded = bundle.serve_encoded(content.getvalue())
-    assert np.array_equal(encoded["mask"][0], bundle.serve(radiograph)["mask"])
+    radiographs = [panoramic(seed, 96, 160).image for seed in (8, 9)]
+    files = [encode_png(radiograph) for radiograph in radiographs]
+    encoded = bundle.serve_encoded(files)
+    expected = [bundle.serve(radiograph) for radiograph in radiographs]
+    for key in "mask", "probabilities":
+        assert np.allclose(encoded[key], [one[key] for one in expected], atol=1e-6)
+    assert bundle.serve_encoded(files[0])["mask"].shape == (96, 160, 1)
+
+
+def test_masks_alone_and_as_png_bytes_are_those_of_serve(bundle, tmp_path):
+    radiographs = [panoramic(8, 96, 160).image, panoramic(9, 64, 70).image]
+    files = [encode_png(radiograph) for radiograph in radiographs]
+    masks = [bundle.serve(radiograph)["mask"][..., 0] for radiograph in radiographs]
+    for radiograph, content, mask in zip(radiographs, files, masks, strict=True):
+        assert np.array_equal(bundle.segment(radiograph)["mask"][..., 0], mask)
+        path = tmp_path / "mask.png"
+        path.write_bytes(bundle.segment_encoded(content)["mask_bytes"])
+        assert np.array_equal(read_mask(path), mask)
+    path.write_bytes(bundle.segment_encoded(files)["mask_bytes"][1])
+    assert np.array_equal(read_mask(path), masks[1])
+    with pytest.raises(dz.DentalzooError, match="must have one size; segment_encoded takes"):
+        bundle.serve_encoded(files)
+
+
+def test_the_default_of_tensorflow_serving_gives_masks_as_png_bytes(bundle):
+    import tensorflow as tf
+
+    content = encode_png(panoramic(8, 96, 160).image)
+    loaded = tf.saved_model.load(str(bundle.path / "saved_model"))
+    [mask] = loaded.signatures["serving_default"](encoded=tf.constant([content]))["mask_bytes"]
+    assert mask.numpy() == bundle.segment_encoded(content)["mask_bytes"]
+    assert "serving_default" not in bundle.signatures
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
@@ -279,7 +305,7 @@ def test_encoded_bytes_of_a_deep_image_are_read_as_files_are(bundle, tmp_path, b
     path = tmp_path / "x.png"
     Image.fromarray(deep.astype(np.uint16)).save(path)
     encoded, read = bundle.serve_encoded(path.read_bytes()), bundle.serve(read_image(path))
-    assert np.array_equal(encoded["probabilities"][0], read["probabilities"])
+    assert np.array_equal(encoded["probabilities"], read["probabilities"])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ def _small(number: Sequence[int] | None) -> bool:
 
 
 def _is_sent(expression: Expression) -> bool:
-    """Is a value an argument, or read from one: of a size that the caller chose?"""
+    """Is a value an argument, flat or not, or read from one: of a size that the caller chose?"""
+    if expression[0] == "Reshape" and expression[2] == ("Const", (-1,)):
+        expression = expression[1]
     if expression[0] == "ParseExampleV2":
         expression = expression[1]
     return expression[:1] == ("argument",)

@@ -18,7 +18,8 @@ _GROUPS = {
     "Einsum Elu FusedBatchNormV3 LeakyRelu MatMul MaxPool Relu Relu6 Sigmoid Softmax Tanh",
     "images, boxes and matrices": "Cholesky CombinedNonMaxSuppression MatrixDiagV3 "
     "MatrixSetDiagV3 ResizeBilinear ScaleAndTranslate",
-    "bytes that a caller sends": "DecodeImage DecodePng ParseExampleV2 StringSplitV2 Substr",
+    "bytes that a caller sends or gets": "DecodeImage DecodePng EncodePng ParseExampleV2 "
+    "StringSplitV2 Substr",
     "random numbers from a caller's seed": "StatelessRandomGetKeyCounter StatelessRandomNormalV2",
     "refusing an input": "Assert CheckNumerics NoOp",
     "the images of a batch, in the loop over them": "TensorListFromTensor TensorListGetItem "

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+def encoded_spec(count: int | None = None, *, views: bool = False) -> tf.TensorSpec:
+    """Return the `tf.TensorSpec` of the bytes of image files: string (B,), or (B, V) of views.
+
+    Args:
+        count: V, where it is known.
+        views: whether there are V files for each item of the batch.
+    """
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, count) if views else (None,), tf.string, "encoded")
+
+
 def image_spec(name: str = "images") -> tf.TensorSpec:
     """Return the `tf.TensorSpec` of images of any size: uint8 (B, H, W, 1 or 3)."""
     import tensorflow as tf
@@ -99,7 +111,9 @@ def decode_file(content: tf.Tensor) -> tf.Tensor:
     )
 
 
-def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tensor:
+def files_to_network(
+    encoded: tf.Tensor, size: Sequence[int], channels: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Decode images of different sizes in the graph and apply `to_network` to each.
 
     Args:
@@ -107,19 +121,20 @@ def files_to_network(encoded: tf.Tensor, size: Sequence[int], channels: int) -> 
         size, channels: as for `to_network`.
 
     Returns:
-        float32 (B, H, W, channels) in [0, 1].
+        float32 (B, H, W, channels) in [0, 1], and the sizes of the images, int32 (B, 2).
 
     Raises:
         tf.errors.InvalidArgumentError: as `decode_file`.
     """
     import tensorflow as tf
 
-    spec = tf.TensorSpec((*size, channels), tf.float32)
-    return tf.map_fn(
-        lambda content: to_network(decode_file(content)[None], size, channels)[0],
-        encoded,
-        fn_output_signature=spec,
-    )
+    def read(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = decode_file(content)
+        return to_network(image[None], size, channels)[0], tf.shape(image)[:2]
+
+    specs = tf.TensorSpec((*size, channels), tf.float32), tf.TensorSpec((2,), tf.int32)
+    images, sizes = tf.map_fn(read, encoded, fn_output_signature=specs)
+    return images, sizes
 
 
 def _decode_16_bits(content: tf.Tensor) -> tf.Tensor:

@@ -20,6 +20,9 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
       (B, M, 3), counted from 0; rows of -1 at their end are padding.
     - `serve_some`: views uint8 (B, V, h, w, 1 or 3) and places int32 (V,), the camera index of
       each, all different -> the same.
+    - `serve_encoded`, `serve_some_encoded`: encoded, string (B, 10) or (B, V), in place of views:
+      each the bytes of one PNG, JPEG, BMP or GIF, of any size -> the same; EXIF orientation is not
+      applied.
     - `mean_shapes`, of a morphable model: the mean of each family, points float32 (F, N, 3) in mm
       and faces.
 
@@ -28,58 +31,84 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import to_network
+    from dentalzoo.data.io.graph import encoded_spec, files_to_network, to_network
+
+    size, channels = (config.image_size, config.image_size), config.channels
 
     def views_spec(count: int | None) -> "tf.TensorSpec":
         return tf.TensorSpec((None, count, None, None, None), tf.uint8, "views")
 
+    places_spec = tf.TensorSpec((None,), tf.int32, "places")
+
     def read(views: "tf.Tensor") -> "tf.Tensor":
-        """Return float32 (B, 10, S, S, C) in [0, 1]."""
+        """Return float32 (B, V, S, S, C) in [0, 1]."""
         shape = tf.shape(views)
-        message = "views must be ten views of a jaw; serve_some takes fewer"
-        with tf.control_dependencies([tf.debugging.assert_equal(shape[1], VIEWS, message)]):
-            views = tf.identity(views)
         images = tf.reshape(views, tf.concat([[-1], shape[2:]], axis=0))
-        size = (config.image_size, config.image_size)
-        images = to_network(images, size, config.channels)
-        return tf.reshape(images, [-1, VIEWS, *size, config.channels])
+        images = to_network(images, size, channels)
+        return tf.reshape(images, tf.concat([shape[:2], [*size, channels]], axis=0))
+
+    def read_files(encoded: "tf.Tensor") -> "tf.Tensor":
+        """Return float32 (B, V, S, S, C) in [0, 1]."""
+        images, _ = files_to_network(tf.reshape(encoded, [-1]), size, channels)
+        return tf.reshape(images, tf.concat([tf.shape(encoded), [*size, channels]], axis=0))
+
+    def checked(views: "tf.Tensor", places: "tf.Tensor | None" = None) -> "tf.Tensor":
+        """Return views, or files of them, whose number is that of the cameras or of `places`."""
+        count = tf.shape(views)[1]
+        if places is None:
+            message = "views must be ten views of a jaw; serve_some takes fewer"
+            checks = [tf.debugging.assert_equal(count, VIEWS, message)]
+        else:
+            message = "there must be a camera index for each view"
+            different = tf.size(tf.unique(places)[0])
+            known = tf.reduce_all((places >= 0) & (places < VIEWS))
+            checks = [
+                tf.debugging.assert_equal(tf.size(places), count, message),
+                tf.debugging.assert_equal(
+                    different, tf.size(places), "camera indices must differ from each other"
+                ),
+                tf.debugging.assert_equal(known, True, "camera indices must be 0 to 9"),
+            ]
+        with tf.control_dependencies(checks):
+            return tf.identity(views)
+
+    def placed(images: "tf.Tensor", places: "tf.Tensor") -> "tf.Tensor":
+        """Return (B, 10, S, S, C): the images at the places of their cameras, others black."""
+        shape = tf.concat([[VIEWS], tf.shape(images)[:1], [*size, channels]], axis=0)
+        slots = tf.scatter_nd(places[:, None], tf.transpose(images, (1, 0, 2, 3, 4)), shape)
+        return tf.transpose(slots, (1, 0, 2, 3, 4))
 
     def named(outputs: Any) -> "dict[str, tf.Tensor]":
         points, *faces = outputs if isinstance(outputs, list | tuple) else [outputs]
         return {"points": points * SCALE} | ({"faces": faces[0]} if faces else {})
 
+    # The network is in the graph once: the signatures call it.
+    @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, channels))])
+    def reconstruct(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return named(model.decoder(model.encoder(images)))
+
     @tf.function(input_signature=[views_spec(VIEWS)])
     def serve(views: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return named(model.decoder(model.encoder(read(views))))
+        return reconstruct(read(checked(views)))
 
-    @tf.function(input_signature=[views_spec(None), tf.TensorSpec((None,), tf.int32, "places")])
+    @tf.function(input_signature=[encoded_spec(VIEWS, views=True)])
+    def serve_encoded(encoded: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return reconstruct(read_files(checked(encoded)))
+
+    @tf.function(input_signature=[views_spec(None), places_spec])
     def serve_some(views: "tf.Tensor", places: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        checks = [
-            tf.debugging.assert_equal(
-                tf.size(places), tf.shape(views)[1], "there must be a camera index for each view"
-            ),
-            tf.debugging.assert_equal(
-                tf.size(tf.unique(places)[0]),
-                tf.size(places),
-                "camera indices must differ from each other",
-            ),
-            tf.debugging.assert_equal(
-                tf.reduce_all((places >= 0) & (places < VIEWS)),
-                True,
-                "camera indices must be 0 to 9",
-            ),
-        ]
-        with tf.control_dependencies(checks):
-            views = tf.identity(views)
-        shape = tf.shape(views)
-        slots = tf.scatter_nd(
-            places[:, None],
-            tf.transpose(views, (1, 0, 2, 3, 4)),
-            tf.concat([[VIEWS], shape[:1], shape[2:]], axis=0),
-        )
-        return serve(tf.transpose(slots, (1, 0, 2, 3, 4)))
+        return reconstruct(placed(read(checked(views, places)), places))
 
-    functions = {"serve": serve, "serve_some": serve_some}
+    @tf.function(input_signature=[encoded_spec(views=True), places_spec])
+    def serve_some_encoded(encoded: "tf.Tensor", places: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return reconstruct(placed(read_files(checked(encoded, places)), places))
+
+    functions = {
+        "serve": serve,
+        "serve_encoded": serve_encoded,
+        "serve_some": serve_some,
+        "serve_some_encoded": serve_some_encoded,
+    }
     if config.decoder == "morphable":
 
         @tf.function(input_signature=[])

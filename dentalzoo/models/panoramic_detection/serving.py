@@ -27,7 +27,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     """
     import tensorflow as tf
 
-    from dentalzoo.data.io.graph import files_to_network, image_spec, to_network
+    from dentalzoo.data.io.graph import encoded_spec, files_to_network, image_spec, to_network
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
     from dentalzoo.ops import suppression
 
@@ -69,15 +69,15 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     def detect(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         return suppress(to_network(images, size, 3))
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "encoded")])
+    @tf.function(input_signature=[encoded_spec()])
     def detect_encoded(encoded: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return suppress(files_to_network(encoded, size, 3))
+        return suppress(files_to_network(encoded, size, 3)[0])
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "examples")])
     def detect_example(examples: "tf.Tensor") -> "dict[str, tf.Tensor]":
         features = {"image/encoded": tf.io.FixedLenFeature((), tf.string)}
         encoded = tf.io.parse_example(examples, features)["image/encoded"]
-        return suppress(files_to_network(encoded, size, 3))
+        return suppress(files_to_network(encoded, size, 3)[0])
 
     return {
         "detect": detect,

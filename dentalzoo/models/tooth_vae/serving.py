@@ -14,6 +14,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     - `encode`: images uint8 (B, h, w, 1 or 3), any size -> z_mean and z_log_var (B, D), and the
       image as the network read it, float32 (B, H, W, C) in [0, 1].
+    - `encode_encoded`: encoded, string (B,), each the bytes of one image file, of any size -> the
+      same.
     - `decode`: z float32 (B, D) -> image float32 (B, H, W, C) in [0, 1].
     - `generate`: seed and n, int64 -> image float32 (n, H, W, C): decoded samples of the prior,
       their deviation multiplied by the temperature. The same seed gives the same images.

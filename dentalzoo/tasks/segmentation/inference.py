@@ -41,8 +41,9 @@ def segment(bundle: "Bundle", image: np.ndarray, threshold: float | None = None)
     Returns:
         (H, W, 1) uint8, 0 for background.
     """
-    results = bundle.serve(image)
     if threshold is None:
-        mask: np.ndarray = results["mask"]
+        # Bundles of 0.2 and before have no function for masks alone.
+        alone = "segment" in bundle.metadata["signatures"]
+        mask: np.ndarray = (bundle.segment if alone else bundle.serve)(image)["mask"]
         return mask
-    return np.asarray(results["probabilities"] > threshold).astype(np.uint8)
+    return np.asarray(bundle.serve(image)["probabilities"] > threshold).astype(np.uint8)

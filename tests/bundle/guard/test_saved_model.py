@@ -291,8 +291,16 @@ def _size_of_a_result(tf, x):
     return tf.map_fn(lambda y: y + 1, tf.fill([tf.cast(x, tf.int32)], 1.0))
 
 
+def _size_of_an_empty_tensor(tf, x):
+    return tf.map_fn(lambda y: y + 1, tf.reshape(tf.zeros([0]) * x, [10**9, 0]))
+
+
 @pytest.mark.parametrize(
-    "loop", [_endless, _endless_counter, _standing_counter, _long, _either, _size_of_a_result]
+    "loop",
+    [
+        *(_endless, _endless_counter, _standing_counter, _long, _either, _size_of_a_result),
+        _size_of_an_empty_tensor,
+    ],
 )
 def test_a_loop_without_a_bound(hostile, tmp_path, loop):
     import tensorflow as tf
@@ -306,7 +314,8 @@ def test_loops_over_the_images_of_a_batch_and_of_few_turns_pass(hostile):
 
     def function(x):
         few = tf.while_loop(lambda i, x: i < 5, lambda i, x: [i + 1, x], [0, x])[1]
-        return {"few": few, "batch": tf.map_fn(lambda y: y * 2.0, x)}
+        flat = tf.map_fn(lambda y: y * 2.0, tf.reshape(x, [-1]))
+        return {"few": few, "batch": tf.map_fn(lambda y: y * 2.0, x), "flat": flat}
 
     guard.refuse_unsafe_graph(hostile(function, ([None], tf.float32)))
 
