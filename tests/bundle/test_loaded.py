@@ -53,8 +53,8 @@ def test_images_of_different_sizes_are_refused_in_one_line(bundle):
 
 
 def test_a_signature_that_does_not_exist(bundle):
-    with pytest.raises(AttributeError, match="has the signatures.*Received: 'segment'"):
-        bundle.segment(np.zeros((8, 8), np.uint8))
+    with pytest.raises(AttributeError, match="has the signatures.*Received: 'detect'"):
+        bundle.detect(np.zeros((8, 8), np.uint8))
     assert not hasattr(bundle, "_private")
 
 
