@@ -13,6 +13,7 @@ from dentalzoo.api import superimpose as superimpose
 from dentalzoo.bundle import Bundle as Bundle
 from dentalzoo.bundle import export as export
 from dentalzoo.bundle import load as load
+from dentalzoo.bundle import push as push
 from dentalzoo.bundle import verify as verify
 from dentalzoo.errors import BadFile as BadFile
 from dentalzoo.errors import DentalzooError as DentalzooError

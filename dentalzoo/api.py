@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from dentalzoo.bundle import Bundle, add_metrics, find, load
+from dentalzoo.bundle.card import MEASURED_ON
 from dentalzoo.contracts import Report
 from dentalzoo.dispatch import Paths, as_paths, run_verb
 from dentalzoo.dispatch import make_options as make_options
@@ -402,6 +403,5 @@ def summary_metrics(bundle: Bundle, report: Report) -> dict[str, float]:
 
 def save_metrics(bundle: Bundle, report: Report) -> Bundle:
     """Write the summary of a report of `evaluate`, with data, split and date, into the bundle."""
-    keys = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
-    about = {key: report[key] for key in keys if key in report}
+    about = {key: report[key] for key in MEASURED_ON if key in report}
     return add_metrics(bundle, {**summary_metrics(bundle, report), **about})

@@ -22,11 +22,10 @@ from typing import Any, NoReturn
 import dentalzoo as dz
 from dentalzoo import commands, engines
 from dentalzoo.bundle import runtimes, task_on_disk
-from dentalzoo.bundle.weights import WEIGHTS_DTYPES
+from dentalzoo.bundle.flags import add_export_flags, add_weights_dtype
 from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.environment import variable
 from dentalzoo.errors import DentalzooError
-from dentalzoo.exporters import EXPORTERS
 from dentalzoo.flags import add_task_options
 from dentalzoo.tasks.options import CROPS, OPTIONS
 from dentalzoo.training.flags import add_flags
@@ -221,7 +220,7 @@ def make_parser(task: str | None = None) -> Parser:
     add_flags(add)
     add.add_argument("--init", metavar="BUNDLE", help="start from a bundle of the same network")
     add.add_argument("--resume", action="store_true", help="resume an interrupted run in --out")
-    _add_weights_dtype(add)
+    add_weights_dtype(add)
 
     add = command("evaluate", "measure a bundle on annotated data", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")
@@ -288,44 +287,7 @@ def make_parser(task: str | None = None) -> Parser:
     add_task_options(add, "augment_dataset", task)
 
     add = command("export", "write a run or a bundle as a new bundle")
-    add.add_argument("bundle", help="name or folder of a bundle or a run")
-    add.add_argument("--out", required=True, help="folder for the new bundle")
-    add.add_argument("--tag", help="<training data>_v<N> of a release")
-    _add_weights_dtype(add)
-    add.add_argument(
-        "--about-data",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="entries on the training data in the metadata: name, licence",
-    )
-    add.add_argument("--figures", nargs="+", default=[], help="image files for the model card")
-    add.add_argument(
-        "--to",
-        "--format",
-        dest="format",
-        choices=EXPORTERS,
-        help="write the functions alone, in this format, to --out, and compare them",
-    )
-    add.add_argument(
-        "--with",
-        dest="runtimes",
-        nargs="+",
-        default=[],
-        choices=runtimes.LIGHT,
-        help="also hold files for a light runtime, on which the bundle runs without TensorFlow",
-    )
-    add.add_argument("--data", help="with those: annotated data, to compare the metrics on")
-    add.add_argument("--split", help=_SPLIT_HELP)
-    add.add_argument(
-        "--images",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="with those: images to compare on, to calibrate int8 with (default: synthetic)",
-    )
+    add_export_flags(add, _SPLIT_HELP)
 
     add = command("verify", "compare a bundle's files with their SHA-256", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")
@@ -334,6 +296,11 @@ def make_parser(task: str | None = None) -> Parser:
         metavar="FILE",
         help="public key of minisign, by whose owner the bundle must be signed",
     )
+
+    add = command("push", "upload a bundle to the Hugging Face Hub")
+    add.add_argument("bundle", help="name or folder of a bundle")
+    add.add_argument("address", metavar="hf://USER/NAME", help="or hf://USER/NAME@BRANCH")
+    add.add_argument("--private", action="store_true", help="make a private repository")
 
     add = command("check", "read annotated data and list what is invalid", as_json=True)
     add.add_argument("data", help="folder of the data set")
@@ -433,13 +400,4 @@ def _add_runtime(parser: Parser) -> None:
         choices=("auto", *runtimes.RUNTIMES),
         help="what computes the bundle (default: DENTALZOO_RUNTIME, else auto: the lightest one "
         "that it has files for and that is installed)",
-    )
-
-
-def _add_weights_dtype(parser: Parser) -> None:
-    parser.add_argument(
-        "--weights-dtype",
-        choices=WEIGHTS_DTYPES,
-        default="float32",
-        help="number type of the stored weights: weight-only quantization (default float32)",
     )

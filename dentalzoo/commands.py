@@ -213,6 +213,10 @@ def do_verify(options: Namespace) -> int:
     return 1 if report["origin"] == "changed" else 0
 
 
+def do_push(options: Namespace) -> None:
+    print(dz.push(options.bundle, options.address, private=options.private))
+
+
 def do_check(options: Namespace) -> int:
     from dentalzoo import checking
 

@@ -5,6 +5,7 @@ from dentalzoo.bundle.converting import convert as convert
 from dentalzoo.bundle.loaded import Bundle as Bundle
 from dentalzoo.bundle.loaded import Signature as Signature
 from dentalzoo.bundle.metadata import Metadata as Metadata
+from dentalzoo.bundle.pushing import push as push
 from dentalzoo.bundle.reading import find as find
 from dentalzoo.bundle.reading import load as load
 from dentalzoo.bundle.reading import task_on_disk as task_on_disk

@@ -1,12 +1,31 @@
-"""The model card: the README.md of a bundle, written from its metadata."""
+"""The model card: the README.md of a bundle, written from its metadata.
+
+It begins with the header that the Hugging Face Hub reads:
+https://huggingface.co/docs/hub/model-cards#model-card-metadata
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dentalzoo.bundle.licences import hub_identifier, slug
 from dentalzoo.bundle.metadata import Metadata, describe, name_of
 
-_TEMPLATE = """# {title}
+# What `metrics` holds besides metrics: what they were measured on, and with which thresholds.
+MEASURED_ON = ("data", "split", "threshold", "score_threshold", "images", "jaws", "date")
+
+_PIPELINE_TAGS = {
+    "segmentation": "image-segmentation",
+    "detection": "object-detection",
+    "generation": "unconditional-image-generation",
+    "superimposition": "image-to-image",
+    "reconstruction": "image-to-3d",
+}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+_TEMPLATE = """---
+{header}---
+# {title}
 
 {summary}.
 
@@ -19,7 +38,7 @@ _TEMPLATE = """# {title}
 | outputs | {outputs} |
 | parameters | {parameters:,}, weights in {weights_dtype} |
 | trained on | {data} |
-| licence of the data | {licence} |
+| licence | {licence} |
 | made with | dentalzoo {dentalzoo}, TensorFlow {tensorflow}, Keras {keras}, {date} |
 
 ## Use
@@ -51,8 +70,9 @@ def model_card(metadata: Metadata) -> str:
     """Return the model card of a bundle with this metadata, as Markdown."""
     first, signature = next(iter(metadata["signatures"].items()))
     arguments = ", ".join(f"{key}={key}" for key in signature["inputs"])
-    about = metadata["about"]
+    about, data = metadata["about"], metadata["data"]
     return _TEMPLATE.format(
+        header=_header(metadata),
         **{key: escaped(about[key]) for key in ("intended_use", "paper", "inputs", "outputs")},
         title=name_of(metadata),
         summary=escaped(metadata["summary"]),
@@ -62,9 +82,9 @@ def model_card(metadata: Metadata) -> str:
         tensorflow=metadata["tensorflow"],
         keras=metadata["keras"],
         date=metadata["date"],
-        data="; ".join(escaped(v) for key, v in metadata["data"].items() if key != "licence")
+        data="; ".join(escaped(v) for k, v in data.items() if k not in ("licence", "licence_note"))
         or "not recorded",
-        licence=escaped(metadata["data"].get("licence", "not recorded")),
+        licence=escaped("; ".join([data.get("licence", "not recorded"), *_note(data)])),
         use=f'results = model.signatures["{first}"]({arguments})',
         signatures="\n".join(
             f"- `{name}`: {describe(spec['inputs'], '`')} -> {describe(spec['outputs'], '`')}"
@@ -76,6 +96,62 @@ def model_card(metadata: Metadata) -> str:
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )
+
+
+def has_header(card: str) -> bool:
+    """Return True for a card with the header for the Hub; those of older bundles have none."""
+    return card.startswith("---\n")
+
+
+def _note(data: Mapping[str, str]) -> list[str]:
+    return [data["licence_note"]] if "licence_note" in data else []
+
+
+def _header(metadata: Metadata) -> str:
+    """Return the header of a card, as YAML."""
+    import yaml
+
+    task, data = metadata["task"], metadata["data"]
+    tag = _PIPELINE_TAGS.get(task)
+    content: dict[str, Any] = _licence(data.get("licence"))
+    content["library_name"] = "dentalzoo"
+    if tag:
+        content["pipeline_tag"] = tag
+    content["tags"] = ["dental", "tensorflow", task, metadata["name"]]
+    if _HUB_ID.fullmatch(data.get("name", "")):
+        content["datasets"] = [data["name"]]
+    init = metadata["training"].get("init")
+    address = init.get("address") if isinstance(init, dict) else None
+    if isinstance(address, str) and address.startswith("hf://"):
+        content["base_model"] = address.removeprefix("hf://").partition("@")[0]
+        content["base_model_relation"] = "finetune"
+    if results := _results(metadata, tag or task):
+        content["model-index"] = [{"name": name_of(metadata), "results": results}]
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000))
+
+
+def _licence(licence: str | None) -> dict[str, Any]:
+    if licence is None:
+        return {"license": "unknown"}
+    known = hub_identifier(licence)
+    return {"license": known} if known else {"license": "other", "license_name": slug(licence)}
+
+
+def _results(metadata: Metadata, task: str) -> list[dict[str, Any]]:
+    """Return the metrics in the form of the Hub; none where there are none."""
+    measured = metadata["metrics"]
+    metrics = [
+        {"type": key, "value": value}
+        for key, value in measured.items()
+        if type(value) in (int, float) and key not in MEASURED_ON and re.fullmatch(r"\w+", key)
+    ]
+    if not metrics:
+        return []
+    data = str(measured.get("data") or metadata["data"].get("name") or "not recorded")
+    dataset = {"name": data, "type": data}
+    if isinstance(measured.get("split"), str):
+        dataset["split"] = measured["split"]
+    return [{"task": {"type": task}, "dataset": dataset, "metrics": metrics}]
 
 
 def escaped(text: str) -> str:

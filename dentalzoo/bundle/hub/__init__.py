@@ -3,7 +3,7 @@
 `names` has the one function that decides what a name means. `releases` (the zoo's own bundles),
 `huggingface` (`hf://`), `addresses` (`https://`, `gs://`, ...) and `index` (the bundles of others)
 each bring a bundle into the cache, `download` fetches a file, `cache` gives a bundle its name when
-it is whole and verified. `pushing` uploads one.
+it is whole and verified.
 """
 
 from dentalzoo.bundle.hub.folders import cache_dir as cache_dir

@@ -148,8 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             files.append(file | self.server.lies.get(name, {}))
         blobs = "blobs" in parse_qs(self.at.query)
         files = files if blobs else [{"rfilename": file["rfilename"]} for file in files]
+        private = repository in self.server.private
         return self._json(
-            {"id": repository, "sha": found[0], "siblings": files, "tags": [], "private": False}
+            {"id": repository, "sha": found[0], "siblings": files, "tags": [], "private": private}
         )
 
     def _tree(self, name, content):
