@@ -20,7 +20,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 import dentalzoo as dz
-from dentalzoo import commands, engines
+from dentalzoo import commands, engines, limits
 from dentalzoo.bundle import runtimes, task_on_disk
 from dentalzoo.bundle.flags import add_export_flags, add_weights_dtype
 from dentalzoo.data.io.file_warnings import forget_files
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _sigterm_as_ctrl_c(),
             variable("DENTALZOO_OFFLINE", "1" if options.offline else None),
             variable(runtimes.VARIABLE, getattr(options, "runtime", None)),
+            limits.of_command(options),
         ):
             return options.run(options) or 0
     except BrokenPipeError:  # the reader, such as `head`, has ended
@@ -401,3 +402,4 @@ def _add_runtime(parser: Parser) -> None:
         help="what computes the bundle (default: DENTALZOO_RUNTIME, else auto: the lightest one "
         "that it has files for and that is installed)",
     )
+    limits.add_flags(parser)

@@ -31,6 +31,7 @@ GROUND = (
     "deprecation",
     "environment",
     "errors",
+    "limits",
     "locks",
     "nn",
     "ops",

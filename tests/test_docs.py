@@ -136,7 +136,7 @@ def test_environment_variables_and_extras_exist(page):
     sources = [*(ROOT / "dentalzoo").rglob("*.py"), *(ROOT / "examples").glob("*.py")]
     sources += [ROOT / "tests" / "conftest.py", *(ROOT / "tests" / "peers").glob("*.py")]
     code = "\n".join(path.read_text() for path in sources)
-    for name in set(re.findall(r"\bDENTALZOO_[A-Z]+", text)):
+    for name in set(re.findall(r"\bDENTALZOO_[A-Z_]+", text)):
         assert f'"{name}"' in code, name
     extras = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2]
     for name in re.findall(r"(?:dentalzoo|\.)\[(\w+)\]'", text):

@@ -18,6 +18,7 @@ from typing import Any
 
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.limits import end_process_when_late
 from dentalzoo.tasks.predictor import Item, Predictor, Result, write_files
 
 
@@ -156,6 +157,7 @@ def _apply(predictor: Predictor, item: Item, value: Any) -> Finished:
 def main() -> None:
     """Run the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    end_process_when_late()
     try:
         work(Connection(int(sys.argv[1])))
     except (EOFError, OSError):  # that process is gone

@@ -18,6 +18,7 @@ from dentalzoo.bundle.schema import shown
 from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError, reason_of
 from dentalzoo.exporters import EXPORTERS, saved_model
+from dentalzoo.limits import limited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,7 @@ class Functions(Mapping[str, Function]):
     def __init__(self, path: Path, metadata: Metadata, runtime: str) -> None:
         self._path, self._specs = path, metadata["signatures"]
         self._light: Mapping[str, Function] = {}
+        self._limited: dict[str, Function] = {}
         if runtime == "tensorflow":
             self._saved_model  # noqa: B018  # a bad one must fail now, not at the first call
         else:
@@ -106,9 +108,10 @@ class Functions(Mapping[str, Function]):
         return iter(self._specs)
 
     def __getitem__(self, name: str) -> Function:
-        if name in self._light:
-            return self._light[name]
-        return self._saved_model[name]
+        if name not in self._limited:  # kept, since a call that does not end bars others
+            function = self._light[name] if name in self._light else self._saved_model[name]
+            self._limited[name] = limited(name, function)
+        return self._limited[name]
 
     def read_weights(self) -> "list[np.ndarray]":
         """Return the weights in float32, in the order of `model.weights` when it was exported.
@@ -116,7 +119,8 @@ class Functions(Mapping[str, Function]):
         Raises:
             DentalzooError: the bundle has no SavedModel.
         """
-        return self._saved_model.read_weights()
+        saved: list[np.ndarray] = limited("read_weights", self._saved_model.read_weights)()
+        return saved
 
     @cached_property
     def _saved_model(self) -> saved_model.SavedModel:

@@ -180,7 +180,8 @@ def light_commands(name: str, bundle: Path, folder: Path) -> tuple[list[list], s
 
     random = np.random.default_rng(0)
     for number in range(10):
-        image = random.integers(0, 256, (40, 56), np.uint8)
+        image = random.integers(64, 256, (48, 48), np.uint8)
+        image[np.hypot(*np.mgrid[-23.5:24, -23.5:24]) > 16] = 0  # as views of a ball on black
         write_png(folder / "images" / "jaw" / f"{number}.png", image)
     images, out = folder / "images" / "jaw", folder / "out"
     if name == "jaw_reconstruction":

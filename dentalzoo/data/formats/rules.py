@@ -21,8 +21,9 @@ from dentalzoo.data.formats.base import (
 )
 from dentalzoo.data.formats.outlines import MAX_REACH, count_runs, run_lengths
 from dentalzoo.data.io.decode import upright, upright_size
-from dentalzoo.data.io.images import MAX_PIXELS, natural_key, read_image
+from dentalzoo.data.io.images import natural_key, read_image
 from dentalzoo.errors import BadFile
+from dentalzoo.limits import max_pixels
 
 _log = logging.getLogger("dentalzoo")
 
@@ -207,7 +208,7 @@ def image_size(image: Path) -> tuple[Size, int]:
 
 @lru_cache(maxsize=1 << 16)
 def _image_size(image: Path, key: tuple[object, ...]) -> tuple[Size, int]:
-    known = upright_size(image, MAX_PIXELS)
+    known = upright_size(image, max_pixels())
     if known is None:  # DICOM: its errors show only when it is decoded
         height, width, _ = read_image(image).shape
         return (height, width), 1

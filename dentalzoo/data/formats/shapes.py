@@ -23,8 +23,8 @@ from dentalzoo.data.formats.base import (
 from dentalzoo.data.formats.outlines import count_runs, fill, outline_edges
 from dentalzoo.data.formats.rules import Classes
 from dentalzoo.data.formats.tree import Tree, skip_unused
-from dentalzoo.data.io.images import MAX_PIXELS
 from dentalzoo.errors import BadFile
+from dentalzoo.limits import max_pixels
 
 _MIN_SIDE = 0.5  # pixels, as for boxes
 CORNERS = 72  # ours: of the polygon that stands for an ellipse, which is 0.13 % smaller
@@ -195,9 +195,9 @@ def check_pixels(size: Size) -> None:
     Raises:
         ValueError: it has more than 100 million pixels.
     """
-    if size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > max_pixels():
         raise ValueError(
-            f"an image must have at most {MAX_PIXELS:,} pixels. Received: {size[1]} x {size[0]}"
+            f"an image must have at most {max_pixels():,} pixels. Received: {size[1]} x {size[0]}"
         )
 
 
@@ -241,7 +241,7 @@ def decode_mask(text: Any, compressed: bool = False) -> np.ndarray:
     try:
         data = base64.b64decode(text, validate=False)
         if compressed:
-            data = zlib.decompressobj().decompress(data, MAX_PIXELS)
+            data = zlib.decompressobj().decompress(data, max_pixels())
         with Image.open(io.BytesIO(data)) as image:
             check_pixels((image.height, image.width))
             if "transparency" in image.info or "A" in image.getbands():

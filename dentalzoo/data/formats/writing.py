@@ -15,9 +15,10 @@ from dentalzoo.data.formats.names import normal
 from dentalzoo.data.formats.outlines import along_pixels, as_coco, outline_edges
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.io.decode import is_dicom, upright_size
-from dentalzoo.data.io.images import MAX_PIXELS, read_image, write_png
+from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.errors import DentalzooError
+from dentalzoo.limits import max_pixels
 from dentalzoo.output_dirs import whole_folder
 
 _log = logging.getLogger("dentalzoo")
@@ -70,7 +71,7 @@ class ImagePlacer:
     def _to_be_turned(source: Path) -> bool:
         if is_dicom(source) or isinstance(source, StoredImage):
             return True
-        known = upright_size(source, MAX_PIXELS)
+        known = upright_size(source, max_pixels())
         return known is None or known[1] != 1
 
 

@@ -210,7 +210,7 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
         raise BadFile(
             path,
             f"the image must have at most {max_pixels:,} pixels; make it smaller or raise "
-            f"max_pixels. Received: {width} x {height} (width x height)",
+            f"max_pixels (DENTALZOO_MAX_PIXELS). Received: {width} x {height} (width x height)",
         )
 
 

@@ -9,8 +9,8 @@ DICOM. docs/data_formats.md has the rules as a table; in short, for images:
 - floats in [0, 1] are multiplied by 255, other floats must lie in [0, 255];
 - a palette becomes its colours, CMYK becomes RGB, alpha is dropped;
 - EXIF and TIFF orientations are applied;
-- files whose pages or frames differ are refused, and so are images of more than `MAX_PIXELS`
-  pixels, by the header, before memory is allocated.
+- files whose pages or frames differ are refused, and so are images of more than
+  `limits.max_pixels()` pixels, by the header, before memory is allocated.
 
 Masks keep the values they store; a palette keeps its indices.
 """
@@ -29,8 +29,8 @@ from dentalzoo.data.io.decode import Stored, decode
 from dentalzoo.data.io.file_warnings import note_depth, warn_of_file
 from dentalzoo.data.io.grey_levels import MAX_BEYOND, nothing_to_see, to_8_bits
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.limits import max_pixels as allowed_pixels
 
-MAX_PIXELS = 100_000_000  # ours: a 10,000 x 10,000 image, about 30 times a panoramic radiograph
 _FEW_COLOURS = 12  # ours, of a mask: more are a photograph or soft edges
 
 IMAGE_SUFFIXES = frozenset(
@@ -41,7 +41,7 @@ IMAGE_SUFFIXES = frozenset(
 def read_image(
     path: str | Path,
     channels: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     *,
     warn: bool = True,
 ) -> np.ndarray:
@@ -50,7 +50,8 @@ def read_image(
     Args:
         path: the file.
         channels: 1 (luma of ITU-R 601), 3 (grey repeated), or None for what the file holds.
-        max_pixels: a larger image is refused before it is decoded.
+        max_pixels: a larger image is refused before it is decoded; None: DENTALZOO_MAX_PIXELS,
+            else 100 million.
         warn: log a warning if nothing can be seen in it, see `grey_levels.nothing_to_see`, or if
             it ends as an interrupted copy does, see `containers.zero_tail`.
 
@@ -67,7 +68,7 @@ def read_image(
 def read_oriented(
     path: str | Path,
     channels: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
     *,
     warn: bool = True,
 ) -> tuple[np.ndarray, int]:
@@ -90,6 +91,7 @@ def read_oriented(
     if channels not in (None, 1, 3):
         raise DentalzooError(f"channels must be 1, 3 or None. Received: {channels!r}")
     path = path if isinstance(path, Path) else Path(path)  # a subclass may point into another file
+    max_pixels = allowed_pixels() if max_pixels is None else max_pixels
     stored = decode(path, max_pixels)
     if stored is None:
         from dentalzoo.data.io.dicom import read_dicom
@@ -112,7 +114,7 @@ def read_oriented(
     return np.ascontiguousarray(image), turn
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_mask(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
     """Read a label mask, upright, with the values it stores; a palette keeps its indices.
 
     A palette of only greys that does not brighten from black with its index, or that stays below
@@ -120,7 +122,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         path: the file.
-        max_pixels: a larger mask is refused before it is decoded.
+        max_pixels: a larger mask is refused before it is decoded; None: as for `read_image`.
 
     Returns:
         (H, W) of an integer dtype.
@@ -129,6 +131,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         BadFile: as `read_image`; and for coloured masks, and labels in the alpha channel.
     """
     path = Path(path)
+    max_pixels = allowed_pixels() if max_pixels is None else max_pixels
     stored = decode(path, max_pixels)
     if stored is None:
         raise BadFile(path, "a mask must be a PNG, TIFF, BMP or JPEG. Received: a DICOM file")

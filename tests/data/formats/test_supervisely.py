@@ -204,7 +204,7 @@ def test_a_wrong_object_is_named_and_the_rest_is_read(tmp_path, wrong, reason):
 
 
 def test_a_bitmap_that_swells_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(shapes, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(shapes, "max_pixels", lambda: 10_000)
     put(tmp_path, "ds/img/a.png")
     packed = zlib.compress(bytes(1_000_000))
     data = base64.b64encode(packed).decode()

@@ -11,8 +11,8 @@ from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.formats.label_maps import class_list_above, read_class_file, read_label_items
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.io.decode import decode
-from dentalzoo.data.io.images import MAX_PIXELS
 from dentalzoo.errors import BadFile
+from dentalzoo.limits import max_pixels
 
 _MAX_COLOURS = 1000  # ours: more objects in one image are a photograph
 VOID = 255  # the index of pixels that belong to no class and no background, as borders have it
@@ -224,7 +224,7 @@ def _stored(path: Path) -> tuple[np.ndarray, list[Colour], bool]:
 
     Grey levels are indices and have the colours of PASCAL VOC.
     """
-    stored = decode(path, MAX_PIXELS)
+    stored = decode(path, max_pixels())
     if stored is None:
         raise BadFile(path, "must be a PNG. Received: a DICOM file")
     samples = stored.samples
