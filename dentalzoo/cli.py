@@ -391,7 +391,7 @@ def make_parser(task: str | None = None) -> Parser:
         nargs="+",
         help="height and width of radiographs (default 512 1024), side of other images (64)",
     )
-    add.add_argument("--shape-model", help=".npz file of real crowns, for --kind crowns")
+    add.add_argument("--shape-model", help=".npz file of real crowns, for --kind crowns or scans")
     return parser
 
 

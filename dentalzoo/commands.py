@@ -370,35 +370,39 @@ def do_shape_model(options: Namespace) -> None:
     _show(options, report, "\n".join(lines))
 
 
-# kind -> (function of `dentalzoo.data.synthetic`, default size)
-SYNTHETIC: dict[str, tuple[str, tuple[int, ...]]] = {
-    "radiographs": ("write_panoramic_dataset", (512, 1024)),
-    "teeth": ("write_tooth_photos", (64,)),
-    "defects": ("write_defect_dataset", (64,)),
-    "jaws": ("write_jaw_dataset", ()),
-    "crowns": ("write_crown_rows", ()),
+# kind -> (function of `dentalzoo.data.synthetic`, its sizes with their defaults)
+SYNTHETIC: dict[str, tuple[str, dict[str, int]]] = {
+    "radiographs": ("write_panoramic_dataset", {"height": 512, "width": 1024}),
+    "teeth": ("write_tooth_photos", {"size": 64}),
+    "defects": ("write_defect_dataset", {"size": 64}),
+    "jaws": ("write_jaw_dataset", {}),
+    "crowns": ("write_crown_rows", {}),
+    "scans": ("write_jaw_scans", {}),
 }
 
 
 def do_synthetic(options: Namespace) -> None:
     from dentalzoo.data import synthetic
 
-    name, size = SYNTHETIC[options.kind]
-    if (options.kind == "crowns") != (options.shape_model is not None):
+    name, sizes = SYNTHETIC[options.kind]
+    needed, given = options.kind == "crowns", options.shape_model is not None
+    if needed != given and options.kind != "scans":
         raise DentalzooError(
-            "--shape-model must be given with --kind crowns, and only there. "
-            f"Received: --kind {options.kind}, --shape-model {options.shape_model}"
+            "--shape-model must be given with --kind crowns, may be with --kind scans, and only "
+            f"there. Received: --kind {options.kind}, --shape-model {options.shape_model}"
         )
-    if options.size and not size:
+    if options.size and not sizes:
         raise DentalzooError(f"--size does not apply to {options.kind} (meshes)")
-    if options.size and len(options.size) != len(size):
-        expected = ("", "one number, the side", "height and width")[len(size)]
+    if options.size and len(options.size) != len(sizes):
+        expected = ("", "one number, the side", "height and width")[len(sizes)]
         raise DentalzooError(
             f"--size of {options.kind} must be {expected}. Received: {options.size}"
         )
-    model = [options.shape_model] if options.kind == "crowns" else []
+    if options.size:
+        sizes = dict(zip(sizes, options.size, strict=True))
+    model = {"model_file": options.shape_model} if given else {}
     write = getattr(synthetic, name)
-    print(write(options.out, *model, options.count, options.seed, *(options.size or size)))
+    print(write(options.out, count=options.count, seed=options.seed, **model, **sizes))
 
 
 def _on_engine(options: Namespace) -> dict[str, Any]:

@@ -29,6 +29,7 @@ AZIMUTHS = tuple(range(0, 360, 40))  # degrees; the paper: nine around the jaw
 ELEVATION = 35.0  # degrees; not stated; ours: crowns and the palate are visible
 DISTANCE = 3.6  # not stated; ours: in units of 40 mm, so that no jaw is cut off
 FIELD_OF_VIEW = 40.0  # degrees; not stated; ours
+FOCAL = 0.5 / np.tan(np.deg2rad(FIELD_OF_VIEW / 2))  # in widths of the image
 _RAYS = 2  # by 2 rays per pixel, averaged
 _DARK, _BRIGHT = 40, 245  # grey values of the surface; the background is 0
 _LIGHT = (-0.3, 0.4, 1.0)  # direction: to the right, up and towards the camera
@@ -48,6 +49,14 @@ def cameras() -> np.ndarray:
     )
     around = np.stack([eyes * DISTANCE, np.tile((0.0, 0.0, 1.0), (len(eyes), 1))], axis=1)
     return np.concatenate([around, [[(0, 0, DISTANCE), (0, -1, 0)]]])
+
+
+def camera_axes() -> np.ndarray:
+    """Return the axes of each camera's image: (10, 3, 3) float64, rows right, down and ahead."""
+    eyes, ups = cameras().transpose(1, 0, 2)
+    ahead = -unit(eyes)
+    right = unit(np.cross(ahead, ups))
+    return np.stack([right, np.cross(ahead, right), ahead], axis=1)
 
 
 def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
@@ -81,6 +90,26 @@ def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
     return views
 
 
+def render_depth(mesh: Mesh, size: int = 224) -> np.ndarray:
+    """Return how far the jaw is from each camera, along its axis, at the middle of each pixel.
+
+    Args:
+        mesh, size: as of `render_views`.
+
+    Returns:
+        (10, size, size, 1) float16 in units of 40 mm, to 0.08 mm; 0 beside the jaw.
+
+    Raises:
+        DentalzooError: as `render_views`.
+    """
+    scene = Scene(mesh)
+    depth = np.zeros((VIEWS, size, size, 1), np.float16)
+    for image, camera in zip(depth, cameras(), strict=True):
+        hits = scene.cast_rays(camera, size)
+        image[hits.hit, 0] = hits.depth
+    return depth
+
+
 @dataclass(frozen=True)
 class RayHits:
     """The points where the rays of a camera meet the mesh.
@@ -90,12 +119,14 @@ class RayHits:
         corners: (K, 3) int32, indices of the vertices of the face that each of these meets.
         weights: (K, 3) float32, barycentric coordinates of the point in the face.
         brightness: (K,) float64 of the surface there, see `brightness`.
+        depth: (K,) float64, distance from the camera along its axis.
     """
 
     hit: np.ndarray
     corners: np.ndarray
     weights: np.ndarray
     brightness: np.ndarray
+    depth: np.ndarray
 
 
 class Scene:
@@ -136,8 +167,9 @@ class Scene:
         u, v = result["primitive_uvs"].numpy()[hit].T
         weights = np.stack([1 - u - v, u, v], axis=1)
         normal: Any = sum(weights[:, k, None] * self._normals[corners[:, k]] for k in range(3))
-        shade = brightness(normal, -rays.numpy()[..., 3:][hit], camera)
-        return RayHits(hit, corners, weights, shade)
+        ahead = rays.numpy()[..., 3:][hit]
+        depth = result["t_hit"].numpy()[hit] * (ahead @ -unit(eye))
+        return RayHits(hit, corners, weights, brightness(normal, -ahead, camera), depth)
 
 
 def brightness(normal: np.ndarray, back: np.ndarray, camera: np.ndarray) -> np.ndarray:
@@ -187,6 +219,7 @@ def load_views(
     num_points: int = 50_000,
     method: str = "area",
     seed: int = 0,
+    depth: bool = False,
 ) -> dict[str, np.ndarray]:
     """Load a jaw as the input of a network, ten views, and its ground truth, points.
 
@@ -194,6 +227,7 @@ def load_views(
         sample: of `dentalzoo.data.meshes.find_meshes`.
         size, channels: of `render_views`.
         num_points, method, seed: of `dentalzoo.data.meshes.sample_points`.
+        depth: add "depth", of `render_depth`.
 
     Returns:
         "views": (10, size, size, channels) uint8; "points": (num_points, 3) float32 in the frame
@@ -209,7 +243,8 @@ def load_views(
         points = sample_points(posed, num_points, method, seed)
     except DentalzooError as error:
         raise BadFile(sample.mesh, str(error)) from error
-    return {
+    added = {"depth": render_depth(posed, size)} if depth else {}
+    return added | {
         "views": render_views(posed, size, channels),
         "points": points,
         "centre": np.array(pose.centre, np.float32),
@@ -226,6 +261,7 @@ def cache_views(
     method: str = "area",
     seed: int = 0,
     strict: bool = False,
+    depth: bool = False,
 ) -> Cache:
     """Render and sample every jaw once, for `dentalzoo.data.pipeline.batching.batches`.
 
@@ -234,6 +270,7 @@ def cache_views(
         folder: where to keep the results, from which an interrupted run resumes; None for memory.
         size, channels, num_points, method, seed: of `load_views`.
         strict: raise for the first bad file instead of skipping it.
+        depth: of `load_views`.
 
     Raises:
         DentalzooError: a setting is invalid, no jaw can be used, or Open3D cannot be imported.
@@ -241,7 +278,7 @@ def cache_views(
     _open3d()
     if method not in METHODS:
         raise DentalzooError(f"method must be one of {METHODS}. Received: {method!r}")
-    settings = (size, channels, num_points, method, seed)
+    settings = (size, channels, num_points, method, seed, depth)
     files = [(stamp(s.mesh), s.labels and stamp(s.labels)) for s in samples]
     look = (AZIMUTHS, ELEVATION, DISTANCE, FIELD_OF_VIEW, _RAYS, _DARK, _BRIGHT, _LIGHT, SCALE)
     return Cache(

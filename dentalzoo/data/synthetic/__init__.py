@@ -10,6 +10,7 @@ from dentalzoo.data.synthetic.crowns import crown_row as crown_row
 from dentalzoo.data.synthetic.crowns import read_crown_model as read_crown_model
 from dentalzoo.data.synthetic.dataset import write_crown_rows as write_crown_rows
 from dentalzoo.data.synthetic.dataset import write_jaw_dataset as write_jaw_dataset
+from dentalzoo.data.synthetic.dataset import write_jaw_scans as write_jaw_scans
 from dentalzoo.data.synthetic.dataset import write_panoramic_dataset as write_panoramic_dataset
 from dentalzoo.data.synthetic.defects import DEFECTS as DEFECTS
 from dentalzoo.data.synthetic.defects import TEXTURES as TEXTURES

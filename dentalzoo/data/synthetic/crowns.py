@@ -50,6 +50,7 @@ class CrownModel:
         weights: SciPy's sparse (50000, 14P), of the points in each vertex.
         faces: (99944, 3) int32, counter-clockwise from outside.
         labels: (50000,) uint8, FDI numbers.
+        crown_faces: for each crown the faces of its P points, (F, 3).
     """
 
     mean: np.ndarray
@@ -58,6 +59,7 @@ class CrownModel:
     weights: csr_matrix
     faces: np.ndarray
     labels: np.ndarray
+    crown_faces: tuple[np.ndarray, ...]
 
 
 def read_crown_model(path: str | Path) -> CrownModel:
@@ -90,7 +92,7 @@ def read_crown_model(path: str | Path) -> CrownModel:
     except DentalzooError as error:
         raise BadFile(path, str(error)) from error
     modes = modes.reshape(len(CROWNS), -1, modes.shape[-1])
-    return CrownModel(mean, modes, np.stack(poses), weights, faces, labels)
+    return CrownModel(mean, modes, np.stack(poses), weights, faces, labels, tuple(crown_meshes))
 
 
 def crown_row(model: CrownModel, seed: int) -> Jaw:

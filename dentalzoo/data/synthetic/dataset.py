@@ -15,6 +15,7 @@ from dentalzoo.data.io.mesh_files import write_obj
 from dentalzoo.data.synthetic.crowns import crown_row, read_crown_model
 from dentalzoo.data.synthetic.jaw import Jaw, upper_jaw
 from dentalzoo.data.synthetic.radiograph import FINDINGS, Finding, panoramic
+from dentalzoo.data.synthetic.scan import upper_scan
 from dentalzoo.data.synthetic.shapes import LOWER, UPPER
 from dentalzoo.errors import DentalzooError
 from dentalzoo.output_dirs import whole_folder
@@ -145,6 +146,35 @@ def write_crown_rows(
         return crown_row(model, seed)
 
     return _write_jaws(out_dir, "write_crown_rows", "row_", generate, count, seed, val_fraction)
+
+
+def write_jaw_scans(
+    out_dir: str | Path,
+    count: int,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    model_file: str | Path | None = None,
+) -> Path:
+    """Generate scans `seed`, `seed + 1`, ... and write them as `write_jaw_dataset` does.
+
+    Their names are `scan_NNNN_upper`.
+
+    Args:
+        out_dir, count, seed, val_fraction: of `write_jaw_dataset`.
+        model_file: of `dentalzoo.data.synthetic.read_crown_model`; None: no crowns of real shape.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DentalzooError, BadFile: as `write_crown_rows`.
+    """
+    model = None if model_file is None else read_crown_model(model_file)
+
+    def generate(seed: int) -> Jaw:
+        return upper_scan(seed, model)
+
+    return _write_jaws(out_dir, "write_jaw_scans", "scan_", generate, count, seed, val_fraction)
 
 
 def _write_jaws(

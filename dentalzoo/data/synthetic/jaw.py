@@ -13,8 +13,8 @@ from dentalzoo.errors import DentalzooError
 
 TEETH = (18, 17, 16, 15, 14, 13, 12, 11, 21, 22, 23, 24, 25, 26, 27, 28)
 COLUMNS, ROWS = 400, 125  # 50,000 vertices, the paper's number
-_SLOT = COLUMNS // len(TEETH)
-_KNOTS = (22, 82)  # rows of the margins of the gum, towards the cheek and the palate
+SLOT = COLUMNS // len(TEETH)
+KNOTS = (22, 82)  # rows of the margins of the gum, towards the cheek and the palate
 _FINE = 60  # samples in each of the three parts between these
 _RIM = 1.05  # of a crown's outline: neighbours touch
 _SKIRT = 5.0  # mm of gum towards the cheek, seen from the biting edge
@@ -57,7 +57,7 @@ class Jaw:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """The proportions of a patient; arrays have a value for each of the 16 slots."""
 
     size: np.ndarray  # (16, 3) of each crown in mm
@@ -94,11 +94,11 @@ def upper_jaw(seed: int, missing: float = 0.35, crowding: float | None = None) -
         raise DentalzooError(f"missing must be in [0, 1]. Received: {missing!r}")
     if crowding is not None and not -1 <= crowding <= 1:
         raise DentalzooError(f"crowding must be in [-1, 1]. Received: {crowding!r}")
-    plan = _make_plan(np.random.default_rng((int(seed), 9)), missing, crowding)
-    paths = _Paths(plan)
+    plan = make_plan(np.random.default_rng((int(seed), 9)), missing, crowding)
+    paths = Paths(plan)
     coarse = paths.across()
-    rows = _even_rows(coarse, _sheet(plan, paths, coarse)[0])
-    sheet, labels = _sheet(plan, paths, rows)
+    rows = even_rows(coarse, jaw_sheet(plan, paths, coarse)[0])
+    sheet, labels = jaw_sheet(plan, paths, rows)
     return Jaw(sheet.reshape(-1, 3).astype(np.float32), jaw_faces(), labels.ravel())
 
 
@@ -113,10 +113,21 @@ def jaw_faces() -> np.ndarray:
 # ---- the patient ---------------------------------------------------------------------------------
 
 
-def _make_plan(rng: np.random.Generator, missing: float, crowding: float | None) -> _Plan:
+def make_plan(
+    rng: np.random.Generator,
+    missing: float,
+    crowding: float | None,
+    size: np.ndarray | None = None,
+) -> Plan:
+    """Draw the proportions of a patient, as `upper_jaw` describes.
+
+    Args:
+        size: (16, 3) mm of the crowns; None for random ones.
+    """
     kind = np.array([fdi % 10 for fdi in TEETH])
-    size = _CROWNS[kind - 1] * rng.normal(1, 0.05) * rng.normal(1, 0.03, (16, 3))
-    size = (size + 3 * (size + size[::-1]) / 2) / 4  # left and right are similar
+    if size is None:
+        size = _CROWNS[kind - 1] * rng.normal(1, 0.05) * rng.normal(1, 0.03, (16, 3))
+        size = (size + 3 * (size + size[::-1]) / 2) / 4  # left and right are similar
     present = np.ones(16, bool)
     present[[0, 15]] = rng.random(2) < 0.3
     lost = rng.random(16) < rng.uniform(0.05, 0.35)
@@ -138,7 +149,7 @@ def _make_plan(rng: np.random.Generator, missing: float, crowding: float | None)
         [rng.normal(0, 0.25, 8), rng.normal(0, 0.25, 8), rng.uniform(0, 6.3, 8),
          rng.uniform(0.03, 0.12, 8)], 1
     )  # fmt: skip
-    return _Plan(
+    return Plan(
         size,
         present,
         length,
@@ -159,7 +170,7 @@ def _make_plan(rng: np.random.Generator, missing: float, crowding: float | None)
 # ---- the grid ------------------------------------------------------------------------------------
 
 
-class _Paths:
+class Paths:
     """A path in the plane for each column: from the cheek across the ridge to the midline.
 
     Attributes:
@@ -171,11 +182,11 @@ class _Paths:
         position: (400, 1) position of a column in its slot, -1 to 1.
     """
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         ends = np.concatenate([[0], np.cumsum(plan.length)]) - plan.length[:8].sum()
-        self.position = np.tile((np.arange(_SLOT) * 2 + 1) / _SLOT - 1, len(TEETH))[:, None]
+        self.position = np.tile((np.arange(SLOT) * 2 + 1) / SLOT - 1, len(TEETH))[:, None]
         middle = (ends[:-1] + ends[1:]) / 2
-        along = np.repeat(middle, _SLOT) + self.position[:, 0] * np.repeat(plan.length / 2, _SLOT)
+        along = np.repeat(middle, SLOT) + self.position[:, 0] * np.repeat(plan.length / 2, SLOT)
         arch = _arch(plan, max(-ends[0], ends[-1]) + 1)
         self._centre, self._outward = _points_on(*arch, along)
         self.seat, self.outward = _points_on(*arch, middle + plan.shift[:, 0])
@@ -185,7 +196,7 @@ class _Paths:
         back = max(self._centre[0, 1], self._centre[-1, 1]) - 1
         self.depth = 9 + (back - 9) * self.reach**1.3
         target = np.concatenate([np.zeros_like(self.depth), self.depth], 1)
-        self.half = smoothed(np.repeat(plan.size[:, 1] / 2, _SLOT), 41)[:, None]
+        self.half = smoothed(np.repeat(plan.size[:, 1] / 2, SLOT), 41)[:, None]
         way = target - self._centre
         self.inner = np.hypot(*way.T)[:, None]
         self._handle = self._centre - self._outward * np.minimum(self.inner * 0.5, 14)
@@ -212,7 +223,7 @@ class _Paths:
         return point - np.minimum(mm, 0)[..., None] * self._outward[:, None]
 
 
-def _arch(plan: _Plan, reach: float) -> tuple[np.ndarray, np.ndarray]:
+def _arch(plan: Plan, reach: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the arch as (N, 2), from the patient's right, and the arc length at each point.
 
     The length is 0 in front and `reach` at the ends.
@@ -243,11 +254,11 @@ def _side(point: np.ndarray, tangent: np.ndarray) -> float:
     return -np.sign(tangent[front, 0])
 
 
-def _even_rows(mm: np.ndarray, sheet: np.ndarray) -> np.ndarray:
+def even_rows(mm: np.ndarray, sheet: np.ndarray) -> np.ndarray:
     """Return positions (400, 125) mm of rows evenly spaced on the surface in each of 3 parts."""
     step = np.sqrt((np.diff(sheet, axis=1) ** 2).sum(-1))
     step = np.stack([smoothed(line, 9) for line in step.T], 1)  # so that rows have no jumps
-    rows, marks = [], (0, *_KNOTS, ROWS - 1)
+    rows, marks = [], (0, *KNOTS, ROWS - 1)
     for part in range(3):
         first, last = part * _FINE, (part + 1) * _FINE
         length = np.cumsum(step[:, first : last - 1] + 1e-3, axis=1)
@@ -269,16 +280,16 @@ def smoothed(values: np.ndarray, width: int) -> np.ndarray:
 # ---- the surface ---------------------------------------------------------------------------------
 
 
-def _sheet(plan: _Plan, paths: _Paths, mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def jaw_sheet(plan: Plan, paths: Paths, mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the points (400, T, 3) and the FDI numbers (400, T) at positions `mm` (400, T)."""
     plane = paths.plane(mm)
     height = _gum(plan, paths, mm, plane)
-    seats = _seat_height(plan, paths)
+    seats = seat_heights(plan, paths)
     labels = np.zeros(mm.shape, np.uint8)
     nearest = np.full(mm.shape, np.inf)
     move = np.zeros_like(plane)
     for slot in np.flatnonzero(plan.present).tolist():
-        window = slice(max(slot - 1, 0) * _SLOT, (slot + 2) * _SLOT)
+        window = slice(max(slot - 1, 0) * SLOT, (slot + 2) * SLOT)
         a, b, offset = _crown_coordinates(plan, paths, slot, plane[window])
         kind = TEETH[slot] % 10
         r = _outline(kind, a, b)
@@ -300,7 +311,7 @@ def _sheet(plan: _Plan, paths: _Paths, mm: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _crown_coordinates(
-    plan: _Plan, paths: _Paths, slot: int, plane: np.ndarray
+    plan: Plan, paths: Paths, slot: int, plane: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a crown's local coordinates, to the midline and to the cheek, and the offset in mm.
 
@@ -347,18 +358,18 @@ def _crown(kind: int, wear: float, a: np.ndarray, b: np.ndarray, r: np.ndarray) 
     return top * wall
 
 
-def _seat_height(plan: _Plan, paths: _Paths) -> np.ndarray:
+def seat_heights(plan: Plan, paths: Paths) -> np.ndarray:
     """Return the height (16,) in mm at which crowns leave the gum, on the curve of Spee."""
-    reach = paths.reach[_SLOT // 2 :: _SLOT, 0]
+    reach = paths.reach[SLOT // 2 :: SLOT, 0]
     return plan.spee * (0.4 - (reach - 0.45) ** 2 * 3) + plan.rise
 
 
-def _gum(plan: _Plan, paths: _Paths, mm: np.ndarray, plane: np.ndarray) -> np.ndarray:
+def _gum(plan: Plan, paths: Paths, mm: np.ndarray, plane: np.ndarray) -> np.ndarray:
     """Return the height (400, T) in mm of the gum and the palate without the crowns."""
     x, y = plane[..., 0], plane[..., 1]
-    seat = smoothed(np.repeat(_seat_height(plan, paths), _SLOT), 25)[:, None]
-    tooth = smoothed(np.repeat(plan.present.astype(float), _SLOT), 19)[:, None]
-    front = np.repeat(np.array([fdi % 10 < 4 for fdi in TEETH], float), _SLOT)[:, None]
+    seat = smoothed(np.repeat(seat_heights(plan, paths), SLOT), 25)[:, None]
+    tooth = smoothed(np.repeat(plan.present.astype(float), SLOT), 19)[:, None]
+    front = np.repeat(np.array([fdi % 10 < 4 for fdi in TEETH], float), SLOT)[:, None]
     scallop = tooth * (1.7 + 1.1 * front) * np.abs(paths.position) ** 2.2
     bare = (1 - tooth) * (
         plan.resorption + 1.2 * (mm / paths.half) ** 2 * (np.abs(mm) <= paths.half)
@@ -383,7 +394,7 @@ def _gum(plan: _Plan, paths: _Paths, mm: np.ndarray, plane: np.ndarray) -> np.nd
     return height
 
 
-def _folds(plan: _Plan, x: np.ndarray, y: np.ndarray, way: np.ndarray) -> np.ndarray:
+def _folds(plan: Plan, x: np.ndarray, y: np.ndarray, way: np.ndarray) -> np.ndarray:
     """Return the height in mm of rugae, raphe and incisive papilla."""
     inside = np.clip((way - 0.12) / 0.25, 0, 1)
     side = np.abs(x)

@@ -37,7 +37,11 @@ class Config(PaperConfig):
     modulator_scale: float = setting(
         0.1, "abstract: a fixed scale; its value is not stated, so ours", low=0
     )
-    decoder: str = setting("mlp", "abstract; morphable: ours", choices=("mlp", "morphable"))
+    decoder: str = setting(
+        "mlp",
+        "abstract; morphable: ours; depth: ours, in each view, fused",
+        choices=("mlp", "morphable", "depth"),
+    )
     hidden: tuple[int, ...] = setting((256,), "not stated; ours: of the mlp", low=1, min_items=1)
     num_points: int = setting(50_000, "abstract", low=1)
     morphable_model: str | None = setting(
@@ -88,6 +92,14 @@ class Config(PaperConfig):
                 f"decoder=morphable. Received: {self.morphable_model!r} with "
                 f"decoder={self.decoder}"
             )
+        if self.decoder == "depth":
+            multiple = 2 ** (len(self.filters) - 1)
+            if self.channels != 1 or self.image_size % multiple or len(self.filters) < 3:
+                raise DentalzooError(
+                    "decoder=depth must have channels=1, three or more filters and an image_size "
+                    f"that is a multiple of {multiple}, 2 for each filter but the first. Received: "
+                    f"{self.channels}, {self.filters} and {self.image_size}"
+                )
         if self.embedding % self.heads:
             raise DentalzooError(
                 "embedding must be a multiple of heads. "
@@ -114,9 +126,24 @@ _MORPHABLE = dataclasses.replace(
     batch_size=16,
     epochs=40,
 )
+_DEPTH = dataclasses.replace(
+    _PAPER,
+    encoder="convolutions",
+    filters=(16, 24, 40, 64, 96),
+    image_size=128,
+    channels=1,
+    embedding=128,
+    modulator_scale=0.0,
+    decoder="depth",
+    missing_views=0.2,
+    learning_rate=2e-3,
+    batch_size=4,
+    epochs=40,
+)
 VARIANTS = {
     "paper": _PAPER,
     "morphable": _MORPHABLE,
+    "depth": _DEPTH,
     "tiny": dataclasses.replace(
         _MORPHABLE,
         filters=(4, 4),

@@ -25,7 +25,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
 
     Returns:
         Batches {"views": float32 (B, 10, S, S, C) in [0, 1], hidden ones black, "points": float32
-        (B, N, 3), 40 mm = 1}. Bad files are logged and left out.
+        (B, N, 3), 40 mm = 1}. Bad files are logged and left out. For decoder=depth "depth" float32
+        (B, 10, S, S, 1) takes the place of "points": along each camera's axis, 0 beside the jaw.
 
     Raises:
         DentalzooError: no mesh of the split can be used.
@@ -39,7 +40,9 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         config.channels,
         config.num_points,
         "order" if config.pairs == "index" else config.sampling,
+        depth=config.decoder == "depth",
     )
+    target = "depth" if config.decoder == "depth" else "points"
 
     def hide(sample: dict[str, np.ndarray], epoch: int, index: int) -> dict[str, np.ndarray]:
         """Hide one to nine views of some jaws."""
@@ -52,7 +55,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
         views = tf.cast(batch["views"], tf.float32) / 255.0
-        return {"views": views, "points": batch["points"]}
+        return {"views": views, target: tf.cast(batch[target], tf.float32)}
 
     return batches(
         jaws,

@@ -26,11 +26,8 @@ def encoder(config: Config) -> keras.Model:
         x = layers.Flatten()(layers.Conv2D(config.token_filters, 1, name="squeeze")(x))
     x = layers.Dense(config.embedding, name="token")(x)
     x = ops.reshape(x, (-1, VIEWS, config.embedding))  # (B, 10, D)
-    seen = ops.max(views, axis=(2, 3, 4)) > 0  # (B, 10)
-    x = Positions(name="positions")(x)
-    for number in range(config.blocks):
-        x = _attention(config, x, seen, number)
-    x = x * ops.cast(seen, x.dtype)[..., None]
+    seen = seen_views(views)
+    x = attend(config, x, seen)
     if config.fusion == "mean":
         count = ops.maximum(ops.sum(ops.cast(seen, x.dtype), axis=1, keepdims=True), 1)
         x = ops.sum(x, axis=1) / count  # (B, D)
@@ -77,6 +74,19 @@ def _convolutions(config: Config, x: Any) -> Any:
 
 
 _BACKBONES = {"mobilenet_v2": _mobilenet_v2, "convolutions": _convolutions}
+
+
+def seen_views(views: Any) -> Any:
+    """Return which views (B, 10, H, W, C) are not black: (B, 10) bool."""
+    return ops.max(views, axis=(2, 3, 4)) > 0
+
+
+def attend(config: Config, x: Any, seen: Any) -> Any:
+    """Let the tokens of the views (B, 10, D) see each other; those of views not seen become 0."""
+    x = Positions(name="positions")(x)
+    for number in range(config.blocks):
+        x = _attention(config, x, seen, number)
+    return x * ops.cast(seen, x.dtype)[..., None]
 
 
 def _attention(config: Config, x: Any, seen: Any, number: int) -> Any:

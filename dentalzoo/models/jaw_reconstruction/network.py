@@ -15,12 +15,17 @@ def build_model(config: Config) -> "keras.Model":
     Returns:
         A `keras.Model`: views (B, 10, S, S, C) float32 in [0, 1] -> points (B, N, 3) float32. Its
         parts are the models `encoder`, views -> code, and `decoder`, code -> points (and faces
-        (B, M, 3) int32 where the config has them).
+        (B, M, 3) int32 where the config has them). Of decoder=depth: see `depth_network`.
 
     Raises:
         DentalzooError: weights or a morphable model that cannot be loaded, or of other sizes.
     """
     import keras
+
+    if config.decoder == "depth":
+        from dentalzoo.models.jaw_reconstruction.depth import depth_network
+
+        return depth_network(config)
 
     from dentalzoo.models.jaw_reconstruction.decoder import decoder
     from dentalzoo.models.jaw_reconstruction.encoder import encoder
@@ -44,7 +49,7 @@ def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
     """
     import keras
 
-    from dentalzoo.models.jaw_reconstruction.losses import mean_error, staged_loss
+    from dentalzoo.models.jaw_reconstruction import losses
 
     rate = config.learning_rate
     if config.schedule == "cosine":
@@ -52,11 +57,16 @@ def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
         rate = keras.optimizers.schedules.CosineDecay(
             0.0, steps - rise, warmup_target=rate, warmup_steps=rise
         )
+    optimizer = keras.optimizers.Adam(rate)
+    if config.decoder == "depth":
+        loss, metric = losses.depth_loss, losses.depth_error()
+    else:
+        loss, metric = losses.staged_loss(model, config, steps), losses.mean_error(config)
     # No XLA unless asked for: it has no KD-tree, which is quicker on a CPU.
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
-        loss=staged_loss(model, config, steps),
-        metrics=[mean_error(config)],
+        optimizer=optimizer,
+        loss=loss,
+        metrics=[metric],
         jit_compile=False,
     )
 
