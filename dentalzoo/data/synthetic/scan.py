@@ -29,6 +29,8 @@ from dentalzoo.errors import DentalzooError
 # All values are ours: what public scans of upper jaws look like.
 _SUNK = (0.4, 1.8)  # mm of a crown of the shape model below its gum
 _STUB = 0.3  # mm: what the gum itself rises by under such a crown
+_NECK = 0.7  # mm: this near to the gum a crown has its neck
+_OVERLAP = 0.2  # mm of what is left of hidden surfaces
 _WISDOM = 0.88  # of the shape model's second molars, which has no third ones
 _PALATE = (0.4, 0.45)  # shares of scans with the whole palate, and with a rim of gum alone
 _CHEEK_RIM = (1.5, 7.0)  # mm from the margin of the gum
@@ -68,6 +70,7 @@ def upper_scan(seed: int, crowns: CrownModel | None = None) -> Jaw:
         heights = seat_heights(plan, paths)
         for slot in np.flatnonzero(plan.present).tolist():
             parts.append(_set_crown(shapes[slot], slot, plan, paths, heights[slot], rng))
+        parts = _without_hidden(parts[0], parts[1:])
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     vertices = np.concatenate([part.vertices for part in parts])
     faces = np.concatenate([p.faces + start for p, start in zip(parts, starts[:-1], strict=True)])
@@ -141,6 +144,25 @@ def _set_crown(
     local = crown.vertices + crown.vertices[:, 2:] * np.append(rng.normal(0, 0.06, 2), 0)
     flat = paths.seat[slot] + local[:, :2] @ np.stack([middle, out])
     return replace(crown, vertices=np.concatenate([flat, local[:, 2:] + height], axis=1))
+
+
+def _without_hidden(gum: Jaw, crowns: list[Jaw]) -> list[Jaw]:
+    """Return gum and crowns without the faces of the one that are inside of the other."""
+    from scipy.spatial import ConvexHull, KDTree
+
+    below = KDTree(gum.vertices[:, :2])
+    covered = np.zeros(len(gum.vertices), bool)
+    parts = []
+    for crown in crowns:
+        height = gum.vertices[below.query(crown.vertices[:, :2])[1], 2]
+        over = crown.vertices[:, 2] - height
+        parts.append(replace(crown, faces=crown.faces[(over > -_OVERLAP)[crown.faces].any(axis=1)]))
+        neck = crown.vertices[np.abs(over) < _NECK, :2]
+        if len(neck) > 9:
+            sides = ConvexHull(neck).equations  # unit normals: mm from each side
+            apart = gum.vertices[:, :2] @ sides[:, :2].T + sides[:, 2]
+            covered |= (apart < -_OVERLAP).all(axis=1)
+    return [replace(gum, faces=gum.faces[~covered[gum.faces].all(axis=1)]), *parts]
 
 
 # ---- the border and the holes --------------------------------------------------------------------
