@@ -6,6 +6,9 @@ import numpy as np
 _SECTORS = 48  # ours: of the whole circle
 _POINTS = 20_000  # ours: enough for cells of 2 mm
 _CELL = 2.0  # mm
+# ours: teeth missing on one side make an arch nearly symmetric about an axis turned by 60 degrees,
+# in 24 synthetic scans at most 0.09 more than about its own
+_SIXTH, _DISCOUNT = range(31, 76), 0.12
 
 
 def thinned(points: np.ndarray) -> np.ndarray:
@@ -62,6 +65,7 @@ def symmetry_turn(points: np.ndarray) -> int:
         outline = cv2.morphologyEx(filled, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
         mirrored = outline[:, ::-1]
         scores[degrees] = float((outline & mirrored).sum() / (outline | mirrored).sum())
+        scores[degrees] -= _DISCOUNT * (abs(degrees) in _SIXTH)
     return max(scores, key=lambda degrees: (scores[degrees], -abs(degrees)))
 
 
