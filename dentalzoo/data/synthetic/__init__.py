@@ -1,8 +1,8 @@
 """Synthetic data (phantoms) with exact labels, for tests, demos and pre-training.
 
 Panoramic radiographs, photographs of single teeth, grey surfaces with cracks and pores, upper jaws,
-and rows of upper crowns from a statistical shape model. The same seed and arguments give the same
-data everywhere; NumPy's global random state is neither used nor changed.
+scans of them, and rows of upper crowns from a statistical shape model. The same seed and arguments
+give the same data everywhere; NumPy's global random state is neither used nor changed.
 """
 
 from dentalzoo.data.synthetic.crowns import CrownModel as CrownModel
@@ -27,3 +27,4 @@ from dentalzoo.data.synthetic.radiograph import FINDINGS as FINDINGS
 from dentalzoo.data.synthetic.radiograph import Finding as Finding
 from dentalzoo.data.synthetic.radiograph import Panoramic as Panoramic
 from dentalzoo.data.synthetic.radiograph import panoramic as panoramic
+from dentalzoo.data.synthetic.scan import upper_scan as upper_scan

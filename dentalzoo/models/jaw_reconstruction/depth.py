@@ -199,7 +199,9 @@ def _ray_voxels(side: int) -> tuple[Any, Any]:
 
     Beside the volume it is the number of voxels.
     """
-    depth = ops.arange(DISTANCE - _REACH, DISTANCE + _REACH, _STEP, dtype="float32")
+    # From above, the samples are the middles of voxels.
+    first = DISTANCE - _REACH + _STEP / 2
+    depth = ops.arange(first, DISTANCE + _REACH, _STEP, dtype="float32")
     line = (ops.arange(side, dtype="float32") + 0.5 - side / 2) / (side * FOCAL)
     column, row = ops.meshgrid(line, line)  # (h, h)
     rays = ops.reshape(ops.stack([column, row, ops.ones_like(row)], axis=-1), (1, -1, 3))

@@ -1,0 +1,195 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.spatial import KDTree
+
+import dentalzoo as dz
+from dentalzoo.contracts import DataOptions
+from dentalzoo.data.io.mesh_files import Mesh
+from dentalzoo.data.meshes import sample_points
+from dentalzoo.data.synthetic import upper_scan, write_jaw_scans
+from dentalzoo.data.views import DISTANCE, render_depth, render_views
+from dentalzoo.models import jaw_reconstruction
+from dentalzoo.models.jaw_reconstruction import depth, fusion, losses
+
+SMALL = dataclasses.replace(
+    jaw_reconstruction.VARIANTS["depth"],
+    filters=(4, 8, 8),
+    image_size=32,
+    embedding=8,
+    heads=2,
+    num_points=300,
+    batch_size=2,
+    epochs=1,
+)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """A scan in the frame of the cameras, its views (1, 10, 96, 96, 1) in [0, 1], and its depth."""
+    jaw = upper_scan(2)
+    middle = (jaw.vertices.min(axis=0) + jaw.vertices.max(axis=0)) / 2
+    mesh = Mesh((jaw.vertices - middle) / np.float32(40), jaw.faces)
+    views = render_views(mesh, 96)[None] / np.float32(255)
+    return mesh, views, render_depth(mesh, 96)[None].astype(np.float32)
+
+
+def maps_of(truth, error=0.0):
+    """Return what a network with an error of its depth would return, and the same certainty."""
+    found = np.where(truth > 0, truth + error, DISTANCE)
+    return np.concatenate([found, 0 * found - 4, found, found], axis=-1).astype(np.float32)
+
+
+def distances(mesh, points):
+    """Return the mean distance in mm of points from a surface, and back."""
+    truth = sample_points(mesh, 20_000) * 40
+    points = np.asarray(points) * 40
+    return KDTree(truth).query(points)[0].mean(), KDTree(points).query(truth)[0].mean()
+
+
+def fused(truth, views, error=0.0, count=20_000):
+    return fusion.fuse(tf.constant(maps_of(truth, error)), tf.constant(views), count).numpy()[0]
+
+
+# ---- the network ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network():
+    return jaw_reconstruction.build_model(SMALL)
+
+
+def test_it_returns_four_maps_of_each_view_near_the_middle_of_the_jaw(network):
+    views = np.random.default_rng(0).random((2, 10, 32, 32, 1), np.float32)
+    maps = network(views).numpy()
+    assert maps.shape == (2, 10, 32, 32, 4)
+    assert np.abs(maps[..., 0] - DISTANCE).max() < 1.31
+
+
+def test_a_missing_view_changes_nothing_but_what_the_others_lack(network):
+    """The features of a black view are left out: whatever its image would hold."""
+    views = np.random.default_rng(0).random((1, 10, 32, 32, 1), np.float32)
+    views[:, 3] = 0
+    features = tf.random.stateless_normal((10, 16, 16, 8), (1, 2))
+    seen = tf.constant([[n != 3 for n in range(10)]])
+    images = tf.reshape(views, (10, 32, 32, 1))
+    other = tf.tensor_scatter_nd_update(features, [[3]], 9 + features[3:4])
+    one, two = (depth.Volume()([f, images, seen]).numpy() for f in (features, other))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_voxels_are_seen_where_the_cameras_project_them():
+    """The jaw's own points, as voxels, are seen in its silhouette; a point beside it is not."""
+    jaw = upper_scan(2)
+    middle = (jaw.vertices.min(axis=0) + jaw.vertices.max(axis=0)) / 2
+    points = (jaw.vertices - middle) / 40
+    views = render_views(Mesh(points.astype(np.float32), jaw.faces), 64)
+    pixels = depth._voxel_pixels(64).numpy()
+    cells = np.floor((points + depth.BOX) / depth.VOXEL).astype(int)
+    flat = np.ravel_multi_index(tuple(cells.T), depth.GRID)
+    for view, places in zip(views, pixels, strict=True):
+        shown = np.zeros(64 * 64, bool)
+        shown[places[np.unique(flat)]] = True
+        silhouette = view[..., 0] > 0
+        assert (shown.reshape(64, 64) & silhouette).sum() > 0.7 * silhouette.sum()
+        assert (shown.reshape(64, 64) & ~silhouette).sum() < 0.35 * silhouette.sum()
+
+
+def test_rays_end_where_the_volume_is_dense():
+    """A wall across z = 0 is 3.6 away from the camera above, at every pixel that sees it."""
+    density = np.full((1, *depth.GRID), -20, np.float32)
+    density[:, :, :, depth.GRID[2] // 2 - 1] = 20  # the layer that ends at z = 0
+    rendered = depth.Rendered(16)(density).numpy()[9]
+    middle = rendered[6:10, 6:10]
+    np.testing.assert_allclose(middle[..., 0], DISTANCE, atol=depth.VOXEL + 0.01)
+    assert (middle[..., 1] > 5).all() and (rendered[0, :, 1] < -5).all()
+
+
+def test_the_loss_is_least_at_the_truth(scan):
+    _, _, truth = scan
+    at_truth, off = (losses.depth_loss(truth, maps_of(truth, e)).numpy()[0] for e in (0, 0.02))
+    assert at_truth < off
+    assert losses.depth_error()(truth, maps_of(truth, 0.02)).numpy() == pytest.approx(0.8, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"channels": 3}, {"image_size": 34}, {"filters": (4, 8)}], ids=str
+)
+def test_contradicting_settings_are_refused(wrong):
+    with pytest.raises(dz.DentalzooError, match="decoder=depth must have"):
+        dataclasses.replace(SMALL, **wrong)
+
+
+# ---- fusion --------------------------------------------------------------------------------------
+
+
+def test_the_true_depth_gives_the_surface(scan):
+    mesh, views, truth = scan
+    there, back = distances(mesh, fused(truth, views))
+    assert there < 0.4 and back < 0.5
+
+
+def test_errors_of_single_views_are_corrected_by_the_others(scan):
+    """Each view is 0.8 mm off, on average, in a direction of its own."""
+    mesh, views, truth = scan
+    error = np.random.default_rng(1).normal(0, 0.02, (1, 10, 1, 1, 1))
+    there, back = distances(mesh, fused(truth, views, error))
+    assert there < 0.5 and back < 0.5
+
+
+def test_points_beside_a_silhouette_or_looked_through_are_dropped(scan):
+    """One view in error by 8 mm leaves no cloud of its own in front of the jaw."""
+    mesh, views, truth = scan
+    error = np.zeros((1, 10, 1, 1, 1))
+    error[:, 4] = -0.2
+    found = KDTree(sample_points(mesh, 20_000) * 40).query(fused(truth, views, error) * 40)[0]
+    assert (found > 4).mean() < 0.01
+
+
+def test_missing_views_are_no_silhouettes(scan):
+    mesh, views, truth = scan
+    views = views.copy()
+    views[:, [1, 5]] = 0
+    there, back = distances(mesh, fused(truth, views))
+    assert there < 0.4 and back < 0.7
+
+
+def test_points_are_evenly_spread(scan):
+    """Random points have a variation of the spacing of 0.43 or more."""
+    _, views, truth = scan
+    points = fused(truth, views)
+    spacing = KDTree(points).query(points, 2)[0][:, 1]
+    assert spacing.std() / spacing.mean() < 0.43
+
+
+def test_a_jaw_of_few_pixels_repeats_its_points(scan):
+    _, views, truth = scan
+    few, kept = np.zeros_like(views), np.zeros_like(truth)
+    row, column = np.argwhere(truth[0, 9, ..., 0] > 0).mean(axis=0).astype(int)
+    spot = np.argwhere(truth[0, 9, ..., 0] > 0)[0]
+    few[0, 9, spot[0], spot[1]] = views[0, 9, spot[0], spot[1]]
+    kept[0, 9, spot[0], spot[1]] = truth[0, 9, spot[0], spot[1]]
+    points = fused(kept, few, count=50)
+    assert len(np.unique(points.round(5), axis=0)) == 9 and np.isfinite(points).all()
+    assert row and column
+
+
+def test_black_views_give_the_origin():
+    views = np.zeros((1, 10, 32, 32, 1), np.float32)
+    points = fused(views, views, count=40)
+    assert points.shape == (40, 3) and np.isfinite(points).all()
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def test_batches_have_the_depth_of_each_view(tmp_path):
+    scans = write_jaw_scans(tmp_path / "scans", 2, val_fraction=0)
+    stream = jaw_reconstruction.make_dataset(scans, SMALL, DataOptions("train"))
+    batch = next(iter(stream.dataset))
+    assert batch["views"].shape == batch["depth"].shape == (2, 10, 32, 32, 1)
+    there = batch["depth"].numpy() > 0
+    assert 0.9 < (there == (batch["views"].numpy() > 0)).mean() < 1
+    assert np.abs(batch["depth"].numpy()[there] - DISTANCE).max() < 1.3
