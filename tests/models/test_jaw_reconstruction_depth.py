@@ -193,3 +193,21 @@ def test_batches_have_the_depth_of_each_view(tmp_path):
     there = batch["depth"].numpy() > 0
     assert 0.9 < (there == (batch["views"].numpy() > 0)).mean() < 1
     assert np.abs(batch["depth"].numpy()[there] - DISTANCE).max() < 1.3
+
+
+# ---- the bundle ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(network, tmp_path_factory):
+    return dz.export(
+        network, tmp_path_factory.mktemp("depth") / "bundle", "jaw_reconstruction", SMALL
+    )
+
+
+def test_the_bundle_returns_what_the_network_and_the_fusion_do(bundle, network):
+    views = np.uint8(255 * np.random.default_rng(0).random((1, 10, 32, 32, 1)))
+    points = bundle.serve(views)["points"]
+    images = tf.constant(views / np.float32(255))
+    expected = fusion.fuse(network(images), images, SMALL.num_points).numpy() * 40
+    np.testing.assert_allclose(np.reshape(points, (300, 3)), expected[0], atol=1e-2)

@@ -70,8 +70,8 @@ def _convolved(config: Config, x: Any, count: int, stride: int = 1) -> Any:
 
 
 def _joined(config: Config, x: Any, skip: Any, count: int) -> Any:
-    enlarge = layers.UpSampling3D if len(x.shape) == 5 else layers.UpSampling2D
-    return _convolved(config, layers.Concatenate()([enlarge()(x), skip]), count)
+    enlarged = Doubled()(x) if len(x.shape) == 5 else layers.UpSampling2D()(x)
+    return _convolved(config, layers.Concatenate()([enlarged, skip]), count)
 
 
 def _informed(config: Config, x: Any, seen: Any) -> Any:
@@ -103,7 +103,7 @@ class Coordinates(layers.Layer):
 
     def call(self, x: Any) -> Any:
         side = x.shape[1]
-        line = ops.cast(ops.linspace(-1.0, 1.0, side), x.dtype)
+        line = ops.cast(ops.arange(side, dtype="float32") * (2 / (side - 1)) - 1, x.dtype)
         column, row = ops.meshgrid(line, line)
         grid = ops.stack([column, row], axis=-1)[None]
         return ops.concatenate([x, grid + ops.zeros_like(x[..., :1])], axis=-1)
@@ -154,7 +154,7 @@ class Rendered(layers.Layer):
 
     def call(self, density: Any) -> Any:
         voxels, depth = _ray_voxels(self.side)  # (10 * h * h, T), (T,)
-        empty = ops.full_like(density[:, :1, 0, 0], -20.0)
+        empty = ops.zeros_like(density[:, :1, 0, 0]) - 20.0
         flat = ops.concatenate([ops.reshape(density, (-1, GRID[0] * GRID[1] * GRID[2])), empty], 1)
         logits = ops.take(flat, voxels, axis=1)  # (B, 10 * h * h, T)
         passed = ops.log_sigmoid(-logits)
@@ -168,6 +168,21 @@ class Rendered(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "side": self.side}
+
+
+@keras.saving.register_keras_serializable("dentalzoo")
+class Doubled(layers.Layer):
+    """Repeats each voxel along each axis: (B, X, Y, Z, C) -> (B, 2 X, 2 Y, 2 Z, C).
+
+    As Keras' UpSampling3D, in operations that a bundle may have.
+    """
+
+    def call(self, x: Any) -> Any:
+        for axis in (1, 2, 3):
+            shape = [-1, *x.shape[1:]]
+            shape[axis] *= 2
+            x = ops.reshape(ops.stack([x, x], axis=axis + 1), shape)
+        return x
 
 
 @keras.saving.register_keras_serializable("dentalzoo")

@@ -50,9 +50,9 @@ def fuse(maps: tf.Tensor, views: tf.Tensor, num_points: int) -> tf.Tensor:
         moved, supported = _corrected(moved, seen, near)
     kept &= supported
     points = _with_neighbours(seen, chosen) + (moved - points)[:, :, None]  # (B, K, 9, 3)
-    count = points.shape[2]
-    points = tf.reshape(points, (tf.shape(points)[0], -1, 3))
-    return _spread(points, tf.repeat(kept, count, axis=1), num_points)
+    batch, count = tf.shape(points)[0], points.shape[2]
+    kept = tf.reshape(tf.tile(kept[..., None], (1, 1, count)), (batch, -1))
+    return _spread(tf.reshape(points, (batch, -1, 3)), kept, num_points)
 
 
 def _flat_maps(maps: tf.Tensor, views: tf.Tensor) -> _Maps:

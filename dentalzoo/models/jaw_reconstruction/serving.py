@@ -27,11 +27,12 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
       and faces.
 
     Args:
-        model: has the callables `encoder` and `decoder`.
+        model: `build_model`'s, or what computes like it and its parts.
     """
     import tensorflow as tf
 
     from dentalzoo.data.io.graph import encoded_spec, files_to_network, to_network
+    from dentalzoo.models.jaw_reconstruction.fusion import fuse
 
     size, channels = (config.image_size, config.image_size), config.channels
 
@@ -85,6 +86,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     # The network is in the graph once: the signatures call it.
     @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, channels))])
     def reconstruct(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        if config.decoder == "depth":
+            return named(fuse(model(images), images, config.num_points))
         return named(model.decoder(model.encoder(images)))
 
     @tf.function(input_signature=[views_spec(VIEWS)])
