@@ -115,6 +115,8 @@ def batch_of(config, model) -> tuple:
     element = {key: value.astype(np.float32) for key, value in element.items()}
     if "views" in element:
         element["points"] = random.normal(size=(count, config.num_points, 3)).astype(np.float32)
+        side = config.image_size
+        element["depth"] = random.uniform(3, 4, (count, 10, side, side, 1)).astype(np.float32)
     elif "mask" in model.output_names:
         size = (count, *config.input_size, 1)
         element["mask"] = random.randint(0, max(2, config.num_classes), size).astype(np.uint8)

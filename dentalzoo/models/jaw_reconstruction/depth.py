@@ -50,7 +50,9 @@ def depth_network(config: Config) -> keras.Model:
     features = layers.Conv2D(_FEATURES, 1, name="features")(x)  # (B * 10, S / 2, S / 2, 8)
     volume = Volume(name="volume")([features, images, seen])
     density = _volume_network(config, volume)
-    coarse = Rendered(side // 2, name="rendered")(density)  # (B * 10, S / 2, S / 2, 2)
+    coarse = Rendered(side // 2, name="rendered", dtype="float32")(
+        density
+    )  # (B * 10, S / 2, S / 2, 2)
     x = _convolved(config, layers.Concatenate()([x, coarse]), filters[1])
     x = _joined(config, x, skips[0], filters[0])
     fine = layers.Conv2D(2, 1, kernel_initializer="zeros", dtype="float32", name="fine")(x)
