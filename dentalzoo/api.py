@@ -403,5 +403,10 @@ def summary_metrics(bundle: Bundle, report: Report) -> dict[str, float]:
 
 def save_metrics(bundle: Bundle, report: Report) -> Bundle:
     """Write the summary of a report of `evaluate`, with data, split and date, into the bundle."""
+    return add_metrics(bundle, metrics_of(bundle, report))
+
+
+def metrics_of(bundle: Bundle, report: Report) -> dict[str, Any]:
+    """Return what a bundle keeps of a report of `evaluate`: its summary, data, split and date."""
     about = {key: report[key] for key in MEASURED_ON if key in report}
-    return add_metrics(bundle, {**summary_metrics(bundle, report), **about})
+    return {**summary_metrics(bundle, report), **about}

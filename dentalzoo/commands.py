@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import dentalzoo as dz
 from dentalzoo import api, engines, registry
+from dentalzoo.bundle import find
+from dentalzoo.bundle.metadata import read_metadata
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training.flags import keywords
 
@@ -160,10 +162,11 @@ def do_export(options: Namespace) -> None:
         "images": options.images,
     }
     if options.format is not None:
-        if options.tag or data or options.figures or options.runtimes:
+        of_bundle = options.tag, data, options.figures, options.runtimes, options.licence_note
+        if any(of_bundle):
             raise DentalzooError(
-                "--to cannot be combined with --tag, --about-data, --figures and --with, "
-                "which are of a bundle"
+                "--to cannot be combined with --tag, --about-data, --licence-note, --figures and "
+                "--with, which are of a bundle"
             )
         path = convert(
             options.bundle,
@@ -176,16 +179,33 @@ def do_export(options: Namespace) -> None:
             print(line)
         print(path)
         return
-    if (options.data or options.split or options.images) and not options.runtimes:
-        raise DentalzooError("--data, --split and --images must be given with --to or --with")
+    if options.images and not options.runtimes:
+        raise DentalzooError("--images must be given with --to or --with")
+    if options.split and not options.data:
+        raise DentalzooError("--split must be given with --data")
     made = reexport(
-        options.bundle, options.out, options.tag, options.weights_dtype, data, options.figures
+        options.bundle,
+        options.out,
+        options.tag,
+        options.weights_dtype,
+        data,
+        options.figures,
+        measure=_measure(options) if options.data else None,
+        licence_note=options.licence_note,
     )
     for runtime in options.runtimes:
         made = add_runtime(made, runtime, **measured)
         for line in differences(made.path / runtime):
             print(line)
     print(made.path)
+
+
+def _measure(options: Namespace) -> Any:
+    """Return what `reexport` measures a new bundle with; None where it has the metrics already."""
+    before = read_metadata(find(options.bundle))["weights_dtype"]
+    if options.runtimes and before == options.weights_dtype:
+        return None
+    return lambda made: api.metrics_of(made, dz.evaluate(made, options.data, split=options.split))
 
 
 def _evaluation(data: str, split: str | None) -> Any:

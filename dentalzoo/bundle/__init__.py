@@ -7,6 +7,7 @@ from dentalzoo.bundle.loaded import Signature as Signature
 from dentalzoo.bundle.metadata import Metadata as Metadata
 from dentalzoo.bundle.pushing import push as push
 from dentalzoo.bundle.reading import find as find
+from dentalzoo.bundle.reading import identify as identify
 from dentalzoo.bundle.reading import load as load
 from dentalzoo.bundle.reading import task_on_disk as task_on_disk
 from dentalzoo.bundle.reading import verify as verify

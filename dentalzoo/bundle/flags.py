@@ -21,6 +21,11 @@ def add_export_flags(parser: argparse.ArgumentParser, split_help: str) -> None:
         metavar="KEY=VALUE",
         help="entries on the training data in the metadata: name, licence",
     )
+    parser.add_argument(
+        "--licence-note",
+        metavar="TEXT",
+        help="why the licence in --about-data applies, where that of the weights restricts more",
+    )
     parser.add_argument("--figures", nargs="+", default=[], help="image files for the model card")
     parser.add_argument(
         "--to",
@@ -37,7 +42,7 @@ def add_export_flags(parser: argparse.ArgumentParser, split_help: str) -> None:
         choices=LIGHT,
         help="also hold files for a light runtime, on which the bundle runs without TensorFlow",
     )
-    parser.add_argument("--data", help="with those: annotated data, to compare the metrics on")
+    parser.add_argument("--data", help="annotated data, to measure or compare the metrics on")
     parser.add_argument("--split", help=split_help)
     parser.add_argument(
         "--images",

@@ -165,4 +165,5 @@ class Bundle:
         for variable, value in zip(model.weights, values, strict=True):
             variable.assign(value)
         model.zoo_config = config  # what `export` writes down
+        model.zoo_licence = self.metadata["data"].get("licence")  # which follows the weights
         return model

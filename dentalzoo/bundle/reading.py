@@ -74,6 +74,26 @@ def task_on_disk(name_or_path: str | Path) -> str | None:
     return None
 
 
+def identify(name_or_path: str | Path) -> dict[str, str]:
+    """Return which bundle a training starts from, as its metadata keep it.
+
+    Returns:
+        "bundle": its name; "sha256sums": the SHA-256 of its SHA256SUMS; "licence", where it has
+        one; "address", where it was given by one. Folders may identify patients and are left out.
+
+    Raises:
+        DentalzooError: there is no such bundle.
+    """
+    path = find(name_or_path)
+    metadata = read_metadata(path)
+    record = {"bundle": name_of(metadata), "sha256sums": integrity.digest(path)}
+    if "licence" in metadata["data"]:
+        record["licence"] = metadata["data"]["licence"]
+    if "://" in str(name_or_path):
+        record["address"] = str(name_or_path)
+    return record
+
+
 class Verified(integrity.Verified):
     """The folder of a bundle, the number and size of its files, its name and where it comes from.
 

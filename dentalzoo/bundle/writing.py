@@ -9,10 +9,11 @@ float32. docs/bundle_format.md has the details.
 import dataclasses
 import datetime
 import json
+import logging
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import guard, integrity
 from dentalzoo.bundle.card import model_card
+from dentalzoo.bundle.licences import followed
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import (
     FIGURE,
@@ -45,6 +47,8 @@ from dentalzoo.output_dirs import check_outside
 if TYPE_CHECKING:
     import keras
 
+_log = logging.getLogger("dentalzoo")
+
 
 def export(
     model: "keras.Model",
@@ -58,8 +62,11 @@ def export(
     data: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     figures: Sequence[str | Path] = (),
+    licence_note: str | None = None,
 ) -> Bundle:
     """Write a model as a bundle and load it.
+
+    Weights of a bundle whose licence restricts their use keep that licence, see `licences`.
 
     Args:
         model: a `keras.Model` that `build(name)` made, trained or not; one that computes in 16 bits
@@ -74,13 +81,14 @@ def export(
         data: the training data: `name`, `licence`, ...
         metrics: the results of an evaluation.
         figures: PNG or JPEG files, such as contact sheets of an evaluation, for the model card.
+        licence_note: why the licence in `data` applies, where that of the weights restricts more.
 
     Returns:
         The bundle, loaded from the disk.
 
     Raises:
         DentalzooError: unknown name or dtype, a folder that is something else, a full disk, a
-            figure that cannot be read.
+            figure that cannot be read; or a licence that is freer than that of the weights.
     """
     module = registry.module_of(name)
     config = config or getattr(model, "zoo_config", None)
@@ -91,6 +99,7 @@ def export(
         )
     config = config.without_init()
     check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
+    described = _with_licence(model, dict(training or {}), dict(data or {}), licence_note)
     if tag is not None and not fits(TAG, tag):
         raise DentalzooError(
             "tag must be lower-case letters, digits, _ and -, by custom <training data>_v<N>. "
@@ -124,7 +133,7 @@ def export(
             "config": dataclasses.asdict(config),
             "parameters": int(model.count_params()),
             "weights_dtype": weights_dtype,
-            "data": dict(data or {}),
+            "data": described,
             "training": dict(training or {}),
             "metrics": dict(metrics or {}),
             "figures": list(shown),
@@ -148,6 +157,9 @@ def reexport(
     weights_dtype: str = "float32",
     data: Mapping[str, Any] | None = None,
     figures: Sequence[str | Path] | None = None,
+    *,
+    measure: "Callable[[Bundle], Mapping[str, Any]] | None" = None,
+    licence_note: str | None = None,
 ) -> Bundle:
     """Write a bundle, or the bundle of a run, anew: under a tag, with weights of another dtype.
 
@@ -159,9 +171,12 @@ def reexport(
         weights_dtype: see `export`.
         data: entries that replace those of the metadata, such as `name` and `licence`.
         figures: see `export`; None for those that the bundle has.
+        measure: returns the metrics of the new bundle, which it then has. Where None, those of the
+            old one, and none if the dtype of the weights is another.
+        licence_note: see `export`.
 
     Returns:
-        The new bundle; metrics are not carried over where the dtype is another.
+        The new bundle.
 
     Raises:
         DentalzooError: as `load` and `export`.
@@ -170,7 +185,15 @@ def reexport(
     old = source.metadata
     if figures is None:
         figures = [source.path / figure for figure in old["figures"]]
-    return export(
+    kept = weights_dtype == old["weights_dtype"]
+    if old["metrics"] and not kept and measure is None:
+        _log.warning(
+            "the metrics are left out: they were measured with weights in %s, not %s; measure them "
+            "on the same data (--data DIR)",
+            old["weights_dtype"],
+            weights_dtype,
+        )
+    made = export(
         source.to_keras(),
         path,
         old["name"],
@@ -179,9 +202,30 @@ def reexport(
         weights_dtype=weights_dtype,
         training=old["training"],
         data={**old["data"], **(data or {})},
-        metrics=old["metrics"] if weights_dtype == old["weights_dtype"] else None,
+        metrics=old["metrics"] if kept else None,
         figures=figures,
+        licence_note=licence_note,
     )
+    return made if measure is None else add_metrics(made, measure(made))
+
+
+def _with_licence(
+    model: Any, training: Mapping[str, Any], data: dict[str, Any], note: str | None
+) -> dict[str, Any]:
+    """Return what the metadata keep of the data, with the licence that follows the weights.
+
+    That is the licence of the bundle that the model was made from, by `to_keras` or in a training.
+    """
+    init = training.get("init")
+    origins = [
+        getattr(model, "zoo_licence", None),
+        init.get("licence") if isinstance(init, Mapping) else None,
+    ]
+    note = note or data.get("licence_note")
+    for origin in origins:
+        if licence := followed(origin, data.get("licence"), note):
+            data["licence"] = licence
+    return {**data, "licence_note": note} if note else data
 
 
 def _checked(written: Metadata) -> Metadata:

@@ -6,6 +6,7 @@ A run is a folder: `run.json` (its settings), `checkpoints/` (the last two epoch
 """
 
 import dataclasses
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from dentalzoo import api, bundle, registry
+from dentalzoo.atomic import write_json
 from dentalzoo.contracts import DataOptions, Paper, Stream
 from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
@@ -23,7 +25,7 @@ from dentalzoo.training.computing import Computing, adapt, precision
 from dentalzoo.training.distribute import strategy_of
 from dentalzoo.training.run_folder import opened
 from dentalzoo.training.run_state import Run
-from dentalzoo.training.settings import Settings, file_name
+from dentalzoo.training.settings import Settings
 from dentalzoo.training.team import Team, team_of
 from dentalzoo.training.tpu import static
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from dentalzoo.data.pipeline import Cache
 
 log = logging.getLogger("dentalzoo")
+INIT = "init.json"  # in the folder of a run: the bundle that it started from
 
 
 @replaced_values("0.2.0", mixed_precision={True: "bfloat16", False: None})
@@ -138,6 +141,9 @@ def _run(settings: Settings, team: Team) -> bundle.Bundle:
     keras.utils.set_random_seed(settings.seed)
     run = Run(settings.out, config, writes=team.is_chief)
     start = run.restored_epoch
+    noted = start > 0 and (settings.out / INIT).is_file()  # the bundle may be gone since
+    if settings.init is not None and team.is_chief and not noted:
+        write_json(settings.out / INIT, bundle.identify(settings.init))
     # Build the model first so that bad settings fail before the slow data load.
     with precision(computing.mixed_precision), strategy.scope():
         replaced = settings.init is not None or start > 0  # the weights, after building
@@ -284,7 +290,7 @@ def _training_metadata(run: Run, settings: Settings) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "seed": settings.seed,
         **dataclasses.asdict(settings.computing),
-        "init": file_name(settings.init),
+        "init": None if settings.init is None else json.loads((settings.out / INIT).read_text()),
         "seconds": round(sum(row["seconds"] for row in run.history)),
     }
 

@@ -83,7 +83,7 @@ class Settings:
         parts += ["--data", self.data.resolve().name, "--out RUN", "--seed", str(self.seed)]
         parts += self.computing.arguments()
         if self.init:
-            parts += ["--init", Path(self.init).name]
+            parts += ["--init", self.init if "://" in self.init else Path(self.init).name]
         files = self.files()
         for field in dataclasses.fields(self.config):
             value = getattr(self.config, field.name)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo import api
 from dentalzoo.bundle import convert, reexport
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES
+from dentalzoo.cli import main
 from dentalzoo.data.synthetic import panoramic
 from tests.zoo_case import serve_alone
 
@@ -25,6 +27,26 @@ def test_weights_dtype(bundle, tmp_path, weights_dtype):
     vectors = sum(4 * w.size for w in bundle.to_keras().get_weights() if w.ndim == 1)
     assert variables < 1.35 * (bundle.metadata["parameters"] * size + vectors)
     assert made.name == "panoramic_unet.test_v1"
+
+
+@pytest.mark.slow
+def test_metrics_of_another_dtype_are_left_out_or_measured(bundle, phantoms, tmp_path, caplog):
+    old = bundle.metadata["metrics"]
+    assert reexport(bundle.path, tmp_path / "same").metadata["metrics"] == old and old
+    assert "left out" not in caplog.text
+    made = reexport(bundle.path, tmp_path / "small", weights_dtype="int8")
+    assert made.metadata["metrics"] == {}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "left out: they were measured with weights in float32, not int8" in line
+    caplog.clear()
+    assert main(["export", str(bundle.path), "--out", str(tmp_path / "anew"), "--data",
+                 str(phantoms), "--split", "val", "--weights-dtype", "int8"]) == 0  # fmt: skip
+    metrics = dz.load(tmp_path / "anew").metadata["metrics"]
+    report = dz.evaluate(made, phantoms, split="val")
+    assert metrics["dice"] == api.summary_metrics(made, report)["dice"]
+    assert metrics.keys() == old.keys() and metrics["split"] == "val"
+    assert "left out" not in caplog.text
+    assert dz.verify(tmp_path / "anew")
 
 
 def test_other_folders_are_not_replaced(bundle, tmp_path):

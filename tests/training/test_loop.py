@@ -1,6 +1,7 @@
 """Training: deterministic, killed and resumed, mirrored, with clear errors."""
 
 import csv
+import hashlib
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.bundle import reexport
 from dentalzoo.contracts import DataOptions
 from dentalzoo.training import checkpoint
 
@@ -279,3 +281,37 @@ def test_starting_from_a_bundle(run, bundle, phantoms, tmp_path):
         for model in (made.to_keras(), bundle.to_keras())
     ]
     assert all(np.array_equal(a, b) for a, b in zip(*kernels, strict=True))
+    digest = hashlib.sha256((bundle.path / "SHA256SUMS").read_bytes()).hexdigest()
+    init = {"bundle": "panoramic_unet", "sha256sums": digest}
+    assert made.metadata["training"]["init"] == init
+    card = (made.path / "README.md").read_text()
+    assert f"| init.bundle | panoramic_unet |\n| init.sha256sums | {digest} |" in card
+    assert "licence" not in made.metadata["data"]
+
+
+@pytest.mark.slow
+def test_the_licence_of_a_bundle_follows_its_weights(bundle, phantoms, tmp_path):
+    """Through two fine-tunings, an export and a hand-made one, until a note says otherwise."""
+    first = reexport(bundle.path, tmp_path / "first", data={"licence": "CC-BY-NC-3.0"})
+    made, settings = first, {"epochs": 1, "learning_rate": 0.0, "schedule": "plateau"}
+    for name in ("second", "third"):
+        out = tmp_path / name
+        made = dz.train("panoramic_unet", phantoms, out, "tiny", init=made.path, **settings)
+        assert made.metadata["data"]["licence"] == "CC-BY-NC-3.0"
+        assert made.metadata["training"]["init"]["licence"] == "CC-BY-NC-3.0"
+        assert "\nlicense: cc-by-nc-3.0\n" in (made.path / "README.md").read_text()
+    by_hand = dz.export(made.to_keras(), tmp_path / "hand", "panoramic_unet", data={"name": "x"})
+    assert by_hand.metadata["data"] == {"name": "x", "licence": "CC-BY-NC-3.0"}
+    free = {"licence": "MIT"}
+    for export in (
+        lambda: reexport(made.path, tmp_path / "free", data=free),
+        lambda: dz.export(made.to_keras(), tmp_path / "free", "panoramic_unet", data=free),
+    ):
+        with pytest.raises(dz.DentalzooError, match="must be that of the weights.*CC-BY-NC-3.0"):
+            export()
+        assert not (tmp_path / "free").exists()
+    noted = reexport(made.path, tmp_path / "noted", data=free, licence_note="they agreed")
+    assert noted.metadata["data"]["licence_note"] == "they agreed"
+    assert "| licence | MIT; they agreed |" in (noted.path / "README.md").read_text()
+    again = reexport(noted.path, tmp_path / "again")
+    assert again.metadata["data"]["licence"] == "MIT"

@@ -37,6 +37,7 @@ class Server(ThreadingHTTPServer):
         private: repositories that need the token "secret".
         requests: (method, path, Range, Authorization) of each request.
         victim, budget: this process is killed when so many bytes of content were sent.
+        before_kill: called then.
     """
 
     def __init__(self):
@@ -46,7 +47,7 @@ class Server(ThreadingHTTPServer):
         self.faults, self.lies, self.private, self.requests = [], {}, set(), []
         self.answer, self.dead = None, False
         self.ended, self.armed, self.lock = threading.Event(), threading.Event(), threading.Lock()
-        self.victim, self.budget = 0, None
+        self.victim, self.budget, self.before_kill = 0, None, lambda: None
 
     def handle_error(self, request, client_address):
         pass  # a client that went away
@@ -202,18 +203,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def _spend(self, block):
         server = self.server
-        if server.budget is not None:
-            server.armed.wait()
-            with server.lock:
-                block, whole = block[: server.budget], len(block) <= server.budget
-                server.budget -= len(block)
+        if server.budget is None:
             self.wfile.write(block)
-            if not whole:
-                self.wfile.flush()
-                os.kill(server.victim, signal.SIGKILL)
-                raise ConnectionAbortedError("the client was killed")
             return
+        server.armed.wait()
+        with server.lock:
+            block = block[: server.budget]
+            server.budget -= len(block)
+            last = server.budget == 0
         self.wfile.write(block)
+        if last:
+            self.wfile.flush()
+            server.before_kill()
+            os.kill(server.victim, signal.SIGKILL)
+            raise ConnectionAbortedError("the client was killed")
 
     def _json(self, content, status=200):
         self._send(json.dumps(content).encode(), status)
