@@ -1,6 +1,7 @@
 """The weights of a SavedModel: stored once, in a chosen dtype."""
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,21 @@ def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
     import tensorflow as tf
 
     # Seeds of dropout and of sampling are not weights, and no signature samples with them.
-    seeds = {id(v): np.asarray(v) for v in model.variables if "seed_generator" in v.path}
+    seeds = {
+        id(v): tf.constant(np.asarray(v)) for v in model.variables if "seed_generator" in v.path
+    }
+    numbers = {id(weight): number for number, weight in enumerate(model.weights)}
+
+    class Decoding(keras.StatelessScope):  # type: ignore[misc]  # Keras has no types
+        """Decodes a weight where it is read, and so only in the branch of a graph that uses it."""
+
+        def __init__(self, decoded: "Callable[[int], tf.Tensor]") -> None:
+            super().__init__()
+            self.decoded = decoded
+
+        def get_current_value(self, variable: "keras.Variable") -> Any:
+            number = numbers.get(id(variable))
+            return seeds.get(id(variable)) if number is None else self.decoded(number)
 
     class Stored(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         def __init__(self) -> None:
@@ -43,22 +58,15 @@ def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
 
         @tf.function(input_signature=[])  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def read_weights(self) -> "list[tf.Tensor]":
-            return [
-                tf.cast(value, tf.float32) * scale
-                if value.dtype == tf.int8
-                else tf.cast(value, tf.float32)
-                for value, scale in zip(self.stored, self.scales, strict=True)
-            ]
+            return [self._decoded(number) for number in range(len(self.stored))]
+
+        def _decoded(self, number: int) -> "tf.Tensor":
+            value = tf.cast(self.stored[number], tf.float32)
+            return value * self.scales[number] if self.stored[number].dtype == tf.int8 else value
 
         def _compute(self, part: "keras.Model", inputs: Any) -> Any:
-            values = seeds | dict(zip(map(id, model.weights), self.read_weights(), strict=True))
-            outputs, _ = part.stateless_call(
-                [values[id(v)] for v in part.trainable_variables],
-                [values[id(v)] for v in part.non_trainable_variables],
-                inputs,
-                training=False,
-            )
-            return outputs
+            with Decoding(self._decoded):
+                return part(inputs, training=False)
 
         def __call__(self, inputs: Any) -> Any:
             return self._compute(model, inputs)

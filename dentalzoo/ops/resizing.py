@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-METHODS = ("bilinear", "lanczos3")
+METHODS = {"bilinear": 1.0, "lanczos3": 3.0}
+"""Name -> how many pixels the filter reaches to each side."""
 
 
 def resize(
@@ -52,10 +53,15 @@ def resize(
 
 def _weights(before: "int | tf.Tensor", after: "int | tf.Tensor", method: str) -> tf.Tensor:
     """Return (after, before) float32: the share of each old pixel in each new one."""
-    old, new = tf.cast(tf.range(before), tf.float32), tf.cast(tf.range(after), tf.float32)
     scale = tf.cast(before, tf.float32) / tf.cast(after, tf.float32)
-    centres = (new + 0.5) * scale - 0.5
-    x = (old[None] - centres[:, None]) / tf.maximum(scale, 1.0)
+    centres = (tf.cast(tf.range(after), tf.float32) + 0.5) * scale - 0.5
+    width = tf.maximum(scale, 1.0)
+    reach = METHODS[method] * width
+    # Of a row only these places, which the filter reaches, are computed: its first ones and count.
+    count = tf.minimum(tf.cast(tf.floor(2 * reach), tf.int32) + 1, before)
+    first = tf.cast(tf.floor(centres - reach), tf.int32) + 1
+    places = tf.clip_by_value(first, 0, before - count)[:, None] + tf.range(count)
+    x = (tf.cast(places, tf.float32) - centres[:, None]) / width
     if method == "bilinear":
         shares = tf.maximum(0.0, 1 - tf.abs(x))
     else:
@@ -63,4 +69,7 @@ def _weights(before: "int | tf.Tensor", after: "int | tf.Tensor", method: str) -
         third = (math.pi / 3) * tf.clip_by_value(tf.abs(x), 1e-3, 3.0)
         square = tf.square(tf.sin(third))
         shares = square * (1 - 4 / 3 * square) / tf.square(third)
-    return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+    shares = shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+    places += before * tf.range(after)[:, None]
+    flat = tf.scatter_nd(tf.reshape(places, [-1, 1]), tf.reshape(shares, [-1]), [after * before])
+    return tf.reshape(flat, [after, before])

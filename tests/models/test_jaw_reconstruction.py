@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
+from dentalzoo.bundle.weights import store
 from dentalzoo.cli import main
 from dentalzoo.contracts import DataOptions
 from dentalzoo.data import morphable
@@ -450,6 +451,30 @@ def test_what_is_not_ten_views_is_refused(bundle):
         bundle.serve(views_of(0)[:, :9])
     with pytest.raises(dz.DentalzooError, match="grey values"):
         bundle.serve(views_of(0).astype(np.float32))
+
+
+def test_jaws_of_both_families_in_a_batch_are_those_alone(model):
+    decoder = model.get_layer("decoder")
+    code = np.random.default_rng(0).standard_normal((3, decoder.input_shape[1]), np.float32)
+    code[:, :2] = [[0, 1], [1, 0], [0, 1]]
+    batch = [np.asarray(part) for part in decoder(code)]
+    for number in range(3):
+        alone = decoder(code[number : number + 1])
+        assert batch[0][number] == pytest.approx(np.asarray(alone[0])[0], abs=1e-5)
+        assert np.array_equal(batch[1][number], np.asarray(alone[1])[0])
+
+
+def test_the_modes_of_a_family_are_decoded_where_a_jaw_is_of_it(model):
+    function = jaw_reconstruction.signatures(store(model, "int8"), TINY)["serve"]
+    graph = function.get_concrete_function().graph.as_graph_def()
+    branches = [
+        [node.op for node in function.node_def]
+        for function in graph.library.function
+        if "morphable" in function.signature.name and "_true_" in function.signature.name
+    ]
+    assert len(branches) == len(TINY.faces)
+    for branch in branches:
+        assert branch.count("MatMul") == 1 and "ReadVariableOp" in branch and "Cast" in branch
 
 
 def test_mean_shapes_are_the_means_of_the_families(model, bundle):

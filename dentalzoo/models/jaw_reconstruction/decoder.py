@@ -84,10 +84,20 @@ class MorphableModel(layers.Layer):
         likeliest = ops.top_k(logits, 1)[1][..., 0]
         mixed = training and count > 1
         shares = ops.softmax(logits) if mixed else ops.one_hot(likeliest, count)
-        points = 0
-        for family in range(count):
+
+        size = ops.shape(code)[0], self.config.num_points * 3
+
+        def shape(family: int) -> Any:
             moved = ops.matmul(coefficients[family], ops.transpose(self.modes[family]))
-            points = points + shares[:, family, None] * (self.means[family] + moved)
+            return shares[:, family : family + 1] * (self.means[family] + moved)
+
+        def shape_if_used(family: int) -> Any:
+            """Return `shape`, or zeros without reading the modes where no jaw is of the family."""
+            used = ops.max(shares[:, family]) > 0
+            return ops.cond(used, lambda: shape(family), lambda: ops.zeros(size))
+
+        one = shape if training or count == 1 else shape_if_used
+        points = sum(one(family) for family in range(count))
         points = ops.reshape(points, (-1, self.config.num_points, 3))
         if not self.triangles:
             return points

@@ -41,17 +41,21 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     places_spec = tf.TensorSpec((None,), tf.int32, "places")
 
+    def by_jaw(images: "tf.Tensor", views: "tf.Tensor") -> "tf.Tensor":
+        """Return images (B * V, S, S, C) with the axes B and V of the views."""
+        # Its number where it is known: converters do not infer it.
+        count = views.shape[1] or tf.shape(views)[1]
+        return tf.reshape(images, [-1, count, *size, channels])
+
     def read(views: "tf.Tensor") -> "tf.Tensor":
         """Return float32 (B, V, S, S, C) in [0, 1]."""
         shape = tf.shape(views)
         images = tf.reshape(views, tf.concat([[-1], shape[2:]], axis=0))
-        images = to_network(images, size, channels)
-        return tf.reshape(images, tf.concat([shape[:2], [*size, channels]], axis=0))
+        return by_jaw(to_network(images, size, channels), views)
 
     def read_files(encoded: "tf.Tensor") -> "tf.Tensor":
         """Return float32 (B, V, S, S, C) in [0, 1]."""
-        images, _ = files_to_network(tf.reshape(encoded, [-1]), size, channels)
-        return tf.reshape(images, tf.concat([tf.shape(encoded), [*size, channels]], axis=0))
+        return by_jaw(files_to_network(tf.reshape(encoded, [-1]), size, channels)[0], encoded)
 
     def checked(views: "tf.Tensor", places: "tf.Tensor | None" = None) -> "tf.Tensor":
         """Return views, or files of them, whose number is that of the cameras or of `places`."""

@@ -1,0 +1,258 @@
+"""Time and memory of serving on one core: the bundles of `dentalzoo export`, beside a plain script.
+
+    .venv/bin/python benchmarks/serving.py [--quick] [--json FILE]
+
+The released bundles are exported anew, as SavedModel, ONNX and ONNX in int8. One core and one
+thread; CPU time; the variants of a table take turns, round after round. Read the ratios.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+THREADS = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+os.environ.update(THREADS, CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import numpy as np  # noqa: E402  # after the threads are set
+
+import dentalzoo as dz  # noqa: E402
+from dentalzoo.bundle import convert  # noqa: E402
+from dentalzoo.bundle.writing import reexport  # noqa: E402
+from dentalzoo.cli import main as dentalzoo  # noqa: E402
+from dentalzoo.data.io.images import read_image, write_png  # noqa: E402
+from dentalzoo.data.synthetic import panoramic  # noqa: E402
+from dentalzoo.exporters import EXPORTERS  # noqa: E402
+
+SIZE = (540, 1280)  # of a panoramic radiograph
+
+# What a user writes by hand: NETWORK.onnx reads (1, H, W, 3) in [0, 1] and gives probabilities.
+BY_HAND = """
+import sys
+import numpy as np, onnxruntime
+from PIL import Image
+network, file, out, height, width = *sys.argv[1:4], *map(int, sys.argv[4:6])
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+image = Image.open(file).convert("RGB")
+small = np.asarray(image.resize((width, height), Image.LANCZOS), np.float32)[None] / 255
+values = session.run(None, {session.get_inputs()[0].name: small})[0][0, ..., 0]
+values = Image.fromarray(values).resize(image.size, Image.BILINEAR)
+Image.fromarray((np.asarray(values) > 0.5).astype(np.uint8)).save(out, "PNG")
+"""
+
+Rows = dict[str, dict[str, float]]
+
+
+def timed(variants: Mapping[str, Callable[[], Any]], rounds: int) -> Rows:
+    """Return the median CPU milliseconds of a call of each, which take turns."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for call in variants.values():
+        call()
+    for _ in range(rounds):
+        for name, call in variants.items():
+            start = time.process_time()
+            call()
+            times[name].append(1000 * (time.process_time() - start))
+    return {name: {"ms": statistics.median(values)} for name, values in times.items()}
+
+
+def cold(commands: Mapping[str, list[str]], folder: Path, rounds: int) -> Rows:
+    """Return the CPU seconds and the peak memory of whole processes, which take turns.
+
+    OUT in a command becomes a new path in `folder`.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    memory = dict.fromkeys(commands, 0.0)
+    for turn in range(rounds):
+        for name, command in commands.items():
+            out = str(folder / f"{turn} {name}")
+            command = [out if argument == "OUT" else argument for argument in command]
+            # A child of its own measures, since the peak of all children is one number.
+            done = subprocess.run(
+                [sys.executable, "-c", _CHILD, *command], check=True, capture_output=True, text=True
+            )
+            used, peak = map(float, done.stdout.split()[-2:])
+            seconds[name].append(used)
+            memory[name] = max(memory[name], peak / 1000)
+    return {
+        name: {"CPU s": statistics.median(values), "peak MB": memory[name]}
+        for name, values in seconds.items()
+    }
+
+
+_CHILD = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
+
+def function_of(folder: Path, exporter: str, name: str) -> Callable[..., Any]:
+    """Return a function of an export, run on one thread."""
+    if not exporter.startswith("onnx"):
+        return EXPORTERS[exporter].load(folder)[name]
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda **arrays: session.run(None, arrays)
+
+
+def variants_of(
+    source: str | Path, folder: Path, name: str, inputs: Mapping[str, Any], exporters: list[str]
+) -> dict[str, Callable[[], Any]]:
+    """Return calls of a function: of the bundle exported anew, and of its exports."""
+    new = reexport(source, folder / "bundle", weights_dtype=_dtype(source))
+    function = new.function(name)
+    variants = {"TensorFlow": lambda: function(**inputs)}
+    for exporter in exporters:
+        convert(new.path, folder / exporter, exporter)
+        run = function_of(folder / exporter, exporter, name)
+        variants[exporter] = lambda run=run: run(**inputs)
+    return variants
+
+
+def _dtype(source: str | Path) -> str:
+    return str(dz.load(source, runtime="tensorflow").metadata["weights_dtype"])
+
+
+def network_by_hand(bundle: Any, file: Path) -> None:
+    """Write the network alone to an ONNX file, as Keras does it."""
+    model = bundle.to_keras()
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    model.export(str(file), format="onnx", verbose=False)
+
+
+def show(title: str, rows: Rows, unit: str) -> None:
+    """Print a table; the ratios are those to the first row."""
+    print(f"\n## {title}\n")
+    columns = list(next(iter(rows.values())))
+    print(f"| | {' | '.join(columns)} | ratio of {unit} |")
+    print(f"| --- |{' ---: |' * (len(columns) + 1)}")
+    first = next(iter(rows.values()))[unit]
+    for name, row in rows.items():
+        values = " | ".join(f"{row[column]:.3g}" for column in columns)
+        print(f"| {name} | {values} | {row[unit] / first:.2f} |")
+
+
+def unet(folder: Path, rounds: int) -> tuple[Rows, Rows]:
+    """Measure the released U-Net: whole processes, and calls at the radiograph's own size."""
+    image = folder / "radiograph.png"
+    write_png(image, panoramic(0, *SIZE).image)
+    radiograph = read_image(image)[None]
+    variants = variants_of(
+        "panoramic_unet", folder, "segment", {"images": radiograph}, ["onnx", "onnx-int8"]
+    )
+    bundle = dz.load(folder / "bundle")
+    network, (height, width) = folder / "network.onnx", bundle.config.input_size
+    network_by_hand(bundle, network)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        str(network), options, providers=["CPUExecutionProvider"]
+    )
+    small = np.random.default_rng(0).random((1, height, width, 3), np.float32)
+    name = session.get_inputs()[0].name
+    released = dz.load("panoramic_unet", runtime="tensorflow").function("serve")
+    steady = timed(
+        {
+            "network alone, ONNX Runtime": lambda: session.run(None, {name: small}),
+            "released bundle, TensorFlow": lambda: released(images=radiograph),
+            **variants,
+        },
+        rounds,
+    )
+    light = folder / "light"
+    assert dentalzoo(["export", str(bundle.path), "--out", str(light), "--with", "onnx"]) == 0
+    predict = [sys.executable, "-m", "dentalzoo", "predict"]
+    size = [str(height), str(width)]
+    hand = [sys.executable, "-c", BY_HAND, str(network), str(image), "OUT", *size]
+    whole = cold(
+        {
+            "script by hand, ONNX Runtime": hand,
+            "predict, ONNX Runtime": [*predict, str(light), str(image), "--out", "OUT"],
+            "predict, TensorFlow": [
+                *(*predict, str(light), str(image), "--out", "OUT"),
+                *("--runtime", "tensorflow"),
+            ],
+        },
+        folder,
+        max(1, rounds // 8),
+    )
+    return whole, steady
+
+
+def vgg(folder: Path, rounds: int) -> Rows:
+    """Measure the paper's U-Net, of random weights."""
+    model = dz.build("panoramic_unet", encoder_weights=None)
+    dz.export(model, folder / "random", "panoramic_unet")
+    image = {"images": panoramic(0, *SIZE).image[None, ..., None]}
+    return timed(variants_of(folder / "random", folder, "segment", image, ["onnx"]), rounds)
+
+
+def old_and_new(
+    name: str, function: str, inputs: Mapping[str, Any], folder: Path, rounds: int
+) -> Rows:
+    """Measure a function of a released bundle, and of the same exported anew."""
+    old = dz.load(name, runtime="tensorflow").function(function)
+    variants = variants_of(name, folder, function, inputs, ["onnx"])
+    return timed({"released bundle, TensorFlow": lambda: old(**inputs), **variants}, rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
+    options = parser.parse_args()
+    rounds = 5 if options.quick else 40
+    random = np.random.default_rng(0)
+    views = random.integers(0, 256, (1, 10, 128, 128, 1), np.uint8)
+    square = random.integers(0, 256, (1, 320, 320, 1), np.uint8)
+    tables: dict[str, tuple[Rows, str]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        folders = {name: Path(place, name) for name in ("unet", "vgg", "detection", "jaw")}
+        for folder in folders.values():
+            folder.mkdir()
+        whole, steady = unet(folders["unet"], rounds)
+        tables["One image, a whole process"] = whole, "CPU s"
+        tables["Released U-Net, 540 x 1280"] = steady, "ms"
+        tables["VGG-16 U-Net of the paper, 540 x 1280"] = vgg(folders["vgg"], rounds // 4), "ms"
+        tables["Detection, 320 x 320"] = (
+            old_and_new(
+                "panoramic_detection", "detect", {"images": square}, folders["detection"], rounds
+            ),
+            "ms",
+        )
+        tables["Ten views of a jaw"] = (
+            old_and_new("jaw_reconstruction", "serve", {"views": views}, folders["jaw"], rounds),
+            "ms",
+        )
+    for title, (rows, unit) in tables.items():
+        show(title, rows, unit)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+    print(f"\nThis process, with TensorFlow and all of them: {peak} MB.")
+    if options.json:
+        options.json.write_text(json.dumps({title: rows for title, (rows, _) in tables.items()}))
+
+
+if __name__ == "__main__":
+    main()
