@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from dentalzoo import commands, engines, limits
 from dentalzoo.bundle import runtimes, task_on_disk
 from dentalzoo.bundle.flags import add_export_flags, add_weights_dtype
 from dentalzoo.data.io.file_warnings import forget_files
-from dentalzoo.environment import variable
+from dentalzoo.environment import light_start, variable
 from dentalzoo.errors import DentalzooError
 from dentalzoo.flags import add_task_options
 from dentalzoo.tasks.options import CROPS, OPTIONS
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names of files may not fit into the encoding
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+    own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options = parse(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             variable("DENTALZOO_OFFLINE", "1" if options.offline else None),
             variable(runtimes.VARIABLE, getattr(options, "runtime", None)),
             limits.of_command(options),
+            light_start() if own_process else nullcontext(),
         ):
             return options.run(options) or 0
     except BrokenPipeError:  # the reader, such as `head`, has ended

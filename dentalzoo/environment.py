@@ -6,6 +6,7 @@ zoo itself imports Keras, it sets these and says what it overrides. Where Keras 
 other code of the process may depend on its settings, and they are refused.
 """
 
+import importlib.abc
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from dentalzoo.errors import DentalzooError, require
@@ -20,6 +22,45 @@ from dentalzoo.errors import DentalzooError, require
 _log = logging.getLogger("dentalzoo")
 
 _EPSILON = 1e-7  # Keras' own default, with which the networks were built and measured
+# Optional packages by what imports them while TensorFlow and Keras start: for wrappers of
+# scikit-learn, for tables as input, for JAX in TensorFlow Lite and in a checkpoint of Keras.
+_OPTIONAL = {
+    "sklearn": ("keras.src.wrappers",),
+    "pandas": ("keras.src.trainers",),
+    "jax": ("tensorflow.lite", "keras.src.callbacks"),
+}
+
+
+@contextmanager
+def light_start() -> Iterator[None]:
+    """Let TensorFlow and Keras start without scikit-learn, pandas and JAX, within a command.
+
+    Their import takes seconds. Keras goes without them as if they were not installed, for as long
+    as the process lives; everything else that imports them gets them. For a process of our own: in
+    a user's, Keras' wrappers of scikit-learn would not work afterwards.
+    """
+    finder = _WithoutOptional()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _WithoutOptional(importlib.abc.MetaPathFinder):
+    """Refuse an optional package to the modules of `_OPTIONAL` alone."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in _OPTIONAL and _importer(sys._getframe(1)).startswith(_OPTIONAL[name]):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _importer(frame: FrameType | None) -> str:
+    """Return the name of the module that imports, below the frames of the import system."""
+    name = "importlib"
+    while frame is not None and name.startswith(("importlib", "_frozen_importlib")):
+        name, frame = str(frame.f_globals.get("__name__", "")), frame.f_back
+    return name
 
 
 def prepare_tensorflow() -> None:

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from unittest import mock
 
 import keras
 import pytest
 
 import dentalzoo as dz
 from dentalzoo.cli import main
-from dentalzoo.environment import is_offline, no_downloads_offline, prepare_keras
+from dentalzoo.environment import is_offline, light_start, no_downloads_offline, prepare_keras
+from tests.zoo_case import RELEASED
 
 _BUILD = """
 import logging
@@ -196,3 +198,62 @@ def test_offline_weights_of_imagenet_are_refused_in_one_line(name, settings, mon
     with pytest.raises(dz.DentalzooError, match="DENTALZOO_OFFLINE forbids downloads") as caught:
         dz.build(name, encoder_weights="imagenet", **settings)
     assert "\n" not in str(caught.value) and "--encoder-weights none" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("package", "refused", "given"),
+    [
+        ("sklearn", "keras.src.wrappers.fixes", "keras.src.layers"),
+        ("pandas", "keras.src.trainers.data_adapters.array_slicing", "albumentations"),
+        ("jax", "tensorflow.lite.python.util", "keras.src.backend.jax"),
+    ],
+)
+def test_a_light_start_refuses_packages_to_few_modules_alone(
+    package, refused, given, tmp_path, monkeypatch
+):
+    (tmp_path / f"{package}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    with mock.patch.dict(sys.modules):
+        sys.modules.pop(package, None)
+        with light_start():
+            with pytest.raises(ImportError):
+                exec(f"import {package}", {"__name__": refused})
+            assert package not in sys.modules
+            exec(f"import {package}", {"__name__": given})
+            exec(f"import {package}", {"__name__": refused})  # someone has imported it
+        del sys.modules[package]
+        exec(f"import {package}", {"__name__": refused})
+    assert sys.meta_path == before
+
+
+_COMMAND = """
+import sys
+from dentalzoo.cli import main
+status = main()
+assert "keras" in sys.modules
+print([name for name in ("jax", "pandas", "sklearn") if name in sys.modules])
+try:
+    import sklearn.base
+    print(sklearn.base.BaseEstimator.__name__)
+except ModuleNotFoundError as error:
+    print(error.name)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_predict_imports_neither_scikit_learn_nor_pandas_nor_jax(phantoms, tmp_path):
+    path = RELEASED / "panoramic_unet.panoramic_teeth_v1"
+    image = next((phantoms / "images").iterdir())
+    command = ["predict", str(path), str(image), "--runtime", "tensorflow"]
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *command, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    written, *modules = done.stdout.splitlines()
+    assert written.startswith("1 written") and modules[0] == "[]"
+    assert modules[1] in ("BaseEstimator", "sklearn")  # the latter where it is not installed
