@@ -9,7 +9,6 @@ thread; CPU time; the variants of a table take turns, round after round. Read th
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -140,16 +139,16 @@ def network_by_hand(bundle: Any, file: Path) -> None:
     model.export(str(file), format="onnx", verbose=False)
 
 
-def show(title: str, rows: Rows, unit: str) -> None:
-    """Print a table; the ratios are those to the first row."""
+def show(title: str, rows: Rows) -> None:
+    """Print a table; the ratios of the first column are those to the first row."""
     print(f"\n## {title}\n")
-    columns = list(next(iter(rows.values())))
-    print(f"| | {' | '.join(columns)} | ratio of {unit} |")
-    print(f"| --- |{' ---: |' * (len(columns) + 1)}")
+    unit, *others = next(iter(rows.values()))
+    print(f"| | {' | '.join([unit, *others])} | ratio |")
+    print(f"| --- |{' ---: |' * (len(others) + 2)}")
     first = next(iter(rows.values()))[unit]
     for name, row in rows.items():
-        values = " | ".join(f"{row[column]:.3g}" for column in columns)
-        print(f"| {name} | {values} | {row[unit] / first:.2f} |")
+        values = " | ".join(f"{row[column]:.3g}" for column in (unit, *others))
+        print(f"| {name} | {values} | {row[unit] / first:.2f} |", flush=True)
 
 
 def unet(folder: Path, rounds: int) -> tuple[Rows, Rows]:
@@ -227,31 +226,26 @@ def main() -> None:
     random = np.random.default_rng(0)
     views = random.integers(0, 256, (1, 10, 128, 128, 1), np.uint8)
     square = random.integers(0, 256, (1, 320, 320, 1), np.uint8)
-    tables: dict[str, tuple[Rows, str]] = {}
+    tables: dict[str, Rows] = {}
+
+    def measured(title: str, rows: Rows) -> None:
+        tables[title] = rows
+        show(title, rows)
+
     with tempfile.TemporaryDirectory() as place:
-        folders = {name: Path(place, name) for name in ("unet", "vgg", "detection", "jaw")}
-        for folder in folders.values():
+        folders = [Path(place, name) for name in ("unet", "vgg", "detection", "jaw")]
+        for folder in folders:
             folder.mkdir()
-        whole, steady = unet(folders["unet"], rounds)
-        tables["One image, a whole process"] = whole, "CPU s"
-        tables["Released U-Net, 540 x 1280"] = steady, "ms"
-        tables["VGG-16 U-Net of the paper, 540 x 1280"] = vgg(folders["vgg"], rounds // 4), "ms"
-        tables["Detection, 320 x 320"] = (
-            old_and_new(
-                "panoramic_detection", "detect", {"images": square}, folders["detection"], rounds
-            ),
-            "ms",
-        )
-        tables["Ten views of a jaw"] = (
-            old_and_new("jaw_reconstruction", "serve", {"views": views}, folders["jaw"], rounds),
-            "ms",
-        )
-    for title, (rows, unit) in tables.items():
-        show(title, rows, unit)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-    print(f"\nThis process, with TensorFlow and all of them: {peak} MB.")
+        whole, steady = unet(folders[0], rounds)
+        measured("One image, a whole process", whole)
+        measured("Released U-Net, 540 x 1280", steady)
+        measured("VGG-16 U-Net of the paper, 540 x 1280", vgg(folders[1], rounds // 4))
+        detection = "panoramic_detection", "detect", {"images": square}
+        measured("Detection, 320 x 320", old_and_new(*detection, folders[2], rounds))
+        jaw = "jaw_reconstruction", "serve", {"views": views}
+        measured("Ten views of a jaw", old_and_new(*jaw, folders[3], rounds))
     if options.json:
-        options.json.write_text(json.dumps({title: rows for title, (rows, _) in tables.items()}))
+        options.json.write_text(json.dumps(tables))
 
 
 if __name__ == "__main__":
