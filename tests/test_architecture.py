@@ -358,7 +358,7 @@ print([name for name in {heavy} if name in sys.modules], file=sys.stderr)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert (done.returncode, done.stderr) == (0, "[]\n")
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.6  # twice what it takes beside other programs
 
 
 @pytest.mark.parametrize("name", ZOO)
