@@ -158,9 +158,15 @@ class Predictor(ABC):
         """Return `results` of `compute`: all that is done with an input once it has been read.
 
         Raises:
-            DentalzooError: the network refuses the input, or the name of a file would be too long.
+            DentalzooError: the network refuses the input, memory does not suffice for it, or the
+                name of a file would be too long.
         """
-        result = self.results(item, value, self.compute(item, value))
+        try:
+            result = self.results(item, value, self.compute(item, value))
+        except MemoryError:
+            raise BadFile(
+                item.path, "its results must fit in memory; make it smaller. Received: MemoryError"
+            ) from None
         for name in result.files:
             if (length := len(os.fsencode(name))) > _NAME_BYTES:
                 raise BadFile(

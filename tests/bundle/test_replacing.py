@@ -1,6 +1,8 @@
 """A folder is replaced as a whole, wherever its process is killed."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +10,9 @@ import pytest
 
 from dentalzoo import atomic, locks
 from dentalzoo.bundle import hub, replacing
+from dentalzoo.bundle.integrity import sums
 from dentalzoo.errors import DentalzooError
+from tests.zoo_case import RELEASED
 
 
 @pytest.fixture(params=["one step", "two steps"])
@@ -132,6 +136,58 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_folder(tmp_path, steps):
     assert kills > 15
     # Between two renames there is neither, until the next load brings the old one back.
     assert absent == (1 if steps == "two" else 0) or (steps == "one" and not exchanges(tmp_path))
+
+
+# Forks children that save metrics into a bundle, and kills each after a random time.
+RANDOM_KILLS = """
+import os, random, signal, sys, time
+from pathlib import Path
+from dentalzoo.bundle import Bundle, add_metrics, hub, integrity
+from dentalzoo.bundle.metadata import read_metadata
+
+path, kills = Path(sys.argv[1]), 0
+stream = random.Random(0)
+
+def save(number):
+    add_metrics(Bundle(path, read_metadata(path), {}), {"number": number})
+
+save(0)  # which also imports what it needs
+start = time.perf_counter()
+save(0)
+longest = time.perf_counter() - start
+number = 0
+while kills < 100:
+    number += 1
+    before = read_metadata(path)["metrics"]["number"]
+    child = os.fork()
+    if child == 0:
+        save(number)
+        os._exit(0)
+    time.sleep(stream.uniform(0, 2 * longest))
+    os.kill(child, signal.SIGKILL)
+    kills += os.waitpid(child, 0)[1] != 0
+    assert hub.resolve(path) == path
+    integrity.verify(path)
+    assert read_metadata(path)["metrics"]["number"] in (before, number), number
+save(0)
+assert [p.name for p in path.parent.iterdir()] == [path.name], list(path.parent.iterdir())
+print(kills, "kills,", number - kills, "finished before")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
+def test_a_hundred_kills_at_random_moments_leave_a_whole_bundle(tmp_path):
+    path = tmp_path / "folder" / "own"
+    shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v1", path)
+    metadata = json.loads((path / "metadata.json").read_text()) | {"tag": None}
+    (path / "metadata.json").write_text(json.dumps(metadata))
+    (path / "SHA256SUMS").write_text(sums(path))
+    command = [sys.executable, "-c", RANDOM_KILLS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("100 kills"), done.stdout
+    print(done.stdout)
 
 
 def exchanges(folder):

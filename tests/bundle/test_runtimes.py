@@ -3,6 +3,7 @@
 import shutil
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -103,3 +104,29 @@ def test_what_a_light_runtime_lacks_is_computed_by_tensorflow(light, bundle):
         getattr(alone, name)
     with pytest.raises(DentalzooError, match="needs a bundle with a SavedModel"):
         alone.to_keras()
+
+
+def test_memory_that_does_not_suffice_is_one_line():
+    """What TensorFlow raises, without TensorFlow's seconds."""
+    import tensorflow as tf
+
+    from dentalzoo.exporters.saved_model import SavedModel
+
+    def serve(**tensors):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    loaded = types.SimpleNamespace(signatures={"serve": serve})
+    with pytest.raises(
+        DentalzooError, match=r"serve ran out of memory; send smaller .*\(1, 2, 2, 1\)"
+    ):
+        SavedModel(loaded)["serve"](images=np.zeros((1, 2, 2, 1), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_files_of_keras_are_not_opened(tmp_path, name):
+    """They may hold Python code (a Lambda); a bundle never does."""
+    file = tmp_path / name
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("config.json", '{"class_name": "Lambda", "config": {"function": "x"}}')
+    with pytest.raises(DentalzooError, match=r"must be the directory of a bundle.*a file"):
+        load(file)

@@ -104,3 +104,18 @@ def test_a_name_that_is_too_long_fails_alone(images, tmp_path):
     report = segmentation.predict(Segmenter(), images, tmp_path / "out", options=options)
     assert report.written == 3
     assert "the names of its results must have at most 255 bytes" in report.failed[-1][1]
+
+
+def test_memory_that_does_not_suffice_fails_one_image(images, tmp_path, monkeypatch, caplog):
+    class Greedy(Segmenter):
+        def serve(self, image):
+            if image.shape[:2] == (8, 8):
+                raise MemoryError
+            return super().serve(image)
+
+    monkeypatch.setattr("tests.tasks.test_predictor.Segmenter", Greedy)
+    report = segmentation.predict(Greedy(), images, tmp_path / "out")
+    assert report.written == 3
+    assert [(path.split("/")[-1], "fit in memory" in why) for path, why in report.failed] == [
+        ("bad.png", True)
+    ]

@@ -92,7 +92,7 @@ def read_oriented(
         raise DentalzooError(f"channels must be 1, 3 or None. Received: {channels!r}")
     path = path if isinstance(path, Path) else Path(path)  # a subclass may point into another file
     max_pixels = allowed_pixels() if max_pixels is None else max_pixels
-    stored = decode(path, max_pixels)
+    stored = _decoded(path, max_pixels)
     if stored is None:
         from dentalzoo.data.io.dicom import read_dicom
 
@@ -131,12 +131,21 @@ def read_mask(path: str | Path, max_pixels: int | None = None) -> np.ndarray:
         BadFile: as `read_image`; and for coloured masks, and labels in the alpha channel.
     """
     path = Path(path)
-    max_pixels = allowed_pixels() if max_pixels is None else max_pixels
-    stored = decode(path, max_pixels)
+    stored = _decoded(path, allowed_pixels() if max_pixels is None else max_pixels)
     if stored is None:
         raise BadFile(path, "a mask must be a PNG, TIFF, BMP or JPEG. Received: a DICOM file")
     labels = _labels(path, stored)
     return np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
+
+
+def _decoded(path: Path, max_pixels: int) -> Stored | None:
+    """Return `decode` of a file; memory that does not suffice is the file's fault."""
+    try:
+        return decode(path, max_pixels)
+    except MemoryError:
+        raise BadFile(
+            path, "the image must fit in memory; make it smaller. Received: MemoryError"
+        ) from None
 
 
 def natural_key(path: str | Path) -> tuple[list[int | str], str]:

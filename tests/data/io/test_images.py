@@ -361,3 +361,15 @@ def test_negative_pixels_of_8_bits_are_refused(tmp_path):
         else:
             with pytest.raises(BadFile, match="must not be negative"):
                 read_image(path)
+
+
+def test_an_image_that_does_not_fit_in_memory_is_named(save, monkeypatch):
+    path = save(np.zeros((4, 4), np.uint8))
+
+    def decode(path, max_pixels):
+        raise MemoryError
+
+    monkeypatch.setattr("dentalzoo.data.io.images.decode", decode)
+    for read in (read_image, read_mask):
+        with pytest.raises(BadFile, match="the image must fit in memory"):
+            read(path)
