@@ -143,6 +143,20 @@ def test_environment_variables_and_extras_exist(page):
         assert f"\n{name} =\n" in extras, name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_tests_that_a_page_names_exist(page):
+    for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text()):
+        assert re.search(rf"^ *def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (file, test)
+
+
+def test_the_page_on_reliability_names_a_test_for_every_fault():
+    rows = re.findall(
+        r"^\| (\d+) \|(.*)$", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE
+    )
+    assert [int(number) for number, _ in rows] == list(range(1, 26))
+    assert all("::test_" in row for _, row in rows)
+
+
 # -------------------------------------------------------------------------------------------- code
 
 
