@@ -167,13 +167,11 @@ def test_points_are_evenly_spread(scan):
 def test_a_jaw_of_few_pixels_repeats_its_points(scan):
     _, views, truth = scan
     few, kept = np.zeros_like(views), np.zeros_like(truth)
-    row, column = np.argwhere(truth[0, 9, ..., 0] > 0).mean(axis=0).astype(int)
-    spot = np.argwhere(truth[0, 9, ..., 0] > 0)[0]
-    few[0, 9, spot[0], spot[1]] = views[0, 9, spot[0], spot[1]]
-    kept[0, 9, spot[0], spot[1]] = truth[0, 9, spot[0], spot[1]]
+    row, column = np.argwhere(truth[0, 9, ..., 0] > 0)[0]
+    few[0, 9, row, column] = views[0, 9, row, column]
+    kept[0, 9, row, column] = truth[0, 9, row, column]
     points = fused(kept, few, count=50)
     assert len(np.unique(points.round(5), axis=0)) == 9 and np.isfinite(points).all()
-    assert row and column
 
 
 def test_black_views_give_the_origin():

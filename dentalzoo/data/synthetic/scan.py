@@ -90,8 +90,7 @@ def _crowns(model: CrownModel, rng: np.random.Generator) -> list[Jaw]:
     The axes are to the midline, to the cheek and to the biting edge; the origin is the middle of
     the crown, at the height where it enters the gum.
     """
-    teeth, points, _ = model.mean.shape
-    components = model.modes.shape[-1]
+    teeth, _, components = model.modes.shape
     shape = np.einsum("tpk,tk->tp", model.modes, rng.standard_normal((teeth, components)))
     # A patient's crowns are alike: half of their size is shared.
     scale = rng.normal(1, 0.04)

@@ -43,13 +43,14 @@ def fuse(maps: tf.Tensor, views: tf.Tensor, num_points: int) -> tf.Tensor:
     """
     seen = _flat_maps(maps, views)
     chosen = tf.math.top_k(seen.weight, min(_PIXELS, VIEWS * seen.side**2), sorted=False)[1]
-    points = _back_projected(seen, chosen)
+    rays = tf.gather(tf.constant(_rays(seen.side)), chosen)
+    points = _back_projected(seen, chosen, rays)
     kept = tf.gather(seen.weight, chosen, batch_dims=1) > 0
     moved = points
     for near in _NEAR:
         moved, supported = _corrected(moved, seen, near)
     kept &= supported
-    points = _with_neighbours(seen, chosen) + (moved - points)[:, :, None]  # (B, K, 9, 3)
+    points = _with_neighbours(seen, chosen, rays, points) + (moved - points)[:, :, None]
     batch, count = tf.shape(points)[0], points.shape[2]
     kept = tf.reshape(tf.tile(kept[..., None], (1, 1, count)), (batch, -1))
     return _spread(tf.reshape(points, (batch, -1, 3)), kept, num_points)
@@ -76,15 +77,16 @@ def _rays(side: int) -> np.ndarray:
     return (rays @ camera_axes()).reshape(-1, 3).astype(np.float32)
 
 
-def _back_projected(seen: _Maps, chosen: tf.Tensor, offset: tf.Tensor | float = 0.0) -> tf.Tensor:
+def _back_projected(seen: _Maps, chosen: tf.Tensor, rays: tf.Tensor) -> tf.Tensor:
     """Return the points of pixels (B, K): (B, K, 3)."""
-    eyes = tf.constant(np.repeat(cameras()[:, 0], seen.side**2, axis=0), tf.float32)
-    depth = tf.gather(seen.depth, chosen, batch_dims=1)[..., None]
-    return tf.gather(eyes, chosen) + (depth + offset) * tf.gather(_rays(seen.side), chosen)
+    eyes = tf.gather(tf.constant(cameras()[:, 0], tf.float32), chosen // seen.side**2)
+    return eyes + tf.gather(seen.depth, chosen, batch_dims=1)[..., None] * rays
 
 
-def _with_neighbours(seen: _Maps, chosen: tf.Tensor) -> tf.Tensor:
-    """Return nine points on the surface within each pixel (B, K): (B, K, 9, 3)."""
+def _with_neighbours(
+    seen: _Maps, chosen: tf.Tensor, rays: tf.Tensor, middle: tf.Tensor
+) -> tf.Tensor:
+    """Return nine points on the surface within each pixel, around its `middle`: (B, K, 9, 3)."""
     side, step = seen.side, 1 / (seen.side * FOCAL)
     depth = tf.gather(seen.depth, chosen, batch_dims=1)
     view = chosen // (side * side)
@@ -101,7 +103,6 @@ def _with_neighbours(seen: _Maps, chosen: tf.Tensor) -> tf.Tensor:
         total = tf.where(has_after, after, 0.0) + tf.where(has_before, before, 0.0)
         count = tf.cast(has_after, tf.float32) + tf.cast(has_before, tf.float32)
         slopes.append(total / tf.maximum(count, 1))
-    middle, rays = _back_projected(seen, chosen), tf.gather(_rays(side), chosen)
     points = []
     for down in _OFFSETS:
         for across in _OFFSETS:

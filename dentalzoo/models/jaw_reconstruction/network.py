@@ -59,7 +59,8 @@ def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
         )
     optimizer = keras.optimizers.Adam(rate)
     if config.decoder == "depth":
-        loss, metric = losses.depth_loss, losses.depth_error()
+        loss: losses.Loss = losses.depth_loss
+        metric = losses.depth_error()
     else:
         loss, metric = losses.staged_loss(model, config, steps), losses.mean_error(config)
     # No XLA unless asked for: it has no KD-tree, which is quicker on a CPU.
