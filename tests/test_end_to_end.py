@@ -227,7 +227,7 @@ def test_a_mistake_is_one_line(command, paths, mistake):
     assert MISTAKES[mistake].format(**paths) in lines[-1], lines
     assert lines[-1].startswith("dentalzoo") and len(lines) == 1, lines
     left = paths["new"].rglob("*") if paths["new"].exists() else ()
-    assert {path.name for path in left} <= {"run.json", ".lock"}
+    assert {path.name for path in left} <= {"run.json", "init.json", ".lock"}
 
 
 # ---- one JSON object -----------------------------------------------------------------------------

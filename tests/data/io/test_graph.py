@@ -69,7 +69,7 @@ def test_files_of_16_bits_have_the_brightness_of_read_image(tmp_path):
     import tensorflow as tf
 
     graph = tf.function(
-        lambda encoded: files_to_network(encoded, (64, 256), 1)
+        lambda encoded: files_to_network(encoded, (64, 256), 1)[0]
     ).get_concrete_function(tf.TensorSpec((None,), tf.string))
     paths = [
         png_of_16_bits(tmp_path / f"{index}.png", image)

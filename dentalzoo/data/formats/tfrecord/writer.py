@@ -93,9 +93,10 @@ def write_shards(
         What `out` holds. An image that cannot be read is logged in one line and left out.
 
     Raises:
-        DentalzooError: `out` holds something else or cannot be written, an argument is invalid, or
-            no image can be used.
+        DentalzooError: `out` holds something else or cannot be written, an argument is invalid, no
+            image can be used, or TensorFlow is not installed.
     """
+    prepare_tensorflow()  # before anything is written
     plan = ShardPlan(samples, out, classes, root=root, clahe=clahe, shards=shards, quality=quality)
     missing = plan.missing()
     count = len(samples) - sum(map(len, missing.values()))
