@@ -39,7 +39,6 @@ def fetched(address: str, offline: bool) -> Path:
         )
     place, over_net = _place(address), address.startswith(("https://", "http://"))
     if is_bundle(place):
-        _part(place).unlink(missing_ok=True)  # left by a process killed after the last step but one
         return place
     if offline:
         raise DentalzooError(
@@ -78,24 +77,18 @@ def _place(address: str) -> Path:
     return cache_dir() / "url" / f"{stem.lstrip('.') or 'bundle'}-{key}"
 
 
-def _part(place: Path) -> Path:
-    """Return the path of the archive that is being downloaded for a place in the cache."""
-    return place.with_name(f"{place.name}.archive.part")
-
-
 def _archive(remote: Remote, place: Path) -> None:
     """Download and unpack an archive, once more from its beginning if an old part did not fit."""
-    part = _part(place)
+    part = place.with_name(f"{place.name}.archive.part")
     for begun in (part.exists(), False):
         fetch(remote, part)
         try:
-            unpacked(part, place, check=verify)
+            unpacked(part, place, check=verify, remove=True)
         except DentalzooError as error:
             part.unlink()
             if not begun:
                 raise BadFile(remote.address, _reason(error, part)) from error
             continue
-        part.unlink(missing_ok=True)
         return
 
 

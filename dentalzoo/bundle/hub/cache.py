@@ -49,7 +49,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def unpacked(
-    archive: Path, target: Path, check: Callable[[Path], object] = lambda folder: None
+    archive: Path,
+    target: Path,
+    check: Callable[[Path], object] = lambda folder: None,
+    *,
+    remove: bool = False,
 ) -> Path:
     """Unpack all or nothing: only a complete bundle gets the name `target`.
 
@@ -57,6 +61,8 @@ def unpacked(
         archive: a .zip or .tar.gz that holds a bundle, or a folder with one.
         target: must not exist.
         check: raises an error for the folder of a bundle that must not get the name.
+        remove: remove the archive, before the bundle gets its name: what a process that is killed
+            in between leaves is fetched anew, while nobody would look for an archive afterwards.
 
     Raises:
         BadFile: the archive is refused or holds no bundle, or something else is at `target`.
@@ -75,6 +81,8 @@ def unpacked(
                 archive, f"must hold a bundle ({CONTENT}). Received: an archive without one"
             )
         check(bundle)
+        if remove:
+            archive.unlink()
         bundle.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -68,6 +68,4 @@ def _fetched(bundle: str, weights: Weights, offline: bool) -> Path:
                 f"as {by_hand}, or its content ({CONTENT}) in {place}. "
                 f"Received: {bundle!r}"
             ) from error
-        unpacked(part, place)
-        part.unlink()
-        return place
+        return unpacked(part, place, remove=True)
