@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from dentalzoo.data.shading import light_side, shading_doubts
-from dentalzoo.data.views import FIELD_OF_VIEW, VIEWS, cameras
+from dentalzoo.data.views import FOCAL, VIEWS, cameras, image_axes
 from dentalzoo.errors import BadFile
 
 _log = logging.getLogger("dentalzoo")
@@ -57,14 +57,8 @@ def project(points: np.ndarray, camera: np.ndarray, side: int) -> np.ndarray:
     Returns:
         (N, 2) int64, column and row, clipped to the image.
     """
-    eye, up = camera
-    ahead = -eye / np.linalg.norm(eye)
-    right = np.cross(ahead, up)
-    right /= np.linalg.norm(right)
-    away = np.asarray(points) - eye
-    plane = away @ np.stack([right, np.cross(ahead, right)], axis=1)
-    scale = side / 2 / np.tan(np.deg2rad(FIELD_OF_VIEW / 2))
-    pixels = side / 2 + scale * plane / (away @ ahead)[:, None]
+    local = (np.asarray(points) - camera[0]) @ image_axes(camera).T
+    pixels = side / 2 + side * FOCAL * local[:, :2] / local[:, 2:]
     return np.clip(np.floor(pixels), 0, side - 1).astype(np.int64)
 
 

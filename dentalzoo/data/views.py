@@ -51,12 +51,17 @@ def cameras() -> np.ndarray:
     return np.concatenate([around, [[(0, 0, DISTANCE), (0, -1, 0)]]])
 
 
+def image_axes(camera: np.ndarray) -> np.ndarray:
+    """Return the axes of the image of a camera (2, 3): (3, 3) float64, right, down and ahead."""
+    eye, up = camera
+    ahead = -unit(eye)
+    right = unit(np.cross(ahead, up))
+    return np.stack([right, np.cross(ahead, right), ahead])
+
+
 def camera_axes() -> np.ndarray:
-    """Return the axes of each camera's image: (10, 3, 3) float64, rows right, down and ahead."""
-    eyes, ups = cameras().transpose(1, 0, 2)
-    ahead = -unit(eyes)
-    right = unit(np.cross(ahead, ups))
-    return np.stack([right, np.cross(ahead, right), ahead], axis=1)
+    """Return `image_axes` of each of `cameras`: (10, 3, 3) float64."""
+    return np.stack([image_axes(camera) for camera in cameras()])
 
 
 def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:

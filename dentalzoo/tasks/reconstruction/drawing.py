@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import SCALE
-from dentalzoo.data.views import FIELD_OF_VIEW, VIEWS, Scene, brightness, cameras
-from dentalzoo.ops.meshes import point_normals, unit
+from dentalzoo.data.views import FOCAL, VIEWS, Scene, brightness, cameras, image_axes
+from dentalzoo.ops.meshes import point_normals
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.fonts import font
 from dentalzoo.plots.palette import INK, SKY_BLUE, VERMILLION, WHITE, YELLOW
@@ -97,13 +97,11 @@ def _points_seen(points: np.ndarray, distances: np.ndarray | None) -> _Look:
     apart = np.sqrt(2 * width * depth / len(points))  # a jaw has twice the area of its box
 
     def look(camera: np.ndarray, side: int) -> _Seen:
-        eye, ahead, up = camera[0] * SCALE, *unit(np.stack([-camera[0], camera[1]]))
-        across = unit(np.cross(ahead, up))
-        from_eye = points - eye
-        far = np.maximum(from_eye @ ahead, 1)
-        focal = side / 2 / np.tan(np.deg2rad(FIELD_OF_VIEW / 2))  # pixels
-        column = side / 2 + focal * (from_eye @ across) / far
-        row = side / 2 - focal * (from_eye @ np.cross(across, ahead)) / far
+        from_eye = points - camera[0] * SCALE
+        across, down, ahead = (from_eye @ image_axes(camera).T).T
+        far = np.maximum(ahead, 1)
+        focal = side * FOCAL  # pixels
+        column, row = side / 2 + focal * across / far, side / 2 + focal * down / far
         order = np.argsort(-far, kind="stable")  # the nearest is drawn last
         radius = np.clip(1.1 * apart * focal / np.median(far), 1, side / 40)
         down, right = _disc(radius)
