@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_what_is_not_pushed(server, made, tmp_path, monkeypatch):  # noqa: F811
 
 
 def test_without_huggingface_hub(server, made, monkeypatch):  # noqa: F811
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     fails(r"pip install 'dentalzoo\[hub\]'", made, HF)
 
 
