@@ -27,6 +27,7 @@ BEAT_SECONDS = 5
 SILENCE_SECONDS = 60  # after which a worker counts as stopped
 GRACE_SECONDS = 20  # for a training to end by itself once a worker has stopped
 _MAX_LINE = 1 << 20  # bytes
+_END = "end"  # the answer by which the chief ends a training
 
 
 class Team:
@@ -57,9 +58,9 @@ class Team:
         self._needed = False  # the others are needed: a training is under way
         for index, link in self._links.items():
             link.settimeout(SILENCE_SECONDS)
-            threading.Thread(target=self._read, args=(index, link), daemon=True).start()
+            _start(self._read, index, link)
         if self._links:
-            threading.Thread(target=self._beat, daemon=True).start()
+            _start(self._beat)
 
     # ---- what a training calls -------------------------------------------------------------------
 
@@ -134,9 +135,9 @@ class Team:
             DentalzooError: the chief has stopped.
         """
         if self.is_chief:
-            self._send_all({"answer": "end"})
+            self._send_all({"answer": _END})
         elif self._links:
-            self._answer("end")
+            self._answer(_END)
         self._needed = False
 
     def release(self) -> None:
@@ -208,6 +209,8 @@ class Team:
                 self._values.setdefault(message["topic"], {})[index] = message["value"]
             if "answer" in message:
                 self._answers[message["answer"]] = message
+                # The chief may be gone before this worker's training has read that it ended.
+                self._needed &= message["answer"] != _END
             self._changed.notify_all()
 
     def _stop(self, index: int, reason: str, sender: int | None = None, told: bool = False) -> None:
@@ -230,7 +233,7 @@ class Team:
             self._changed.notify_all()
         if self._needed:
             self._send_all({"stopped": index, "reason": reason, "told": told}, but=sender)
-            threading.Thread(target=self._end, daemon=True).start()
+            _start(self._end)
 
     def _end(self) -> None:
         """End a training that does not end by itself: TensorFlow may wait for the one that left."""
@@ -348,6 +351,10 @@ def _report(cluster: Cluster, deadline: float) -> socket.socket:
         link.close()
         raise _not_together(error)
     return link
+
+
+def _start(work: Callable[..., None], *args: Any) -> None:
+    threading.Thread(target=work, args=args, name=work.__qualname__, daemon=True).start()
 
 
 def _not_together(reason: str) -> DentalzooError:

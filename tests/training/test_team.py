@@ -118,6 +118,24 @@ def test_a_worker_that_leaves_while_the_chief_writes_is_not_missed(teams):
     assert in_parallel(work, teams) == [None] * 3
 
 
+def test_a_chief_that_is_gone_after_its_results_stops_no_one(teams, monkeypatch):
+    chief, other, _ = teams
+    aborted = []
+    other.abort = aborted.append
+    monkeypatch.setattr(team_module, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(team_module.os, "_exit", aborted.append)
+    with other.training():
+        chief.finish()
+        chief.close()
+        for work in ("Team._read", "Team._end"):  # both were read before `finish` is called
+            for thread in threading.enumerate():
+                if thread.name == work:
+                    thread.join(60)
+        assert other.stopped
+        other.finish()
+    assert not aborted
+
+
 def test_a_killed_process_is_noticed_at_once():
     workers = addresses(2)
     code = (
