@@ -167,6 +167,7 @@ def predict(
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
     dicom: Sequence[str] = (),
+    instances: str | Path | None = None,
 ) -> "PredictionReport": ...
 @overload  # detection
 def predict(

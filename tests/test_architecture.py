@@ -60,7 +60,9 @@ ROOMS = {
     "flags": ("tasks",),
     "cli": ("bundle", "commands", "engines", "exporters", "flags", "tasks", "training"),
 }
-SHARED_BY_TASKS = ("base", "options", "autoencoders", "predictor", "projects")
+SHARED_BY_TASKS = (
+    *("base", "options", "autoencoders", "detector", "postprocessing", "predictor", "projects"),
+)
 
 
 def name_of(path):

@@ -11,7 +11,7 @@ from dentalzoo.data.formats.base import Box
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.boxes import overlaps
 from dentalzoo.ops.scores import scores_of_counts
-from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
+from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
 from dentalzoo.tasks.segmentation.inference import num_channels, segment
 
 if TYPE_CHECKING:

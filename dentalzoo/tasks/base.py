@@ -26,6 +26,7 @@ _TABLES_AND_PROJECTS = (
     "detections.json",
     "latents.csv",
     "manifest",
+    "teeth.csv",
     "vott1",
     "vott2",
     *PROJECT_FORMATS,

@@ -93,9 +93,21 @@ class SegmentationPredictOptions(Options):
         "refers to it (sr), the image with its mask as a Secondary Capture (sc)",
         choices=MASK_DICOM,
     )
+    instances: str | Path | None = option(
+        None,
+        "divide the mask into numbered teeth by the boxes of this bundle, such as "
+        "panoramic_detection.dentex_fdi_v1: a name, folder or address",
+    )
 
     def __post_init__(self) -> None:
+        if isinstance(self.instances, Path):
+            object.__setattr__(self, "instances", str(self.instances))
         super().__post_init__()
+        if self.instances and self.classes:
+            raise DentalzooError(
+                "classes must be None with instances, whose bundle names the teeth. "
+                f"Received: {' '.join(self.classes)}"
+            )
         if "sr" in self.dicom and "seg" not in self.dicom:
             raise DentalzooError(
                 "dicom must hold seg where it holds sr, which refers to its segments. "

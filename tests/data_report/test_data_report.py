@@ -20,7 +20,7 @@ from dentalzoo.data_report.contradictions import BoxCritic, MaskCritic
 from dentalzoo.data_report.gallery import Gallery
 from dentalzoo.data_report.page import shown
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.detection.inference import Detections
+from dentalzoo.tasks.detector import Detections
 from tests.data.test_boxes import yolo
 
 HOSTILE = "<script>alert(1)<＼script>\"'&\u202e"

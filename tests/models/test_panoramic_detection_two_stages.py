@@ -69,7 +69,7 @@ def test_each_proposal_has_a_box_for_each_class(model, batch):
 
 def test_proposals_are_the_likeliest_that_overlap_little(model, batch):
     from dentalzoo.ops.boxes import overlaps
-    from dentalzoo.tasks.detection.postprocessing import suppress
+    from dentalzoo.tasks.postprocessing import suppress
 
     first = model.first(batch["image"], training=False)
     proposals = np.asarray(model.second.propose(first["objectness"], first["codes"]))

@@ -22,7 +22,6 @@ from dentalzoo.tasks.detection import compare, evaluate, predict, summary_metric
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores, evaluated
 from dentalzoo.tasks.detection.drawing import overlay
-from dentalzoo.tasks.detection.inference import Detector
 from dentalzoo.tasks.detection.matching import (
     FALSE_POSITIVE,
     IGNORED,
@@ -31,18 +30,19 @@ from dentalzoo.tasks.detection.matching import (
     Matches,
     match,
 )
-from dentalzoo.tasks.detection.postprocessing import (
+from dentalzoo.tasks.detection.sweep import Sweep
+from dentalzoo.tasks.detector import Detector
+from dentalzoo.tasks.options import (
+    BoxOptions,
+    DetectionEvaluateOptions,
+    DetectionPredictOptions,
+)
+from dentalzoo.tasks.postprocessing import (
     in_quadrant_order,
     one_per_tooth,
     suppress,
     suppress_at,
     suppress_per_class,
-)
-from dentalzoo.tasks.detection.sweep import Sweep
-from dentalzoo.tasks.options import (
-    BoxOptions,
-    DetectionEvaluateOptions,
-    DetectionPredictOptions,
 )
 
 CLASSES = ("restoration", "endodontic", "implant")

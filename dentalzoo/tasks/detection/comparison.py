@@ -22,8 +22,8 @@ from dentalzoo.tasks.detection.evaluation import (
     read_image_of,
     summary_metrics,
 )
-from dentalzoo.tasks.detection.inference import Detector, operating_threshold
 from dentalzoo.tasks.detection.matching import Matches
+from dentalzoo.tasks.detector import Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionCompareOptions
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from dentalzoo.tasks.base import refuse_empty, report_header
 from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
-from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.matching import Case, Matches
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.detection.sweep import Sweep, mean, summary_line
+from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionEvaluateOptions
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def evaluate(
             and `sweep`.
         options: without `score_threshold` the bundle's own is used, else 0.5. `sweep` takes one
             more pass of the network, whatever the number of settings, see `sweep.Sweep`. For the
-            others see `inference.Detector`.
+            others see `detector.Detector`.
 
     Returns:
         Plain values. "coco": "ap" (mean over IoU 0.5 to 0.95), "ap50", "ap75" and "ar100",

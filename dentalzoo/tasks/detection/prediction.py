@@ -20,8 +20,8 @@ from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.detection.drawing import overlay
-from dentalzoo.tasks.detection.inference import Detections, Detector, operating_threshold
 from dentalzoo.tasks.detection.results import category_ids, coco_results
+from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
 from dentalzoo.tasks.projects import SampleSpool, write_projects
@@ -62,7 +62,7 @@ def predict(
             `out`/<stem>_sr.dcm and `out`/<stem>_sc.dcm for images that are DICOM; one that is not
             has its boxes as always, and its reason among those that failed. `format` also writes
             projects of annotation tools, `out`/<format>/, with the images. `anonymize` replaces the
-            names, and writes their key to `out`_key.csv. For the others see `inference.Detector`.
+            names, and writes their key to `out`_key.csv. For the others see `detector.Detector`.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is

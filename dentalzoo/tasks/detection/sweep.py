@@ -13,9 +13,9 @@ import numpy as np
 
 from dentalzoo.data.teeth import TEETH, tooth_numbers
 from dentalzoo.tasks.detection import scores as measures
-from dentalzoo.tasks.detection.inference import Detector, has_raw
 from dentalzoo.tasks.detection.matching import Case, Matches
-from dentalzoo.tasks.detection.postprocessing import suppress_at
+from dentalzoo.tasks.detector import Detector, has_raw
+from dentalzoo.tasks.postprocessing import suppress_at
 
 NMS_IOUS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # those of the article's configurations, and one more
 LIMITS = (1, 2, 4, 8, 16, TEETH)  # boxes of a class in an image: ours

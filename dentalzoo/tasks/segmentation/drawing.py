@@ -2,7 +2,9 @@
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
+from dentalzoo.plots.fonts import font
 from dentalzoo.plots.palette import CONFUSED, GROUND_TRUTH, PREDICTION, Colour, palette
 from dentalzoo.plots.pixels import as_rgb, without_channel
 
@@ -25,6 +27,26 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.3) -> np.nda
     for class_id in np.unique(ids[ids > 0]):
         _outline(canvas, ids == class_id, palette()[class_id])
     return canvas
+
+
+def numbered(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return an image with each tooth of its own colour and with its number.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3) uint8.
+        numbers: (H, W) uint8 FDI numbers; 0 stays as it is.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    picture = Image.fromarray(overlay(image, numbers))
+    draw = ImageDraw.Draw(picture)
+    letters = font(max(10, min(numbers.shape) // 28))  # ours: 23 pixels high of 640
+    for number in np.unique(numbers[numbers > 0]):
+        rows, columns = np.nonzero(numbers == number)
+        middle = float(np.median(columns)), float(np.median(rows))
+        draw.text(middle, f"{number}", "white", letters, "mm", stroke_width=2, stroke_fill="black")
+    return np.asarray(picture)
 
 
 def outlines(image: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

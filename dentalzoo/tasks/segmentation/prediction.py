@@ -1,36 +1,42 @@
 """Masks of any number of images, written one by one."""
 
+import csv
+import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from dentalzoo.atomic import write_atomically
 from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.base import BoxSample
 from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.images import encode_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
+from dentalzoo.plots.pixels import without_channel
 from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import SegmentationPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Result, predict_all
 from dentalzoo.tasks.projects import SampleSpool, box_of, plain_box, write_projects
-from dentalzoo.tasks.segmentation.drawing import overlay
+from dentalzoo.tasks.segmentation.drawing import numbered, overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
     num_channels,
     refuse_threshold,
     segment,
 )
+from dentalzoo.tasks.segmentation.instances import Numbering, Teeth
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
 
+_COLUMNS = ("file", "tooth", "score", "left", "top", "right", "bottom", "area")
 _TOLERANCE = 1.0  # ours, pixels: polygons along the edges of pixels have too many points to edit
 
 
@@ -57,7 +63,10 @@ def predict(
             DICOM; one that is not has its mask as always, and its reason among those that failed.
             `format` also writes projects of annotation tools, `out`/<format>/, with the images and
             polygons that follow the masks within a pixel. `anonymize` replaces the names, and
-            writes their key to `out`_key.csv.
+            writes their key to `out`_key.csv. `instances` divides the mask into numbered teeth:
+            `out`/<stem>_teeth.png holds the FDI number of each pixel, `out`/teeth.csv each tooth
+            with its score, its box and its area in pixels, and the pixels of no tooth in a row
+            without a number; overlay, projects and DICOM have the teeth instead of one mask.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is
@@ -65,8 +74,8 @@ def predict(
 
     Raises:
         DentalzooError: there is no image, `out` holds inputs or cannot be written, a threshold is
-            given for a bundle of several classes, `classes` are not as many as the bundle's, or
-            an option of DICOM does not suit.
+            given for a bundle of several classes, `classes` are not as many as the bundle's,
+            `instances` is no bundle that numbers teeth, or an option of DICOM does not suit.
     """
     return predict_all(Predictor(bundle, options), inputs, out)
 
@@ -80,42 +89,97 @@ class Predictor(DicomPredictor):
         refuse_threshold(bundle, options.threshold)
         self._binary = num_channels(bundle) == 1
         threshold = THRESHOLD if options.threshold is None else options.threshold
-        super().__init__(bundle, options, {"threshold": f"{threshold:g}"} if self._binary else {})
+        parameters = {"threshold": f"{threshold:g}"} if self._binary else {}
+        self._numbering: Numbering | None = None
+        if options.instances:
+            self._numbering = Numbering(options.instances)
+            parameters |= {
+                "instances": self._numbering.bundle.name,
+                "score_threshold": f"{self._numbering.threshold:g}",
+            }
+        super().__init__(bundle, options, parameters)
         named = options.dicom or options.format or options.classes
         self._classes = _class_names(bundle, options) if named else ()
+        if self._numbering:
+            self.taken += ("teeth",)
+            self._classes = self._numbering.classes
 
-    def compute(self, item: Item, value: np.ndarray) -> np.ndarray:
-        """Return the class ids, (H, W, 1) uint8."""
-        return segment(self._bundle, value, self.options.threshold)
+    def compute(self, item: Item, value: np.ndarray) -> tuple[np.ndarray, Teeth | None]:
+        """Return the class ids, (H, W, 1) uint8, and the teeth where they are wanted."""
+        mask = segment(self._bundle, value, self.options.threshold)
+        return mask, self._numbering(value, mask) if self._numbering else None
 
-    def results(self, item: Item, value: np.ndarray, prediction: np.ndarray) -> Result:
-        mask, record = prediction, dict[str, Any]()
+    def results(
+        self, item: Item, value: np.ndarray, prediction: tuple[np.ndarray, Teeth | None]
+    ) -> Result:
+        mask, teeth = prediction
+        record = dict[str, Any]()
         if self._binary:
             png = encode_png(mask * np.uint8(255))
         else:
             png = encode_png(mask, palette=palette())
+        files = {f"{item.name}.png": png}
         drawn = partial(overlay, value, mask)
-        files = {f"{item.name}.png": png} | self._overlay_file(item, drawn)
+        if self._numbering and teeth:
+            numbers = self._numbering.as_numbers(teeth.ids)
+            files[f"{item.name}_teeth.png"] = encode_png(numbers, palette=palette())
+            record["teeth"] = list(_rows(item.file, self._numbering, teeth, mask))
+            drawn = partial(numbered, value, numbers)
+            mask = teeth.ids
+        files |= self._overlay_file(item, drawn)
         image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
         more, problems = self._dicom_files(item, image, record)
         files |= more
         if self.options.format:
-            objects = objects_of_mask(mask[..., 0], self._classes, _TOLERANCE)
+            objects = objects_of_mask(without_channel(mask), self._classes, _TOLERANCE)
             record["objects"] = [plain_box(box) for box in objects]
         return Result(files, record, problems)
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = SampleSpool()
-        for item, record in records:
-            if self.options.format:
-                boxes = tuple(box_of(values) for values in record["objects"])
-                samples.append(BoxSample(item.name, item.path, boxes))
-            if self._dicom:
-                self._dicom.add_identity(record["identity"])
-        written = write_projects(samples, out, self._classes, self.options.format)
+
+        def taken() -> Iterator[Mapping[str, Any]]:
+            for item, record in records:
+                if self.options.format:
+                    boxes = tuple(box_of(values) for values in record["objects"])
+                    samples.append(BoxSample(item.name, item.path, boxes))
+                if self._dicom:
+                    self._dicom.add_identity(record["identity"])
+                yield record
+
+        written = []
+        if self._numbering:
+            written.append(out / "teeth.csv")
+            write_atomically(written[0], partial(_write_table, taken()))
+        else:
+            for _ in taken():
+                pass
+        written += write_projects(samples, out, self._classes, self.options.format)
         if self._dicom:
             self._dicom.close()
         return written
+
+
+def _rows(file: str, numbering: Numbering, teeth: Teeth, mask: np.ndarray) -> Iterator[list[Any]]:
+    """Yield the rows of an image in the table of teeth, at last that of the pixels of none."""
+    height, width = teeth.ids.shape
+    areas = np.bincount(teeth.ids.ravel(), minlength=256)
+    edges = teeth.boxes.astype(np.float64) * [height, width, height, width]
+    for label, score, box in zip(teeth.classes, teeth.scores, edges, strict=True):
+        top, left, bottom, right = (f"{edge:.2f}" for edge in box)
+        number = numbering.numbers[label - 1]
+        yield [file, number, f"{score:.6g}", left, top, right, bottom, int(areas[label])]
+    yield [file, *[""] * 6, int(np.count_nonzero(mask) - areas[1:].sum())]
+
+
+def _write_table(records: Iterable[Mapping[str, Any]], stream: BinaryIO) -> None:
+    text = io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    for record in records:
+        table.writerows(record["teeth"])
+    text.flush()
+    text.detach()
 
 
 def _class_names(bundle: "Bundle", options: SegmentationPredictOptions) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.detection import postprocessing
+from dentalzoo.tasks import postprocessing
 from dentalzoo.tasks.options import BoxOptions
 
 if TYPE_CHECKING:

@@ -1,0 +1,158 @@
+"""Numbered teeth of a mask, on a drawn radiograph whose teeth are known."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentalzoo import bundle as bundles
+from dentalzoo.data import synthetic
+from dentalzoo.data.io.images import read_image, read_mask, write_png
+from dentalzoo.errors import DentalzooError
+from dentalzoo.tasks.options import SegmentationPredictOptions
+from dentalzoo.tasks.segmentation import predict
+from dentalzoo.tasks.segmentation.instances import Numbering, divide
+from tests.tasks.test_segmentation import StandIn
+
+NUMBERS = tuple(f"{quadrant}{place}" for quadrant in range(1, 5) for place in range(1, 9))
+
+
+@pytest.fixture(scope="module")
+def radiograph():
+    return synthetic.panoramic(3, 128, 256)
+
+
+def boxes_of(teeth):
+    """The FDI numbers in an image, and their boxes."""
+    numbers = [int(number) for number in np.unique(teeth) if number]
+    boxes = []
+    for number in numbers:
+        rows, columns = np.nonzero(teeth == number)
+        boxes.append((rows.min(), columns.min(), rows.max() + 1, columns.max() + 1))
+    return numbers, np.array(boxes, np.float32) / [*teeth.shape, *teeth.shape]
+
+
+def table(out):
+    with open(out / "teeth.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+class Finder:
+    """Finds given boxes, the second one with a worse one of the same number, the last hardly."""
+
+    name = "finder"
+
+    def __init__(self, teeth, classes=NUMBERS, task="detection"):
+        self.metadata = {"task": task, "signatures": {"detect": {}}}
+        self.metadata["config"] = {"classes": list(classes), "operating_threshold": 0.3}
+        self.numbers, self.boxes = boxes_of(teeth)
+
+    def detect(self, image):
+        boxes = np.concatenate([self.boxes, self.boxes[:1]])
+        scores = np.linspace(0.9, 0.8, len(boxes)).astype(np.float32)
+        scores[-2:] = 0.2, 0.5
+        classes = [1 + NUMBERS.index(str(n)) for n in (*self.numbers, self.numbers[1])]
+        return {"boxes": boxes, "scores": scores, "classes": classes, "num": len(boxes)}
+
+
+class Segmenter(StandIn):
+    """Has the mask of the radiograph for every image."""
+
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def serve(self, image):
+        return super().serve(self.mask)
+
+
+@pytest.fixture
+def run(radiograph, tmp_path, monkeypatch):
+    """Call `predict` with teeth that are found, and return the folder of the results."""
+    write_png(tmp_path / "in" / "a.png", radiograph.image)
+    monkeypatch.setattr(bundles, "load", lambda reference: Finder(radiograph.teeth))
+    mask = radiograph.tooth_mask.astype(np.uint8)[..., None] * np.uint8(255)
+
+    def call(**options):
+        chosen = SegmentationPredictOptions(instances="finder", **options)
+        report = predict(Segmenter(mask), tmp_path / "in", tmp_path / "out", options=chosen)
+        assert (report.written, report.failed) == (1, [])
+        return tmp_path / "out"
+
+    return call
+
+
+def test_teeth_are_divided_near_to_the_truth(radiograph):
+    numbers, boxes = boxes_of(radiograph.teeth)
+    nearest = divide(radiograph.teeth > 0, boxes)
+    found = np.array([0, *numbers])[nearest]
+    ious = [
+        np.sum((found == number) & (radiograph.teeth == number))
+        / np.sum((found == number) | (radiograph.teeth == number))
+        for number in numbers
+    ]
+    assert np.mean(ious) > 0.95 and np.min(ious) > 0.8  # measured: 0.97, 0.86
+    assert not nearest[radiograph.teeth == 0].any()
+
+
+def test_a_pixel_belongs_to_the_nearest_box_and_far_ones_to_none():
+    mask = np.ones((10, 40), bool)
+    mask[:2] = False
+    boxes = [(0, 0, 1, 0.25), (0, 0.2, 1, 0.5), (0.4, 0.5, 0.4, 0.5)]  # the last one is a point
+    nearest = divide(mask, np.array(boxes))
+    assert not nearest[:2].any()
+    assert nearest[5].tolist() == [1] * 9 + [2] * 13 + [0] * 18
+    assert 3 not in nearest[5] and nearest[4, 20] in (2, 3)
+    assert not divide(mask, np.zeros((0, 4))).any()
+    assert divide(mask, np.array([(-0.5, -0.5, 1.5, 1.5)])).any()  # beyond the image
+
+
+def test_predict_writes_numbered_teeth(run, radiograph):
+    out = run(overlay=True)
+    names = ["a.png", "a_overlay.png", "a_teeth.png", "teeth.csv"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == names
+    teeth = read_mask(out / "a_teeth.png")
+    mask = read_mask(out / "a.png") > 0
+    np.testing.assert_array_equal(mask, radiograph.tooth_mask)
+    with Image.open(out / "a_teeth.png") as stored:
+        assert stored.mode == "P"
+    numbers, _ = boxes_of(radiograph.teeth)
+    found = numbers[:-1]  # the last has a score of 0.2
+    assert set(np.unique(teeth)) == {0, *found} and not teeth[~mask].any()
+    rows = table(out)
+    assert [row["tooth"] for row in rows] == [*map(str, found), ""]
+    assert all(row["file"] == "a.png" for row in rows)
+    for row in rows[:-1]:
+        assert int(row["area"]) == np.sum(teeth == int(row["tooth"])) > 0
+        assert 0.7 < float(row["score"]) <= 0.9 and float(row["left"]) < float(row["right"])
+    assert int(rows[-1]["area"]) == np.sum(mask & (teeth == 0))
+    drawn = read_image(out / "a_overlay.png")
+    assert drawn.shape == (128, 256, 3) and (drawn[teeth > 0] != 0).any()
+
+
+def test_projects_and_anonymous_results_have_the_teeth(run, radiograph):
+    out = run(format=("coco",), anonymize=True)
+    (teeth,) = out.glob("*_teeth.png")
+    row, *_ = table(out)
+    assert row["file"] == f"{teeth.name.removesuffix('_teeth.png')}.png" != "a.png"
+    text = (out / "coco" / "annotations" / "instances_default.json").read_text()
+    assert '"11"' in text and '"48"' in text
+
+
+@pytest.mark.parametrize(
+    "finder, says",
+    [
+        ({"classes": ("tooth",)}, "finder with tooth"),
+        ({"classes": ("11", "12"), "task": "segmentation"}, "finder with a bundle for segment"),
+    ],
+)
+def test_other_bundles_are_refused(finder, says, radiograph, monkeypatch):
+    monkeypatch.setattr(bundles, "load", lambda reference: Finder(radiograph.teeth, **finder))
+    with pytest.raises(DentalzooError, match=f"whose classes are FDI numbers.*{says}"):
+        Numbering("finder")
+
+
+def test_classes_and_instances_exclude_each_other():
+    with pytest.raises(DentalzooError, match="classes must be None with instances"):
+        SegmentationPredictOptions(classes=("tooth",), instances="finder")
