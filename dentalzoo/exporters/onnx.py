@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo.errors import require
-from dentalzoo.exporters import _frozen
+from dentalzoo.exporters import _frozen, _packed
 
 NAME = "onnx"
 SUFFIX = ""
@@ -23,17 +23,20 @@ def export(
     """Write NAME.onnx of each function, and interface.json, to the new folder `path`.
 
     Functions that decode image files are left out; interface.json says which, and what to do
-    instead. Random numbers are drawn outside, see `_noise`: they are an input of the file. ONNX
-    Runtime folds the batch normalisations when it loads a file.
+    instead. Random numbers are drawn outside, see `_noise`: they are an input of the file. Weights
+    that the bundle stores in int8 or float16 are stored so here, see `_packed`. ONNX Runtime
+    decodes them, and folds the batch normalisations, when it loads a file.
 
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
     require("tf2onnx", "onnx")
     require("onnxruntime", "onnx")
-    return _frozen.write(
-        path, functions, ".onnx", _frozen.LACKING, lambda _, module: converted(module)
-    )
+
+    def convert(_: str, module: Any) -> bytes:
+        return _packed.packed(converted(module))
+
+    return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
 
 
 def converted(module: Any) -> bytes:

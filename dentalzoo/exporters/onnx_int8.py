@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo.errors import require
-from dentalzoo.exporters import _frozen, onnx
+from dentalzoo.exporters import _frozen, _packed, onnx
 
 NAME = "onnx-int8"
 SUFFIX = ""
@@ -35,7 +35,8 @@ def export(
     require("onnxruntime.quantization", "onnx")
 
     def convert(name: str, module: Any) -> bytes:
-        return _quantized(onnx.converted(module), _frozen.inputs_of(module, samples[name]))
+        content = _quantized(onnx.converted(module), _frozen.inputs_of(module, samples[name]))
+        return _packed.packed(content)
 
     return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
 
