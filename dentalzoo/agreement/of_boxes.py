@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dentalzoo.agreement.intervals import interval, kappa_of, mean_of
+from dentalzoo.agreement.kappa import kappa_of
 from dentalzoo.agreement.raters import Boxes, Rater
 from dentalzoo.ops.boxes import overlaps
+from dentalzoo.ops.intervals import interval, mean_of
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
 from dentalzoo.tasks.detection.matching import TRUE_POSITIVE, Case, Matches, match

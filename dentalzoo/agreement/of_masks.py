@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from dentalzoo.agreement.intervals import interval, kappa_of, mean_of
+from dentalzoo.agreement.kappa import kappa_of
 from dentalzoo.agreement.raters import Rater
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.intervals import interval, mean_of
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
 
 _SCORES = ("dice", "iou")

@@ -145,7 +145,7 @@ class Scene:
     """
 
     def __init__(self, mesh: Mesh) -> None:
-        open3d = _open3d()
+        open3d = import_open3d()
         self._faces, self._normals = mesh.faces, vertex_normals(mesh.vertices, mesh.faces)
         # One thread: `Cache` loads several jaws in parallel
         self._scene = open3d.t.geometry.RaycastingScene(1)
@@ -196,7 +196,7 @@ def brightness(normal: np.ndarray, back: np.ndarray, camera: np.ndarray) -> np.n
     return _DARK + (_BRIGHT - _DARK) * np.clip(faced @ light, 0, 1)
 
 
-def _open3d() -> ModuleType:
+def import_open3d() -> ModuleType:
     """Import Open3D, which needs libraries of the system even without a screen.
 
     Raises:
@@ -280,7 +280,7 @@ def cache_views(
     Raises:
         DentalzooError: a setting is invalid, no jaw can be used, or Open3D cannot be imported.
     """
-    _open3d()
+    import_open3d()
     if method not in METHODS:
         raise DentalzooError(f"method must be one of {METHODS}. Received: {method!r}")
     settings = (size, channels, num_points, method, seed, depth)

@@ -1,4 +1,4 @@
-"""Readers and models against each other: the numbers of `evaluate`, intervals, kappa, distances."""
+"""Readers and models against each other: the numbers of `evaluate`, kappa, distances."""
 
 import csv
 import json
@@ -6,11 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-from scipy import ndimage, stats
+from scipy import ndimage
 
 import dentalzoo as dz
 from dentalzoo.agreement import agree
-from dentalzoo.agreement.intervals import cohens_kappa, interval, mean_of
+from dentalzoo.agreement.kappa import cohens_kappa
 from dentalzoo.agreement.of_masks import boundary_distances
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import write_png
@@ -221,18 +221,6 @@ def test_kappa():
     assert cohens_kappa(np.array([[45, 15], [25, 15]])) == pytest.approx(0.1304, abs=1e-4)
     assert cohens_kappa(np.array([[9, 0], [0, 0]])) == 1
     assert cohens_kappa(np.zeros((2, 2))) is None
-
-
-def test_intervals_are_those_of_scipy():
-    values = np.random.default_rng(0).normal(0.9, 0.05, 40)
-    mine = interval(mean_of(values), 40, 0)
-    theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=5000, method="percentile", rng=0
-    ).confidence_interval
-    assert mine["value"] == pytest.approx(values.mean(), abs=1e-6)
-    assert (mine["low"], mine["high"]) == pytest.approx(tuple(theirs), abs=2e-3)
-    assert interval(mean_of(values[:1]), 1, 0)["low"] is None
-    assert interval(mean_of(np.array([np.nan, np.nan])), 2, 0)["value"] is None
 
 
 # ---- errors and the command ----------------------------------------------------------------------

@@ -334,6 +334,8 @@ def test_evaluation_is_the_scores_of_each_jaw(meshed, jaws, tmp_path):
     assert float(rows[1]["baseline_pred_to_gt_p95"]) > 0
     assert read_image(tmp_path / "out" / "evaluation.png").std() > 30
     few = tasks.summary_metrics(meshed, report)
+    for key, row in report["intervals"].items():
+        assert row["value"] == pytest.approx(few[key], abs=2e-6) and row["low"] < row["high"]
     assert few["precision_at_1_4mm"] == report["mean"]["at"][0]["precision"]
     assert few["baseline_gt_to_pred_mm"] == report["baseline"]["gt_to_pred"]["mean"]
     assert set(few) >= {"recall_at_1_4mm", "f_score_at_1_4mm", "pred_to_gt_mm", "spacing_variation"}
@@ -678,7 +680,9 @@ def test_the_ground_truth_is_found_by_name(pointed, folder, jaws, tmp_path, capl
 
 
 def test_formats_that_cannot_be_are_refused(pointed, meshed, jaws, tmp_path):
-    with pytest.raises(DentalzooError, match="which makes points. Received: obj"):
+    with pytest.raises(
+        DentalzooError, match="makes 300 points; a surface needs 10,000. Received: obj"
+    ):
         dz.predict(pointed, jaws, tmp_path / "out", mesh=["obj"])
     with pytest.raises(DentalzooError, match="Received: \\('step',\\)"):
         dz.predict(meshed, jaws, tmp_path / "out", mesh=("step",))

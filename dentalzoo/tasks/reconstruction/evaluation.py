@@ -26,6 +26,7 @@ from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.ops.intervals import interval, mean_of
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
@@ -74,7 +75,9 @@ def evaluate(
         Plain values, lengths in mm. "mean" holds the means over jaws of `scores.scores` at
         `THRESHOLDS`, with the spacing and, where the bundle makes meshes, the normals compared
         with the ground-truth surface; "baseline" those of the mean shape, None where the bundle
-        has none; "baseline_is" describes which of several. "per_jaw" has both for each jaw, and
+        has none; "baseline_is" describes which of several; "intervals" the "value", "low" and
+        "high" of the summary metrics: 95 % bootstrap intervals over jaws, without bounds for one
+        jaw. "per_jaw" has both for each jaw, and
         "family", the index of the nearest mean shape. "seconds_per_jaw" is the median time of the
         bundle alone. "skipped" lists [jaw, reason] of each jaw that could not be used.
 
@@ -149,6 +152,7 @@ class Evaluation(base.Evaluation):
             "mean": _mean([row["scores"] for row in rows]),
             "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
             "baseline_is": _describe(baselines),
+            "intervals": _intervals([row["scores"] for row in rows], measure.seed),
             "per_jaw": [_rounded(row) for row in rows],
             "seconds_per_jaw": round(float(np.median(seconds)), 6),
             "skipped": [list(skip) for skip in (*self.dataset.skipped, *failed)],
@@ -167,13 +171,14 @@ def summary_metrics(report: Report) -> dict[str, float]:
     Distances are means in mm, from the prediction to the ground truth and back.
     """
     values = _few(report["mean"])
-    values["spacing_variation"] = report["mean"]["spacing"]["variation"]
     if report["baseline"]:
-        values |= {f"baseline_{key}": value for key, value in _few(report["baseline"]).items()}
+        baseline = _few(report["baseline"])
+        del baseline["spacing_variation"]
+        values |= {f"baseline_{key}": value for key, value in baseline.items()}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _few(measured: dict[str, Any]) -> dict[str, float]:
+def _few(measured: dict[str, Any]) -> dict[str, float | None]:
     at_paper, ending = _at_paper(measured), at_threshold(PAPER)
     return {
         f"precision_{ending}": at_paper["precision"],
@@ -181,7 +186,15 @@ def _few(measured: dict[str, Any]) -> dict[str, float]:
         f"f_score_{ending}": at_paper["f_score"],
         "pred_to_gt_mm": measured["pred_to_gt"]["mean"],
         "gt_to_pred_mm": measured["gt_to_pred"]["mean"],
+        "spacing_variation": measured["spacing"]["variation"],
     }
+
+
+def _intervals(rows: list[dict[str, Any]], seed: int) -> dict[str, dict[str, float | None]]:
+    """Return the summary metrics with their intervals over jaws."""
+    few = [_few(row) for row in rows]
+    columns = {key: np.array([row[key] for row in few], np.float64) for key in few[0]}
+    return {key: interval(mean_of(values), len(rows), seed) for key, values in columns.items()}
 
 
 def _at_paper(measured: dict[str, Any]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from dentalzoo.ops import meshes
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
+MIN_POINTS = 10_000  # ours: fewer leave gaps in silhouettes and in a surface through them
 POINTS = 50_000  # of the ground truth, whatever the number of predicted points: the paper
 
 
@@ -90,7 +91,7 @@ def poor_agreement(
     points, numbers, doubts = shape.points, np.asarray(cameras), []
     if shape.faces is not None:
         points = meshes.sample_surface(points, shape.faces, POINTS)[0]
-    elif len(points) < 10_000:  # ours: they leave gaps in silhouettes
+    elif len(points) < MIN_POINTS:
         return None
     overlap = agreement(points / SCALE, views, numbers)
     if overlap < MIN_AGREEMENT:

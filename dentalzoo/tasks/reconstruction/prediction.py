@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dentalzoo.data.io.images import encode_png, write_png
 from dentalzoo.data.io.mesh_files import encode_obj, encode_ply, encode_stl
 from dentalzoo.data.jaw_axes import parse_axes
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.views import import_open3d
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
 from dentalzoo.output_dirs import make_folder
@@ -19,6 +22,7 @@ from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.predictor import Item, Plan, Result, items_of, predict_all
 from dentalzoo.tasks.reconstruction import drawing, viewer
 from dentalzoo.tasks.reconstruction.inference import (
+    MIN_POINTS,
     POINTS,
     Shape,
     makes_meshes,
@@ -33,6 +37,7 @@ from dentalzoo.tasks.reconstruction.sources import (
     load_jaw,
     with_ground_truth,
 )
+from dentalzoo.tasks.reconstruction.surfaces import surface_of
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -50,9 +55,9 @@ def predict(
 ) -> PredictionReport:
     """Reconstruct jaws and write files named after each: folders by name, meshes by stem.
 
-    - `out`/<name>.ply, and where the bundle makes meshes also .stl or .obj: in mm; for a mesh in
-      its own frame, for views in that of the cameras (`dentalzoo.data.jaw_pose`, not turned,
-      1 mm = 1).
+    - `out`/<name>.ply, what the bundle returns, a mesh or points, and .stl or .obj: the mesh, or
+      the surface through 10,000 or more points (`surfaces.surface_of`). In mm; for a mesh in its
+      own frame, for views in that of the cameras (`dentalzoo.data.jaw_pose`, not turned, 1 mm = 1).
     - `out`/<name>.png, a figure of the views and the reconstruction; where the ground truth is
       known, with this and the distances.
     - `out`/<name>.html, the same to turn around in a browser, in one file.
@@ -65,8 +70,9 @@ def predict(
             upper jaws, and folders of them: their ten views are rendered, and the mesh is the
             ground truth.
         out: a folder, made where it is absent; no input may lie in it.
-        options: without `mesh`, bundles that make meshes write "stl" beside PLY; a mesh without
-            an area is written as points. `ground_truth` is a mesh or a folder of meshes named like
+        options: without `mesh`, "stl" is written beside PLY; "ply" alone writes no surface. A mesh
+            without an area is written as points, and so are points without Open3D, which is
+            logged. `ground_truth` is a mesh or a folder of meshes named like
             the folders of views; a mesh of that name inside the folder is used in any case.
 
     Returns:
@@ -75,7 +81,7 @@ def predict(
 
     Raises:
         DentalzooError: there is no jaw, `out` holds inputs or cannot be written, a mesh format
-            for a bundle that makes points, or no matching ground truth.
+            for a bundle that makes few points or without Open3D, or no matching ground truth.
     """
     return predict_all(Predictor(bundle, options), inputs, out)
 
@@ -105,31 +111,48 @@ class Predictor(predictor.Predictor):
         return reconstruct(self._bundle, value.views, value.cameras)
 
     def results(self, item: Item, value: Loaded, prediction: Shape) -> Result:
-        files = _files(item.name, value, prediction, self._formats)
+        surface = self._surface(item, prediction)
+        files = _files(item.name, value, prediction, surface, self._formats)
         poor = poor_agreement(prediction, value.views, value.cameras)
         if poor:
             _log.warning("%s: the reconstruction and its views do not agree: %s", item.path, poor)
         error = value.gt_error
         return Result(files, {}, () if error is None else ((str(error.path), error.reason),))
 
+    def _surface(self, item: Item, shape: Shape) -> Shape | None:
+        """Return the mesh of a result: itself, or the surface through its points."""
+        if shape.faces is not None:
+            return shape
+        if not self._formats or makes_meshes(self._bundle):
+            return None
+        surface = surface_of(shape.points)
+        if surface is None:
+            _log.warning("%s: no surface fits the points: written as points", item.path)
+        return surface
 
-def _files(name: str, jaw: Loaded, shape: Shape, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return all files of a reconstructed jaw."""
+
+def _files(
+    name: str, jaw: Loaded, shape: Shape, surface: Shape | None, formats: Sequence[str]
+) -> dict[str, bytes]:
+    """Return all files of a reconstructed jaw, and of the surface through its points."""
     measured = None
     if jaw.ground_truth is not None:
         gt_points, _ = meshes.sample_surface(*jaw.ground_truth.surface, POINTS)
         measured = errors(shape.points, gt_points)
-    points = shape.points
-    if jaw.pose is not None:
-        points = replace(jaw.pose, scale=1.0).invert(points)
-    files = {f"{name}.ply": encode_ply(points, shape.faces)}
-    if shape.faces is not None:
+    files = {f"{name}.ply": encode_ply(_in_file(jaw, shape.points), shape.faces)}
+    if surface is not None:
+        vertices, faces = surface.surface
         for suffix in formats:
-            files[f"{name}.{suffix}"] = _ENCODERS[suffix](points, shape.faces)
+            files[f"{name}.{suffix}"] = _ENCODERS[suffix](_in_file(jaw, vertices), faces)
     figure = drawing.jaw_figure(jaw.views, jaw.cameras, shape, jaw.ground_truth, measured)
     files[f"{name}.png"] = encode_png(figure)
-    files[f"{name}.html"] = viewer.page(name, shape, jaw.ground_truth, measured).encode()
-    return files
+    page = viewer.page(name, surface or shape, jaw.ground_truth, measured)
+    return files | {f"{name}.html": page.encode()}
+
+
+def _in_file(jaw: Loaded, points: np.ndarray) -> np.ndarray:
+    """Return points in the frame of the jaw's file, which for views is that of the cameras."""
+    return points if jaw.pose is None else replace(jaw.pose, scale=1.0).invert(points)
 
 
 def write_views(
@@ -210,12 +233,27 @@ def _failed(report: PredictionReport, error: BadFile) -> None:
 
 
 def _formats(bundle: "Bundle", mesh: Sequence[str] | None) -> list[str]:
-    """Return the formats of meshes beside PLY."""
-    if mesh is None:
-        return ["stl"] if makes_meshes(bundle) else []
-    others = [suffix for suffix in dict.fromkeys(mesh) if suffix != "ply"]
-    if others and not makes_meshes(bundle):
+    """Return the formats of meshes beside PLY.
+
+    Raises:
+        DentalzooError: the bundle makes points, and no surface can be made of them.
+    """
+    others = [suffix for suffix in dict.fromkeys(mesh or ["stl"]) if suffix != "ply"]
+    if not others or makes_meshes(bundle):
+        return others
+    count = bundle.metadata["signatures"]["serve"]["outputs"]["points"]["shape"][1]
+    if count is not None and count < MIN_POINTS:
+        if mesh is None:
+            return []
         raise DentalzooError(
-            f"mesh must be ply for {bundle.name}, which makes points. Received: {others[0]}"
+            f"mesh must be ply for {bundle.name}, which makes {count} points; a surface needs "
+            f"{MIN_POINTS:,}. Received: {others[0]}"
         )
+    try:
+        import_open3d()
+    except DentalzooError as error:
+        if mesh is not None:
+            raise
+        _log.warning("points are written, and no surface through them: %s", error)
+        return []
     return others
