@@ -5,9 +5,10 @@ https://huggingface.co/docs/hub/model-cards#model-card-metadata
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dentalzoo.bundle import comparison
 from dentalzoo.bundle.licences import hub_identifier, slug
 from dentalzoo.bundle.metadata import Metadata, describe, name_of
 
@@ -59,15 +60,19 @@ or `dentalzoo.load("path/of/this/folder")`. `sha256sum -c SHA256SUMS` verifies t
 ## Metrics
 
 {metrics}
-{figures}
+{figures}{runtimes}
 ## Training
 
 {training}
 """
 
 
-def model_card(metadata: Metadata) -> str:
-    """Return the model card of a bundle with this metadata, as Markdown."""
+def model_card(metadata: Metadata, runtimes: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return the model card of a bundle with this metadata, as Markdown.
+
+    Args:
+        runtimes: of each runtime that the bundle also holds files for, what `comparison.read` does.
+    """
     first, signature = next(iter(metadata["signatures"].items()))
     arguments = ", ".join(f"{key}={key}" for key in signature["inputs"])
     about, data = metadata["about"], metadata["data"]
@@ -93,6 +98,10 @@ def model_card(metadata: Metadata) -> str:
         metrics=_table(metadata["metrics"]) or "Not measured.",
         figures="".join(
             f"\n![{escaped(name.partition('.')[0])}](<{name}>)\n" for name in metadata["figures"]
+        ),
+        runtimes="".join(
+            f"\n## Files for {content['exporter']}\n\n{comparison.tables(content)}\n"
+            for content in runtimes
         ),
         training=_table(metadata["training"]) or "Not recorded.",
     )

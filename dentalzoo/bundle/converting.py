@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
-from dentalzoo.atomic import write_json
+from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.bundle import comparison
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.replacing import replaced
@@ -62,6 +63,9 @@ def convert(
     source = load(name_or_path, "tensorflow")
     with replaced(path) as aside:
         _write(source, aside, exporter, weights_dtype, evaluate, images)
+        if content := comparison.read(aside):
+            title = f"# {source.name} for {exporter}"
+            write_atomically(aside / "README.md", f"{title}\n\n{comparison.tables(content)}\n")
     return path
 
 
@@ -117,19 +121,13 @@ def _write(
         metrics = parity.measure(source, exported, evaluate)
     parity.check(rows, metrics, source.task, chosen.BOUND)
     if path.is_dir():
-        write_json(path / "metadata.json", _description(source, chosen.NAME, path, rows, metrics))
+        write_json(path / comparison.FILE, _description(source, chosen.NAME, path, rows, metrics))
 
 
 def differences(path: Path) -> list[str]:
     """Return what `convert` measured as lines of text; none of a file without metadata."""
-    from dentalzoo.bundle import parity
-
-    file = path / "metadata.json"
-    if not file.is_file():
-        return []
-    content = json.loads(file.read_text())
-    left_out = [f"{name}: left out: it {why}" for name, why in content["left_out"].items()]
-    return parity.lines(content["parity"], content["metrics"]) + left_out
+    content = comparison.read(path)
+    return comparison.lines(content) if content else []
 
 
 def _description(

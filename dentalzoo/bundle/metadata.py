@@ -235,7 +235,7 @@ def read_metadata(path: Path) -> Metadata:
     """
     file = path / "metadata.json"
     try:
-        content = _parsed(file)
+        content = parsed(file)
         number = content.get("format")
         if type(number) is int and number not in (1, FORMAT):
             raise DentalzooError(
@@ -269,7 +269,7 @@ def checked(content: Mapping[str, Any]) -> Metadata:
     return cast(Metadata, content)
 
 
-def _parsed(file: Path) -> dict[str, Any]:
+def parsed(file: Path) -> dict[str, Any]:
     """Return the content of a JSON file, which must be a table.
 
     Raises:

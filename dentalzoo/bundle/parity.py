@@ -214,18 +214,3 @@ def check(
                     f"{key} of {name} must differ from the bundle's by at most {bound} ({kind}); "
                     f"give data to measure the metric instead. Received: {values[kind]:.4g}"
                 )
-
-
-def lines(rows: Rows, metrics: Mapping[str, Mapping[str, float]] | None) -> list[str]:
-    """Return the differences as text, a line for each function and one for each metric."""
-    text = []
-    for name, row in rows.items():
-        parts = [
-            f"{key} " + ", ".join(f"{kind} {value:.2g}" for kind, value in values.items())
-            for key, values in row.items()
-            if key != "latency_ratio"
-        ]
-        text.append(f"{name}: {'; '.join(parts)}; time {row['latency_ratio']:.2f} of the bundle's")
-    for key, values in (metrics or {}).items():
-        text.append(f"{key}: {values['exported']:.4f}, of the bundle {values['bundle']:.4f}")
-    return text

@@ -86,6 +86,19 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A finite number."""
+
+    def __str__(self) -> str:
+        return "a finite number below 2**63"
+
+    def check(self, value: Any, where: str) -> None:
+        whole = type(value) is int and abs(value) <= _MAX_WHOLE
+        if not whole and not (type(value) is float and math.isfinite(value)):
+            raise Mismatch.of(where, self, value)
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of several values."""
 
@@ -177,10 +190,7 @@ class Plain:
         elif isinstance(value, list | dict) and self.depth:
             inner = Plain(self.depth - 1, self.text)
             (ListOf if isinstance(value, list) else Table)(inner).check(value, where)
-        elif not (
-            (type(value) is int and abs(value) <= _MAX_WHOLE)
-            or (isinstance(value, float) and math.isfinite(value))
-        ):
+        elif not fits(Number(), value):
             raise Mismatch.of(where, self, value)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
-from dentalzoo.bundle import guard, integrity
+from dentalzoo.bundle import comparison, guard, integrity
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.licences import followed
 from dentalzoo.bundle.loaded import Bundle
@@ -36,6 +36,7 @@ from dentalzoo.bundle.metadata import (
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.released import RELEASED, origin_of
 from dentalzoo.bundle.replacing import replaced
+from dentalzoo.bundle.runtimes import RUNTIMES
 from dentalzoo.bundle.schema import Mismatch, cleaned, fits
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.config import PaperConfig
@@ -327,7 +328,9 @@ def _version() -> str:
 def _write_description(path: Path, metadata: Metadata) -> None:
     """Write metadata.json, the model card, and last the sums of all files."""
     write_json(path / "metadata.json", metadata)
-    write_atomically(path / "README.md", model_card(metadata))
+    folders = (path / runtime.folder for runtime in RUNTIMES.values())
+    compared = [content for folder in folders if (content := comparison.read(folder))]
+    write_atomically(path / "README.md", model_card(metadata, compared))
     write_atomically(path / integrity.SUMS, integrity.sums(path))
 
 
