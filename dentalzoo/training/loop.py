@@ -270,6 +270,7 @@ def _fit(
     try:
         model.fit(training, validation_data=validation, **options)
     except tf.errors.OpError as error:
+        log.info("epoch %d ended: %s", run.epoch + 1, reason_of(error))
         team.explain()
         hint = ""
         if isinstance(error, tf.errors.ResourceExhaustedError):
