@@ -168,6 +168,7 @@ def predict(
     classes: Sequence[str] | None = None,
     dicom: Sequence[str] = (),
     instances: str | Path | None = None,
+    tta: Sequence[str] = (),
 ) -> "PredictionReport": ...
 @overload  # detection
 def predict(
@@ -182,6 +183,7 @@ def predict(
     nms_iou: float | None = None,
     max_per_class: int | None = None,
     teeth: str | None = None,
+    tta: Sequence[str] = (),
     overlay: bool = False,
     overlay_format: str = "png",
     format: Sequence[str] = (),

@@ -8,6 +8,7 @@ import numpy as np
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks import postprocessing
+from dentalzoo.tasks.flips import Flip, flips_of
 from dentalzoo.tasks.options import BoxOptions
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Detector:
             `raw` where the bundle has it; without it, on what the bundle kept, and then a value
             above its own changes nothing. `teeth` is for classes that are FDI numbers: "single"
             keeps the best box of each tooth, "ordered" only boxes that stand as teeth do, see
-            `in_quadrant_order`.
+            `in_quadrant_order`. `tta` sees the image flipped too and fuses the boxes, see
+            `postprocessing.fuse`; their scores then say how far the views agree.
 
     Raises:
         DentalzooError: the bundle has no names of classes, or `teeth` is given and these are no FDI
@@ -60,6 +62,8 @@ class Detector:
         self.nms_iou, self.max_per_class = options.nms_iou, options.max_per_class
         self.teeth = options.teeth
         self.classes = class_names(bundle)
+        self.tta = options.tta
+        self._flips = flips_of(self.tta, self.classes, bundle.name)
         self.numbers = tooth_numbers(self.classes) if self.teeth else None
         if self.teeth and self.numbers is None:
             raise DentalzooError(
@@ -74,6 +78,7 @@ class Detector:
             "nms_iou": self.nms_iou,
             "max_per_class": self.max_per_class,
             "teeth": self.teeth,
+            "tta": list(self.tta) or None,
         }
 
     def __call__(self, image: np.ndarray) -> Detections:
@@ -82,10 +87,17 @@ class Detector:
         Raises:
             DentalzooError: the bundle refuses the image or returns NaN or infinite values.
         """
-        changed = self.nms_iou is not None or self.max_per_class is not None
-        from_raw = changed and has_raw(self.bundle)
-        detections = self._from_raw(image) if from_raw else self._kept(image)
+        views = [self._seen(image, flip) for flip in self._flips]
+        detections = views[0]
+        if len(views) > 1:
+            boxes = np.concatenate([view.boxes for view in views])
+            scores = np.concatenate([view.scores for view in views])
+            classes = np.concatenate([view.classes for view in views])
+            detections = Detections(*postprocessing.fuse(boxes, scores, classes, len(views)))
         if self.numbers is not None:
+            detections = detections.take(
+                postprocessing.without_second_numbers(detections.boxes, detections.scores)
+            )
             numbers = np.array(self.numbers)[detections.classes - 1]
             if self.teeth == "single":
                 chosen = postprocessing.one_per_tooth(detections.scores, numbers)
@@ -95,6 +107,14 @@ class Detector:
                 )
             detections = detections.take(np.sort(chosen))
         return detections
+
+    def _seen(self, image: np.ndarray, flip: Flip) -> Detections:
+        """Return the boxes of an image, which the network sees flipped."""
+        changed = self.nms_iou is not None or self.max_per_class is not None
+        find = self._from_raw if changed and has_raw(self.bundle) else self._kept
+        found = find(flip.image(image))
+        classes = flip.classes(found.classes, self.classes)
+        return Detections(flip.boxes(found.boxes), found.scores, classes)
 
     def _kept(self, image: np.ndarray) -> Detections:
         results = self.bundle.detect(image)

@@ -15,6 +15,8 @@ from dentalzoo.errors import DentalzooError
 
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("single", "ordered")
+FLIPS = ("horizontal", "vertical")
+_TTA = "see each image flipped too, and fuse what was found: takes two or four times as long"
 # Annotation formats that predictions are written in, to be corrected in their tools.
 PROJECT_FORMATS = (
     "coco",
@@ -58,6 +60,7 @@ class SegmentationEvaluateOptions(Options):
         None,
         "names of the class ids 1..n, in order; COCO data needs them (default: the bundle's own)",
     )
+    tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class SegmentationPredictOptions(Options):
         "divide the mask into numbered teeth by the boxes of this bundle, such as "
         "panoramic_detection.dentex_fdi_v1: a name, folder or address",
     )
+    tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
 
     def __post_init__(self) -> None:
         if isinstance(self.instances, Path):
@@ -144,6 +148,7 @@ class BoxOptions(Options):
         "in anatomical order (ordered)",
         choices=TEETH_RULES,
     )
+    tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
 
 
 @dataclass(frozen=True)

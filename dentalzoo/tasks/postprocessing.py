@@ -9,6 +9,8 @@ import numpy as np
 
 from dentalzoo.ops.boxes import overlaps
 
+_SAME_TOOTH = 0.6  # IoU above which two boxes are of one tooth: ours, neighbours overlap less
+
 
 def suppress(
     boxes: np.ndarray, scores: np.ndarray, iou: float, limit: int | None = None
@@ -104,7 +106,55 @@ def candidates(
     return kept
 
 
+def fuse(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, views: int, iou: float = 0.55
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the weighted boxes of several views of an image, which agree on an object or not.
+
+    Boxes of a class that overlap become one: the mean of their edges, weighted by score. Its score
+    is the mean of theirs, and less where not every view has one. Solovyev, Wang, Gabruseva,
+    *Weighted boxes fusion*, 2021, arXiv:1910.13302, whose `iou` is 0.55.
+
+    Args:
+        boxes, scores, classes: (N, 4), (N,) and (N,), of all views together.
+        views: their number.
+        iou: from which boxes are of one object.
+
+    Returns:
+        boxes (K, 4) float32, scores (K,) float32 and classes (K,) int32, the best first.
+    """
+    fused: list[tuple[np.ndarray, float, int]] = []
+    for label in np.unique(classes):
+        mine = np.flatnonzero(classes == label)
+        groups: list[list[int]] = []
+        means = np.zeros((0, 4))
+        for index in mine[np.argsort(-scores[mine], kind="stable")]:
+            shared = overlaps(boxes[index : index + 1], means)[0]
+            if not len(shared) or shared.max() < iou:
+                groups.append([index])
+                means = np.concatenate([means, boxes[index : index + 1]])
+                continue
+            nearest = int(np.argmax(shared))
+            groups[nearest].append(index)
+            means[nearest] = np.average(boxes[groups[nearest]], 0, scores[groups[nearest]])
+        for group, mean in zip(groups, means, strict=True):
+            score = scores[group].mean() * min(len(group), views) / views
+            fused.append((mean, float(score), int(label)))
+    fused.sort(key=lambda row: -row[1])
+    edges, values, labels = zip(*fused, strict=True) if fused else ((), (), ())
+    return (
+        np.array(edges, np.float32).reshape(-1, 4),
+        np.array(values, np.float32),
+        np.array(labels, np.int32),
+    )
+
+
 # ---- tooth numbers -------------------------------------------------------------------------------
+
+
+def without_second_numbers(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the indices of boxes without those of further numbers on one tooth, best first."""
+    return suppress(boxes, scores, _SAME_TOOTH)
 
 
 def one_per_tooth(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:

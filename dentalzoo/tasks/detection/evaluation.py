@@ -13,6 +13,7 @@ from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
+from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header
@@ -20,6 +21,7 @@ from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
 from dentalzoo.tasks.detection.matching import Case, Matches
+from dentalzoo.tasks.detection.numbering import numbering
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.detection.sweep import Sweep, mean, summary_line
 from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
@@ -84,7 +86,8 @@ def evaluate(
         together. "operating": "precision", "recall", "f1", "false_positives_per_image" at
         "score_threshold", all classes together; "best_f1" the same where F1 is best, on these
         very images. "per_class" has all of this of each class, None where it does not occur.
-        "confusion": "counts" [annotated][detected], the background last. "per_image": "objects",
+        "confusion": "counts" [annotated][detected], the background last. "numbering": of FDI
+        classes at "score_threshold", see `numbering.numbering`, else None. "per_image": "objects",
         "true_positives", "false_positives" and "false_negatives". "seconds_per_image" is the
         median. "sweep" is that of `Sweep.report`, or None. "skipped" lists [name, reason] of what
         could not be used, "repaired" [file, what] of annotations that were repaired.
@@ -175,6 +178,10 @@ def summary_metrics(report: Report) -> dict[str, float]:
         "froc_mean": report["froc"]["mean"],
         **{key: report["operating"][key] for key in ("precision", "recall", "f1")},
     }
+    if report.get("numbering"):
+        numbered = report["numbering"]["all"]
+        keys = "recall", "precision", "right_number"
+        values |= {f"teeth_{key}": numbered[key]["value"] for key in keys}
     if report.get("sweep"):
         best = report["sweep"]["best"]["f1"]
         values |= {f"sweep_{key}": best[key] for key in ("nms_iou", "max_per_class")}
@@ -319,9 +326,10 @@ def make_report(
         per_class[name] = _rounded(about | areas) | _points(points, threshold)
     pooled = measures.curve(matches)
     rows = list(per_class.values())
-    counts = np.zeros((len(classes) + 1,) * 2, np.int64)
-    for case, outcome in zip(measured.cases, outcomes, strict=True):
-        counts += measures.confusion(case, outcome, len(classes))
+    numbers = tooth_numbers(classes)
+    tables = np.zeros((len(outcomes) if numbers else 1,) + (len(classes) + 1,) * 2, np.int32)
+    for index, (case, outcome) in enumerate(zip(measured.cases, outcomes, strict=True)):
+        tables[index if numbers else 0] += measures.confusion(case, outcome, len(classes))
     return report_header(detector.bundle, data, split) | {
         "images": len(measured.cases),
         "objects": int(matches.objects.sum()),
@@ -338,7 +346,8 @@ def make_report(
         ),
         **_points(pooled, threshold),
         "per_class": per_class,
-        "confusion": {"classes": [*classes, "background"], "counts": counts.tolist()},
+        "confusion": {"classes": [*classes, "background"], "counts": tables.sum(0).tolist()},
+        "numbering": numbering(tables, numbers) if numbers else None,
         "per_image": [
             {"name": case.name, "objects": int((~case.ignored).sum())} | outcome.counts()
             for case, outcome in zip(measured.cases, outcomes, strict=True)

@@ -32,10 +32,12 @@ from dentalzoo.tasks.base import (
     skipped_files,
     without_folders,
 )
+from dentalzoo.tasks.flips import Flip
 from dentalzoo.tasks.options import SegmentationEvaluateOptions
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
+    flips_of,
     num_channels,
     refuse_threshold,
     segment,
@@ -97,14 +99,15 @@ class Evaluation(base.Evaluation):
         options: SegmentationEvaluateOptions = SegmentationEvaluateOptions(),
     ):
         super().__init__(bundle, data, split, out)
-        self.threshold = options.threshold
+        self.threshold, self.tta = options.threshold, options.tta
         refuse_threshold(bundle, self.threshold)
         config = bundle.metadata.get("config", {})
         classes = options.classes or config.get("classes") or None
         self.dataset = find_masks(data, split, classes, config.get("annotations", "auto"))
         self.samples = self.dataset.samples
         self.names = _class_names(bundle, self.dataset, classes)
-        self.measure = _Measure(num_channels(bundle), len(self.names) + 1, self.threshold)
+        seen = flips_of(bundle, options.tta)
+        self.measure = _Measure(num_channels(bundle), len(self.names) + 1, self.threshold, seen)
         if self.out is not None:
             inputs = [path for s in self.samples for path in (s.image, s.mask) if path is not None]
             make_folder(self.out, inputs)
@@ -138,6 +141,7 @@ class Evaluation(base.Evaluation):
         reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
         report = report_header(self.bundle, self.data, self.split) | {
             "threshold": own if self.threshold is None else self.threshold,
+            "tta": list(self.tta),
             "images": len(used),
             "pooled": _rounded(image_scores(confusions)),
             **{
@@ -161,7 +165,8 @@ class Evaluation(base.Evaluation):
         if self.out is not None:
             write_json(self.out / "evaluation.json", report)
             write_png(
-                self.out / "evaluation.png", _draw_cases(self.bundle, used, rows, self.threshold)
+                self.out / "evaluation.png",
+                _draw_cases(self.bundle, used, rows, self.threshold, self.measure.seen),
             )
         return report
 
@@ -247,6 +252,7 @@ class _Measure:
     channels: int
     num_ids: int
     threshold: float | None
+    seen: tuple[Flip, ...]
 
     def read(self, sample: MaskSample) -> dict[str, Any]:
         try:
@@ -255,7 +261,7 @@ class _Measure:
             raise without_folders(error, sample.image) from error
 
     def __call__(self, bundle: "Bundle", sample: MaskSample, arrays: dict[str, Any]) -> _Counts:
-        prediction = segment(bundle, arrays["image"], self.threshold)
+        prediction = segment(bundle, arrays["image"], self.threshold, self.seen)
         confusion = count(arrays["mask"], prediction, self.num_ids)
         return _Counts(confusion, facts_of(arrays["mask"]))
 
@@ -268,6 +274,7 @@ def _draw_cases(
     samples: Sequence[MaskSample],
     rows: Sequence[Mapping[str, float]],
     threshold: float | None,
+    seen: Sequence[Flip],
 ) -> np.ndarray:
     """Return the best, the median and the worst image as a contact sheet."""
     order = np.argsort([row["dice"] for row in rows], kind="stable").tolist()
@@ -279,7 +286,7 @@ def _draw_cases(
         arrays = load(samples[index], num_channels(bundle))
         radiograph = fit(arrays["image"])
         gt = fit(arrays["mask"], ids=True)
-        prediction = fit(segment(bundle, arrays["image"], threshold), ids=True)
+        prediction = fit(segment(bundle, arrays["image"], threshold, seen), ids=True)
         images.append(
             [
                 radiograph,

@@ -25,6 +25,7 @@ from dentalzoo.tasks.projects import SampleSpool, box_of, plain_box, write_proje
 from dentalzoo.tasks.segmentation.drawing import numbered, overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
+    flips_of,
     num_channels,
     refuse_threshold,
     segment,
@@ -87,9 +88,12 @@ class Predictor(DicomPredictor):
 
     def __init__(self, bundle: "Bundle", options: SegmentationPredictOptions) -> None:
         refuse_threshold(bundle, options.threshold)
+        self._seen = flips_of(bundle, options.tta)
         self._binary = num_channels(bundle) == 1
         threshold = THRESHOLD if options.threshold is None else options.threshold
         parameters = {"threshold": f"{threshold:g}"} if self._binary else {}
+        if options.tta:
+            parameters["tta"] = " ".join(options.tta)
         self._numbering: Numbering | None = None
         if options.instances:
             self._numbering = Numbering(options.instances)
@@ -106,7 +110,7 @@ class Predictor(DicomPredictor):
 
     def compute(self, item: Item, value: np.ndarray) -> tuple[np.ndarray, Teeth | None]:
         """Return the class ids, (H, W, 1) uint8, and the teeth where they are wanted."""
-        mask = segment(self._bundle, value, self.options.threshold)
+        mask = segment(self._bundle, value, self.options.threshold, self._seen)
         return mask, self._numbering(value, mask) if self._numbering else None
 
     def results(

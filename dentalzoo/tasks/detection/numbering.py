@@ -1,0 +1,86 @@
+"""How well teeth are numbered: found teeth, right numbers, neighbours' numbers, missing teeth."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dentalzoo.ops.intervals import interval
+
+SEED = 0  # of the intervals: ours
+
+
+def numbering(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
+    """Return how well a bundle numbers teeth, over all images and over those with gaps.
+
+    A tooth is found where a box overlaps it by an IoU of 0.5, whatever its number.
+
+    Args:
+        tables: (I, n + 1, n + 1) counts of each image, [annotated][detected], the background last,
+            see `scores.confusion`.
+        numbers: the FDI numbers of the classes 1..n.
+
+    Returns:
+        "all", "with_gaps" and "without_gaps", of images in which a tooth is missing between others
+        and of the rest, each with the number of "images" and "teeth" and, as "value", "low" and
+        "high", a 95 % interval over images: "recall" of the annotated teeth; "precision" of the
+        boxes; of the teeth that were found the parts with the "right_number", the number of a
+        "neighbour" and any other "wrong_number"; of the numbers that are annotated (or not) in an
+        image the part that is "present" (or "absent") in the result too.
+    """
+    tables = np.asarray(tables, np.int64)
+    gaps = np.array([has_gap(_annotated(table, numbers)) for table in tables], bool)
+    groups = {"all": np.full(len(tables), True), "with_gaps": gaps, "without_gaps": ~gaps}
+    return {name: _of(tables[group], numbers) for name, group in groups.items()}
+
+
+def has_gap(teeth: Sequence[int]) -> bool:
+    """Return True where a tooth is missing between others of a jaw; a wisdom tooth never is."""
+    for quadrants in ((1, 2), (3, 4), (5, 6), (7, 8)):
+        places = [_place(tooth) for tooth in teeth if tooth // 10 in quadrants]
+        if places and max(places) - min(places) + 1 > len(set(places)):
+            return True
+    return False
+
+
+def _of(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
+    size = len(numbers)
+    places = np.array([_place(number) for number in numbers])
+    jaws = np.array([(number // 10 - 1) // 2 for number in numbers])
+    beside = (np.abs(places[:, None] - places) == 1) & (jaws[:, None] == jaws)
+    right = np.eye(size, dtype=bool)
+    found = tables[:, :size, :size]
+    annotated = tables[:, :size].sum(2)
+    detected = tables[:, :, :size].sum(1)
+    counts = {  # part and whole of each image
+        "recall": (found.sum((1, 2)), annotated.sum(1)),
+        "precision": (found.sum((1, 2)), detected.sum(1)),
+        "right_number": ((found * right).sum((1, 2)), found.sum((1, 2))),
+        "neighbour": ((found * beside).sum((1, 2)), found.sum((1, 2))),
+        "wrong_number": ((found * ~(right | beside)).sum((1, 2)), found.sum((1, 2))),
+        "present": (((annotated > 0) & (detected > 0)).sum(1), (annotated > 0).sum(1)),
+        "absent": (((annotated == 0) & (detected == 0)).sum(1), (annotated == 0).sum(1)),
+    }
+    return {"images": len(tables), "teeth": int(annotated.sum())} | {
+        name: interval(_ratio(*pair), len(tables), SEED) for name, pair in counts.items()
+    }
+
+
+def _ratio(parts: np.ndarray, wholes: np.ndarray) -> Callable[[np.ndarray], float | None]:
+    """Return the statistic "sum of the parts over sum of the wholes"."""
+
+    def ratio(times: np.ndarray) -> float | None:
+        whole = (times * wholes).sum()
+        return float((times * parts).sum() / whole) if whole else None
+
+    return ratio
+
+
+def _annotated(table: np.ndarray, numbers: Sequence[int]) -> list[int]:
+    return [number for number, row in zip(numbers, table[:-1], strict=True) if row.any()]
+
+
+def _place(number: int) -> float:
+    """Return where a tooth stands in its jaw, from the patient's right to the left, in teeth."""
+    quadrant, place = divmod(number, 10)
+    return place - 0.5 if quadrant in (2, 3, 6, 7) else 0.5 - place
