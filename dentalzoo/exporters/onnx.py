@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo.errors import require
-from dentalzoo.exporters import _frozen, _packed
+from dentalzoo.exporters import _frozen
 
 NAME = "onnx"
 SUFFIX = ""
@@ -30,6 +30,8 @@ def export(
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
+    from dentalzoo.exporters import _packed
+
     require("tf2onnx", "onnx")
     require("onnxruntime", "onnx")
 

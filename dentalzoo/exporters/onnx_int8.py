@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dentalzoo.errors import require
-from dentalzoo.exporters import _frozen, _packed, onnx
+from dentalzoo.exporters import _frozen, onnx
 
 NAME = "onnx-int8"
 SUFFIX = ""
@@ -31,6 +31,8 @@ def export(
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
+    from dentalzoo.exporters import _packed
+
     require("tf2onnx", "onnx")
     require("onnxruntime.quantization", "onnx")
 
