@@ -440,7 +440,7 @@ def test_a_mesh_comes_back_in_its_own_millimetres(meshed, jaws, tmp_path):
     report = dz.predict(meshed, jaws / "val", tmp_path / "out", mesh=["stl", "obj"])
     assert (report.written, report.failed) == (2, [])
     suffixes = ("html", "obj", "ply", "png", "stl")
-    names = [f"{jaw}.{suffix}" for jaw in "bc" for suffix in suffixes]
+    names = [*(f"{jaw}.{suffix}" for jaw in "bc" for suffix in suffixes), "confidence.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     mesh, pose = load_mesh(find_meshes(jaws).samples[1])
     seen, _ = as_seen(mesh, pose)
@@ -631,6 +631,7 @@ def test_inputs_that_are_no_jaws_are_named(pointed, jaws, folder, tmp_path):
         "c.html",
         "c.ply",
         "c.png",
+        "confidence.json",
     ]
     report = write_views([folder / "b", jaws / "train"], tmp_path / "views 2", 16)
     assert report.written == 1 and "Received: a folder of images" in report.failed[0][1]

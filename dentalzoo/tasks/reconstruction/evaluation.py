@@ -33,12 +33,12 @@ from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
+from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import (
     POINTS,
     Shape,
     as_seen,
     mean_shapes,
-    poor_agreement,
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, at_threshold, scores
@@ -77,8 +77,10 @@ def evaluate(
         with the ground-truth surface; "baseline" those of the mean shape, None where the bundle
         has none; "baseline_is" describes which of several; "intervals" the "value", "low" and
         "high" of the summary metrics: 95 % bootstrap intervals over jaws, without bounds for one
-        jaw. "per_jaw" has both for each jaw, and
-        "family", the index of the nearest mean shape. "seconds_per_jaw" is the median time of the
+        jaw. "per_jaw" has both for each jaw,
+        "family", the index of the nearest mean shape, and "residual", see `confidence`, of which
+        "confidence" has the mean, the 99th percentile, the bundle's bound, and how many jaws
+        "warned" of. "seconds_per_jaw" is the median time of the
         bundle alone. "skipped" lists [jaw, reason] of each jaw that could not be used.
 
     Raises:
@@ -119,6 +121,7 @@ class Evaluation(base.Evaluation):
             mean_shapes(bundle),
             options.num_points,
             options.seed,
+            bound_of(bundle.metadata),
         )
         self.dataset = find_meshes(data, split)
         self.samples = self.dataset.samples
@@ -136,10 +139,10 @@ class Evaluation(base.Evaluation):
             samples.append(sample)
             rows.append({"name": sample.name} | result.row)
             seconds.append(result.seconds)
-            doubts += [f"{sample.name}: {result.poor}"] if result.poor else []
+            doubts += [f"{sample.name}: {result.warning}"] if result.warning else []
         if doubts:
             count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
-            _log.warning("%s reconstructions and their views do not agree; %s", count, first)
+            _log.warning("%s reconstructions are not to be trusted, as %s", count, first)
         if not rows:
             refuse_empty(self.data, len(self.dataset), failed, "jaws")
         baselines = measure.baselines
@@ -153,6 +156,7 @@ class Evaluation(base.Evaluation):
             "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
             "baseline_is": _describe(baselines),
             "intervals": _intervals([row["scores"] for row in rows], measure.seed),
+            "confidence": _confidence(rows, len(doubts), measure.bound),
             "per_jaw": [_rounded(row) for row in rows],
             "seconds_per_jaw": round(float(np.median(seconds)), 6),
             "skipped": [list(skip) for skip in (*self.dataset.skipped, *failed)],
@@ -171,6 +175,8 @@ def summary_metrics(report: Report) -> dict[str, float]:
     Distances are means in mm, from the prediction to the ground truth and back.
     """
     values = _few(report["mean"])
+    if report["views"] == list(range(VIEWS)):  # what the bound is for
+        values[METRIC] = report["confidence"]["p99"]
     if report["baseline"]:
         baseline = _few(report["baseline"])
         del baseline["spacing_variation"]
@@ -211,12 +217,12 @@ class _Result:
     Attributes:
         row: its scores, see `_compare`.
         seconds: of the bundle alone.
-        poor: what `poor_agreement` says.
+        warning: of its `Confidence`.
     """
 
     row: dict[str, Any]
     seconds: float
-    poor: str | None
+    warning: str | None
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,7 @@ class _Measure:
         image_size: of the bundle.
         views, axes, num_points, seed: of the options.
         baselines: the mean shapes of the bundle.
+        bound: of residuals, of the bundle.
     """
 
     image_size: int
@@ -235,6 +242,7 @@ class _Measure:
     baselines: list[Shape]
     num_points: int
     seed: int
+    bound: float
 
     def read(self, sample: MeshSample) -> tuple[np.ndarray, Shape]:
         try:
@@ -251,7 +259,9 @@ class _Measure:
         images, ground_truth = loaded
         shape, seconds = _timed(bundle, images, self.views)
         row = _compare(shape, self.baselines, ground_truth, self.num_points, self.seed)
-        return _Result(row, seconds, poor_agreement(shape, images, self.views))
+        trust = confidence(shape, images, self.views, self.bound)
+        row["residual"] = trust.residual
+        return _Result(row, seconds, trust.warning)
 
     def name(self, sample: MeshSample) -> str:
         return sample.name
@@ -277,6 +287,17 @@ def _compare(
         "scores": measured,
         "baseline": None if best is None else others[best],
         "family": best,
+    }
+
+
+def _confidence(rows: list[dict[str, Any]], warned: int, bound: float) -> dict[str, Any]:
+    """Return what the residuals between views and renders are, see `confidence`."""
+    residuals = [row["residual"] for row in rows]
+    return {
+        "mean": round(float(np.mean(residuals)), 3),
+        "p99": round(float(np.percentile(residuals, 99)), 3),
+        "bound": bound,
+        "warned": warned,
     }
 
 

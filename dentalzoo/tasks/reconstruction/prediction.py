@@ -1,13 +1,14 @@
 """Jaws from any number of views or meshes, in the formats that other programs open."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dentalzoo.atomic import write_json
 from dentalzoo.data.io.images import encode_png, write_png
 from dentalzoo.data.io.mesh_files import encode_obj, encode_ply, encode_stl
 from dentalzoo.data.jaw_axes import parse_axes
@@ -21,12 +22,12 @@ from dentalzoo.tasks.base import PredictionReport, names_of_results
 from dentalzoo.tasks.options import ReconstructionPredictOptions
 from dentalzoo.tasks.predictor import Item, Plan, Result, items_of, predict_all
 from dentalzoo.tasks.reconstruction import drawing, viewer
+from dentalzoo.tasks.reconstruction.confidence import bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import (
     MIN_POINTS,
     POINTS,
     Shape,
     makes_meshes,
-    poor_agreement,
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.scores import errors
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
+_CONFIDENCE = "confidence.json"
 _ENCODERS = {"stl": encode_stl, "obj": encode_obj}
 
 
@@ -61,6 +63,8 @@ def predict(
     - `out`/<name>.png, a figure of the views and the reconstruction; where the ground truth is
       known, with this and the distances.
     - `out`/<name>.html, the same to turn around in a browser, in one file.
+    - `out`/confidence.json, how far each can be trusted, see `confidence.Confidence.record`; a
+      warning there is also logged.
 
     Every file is whole or absent, whenever the process dies.
 
@@ -96,6 +100,7 @@ class Predictor(predictor.Predictor):
         self._formats = _formats(bundle, options.mesh)
         self._axes = parse_axes(options.axes)
         self._size = bundle.metadata["config"]["image_size"]
+        self._bound = bound_of(bundle.metadata)
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
         sources, report = _find(inputs, out, self.options.ground_truth)
@@ -113,11 +118,17 @@ class Predictor(predictor.Predictor):
     def results(self, item: Item, value: Loaded, prediction: Shape) -> Result:
         surface = self._surface(item, prediction)
         files = _files(item.name, value, prediction, surface, self._formats)
-        poor = poor_agreement(prediction, value.views, value.cameras)
-        if poor:
-            _log.warning("%s: the reconstruction and its views do not agree: %s", item.path, poor)
+        trust = confidence(prediction, value.views, value.cameras, self._bound)
+        if trust.warning:
+            _log.warning("%s: %s", item.path, trust.warning)
         error = value.gt_error
-        return Result(files, {}, () if error is None else ((str(error.path), error.reason),))
+        problems = () if error is None else ((str(error.path), error.reason),)
+        return Result(files, {"confidence": trust.record()}, problems)
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+        jaws = [{"file": item.file, **record["confidence"]} for item, record in records]
+        write_json(out / _CONFIDENCE, {"bundle": self._bundle.name, "jaws": jaws})
+        return [out / _CONFIDENCE]
 
     def _surface(self, item: Item, shape: Shape) -> Shape | None:
         """Return the mesh of a result: itself, or the surface through its points."""
