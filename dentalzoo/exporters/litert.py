@@ -11,7 +11,7 @@ NAME = "litert"
 SUFFIX = ""
 BOUND = 0.005
 
-_LACKING = {
+LACKING = {
     **_frozen.LACKING,
     "CombinedNonMaxSuppression": "suppresses boxes: call raw, and suppress by the config's nms_iou",
 }
@@ -38,7 +38,7 @@ def export(
         content: bytes = converter(module).convert()
         return content
 
-    return _frozen.write(path, functions, ".tflite", _LACKING, convert)
+    return _frozen.write(path, functions, ".tflite", LACKING, convert)
 
 
 def converter(module: Any) -> Any:

@@ -19,7 +19,12 @@ from dentalzoo.exporters._noise import stateless_normal
 from tests.light_case import run_light
 from tests.zoo_case import RELEASED
 
-RUNTIMES = {"onnx": "onnxruntime", "onnx-int8": "onnxruntime", "litert": "ai_edge_litert"}
+RUNTIMES = {
+    "onnx": "onnxruntime",
+    "onnx-int8": "onnxruntime",
+    "litert": "ai_edge_litert",
+    "litert-int8": "ai_edge_litert",
+}
 
 # Runs FOLDER/FILE on the arrays of in_N.npz, and writes out_N.npz.
 _ALONE = """
@@ -46,7 +51,7 @@ for number in range(count):
 
 def needs(exporter):
     pytest.importorskip(RUNTIMES[exporter])
-    if exporter != "litert":
+    if exporter.startswith("onnx"):
         pytest.importorskip("tf2onnx")
 
 
@@ -207,6 +212,20 @@ def test_int8_keeps_the_masks(bundle, tmp_path):
     [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
     expected = bundle.serve(image)
     assert np.mean(result["mask"] != expected["mask"]) < 0.05
+    assert not np.array_equal(result["probabilities"], expected["probabilities"])
+
+
+@pytest.mark.slow
+def test_litert_in_int8_keeps_the_masks(bundle, tmp_path):
+    needs("litert-int8")
+    path = convert(bundle.path, tmp_path / "int8", "litert-int8")
+    whole = convert(bundle.path, tmp_path / "float32", "litert")
+    assert (path / "serve.tflite").stat().st_size < (whole / "serve.tflite").stat().st_size
+    image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
+    [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
+    expected = bundle.serve(image)
+    assert np.mean(result["mask"] != expected["mask"]) < 0.02
+    assert result["probabilities"] == pytest.approx(expected["probabilities"], abs=0.05)
     assert not np.array_equal(result["probabilities"], expected["probabilities"])
 
 

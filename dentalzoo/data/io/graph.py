@@ -78,9 +78,10 @@ def to_network(images: tf.Tensor, size: Sequence[int], channels: int) -> tf.Tens
             lambda: images,
             lambda: resize(images, size, "lanczos3"),
         )
-    images = tf.clip_by_value(tf.round(images), 0.0, 255.0) / 255.0
-    # Planes are repeated, whole: `tile` copies single values along a last axis, ten times slower.
-    planes = tf.tile(tf.transpose(images, (0, 3, 1, 2)), [1, channels // tf.shape(images)[3], 1, 1])
+    # Planes are clipped, and repeated whole: runtimes work on single values of a short last axis.
+    planes = tf.transpose(images, (0, 3, 1, 2))
+    planes = tf.clip_by_value(tf.round(planes), 0.0, 255.0) / 255.0
+    planes = tf.tile(planes, [1, channels // tf.shape(planes)[1], 1, 1])
     return tf.transpose(tf.reshape(planes, [-1, channels, *size]), (0, 2, 3, 1))
 
 
