@@ -24,9 +24,12 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402  # after the threads are set
+from peers import yolo  # noqa: E402
+from peers.turns import Worker, python_of  # noqa: E402
 
 import dentalzoo as dz  # noqa: E402
 from dentalzoo.bundle import convert  # noqa: E402
+from dentalzoo.bundle.hub import cache_dir  # noqa: E402
 from dentalzoo.bundle.writing import reexport  # noqa: E402
 from dentalzoo.cli import main as dentalzoo  # noqa: E402
 from dentalzoo.data.io.images import read_image, write_png  # noqa: E402
@@ -34,6 +37,7 @@ from dentalzoo.data.synthetic import panoramic  # noqa: E402
 from dentalzoo.exporters import EXPORTERS  # noqa: E402
 
 SIZE = (540, 1280)  # of a panoramic radiograph
+CANDIDATES = 300  # boxes that enter the suppression of YOLO, whose weights are random
 
 # What a user writes by hand: NETWORK.onnx reads (1, H, W, 3) in [0, 1] and gives probabilities.
 BY_HAND = """
@@ -54,13 +58,16 @@ Image.fromarray((np.asarray(values) > 0.5).astype(np.uint8)).save(out, "PNG")
 Rows = dict[str, dict[str, float]]
 
 
-def timed(variants: Mapping[str, Callable[[], Any]], rounds: int) -> Rows:
-    """Return the median CPU milliseconds of a call of each, which take turns."""
+def timed(variants: Mapping[str, Callable[[], Any] | Worker], rounds: int) -> Rows:
+    """Return the median CPU milliseconds of a call of each, or of a process, which take turns."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for call in variants.values():
-        call()
+        call.read() if isinstance(call, Worker) else call()
     for _ in range(rounds):
         for name, call in variants.items():
+            if isinstance(call, Worker):
+                times[name] += [1000 * used for _, used in call.turn(1)]
+                continue
             start = time.process_time()
             call()
             times[name].append(1000 * (time.process_time() - start))
@@ -214,7 +221,23 @@ def old_and_new(
     """Measure a function of a released bundle, and of the same exported anew."""
     old = dz.load(name, runtime="tensorflow").function(function)
     variants = variants_of(name, folder, function, inputs, ["onnx"])
-    return timed({"released bundle, TensorFlow": lambda: old(**inputs), **variants}, rounds)
+    peers = yolo_peer(inputs["images"][0], folder) if "images" in inputs else {}
+    calls = {"released bundle, TensorFlow": lambda: old(**inputs), **variants, **peers}
+    rows = timed(calls, rounds)
+    for worker in peers.values():
+        worker.end()
+    return rows
+
+
+def yolo_peer(image: np.ndarray, folder: Path) -> dict[str, Worker]:
+    """Return a process with YOLO11n of random weights, its suppression included; none offline."""
+    side = len(image)
+    peer = yolo.folder_of(cache_dir() / "bench" / f"yolo_{side}", side)
+    if peer is None:
+        return {}
+    np.save(folder / "image.npy", np.repeat(image, 3, axis=-1))
+    command = [python_of(peer), "-m", "peers.yolo", "serve", peer, folder / "image.npy", 1]
+    return {"YOLO11n, ONNX Runtime": Worker([*command, CANDIDATES])}
 
 
 def main() -> None:

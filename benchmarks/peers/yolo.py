@@ -1,6 +1,6 @@
 """YOLO11n in a separate environment without dentalzoo: build, export and serve it.
 
-    python -m peers.yolo export FOLDER
+    python -m peers.yolo export FOLDER SIDE
     python -m peers.yolo serve FOLDER IMAGE.npy THREADS CANDIDATES
 
 The architecture is that of the package `ultralytics`; its weights are random.
@@ -22,19 +22,24 @@ ALONE = ["torchvision==0.28.0", "ultralytics==8.4.190"]  # without their depende
 REMOVED = ["torch", "torchvision", "ultralytics", "sympy", "networkx", "matplotlib", "fonttools"]
 
 
-def folder_of(folder: Path) -> Path | None:
-    """Return the folder with the network as ONNX and an environment to run it, made once."""
+def folder_of(folder: Path, side: int = SIZE) -> Path | None:
+    """Return the folder with the network as ONNX and an environment to run it, made once.
+
+    Args:
+        folder: the folder, of one side.
+        side: of the square images that the network reads.
+    """
     own = {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0"}
     commands = [
         turns.pip("install", *SERVING, *EXPORT),
         turns.pip("install", "--no-deps", *ALONE),
-        ["-m", "peers.yolo", "export", folder],
+        ["-m", "peers.yolo", "export", folder, str(side)],
         turns.pip("uninstall", "--yes", *REMOVED),
     ]
     return turns.environment(folder, "YOLO11n", "yolo11n.json", commands, own)
 
 
-def export(folder: Path) -> None:
+def export(folder: Path, size: int) -> None:
     """Write FOLDER/yolo11n.onnx, then FOLDER/yolo11n.json with the number of parameters."""
     import torch
     from ultralytics import YOLO
@@ -50,11 +55,11 @@ def export(folder: Path) -> None:
         elif isinstance(layer, torch.nn.BatchNorm2d):
             layer.momentum = None
     with torch.no_grad():
-        grey = [torch.rand(2, 1, side, side) for side in (5, 20, 80, SIZE)]
-        grey = [torch.nn.functional.interpolate(part, SIZE, mode="bilinear") for part in grey]
+        grey = [torch.rand(2, 1, side, side) for side in (5, 20, 80, size)]
+        grey = [torch.nn.functional.interpolate(part, size, mode="bilinear") for part in grey]
         model.train()(torch.cat(grey).expand(-1, 3, -1, -1))  # for the statistics of the norms
     parameters = sum(p.numel() for p in model.parameters())
-    made = yolo.export(format="onnx", imgsz=SIZE, opset=17, simplify=False)
+    made = yolo.export(format="onnx", imgsz=size, opset=17, simplify=False)
     Path(made).replace(folder / "yolo11n.onnx")
     (folder / "yolo11n.json").write_text(json.dumps({"parameters": parameters}))
 
@@ -73,13 +78,14 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
         folder / "yolo11n.onnx", options, providers=["CPUExecutionProvider"]
     )
     height, width = image.shape[:2]
-    scale = SIZE / max(height, width)
+    size = session.get_inputs()[0].shape[2]
+    scale = size / max(height, width)
     rows, columns = round(height * scale), round(width * scale)
-    top, left = (SIZE - rows) // 2, (SIZE - columns) // 2
+    top, left = (size - rows) // 2, (size - columns) // 2
 
     def network():
         small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        bottom, right = SIZE - rows - top, SIZE - columns - left
+        bottom, right = size - rows - top, size - columns - left
         grey = (114, 114, 114)
         small = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=grey)
         batch = np.ascontiguousarray(small.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
@@ -106,6 +112,6 @@ def serve(folder: Path, image: np.ndarray, threads: int, candidates: int) -> Non
 
 if __name__ == "__main__":
     if sys.argv[1] == "export":
-        export(Path(sys.argv[2]))
+        export(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         serve(Path(sys.argv[2]), np.load(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

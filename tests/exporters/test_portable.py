@@ -12,7 +12,7 @@ import pytest
 import dentalzoo as dz
 from dentalzoo.bundle import add_runtime, convert, parity
 from dentalzoo.cli import main
-from dentalzoo.data.io.images import read_mask
+from dentalzoo.data.io.images import encode_png, read_mask
 from dentalzoo.exporters import _frozen as frozen
 from dentalzoo.exporters import onnx_int8
 from dentalzoo.exporters._noise import stateless_normal
@@ -238,9 +238,26 @@ def test_metrics_are_measured_of_both(bundle, phantoms, tmp_path, capsys):
     metadata = json.loads((out / "metadata.json").read_text())
     values = metadata["metrics"]["dice"]
     assert values["bundle"] == pytest.approx(values["exported"], abs=1e-6)
-    import tensorflow as tf
+    assert_served(bundle, out / "1", tmp_path)
 
-    assert "serving_default" in tf.saved_model.load(str(out / "1")).signatures
+
+def assert_served(bundle, version: Path, folder: Path) -> None:
+    """Call serving_default by TensorFlow's own command, as docs/bundle_format.md does."""
+    image = np.random.default_rng(0).integers(0, 256, (37, 53), np.uint8)
+    np.save(folder / "encoded.npy", np.array([encode_png(image)]))
+    command = [
+        *("saved_model_cli", "run", "--dir", str(version), "--tag_set", "serve"),
+        *("--signature_def", "serving_default", "--inputs", "encoded=encoded.npy"),
+        *("--outdir", "results"),
+    ]
+    page = (Path(__file__).parents[2] / "docs" / "bundle_format.md").read_text()
+    assert " ".join(command).replace(str(version), "unet_serving/1") in page
+    command[0] = str(Path(sys.executable).with_name(command[0]))
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
+    png = np.load(folder / "results" / "mask_bytes.npy", allow_pickle=True)[0]
+    (folder / "mask.png").write_bytes(png)
+    mask = bundle.segment(image[None, ..., None])["mask"][0, ..., 0]
+    np.testing.assert_array_equal(read_mask(folder / "mask.png"), mask)
 
 
 @pytest.mark.parametrize(
