@@ -61,7 +61,8 @@ ROOMS = {
     "cli": ("bundle", "commands", "engines", "exporters", "flags", "tasks", "training"),
 }
 SHARED_BY_TASKS = (
-    *("base", "options", "autoencoders", "detector", "postprocessing", "predictor", "projects"),
+    *("base", "options", "autoencoders", "detector", "flips", "postprocessing", "predictor"),
+    "projects",
 )
 
 

@@ -48,9 +48,10 @@ class Detector:
         options: `nms_iou` and `max_per_class` other than the bundle's own work on the signature
             `raw` where the bundle has it; without it, on what the bundle kept, and then a value
             above its own changes nothing. `teeth` is for classes that are FDI numbers: "single"
-            keeps the best box of each tooth, "ordered" only boxes that stand as teeth do, see
-            `in_quadrant_order`. `tta` sees the image flipped too and fuses the boxes, see
-            `postprocessing.fuse`; their scores then say how far the views agree.
+            keeps the best box of each number and tooth, see `one_per_tooth`, "ordered" of these
+            only boxes that stand as teeth do, see `in_quadrant_order`; None and "all" keep all.
+            `tta` sees the image flipped too and fuses the boxes, see `postprocessing.fuse`; their
+            scores then say how far the views agree.
 
     Raises:
         DentalzooError: the bundle has no names of classes, or `teeth` is given and these are no FDI
@@ -60,7 +61,7 @@ class Detector:
     def __init__(self, bundle: "Bundle", options: BoxOptions = BoxOptions()):
         self.bundle = bundle
         self.nms_iou, self.max_per_class = options.nms_iou, options.max_per_class
-        self.teeth = options.teeth
+        self.teeth = None if options.teeth == "all" else options.teeth
         self.classes = class_names(bundle)
         self.tta = options.tta
         self._flips = flips_of(self.tta, self.classes, bundle.name)
@@ -95,16 +96,13 @@ class Detector:
             classes = np.concatenate([view.classes for view in views])
             detections = Detections(*postprocessing.fuse(boxes, scores, classes, len(views)))
         if self.numbers is not None:
-            detections = detections.take(
-                postprocessing.without_second_numbers(detections.boxes, detections.scores)
-            )
             numbers = np.array(self.numbers)[detections.classes - 1]
-            if self.teeth == "single":
-                chosen = postprocessing.one_per_tooth(detections.scores, numbers)
-            else:
-                chosen = postprocessing.in_quadrant_order(
-                    detections.boxes, detections.scores, numbers
+            chosen = postprocessing.one_per_tooth(detections.boxes, detections.scores, numbers)
+            if self.teeth == "ordered":
+                ordered = postprocessing.in_quadrant_order(
+                    detections.boxes[chosen], detections.scores[chosen], numbers[chosen]
                 )
+                chosen = chosen[ordered]
             detections = detections.take(np.sort(chosen))
         return detections
 

@@ -14,7 +14,7 @@ from dentalzoo.config import check_fields, option
 from dentalzoo.errors import DentalzooError
 
 CROPS = ("boundaries", "boxes", "masks")
-TEETH_RULES = ("single", "ordered")
+TEETH_RULES = ("all", "single", "ordered")
 FLIPS = ("horizontal", "vertical")
 _TTA = "see each image flipped too, and fuse what was found: takes two or four times as long"
 # Annotation formats that predictions are written in, to be corrected in their tools.
@@ -144,8 +144,9 @@ class BoxOptions(Options):
     )
     teeth: str | None = option(
         None,
-        "for FDI classes: keep only the best box of each tooth (single), and of these only boxes "
-        "in anatomical order (ordered)",
+        "for FDI classes: keep all boxes, only the best box of each number and of each tooth "
+        "(single), or of these only boxes in anatomical order (ordered) (default: single in "
+        "predict, all in evaluate)",
         choices=TEETH_RULES,
     )
     tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)

@@ -152,21 +152,20 @@ def fuse(
 # ---- tooth numbers -------------------------------------------------------------------------------
 
 
-def without_second_numbers(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the indices of boxes without those of further numbers on one tooth, best first."""
-    return suppress(boxes, scores, _SAME_TOOTH)
-
-
-def one_per_tooth(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return the index of the best box of each tooth, in the order 11..18, 21..28, ...
+def one_per_tooth(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the boxes that are the best of their number and of their place.
 
     Args:
+        boxes: (N, 4).
         scores: (N,).
         numbers: (N,) FDI numbers.
+
+    Returns:
+        Indices in the order 11..18, 21..28, ...
     """
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    _, first = np.unique(np.asarray(numbers)[order], return_index=True)
-    return order[first]
+    places = suppress(boxes, scores, _SAME_TOOTH)  # the best first
+    _, first = np.unique(np.asarray(numbers)[places], return_index=True)
+    return places[first]
 
 
 def in_quadrant_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:

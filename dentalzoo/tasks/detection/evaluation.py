@@ -87,7 +87,8 @@ def evaluate(
         "score_threshold", all classes together; "best_f1" the same where F1 is best, on these
         very images. "per_class" has all of this of each class, None where it does not occur.
         "confusion": "counts" [annotated][detected], the background last. "numbering": of FDI
-        classes at "score_threshold", see `numbering.numbering`, else None. "per_image": "objects",
+        classes at "score_threshold" with one box for each tooth, see `numbering.numbering`, else
+        None. "per_image": "objects",
         "true_positives", "false_positives" and "false_negatives". "seconds_per_image" is the
         median. "sweep" is that of `Sweep.report`, or None. "skipped" lists [name, reason] of what
         could not be used, "repaired" [file, what] of annotations that were repaired.
@@ -326,10 +327,10 @@ def make_report(
         per_class[name] = _rounded(about | areas) | _points(points, threshold)
     pooled = measures.curve(matches)
     rows = list(per_class.values())
+    counts = np.zeros((len(classes) + 1,) * 2, np.int64)
+    for case, outcome in zip(measured.cases, outcomes, strict=True):
+        counts += measures.confusion(case, outcome, len(classes))
     numbers = tooth_numbers(classes)
-    tables = np.zeros((len(outcomes) if numbers else 1,) + (len(classes) + 1,) * 2, np.int32)
-    for index, (case, outcome) in enumerate(zip(measured.cases, outcomes, strict=True)):
-        tables[index if numbers else 0] += measures.confusion(case, outcome, len(classes))
     return report_header(detector.bundle, data, split) | {
         "images": len(measured.cases),
         "objects": int(matches.objects.sum()),
@@ -346,8 +347,8 @@ def make_report(
         ),
         **_points(pooled, threshold),
         "per_class": per_class,
-        "confusion": {"classes": [*classes, "background"], "counts": tables.sum(0).tolist()},
-        "numbering": numbering(tables, numbers) if numbers else None,
+        "confusion": {"classes": [*classes, "background"], "counts": counts.tolist()},
+        "numbering": numbering(measured.cases, numbers, threshold) if numbers else None,
         "per_image": [
             {"name": case.name, "objects": int((~case.ignored).sum())} | outcome.counts()
             for case, outcome in zip(measured.cases, outcomes, strict=True)

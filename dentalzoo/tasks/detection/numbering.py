@@ -1,24 +1,29 @@
 """How well teeth are numbered: found teeth, right numbers, neighbours' numbers, missing teeth."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dentalzoo.ops.intervals import interval
+from dentalzoo.tasks.detection.matching import Case
+from dentalzoo.tasks.detection.scores import confusion, judge
+from dentalzoo.tasks.postprocessing import one_per_tooth
 
 SEED = 0  # of the intervals: ours
 
 
-def numbering(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
+def numbering(cases: Sequence[Case], numbers: Sequence[int], threshold: float) -> dict[str, Any]:
     """Return how well a bundle numbers teeth, over all images and over those with gaps.
 
-    A tooth is found where a box overlaps it by an IoU of 0.5, whatever its number.
+    Each tooth counts with one box, see `one_per_tooth`. It is found where a box overlaps it by an
+    IoU of 0.5, whatever its number.
 
     Args:
-        tables: (I, n + 1, n + 1) counts of each image, [annotated][detected], the background last,
-            see `scores.confusion`.
+        cases: of the images.
         numbers: the FDI numbers of the classes 1..n.
+        threshold: boxes with a lower score do not count.
 
     Returns:
         "all", "with_gaps" and "without_gaps", of images in which a tooth is missing between others
@@ -28,10 +33,19 @@ def numbering(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
         "neighbour" and any other "wrong_number"; of the numbers that are annotated (or not) in an
         image the part that is "present" (or "absent") in the result too.
     """
-    tables = np.asarray(tables, np.int64)
+    tables = np.stack([_table(case, numbers, threshold) for case in cases])
     gaps = np.array([has_gap(_annotated(table, numbers)) for table in tables], bool)
     groups = {"all": np.full(len(tables), True), "with_gaps": gaps, "without_gaps": ~gaps}
     return {name: _of(tables[group], numbers) for name, group in groups.items()}
+
+
+def _table(case: Case, numbers: Sequence[int], threshold: float) -> np.ndarray:
+    """Return the counts [annotated][detected] of an image, the background last."""
+    kept = one_per_tooth(case.boxes, case.scores, np.array(numbers)[case.classes - 1])
+    single = replace(
+        case, boxes=case.boxes[kept], scores=case.scores[kept], classes=case.classes[kept]
+    )
+    return confusion(single, judge(single, threshold), len(numbers)).astype(np.int32)
 
 
 def has_gap(teeth: Sequence[int]) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,11 +18,17 @@ from dentalzoo.data.boxes import Box, BoxSample
 from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.stored import StoredImage
+from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.base import PredictionReport, output_names
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detection.results import category_ids, coco_results
-from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
+from dentalzoo.tasks.detector import (
+    Detections,
+    Detector,
+    class_names,
+    operating_threshold,
+)
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
 from dentalzoo.tasks.projects import SampleSpool, write_projects
@@ -55,8 +62,8 @@ def predict(
         out: a folder, made where it is absent; no input may lie in it.
         options: `overlay` also writes `out`/<stem>_overlay.png, the image with its boxes, see
             `dentalzoo.tasks.base.output_names`. Without `score_threshold` the bundle's own is used,
-            else 0.5. With `teeth` the boxes of an image are in the order of quadrants, 11..18,
-            21..28, ... `vott` 1 and 2 also write projects that open in VoTT 1
+            else 0.5. Unless `teeth` is "all", boxes of FDI classes are one for each tooth, in the
+            order of quadrants, 11..18, 21..28, ... `vott` 1 and 2 also write projects for VoTT 1
             (`out`/vott1/<folder>.json for each folder of images) and VoTT 2
             (`out`/vott2/<name of out>.vott), to be corrected there. `dicom` also writes
             `out`/<stem>_sr.dcm and `out`/<stem>_sc.dcm for images that are DICOM; one that is not
@@ -88,6 +95,8 @@ class Predictor(DicomPredictor):
             )
         self._threshold = operating_threshold(bundle, options.score_threshold)
         super().__init__(bundle, options, {"score_threshold": f"{self._threshold:g}"})
+        if options.teeth is None and tooth_numbers(class_names(bundle)) is not None:
+            options = replace(options, teeth="single")
         self._detector = Detector(bundle, options)
         self._classes = self._detector.classes
 
