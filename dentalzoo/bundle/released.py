@@ -20,6 +20,9 @@ RELEASED: Mapping[str, str] = {
     "panoramic_detection.dental_radiography_v1": (
         "cc5004e730e4923729f63be3bacf9716590495b73a190e9c20b333b9f0b871e0"
     ),
+    "panoramic_detection.dentex_fdi_v1": (
+        "e6b5adfa0ff87ec65275b6552b879609b056cdb2a6223ac3eabfc0cbf0d3f9c0"
+    ),
     "panoramic_detection.drawn_films_v1": (
         "4b79333e3f9e3fe15a43bb880677759dc49bbe144e4d9b8774a8e14cc00f0fa1"
     ),
