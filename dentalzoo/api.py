@@ -55,6 +55,7 @@ def evaluate(
     out: str | Path | None = None,
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
+    tta: Sequence[str] = (),
 ) -> Report: ...
 @overload  # detection
 def evaluate(
@@ -67,6 +68,7 @@ def evaluate(
     nms_iou: float | None = None,
     max_per_class: int | None = None,
     teeth: str | None = None,
+    tta: Sequence[str] = (),
     sweep: bool = False,
 ) -> Report: ...
 @overload  # generation
