@@ -64,7 +64,9 @@ def camera_axes() -> np.ndarray:
     return np.stack([image_axes(camera) for camera in cameras()])
 
 
-def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
+def render_views(
+    mesh: Mesh, size: int = 224, channels: int = 1, at: np.ndarray | None = None
+) -> np.ndarray:
     """Render the ten views of a jaw.
 
     Both sides of a face are visible, so its winding does not matter.
@@ -73,6 +75,7 @@ def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
         mesh: with vertices in the frame of the cameras, see `dentalzoo.data.jaw_pose`.
         size: height and width in pixels.
         channels: 1, or 3 with grey repeated.
+        at: (10, 2, 3), other positions and up vectors of the cameras; None for those of `cameras`.
 
     Returns:
         (10, size, size, channels) uint8.
@@ -87,7 +90,7 @@ def render_views(mesh: Mesh, size: int = 224, channels: int = 1) -> np.ndarray:
         )
     scene, side = Scene(mesh), size * _RAYS
     views = np.zeros((VIEWS, size, size, channels), np.uint8)
-    for view, camera in zip(views, cameras(), strict=True):
+    for view, camera in zip(views, cameras() if at is None else at, strict=True):
         hits, image = scene.cast_rays(camera, side), np.zeros((side, side), np.float32)
         image[hits.hit] = hits.brightness
         small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)

@@ -40,6 +40,15 @@ def data(tmp_path_factory):
     return write_jaw_dataset(tmp_path_factory.mktemp("views") / "jaws", 4, seed=20)
 
 
+def test_other_cameras_see_what_those_of_a_turned_jaw_see(jaw):
+    """A quarter turn of all cameras about z is one of the jaw the other way around."""
+    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    turned = Mesh((jaw.vertices @ turn).astype(np.float32), jaw.faces)
+    one = render_views(jaw, 24, at=cameras() @ turn.T).astype(int)
+    assert np.abs(one - render_views(turned, 24)).mean() < 0.5
+    assert np.abs(one - render_views(jaw, 24)).mean() > 5
+
+
 def test_nine_cameras_around_and_one_above():
     eyes, ups = cameras()[:, 0], cameras()[:, 1]
     assert np.allclose(np.linalg.norm(eyes, axis=1), views.DISTANCE)

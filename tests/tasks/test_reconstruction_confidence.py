@@ -11,7 +11,7 @@ from dentalzoo.data.jaw_pose import find_pose
 from dentalzoo.data.synthetic import upper_jaw, upper_scan
 from dentalzoo.data.views import render_views
 from dentalzoo.ops.meshes import sample_surface
-from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_of, confidence
+from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_for, bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, reconstruct
 
 pytest.importorskip("open3d")
@@ -73,6 +73,7 @@ def test_bounds_are_measured_by_evaluate_and_never_lax():
     assert bound_of({"metrics": {METRIC: 9.5}}) == 9.5
     assert bound_of({"metrics": {METRIC: 90.0}}) == 25
     assert 12 < bound_of({"metrics": {}}) < 14
+    assert [bound_for(10, count) for count in (10, 5, 1)] == [10, 15, 19]
 
 
 @pytest.mark.slow

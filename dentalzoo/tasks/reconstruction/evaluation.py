@@ -33,7 +33,7 @@ from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
-from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_of, confidence
+from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_for, bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import (
     POINTS,
     Shape,
@@ -143,6 +143,7 @@ class Evaluation(base.Evaluation):
         if doubts:
             count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
             _log.warning("%s reconstructions are not to be trusted, as %s", count, first)
+        bound = bound_for(measure.bound, len(measure.views))
         if not rows:
             refuse_empty(self.data, len(self.dataset), failed, "jaws")
         baselines = measure.baselines
@@ -156,7 +157,7 @@ class Evaluation(base.Evaluation):
             "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
             "baseline_is": _describe(baselines),
             "intervals": _intervals([row["scores"] for row in rows], measure.seed),
-            "confidence": _confidence(rows, len(doubts), measure.bound),
+            "confidence": _confidence(rows, len(doubts), bound),
             "per_jaw": [_rounded(row) for row in rows],
             "seconds_per_jaw": round(float(np.median(seconds)), 6),
             "skipped": [list(skip) for skip in (*self.dataset.skipped, *failed)],
