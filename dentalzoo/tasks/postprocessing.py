@@ -1,4 +1,4 @@
-"""Post-processing of a network's boxes: suppression per class, and rules for tooth numbers.
+"""Post-processing of a network's boxes: suppression, fusion of views, rules for tooth numbers.
 
 Boxes are (N, 4) as top, left, bottom, right; the lower ends are exclusive.
 """

@@ -15,8 +15,8 @@ from dentalzoo.tasks.options import BoxOptions
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
-# Ours: how far a tooth may reach out of its box, in half sides. Of 0, 0.05 and 0.2 the best one for
-# boxes that are some percent off, on drawn radiographs.
+# Ours: how far a tooth may reach out of its box, in half sides. Better than 0.05 for boxes that are
+# some percent off, on drawn radiographs.
 _MARGIN = 0.2
 
 

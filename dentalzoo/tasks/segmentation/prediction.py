@@ -102,11 +102,12 @@ class Predictor(DicomPredictor):
                 "score_threshold": f"{self._numbering.threshold:g}",
             }
         super().__init__(bundle, options, parameters)
-        named = options.dicom or options.format or options.classes
-        self._classes = _class_names(bundle, options) if named else ()
+        self._classes: tuple[str, ...] = ()
         if self._numbering:
             self.taken += ("teeth",)
             self._classes = self._numbering.classes
+        elif options.dicom or options.format or options.classes:
+            self._classes = _class_names(bundle, options)
 
     def compute(self, item: Item, value: np.ndarray) -> tuple[np.ndarray, Teeth | None]:
         """Return the class ids, (H, W, 1) uint8, and the teeth where they are wanted."""
