@@ -431,7 +431,8 @@ def test_views_are_what_the_cameras_see(view_folders, jaws):
 def test_parts_that_run_apart_write_what_predict_writes(meshed, jaws, tmp_path):
     dz.predict(meshed, jaws / "val", tmp_path / "1", mesh=["stl", "obj"])
     options = ReconstructionPredictOptions(mesh=("stl", "obj"))
-    assert apart(reconstruction, meshed, options, jaws / "val", tmp_path / "2") == []
+    written = apart(reconstruction, meshed, options, jaws / "val", tmp_path / "2")
+    assert written == [tmp_path / "2" / "confidence.json"]
     assert content(tmp_path / "2") == content(tmp_path / "1")
 
 
