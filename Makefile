@@ -45,8 +45,9 @@ table: $(STAMP) ## print the tables of README.md and docs/data_formats.md
 	@$(BIN)/dentalzoo list --markdown
 	@$(BIN)/python -c "from dentalzoo.data import formats; print(formats.markdown_table())"
 
-docs: $(STAMP) ## check links, commands and code of the documentation
-	$(BIN)/python -m pytest tests/test_docs.py
+docs: $(STAMP) ## check the documentation and build its site: out/site/index.html
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:      ## remove build products and caches, but not .venv and runs/
 	rm -rf build dist out/demo *.egg-info .pytest_cache .ruff_cache .coverage

@@ -44,7 +44,7 @@ if ! .venv/bin/python -c 'import pip' 2>/dev/null; then
     echo "setup: creating .venv with $("$python" -V); this takes minutes" >&2
     "$python" -m venv --clear .venv
 fi
-.venv/bin/python -m pip install --editable '.[all,beam,dev]' >.venv/pip.log 2>&1 || {
+.venv/bin/python -m pip install --editable '.[all,beam,dev,docs]' >.venv/pip.log 2>&1 || {
     tail -n 20 .venv/pip.log >&2
     fail "pip could not install dentalzoo; its output is in .venv/pip.log"
 }

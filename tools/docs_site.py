@@ -1,0 +1,80 @@
+"""Hooks of MkDocs (mkdocs.yml): the site has the tree of the repository, so links hold in both.
+
+Pages are the Markdown files of the repository; other files that they link to are copied beside
+them. `docs/assets/` is what MkDocs takes as its own folder.
+"""
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from dentalzoo.cli import make_parser, subparsers_of
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("*.md", "docs/**/*.md", "benchmarks/README.md", "pretrained/*/README.md")
+COMMANDS = "<!-- the help of each command -->"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the card of each released bundle to the navigation."""
+    cards = sorted(ROOT.glob("pretrained/*/README.md"))
+    section = next(part["Models"] for part in config.nav if "Models" in part)
+    section.append(
+        {"Released bundles": [{card.parent.name: _uri(card)} for card in cards]},
+    )
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the repository and the files that they link to."""
+    pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+    for path in dict.fromkeys([*pages, *(file for page in pages for file in _linked(page))]):
+        files.append(File.generated(config, _uri(path), abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Fill in the help of the commands, and indent lists as Python-Markdown wants them."""
+    if COMMANDS in markdown:
+        markdown = markdown.replace(COMMANDS, _help_of_commands())
+    return indented_by_four(markdown)
+
+
+def _uri(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _linked(page: Path) -> list[Path]:
+    """Return the files of the repository, but for pages, that a page links to."""
+    targets = re.findall(r"\]\(([^)#\s:]+)\)", page.read_text(encoding="utf-8"))
+    paths = [(page.parent / target).resolve() for target in targets]
+    return [path for path in paths if path.suffix != ".md" and path.is_file()]
+
+
+def indented_by_four(markdown: str) -> str:
+    """Return a page with the parts of list items indented by four spaces, not by two or three.
+
+    GitHub takes either; Python-Markdown takes only four.
+    """
+    lines, fence, shift = [], None, 0
+    for line in markdown.splitlines():
+        indent = len(line) - len(line.lstrip())
+        mark = re.match(r" *(```+|~~~+)", line)
+        if fence is None:
+            shift = 4 - indent if indent in (2, 3) else 0
+            fence = mark[1] if mark else None
+        elif mark and line.strip() == fence:
+            fence = None
+        lines.append(" " * shift + line if line.strip() else line)
+    return "\n".join(lines) + "\n"
+
+
+def _help_of_commands() -> str:
+    """Return a section with the `--help` of each sub-command."""
+    return "\n".join(
+        f"## dentalzoo {name}\n\n```text\n{parser.format_help()}```\n"
+        for name, parser in subparsers_of(make_parser()).items()
+    )
