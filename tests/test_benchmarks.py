@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,3 +23,49 @@ def test_a_bundle_is_measured_without_its_peer(tmp_path):
     rows = [line.split(" | ")[0] for line in done.stdout.splitlines()]
     assert rows.count("| serve, int8") == 2  # latency, and beside the rendering of views
     assert ("| training step" in rows) == ("Open3D cannot be imported" not in done.stdout)
+
+
+@pytest.fixture(scope="module")
+def robustness():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import robustness
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    return robustness
+
+
+def test_masks_and_boxes_follow_degraded_images(robustness):
+    image = np.full((200, 300, 1), 60, np.uint8)
+    image[80:120, 100:220] = 200
+    image[90:110, 5:55] = 200  # most of it is cropped away
+    arrays = {
+        "image": image,
+        "mask": np.uint8(image > 128),
+        "boxes": np.float32([[0.4, 1 / 3, 0.6, 2.2 / 3], [0.45, 5 / 300, 0.55, 55 / 300]]),
+        "labels": np.int32([1, 2]),
+        "difficult": np.zeros(2, bool),
+        "crowd": np.zeros(2, bool),
+    }
+    for name in ("clean", "cropped to 0.8 of each side", "half resolution", "rotated by 5 degrees"):
+        done = robustness.degraded(arrays, name, 0)
+        bright = done["image"][..., 0] > 128
+        assert np.mean(bright == (done["mask"][..., 0] > 0)) > 0.995, name
+        height, width = bright.shape
+        top, left, bottom, right = done["boxes"][0] * [height, width, height, width]
+        middle = bright[:, round(0.3 * width) : round(0.78 * width)]
+        rows = np.flatnonzero(middle.any(1))
+        found = np.array([rows[0], rows[-1] + 1])
+        assert np.abs(found - [top, bottom]).max() < (8 if "rotated" in name else 2), name
+        assert done["difficult"].tolist() == [False, "cropped" in name]
+        assert done["labels"].tolist() == [1, 2]
+    again = [robustness.degraded(arrays, "noise, deviation 0.1", 3)["image"] for _ in range(2)]
+    assert (again[0] == again[1]).all() and (again[0] != image).any()
+
+
+def test_enhancement_keeps_shape_and_dtype_of_grey_and_colour_images(robustness):
+    rng = np.random.default_rng(0)
+    for image in (rng.integers(0, 99, (40, 50, 1)), rng.integers(0, 99, (40, 50, 3))):
+        for name in robustness.ENHANCEMENTS:
+            done = robustness.enhanced(image.astype(np.uint8), name)
+            assert done.shape == image.shape and done.dtype == np.uint8
