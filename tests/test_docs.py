@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dentalzoo import registry
-from dentalzoo.cli import parse
+from dentalzoo.cli import make_parser, parse, subparsers_of
 from dentalzoo.data import formats
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,6 +122,12 @@ def test_command_lines_are_valid(page, words):
         assert words[0] in ("pip", "sha256sum", "git", "rm", "python", "clean/bin/python")
         for script in re.findall(r"\btools/\S+", " ".join(words)):
             assert (ROOT / script).is_file(), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_commands_within_sentences_exist(page):
+    known = set(subparsers_of(make_parser()))
+    assert set(re.findall(r"`dentalzoo ([a-z][a-z-]*)", prose(page))) <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=label)

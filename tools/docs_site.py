@@ -7,6 +7,8 @@ them. `docs/assets/` is what MkDocs takes as its own folder.
 import re
 from pathlib import Path
 
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -16,10 +18,12 @@ from dentalzoo.cli import make_parser, subparsers_of
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/README.md", "pretrained/*/README.md")
 COMMANDS = "<!-- the help of each command -->"
+_ITEM = re.compile(r"[-*] ")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the card of each released bundle to the navigation."""
+    """Read lists as GitHub does, and add the card of each released bundle to the navigation."""
+    config.markdown_extensions.append(GitHubLists())
     cards = sorted(ROOT.glob("pretrained/*/README.md"))
     section = next(part["Models"] for part in config.nav if "Models" in part)
     section.append(
@@ -37,10 +41,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in the help of the commands, and indent lists as Python-Markdown wants them."""
-    if COMMANDS in markdown:
-        markdown = markdown.replace(COMMANDS, _help_of_commands())
-    return indented_by_four(markdown)
+    """Fill in the help of the commands, and give the first page the width of the navigation."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
+    return markdown.replace(COMMANDS, _help_of_commands()) if COMMANDS in markdown else markdown
 
 
 def _uri(path: Path) -> str:
@@ -54,22 +58,35 @@ def _linked(page: Path) -> list[Path]:
     return [path for path in paths if path.suffix != ".md" and path.is_file()]
 
 
-def indented_by_four(markdown: str) -> str:
-    """Return a page with the parts of list items indented by four spaces, not by two or three.
+class GitHubLists(Extension):
+    """Lists as GitHub reads them, which Python-Markdown does not, in pages and docstrings.
 
-    GitHub takes either; Python-Markdown takes only four.
+    A list may follow a line of text at once, and the parts of an item may be indented by two or
+    three spaces, not only by four.
     """
-    lines, fence, shift = [], None, 0
-    for line in markdown.splitlines():
-        indent = len(line) - len(line.lstrip())
-        mark = re.match(r" *(```+|~~~+)", line)
-        if fence is None:
-            shift = 4 - indent if indent in (2, 3) else 0
-            fence = mark[1] if mark else None
-        elif mark and line.strip() == fence:
-            fence = None
-        lines.append(" " * shift + line if line.strip() else line)
-    return "\n".join(lines) + "\n"
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        # after the normalisation of line ends (30), before fenced code is read (25)
+        md.preprocessors.register(_GitHubLists(md), "github_lists", 28)
+
+
+class _GitHubLists(Preprocessor):
+    def run(self, lines: list[str]) -> list[str]:
+        done: list[str] = []
+        fence, shift = None, 0
+        for line in lines:
+            indent = len(line) - len(line.lstrip())
+            mark = re.match(r" *(```+|~~~+)", line)
+            if fence is None:
+                shift = 4 - indent if indent in (2, 3) else 0
+                fence = mark[1] if mark else None
+                before = done[-1] if done else ""
+                if _ITEM.match(line) and re.match(r"\S", before) and not _ITEM.match(before):
+                    done.append("")
+            elif mark and line.strip() == fence:
+                fence = None
+            done.append(" " * shift + line if line.strip() else line)
+        return done
 
 
 def _help_of_commands() -> str:
