@@ -86,7 +86,7 @@ def do_train(options: Namespace) -> None:
 
 
 def do_evaluate(options: Namespace) -> None:
-    from dentalzoo.ops.intervals import bounds_text  # which imports NumPy
+    from dentalzoo.tasks.scoring import lines_of  # which imports NumPy
 
     bundle = dz.load(options.bundle)
     evaluate, more = dz.evaluate, options.given
@@ -98,9 +98,7 @@ def do_evaluate(options: Namespace) -> None:
     if options.save_metrics:
         dz.save_metrics(bundle, report)
     metrics = api.summary_metrics(bundle, report)
-    bounds = {key: bounds_text(row) for key, row in report.get("intervals", {}).items()}
-    lines = [f"{key:26} {value:.4f}{bounds.get(key, '')}" for key, value in metrics.items()]
-    _show(options, report, "\n".join(lines))
+    _show(options, report, "\n".join(lines_of(report, metrics)))
 
 
 def do_compare(options: Namespace) -> None:

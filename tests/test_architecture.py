@@ -63,6 +63,7 @@ ROOMS = {
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "detector", "flips", "postprocessing", "predictor"),
     "projects",
+    "scoring",
 )
 
 

@@ -9,10 +9,11 @@ import numpy as np
 from dentalzoo.agreement.kappa import kappa_of
 from dentalzoo.agreement.raters import Boxes, Rater
 from dentalzoo.ops.boxes import overlaps
-from dentalzoo.ops.intervals import interval, mean_of
+from dentalzoo.ops.intervals import Statistic, interval, mean_of, mean_of_known
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import coco_scores
 from dentalzoo.tasks.detection.matching import TRUE_POSITIVE, Case, Matches, match
+from dentalzoo.tasks.detection.resampling import resampled_areas
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,16 @@ def agreement(
     return report
 
 
-def _of_counts(counts: np.ndarray, key: str) -> Any:
-    def score(times: np.ndarray) -> float:
-        tp, fp, fn = times @ counts
-        values = measures.scores_of_counts(tp, fp, fn)
-        return float(values["dice" if key == "f1" else key])
+def _of_counts(counts: np.ndarray, key: str) -> Statistic:
+    def score(times: np.ndarray) -> np.ndarray:
+        tp, fp, fn = (times @ counts).T
+        return measures.scores_of_counts(tp, fp, fn)["dice" if key == "f1" else key]
 
     return score
 
 
-def _map_of(matches: Matches) -> Any:
-    def mean_area(times: np.ndarray) -> float | None:
-        areas = measures.resampled_areas(matches, times[None])[0]
-        return None if np.isnan(areas).all() else float(np.nanmean(areas))
-
-    return mean_area
+def _map_of(matches: Matches) -> Statistic:
+    return lambda times: mean_of_known(list(resampled_areas(matches, times).T))
 
 
 def _mean_iou(case: Case, threshold: float) -> float:

@@ -13,7 +13,7 @@ from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.errors import DentalzooError
-from dentalzoo.ops.intervals import interval, mean_of
+from dentalzoo.ops.intervals import interval, mean_of, ratio_of
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
 
 _SCORES = ("dice", "iou")
@@ -98,13 +98,9 @@ def _of_class(tables: np.ndarray, label: int, seed: int) -> dict[str, Any]:
     in_one, in_other = both + first > 0, both + second > 0
     shown[np.arange(len(tables)), (~in_one).astype(int), (~in_other).astype(int)] = 1
 
-    def dice(times: np.ndarray) -> float | None:
-        (tp, fn), (fp, _) = np.tensordot(times, pixels, 1)
-        return float(2 * tp / (2 * tp + fp + fn)) if tp + fp + fn else None
-
     return {
         "images": int((in_one | in_other).sum()),
-        "dice": interval(dice, len(tables), seed),
+        "dice": interval(ratio_of(2 * both, 2 * both + first + second), len(tables), seed),
         "kappa": interval(kappa_of(pixels), len(tables), seed),
         "kappa_present": interval(kappa_of(shown), len(tables), seed),
     }

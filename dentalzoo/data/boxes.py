@@ -409,7 +409,7 @@ def _fill(
             dataset.skipped.append((annotation.name, reason))
             continue
         dataset.samples.append(
-            BoxSample(file.name, file.path, tuple(result.boxes), file.group, file.split)
+            BoxSample(file.name, file.path, tuple(result.boxes), file.group, file.split, file.label)
         )
     if left_out:
         counts = ", ".join(f"{name} ({count} boxes)" for name, count in sorted(left_out.items()))

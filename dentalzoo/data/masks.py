@@ -50,6 +50,7 @@ class MaskSample:
         split: "train", "val", "test" or "".
         group: images of one group lie in one split.
         numbers: the values that `mask` stores for the ids 1..n; empty where it stores the ids.
+        label: the image group, by the name of a folder or in `defects.csv`; "" where unknown.
     """
 
     name: str
@@ -59,6 +60,7 @@ class MaskSample:
     split: str = ""
     group: str = ""
     numbers: tuple[int, ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,10 @@ def find_masks(
         one = parsed.annotations[file.path]
         regions = None if one.mask else _regions(one, names, parsed.listed.get(one.source, []))
         samples.append(
-            MaskSample(name, file.path, one.mask, regions, file.split, file.group, numbers)
+            MaskSample(
+                *(name, file.path, one.mask, regions, file.split, file.group, numbers),
+                label=file.label,
+            )
         )
     skipped = [(skip.name, skip.reason) for skip in skips]
     report_skipped(skipped)

@@ -49,6 +49,7 @@ class MeshSample:
         labels: a JSON file of Teeth3DS; None without.
         group: jaws of one group belong to one split; "" without.
         split: "train", "val" or "test".
+        label: the group of jaws, by the name of a folder; "" where unknown.
     """
 
     name: str
@@ -56,6 +57,7 @@ class MeshSample:
     labels: Path | None = None
     group: str = ""
     split: str = ""
+    label: str = ""
 
 
 @dataclass
@@ -135,7 +137,7 @@ def find_meshes(
             f"Received: {len(upper)} meshes in none"
         )
     return MeshDataset(
-        [MeshSample(f.name, f.path, f.partner, f.group, f.split) for f in files],
+        [MeshSample(f.name, f.path, f.partner, f.group, f.split, f.label) for f in files],
         skipped,
         len(lower),
     )

@@ -17,6 +17,7 @@ from dentalzoo.tasks.options import PROJECT_FORMATS
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
+    from dentalzoo.tasks.scoring import Scores
 
 
 _log = logging.getLogger("dentalzoo")
@@ -205,10 +206,12 @@ class Evaluation(ABC):
         measure: what is done with each.
         each: what measures them, and further samples that `report` makes of their results.
         unit: what a sample is, in messages.
+        scores: what `report` measured, to be resampled; there is none before it.
     """
 
     samples: Sequence[Any]
     measure: Measure
+    scores: "Scores"
     unit: str = "image"
 
     def __init__(

@@ -30,6 +30,7 @@ from dentalzoo.tasks.detection.matching import (
     Matches,
     match,
 )
+from dentalzoo.tasks.detection.resampling import ranked_by_coco, statistics
 from dentalzoo.tasks.detection.sweep import Sweep
 from dentalzoo.tasks.detector import Detector
 from dentalzoo.tasks.options import (
@@ -500,13 +501,45 @@ def test_the_confusion_adds_up_to_what_the_operating_point_counts(threshold):
     assert hits / points.objects == pytest.approx(at["recall"])
 
 
+@pytest.mark.parametrize("difficult", [False, True])
+def test_resampled_scores_are_those_of_the_copies(difficult):
+    """Each image is repeated as often as it was drawn, and all is measured from the beginning."""
+    cases, names, threshold = random_cases(5, 12, difficult=difficult), ("a", "b", "c"), 0.4
+    measure = statistics(
+        gather(cases, 3), ranked_by_coco(evaluated(cases, 3), 3), names, threshold, {}
+    )
+    times = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12), size=6)
+    values = measure(np.vstack([np.ones(12), times]).astype(float))
+    for row, counts in enumerate([np.ones(12, int), *times]):
+        copies = [case for case, count in zip(cases, counts, strict=True) for _ in range(count)]
+        matches, coco = gather(copies, 3), coco_scores(copies, 3)
+        for label, name in enumerate(names, 1):
+            points = measures.curve(matches, label)
+            for key, column in coco.items():
+                assert values[name, key][row] == pytest.approx(
+                    column[label - 1], abs=1e-9, nan_ok=True
+                )
+            area = measures.average_precision(points)
+            assert values[name, "voc_ap"][row] == pytest.approx(area, abs=1e-9)
+            at = measures.at_threshold(points, threshold)
+            for key in ("precision", "recall", "f1"):
+                assert values[name, key][row] == pytest.approx(at[key])
+        pooled = measures.curve(matches)
+        assert values[None, "ap50"][row] == pytest.approx(np.nanmean(coco["ap50"]))
+        assert values[None, "froc_mean"][row] == pytest.approx(
+            np.mean(measures.sensitivity(pooled))
+        )
+        f1 = measures.at_threshold(pooled, threshold)["f1"]
+        assert values[None, "f1"][row] == pytest.approx(f1)
+
+
 # ---- evaluate ------------------------------------------------------------------------------------
 
 
 def test_evaluate_writes_what_it_returns(data, tmp_path):
     report = evaluate(StandIn(), data, out=tmp_path / "out")
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == report
-    names = ("confusion", "detections", "evaluation", "froc", "precision_recall", "worst")
+    names = ("confusion", "detections", *["evaluation"] * 2, "froc", "precision_recall", "worst")
     assert [path.stem for path in sorted((tmp_path / "out").iterdir())] == list(names)
     for name in ("confusion", "froc", "precision_recall", "worst"):
         assert read_image(tmp_path / "out" / f"{name}.png").std() > 5
@@ -530,6 +563,12 @@ def test_evaluate_counts_what_is_there(data):
     assert implant["ap"] is implant["voc_ap"] is implant["best_f1"] is None
     assert report["voc"]["map"] == pytest.approx((0.5 + 1) / 2)
     assert report["coco"]["ap50"] == pytest.approx((51 / 101 + 1) / 2, abs=1e-6)
+    for key, value in summary_metrics(report).items():
+        assert report["intervals"][key]["value"] == pytest.approx(value, abs=1e-6)
+    for name, row in report["class_intervals"].items():
+        for key in ("ap", "ap50", "voc_ap"):
+            assert row[key]["value"] == report["per_class"][name][key]
+    assert report["class_intervals"]["implant"]["ap50"]["low"] is None
     assert report["per_image"][2] == {
         "name": "c",
         "objects": 2,

@@ -122,6 +122,10 @@ def test_evaluate_by_hand(pairs, tmp_path):
         "dice_min": 0,
         "dice_pooled": report["pooled"]["dice"],
     }
+    for key, value in summary_metrics(report).items():
+        if key != "dice_min":
+            assert report["intervals"][key]["value"] == pytest.approx(value, abs=1e-6)
+    assert report["class_intervals"]["foreground"]["iou"]["value"] == report["pooled"]["iou"]
     text = (tmp_path / "out" / "evaluation.json").read_text()
     assert json.loads(text) == report
     assert str(tmp_path) not in text
@@ -191,6 +195,10 @@ def test_evaluate_with_several_classes(tmp_path):
     assert report["per_class"]["class_2"]["images"] == 1
     nothing = dict.fromkeys(("dice", "iou", "precision", "recall", "accuracy"))
     assert report["per_class"]["class_3"] == {"images": 0} | nothing
+    assert report["intervals"]["dice_pooled"]["value"] == report["pooled"]["dice"]
+    rows = report["class_intervals"]
+    assert rows["class_2"]["dice"] == {"value": round(two, 6), "low": None, "high": None}
+    assert [row["samples"] for row in rows.values()] == [1, 1, 0]
     assert report["threshold"] is None
     named = evaluate(
         StandIn(4),

@@ -72,6 +72,7 @@ class BoxSample:
         boxes: empty where the image was annotated and shows nothing.
         group: images of one group lie in one split.
         split: "train", "val", "test" or "".
+        label: the image group, by the name of a folder or in `defects.csv`; "" where unknown.
     """
 
     name: str
@@ -79,6 +80,7 @@ class BoxSample:
     boxes: tuple[Box, ...]
     group: str = ""
     split: str = ""
+    label: str = field(default="", compare=False)  # which no annotation format holds
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,25 @@ def join_patients(root: Path, groups: Mapping[Path, str]) -> dict[Path, str]:
         root: the data folder; folders above it are not looked at.
         groups: file -> group.
     """
+    grouped, joined = _joined(root, groups)
+    if joined:
+        notice_once(
+            f"files of one patient stay in one split: {len(joined)} patients by the names of "
+            f"folders or files, such as {min(joined)!r}; groups in index.csv (id,patient) count "
+            "before them",
+            root,
+            logging.INFO,
+        )
+    return grouped
+
+
+def grouped_by_patient(root: Path, groups: Mapping[Path, str]) -> dict[Path, str]:
+    """Return what `join_patients` returns, in silence: for intervals, not for splits."""
+    return _joined(root, groups)[0]
+
+
+def _joined(root: Path, groups: Mapping[Path, str]) -> tuple[dict[Path, str], set[str]]:
+    """Return the groups with those of one patient joined, and these patients."""
     own = {image: group for image, group in groups.items() if not _FROM_TABLE.search(group)}
     folders = {image: _folders(root, image) for image in own}
     depth = _depth_of_patients(list(folders.values()))
@@ -67,15 +86,9 @@ def join_patients(root: Path, groups: Mapping[Path, str]) -> dict[Path, str]:
         members[patient].add(group)
     joined = {patient for patient, inside in members.items() if len(inside) > 1}
     if not joined or len(set(patient_of.values())) < 2:  # one patient of all files: no patient
-        return dict(groups)
-    notice_once(
-        f"files of one patient stay in one split: {len(joined)} patients by the names of folders "
-        f"or files, such as {min(joined)!r}; groups in index.csv (id,patient) count before them",
-        root,
-        logging.INFO,
-    )
+        return dict(groups), set()
     named = {group: patient_group(p) for group, p in patient_of.items() if p in joined}
-    return {file: named.get(group, group) for file, group in groups.items()}
+    return {file: named.get(group, group) for file, group in groups.items()}, joined
 
 
 def patient_group(name: str) -> str:

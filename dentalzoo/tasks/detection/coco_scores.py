@@ -26,7 +26,11 @@ def coco_scores(cases: Sequence[Case], num_classes: int) -> dict[str, np.ndarray
         "ap" (mean over IoU 0.5, 0.55, ..., 0.95), "ap50", "ap75" and "ar100", each (n,) float64 in
         [0, 1], NaN for a class without any object.
     """
-    coco_eval = evaluated(cases, num_classes)
+    return scores_of(evaluated(cases, num_classes))
+
+
+def scores_of(coco_eval: Any) -> dict[str, np.ndarray]:
+    """Return the scores of `evaluated` detections, see `coco_scores`."""
     precision = coco_eval.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), -1 for none
     recall = coco_eval.eval["recall"][:, :, 0, -1]
     precision = np.where(precision < 0, np.nan, precision)

@@ -16,13 +16,13 @@ from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.evaluation import (
     Evaluation,
     Measured,
-    describe,
     make_report,
-    num_errors,
-    read_image_of,
     summary_metrics,
 )
+from dentalzoo.tasks.detection.figures import describe, num_errors
 from dentalzoo.tasks.detection.matching import Matches
+from dentalzoo.tasks.detection.reading import read_image_of
+from dentalzoo.tasks.detection.resampling import resampled_areas
 from dentalzoo.tasks.detector import Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionCompareOptions
 
@@ -140,7 +140,7 @@ def _difference(
     images = matches[0].images
     resamples = rng.multinomial(images, np.full(images, 1 / images), size=_RESAMPLES)
     times = np.vstack([np.ones(images, int), resamples])
-    areas = [measures.resampled_areas(m, times) for m in matches]
+    areas = [resampled_areas(m, times.astype(np.float64)) for m in matches]
     order = [names[1].index(name) for name in names[0]]
     differences = areas[0] - areas[1][:, order]
     occurs = ~np.isnan(differences).all(1)  # a resample may hold no object at all

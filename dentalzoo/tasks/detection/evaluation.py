@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.atomic import write_atomically
 from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
 from dentalzoo.data.io.images import write_png
@@ -17,21 +18,23 @@ from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header
-from dentalzoo.tasks.detection import curves, drawing
 from dentalzoo.tasks.detection import scores as measures
-from dentalzoo.tasks.detection.coco_scores import coco_scores
+from dentalzoo.tasks.detection.coco_scores import evaluated, scores_of
+from dentalzoo.tasks.detection.figures import figures
 from dentalzoo.tasks.detection.matching import Case, Matches
-from dentalzoo.tasks.detection.numbering import numbering
+from dentalzoo.tasks.detection.numbering import numbering, shares, tables_of
+from dentalzoo.tasks.detection.reading import channels_of
+from dentalzoo.tasks.detection.resampling import NUMBERED, Ranked, ranked_by_coco, statistics
 from dentalzoo.tasks.detection.results import category_ids, coco_results
 from dentalzoo.tasks.detection.sweep import Sweep, mean, summary_line
 from dentalzoo.tasks.detector import Detections, Detector, operating_threshold
 from dentalzoo.tasks.options import DetectionEvaluateOptions
+from dentalzoo.tasks.scoring import Scores, drawing_of, write_report
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-_WORST = 4  # radiographs in the figure of errors: ours
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ class Measured:
     matches: Matches
     skipped: list[list[str]]
     seconds: list[float]
+
+    @cached_property
+    def coco(self) -> tuple[dict[str, np.ndarray], list[list[Ranked]]]:
+        """The scores of each class, see `coco_scores`, and its detections at each IoU threshold."""
+        coco_eval = evaluated(self.cases, self.matches.num_classes)
+        return scores_of(coco_eval), ranked_by_coco(coco_eval, self.matches.num_classes)
 
 
 def evaluate(
@@ -70,7 +79,8 @@ def evaluate(
         bundle: of the task "detection".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, `detections.json`, COCO
+        out: a folder for `evaluation.json`, which is what is returned, `evaluation.txt`, its
+            tables, `detections.json`, COCO
             results with the ids of images and categories of COCO data, else counted from 1, and as
             PNG
             `precision_recall`, `froc`, `confusion`, `worst`, the radiographs with the most errors,
@@ -88,7 +98,8 @@ def evaluate(
         very images. "per_class" has all of this of each class, None where it does not occur.
         "confusion": "counts" [annotated][detected], the background last. "numbering": of FDI
         classes at "score_threshold" with one box for each tooth, see `numbering.numbering`, else
-        None. "per_image": "objects",
+        None. "intervals", "class_intervals" and "group_intervals" are 95 % bootstrap
+        intervals over images, see `dentalzoo.tasks.scoring.tables`. "per_image": "objects",
         "true_positives", "false_positives" and "false_negatives". "seconds_per_image" is the
         median. "sweep" is that of `Sweep.report`, or None. "skipped" lists [name, reason] of what
         could not be used, "repaired" [file, what] of annotations that were repaired.
@@ -124,7 +135,7 @@ class Evaluation(base.Evaluation):
         self.dataset = find_boxes(data, split, classes=self.detector.classes, **fraction)
         self.samples = self.dataset.samples
         most = _max_per_class(self.dataset)
-        self.measure = _Measure(tuple(self.dataset.classes), _channels(bundle), options, most)
+        self.measure = _Measure(tuple(self.dataset.classes), channels_of(bundle), options, most)
         if self.out is not None:
             make_folder(self.out, [sample.image for sample in self.samples])
 
@@ -159,14 +170,16 @@ class Evaluation(base.Evaluation):
         sweep = self.measure.sweep(self.bundle)
         measured = self.measured(results, failed, sweep)
         report = make_report(self.detector, measured, self.data, self.split, self.threshold)
+        self.scores = _scores(self.data, self.detector.classes, measured, self.threshold)
+        report |= self.scores.report()
         report["repaired"] = [list(repair) for repair in self.dataset.repaired]
         report["sweep"] = sweep.report(measured.matches) if sweep else None
         if sweep:
             _log.info("%s", summary_line(report["sweep"]))
         if self.out is not None:
-            write_json(self.out / "evaluation.json", report)
+            write_report(self.out, report, summary_metrics(report))
             _write_results(self.out / "detections.json", self.bundle, self.dataset, measured)
-            for name, image in _figures(self.detector, measured, report):
+            for name, image in figures(self.detector, measured, report):
                 write_png(self.out / f"{name}.png", image)
         return report
 
@@ -181,8 +194,7 @@ def summary_metrics(report: Report) -> dict[str, float]:
     }
     if report.get("numbering"):
         numbered = report["numbering"]["all"]
-        keys = "recall", "precision", "right_number"
-        values |= {f"teeth_{key}": numbered[key]["value"] for key in keys}
+        values |= {f"teeth_{key}": numbered[key]["value"] for key in NUMBERED}
     if report.get("sweep"):
         best = report["sweep"]["best"]["f1"]
         values |= {f"sweep_{key}": best[key] for key in ("nms_iou", "max_per_class")}
@@ -244,20 +256,6 @@ class _Measure:
         return Sweep(Detector(bundle), self.max_objects) if self.options.sweep else None
 
 
-def read_image_of(detector: Detector, sample: BoxSample) -> np.ndarray:
-    """Read an image as the bundle gets it, (H, W, C) uint8."""
-    arrays = load_boxes(sample, detector.classes, channels=_channels(detector.bundle))
-    return np.asarray(arrays["image"])
-
-
-def _channels(bundle: "Bundle") -> int:
-    """Return the channels of the images that a bundle takes; 3 where it takes any."""
-    signatures: Mapping[str, Any] = bundle.metadata.get("signatures", {})
-    inputs = signatures.get("detect", {}).get("inputs", {})
-    shape = next((spec["shape"] for spec in inputs.values()), [None])
-    return shape[-1] or 3
-
-
 def _case(sample: BoxSample, arrays: Mapping[str, np.ndarray], detections: Detections) -> Case:
     height, width = arrays["image"].shape[:2]
     return Case(
@@ -310,9 +308,9 @@ def make_report(
     split: str | None,
     threshold: float,
 ) -> Report:
-    """Return the report of `evaluate`, without "repaired" and "sweep"."""
+    """Return the report of `evaluate`, without "repaired", "sweep" and intervals."""
     matches, classes = measured.matches, detector.classes
-    coco = coco_scores(measured.cases, len(classes))
+    coco = measured.coco[0]
     outcomes = [measures.judge(case, threshold) for case in measured.cases]
     occurs = np.zeros(len(classes) + 1, np.int64)
     for case in measured.cases:
@@ -358,16 +356,22 @@ def make_report(
     }
 
 
-def describe(report: Report) -> str:
-    """Return the data of a report in a few words."""
-    split = f", {report['split']}" if report["split"] else ""
-    return f"{report['data']}{split}: {report['images']} images"
-
-
-def num_errors(report: Report) -> np.ndarray:
-    """Return the number of false positives and negatives of each image of a report, (N,) int64."""
-    rows = report["per_image"]
-    return np.array([row["false_positives"] + row["false_negatives"] for row in rows], np.int64)
+def _scores(
+    data: str | Path,
+    classes: Sequence[str],
+    measured: Measured,
+    threshold: float,
+) -> Scores:
+    """Return what can be resampled."""
+    samples, matches, cases = measured.samples, measured.matches, measured.cases
+    occurs, numbers = matches.objects_per_image() > 0, tooth_numbers(classes)
+    numbered = shares(tables_of(cases, numbers, threshold), numbers) if numbers else {}
+    return Scores(
+        drawing_of(data, samples, [sample.image for sample in samples]),
+        statistics(matches, measured.coco[1], classes, threshold, numbered),
+        ("ap50", "ap", "precision", "recall"),
+        {name: occurs[:, label] for label, name in enumerate(classes, 1)},
+    )
 
 
 def _points(points: measures.Curve, threshold: float) -> dict[str, Any]:
@@ -397,42 +401,3 @@ def _number(value: float) -> float | None:
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: round(v, 6) if isinstance(v, float) else v for key, v in values.items()}
-
-
-# ---- the figures ---------------------------------------------------------------------------------
-
-
-def _figures(
-    detector: Detector, measured: Measured, report: Report
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name and pixels (H, W, 3) uint8 of each figure of an evaluation."""
-    title = f"{report['bundle']} on {describe(report)}"
-    by_class = {
-        name: measures.curve(measured.matches, label)
-        for label, name in enumerate(detector.classes, 1)
-    }
-    yield "precision_recall", curves.precision_recall(by_class, title)
-    everything = {"all classes": measures.curve(measured.matches)} | by_class
-    yield "froc", curves.froc(everything, title)
-    counts = np.array(report["confusion"]["counts"])
-    at = f"{title}\nconfidence threshold {report['score_threshold']:g}"
-    yield "confusion", curves.confusion(counts, detector.classes, at)
-    if report["sweep"]:
-        yield "sweep", curves.sweep(report["sweep"], title)
-    worst = np.argsort(-num_errors(report), kind="stable")[:_WORST].tolist()
-    yield "worst", _errors_of(detector, measured, worst, report["score_threshold"])
-
-
-def _errors_of(
-    detector: Detector, measured: Measured, chosen: Sequence[int], threshold: float
-) -> np.ndarray:
-    """Return the errors on some of the images, which are read once more."""
-    rows = []
-    for index in chosen:
-        sample, case = measured.samples[index], measured.cases[index]
-        outcome = measures.judge(case, threshold)
-        numbers = ", ".join(
-            f"{key.replace('_', ' ')} {number}" for key, number in outcome.counts().items()
-        )
-        rows.append((f"{case.name}   {numbers}", read_image_of(detector, sample), case, outcome))
-    return drawing.errors_figure(rows, detector.classes)

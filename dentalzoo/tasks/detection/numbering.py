@@ -1,17 +1,15 @@
 """How well teeth are numbered: found teeth, right numbers, neighbours' numbers, missing teeth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from dentalzoo.ops.intervals import interval
+from dentalzoo.ops.intervals import SEED, interval, ratio_of
 from dentalzoo.tasks.detection.matching import Case
 from dentalzoo.tasks.detection.scores import confusion, judge
 from dentalzoo.tasks.postprocessing import one_per_tooth
-
-SEED = 0  # of the intervals: ours
 
 
 def numbering(cases: Sequence[Case], numbers: Sequence[int], threshold: float) -> dict[str, Any]:
@@ -33,10 +31,15 @@ def numbering(cases: Sequence[Case], numbers: Sequence[int], threshold: float) -
         "neighbour" and any other "wrong_number"; of the numbers that are annotated (or not) in an
         image the part that is "present" (or "absent") in the result too.
     """
-    tables = np.stack([_table(case, numbers, threshold) for case in cases])
+    tables = tables_of(cases, numbers, threshold)
     gaps = np.array([has_gap(_annotated(table, numbers)) for table in tables], bool)
     groups = {"all": np.full(len(tables), True), "with_gaps": gaps, "without_gaps": ~gaps}
     return {name: _of(tables[group], numbers) for name, group in groups.items()}
+
+
+def tables_of(cases: Sequence[Case], numbers: Sequence[int], threshold: float) -> np.ndarray:
+    """Return the counts [annotated][detected] of each image, (images, n + 1, n + 1) int32."""
+    return np.stack([_table(case, numbers, threshold) for case in cases])
 
 
 def _table(case: Case, numbers: Sequence[int], threshold: float) -> np.ndarray:
@@ -58,6 +61,15 @@ def has_gap(teeth: Sequence[int]) -> bool:
 
 
 def _of(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
+    teeth = int(tables[:, : len(numbers)].sum())
+    return {"images": len(tables), "teeth": teeth} | {
+        name: interval(ratio_of(*pair), len(tables), SEED)
+        for name, pair in shares(tables, numbers).items()
+    }
+
+
+def shares(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return part and whole of each number of `numbering`, (images,) int64 each."""
     size = len(numbers)
     places = np.array([_place(number) for number in numbers])
     jaws = np.array([(number // 10 - 1) // 2 for number in numbers])
@@ -66,7 +78,7 @@ def _of(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
     found = tables[:, :size, :size]
     annotated = tables[:, :size].sum(2)
     detected = tables[:, :, :size].sum(1)
-    counts = {  # part and whole of each image
+    return {
         "recall": (found.sum((1, 2)), annotated.sum(1)),
         "precision": (found.sum((1, 2)), detected.sum(1)),
         "right_number": ((found * right).sum((1, 2)), found.sum((1, 2))),
@@ -75,19 +87,6 @@ def _of(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
         "present": (((annotated > 0) & (detected > 0)).sum(1), (annotated > 0).sum(1)),
         "absent": (((annotated == 0) & (detected == 0)).sum(1), (annotated == 0).sum(1)),
     }
-    return {"images": len(tables), "teeth": int(annotated.sum())} | {
-        name: interval(_ratio(*pair), len(tables), SEED) for name, pair in counts.items()
-    }
-
-
-def _ratio(parts: np.ndarray, wholes: np.ndarray) -> Callable[[np.ndarray], float | None]:
-    """Return the statistic "sum of the parts over sum of the wholes"."""
-
-    def ratio(times: np.ndarray) -> float | None:
-        whole = (times * wholes).sum()
-        return float((times * parts).sum() / whole) if whole else None
-
-    return ratio
 
 
 def _annotated(table: np.ndarray, numbers: Sequence[int]) -> list[int]:

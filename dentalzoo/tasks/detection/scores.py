@@ -154,36 +154,6 @@ def best_threshold(points: Curve) -> float | None:
     return float(np.floor(points.scores[np.argmax(f1)] * 1e6) / 1e6)
 
 
-def resampled_areas(matches: Matches, times: np.ndarray) -> np.ndarray:
-    """Return PASCAL VOC's AP of each class where each image is taken so many times.
-
-    Args:
-        times: (resamples, images) integers.
-
-    Returns:
-        (resamples, classes) float64, NaN where a class does not occur.
-    """
-    rows, objects = matches.rows(), matches.objects_per_image()
-    areas = np.full((len(times), matches.num_classes), np.nan)
-    for label in range(1, matches.num_classes + 1):
-        mine = rows[(rows[:, 1] == label) & (rows[:, 3] != IGNORED)]
-        mine = mine[np.argsort(-mine[:, 4], kind="stable")]
-        images, hits = mine[:, 0].astype(int), mine[:, 3] == TRUE_POSITIVE
-        for index, row in enumerate(times):
-            total = int(row @ objects[:, label])
-            weights = row[images]
-            if total:
-                points = Curve(
-                    mine[:, 4],
-                    np.cumsum(weights * hits),
-                    np.cumsum(weights * ~hits),
-                    total,
-                    len(row),
-                )
-                areas[index, label - 1] = average_precision(points)
-    return areas
-
-
 # ---- one image -----------------------------------------------------------------------------------
 
 

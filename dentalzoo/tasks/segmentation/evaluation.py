@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.mask_values import MaskFacts, MaskStatistics, facts_of
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.intervals import mean_of_known, median_of
 from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.plots import palette
@@ -34,6 +34,7 @@ from dentalzoo.tasks.base import (
 )
 from dentalzoo.tasks.flips import Flip
 from dentalzoo.tasks.options import SegmentationEvaluateOptions
+from dentalzoo.tasks.scoring import Key, Scores, drawing_of, write_report
 from dentalzoo.tasks.segmentation import drawing
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -63,15 +64,18 @@ def evaluate(
         bundle: of the task "segmentation".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and `evaluation.png`, the
-            best, the median and the worst image.
+        out: a folder for `evaluation.json`, which is what is returned, `evaluation.txt`, its
+            tables, and `evaluation.png`, the best, the median and the worst image.
         options: see `SegmentationEvaluateOptions`.
 
     Returns:
         Plain values. "pooled" are the scores of all pixels taken together, "mean", "median" and
         "min" those over images, "per_image" those of each; a score is "dice", "iou",
         "precision", "recall" or "accuracy" in [0, 1]. "per_class" has the pooled scores of each
-        class and the number of images it occurs in, None for one that never occurs. "skipped"
+        class and the number of images it occurs in, None for one that never occurs. "intervals",
+        "class_intervals" and "group_intervals" are 95 % bootstrap intervals, see
+        `dentalzoo.tasks.scoring.tables`: of the means, the median and the pooled Dice, of the
+        pooled scores of each class, and of each image group. "skipped"
         lists [file, reason] of what could not be used.
 
     Raises:
@@ -123,6 +127,7 @@ class Evaluation(base.Evaluation):
         used: list[MaskSample] = []
         statistics = MaskStatistics(self.names)
         rows: list[dict[str, float]] = []
+        tables: list[np.ndarray] = []
         for sample, counts in results:
             confusion = counts.confusion
             statistics.add_facts(counts.facts)
@@ -130,12 +135,14 @@ class Evaluation(base.Evaluation):
             occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
             used.append(sample)
             rows.append(image_scores(confusion))
+            tables.append(_counts_of(confusion))
         skipped = skipped_files(failed)
         if not used:
             refuse_empty(self.data, len(self.dataset), skipped)
         for problem in statistics.problems():
             notice_once(problem, Path(self.data))
 
+        self.scores = _scores(self.data, used, rows, np.stack(tables), self.names)
         per_class = _class_scores(confusions)
         own = THRESHOLD if num_channels(self.bundle) == 1 else None
         reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
@@ -156,6 +163,7 @@ class Evaluation(base.Evaluation):
                 }
                 for i, name in enumerate(self.names)
             },
+            **self.scores.report(),
             "per_image": [
                 {"name": sample.name} | _rounded(row)
                 for sample, row in zip(used, rows, strict=True)
@@ -163,7 +171,7 @@ class Evaluation(base.Evaluation):
             "skipped": [*map(list, self.dataset.skipped), *skipped],
         }
         if self.out is not None:
-            write_json(self.out / "evaluation.json", report)
+            write_report(self.out, report, summary_metrics(report))
             write_png(
                 self.out / "evaluation.png",
                 _draw_cases(self.bundle, used, rows, self.threshold, self.measure.seen),
@@ -212,6 +220,46 @@ def _class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
     tp = np.diag(confusion)[1:]
     fp, fn = confusion[:, 1:].sum(0) - tp, confusion[1:].sum(1) - tp
     return scores_of_counts(tp, fp, fn, confusion.sum() - tp - fp - fn)
+
+
+def _counts_of(confusion: np.ndarray) -> np.ndarray:
+    """Return true positives, false positives and false negatives of each class, (3, n) int64."""
+    tp = np.diag(confusion)[1:]
+    return np.stack([tp, confusion[:, 1:].sum(0) - tp, confusion[1:].sum(1) - tp])
+
+
+def _scores(
+    data: str | Path,
+    samples: Sequence[MaskSample],
+    rows: Sequence[Mapping[str, float]],
+    tables: np.ndarray,
+    names: Sequence[str],
+) -> Scores:
+    """Return what can be resampled: scores of each image, and counts (images, 3, n) of classes."""
+    of_images = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    median = median_of(of_images["dice"])
+    counts = tables.astype(np.float64)
+
+    def measure(times: np.ndarray) -> dict[Key, np.ndarray]:
+        total = times.sum(1)
+        values: dict[Key, np.ndarray] = {
+            (None, key): times @ numbers / total for key, numbers in of_images.items()
+        }
+        tp, fp, fn = np.moveaxis(np.tensordot(times, counts, 1), 1, 0)
+        occurs = tp + fp + fn > 0
+        pooled = scores_of_counts(tp, fp, fn)
+        values[None, "dice_median"] = median(times)
+        dice = mean_of_known(list(np.where(occurs, pooled["dice"], np.nan).T))
+        values[None, "dice_pooled"] = np.where(occurs.any(1), dice, 1.0)
+        for key in ("dice", "iou", "precision", "recall"):
+            for index, name in enumerate(names):
+                column = np.where(occurs[:, index], pooled[key][:, index], np.nan)
+                values[name, key] = column
+        return values
+
+    shown = {name: np.asarray(tables[:, :, index].any(1)) for index, name in enumerate(names)}
+    drawing = drawing_of(data, samples, [sample.image for sample in samples])
+    return Scores(drawing, measure, ("dice", "iou", "precision", "recall"), shown)
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, float]:
