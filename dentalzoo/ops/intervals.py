@@ -35,21 +35,25 @@ class Resamples:
         self._group_of = np.array([numbers[group] for group in groups], np.int64)
         self.images, self.groups, self._seed = len(groups), len(numbers), seed
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def blocks(self, others: int = 0) -> Iterator[np.ndarray]:
         """Yield (R, images) float64 in blocks: first all images once, then `RESAMPLES` resamples.
 
         There is no resample of fewer than two groups.
+
+        Args:
+            others: images that are drawn beside these; the blocks have as many rows as those of
+                that many images more.
         """
         yield np.ones((1, self.images))
         if self.groups < 2:
             return
-        drawn, rows = _drawn(self.groups, self._seed), max(1, _BLOCK // self.images)
+        drawn, rows = _drawn(self.groups, self._seed), max(1, _BLOCK // (self.images + others))
         for start in range(0, len(drawn), rows):
             yield drawn[start : start + rows, self._group_of].astype(np.float64)
 
     def values(self, statistic: Statistic) -> np.ndarray:
         """Return a statistic of all images once and then of each resample, (1 + R,) float64."""
-        return np.concatenate([statistic(times) for times in self])
+        return np.concatenate([statistic(times) for times in self.blocks()])
 
 
 @lru_cache(8)

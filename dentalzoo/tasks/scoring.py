@@ -9,6 +9,7 @@ by what folders or `defects.csv` call them.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import numpy as np
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.patients import grouped_by_patient, patient_group
-from dentalzoo.ops.intervals import RESAMPLES, SEED, Resamples, bounds, bounds_text, cell_text
+from dentalzoo.ops.intervals import (
+    RESAMPLES,
+    SEED,
+    Resamples,
+    bounds,
+    bounds_text,
+    cell_text,
+    mean_of,
+)
 
 Key = tuple[str | None, str]  # class, or None for all together, and metric
 Values = Mapping[Key, np.ndarray]
@@ -68,8 +77,10 @@ class Scores:
         measure: (R, samples) float64, how often each counts in R resamples -> (class or None,
             metric) -> (R,) float64, NaN where it is not defined.
         occurs: class -> (samples,) bool, in which it occurs; empty without classes.
-        columns: the metrics of the printed tables.
+        columns: the metrics of the printed tables, and of image groups.
         unit: what a sample is.
+        generated: further images, made by the bundle: they are drawn too, each for itself, and
+            their counts follow those of the samples.
     """
 
     drawing: Drawing
@@ -77,6 +88,7 @@ class Scores:
     columns: tuple[str, ...]
     occurs: Mapping[str, np.ndarray]
     unit: str = "image"
+    generated: int = 0
 
     def values(self, seed: int = SEED, members: np.ndarray | None = None) -> Values:
         """Return each metric of all samples and then of each resample, (1 + R,).
@@ -85,12 +97,16 @@ class Scores:
             seed: of the resamples.
             members: indices of the samples to draw from; None for all.
         """
-        groups = self.drawing.groups
+        groups, generated = self.drawing.groups, self.generated
         chosen = np.arange(len(groups)) if members is None else members
+        drawn = Resamples([groups[i] for i in chosen], seed).blocks(generated)
+        others = Resamples(generated, seed + 1).blocks(len(chosen)) if generated else repeat(None)
         blocks = []
-        for times in Resamples([groups[i] for i in chosen], seed):
-            every = np.zeros((len(times), len(groups)))
+        for times, of_others in zip(drawn, others, strict=False):
+            every = np.zeros((len(times), len(groups) + generated))
             every[:, chosen] = times
+            if of_others is not None:
+                every[:, len(groups) :] = of_others
             blocks.append(self.measure(every))
         return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
@@ -101,6 +117,12 @@ class Scores:
             seed: of the resamples.
         """
         return tables(self, lambda members: self.values(seed, members), seed)
+
+
+def means(columns: Mapping[str, np.ndarray]) -> Callable[[np.ndarray], dict[Key, np.ndarray]]:
+    """Return the `measure` of means over samples: metric -> (samples,), NaN where there is none."""
+    statistics = {key: mean_of(np.asarray(column)) for key, column in columns.items()}
+    return lambda times: {(None, key): mean(times) for key, mean in statistics.items()}
 
 
 def tables(
@@ -136,7 +158,8 @@ def tables(
         if count == len(labels):  # one group is all of them
             break
         part = values(np.flatnonzero(labels == label))
-        by_group[label or "(none)"] = {"samples": count} | _of_all(part)
+        shown = {key: row for key, row in _of_all(part).items() if key in scores.columns}
+        by_group[label or "(none)"] = {"samples": count} | shown
     return {
         "resampling": {
             "unit": scores.unit,

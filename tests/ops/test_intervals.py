@@ -55,10 +55,10 @@ def test_images_of_one_patient_are_drawn_together():
 
 def test_resamples_are_the_same_whatever_the_blocks(monkeypatch):
     groups = list("aabbbcddef")
-    whole = np.concatenate(list(Resamples(groups, 3)))
+    whole = np.concatenate(list(Resamples(groups, 3).blocks()))
     monkeypatch.setattr(intervals, "_BLOCK", 7)
     intervals._drawn.cache_clear()
-    np.testing.assert_array_equal(np.concatenate(list(Resamples(groups, 3))), whole)
+    np.testing.assert_array_equal(np.concatenate(list(Resamples(groups, 3).blocks())), whole)
     assert whole.shape == (1 + RESAMPLES, 10) and (whole[0] == 1).all()
     assert (whole[:, 0] == whole[:, 1]).all()
     assert (whole[1:, [0, 2, 5, 6, 8, 9]].sum(1) == 6).all()  # as many groups as there are

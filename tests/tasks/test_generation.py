@@ -342,6 +342,27 @@ def test_kid_and_frechet_in_closed_form():
     assert distance.frechet(a, shifted) == pytest.approx(0.25)
 
 
+def test_resampled_kid_is_that_of_the_copies_without_pairs_of_one_image(halves):
+    real, generated = halves[0][:12], distance.features(halves[1][:12])
+    scale = distance.Scale(real)
+    a, b = scale(real), scale(generated)
+    measure = distance.resampled_kid(real, generated)
+    once = measure(np.ones((1, 12)), np.ones((1, 12)))[0]
+    assert once == pytest.approx(distance.kid(a, b))
+    times = np.array([[3.0, 1.0, *[0.0] * 10]]), np.array([[1.0, 2.0, 0.0, 1.0, *[0.0] * 8]])
+
+    def pairs(x, counts):
+        return [(i, j) for i in range(12) for j in range(12) if i != j and counts[i] * counts[j]]
+
+    def mean(x, counts):
+        weights = [counts[i] * counts[j] for i, j in pairs(x, counts)]
+        return np.average([(x[i] @ x[j] + 1) ** 3 for i, j in pairs(x, counts)], weights=weights)
+
+    across = np.average((a @ b.T + 1) ** 3, weights=np.outer(times[0], times[1]))
+    expected = mean(a, times[0][0]) + mean(b, times[1][0]) - 2 * across
+    assert measure(*times)[0] == pytest.approx(expected)
+
+
 def test_grey_images_have_a_distance_too(images):
     grey = images.mean(3, keepdims=True)
     result = distance.compare(distance.features(grey[:100]), distance.features(grey[100:]))
@@ -463,12 +484,18 @@ def test_the_summary_metrics_are_a_few_numbers(evaluated):
     ]  # fmt: skip
     assert all(isinstance(number, int | float) for number in numbers.values())
     assert numbers["kid"] > numbers["kid_floor"]  # its samples are blurred
+    for key in ("elbo", "iwae_8", "bits_per_dim", "psnr", "ssim", "kl"):
+        row = report["intervals"][key]
+        assert row["value"] == pytest.approx(numbers[key], rel=1e-5) and row["low"] < row["high"]
+    kid = report["intervals"]["kid"]
+    assert kid["low"] < numbers["kid"] < kid["high"]
 
 
 def test_the_files_of_an_evaluation(evaluated, tmp_path):
     report, out = evaluated
     assert {path.name for path in out.iterdir()} == {
         "evaluation.json",
+        "evaluation.txt",
         *(f"{name}.png" for name in FIGURES),
     }
     text = (out / "evaluation.json").read_text()

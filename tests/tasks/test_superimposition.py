@@ -23,10 +23,12 @@ from dentalzoo.tasks.options import (
 from dentalzoo.tasks.options import (
     SuperimpositionEvaluateOptions as EvaluateOptions,
 )
+from dentalzoo.tasks.scoring import Drawing
 from dentalzoo.tasks.superimposition import (
     augment_dataset,
     evaluate,
     predict,
+    resampling,
     scan,
     summary_metrics,
     superimpose,
@@ -452,6 +454,7 @@ def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_p
     assert json.loads((tmp_path / "report" / "evaluation.json").read_text()) == report
     assert {p.name for p in (tmp_path / "report").iterdir()} == {
         "evaluation.json",
+        "evaluation.txt",
         "superimposed.png",
         "latent.png",
         "scan.png",
@@ -459,6 +462,16 @@ def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_p
     numbers = summary_metrics(report)
     assert numbers["success"] == numbers["success_pairs"] == numbers["success_triples"] == 1.0
     assert all(isinstance(value, float) for value in numbers.values())
+    for key, value in numbers.items():
+        assert report["intervals"][key]["value"] == pytest.approx(value, abs=2e-6)
+
+
+def test_a_set_counts_as_often_as_its_sources_are_drawn():
+    drawn = Drawing(tuple("abcd"), ("1", "1", "2", "3"), ("",) * 4)
+    members = resampling._members([(0, 1), (0, 2), (1, 2, 3)], drawn.groups)
+    times = np.array([[2.0, 2.0, 3.0, 0.0]])
+    counts = np.concatenate([times, np.ones((1, 1))], 1)[:, members].prod(2)
+    assert counts.tolist() == [[2, 6, 0]]  # sources of one group are drawn once, together
 
 
 def test_the_scores_of_a_set_are_those_of_its_superimposed_image(flat, bundle):

@@ -17,11 +17,13 @@ al. 2018, arXiv:1801.01401), and the Frechet distance of two normal distribution
 scale. Beside each is its floor: the same distance between two halves of the real images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import cv2
 import numpy as np
+
+from dentalzoo.ops.intervals import quotient
 
 FEATURES = "Lab colour in 4 x 4 cells, edge orientations at two scales, cosine spectrum in octaves"
 MAX_SIDE = 128  # pixels, ours
@@ -76,6 +78,39 @@ def kid(a: np.ndarray, b: np.ndarray) -> float:
     """Unbiased squared MMD of scaled features (N, F) and (M, F): about 0 if they are alike."""
     kernel = _kernel(np.concatenate([a, b]))
     return _mmd(kernel, np.arange(len(a)), np.arange(len(a), len(kernel)))
+
+
+def resampled_kid(
+    real: np.ndarray, generated: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return `kid` as a function of how often each image counts.
+
+    Copies of one image are no pair: they would add what two images of a kind have in common.
+
+    Args:
+        real, generated: features (N, F) and (M, F), at least two each.
+
+    Returns:
+        Counts (R, N) and (R, M) -> (R,); NaN where fewer than two images count.
+    """
+    scale = Scale(real)
+    kernel = _kernel(np.concatenate([scale(real), scale(generated)]))
+    number = len(real)
+    across = kernel[:number, number:].copy()
+    np.fill_diagonal(kernel, 0)
+
+    def within(times: np.ndarray, block: np.ndarray) -> np.ndarray:
+        pairs = times.sum(1) ** 2 - (times**2).sum(1)
+        return quotient(((times @ block) * times).sum(1), pairs)
+
+    def measure(of_real: np.ndarray, of_generated: np.ndarray) -> np.ndarray:
+        both = quotient(
+            ((of_real @ across) * of_generated).sum(1), of_real.sum(1) * of_generated.sum(1)
+        )
+        own = within(of_real, kernel[:number, :number])
+        return np.asarray(own + within(of_generated, kernel[number:, number:]) - 2 * both)
+
+    return measure
 
 
 def _kernel(x: np.ndarray) -> np.ndarray:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.formats.tree import split_word
 from dentalzoo.data.images import ImageDataset, ImageSample, find_images
 from dentalzoo.data.io.images import write_png
+from dentalzoo.ops.intervals import mean_of
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.autoencoders import files_of, image_shape
@@ -30,6 +30,7 @@ from dentalzoo.tasks.generation import copying, distance, figures, scores
 from dentalzoo.tasks.generation.measuring import Measure, Result, Sample, Scored
 from dentalzoo.tasks.generation.sampling import BLOCK
 from dentalzoo.tasks.options import GenerationEvaluateOptions
+from dentalzoo.tasks.scoring import Key, Scores, drawing_of, write_report
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -90,9 +91,9 @@ def evaluate(
         bundle: a bundle of the task "generation".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and for the figures
-            reconstructions, samples, interpolation, latent, manifold, neighbours and kl_per_unit,
-            a PNG each.
+        out: a folder for `evaluation.json`, which is what is returned, `evaluation.txt`, its
+            tables, and for the figures reconstructions, samples, interpolation, latent, manifold,
+            neighbours and kl_per_unit, a PNG each.
         options: `samples` is the k of the importance-weighted bound, `count` the number of
             generated images; see `find_images` for `crops`.
 
@@ -109,6 +110,9 @@ def evaluate(
         - "distance" of generated images from the data, see `distance.compare`;
         - "copying", see `copying.copying`; it needs training and held-out images: `split`, and
           "val" where that is None or "train". Both are None where there are too few images;
+        - "intervals" and "group_intervals": 95 % bootstrap intervals over images, see
+          `dentalzoo.tasks.scoring.tables`; generated images are drawn too, for "kid", whose
+          interval is that of all images at once;
         - "per_image", and "skipped": [file, reason] of each image that could not be used.
 
     Raises:
@@ -187,6 +191,7 @@ class Evaluation(base.Evaluation):
         compared = distance.compare(
             np.concatenate(measured.features), np.concatenate(features), seed
         )
+        self.scores = _scores(bundle, self.data, measured, np.concatenate(features))
         copies, neighbours = self._copying(np.concatenate(generated), thumbnails)
         report = {
             **report_header(bundle, self.data, self.split),
@@ -196,6 +201,7 @@ class Evaluation(base.Evaluation):
             **_summary(bundle, measured),
             "distance": compared,
             "copying": copies,
+            **self.scores.report(seed),
             "per_image": measured.rows,
             "skipped": [*map(list, self.images.skipped), *skipped],
         }
@@ -203,7 +209,7 @@ class Evaluation(base.Evaluation):
             if warning:
                 _log.warning("%s: %s", bundle.name, warning)
         if self.out is not None:
-            write_json(self.out / "evaluation.json", report)
+            write_report(self.out, report, summary_metrics(report))
             for name, figure in figures.figures(bundle, measured, report, neighbours, seed):
                 write_png(self.out / f"{name}.png", figure)
         return report
@@ -262,6 +268,30 @@ def summary_metrics(report: Report) -> dict[str, float]:
         values[key] = (report["distance"] or {}).get(key)
     values["copied"] = (report["copying"] or {}).get("copied")
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _scores(
+    bundle: "Bundle", data: str | Path, measured: Measured, generated: np.ndarray
+) -> Scores:
+    """Return what can be resampled: means over images, and the KID of all of them at once."""
+    rows = measured.rows
+    columns = {key: np.array([row[key] for row in rows]) for key in rows[0] if key != "name"}
+    columns["elbo"] = columns["iwae_1"]
+    columns["bits_per_dim"] = -columns["elbo"] / (math.log(2) * math.prod(image_shape(bundle)))
+    statistics = {key: mean_of(column) for key, column in columns.items()}
+    real, number = np.concatenate(measured.features), len(rows)
+    kid = distance.resampled_kid(real, generated) if len(real) > 3 and len(generated) > 1 else None
+
+    def measure(times: np.ndarray) -> dict[Key, np.ndarray]:
+        own = times[:, :number]
+        values: dict[Key, np.ndarray] = {(None, k): mean(own) for k, mean in statistics.items()}
+        if kid:
+            values[None, "kid"] = kid(own[:, measured.kept], times[:, number:])
+        return values
+
+    drawing = drawing_of(data, measured.samples, [sample.image for sample in measured.samples])
+    shown = ("elbo", "bits_per_dim", "psnr", "ssim")
+    return Scores(drawing, measure, shown, {}, generated=len(generated) if kid else 0)
 
 
 def _find(bundle: "Bundle", data: str | Path, split: str | None, crops: str | None) -> ImageDataset:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.atomic import write_atomically
 from dentalzoo.contracts import Report
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.jaw_axes import Axes, parse_axes
@@ -26,7 +26,6 @@ from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.ops.intervals import interval, mean_of
 from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
@@ -42,6 +41,7 @@ from dentalzoo.tasks.reconstruction.inference import (
     reconstruct,
 )
 from dentalzoo.tasks.reconstruction.scores import MILLIMETRES, at_threshold, scores
+from dentalzoo.tasks.scoring import Scores, drawing_of, means, write_report
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -66,7 +66,8 @@ def evaluate(
         bundle: a bundle of the task "reconstruction".
         data: a folder of upper jaws in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all jaws.
-        out: a folder for `evaluation.json`, which is what is returned, `evaluation.csv`, a row for
+        out: a folder for `evaluation.json`, which is what is returned, `evaluation.txt`, its
+            tables, `evaluation.csv`, a row for
             each jaw, and `evaluation.png`, the best, the median and the worst jaw.
         options: number and seed of the points on each ground-truth surface, by area; `views` are
             the camera indices that the bundle sees, all different.
@@ -77,7 +78,8 @@ def evaluate(
         with the ground-truth surface; "baseline" those of the mean shape, None where the bundle
         has none; "baseline_is" describes which of several; "intervals" the "value", "low" and
         "high" of the summary metrics: 95 % bootstrap intervals over jaws, without bounds for one
-        jaw. "per_jaw" has both for each jaw,
+        jaw, with "group_intervals" of each group of jaws, see `dentalzoo.tasks.scoring.tables`.
+        "per_jaw" has both for each jaw,
         "family", the index of the nearest mean shape, and "residual", see `confidence`, of which
         "confidence" has the mean, the 99th percentile, the bundle's bound, and how many jaws
         "warned" of. "seconds_per_jaw" is the median time of the
@@ -147,6 +149,7 @@ class Evaluation(base.Evaluation):
         if not rows:
             refuse_empty(self.data, len(self.dataset), failed, "jaws")
         baselines = measure.baselines
+        self.scores = _scores(self.data, samples, rows)
         report = {
             **report_header(self.bundle, self.data, self.split),
             "jaws": len(rows),
@@ -156,14 +159,14 @@ class Evaluation(base.Evaluation):
             "mean": _mean([row["scores"] for row in rows]),
             "baseline": _mean([row["baseline"] for row in rows]) if baselines else None,
             "baseline_is": _describe(baselines),
-            "intervals": _intervals([row["scores"] for row in rows], measure.seed),
+            **self.scores.report(measure.seed),
             "confidence": _confidence(rows, len(doubts), bound),
             "per_jaw": [_rounded(row) for row in rows],
             "seconds_per_jaw": round(float(np.median(seconds)), 6),
             "skipped": [list(skip) for skip in (*self.dataset.skipped, *failed)],
         }
         if self.out is not None:
-            write_json(self.out / "evaluation.json", report)
+            write_report(self.out, report, summary_metrics(report))
             write_atomically(self.out / "evaluation.csv", _table(report["per_jaw"]))
             figure = _draw_cases(self.bundle, samples, rows, measure)
             write_png(self.out / "evaluation.png", figure)
@@ -197,11 +200,19 @@ def _few(measured: dict[str, Any]) -> dict[str, float | None]:
     }
 
 
-def _intervals(rows: list[dict[str, Any]], seed: int) -> dict[str, dict[str, float | None]]:
-    """Return the summary metrics with their intervals over jaws."""
-    few = [_few(row) for row in rows]
+def _scores(
+    data: str | Path, samples: Sequence[MeshSample], rows: Sequence[dict[str, Any]]
+) -> Scores:
+    """Return what can be resampled: means over jaws of the bundle and of the baseline."""
+    few = [_few(row["scores"]) for row in rows]
     columns = {key: np.array([row[key] for row in few], np.float64) for key in few[0]}
-    return {key: interval(mean_of(values), len(rows), seed) for key, values in columns.items()}
+    if rows[0]["baseline"]:
+        others = [_few(row["baseline"]) for row in rows]
+        for key in columns.keys() - {"spacing_variation"}:
+            columns[f"baseline_{key}"] = np.array([row[key] for row in others], np.float64)
+    shown = ("pred_to_gt_mm", "gt_to_pred_mm", f"f_score_{at_threshold(PAPER)}")
+    drawing = drawing_of(data, samples, [sample.mesh for sample in samples])
+    return Scores(drawing, means(columns), shown, {}, "jaw")
 
 
 def _at_paper(measured: dict[str, Any]) -> dict[str, float]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from dentalzoo.atomic import write_json
 from dentalzoo.contracts import Report
 from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import write_png
@@ -19,6 +18,7 @@ from dentalzoo.tasks import base
 from dentalzoo.tasks.autoencoders import MIN_ACTIVE, files_of, image_shape, kl_divergence
 from dentalzoo.tasks.base import report_header
 from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
+from dentalzoo.tasks.scoring import write_report
 from dentalzoo.tasks.superimposition import drawing
 from dentalzoo.tasks.superimposition.judging import Judged, Judging
 from dentalzoo.tasks.superimposition.latents import (
@@ -29,6 +29,7 @@ from dentalzoo.tasks.superimposition.latents import (
     separation,
 )
 from dentalzoo.tasks.superimposition.methods import METHODS, superimposed
+from dentalzoo.tasks.superimposition.resampling import SIZES, scores_of
 from dentalzoo.tasks.superimposition.scores import (
     BACKGROUND,
     FAINT,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
-_SIZES = {2: "pairs", 3: "triples"}
 
 
 def evaluate(
@@ -70,8 +70,9 @@ def evaluate(
         bundle: a bundle of the task "superimposition".
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all images.
-        out: a folder for `evaluation.json`, which is what is returned, and the figures
-            `superimposed.png`, `latent.png` (means of the images) and `scan.png` (decoded points).
+        out: a folder for `evaluation.json`, which is what is returned, `evaluation.txt`, its
+            tables, and the figures `superimposed.png`, `latent.png` (means of the images) and
+            `scan.png` (decoded points).
         options: `count` superimposed images are judged, fewer where fewer sets of images exist;
             see `dentalzoo.data.images.find_images` for `crops`, `margin` and `window`.
 
@@ -82,7 +83,9 @@ def evaluate(
         sources), and the medians of the recovered contrast and of the background error. "faint"
         images cannot be judged and are not used, nor are "unjudged_sets", where the others' masks
         leave too little around a source; in "covered_sets" a source lies three quarters under the
-        others and is visible in them. "collapse" is a warning about the latent space, or None.
+        others and is visible in them. "intervals" and
+        "group_intervals" are 95 % bootstrap intervals over images, see
+        `dentalzoo.tasks.scoring.tables`. "collapse" is a warning about the latent space, or None.
         "skipped" lists [file, reason] of each image that could not be used.
 
     Raises:
@@ -131,6 +134,7 @@ class Evaluation(base.Evaluation):
         if warning:
             _log.warning("%s", warning)
         judged, unjudged = self._judge(sources)
+        self.scores = scores_of(self.data, sources, judged)
         report = {
             **report_header(bundle, self.data, self.split),
             "images": len(sources),
@@ -144,6 +148,7 @@ class Evaluation(base.Evaluation):
             },
             "collapse": warning,
             "superimposition": _superimposition(sources, judged, unjudged) if judged else None,
+            **self.scores.report(options.seed),
             "skipped": sources.skipped,
         }
         if out is not None:
@@ -161,17 +166,17 @@ class Evaluation(base.Evaluation):
                 cases = _cases(judged) if judged else [("", one, None) for one in chosen]
                 write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
                 _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), options.step)
-            write_json(out / "evaluation.json", report)
+            write_report(out, report, summary_metrics(report))
         return report
 
     def _judge(self, sources: Sources) -> tuple[list[Judged], int]:
         """Score superimposed images of `count` sets; also return how many cannot be judged."""
         count, seed = self.options.count, self.options.seed
         pool = sources.judgeable()
-        if len(pool) < min(_SIZES):
+        if len(pool) < min(SIZES):
             return [], 0
         labels = [sources.samples[i].label for i in pool]
-        chosen = random_sets(labels, 2 * count, tuple(_SIZES), seed)  # some cannot be judged
+        chosen = random_sets(labels, 2 * count, tuple(SIZES), seed)  # some cannot be judged
         sets = iter([tuple(pool[i] for i in one) for one in chosen])
         measure, judged, unjudged = Judging(sources.loader), list[Judged](), 0
         while more := [sources.of(one) for one in islice(sets, count - len(judged))]:
@@ -198,7 +203,7 @@ def summary_metrics(report: Report) -> dict[str, float]:
     own = methods["bundle"]
     return {
         "success": own["all"]["success"],
-        **{f"success_{key}": own[key]["success"] for key in _SIZES.values() if key in own},
+        **{f"success_{key}": own[key]["success"] for key in SIZES.values() if key in own},
         "success_of_the_plain_sum": methods["sum"]["all"]["success"],
         "recovered_median": own["all"]["recovered_median"],
         "background_error_median": own["all"]["background_error_median"],
@@ -208,7 +213,7 @@ def summary_metrics(report: Report) -> dict[str, float]:
 
 def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> dict[str, Any]:
     groups = {"all": judged}
-    for size, name in _SIZES.items():
+    for size, name in SIZES.items():
         groups[name] = [one for one in judged if len(one.chosen) == size]
     without = int(np.isnan(sources.contrasts).sum())
     return {
@@ -263,7 +268,7 @@ _Case = tuple[str, tuple[int, ...], dict[str, SuperimpositionScore] | None]
 def _cases(judged: list[Judged]) -> list[_Case]:
     """Return the best, the median and the worst pair and triple: caption, sources, scores."""
     cases: list[_Case] = []
-    for size, name in _SIZES.items():
+    for size, name in SIZES.items():
         group = [one for one in judged if len(one.chosen) == size]
         order = sorted(group, key=lambda one: _quality(one.scores["bundle"]), reverse=True)
         ranks = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
