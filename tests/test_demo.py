@@ -1,5 +1,6 @@
 """The page of `make demo`, with stand-ins for the released bundles and small radiographs."""
 
+import csv
 import functools
 import importlib.util
 import json
@@ -54,11 +55,11 @@ class BrightIsTooth(StandIn):
 
 
 class BrightIsMetal(StandIn):
-    """Each bright spot is a restoration, with a score that grows with its size."""
+    """Each bright spot is a filling, with a score that grows with its size."""
 
     def __init__(self):
-        config = {"classes": ["restoration", "endodontic", "implant"], "operating_threshold": 0.1}
-        super().__init__("panoramic_detection", "drawn_films_v1", "detection", config)
+        config = {"classes": ["Fillings", "Implant"], "operating_threshold": 0.1}
+        super().__init__("panoramic_detection", "dental_radiography_v1", "detection", config)
 
     def detect(self, image):
         _, _, spots, _ = cv2.connectedComponentsWithStats(np.uint8(image[..., 0] > 220))
@@ -131,7 +132,7 @@ class OneJawForAll(StandIn):
 STAND_INS = {
     "jaw_reconstruction.jaws_and_crowns_v1": OneJawForAll(),
     "panoramic_unet.panoramic_teeth_v1": BrightIsTooth(),
-    "panoramic_detection.drawn_films_v1": BrightIsMetal(),
+    "panoramic_detection.dental_radiography_v1": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
     "defect_overlay_vae.drawn_defects_v1": Coarse(
         "defect_overlay_vae", "drawn_defects_v1", "superimposition", 32, 1
@@ -204,21 +205,38 @@ def test_the_table_is_the_evaluation(page):
     assert cells[at + 1] == f"{report['mean']['dice']:.3f}"
 
 
-def test_the_table_of_findings_is_the_evaluation(page):
-    report = json.loads((page / "panoramic_detection" / "evaluation.json").read_text())
+def test_the_table_of_findings_counts_what_lies_in_a_box(page):
     cells = Reader((page / "index.html").read_text()).cells
-    rows = report["per_image"]
-    assert len(rows) == 3 and report["score_threshold"] == 0.1
-    totals = np.zeros(4, int)
-    for row in rows:
-        kinds = ("true_positives", "false_positives", "false_negatives")
-        counts = [row[key] for key in ("objects", *kinds)]
-        at = cells.index(row["name"], cells.index("findings"))
-        assert cells[at + 1 : at + 5] == list(map(str, counts))
-        totals += counts
-    assert totals[0] > 0
+    annotations = json.loads((page / "radiographs" / "annotations.coco.json").read_text())
+    names = {category["id"]: category["name"] for category in annotations["categories"]}
+    files = {image["id"]: image["file_name"] for image in annotations["images"]}
+    with open(page / "panoramic_detection" / "detections.csv", newline="") as stream:
+        boxes = [row for row in csv.DictReader(stream) if row["class"]]
+    assert {row["class"] for row in boxes} == {"Fillings"}
+    totals = {"restoration": [0, 0], "crown": [0, 0], "implant": [0, 0]}
+    for image, name in files.items():
+        own = [row for row in boxes if row["file"] == name]
+        counts = {kind: [0, 0] for kind in totals}
+        for annotation in annotations["annotations"]:
+            kind = names[annotation["category_id"]]
+            if annotation["image_id"] != image or kind not in totals:
+                continue
+            left, top, width, height = annotation["bbox"]
+            x, y = left + width / 2, top + height / 2
+            held = any(
+                float(row["left"]) <= x <= float(row["right"])
+                and float(row["top"]) <= y <= float(row["bottom"])
+                for row in own
+            )
+            for count in (counts[kind], totals[kind]):
+                count[0] += held and kind != "implant"
+                count[1] += 1
+        at = cells.index(name[:-4], cells.index("boxes"))
+        shares = [f"{found} of {there}" for found, there in counts.values()]
+        assert cells[at + 1 : at + 5] == [*shares, str(len(own))]
+    assert totals["restoration"][0] > 0 and totals["implant"][1] > totals["implant"][0] == 0
     at = cells.index("all")
-    assert cells[at + 1 : at + 5] == list(map(str, totals))
+    assert cells[at + 1] == "{} of {}".format(*totals["restoration"])
 
 
 def test_the_numbers_of_new_teeth_are_the_evaluation(page):

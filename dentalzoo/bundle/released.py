@@ -23,9 +23,6 @@ RELEASED: Mapping[str, str] = {
     "panoramic_detection.dentex_fdi_v1": (
         "e6b5adfa0ff87ec65275b6552b879609b056cdb2a6223ac3eabfc0cbf0d3f9c0"
     ),
-    "panoramic_detection.drawn_films_v1": (
-        "4b79333e3f9e3fe15a43bb880677759dc49bbe144e4d9b8774a8e14cc00f0fa1"
-    ),
     "panoramic_unet.panoramic_teeth_v1": (
         "ba32397dff80272adb4f0318811f0be9ad6b71ea4c42760579784a0931b99c92"
     ),

@@ -14,7 +14,7 @@ from dentalzoo.agreement.kappa import cohens_kappa
 from dentalzoo.agreement.of_masks import boundary_distances
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import write_png
-from dentalzoo.data.synthetic import write_panoramic_dataset
+from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
 
 
 def mask_folder(folder, masks):
@@ -198,17 +198,32 @@ def test_a_model_has_a_curve_and_readers_are_the_reference(tmp_path):
 
 @pytest.mark.slow
 def test_boxes_of_a_model_have_the_metrics_of_evaluate(tmp_path):
-    write_panoramic_dataset(tmp_path / "data", 6, 1, 256, 512)
-    bundle = dz.load("panoramic_detection.drawn_films_v1")
-    images = sorted((tmp_path / "data").rglob("images/*.png"))
-    dz.predict(bundle, images, tmp_path / "model", score_threshold=0.001)
-    report = dz.evaluate(bundle, tmp_path / "data", score_threshold=0.4)
-    classes = bundle.config.classes or tuple(report["per_class"])
-    (pair,) = agree(
-        [tmp_path / "data", tmp_path / "model"], kind="boxes", classes=classes, score_threshold=0.4
-    )["pairs"]
+    """Annotated is what the model finds, some of it moved, and some left out."""
+    data = tmp_path / "data"
+    for seed in range(6):
+        write_png(data / "images" / f"{seed}.png", panoramic(seed, 256, 512).image)
+    bundle = dz.load("panoramic_detection.dental_radiography_v1")
+    classes = list(bundle.config.classes)
+    dz.predict(bundle, data / "images", tmp_path / "model", score_threshold=0.001)
+    (data / "labels").mkdir()
+    (data / "classes.txt").write_text("\n".join(classes))
+    with open(tmp_path / "model" / "detections.csv", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if float(row["score"] or 0) > 0.3]
+    for number, row in enumerate(rows):
+        if number % 4 == 3:
+            continue
+        left, top, right, bottom = (float(row[k]) for k in ("left", "top", "right", "bottom"))
+        centre = ((left + right) / 2 + number % 3 * 8) / 512, (top + bottom) / 512
+        line = classes.index(row["class"]), *centre, (right - left) / 512, (bottom - top) / 256
+        with open(data / "labels" / f"{row['file'][:-4]}.txt", "a") as stream:
+            print(*line, file=stream)
+    report = dz.evaluate(bundle, data, score_threshold=0.4)
+    (pair,) = agree([data, tmp_path / "model"], kind="boxes", classes=classes, score_threshold=0.4)[
+        "pairs"
+    ]
     for key in ("precision", "recall", "f1"):
         assert pair[key]["value"] == pytest.approx(report["operating"][key], abs=1e-6)
+        assert 0.2 < pair[key]["value"] < 0.99
     assert pair["voc_map"]["value"] == pytest.approx(report["voc"]["map"], abs=2e-3)
     assert pair["ap50"] == pytest.approx(report["coco"]["ap50"], abs=2e-3)
 

@@ -23,10 +23,4 @@ PRETRAINED = {
         licence="CC-BY-NC-SA-4.0",
         command="see docs/models/panoramic_detection.md",
     ),
-    "drawn_films_v1": Weights(
-        metrics={"ap50": 0.872, "ap": 0.518},  # over the 120 synthetic radiographs of the val split
-        data="drawn_films: 480 synthetic panoramic radiographs with boxes",
-        licence="Apache-2.0",
-        command="see docs/models/panoramic_detection.md",
-    ),
 }
