@@ -152,9 +152,14 @@ def _spread(points: tf.Tensor, kept: tf.Tensor, num_points: int) -> tf.Tensor:
     key = tf.where(kept, key, _CELLS**3)
     order = tf.argsort(key, axis=1, stable=True)
     key = tf.gather(key, order, batch_dims=1)
-    rank = tf.range(tf.shape(key)[1])[None] - tf.searchsorted(key, key)
+    index = tf.range(tf.shape(key)[1])
+    # A point's number in its cell: the points before it, less those of the cells before.
+    opens = tf.concat([tf.ones_like(key[:, :1], tf.bool), key[:, 1:] != key[:, :-1]], axis=1)
+    starts = tf.sort(tf.where(opens, index, tf.size(index)), axis=1)
+    number = tf.cumsum(tf.cast(opens, tf.int32), axis=1) - 1
+    rank = index - tf.gather(starts, number, batch_dims=1)
     lot = tf.constant(np.random.default_rng(0).random(1 << 12), tf.float32)
-    lots = tf.gather(lot, (tf.range(tf.shape(key)[1]) * 7919) % len(lot))
+    lots = tf.gather(lot, (index * 7919) % len(lot))
     turn = tf.where(key < _CELLS**3, tf.cast(rank, tf.float32) + lots, 1e9)
     first = tf.math.top_k(-turn, num_points, sorted=True)[1]
     total = tf.maximum(tf.reduce_sum(tf.cast(kept, tf.int32), axis=1, keepdims=True), 1)
