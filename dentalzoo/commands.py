@@ -157,6 +157,7 @@ def do_augment(options: Namespace) -> int:
 def do_export(options: Namespace) -> None:
     from dentalzoo.bundle import add_runtime, convert, reexport
     from dentalzoo.bundle.converting import differences
+    from dentalzoo.bundle.familiarity import examples_of
 
     data = _pairs(options.about_data)
     measured = {
@@ -164,11 +165,11 @@ def do_export(options: Namespace) -> None:
         "images": options.images,
     }
     if options.format is not None:
-        of_bundle = options.tag, data, options.figures, options.runtimes, options.licence_note
-        if any(of_bundle):
+        of_bundle = "tag", "about_data", "figures", "runtimes", "licence_note", "familiarity"
+        if any(getattr(options, name) for name in of_bundle):
             raise DentalzooError(
-                "--to cannot be combined with --tag, --about-data, --licence-note, --figures and "
-                "--with, which are of a bundle"
+                "--to cannot be combined with --tag, --about-data, --licence-note, --figures, "
+                "--with and --familiarity, which are of a bundle"
             )
         path = convert(
             options.bundle,
@@ -194,6 +195,7 @@ def do_export(options: Namespace) -> None:
         options.figures,
         measure=_measure(options) if options.data else None,
         licence_note=options.licence_note,
+        familiarity=examples_of(options.bundle, options.familiarity),
     )
     for runtime in options.runtimes:
         made = add_runtime(made, runtime, **measured)

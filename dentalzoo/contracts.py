@@ -16,6 +16,7 @@ from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
     from dentalzoo.bundle import Bundle
@@ -112,12 +113,15 @@ class Stream:
         cache: the decoded samples, their names, and what was skipped.
         record: what the metadata of a bundle keeps of the data, in plain values.
         samples: number of samples in the batches of an epoch; 0 where it is not known.
+        originals: each, called, reads a sample's image as a caller of the bundle would have it:
+            uint8 (H, W, 1 or 3), at its own size. Empty where the samples are no single images.
     """
 
     dataset: "tf.data.Dataset"
     cache: "Cache"
     record: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 0
+    originals: "Sequence[Callable[[], np.ndarray]]" = ()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.dataset)
@@ -153,6 +157,14 @@ class Paper(Protocol):
 
     def callbacks(self, config: Any) -> "list[keras.callbacks.Callback]":
         """Return the recipe's callbacks; an empty list where it has none."""
+
+    def feature_maps(self, model: Any, config: Any) -> "keras.Model | None":
+        """Return what the network sees, for the bundle's signature `familiarity`.
+
+        A model that shares the network's weights: image float32 (B, H, W, C) in [0, 1], as
+        `signatures` makes it -> maps (B, h, w, F) at several resolutions. None where the network's
+        input is not one image.
+        """
 
     def signatures(self, model: Any, config: Any) -> Mapping[str, Any]:
         """Return the functions of the SavedModel, name -> `tf.function` with an input signature."""

@@ -62,8 +62,7 @@ ROOMS = {
 }
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "detector", "flips", "postprocessing", "predictor"),
-    "projects",
-    "scoring",
+    *("familiarity", "projects", "scoring"),
 )
 
 

@@ -42,6 +42,12 @@ def add_export_flags(parser: argparse.ArgumentParser, split_help: str) -> None:
         choices=LIGHT,
         help="also hold files for a light runtime, on which the bundle runs without TensorFlow",
     )
+    parser.add_argument(
+        "--familiarity",
+        metavar="DATA",
+        help="data that the bundle was trained on: learn from its training and validation images "
+        "which images are familiar (default: what the bundle has)",
+    )
     parser.add_argument("--data", help="annotated data, to measure or compare the metrics on")
     parser.add_argument("--split", help=split_help)
     parser.add_argument(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from dentalzoo.bundle.familiarity import Statistics
     from dentalzoo.bundle.runtimes import Functions
     from dentalzoo.config import PaperConfig
 
@@ -138,6 +139,15 @@ class Bundle:
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.metadata["signatures"]})
+
+    def familiarity_statistics(self) -> "Statistics | None":
+        """Return what the bundle knows of its training images; None where it knows nothing."""
+        from dentalzoo.bundle.familiarity import Statistics
+
+        described = self.metadata.get("familiarity")
+        if described is None:
+            return None
+        return Statistics.of_bundle(self._functions.read_familiarity(), described)
 
     def to_keras(self) -> "keras.Model":
         """Return the Keras model of the bundle with its weights, for fine-tuning or inspection.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 from dentalzoo import registry
 from dentalzoo.bundle.paths import FileName
@@ -18,6 +18,7 @@ from dentalzoo.bundle.schema import (
     Kind,
     ListOf,
     Mismatch,
+    Number,
     Optional,
     Plain,
     Record,
@@ -86,6 +87,7 @@ class Metadata(TypedDict):
     keras: str
     python: str
     date: str
+    familiarity: NotRequired[dict[str, Any]]
 
 
 # ---- the schema ----------------------------------------------------------------------------------
@@ -103,6 +105,7 @@ _DTYPES = (
     *("bool", "string", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("bfloat16", "float16", "float32", "float64"),
 )
+_PART = Record({"centre": Number(), "bound": Number()})
 _TENSORS = Table(
     Record(
         {"shape": ListOf(Optional(Whole(0, 2**31 - 1)), longest=8), "dtype": Choice(_DTYPES)},
@@ -134,7 +137,8 @@ METADATA = Record(
         "keras": _VERSION,
         "python": _VERSION,
         "date": _DATE,
-    }
+    },
+    optional={"familiarity": Record({"parts": Table(_PART, keys=_IDENTIFIER, most=64)})},
 )
 
 
@@ -201,11 +205,18 @@ _RAW: _Function = (
     {"images": _IMAGES},
     {"boxes": ("float32", (None, None, ..., 4)), "scores": ("float32", (None, None, int))},
 )
+_FAMILIAR: Mapping[str, _Function] = {
+    "familiarity": ({"images": _IMAGES}, {"score": ("float32", (None,))})
+}
 TASKS: Mapping[str, Needs] = {
-    "segmentation": Needs({"serve": _SERVE}, optional={"segment": _SEGMENT}),
-    "detection": Needs({"detect": _DETECT}, {"classes": ListOf(_LINE)}, {"raw": _RAW}),
-    "generation": _CODED._replace(signatures={**_CODED.signatures, "generate": _GENERATE}),
-    "superimposition": _CODED._replace(signatures={**_CODED.signatures, "overlay": _OVERLAY}),
+    "segmentation": Needs({"serve": _SERVE}, optional={"segment": _SEGMENT, **_FAMILIAR}),
+    "detection": Needs({"detect": _DETECT}, {"classes": ListOf(_LINE)}, {"raw": _RAW, **_FAMILIAR}),
+    "generation": _CODED._replace(
+        signatures={**_CODED.signatures, "generate": _GENERATE}, optional=_FAMILIAR
+    ),
+    "superimposition": _CODED._replace(
+        signatures={**_CODED.signatures, "overlay": _OVERLAY}, optional=_FAMILIAR
+    ),
     "reconstruction": Needs(
         {"serve": ({"views": _VIEWS}, _MESHES)},
         {"image_size": Whole(1, 4096)},

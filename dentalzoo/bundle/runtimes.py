@@ -122,6 +122,15 @@ class Functions(Mapping[str, Function]):
         saved: list[np.ndarray] = limited("read_weights", self._saved_model.read_weights)()
         return saved
 
+    def read_familiarity(self) -> "list[np.ndarray]":
+        """Return the statistics of the training images; empty where the bundle has none.
+
+        Raises:
+            DentalzooError: the bundle has no SavedModel.
+        """
+        saved: list[np.ndarray] = limited("read_familiarity", self._saved_model.read_familiarity)()
+        return saved
+
     @cached_property
     def _saved_model(self) -> saved_model.SavedModel:
         folder = self._path / RUNTIMES["tensorflow"].folder

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 WEIGHTS_DTYPES = ("float32", "float16", "int8")
 
 
-def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
+def store(
+    model: "keras.Model", weights_dtype: str, features: "keras.Model | None" = None
+) -> "tf.Module":
     """Return a `tf.Module` that holds the model's weights in a dtype and computes as the model.
 
     It computes in float32, or in 16 bits where the model was built so. It is called like the
@@ -22,6 +24,7 @@ def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
     Args:
         model: a `keras.Model`.
         weights_dtype: one of WEIGHTS_DTYPES.
+        features: a model that shares its weights; it becomes the attribute `feature_maps`.
     """
     import keras
     import numpy as np
@@ -55,6 +58,8 @@ def store(model: "keras.Model", weights_dtype: str) -> "tf.Module":
             for part in model.layers:
                 if isinstance(part, keras.Model):
                     setattr(self, part.name, functools.partial(self._compute, part))
+            if features is not None:
+                self.feature_maps = functools.partial(self._compute, features)
 
         @tf.function(input_signature=[])  # type: ignore[untyped-decorator]  # TensorFlow has no types
         def read_weights(self) -> "list[tf.Tensor]":

@@ -22,6 +22,7 @@ from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import comparison, guard, integrity
 from dentalzoo.bundle.card import model_card
+from dentalzoo.bundle.familiarity import NAME, Examples, Statistics, learned, signature
 from dentalzoo.bundle.licences import followed
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import (
@@ -64,6 +65,7 @@ def export(
     metrics: Mapping[str, Any] | None = None,
     figures: Sequence[str | Path] = (),
     licence_note: str | None = None,
+    familiarity: Examples | Statistics | None = None,
 ) -> Bundle:
     """Write a model as a bundle and load it.
 
@@ -83,6 +85,8 @@ def export(
         metrics: the results of an evaluation.
         figures: PNG or JPEG files, such as contact sheets of an evaluation, for the model card.
         licence_note: why the licence in `data` applies, where that of the weights restricts more.
+        familiarity: training and validation images, from which the signature `familiarity` is
+            learned, or what was learned before; None for a bundle without that signature.
 
     Returns:
         The bundle, loaded from the disk.
@@ -119,8 +123,15 @@ def export(
     import tensorflow as tf
 
     with replaced(path) as aside:
-        stored = store(in_float32(model, module, config), weights_dtype)
-        functions = module.signatures(stored, config)
+        computing = in_float32(model, module, config)
+        maps = module.feature_maps(computing, config) if familiarity else None
+        stored = store(computing, weights_dtype, maps)
+        functions = dict(module.signatures(stored, config))
+        known = None
+        if maps is not None and familiarity:
+            known = learned(stored.feature_maps, config, familiarity)
+        if known is not None:
+            functions[NAME] = signature(stored, stored.feature_maps, config, known)
         saved_model.export(stored, aside / "saved_model", functions, {})
         guard.refuse_unsafe_graph(aside, name=path)  # or the next load would refuse it
         written: Metadata = {
@@ -144,6 +155,8 @@ def export(
             "python": platform.python_version(),
             "date": datetime.date.today().isoformat(),
         }
+        if known is not None:
+            written["familiarity"] = known.metadata()
         metadata = _checked(written)
         for figure, content in shown.items():
             (aside / figure).write_bytes(content)
@@ -161,6 +174,7 @@ def reexport(
     *,
     measure: "Callable[[Bundle], Mapping[str, Any]] | None" = None,
     licence_note: str | None = None,
+    familiarity: Examples | None = None,
 ) -> Bundle:
     """Write a bundle, or the bundle of a run, anew: under a tag, with weights of another dtype.
 
@@ -175,6 +189,8 @@ def reexport(
         measure: returns the metrics of the new bundle, which it then has. Where None, those of the
             old one, and none if the dtype of the weights is another.
         licence_note: see `export`.
+        familiarity: see `export`; None for what the bundle has, which is left out if the dtype of
+            the weights is another.
 
     Returns:
         The new bundle.
@@ -206,6 +222,7 @@ def reexport(
         metrics=old["metrics"] if kept else None,
         figures=figures,
         licence_note=licence_note,
+        familiarity=familiarity or (source.familiarity_statistics() if kept else None),
     )
     return made if measure is None else add_metrics(made, measure(made))
 

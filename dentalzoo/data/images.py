@@ -413,6 +413,15 @@ def _boxes(
 # ---- pixels --------------------------------------------------------------------------------------
 
 
+def native_image(sample: ImageSample) -> np.ndarray:
+    """Return the image of a sample at its own size: (H, W, 1 or 3) uint8.
+
+    Raises:
+        BadFile: the file is unreadable, or the window lies outside.
+    """
+    return _native(sample, None)["image"]
+
+
 def _native(sample: ImageSample, channels: int | None) -> dict[str, np.ndarray]:
     """Return the window of a sample at full resolution: "image" and, where it has one, "mask"."""
     stamps = tuple(stamp(path) for path in (sample.image, sample.mask) if path)

@@ -128,6 +128,12 @@ class SavedModel(Mapping[str, Callable[..., "dict[str, np.ndarray]"]]):
             if name != DEFAULT
         }
 
+    def read_familiarity(self) -> "list[np.ndarray]":
+        """Return the statistics of `dentalzoo.bundle.familiarity`; empty where there are none."""
+        if not hasattr(self._loaded, "read_familiarity"):
+            return []
+        return [value.numpy() for value in self._loaded.read_familiarity()]
+
     def read_weights(self) -> "list[np.ndarray]":
         """Return the weights in float32, in the order of `model.weights` when it was exported.
 

@@ -120,7 +120,7 @@ class Predictor(ImagePredictor):
         )
         return Result(files, {"code": [f"{value:.7g}" for key in _CODE for value in code[key]]})
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+    def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         units = range(self._bundle.metadata["config"]["latent_dim"])
 
         def write(file: IO[bytes]) -> None:

@@ -25,6 +25,7 @@ _log = logging.getLogger("dentalzoo")
 _TABLES_AND_PROJECTS = (
     "detections.csv",
     "detections.json",
+    "familiarity.json",
     "latents.csv",
     "manifest",
     "teeth.csv",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo.atomic import remove_abandoned, write_atomically
 from dentalzoo.errors import BadFile
 from dentalzoo.tasks.base import PredictionReport, named_images
+from dentalzoo.tasks.familiarity import SIGNATURE, Familiarity, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -196,6 +197,9 @@ class Predictor(ABC):
 class ImagePredictor(Predictor):
     """Base of the predictors whose inputs are images.
 
+    With a bundle that has the signature `familiarity` its scores are written to
+    `familiarity.json`, and images that are not familiar are warned of, see `familiarity.Table`.
+
     Args:
         bundle: what computes the results.
         options: with `overlay`, `overlay_format` and `anonymize`.
@@ -206,6 +210,7 @@ class ImagePredictor(Predictor):
 
     def __init__(self, bundle: "Bundle", options: Any) -> None:
         self._bundle, self.options = bundle, options
+        self._familiarity = Familiarity(bundle)
         self.taken: tuple[str, ...] = ("overlay",) if options.overlay else ()
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
@@ -217,6 +222,25 @@ class ImagePredictor(Predictor):
         from dentalzoo.data.io.images import read_image
 
         return read_image(item.path)
+
+    def apply(self, item: Item, value: "np.ndarray") -> Result:
+        result = super().apply(item, value)
+        if not self._familiarity.known:
+            return result
+        empty = bool(result.record.get("empty"))
+        return replace(result, record={**result.record, SIGNATURE: self._familiarity(value, empty)})
+
+    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+        table = Table()
+        taken = table.taken(records)
+        written = self._combine(taken, out)
+        for _ in taken:  # what `_combine` did not need
+            pass
+        return [*written, *table.write(out)]
+
+    def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+        """Write the outputs of the task that are made of many inputs, see `combine`."""
+        return []
 
     def _overlay_file(self, item: Item, drawn: Callable[[], "np.ndarray"]) -> dict[str, bytes]:
         """Return the picture that `overlay` asks for by its file name, or nothing."""

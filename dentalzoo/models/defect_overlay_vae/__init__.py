@@ -41,4 +41,5 @@ from dentalzoo.models.defect_overlay_vae.dataset import make_dataset as make_dat
 from dentalzoo.models.defect_overlay_vae.network import build_model as build_model
 from dentalzoo.models.defect_overlay_vae.network import callbacks as callbacks
 from dentalzoo.models.defect_overlay_vae.network import compile_model as compile_model
+from dentalzoo.models.defect_overlay_vae.network import feature_maps as feature_maps
 from dentalzoo.models.defect_overlay_vae.serving import signatures as signatures

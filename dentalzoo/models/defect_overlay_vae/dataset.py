@@ -1,12 +1,14 @@
 """Images of defects to train on."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
-from dentalzoo.data.images import find_images, load_image
+from dentalzoo.data.images import find_images, load_image, native_image
 from dentalzoo.data.pipeline import Cache, balanced_order, batches, epoch_order
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations
 from dentalzoo.errors import DentalzooError
@@ -72,7 +74,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         return {"image": 1.0 - image if config.invert else image}
 
     flips = options.training and config.augmentation == "flips"
-    return batches(
+    stream = batches(
         samples,
         config.batch_size,
         epochs=options.epochs,
@@ -83,6 +85,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         shard=options.shard,
         devices=options.devices,
     )
+    originals = [partial(native_image, sample) for sample in images.samples]
+    return replace(stream, originals=originals)
 
 
 def _flips() -> list[Any]:

@@ -98,6 +98,19 @@ def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
     return [WarnOfCollapse()]
 
 
+def feature_maps(model: "OverlayVAE", config: Config) -> "keras.Model":
+    """Return the model image, not inverted -> maps of the encoder, one of each resolution."""
+    import keras
+
+    from dentalzoo.nn.feature_maps import encoder_maps
+
+    encoder = keras.Model(model.encoder.inputs, encoder_maps(model.encoder))
+    if not config.invert:
+        return encoder
+    image = keras.Input((*config.input_size, config.channels), name="image")
+    return keras.Model(image, encoder(1.0 - image))
+
+
 def collapse(logs: dict[str, float]) -> str:
     """Return what is wrong with the latent space by an epoch's metrics; empty where nothing is."""
     kl, separation = logs.get("kl_loss", math.inf), logs.get("separation", math.inf)

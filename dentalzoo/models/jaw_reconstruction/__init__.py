@@ -37,4 +37,5 @@ from dentalzoo.models.jaw_reconstruction.dataset import make_dataset as make_dat
 from dentalzoo.models.jaw_reconstruction.network import build_model as build_model
 from dentalzoo.models.jaw_reconstruction.network import callbacks as callbacks
 from dentalzoo.models.jaw_reconstruction.network import compile_model as compile_model
+from dentalzoo.models.jaw_reconstruction.network import feature_maps as feature_maps
 from dentalzoo.models.jaw_reconstruction.serving import signatures as signatures

@@ -75,3 +75,7 @@ def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
 def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
     """Return an empty list: the recipe is a number of epochs."""
     return []
+
+
+def feature_maps(model: "keras.Model", config: Config) -> None:
+    """Return None: the residual of a reconstruction tells of it, see docs/faq.md."""

@@ -41,4 +41,5 @@ from dentalzoo.models.panoramic_detection.dataset import make_dataset as make_da
 from dentalzoo.models.panoramic_detection.network import build_model as build_model
 from dentalzoo.models.panoramic_detection.network import callbacks as callbacks
 from dentalzoo.models.panoramic_detection.network import compile_model as compile_model
+from dentalzoo.models.panoramic_detection.network import feature_maps as feature_maps
 from dentalzoo.models.panoramic_detection.serving import signatures as signatures

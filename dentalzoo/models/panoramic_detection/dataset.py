@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.boxes import find_boxes, load_boxes
-from dentalzoo.data.io.images import resize
+from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import (
     Augment,
@@ -128,7 +129,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         devices=options.devices,
     )
     ids = radiographs.category_ids
-    return replace(stream, record={"category_ids": ids}) if ids else stream
+    originals = [partial(read_image, sample.image) for sample in radiographs.samples]
+    return replace(stream, record={"category_ids": ids} if ids else {}, originals=originals)
 
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:

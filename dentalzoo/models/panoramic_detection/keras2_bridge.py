@@ -86,6 +86,11 @@ class Network(keras.layers.Layer):
             for module, name, index in owners:
                 vars(module)[name] = variables[index]
 
+    def outputs_by_name(self) -> dict[str, Any]:
+        """Return the tensors of the layer's one call, by name."""
+        # Keras flattens a dict in the order of its keys.
+        return dict(zip(sorted(self._shapes), keras.tree.flatten(self.output), strict=True))
+
     def normalisations(self) -> list[Any]:
         """Return the Keras 2 layers of batch normalisation that train."""
         import tf_keras

@@ -76,3 +76,18 @@ def compile_model(model: "Detector", config: Config, steps: int = 1) -> None:
 def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
     """Return an empty list: the recipe has none."""
     return []
+
+
+def feature_maps(model: "Detector", config: Config) -> "keras.Model":
+    """Return the model image -> maps that the predictors look at, one of each resolution."""
+    import keras
+
+    from dentalzoo.models.panoramic_detection.keras2_bridge import Network
+
+    network = next(layer for layer in model.layers if isinstance(layer, Network))
+    maps = [map for name, map in network.outputs_by_name().items() if name.startswith("map_")]
+    if config.network == "ssd":
+        extra = (la for la in model.layers if la.name.startswith("extra_"))
+        maps = [*network.outputs_by_name().values()]
+        maps += [layer.output for layer in extra if layer.name.endswith(("0_relu", "1_relu"))]
+    return keras.Model(model.inputs, maps)

@@ -39,4 +39,5 @@ from dentalzoo.models.panoramic_unet.dataset import make_dataset as make_dataset
 from dentalzoo.models.panoramic_unet.network import build_model as build_model
 from dentalzoo.models.panoramic_unet.network import callbacks as callbacks
 from dentalzoo.models.panoramic_unet.network import compile_model as compile_model
+from dentalzoo.models.panoramic_unet.network import feature_maps as feature_maps
 from dentalzoo.models.panoramic_unet.serving import signatures as signatures

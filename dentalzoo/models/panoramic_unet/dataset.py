@@ -2,6 +2,8 @@
 
 import logging
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.formats.base import notice_once
-from dentalzoo.data.io.images import resize
+from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.mask_values import MaskStatistics
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
@@ -99,7 +101,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         cache_key=(files, config.input_size, config.num_classes, config.classes),
     )
     _check_masks(str(data), samples.arrays["mask"], config, options)
-    return batches(
+    stream = batches(
         samples,
         config.batch_size,
         epochs=options.epochs,
@@ -110,6 +112,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         shard=options.shard,
         devices=options.devices,
     )
+    originals = [partial(read_image, sample.image) for sample in masks.samples]
+    return replace(stream, originals=originals)
 
 
 def _check_masks(data: str, masks: np.ndarray, config: Config, options: DataOptions) -> None:

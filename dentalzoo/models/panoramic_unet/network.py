@@ -25,10 +25,7 @@ def build_model(config: Config) -> "keras.Model":
     import keras
 
     image = keras.Input((*config.input_size, 3), name="image")
-    low, high = config.input_range
-    x = image
-    if (low, high) != (0.0, 1.0):
-        x = keras.layers.Rescaling(high - low, offset=low, name="rescale")(x)
+    x = _rescaled(image, config)
     network = _network(config)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -38,6 +35,16 @@ def build_model(config: Config) -> "keras.Model":
     # In float32 even under mixed precision: bfloat16 rounds sigmoid(6) to 1, and logs follow.
     x = keras.layers.Activation(activation, dtype="float32", name="mask")(x)
     return keras.Model(image, x, name="panoramic_unet")
+
+
+def _rescaled(image: Any, config: Config) -> Any:
+    """Return an image in [0, 1] in the range of the encoder."""
+    import keras
+
+    low, high = config.input_range
+    if (low, high) == (0.0, 1.0):
+        return image
+    return keras.layers.Rescaling(high - low, offset=low, name="rescale")(image)
 
 
 def compile_model(model: "keras.Model", config: Config, steps: int = 1) -> None:
@@ -74,6 +81,17 @@ def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
             keras.callbacks.ReduceLROnPlateau(factor=0.2, patience=3, min_lr=1e-6, **watch)
         )
     return recipe
+
+
+def feature_maps(model: "keras.Model", config: Config) -> "keras.Model":
+    """Return the model image -> maps of the encoder, one of each resolution."""
+    import keras
+
+    from dentalzoo.nn.feature_maps import encoder_maps
+
+    network = next(part for part in model.layers if isinstance(part, keras.Model))
+    encoder = keras.Model(network.inputs, encoder_maps(network))
+    return keras.Model(model.inputs, encoder(_rescaled(model.input, config)))
 
 
 # ---- networks ------------------------------------------------------------------------------------

@@ -37,4 +37,5 @@ from dentalzoo.models.tooth_vae.dataset import make_dataset as make_dataset
 from dentalzoo.models.tooth_vae.network import build_model as build_model
 from dentalzoo.models.tooth_vae.network import callbacks as callbacks
 from dentalzoo.models.tooth_vae.network import compile_model as compile_model
+from dentalzoo.models.tooth_vae.network import feature_maps as feature_maps
 from dentalzoo.models.tooth_vae.serving import signatures as signatures

@@ -1,12 +1,14 @@
 """Images of teeth to train on."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
-from dentalzoo.data.images import find_images, load_image
+from dentalzoo.data.images import find_images, load_image, native_image
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.models.tooth_vae.config import Config
 
@@ -60,7 +62,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
         return {"image": tf.cast(batch["image"], tf.float32) / 255.0}
 
-    return batches(
+    stream = batches(
         samples,
         config.batch_size,
         epochs=options.epochs,
@@ -71,6 +73,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         shard=options.shard,
         devices=options.devices,
     )
+    originals = [partial(native_image, sample) for sample in images.samples]
+    return replace(stream, originals=originals)
 
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:

@@ -67,3 +67,12 @@ def compile_model(model: "VAE", config: Config, steps: int = 1) -> None:
 def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
     """Return an empty list: the recipe is a number of epochs."""
     return []
+
+
+def feature_maps(model: "VAE", config: Config) -> "keras.Model":
+    """Return the model image -> maps of the encoder, one of each resolution."""
+    import keras
+
+    from dentalzoo.nn.feature_maps import encoder_maps
+
+    return keras.Model(model.encoder.inputs, encoder_maps(model.encoder))

@@ -124,6 +124,7 @@ class Predictor(DicomPredictor):
             "boxes": boxes.tolist(),
             "scores": scores.tolist(),
             "classes": classes.tolist(),
+            "empty": bool(self._detector.numbers) and not len(prediction),  # no tooth at all
         }
         drawn = partial(overlay, value, boxes, classes, self._classes, scores)
         files = self._overlay_file(item, drawn)
@@ -133,7 +134,7 @@ class Predictor(DicomPredictor):
         files |= more
         return Result(files, record, problems)
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+    def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = SampleSpool()
         known = self._bundle.metadata.get("training", {}).get("category_ids")
         ids = category_ids(self._classes, known)

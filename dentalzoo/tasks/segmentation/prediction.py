@@ -118,7 +118,7 @@ class Predictor(DicomPredictor):
         self, item: Item, value: np.ndarray, prediction: tuple[np.ndarray, Teeth | None]
     ) -> Result:
         mask, teeth = prediction
-        record = dict[str, Any]()
+        record: dict[str, Any] = {"empty": not mask.any()}
         if self._binary:
             png = encode_png(mask * np.uint8(255))
         else:
@@ -140,7 +140,7 @@ class Predictor(DicomPredictor):
             record["objects"] = [plain_box(box) for box in objects]
         return Result(files, record, problems)
 
-    def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
+    def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = SampleSpool()
 
         def taken() -> Iterator[Mapping[str, Any]]:
