@@ -104,10 +104,16 @@ class Table:
     """
 
     def __init__(self) -> None:
-        self._spool = tempfile.TemporaryFile(  # noqa: SIM115  # open as long as this object
+        self._spool = tempfile.TemporaryFile(  # noqa: SIM115  # closed in __exit__
             "w+", encoding="utf-8", errors="backslashreplace"
         )
         self._rows = self._warned = 0
+
+    def __enter__(self) -> "Table":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._spool.close()
 
     def taken(
         self, records: Iterable[tuple[Any, Mapping[str, Any]]]
@@ -142,7 +148,6 @@ class Table:
                 file.write(line.encode("utf-8", "backslashreplace"))
 
         write_atomically(out / FILE, copy)
-        self._spool.close()
         return [out / FILE]
 
 

@@ -231,12 +231,12 @@ class ImagePredictor(Predictor):
         return replace(result, record={**result.record, SIGNATURE: self._familiarity(value, empty)})
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
-        table = Table()
-        taken = table.taken(records)
-        written = self._combine(taken, out)
-        for _ in taken:  # what `_combine` did not need
-            pass
-        return [*written, *table.write(out)]
+        with Table() as table:
+            taken = table.taken(records)
+            written = self._combine(taken, out)
+            for _ in taken:  # what `_combine` did not need
+                pass
+            return [*written, *table.write(out)]
 
     def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         """Write the outputs of the task that are made of many inputs, see `combine`."""

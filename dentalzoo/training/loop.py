@@ -9,13 +9,14 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from dentalzoo import api, bundle, registry
 from dentalzoo.atomic import write_json
+from dentalzoo.bundle.familiarity import Examples
 from dentalzoo.contracts import DataOptions, Paper, Stream
 from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
@@ -185,7 +186,7 @@ def _run(settings: Settings, team: Team) -> bundle.Bundle:
         )
     team.release()
     if team.is_chief:
-        made = _write_results(paper, settings, run, training.record, validation is not None)
+        made = _write_results(paper, settings, run, training, validation)
     team.finish()
     return made if team.is_chief else bundle.load(settings.out / "bundle")
 
@@ -220,9 +221,9 @@ def _streams(
 
 
 def _write_results(
-    paper: Paper, settings: Settings, run: Run, record: Mapping[str, Any], validated: bool
+    paper: Paper, settings: Settings, run: Run, training: Stream, validation: Stream | None
 ) -> bundle.Bundle:
-    """Write curves, bundle and, with a val split, evaluation; `record` is that of the data."""
+    """Write curves, bundle and, with a val split, evaluation."""
     run.plot_curves()
     final = paper.build_model(settings.config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):
@@ -233,10 +234,11 @@ def _write_results(
         settings.name,
         settings.config,
         weights_dtype=settings.weights_dtype,
-        training=_training_metadata(run, settings) | dict(record),
+        training=_training_metadata(run, settings) | dict(training.record),
         data={"name": settings.data.resolve().name},
+        familiarity=Examples(training.originals, validation.originals if validation else ()),
     )
-    if not validated:
+    if validation is None:
         return made
     report = api.evaluate(made, settings.data, split="val", out=settings.out / "evaluation")
     return api.save_metrics(made, report)

@@ -15,7 +15,7 @@ RELEASED = sorted((Path(__file__).resolve().parents[2] / "pretrained").glob("*/m
 
 def test_the_metadata_describe_the_signatures(bundle):
     metadata = json.loads((bundle.path / "metadata.json").read_text())
-    assert set(metadata) == set(Metadata.__annotations__) and metadata["format"] == FORMAT == 2
+    assert set(metadata) == Metadata.__required_keys__ and metadata["format"] == FORMAT == 2
     serve = metadata["signatures"]["serve"]
     assert serve["inputs"] == {"images": {"shape": [None] * 4, "dtype": "uint8"}}
     assert serve["outputs"]["mask"] == {"shape": [None, None, None, 1], "dtype": "uint8"}
