@@ -163,7 +163,7 @@ class Paper(Protocol):
 
         A model that shares the network's weights: image float32 (B, H, W, C) in [0, 1], as
         `signatures` makes it -> maps (B, h, w, F) at several resolutions. None where the network's
-        input is not one image.
+        input is not one image, or there are no maps: the bundles have no `familiarity` then.
         """
 
     def signatures(self, model: Any, config: Any) -> Mapping[str, Any]:

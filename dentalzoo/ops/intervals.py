@@ -1,5 +1,6 @@
 """Bootstrap intervals of means and other numbers over images, jaws or groups of them."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
@@ -97,6 +98,21 @@ def interval(
     With one image or group there is no interval.
     """
     return bounds(Resamples(images, seed).values(statistic))
+
+
+def wilson(hits: int, count: int) -> dict[str, float | None]:
+    """Return a share with its 95 % Wilson interval, for shares near 0 and 1, where bootstraps fail.
+
+    Returns:
+        "value", "low" and "high" as of `bounds`.
+    """
+    if not count:
+        return {"value": None, "low": None, "high": None}
+    z, share = 1.959964, hits / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / count / 2) ** 2)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return {"value": _number(share), "low": _number(low), "high": _number(high)}
 
 
 # ---- statistics ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from dentalzoo.ops.intervals import (
     mean_of,
     median_of,
     ratio_of,
+    wilson,
 )
 
 
@@ -91,3 +92,11 @@ def test_one_group_has_no_interval_and_an_undefined_number_no_value():
     assert cell_text(bounds(np.array([0.5]))) == "0.5000"
     assert cell_text(bounds(np.array([np.nan, 0.5]))) == "none"
     assert cell_text(bounds(np.array([0.5, 0.25, np.nan, 0.75]))) == "0.5000 (0.2625 to 0.7375)"
+
+
+def test_a_share_has_wilsons_interval():
+    for hits in (0, 3, 15):
+        theirs = stats.binomtest(hits, 15).proportion_ci(method="wilson")
+        mine = wilson(hits, 15)
+        assert [mine["low"], mine["high"]] == pytest.approx([theirs.low, theirs.high], abs=1e-6)
+    assert wilson(0, 0)["value"] is None
