@@ -49,7 +49,7 @@ def test_released_metadata_of_format_1_are_translated(path):
     old = json.loads(path.read_text())
     new = upgrade(old)
     assert (old["format"], new["format"]) == (1, 2)
-    assert set(new) == set(Metadata.__annotations__)
+    assert set(new) == Metadata.__required_keys__
     assert new["weights_dtype"] == old["storage"] and new["figures"] == old.get("pictures", [])
     assert new["task"] == dz.info(old["name"])["task"]
     assert list(new["metrics"].values()) == list(old["metrics"].values())
