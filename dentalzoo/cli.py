@@ -20,7 +20,7 @@ from dataclasses import fields
 from typing import Any, NoReturn
 
 import dentalzoo as dz
-from dentalzoo import commands, engines, limits
+from dentalzoo import commands, completion, engines, limits
 from dentalzoo.bundle import runtimes, task_on_disk
 from dentalzoo.bundle.flags import add_export_flags, add_weights_dtype
 from dentalzoo.data.io.file_warnings import forget_files
@@ -185,10 +185,22 @@ def make_parser(task: str | None = None) -> Parser:
     """
     parser = Parser(prog="dentalzoo", description="Published models for dental imaging.")
     parser.add_argument("--version", action="version", version=dz.__version__)
+    parser.add_argument(
+        "--print-completion",
+        action=completion.PrintCompletion,
+        choices=completion.SHELLS,
+        help="print the script that completes commands in a shell",
+    )
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
 
     def command(name: str, text: str, *, as_json: bool = False) -> Parser:
-        made = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made = subparsers.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=completion.epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         made.set_defaults(run=getattr(commands, f"do_{name.replace('-', '_')}"))
         if as_json:
             made.add_argument("--json", action="store_true", help="print one JSON object to stdout")
@@ -201,6 +213,8 @@ def make_parser(task: str | None = None) -> Parser:
 
     add = command("info", "describe a model: paper, inputs, outputs, settings", as_json=True)
     add.add_argument("name")
+
+    command("doctor", "list what is installed, what is missing and what mends it", as_json=True)
 
     add = command("train", "train a model and write a bundle")
     add.add_argument("name")

@@ -13,6 +13,7 @@ import dentalzoo as dz
 from dentalzoo import api, engines, registry
 from dentalzoo.bundle import find
 from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.doctor import do_doctor as do_doctor
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training.flags import keywords
 
@@ -441,8 +442,7 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 
 
 def _show(options: Namespace, content: Any, text: str | None = None) -> None:
-    as_text = text is not None and not options.json
-    print(text if as_text else json.dumps(content, indent=2))
+    print(text if text is not None and not options.json else json.dumps(content, indent=2))
 
 
 def _summary(report: "PredictionReport | RecordReport", out: str) -> int:

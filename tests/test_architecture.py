@@ -53,12 +53,23 @@ ROOMS = {
     "beam": ("api", "archives", "bundle", "engines", "tasks"),
     "training": ("api", "bundle", "registry"),
     "checking": ("registry",),
+    "completion": ("registry",),
+    "doctor": ("bundle",),
     "commands": (
-        *("agreement", "api", "checking", "bundle", "data_report", "engines"),
+        *("agreement", "api", "checking", "bundle", "data_report", "doctor", "engines"),
         *("registry", "tasks", "training"),
     ),
     "flags": ("tasks",),
-    "cli": ("bundle", "commands", "engines", "exporters", "flags", "tasks", "training"),
+    "cli": (
+        "bundle",
+        "commands",
+        "completion",
+        "engines",
+        "exporters",
+        "flags",
+        "tasks",
+        "training",
+    ),
 }
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "detector", "flips", "postprocessing", "predictor"),
