@@ -23,6 +23,9 @@ from dentalzoo.output_dirs import check_outside
 if TYPE_CHECKING:
     from dentalzoo.bundle.parity import Evaluate
 
+# Formats that hold `familiarity`: features of activations in int8 are others than those learned.
+_FAMILIAR = ("onnx", "saved_model", "tf_serving")
+
 
 def convert(
     name_or_path: str | Path,
@@ -106,12 +109,18 @@ def _write(
 ) -> None:
     """Write the functions of a bundle to a new path and compare them, see `convert`."""
     from dentalzoo.bundle import parity
+    from dentalzoo.bundle.familiarity import NAME, signature
     from dentalzoo.bundle.sample_calls import sample_calls
 
     chosen = EXPORTERS[exporter]
     module, config = registry.module_of(source.metadata["name"]), source.config
-    stored = store(in_float32(source.to_keras(), module, config), weights_dtype)
-    functions = module.signatures(stored, config)
+    computing = in_float32(source.to_keras(), module, config)
+    known = source.familiarity_statistics() if exporter in _FAMILIAR else None
+    maps = module.feature_maps(computing, config) if known else None
+    stored = store(computing, weights_dtype, maps)
+    functions = dict(module.signatures(stored, config))
+    if known and maps is not None:
+        functions[NAME] = signature(stored, stored.feature_maps, config, known)
     calls = sample_calls(functions, module.example_batch(config), images)
     chosen.export(stored, path, functions, calls)
     exported = chosen.load(path)

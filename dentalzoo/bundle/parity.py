@@ -30,6 +30,7 @@ METRICS = {
 }
 _LOWER_IS_BETTER = ("mae",)
 _REPEATS = 3
+_LEAST_SPREAD = {"familiarity": 1.0}  # of values in units of their bound; samples are much alike
 
 Functions = Mapping[str, Callable[..., Mapping[str, Any]]]
 Rows = dict[str, dict[str, Any]]
@@ -71,7 +72,8 @@ def compare(
             row["boxes"] = {"changed": _changed_boxes(pairs)}
         else:
             for key in keys:
-                row[key] = _differences([(one[key], other[key]) for one, other in pairs])
+                values = [(one[key], other[key]) for one, other in pairs]
+                row[key] = _differences(values, _LEAST_SPREAD.get(name, 1e-6))
         call = calls[name][-1]
         row["latency_ratio"] = round(_seconds(function, call) / _seconds(reference, call), 3)
         rows[name] = row
@@ -110,12 +112,12 @@ def _check_form(name: str, expected: Mapping[str, Any], received: Mapping[str, A
             )
 
 
-def _differences(pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+def _differences(pairs: Sequence[tuple[Any, Any]], least: float) -> dict[str, float]:
     one, other = (np.concatenate([_values(pair[side]) for pair in pairs]) for side in (0, 1))
     if one.dtype.kind != "f":
         return {"changed": float(np.mean(one != other))}
     distance = np.abs(one.astype(np.float64) - other)
-    spread = max(float(one.std()), 0.01 * float(np.abs(one).max()), 1e-6)
+    spread = max(float(one.std()), 0.01 * float(np.abs(one).max()), least)
     return {"largest": float(distance.max()), "relative": float(distance.mean() / spread)}
 
 

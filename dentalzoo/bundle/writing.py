@@ -22,7 +22,6 @@ from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import comparison, guard, integrity
 from dentalzoo.bundle.card import model_card
-from dentalzoo.bundle.familiarity import NAME, Examples, Statistics, learned, signature
 from dentalzoo.bundle.licences import followed
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import (
@@ -49,6 +48,8 @@ from dentalzoo.output_dirs import check_outside
 if TYPE_CHECKING:
     import keras
 
+    from dentalzoo.bundle.familiarity import Examples, Statistics
+
 _log = logging.getLogger("dentalzoo")
 
 
@@ -65,7 +66,7 @@ def export(
     metrics: Mapping[str, Any] | None = None,
     figures: Sequence[str | Path] = (),
     licence_note: str | None = None,
-    familiarity: Examples | Statistics | None = None,
+    familiarity: "Examples | Statistics | None" = None,
 ) -> Bundle:
     """Write a model as a bundle and load it.
 
@@ -122,6 +123,8 @@ def export(
     import keras
     import tensorflow as tf
 
+    from dentalzoo.bundle.familiarity import NAME, learned, signature
+
     with replaced(path) as aside:
         computing = in_float32(model, module, config)
         maps = module.feature_maps(computing, config) if familiarity else None
@@ -174,7 +177,7 @@ def reexport(
     *,
     measure: "Callable[[Bundle], Mapping[str, Any]] | None" = None,
     licence_note: str | None = None,
-    familiarity: Examples | None = None,
+    familiarity: "Examples | None" = None,
 ) -> Bundle:
     """Write a bundle, or the bundle of a run, anew: under a tag, with weights of another dtype.
 

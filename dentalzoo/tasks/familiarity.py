@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.atomic import write_atomically
+from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,7 @@ class Familiarity:
     def __init__(self, bundle: "Bundle") -> None:
         self._bundle = bundle
         self.known = SIGNATURE in bundle.metadata["signatures"]
+        self._callable: bool | None = None
         self._parts = bundle.metadata.get("familiarity", {}).get("parts", {})
 
     def __call__(self, image: "np.ndarray", empty: bool = False) -> dict[str, Any]:
@@ -63,6 +65,16 @@ class Familiarity:
         if empty:
             reasons.append("empty result: nothing was found")
         return {"score": score, "verdict": verdict, "parts": parts, "reasons": reasons}
+
+    def can_be_called(self) -> bool:
+        """Return False where the runtime lacks the signature and TensorFlow is not installed."""
+        if self._callable is None:
+            try:
+                self._callable = self.known and bool(self._bundle.function(SIGNATURE))
+            except DentalzooError as error:
+                self._callable = False
+                _log.info("no familiarity: %s", error)
+        return self._callable
 
     def _reason(self, part: str, ratio: float) -> str:
         """Return in words what is unlike the training images in a part."""

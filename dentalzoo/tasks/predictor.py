@@ -225,7 +225,7 @@ class ImagePredictor(Predictor):
 
     def apply(self, item: Item, value: "np.ndarray") -> Result:
         result = super().apply(item, value)
-        if not self._familiarity.known:
+        if not self._familiarity.can_be_called():
             return result
         empty = bool(result.record.get("empty"))
         return replace(result, record={**result.record, SIGNATURE: self._familiarity(value, empty)})

@@ -16,7 +16,6 @@ from zlib import crc32
 
 from dentalzoo import api, bundle, registry
 from dentalzoo.atomic import write_json
-from dentalzoo.bundle.familiarity import Examples
 from dentalzoo.contracts import DataOptions, Paper, Stream
 from dentalzoo.deprecation import replaced_values
 from dentalzoo.environment import prepare_keras
@@ -224,6 +223,8 @@ def _write_results(
     paper: Paper, settings: Settings, run: Run, training: Stream, validation: Stream | None
 ) -> bundle.Bundle:
     """Write curves, bundle and, with a val split, evaluation."""
+    from dentalzoo.bundle.familiarity import Examples
+
     run.plot_curves()
     final = paper.build_model(settings.config.without_init())
     for variable, value in zip(final.weights, run.best_weights(), strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.bundle import reexport
+from dentalzoo.bundle import convert, reexport
 from dentalzoo.bundle.familiarity import PARTS, Examples, learned
 from dentalzoo.bundle.familiarity.statistics import (
     PERCENTILE_FROM,
@@ -99,6 +99,13 @@ def test_a_bundle_gets_it_from_its_data(bundle, tmp_path):
     assert float(made.familiarity(radiograph(3))["score"]) > 0
     assert made.metadata["metrics"] == bundle.metadata["metrics"]
     assert main([*command, str(data), "--to", "onnx"]) == 2
+
+
+@pytest.mark.slow
+def test_onnx_returns_the_same(familiar, tmp_path):
+    pytest.importorskip("tf2onnx")
+    convert(familiar.path, tmp_path / "onnx", "onnx")  # compares
+    assert (tmp_path / "onnx" / "familiarity.onnx").is_file()
 
 
 def learned_from(count):

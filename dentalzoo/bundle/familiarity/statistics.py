@@ -136,7 +136,7 @@ def fit(training: Measures, validation: Measures, described: Mapping[str, Any]) 
         **described,
         "images": len(features),
         "validation_images": count,
-        "bound": "upper 99 % prediction limit" if few else "99th percentile",
+        "bound": "upper limit of 99 % with a confidence of 95 %" if few else "99th percentile",
     }
     chosen = bounds_of(found.distances(validation))
     values = zip(ARRAYS, (*content, template, centres, chosen), strict=True)
@@ -148,9 +148,9 @@ def bounds_of(distances: np.ndarray) -> np.ndarray:
     """Return the bound of each part from distances (N, 6) of images: (6,), all above 0.
 
     Each part gets its own, then all are scaled so that the largest ratio of an image to the bounds
-    is above 1 for 1 % of images. Of few images the 99th percentile is not known: the upper limit
-    that a further image stays below with 99 % is taken instead, of a normal distribution where a
-    part is signed, else of a log-normal one.
+    is above 1 for 1 % of images. Of few images the 99th percentile is not known: the limit that 99
+    % of all images stay below, with a confidence of 95 %, is taken instead (one-sided tolerance
+    limit), of a normal distribution where a part is signed, else of a log-normal one.
     """
     bounds = np.array(
         [
