@@ -1,7 +1,7 @@
 """How far a bundle for masks or boxes falls on degraded images, and whether enhancing them helps.
 
     python benchmarks/robustness.py [--bundle NAME_OR_DIR] [--data DIR] [--split NAME] [--limit N]
-        [--enhance NAME ...] [--out DIR] [--quick]
+        [--half 1|2] [--enhance NAME ...] [--out DIR] [--quick]
 
 Each degradation changes every image, with its mask or boxes where the geometry changes, and is
 evaluated as `dentalzoo evaluate` does. Prints a table of the mean Dice or the AP50 with 95 %
@@ -26,17 +26,18 @@ import numpy as np
 from peers.turns import show
 
 import dentalzoo as dz
+from dentalzoo.data import enhancement
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.pipeline.augmentation import albumentations
 from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.dispatch import task_of
-from dentalzoo.ops.intervals import interval, mean_of
+from dentalzoo.ops.intervals import interval, mean_of, mean_of_known
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.pixels import fit
 from dentalzoo.tasks.base import measured_here
 from dentalzoo.tasks.detection.numbering import numbering
-from dentalzoo.tasks.detection.scores import resampled_areas
+from dentalzoo.tasks.detection.resampling import resampled_areas
 
 A = albumentations()
 RELEASED = "panoramic_unet.panoramic_teeth_v1"
@@ -74,15 +75,14 @@ def clahe(image: np.ndarray) -> np.ndarray:
     return cv2.createCLAHE(2.0, (8, 8)).apply(image)
 
 
-def percentiles(image: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(image, (1, 99))
-    return np.uint8(np.clip((image - low) / max(high - low, 1) * 255, 0, 255))
+def contrast(image: np.ndarray) -> np.ndarray:
+    return enhancement.enhanced(image[..., None], "contrast")[..., 0]
 
 
 # name -> function of a grey image (H, W) uint8
 ENHANCEMENTS = {
     "clahe": clahe,
-    "percentiles": percentiles,
+    "contrast": contrast,
     "median": lambda image: cv2.medianBlur(image, 5),
     "nlm": lambda image: cv2.fastNlMeansDenoising(image, None, 15),
 }
@@ -195,8 +195,7 @@ def scores_of(evaluation: Any, degradation: str, enhancement: str | None) -> dic
     images = len(measured.cases)
 
     def ap50(times: np.ndarray) -> np.ndarray:
-        areas = np.nanmean(resampled_areas(measured.matches, np.atleast_2d(times)), axis=1)
-        return areas if times.ndim > 1 else areas[0]
+        return mean_of_known(list(resampled_areas(measured.matches, times).T))
 
     found = {"AP50": Scores(ap50, images)}
     numbers = tooth_numbers(evaluation.detector.classes)
@@ -215,6 +214,7 @@ def main() -> None:
     parser.add_argument("--data", help="annotated images (default: synthetic ones)")
     parser.add_argument("--split", help="train, val or test (default: all samples)")
     parser.add_argument("--limit", type=int, help="measure this many images, evenly taken")
+    parser.add_argument("--half", type=int, choices=(1, 2), help="measure every other image")
     parser.add_argument(
         "--enhance", nargs="+", default=[], choices=ENHANCEMENTS, help="what is tried as a cure"
     )
@@ -230,6 +230,8 @@ def main() -> None:
 def run(options: Any, data: Any) -> None:
     bundle = dz.load(options.bundle)
     evaluation = task_of(bundle).Evaluation(bundle, data, split=options.split)
+    if options.half:
+        evaluation.samples = list(evaluation.samples)[options.half - 1 :: 2]
     limit = 2 if options.quick else options.limit or len(evaluation.samples)
     chosen = np.linspace(0, len(evaluation.samples) - 1, min(limit, len(evaluation.samples)))
     evaluation.samples = [evaluation.samples[int(index)] for index in chosen]

@@ -19,6 +19,7 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks.options import OPTIONS, Options
 
 if TYPE_CHECKING:
+    from dentalzoo.ops.calibration import Calibration
     from dentalzoo.tasks.base import PredictionReport
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -56,6 +57,7 @@ def evaluate(
     threshold: float | None = None,
     classes: Sequence[str] | None = None,
     tta: Sequence[str] = (),
+    enhance: str | None = None,
 ) -> Report: ...
 @overload  # detection
 def evaluate(
@@ -69,6 +71,7 @@ def evaluate(
     max_per_class: int | None = None,
     teeth: str | None = None,
     tta: Sequence[str] = (),
+    enhance: str | None = None,
     sweep: bool = False,
 ) -> Report: ...
 @overload  # generation
@@ -170,7 +173,9 @@ def predict(
     classes: Sequence[str] | None = None,
     dicom: Sequence[str] = (),
     instances: str | Path | None = None,
+    probabilities: bool = False,
     tta: Sequence[str] = (),
+    enhance: str | None = None,
 ) -> "PredictionReport": ...
 @overload  # detection
 def predict(
@@ -186,6 +191,7 @@ def predict(
     max_per_class: int | None = None,
     teeth: str | None = None,
     tta: Sequence[str] = (),
+    enhance: str | None = None,
     overlay: bool = False,
     overlay_format: str = "png",
     format: Sequence[str] = (),
@@ -396,6 +402,32 @@ def augment_dataset(
         "noise": noise,
     }
     return cast("PredictionReport", run_verb("augment_dataset", bundle, data, out, options=options))
+
+
+# ---- calibration ---------------------------------------------------------------------------------
+
+
+def calibrate(bundle: Bundle, data: str | Path, *, split: str | None = "val") -> "Calibration":
+    """Fit the map from a bundle's probabilities to calibrated ones; nothing is written.
+
+    Args:
+        bundle: that returns masks or the scores of boxes.
+        data: a folder of annotated images.
+        split: the split that may choose settings.
+
+    Returns:
+        The map, and the record of how it was found, with the calibration error before and after.
+
+    Raises:
+        DentalzooError: a bundle of another task, no readable data, or too few.
+    """
+    package = task_of(bundle)
+    if not hasattr(package, "calibrate"):
+        raise DentalzooError(
+            "calibration needs a bundle for segmentation or detection. "
+            f"Received: {bundle.name}, for {bundle.task}"
+        )
+    return cast("Calibration", package.calibrate(bundle, data, split=split))
 
 
 # ---- metrics -------------------------------------------------------------------------------------

@@ -166,19 +166,14 @@ def do_export(options: Namespace) -> None:
         "images": options.images,
     }
     if options.format is not None:
-        of_bundle = "tag", "about_data", "figures", "runtimes", "licence_note", "familiarity"
+        of_bundle = "tag about_data licence_note figures runtimes familiarity calibrate".split()
         if any(getattr(options, name) for name in of_bundle):
             raise DentalzooError(
-                "--to cannot be combined with --tag, --about-data, --licence-note, --figures, "
-                "--with and --familiarity, which are of a bundle"
+                "--to cannot be combined with what is of a bundle: --tag, --about-data, --with, "
+                "--licence-note, --figures, --familiarity and --calibrate"
             )
-        path = convert(
-            options.bundle,
-            options.out,
-            options.format,
-            options.weights_dtype,
-            **measured,
-        )
+        place = options.bundle, options.out
+        path = convert(*place, options.format, options.weights_dtype, **measured)
         for line in differences(path):
             print(line)
         print(path)
@@ -197,6 +192,7 @@ def do_export(options: Namespace) -> None:
         measure=_measure(options) if options.data else None,
         licence_note=options.licence_note,
         familiarity=examples_of(options.bundle, options.familiarity),
+        calibrate=options.calibrate and (lambda new: api.calibrate(new, options.calibrate)),
     )
     for runtime in options.runtimes:
         made = add_runtime(made, runtime, **measured)

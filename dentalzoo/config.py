@@ -11,9 +11,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    from dentalzoo.ops.calibration import Scaling
 
 T = TypeVar("T")
 
@@ -91,6 +94,7 @@ class PaperConfig:
 
     RENAMED: ClassVar[Mapping[str, str]] = {}  # old name -> name
     RENAMED_VALUES: ClassVar[Mapping[tuple[str, str], str]] = {}  # (name, old value) -> value
+    CALIBRATES: ClassVar[bool] = False  # the functions return probabilities, see `calibrated`
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -102,6 +106,27 @@ class PaperConfig:
         Raises:
             DentalzooError: two settings contradict each other.
         """
+
+    @property
+    def scaling(self) -> "Scaling":
+        """The map from the network's probabilities to those that the functions return."""
+        from dentalzoo.ops.calibration import Scaling
+
+        return Scaling(getattr(self, "temperature", 1.0), getattr(self, "score_bias", 0.0))
+
+    def calibrated(self, scaling: "Scaling") -> Self:
+        """Return the config whose functions return calibrated probabilities.
+
+        Args:
+            scaling: the map from those of the network; it replaces the config's own.
+
+        Raises:
+            DentalzooError: the paper's functions return no probabilities.
+        """
+        raise DentalzooError(
+            "calibration is for models that return masks or the scores of boxes. "
+            f"Received: {type(self).__module__.split('.')[-2]}"
+        )
 
     @classmethod
     def renamed(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,8 +72,8 @@ ROOMS = {
     ),
 }
 SHARED_BY_TASKS = (
-    *("base", "options", "autoencoders", "detector", "flips", "postprocessing", "predictor"),
-    *("familiarity", "projects", "scoring"),
+    *("base", "options", "autoencoders", "calibration", "detector", "flips", "postprocessing"),
+    *("predictor", "familiarity", "projects", "scoring"),
 )
 
 

@@ -1,5 +1,6 @@
 """A model on disk: save, verify, load, download. docs/bundle_format.md has the details."""
 
+from dentalzoo.bundle.calibrating import Calibrate as Calibrate
 from dentalzoo.bundle.converting import add_runtime as add_runtime
 from dentalzoo.bundle.converting import convert as convert
 from dentalzoo.bundle.loaded import Bundle as Bundle

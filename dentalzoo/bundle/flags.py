@@ -48,6 +48,12 @@ def add_export_flags(parser: argparse.ArgumentParser, split_help: str) -> None:
         help="data that the bundle was trained on: learn from its training and validation images "
         "which images are familiar (default: what the bundle has)",
     )
+    parser.add_argument(
+        "--calibrate",
+        metavar="DATA",
+        help="annotated data, to whose val split a temperature is fitted: the probabilities of "
+        "masks and the scores of boxes are then calibrated",
+    )
     parser.add_argument("--data", help="annotated data, to measure or compare the metrics on")
     parser.add_argument("--split", help=split_help)
     parser.add_argument(

@@ -88,6 +88,7 @@ class Metadata(TypedDict):
     python: str
     date: str
     familiarity: NotRequired[dict[str, Any]]
+    calibration: NotRequired[dict[str, Any]]
 
 
 # ---- the schema ----------------------------------------------------------------------------------
@@ -138,7 +139,10 @@ METADATA = Record(
         "python": _VERSION,
         "date": _DATE,
     },
-    optional={"familiarity": Record({"parts": Table(_PART, keys=_IDENTIFIER, most=64)})},
+    optional={
+        "familiarity": Record({"parts": Table(_PART, keys=_IDENTIFIER, most=64)}),
+        "calibration": Table(Plain(depth=1)),
+    },
 )
 
 
@@ -408,3 +412,17 @@ def describe(specs: Mapping[str, TensorSpec], quote: str = "") -> str:
         f"({', '.join('?' if size is None else str(size) for size in spec['shape'])})"
         for key, spec in specs.items()
     )
+
+
+def spec_of(function: Any) -> SignatureSpec:
+    """Describe the inputs and outputs of a `tf.function` with an input signature."""
+
+    def plain(specs: Mapping[str, Any]) -> dict[str, TensorSpec]:
+        return {
+            key: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+            for key, spec in specs.items()
+        }
+
+    concrete = function.get_concrete_function()
+    inputs = {spec.name: spec for spec in function.input_signature}
+    return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import comparison, guard, integrity
+from dentalzoo.bundle.calibrating import Calibrate, calibrated, kept_record, moved_metrics
 from dentalzoo.bundle.card import model_card
 from dentalzoo.bundle.licences import followed
 from dentalzoo.bundle.loaded import Bundle
@@ -29,9 +30,8 @@ from dentalzoo.bundle.metadata import (
     FORMAT,
     TAG,
     Metadata,
-    SignatureSpec,
-    TensorSpec,
     checked,
+    spec_of,
 )
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.released import RELEASED, origin_of
@@ -67,6 +67,8 @@ def export(
     figures: Sequence[str | Path] = (),
     licence_note: str | None = None,
     familiarity: "Examples | Statistics | None" = None,
+    calibrate: Calibrate | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a model as a bundle and load it.
 
@@ -88,6 +90,9 @@ def export(
         licence_note: why the licence in `data` applies, where that of the weights restricts more.
         familiarity: training and validation images, from which the signature `familiarity` is
             learned, or what was learned before; None for a bundle without that signature.
+        calibrate: returns the map from the probabilities of the bundle, which is not written yet,
+            to calibrated ones, which its functions then return; None from it for none.
+        calibration: the record of an earlier calibration, whose map is in `config`.
 
     Returns:
         The bundle, loaded from the disk.
@@ -129,6 +134,8 @@ def export(
         computing = in_float32(model, module, config)
         maps = module.feature_maps(computing, config) if familiarity else None
         stored = store(computing, weights_dtype, maps)
+        if calibrate is not None:
+            config, calibration = calibrated(path, name, stored, config, calibrate)
         functions = dict(module.signatures(stored, config))
         known = None
         if maps is not None and familiarity:
@@ -144,7 +151,7 @@ def export(
             "task": registry.ZOO[name].task,
             "summary": registry.ZOO[name].summary,
             "about": module.ABOUT,
-            "signatures": {key: _spec_of(function) for key, function in functions.items()},
+            "signatures": {key: spec_of(function) for key, function in functions.items()},
             "config": dataclasses.asdict(config),
             "parameters": int(model.count_params()),
             "weights_dtype": weights_dtype,
@@ -160,6 +167,8 @@ def export(
         }
         if known is not None:
             written["familiarity"] = known.metadata()
+        if calibration:
+            written["calibration"] = dict(calibration)
         metadata = _checked(written)
         for figure, content in shown.items():
             (aside / figure).write_bytes(content)
@@ -178,6 +187,7 @@ def reexport(
     measure: "Callable[[Bundle], Mapping[str, Any]] | None" = None,
     licence_note: str | None = None,
     familiarity: "Examples | None" = None,
+    calibrate: Calibrate | None = None,
 ) -> Bundle:
     """Write a bundle, or the bundle of a run, anew: under a tag, with weights of another dtype.
 
@@ -194,6 +204,7 @@ def reexport(
         licence_note: see `export`.
         familiarity: see `export`; None for what the bundle has, which is left out if the dtype of
             the weights is another.
+        calibrate: see `export`; None keeps the map that the bundle has.
 
     Returns:
         The new bundle.
@@ -226,7 +237,11 @@ def reexport(
         figures=figures,
         licence_note=licence_note,
         familiarity=familiarity or (source.familiarity_statistics() if kept else None),
+        calibrate=calibrate,
+        calibration=kept_record(old, kept),
     )
+    if kept and made.config.scaling != source.config.scaling and old["metrics"]:
+        made = add_metrics(made, moved_metrics(made, source.config))
     return made if measure is None else add_metrics(made, measure(made))
 
 
@@ -352,17 +367,3 @@ def _write_description(path: Path, metadata: Metadata) -> None:
     compared = [content for folder in folders if (content := comparison.read(folder))]
     write_atomically(path / "README.md", model_card(metadata, compared))
     write_atomically(path / integrity.SUMS, integrity.sums(path))
-
-
-def _spec_of(function: Any) -> SignatureSpec:
-    """Describe the inputs and outputs of a `tf.function` with an input signature."""
-
-    def plain(specs: Mapping[str, Any]) -> dict[str, TensorSpec]:
-        return {
-            key: {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
-            for key, spec in specs.items()
-        }
-
-    concrete = function.get_concrete_function()
-    inputs = {spec.name: spec for spec in function.input_signature}
-    return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}

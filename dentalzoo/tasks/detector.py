@@ -8,6 +8,7 @@ import numpy as np
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import DentalzooError
 from dentalzoo.tasks import postprocessing
+from dentalzoo.tasks.calibration import scaling_of
 from dentalzoo.tasks.flips import Flip, flips_of
 from dentalzoo.tasks.options import BoxOptions
 
@@ -51,7 +52,7 @@ class Detector:
             keeps the best box of each number and tooth, see `one_per_tooth`, "ordered" of these
             only boxes that stand as teeth do, see `in_quadrant_order`; None and "all" keep all.
             `tta` sees the image flipped too and fuses the boxes, see `postprocessing.fuse`; their
-            scores then say how far the views agree.
+            scores then say how far the views agree. `enhance` is for who reads the images.
 
     Raises:
         DentalzooError: the bundle has no names of classes, or `teeth` is given and these are no FDI
@@ -63,7 +64,7 @@ class Detector:
         self.nms_iou, self.max_per_class = options.nms_iou, options.max_per_class
         self.teeth = None if options.teeth == "all" else options.teeth
         self.classes = class_names(bundle)
-        self.tta = options.tta
+        self.tta, self.enhance = options.tta, options.enhance
         self._flips = flips_of(self.tta, self.classes, bundle.name)
         self.numbers = tooth_numbers(self.classes) if self.teeth else None
         if self.teeth and self.numbers is None:
@@ -80,6 +81,7 @@ class Detector:
             "max_per_class": self.max_per_class,
             "teeth": self.teeth,
             "tta": list(self.tta) or None,
+            "enhance": self.enhance,
         }
 
     def __call__(self, image: np.ndarray) -> Detections:
@@ -141,7 +143,7 @@ class Detector:
         config = self.bundle.metadata.get("config", {})
         limit = self.max_per_class or config.get("max_per_class")
         iou = config.get("nms_iou", 1.0) if self.nms_iou is None else self.nms_iou
-        min_score = max(MIN_SCORE, config.get("score_threshold") or 0)
+        min_score = max(MIN_SCORE, config.get("score_threshold") or 0)  # of the network itself
         parts = []
         for label, (boxes, scores) in enumerate(self.candidates(image, min_score), 1):
             best = postprocessing.suppress(boxes, scores, iou, limit)
@@ -155,8 +157,8 @@ class Detector:
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the boxes before suppression of each class: (boxes (N, 4), scores (N,)).
 
-        They are those of `raw` with a score of at least `min_score`, the best 1000 of a class, or
-        what the bundle kept where it has no `raw`; the best first.
+        They are those of `raw` whose score was at least `min_score` before calibration, the best
+        1000 of a class, or what the bundle kept where it has no `raw`; the best first.
         """
         if not has_raw(self.bundle):
             kept = self._kept(image)
@@ -171,7 +173,8 @@ class Detector:
                 f"{self.bundle.name} must return raw scores of {len(self.classes)} classes. "
                 f"Received: shape {scores.shape}"
             )
-        return postprocessing.candidates(boxes, scores, MAX_CANDIDATES, min_score)
+        least = scaling_of(self.bundle).of(min_score)
+        return postprocessing.candidates(boxes, scores, MAX_CANDIDATES, least)
 
     def _check(self, boxes: np.ndarray, scores: np.ndarray) -> None:
         for name, values in (("boxes", boxes), ("scores", scores)):

@@ -16,6 +16,7 @@ from dentalzoo.errors import DentalzooError
 CROPS = ("boundaries", "boxes", "masks")
 TEETH_RULES = ("all", "single", "ordered")
 FLIPS = ("horizontal", "vertical")
+ENHANCEMENTS = ("contrast",)
 _TTA = "see each image flipped too, and fuse what was found: takes two or four times as long"
 # Annotation formats that predictions are written in, to be corrected in their tools.
 PROJECT_FORMATS = (
@@ -30,6 +31,7 @@ PROJECT_FORMATS = (
 )
 MESH_FORMATS = ("ply", "stl", "obj")
 PICTURE_FORMATS = ("png", "jpg")
+_ENHANCE = "stretch the contrast of each image first: helps on faded ones (default: do not)"
 _OVERLAY_FORMAT = "format of these pictures: png, or jpg, which is smaller and faster to write"
 MASK_DICOM, BOX_DICOM = ("seg", "sr", "sc"), ("sr", "sc")  # docs/dicom.md
 
@@ -61,6 +63,7 @@ class SegmentationEvaluateOptions(Options):
         "names of the class ids 1..n, in order; COCO data needs them (default: the bundle's own)",
     )
     tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
+    enhance: str | None = option(None, _ENHANCE, choices=ENHANCEMENTS)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,13 @@ class SegmentationPredictOptions(Options):
         "divide the mask into numbered teeth by the boxes of this bundle, such as "
         "panoramic_detection.dentex_fdi_v1: a name, folder or address",
     )
+    probabilities: bool = option(
+        False,
+        "also write the probability of each pixel as a grey PNG of 16 bits, 65535 for 1; of each "
+        "class where there are several",
+    )
     tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
+    enhance: str | None = option(None, _ENHANCE, choices=ENHANCEMENTS)
 
     def __post_init__(self) -> None:
         if isinstance(self.instances, Path):
@@ -150,6 +159,7 @@ class BoxOptions(Options):
         choices=TEETH_RULES,
     )
     tta: tuple[str, ...] = option((), _TTA, choices=FLIPS)
+    enhance: str | None = option(None, _ENHANCE, choices=ENHANCEMENTS)
 
 
 @dataclass(frozen=True)

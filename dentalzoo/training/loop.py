@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from dentalzoo.data.pipeline import Cache
+    from dentalzoo.ops.calibration import Calibration
 
 log = logging.getLogger("dentalzoo")
 INIT = "init.json"  # in the folder of a run: the bundle that it started from
@@ -238,11 +239,25 @@ def _write_results(
         training=_training_metadata(run, settings) | dict(training.record),
         data={"name": settings.data.resolve().name},
         familiarity=Examples(training.originals, validation.originals if validation else ()),
+        calibrate=_calibration(settings) if validation else None,
     )
     if validation is None:
         return made
     report = api.evaluate(made, settings.data, split="val", out=settings.out / "evaluation")
     return api.save_metrics(made, report)
+
+
+def _calibration(settings: Settings) -> bundle.Calibrate | None:
+    """Return what fits the map to calibrated probabilities on the val split, where it can be."""
+
+    def calibrate(unwritten: bundle.Bundle) -> "Calibration | None":
+        try:
+            return api.calibrate(unwritten, settings.data)
+        except DentalzooError as error:
+            log.warning("the probabilities are not calibrated: %s", error)
+            return None
+
+    return calibrate if settings.config.CALIBRATES else None
 
 
 def _names(training: Stream, validation: Stream | None) -> dict[str, Any]:

@@ -622,7 +622,7 @@ def test_images_without_any_object_have_false_positives_and_no_precision(tmp_pat
     assert report["coco"] == dict.fromkeys(("ap", "ap50", "ap75", "ar100"))
     assert report["operating"]["false_positives_per_image"] == 0.5
     assert set(summary_metrics(report)) == {
-        "precision", "recall", "f1", "sweep_nms_iou", "sweep_max_per_class", "sweep_f1"
+        "precision", "recall", "f1", "ece", "sweep_nms_iou", "sweep_max_per_class", "sweep_f1"
     }  # fmt: skip
 
 

@@ -121,6 +121,7 @@ def test_evaluate_by_hand(pairs, tmp_path):
         "dice_median": report["median"]["dice"],
         "dice_min": 0,
         "dice_pooled": report["pooled"]["dice"],
+        "ece": (20 + 8) / 320,  # pixels that are 0 or 1 for sure, and wrong
     }
     for key, value in summary_metrics(report).items():
         if key != "dice_min":
@@ -284,6 +285,46 @@ def test_predict_with_several_classes_writes_ids_in_a_palette(tmp_path):
         assert stored.mode == "P"
         assert stored.getpalette()[3:6] == list(palette()[1])
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a.png"), ids)
+
+
+def test_probabilities_are_written_in_16_bits_at_the_size_of_the_image(tmp_path):
+    images = tmp_path / "in"
+    write_png(images / "a.png", np.uint8([[0, 51, 128, 255]] * 3))
+    write_png(images / "a_probabilities.png", square(2, 2))  # whose name would be taken
+    options = SegmentationPredictOptions(probabilities=True)
+    assert predict(StandIn(), images, tmp_path / "out", options=options).written == 2
+    written = Image.open(tmp_path / "out" / "a.png_probabilities.png")
+    assert written.mode == "I;16" and written.size == (4, 3)
+    expected = np.round(np.array([0, 51, 128, 255]) / 255 * 65535)
+    assert np.abs(np.asarray(written).astype(int) - expected).max() <= 1
+    assert (read_mask(tmp_path / "out" / "a.png.png") > 0)[0].tolist()[2:] == [True, True]
+
+
+def test_probabilities_of_several_classes_are_a_file_each(tmp_path):
+    write_png(tmp_path / "in" / "a.png", np.uint8([[0, 10, 20]] * 2))
+    options = SegmentationPredictOptions(probabilities=True)
+    predict(StandIn(3), tmp_path / "in", tmp_path / "out", options=options)
+    names = [f"a_probabilities_{number}.png" for number in (1, 2)]
+    assert set(names) < set(files(tmp_path / "out"))
+    planes = [np.asarray(Image.open(tmp_path / "out" / name)) for name in names]
+    assert planes[0][0].tolist() == [0, 65535, 0] and planes[1][0].tolist() == [0, 0, 65535]
+
+
+def test_contrast_is_stretched_before_the_bundle_sees_an_image(tmp_path):
+    faded = square(4, 5, 60)
+    faded[faded == 0] = 20
+    write_pairs(tmp_path / "data", {"a": (faded, square(4, 5))})
+    plain = evaluate(StandIn(), tmp_path / "data")
+    report = evaluate(
+        StandIn(), tmp_path / "data", options=SegmentationEvaluateOptions(enhance="contrast")
+    )
+    assert plain["mean"]["dice"] == 0 and report["mean"]["dice"] == 1
+    assert (plain["enhance"], report["enhance"]) == (None, "contrast")
+    options = SegmentationPredictOptions(enhance="contrast", overlay=True)
+    predict(StandIn(), tmp_path / "data" / "images", tmp_path / "out", options=options)
+    assert np.count_nonzero(read_mask(tmp_path / "out" / "a.png")) == 20
+    drawn = read_image(tmp_path / "out" / "a_overlay.png")
+    assert (drawn[6:] == 20).all()  # of the image itself
 
 
 def test_a_bad_image_is_one_line_and_the_rest_is_written(tmp_path, caplog):

@@ -2,15 +2,20 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from dentalzoo.config import PaperConfig, require_multiple, setting
 from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    from dentalzoo.ops.calibration import Scaling
 
 
 @dataclass(frozen=True)
 class Config(PaperConfig):
     """Settings of the network and of its training."""
 
+    CALIBRATES = True
     RENAMED = {"holdout": "val_fraction"}
 
     network: str = setting(
@@ -87,7 +92,8 @@ class Config(PaperConfig):
     )
     score_threshold: float = setting(
         0.01,
-        "ours; its ssd.config: 1e-8, which writes a hundred boxes a radiograph",
+        "ours, of the network's own scores; its ssd.config: 1e-8, which writes a hundred boxes a "
+        "radiograph",
         low=0,
         high=1,
     )
@@ -95,6 +101,12 @@ class Config(PaperConfig):
     max_detections: int = setting(100, "its ssd.config", low=1)
     operating_threshold: float = setting(
         0.3, "ours: confidence threshold of boxes that are drawn and counted", low=0, high=1
+    )
+    temperature: float = setting(
+        1.0, "arXiv:1706.04599: fitted after training; 1: not calibrated", low=0.01, high=100
+    )
+    score_bias: float = setting(
+        0.0, "ours: added to the logit of a score, with the temperature", low=-100, high=100
     )
     max_boxes: int = setting(100, "ours: findings of a radiograph that are learned from", low=1)
     augmentation: str | None = setting(
@@ -123,6 +135,19 @@ class Config(PaperConfig):
         "val_loss", "ours: metric of the best epoch; None takes the last epoch"
     )
     monitor_mode: str = setting("min", "ours", choices=("max", "min"))
+
+    def calibrated(self, scaling: "Scaling") -> Self:
+        """Return the config with temperature and bias, and the operating threshold moved along.
+
+        So the boxes above it are the same.
+        """
+        of_network = self.scaling.inverse.of(self.operating_threshold)
+        return dataclasses.replace(
+            self,
+            temperature=scaling.temperature,
+            score_bias=scaling.bias,
+            operating_threshold=scaling.of(of_network),
+        )
 
     def check(self) -> None:
         """Check the names of the classes, the pyramid, and that network and backbone go together.

@@ -15,6 +15,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     - `detect`: images uint8 (B, h, w, 1 or 3), any size -> boxes float32 (B, K, 4) yxyx in [0, 1]
       of the image, scores float32 (B, K), falling, classes int32 (B, K) from 1 and num int32
       (B,): rows from num on are zeros. Of overlapping boxes of a class the likeliest is kept.
+      Scores are calibrated where the config has a temperature; the boxes are the same with any.
     - `detect_encoded`: encoded, string (B,), each the bytes of one PNG, JPEG, BMP or GIF, of any
       size -> the same, in [0, 1] of each image as stored: EXIF orientation is not applied.
     - `detect_example`: examples, string (B,), each a serialised `tf.train.Example` whose feature
@@ -29,7 +30,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     from dentalzoo.data.io.graph import encoded_spec, files_to_network, image_spec, to_network
     from dentalzoo.models.panoramic_detection.anchors import decode, make_anchors
-    from dentalzoo.ops import suppression
+    from dentalzoo.ops import calibration, suppression
 
     anchors, size = make_anchors(config), config.input_size
 
@@ -45,6 +46,11 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         boxes = decode(outputs["boxes"], tf.constant(anchors))
         return {"boxes": boxes, "scores": tf.sigmoid(outputs["classes"])}
 
+    def calibrated(scores: "tf.Tensor") -> "tf.Tensor":
+        if (config.temperature, config.score_bias) == (1, 0):
+            return scores
+        return calibration.scaled(scores, config.temperature, config.score_bias)
+
     @tf.function(input_signature=[tf.TensorSpec((None, *size, 3))])
     def suppress(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         candidates = predict(images)
@@ -59,11 +65,13 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         )
         counts = tf.range(config.max_detections)[None] < num[:, None]
         classes = tf.where(counts, tf.cast(classes, tf.int32) + 1, 0)
+        scores = tf.where(counts, calibrated(scores), 0.0)
         return {"boxes": boxes, "scores": scores, "classes": classes, "num": num}
 
     @tf.function(input_signature=[image_spec()])
     def raw(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        return predict(to_network(images, size, 3))
+        candidates = predict(to_network(images, size, 3))
+        return {"boxes": candidates["boxes"], "scores": calibrated(candidates["scores"])}
 
     @tf.function(input_signature=[image_spec()])
     def detect(images: "tf.Tensor") -> "dict[str, tf.Tensor]":

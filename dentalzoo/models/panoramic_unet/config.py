@@ -2,9 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from dentalzoo.config import PaperConfig, require_multiple, setting
 from dentalzoo.errors import DentalzooError
+
+if TYPE_CHECKING:
+    from dentalzoo.ops.calibration import Scaling
 
 # Encoders of our own beside those of segmentation-models: MobileNet v1 of a given width.
 SLIM_ENCODERS = {f"mobilenet_{alpha}": alpha for alpha in (0.25, 0.5, 0.75)}
@@ -15,6 +19,7 @@ DECODERS = {"unet": "Unet", "fpn": "FPN", "linknet": "Linknet", "pspnet": "PSPNe
 class Config(PaperConfig):
     """Settings of the network and of its training."""
 
+    CALIBRATES = True
     RENAMED_VALUES = {("augmentation", "film"): "radiograph"}
 
     decoder: str = setting("unet", "article; the others: ours", choices=(*DECODERS, "wide"))
@@ -53,12 +58,25 @@ class Config(PaperConfig):
     early_stopping: int | None = setting(2, "VGG-19 notebook: epochs without a better Dice", low=1)
     batch_size: int = setting(8, "preprocessing notebook", low=1)
     epochs: int = setting(8, "curves of the published run", low=1)
+    temperature: float = setting(
+        1.0, "arXiv:1706.04599: fitted after training; 1: not calibrated", low=0.01, high=100
+    )
     monitor: str = setting("val_dice", "VGG-19 notebook")
     monitor_mode: str = setting(
         "max",
         "ours: the VGG-19 notebook says nothing, hence min, which is a mistake",
         choices=("max", "min"),
     )
+
+    def calibrated(self, scaling: "Scaling") -> Self:
+        """Return the config with the temperature; the mask, above 0.5, stays the same.
+
+        Raises:
+            DentalzooError: the map has a bias, which would move the 0.5.
+        """
+        if scaling.bias:
+            raise DentalzooError(f"masks must be calibrated without a bias. Received: {scaling}")
+        return dataclasses.replace(self, temperature=scaling.temperature)
 
     def check(self) -> None:
         """Check the names of the classes, the size, and that decoder and encoder go together.

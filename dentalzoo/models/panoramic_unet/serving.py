@@ -16,7 +16,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     - `segment_encoded`: encoded, string (B,), each the bytes of one PNG, JPEG, BMP or GIF, of any
       size -> mask_bytes, string (B,), each the mask of its image as the bytes of a grey PNG of 8
       bits. The images are taken as stored: EXIF orientation is not applied.
-    - `serve`: images as for `segment` -> mask, and probabilities float32 (B, H, W, K).
+    - `serve`: images as for `segment` -> mask, and probabilities float32 (B, H, W, K), calibrated
+      where the config has a temperature; the mask is the same with any.
     - `serve_encoded`: encoded as for `segment_encoded` -> the same; images of one size only.
 
     Args:
@@ -25,6 +26,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     import tensorflow as tf
 
     from dentalzoo.data.io.graph import encoded_spec, files_to_network, image_spec, to_network
+    from dentalzoo.ops.calibration import scaled, scaled_classes
     from dentalzoo.ops.resizing import resize
 
     size = config.input_size
@@ -40,6 +42,12 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
             # a last axis of size 1 with a number of its own, thirty times slower.
             return tf.cast(tf.round(probabilities), tf.uint8)
         return tf.cast(tf.argmax(probabilities, axis=-1)[..., None], tf.uint8)
+
+    def calibrated(probabilities: "tf.Tensor") -> "tf.Tensor":
+        if config.temperature == 1:
+            return probabilities
+        of_classes = scaled if config.num_classes == 1 else scaled_classes
+        return of_classes(probabilities, config.temperature)
 
     @tf.function(input_signature=[image_spec()])
     def segment(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -63,7 +71,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     def serve(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         probabilities = predict(to_network(images, size, channels=3))
         probabilities = resize(probabilities, tf.shape(images)[1:3])
-        return {"mask": mask_of(probabilities), "probabilities": probabilities}
+        return {"mask": mask_of(probabilities), "probabilities": calibrated(probabilities)}
 
     @tf.function(input_signature=[encoded_spec()])
     def serve_encoded(encoded: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -71,7 +79,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         message = "the images of a batch must have one size; segment_encoded takes several"
         with tf.control_dependencies([tf.debugging.assert_equal(sizes, sizes[:1], message)]):
             probabilities = resize(predict(images), tf.identity(sizes[0]))
-        return {"mask": mask_of(probabilities), "probabilities": probabilities}
+        return {"mask": mask_of(probabilities), "probabilities": calibrated(probabilities)}
 
     return {
         "segment": segment,

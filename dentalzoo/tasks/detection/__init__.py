@@ -1,5 +1,6 @@
 """The task "detection": measure and compare bundles on images with boxes, and predict boxes."""
 
+from dentalzoo.tasks.detection.calibration import calibrate as calibrate
 from dentalzoo.tasks.detection.comparison import compare as compare
 from dentalzoo.tasks.detection.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.detection.evaluation import evaluate as evaluate

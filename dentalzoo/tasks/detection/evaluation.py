@@ -13,15 +13,18 @@ import numpy as np
 from dentalzoo.atomic import write_atomically
 from dentalzoo.contracts import Report
 from dentalzoo.data.boxes import BoxDataset, BoxSample, find_boxes, load_boxes
+from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.teeth import tooth_numbers
+from dentalzoo.ops.calibration import Observed, reliability
 from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header
+from dentalzoo.tasks.calibration import map_report, scaling_of, summary_of, with_errors
 from dentalzoo.tasks.detection import scores as measures
 from dentalzoo.tasks.detection.coco_scores import evaluated, scores_of
 from dentalzoo.tasks.detection.figures import figures
-from dentalzoo.tasks.detection.matching import Case, Matches
+from dentalzoo.tasks.detection.matching import IGNORED, TRUE_POSITIVE, Case, Matches
 from dentalzoo.tasks.detection.numbering import numbering, shares, tables_of
 from dentalzoo.tasks.detection.reading import channels_of
 from dentalzoo.tasks.detection.resampling import NUMBERED, Ranked, ranked_by_coco, statistics
@@ -101,8 +104,11 @@ def evaluate(
         None. "intervals", "class_intervals" and "group_intervals" are 95 % bootstrap
         intervals over images, see `dentalzoo.tasks.scoring.tables`. "per_image": "objects",
         "true_positives", "false_positives" and "false_negatives". "seconds_per_image" is the
-        median. "sweep" is that of `Sweep.report`, or None. "skipped" lists [name, reason] of what
-        could not be used, "repaired" [file, what] of annotations that were repaired.
+        median. "calibration": of the map in the bundle, see
+        `dentalzoo.tasks.calibration.map_report`; "ece" among the intervals: how far scores are
+        from the precision of boxes with such scores. "sweep" is that of `Sweep.report`, or None.
+        "skipped" lists [name, reason] of what could not be used, "repaired" [file, what] of
+        annotations that were repaired.
 
     Raises:
         DentalzooError: no image can be used, or an option does not suit the bundle.
@@ -170,8 +176,14 @@ class Evaluation(base.Evaluation):
         sweep = self.measure.sweep(self.bundle)
         measured = self.measured(results, failed, sweep)
         report = make_report(self.detector, measured, self.data, self.split, self.threshold)
-        self.scores = _scores(self.data, self.detector.classes, measured, self.threshold)
+        observed, of_network = observed_of(measured.matches), scaling_of(self.bundle).inverse
+        self.scores = with_errors(
+            _scores(self.data, self.detector.classes, measured, self.threshold),
+            [reliability(image) for image in observed],
+            [reliability(o.through(of_network)) for o in observed if of_network.changes],
+        )
         report |= self.scores.report()
+        report["calibration"] = map_report(self.bundle, self.data, self.split)
         report["repaired"] = [list(repair) for repair in self.dataset.repaired]
         report["sweep"] = sweep.report(measured.matches) if sweep else None
         if sweep:
@@ -192,6 +204,8 @@ def summary_metrics(report: Report) -> dict[str, float]:
         "froc_mean": report["froc"]["mean"],
         **{key: report["operating"][key] for key in ("precision", "recall", "f1")},
     }
+    if report.get("calibration"):
+        values |= summary_of(report)
     if report.get("numbering"):
         numbered = report["numbering"]["all"]
         values |= {f"teeth_{key}": numbered[key]["value"] for key in NUMBERED}
@@ -236,7 +250,8 @@ class _Measure:
     max_objects: int
 
     def read(self, sample: BoxSample) -> dict[str, np.ndarray]:
-        return load_boxes(sample, self.classes, self.channels)
+        arrays = load_boxes(sample, self.classes, self.channels)
+        return {**arrays, "image": enhanced(arrays["image"], self.options.enhance)}
 
     def __call__(
         self, bundle: "Bundle", sample: BoxSample, arrays: dict[str, np.ndarray]
@@ -372,6 +387,14 @@ def _scores(
         ("ap50", "ap", "precision", "recall"),
         {name: occurs[:, label] for label, name in enumerate(classes, 1)},
     )
+
+
+def observed_of(matches: Matches) -> list[Observed]:
+    """Return the scores of each image's boxes, and whether they are true positives."""
+    rows = matches.rows()
+    rows = rows[rows[:, 3] != IGNORED]
+    images = [rows[rows[:, 0] == image] for image in range(matches.images)]
+    return [Observed(mine[:, 4], mine[:, 3] == TRUE_POSITIVE) for mine in images]
 
 
 def _points(points: measures.Curve, threshold: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.boxes import Box, BoxSample
 from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.formats.vott import write_vott_v1, write_vott_v2
 from dentalzoo.data.io.stored import StoredImage
 from dentalzoo.data.teeth import tooth_numbers
@@ -110,7 +111,7 @@ class Predictor(DicomPredictor):
         return plan
 
     def compute(self, item: Item, value: np.ndarray) -> Detections:
-        detections = self._detector(value)
+        detections = self._detector(enhanced(value, self.options.enhance))
         detections = detections.take(detections.scores >= self._threshold)
         if self._detector.numbers:
             numbers = np.array(self._detector.numbers)[detections.classes - 1]

@@ -1,5 +1,6 @@
 """The task "segmentation": measure a bundle on images with masks, and predict masks."""
 
+from dentalzoo.tasks.segmentation.calibration import calibrate as calibrate
 from dentalzoo.tasks.segmentation.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.segmentation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.segmentation.evaluation import summary_metrics as summary_metrics

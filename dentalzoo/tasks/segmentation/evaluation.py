@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dentalzoo.contracts import Report
+from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.formats.base import notice_once
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.mask_values import MaskFacts, MaskStatistics, facts_of
 from dentalzoo.data.masks import MaskDataset, MaskSample, find_masks, load
 from dentalzoo.errors import DentalzooError
+from dentalzoo.ops.calibration import Observed, Scaling, reliability
 from dentalzoo.ops.intervals import mean_of_known, median_of
 from dentalzoo.ops.scores import scores_of_counts
 from dentalzoo.output_dirs import make_folder
@@ -32,6 +34,7 @@ from dentalzoo.tasks.base import (
     skipped_files,
     without_folders,
 )
+from dentalzoo.tasks.calibration import map_report, scaling_of, summary_of, with_errors
 from dentalzoo.tasks.flips import Flip
 from dentalzoo.tasks.options import SegmentationEvaluateOptions
 from dentalzoo.tasks.scoring import Key, Scores, drawing_of, write_report
@@ -42,6 +45,7 @@ from dentalzoo.tasks.segmentation.inference import (
     num_channels,
     refuse_threshold,
     segment,
+    segment_and_probabilities,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +79,9 @@ def evaluate(
         class and the number of images it occurs in, None for one that never occurs. "intervals",
         "class_intervals" and "group_intervals" are 95 % bootstrap intervals, see
         `dentalzoo.tasks.scoring.tables`: of the means, the median and the pooled Dice, of the
-        pooled scores of each class, and of each image group. "skipped"
+        pooled scores of each class, and of each image group; "ece" among them: how far the
+        probabilities of pixels are from the frequency of what they predict. "calibration": of the
+        map in the bundle, see `dentalzoo.tasks.calibration.map_report`. "skipped"
         lists [file, reason] of what could not be used.
 
     Raises:
@@ -111,7 +117,14 @@ class Evaluation(base.Evaluation):
         self.samples = self.dataset.samples
         self.names = _class_names(bundle, self.dataset, classes)
         seen = flips_of(bundle, options.tta)
-        self.measure = _Measure(num_channels(bundle), len(self.names) + 1, self.threshold, seen)
+        self.measure = _Measure(
+            num_channels(bundle),
+            len(self.names) + 1,
+            self.threshold,
+            seen,
+            scaling_of(bundle).inverse,
+            options.enhance,
+        )
         if self.out is not None:
             inputs = [path for s in self.samples for path in (s.image, s.mask) if path is not None]
             make_folder(self.out, inputs)
@@ -128,12 +141,16 @@ class Evaluation(base.Evaluation):
         statistics = MaskStatistics(self.names)
         rows: list[dict[str, float]] = []
         tables: list[np.ndarray] = []
+        reliabilities: list[np.ndarray] = []
+        before: list[np.ndarray] = []
         for sample, counts in results:
             confusion = counts.confusion
             statistics.add_facts(counts.facts)
             confusions += confusion
             occurs += confusion[1:].sum(1) + confusion[:, 1:].sum(0) > 0
             used.append(sample)
+            reliabilities.append(counts.reliability)
+            before += [] if counts.before is None else [counts.before]
             rows.append(image_scores(confusion))
             tables.append(_counts_of(confusion))
         skipped = skipped_files(failed)
@@ -142,13 +159,15 @@ class Evaluation(base.Evaluation):
         for problem in statistics.problems():
             notice_once(problem, Path(self.data))
 
-        self.scores = _scores(self.data, used, rows, np.stack(tables), self.names)
+        scores = _scores(self.data, used, rows, np.stack(tables), self.names)
+        self.scores = with_errors(scores, reliabilities, before)
         per_class = _class_scores(confusions)
         own = THRESHOLD if num_channels(self.bundle) == 1 else None
         reductions = (("mean", np.mean), ("median", np.median), ("min", np.min))
         report = report_header(self.bundle, self.data, self.split) | {
             "threshold": own if self.threshold is None else self.threshold,
             "tta": list(self.tta),
+            "enhance": self.measure.enhance,
             "images": len(used),
             "pooled": _rounded(image_scores(confusions)),
             **{
@@ -168,13 +187,14 @@ class Evaluation(base.Evaluation):
                 {"name": sample.name} | _rounded(row)
                 for sample, row in zip(used, rows, strict=True)
             ],
+            "calibration": map_report(self.bundle, self.data, self.split),
             "skipped": [*map(list, self.dataset.skipped), *skipped],
         }
         if self.out is not None:
             write_report(self.out, report, summary_metrics(report))
             write_png(
                 self.out / "evaluation.png",
-                _draw_cases(self.bundle, used, rows, self.threshold, self.measure.seen),
+                _draw_cases(self.bundle, used, rows, self.measure),
             )
         return report
 
@@ -182,7 +202,7 @@ class Evaluation(base.Evaluation):
 def summary_metrics(report: Report) -> dict[str, float]:
     """Return the few numbers that stand for a report: means, spread and pooled Dice."""
     extremes = {f"dice_{key}": report[key]["dice"] for key in ("median", "min", "pooled")}
-    return {**report["mean"], **extremes}
+    return {**report["mean"], **extremes, **summary_of(report)}
 
 
 # ---- scores --------------------------------------------------------------------------------------
@@ -287,10 +307,19 @@ def _class_names(
 
 @dataclass(frozen=True)
 class _Counts:
-    """What the report needs of an image: [true id, predicted id], and the facts of its mask."""
+    """What the report needs of an image.
+
+    Attributes:
+        confusion: [true id, predicted id].
+        facts: of its mask.
+        reliability: of its probabilities, see `ops.calibration.reliability`.
+        before: the same of the network itself; None where the bundle's own map changes nothing.
+    """
 
     confusion: np.ndarray
     facts: MaskFacts
+    reliability: np.ndarray
+    before: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -301,6 +330,8 @@ class _Measure:
     num_ids: int
     threshold: float | None
     seen: tuple[Flip, ...]
+    of_network: Scaling
+    enhance: str | None
 
     def read(self, sample: MaskSample) -> dict[str, Any]:
         try:
@@ -309,20 +340,40 @@ class _Measure:
             raise without_folders(error, sample.image) from error
 
     def __call__(self, bundle: "Bundle", sample: MaskSample, arrays: dict[str, Any]) -> _Counts:
-        prediction = segment(bundle, arrays["image"], self.threshold, self.seen)
-        confusion = count(arrays["mask"], prediction, self.num_ids)
-        return _Counts(confusion, facts_of(arrays["mask"]))
+        prediction, probabilities = segment_and_probabilities(
+            bundle, enhanced(arrays["image"], self.enhance), self.threshold, self.seen
+        )
+        observed = observed_of(probabilities, arrays["mask"])
+        before = observed.through(self.of_network) if self.of_network.changes else None
+        return _Counts(
+            count(arrays["mask"], prediction, self.num_ids),
+            facts_of(arrays["mask"]),
+            reliability(observed),
+            None if before is None else reliability(before),
+        )
 
     def name(self, sample: MaskSample) -> str:
         return str(sample.image)
+
+
+def observed_of(probabilities: np.ndarray, mask: np.ndarray) -> Observed:
+    """Return the pixels of an image.
+
+    Args:
+        probabilities: (H, W, K) float32; K = 1: of the foreground.
+        mask: (H, W, 1) uint8, the true class ids.
+    """
+    classes, truth = probabilities.shape[-1], mask.ravel()
+    if classes == 1:
+        return Observed(probabilities.ravel(), truth > 0)
+    return Observed(probabilities.reshape(-1, classes), truth)
 
 
 def _draw_cases(
     bundle: "Bundle",
     samples: Sequence[MaskSample],
     rows: Sequence[Mapping[str, float]],
-    threshold: float | None,
-    seen: Sequence[Flip],
+    measure: _Measure,
 ) -> np.ndarray:
     """Return the best, the median and the worst image as a contact sheet."""
     order = np.argsort([row["dice"] for row in rows], kind="stable").tolist()
@@ -334,7 +385,9 @@ def _draw_cases(
         arrays = load(samples[index], num_channels(bundle))
         radiograph = fit(arrays["image"])
         gt = fit(arrays["mask"], ids=True)
-        prediction = fit(segment(bundle, arrays["image"], threshold, seen), ids=True)
+        seen = enhanced(arrays["image"], measure.enhance)
+        mask = segment(bundle, seen, measure.threshold, measure.seen)
+        prediction = fit(mask, ids=True)
         images.append(
             [
                 radiograph,

@@ -65,15 +65,28 @@ def segment(
     Returns:
         (H, W, 1) uint8, 0 for background.
     """
-    if threshold is None and len(seen) == 1:
-        # Bundles of 0.2 and before have no function for masks alone.
-        alone = "segment" in bundle.metadata["signatures"]
-        mask: np.ndarray = (bundle.segment if alone else bundle.serve)(image)["mask"]
+    # Bundles of 0.2 and before have no function for masks alone.
+    if threshold is None and len(seen) == 1 and "segment" in bundle.metadata["signatures"]:
+        mask: np.ndarray = bundle.segment(image)["mask"]
         return mask
+    return segment_and_probabilities(bundle, image, threshold, seen)[0]
+
+
+def segment_and_probabilities(
+    bundle: "Bundle",
+    image: np.ndarray,
+    threshold: float | None = None,
+    seen: Sequence[Flip] = (Flip(),),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `segment` does, and the probabilities (H, W, K) float32 that it comes from."""
+    if threshold is None and len(seen) == 1:
+        result = bundle.serve(image)
+        return result["mask"], result["probabilities"]
     mean = np.mean([_probabilities(bundle, image, flip) for flip in seen], 0)
     if mean.shape[-1] > 1:
-        return np.argmax(mean, -1).astype(np.uint8)[..., None]
-    return np.asarray(mean > (THRESHOLD if threshold is None else threshold)).astype(np.uint8)
+        return np.argmax(mean, -1).astype(np.uint8)[..., None], mean
+    own = THRESHOLD if threshold is None else threshold
+    return np.asarray(mean > own).astype(np.uint8), mean
 
 
 def _probabilities(bundle: "Bundle", image: np.ndarray, flip: Flip) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.formats.base import BoxSample
 from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.images import encode_png
@@ -29,6 +30,7 @@ from dentalzoo.tasks.segmentation.inference import (
     num_channels,
     refuse_threshold,
     segment,
+    segment_and_probabilities,
 )
 from dentalzoo.tasks.segmentation.instances import Numbering, Teeth
 
@@ -68,6 +70,8 @@ def predict(
             `out`/<stem>_teeth.png holds the FDI number of each pixel, `out`/teeth.csv each tooth
             with its score, its box and its area in pixels, and the pixels of no tooth in a row
             without a number; overlay, projects and DICOM have the teeth instead of one mask.
+            `probabilities` writes `out`/<stem>_probabilities.png, grey in 16 bits, where 65535 is
+            1; of several classes `out`/<stem>_probabilities_<id>.png for each of 1..n.
 
     Returns:
         The number of images with a result, and the path and reason of each that failed, which is
@@ -94,6 +98,8 @@ class Predictor(DicomPredictor):
         parameters = {"threshold": f"{threshold:g}"} if self._binary else {}
         if options.tta:
             parameters["tta"] = " ".join(options.tta)
+        if options.enhance:
+            parameters["enhance"] = options.enhance
         self._numbering: Numbering | None = None
         if options.instances:
             self._numbering = Numbering(options.instances)
@@ -102,6 +108,11 @@ class Predictor(DicomPredictor):
                 "score_threshold": f"{self._numbering.threshold:g}",
             }
         super().__init__(bundle, options, parameters)
+        self._planes: tuple[str, ...] = ()
+        if options.probabilities:
+            ids = range(1, num_channels(bundle))
+            self._planes = tuple(f"probabilities_{i}" for i in ids) or ("probabilities",)
+            self.taken += self._planes
         self._classes: tuple[str, ...] = ()
         if self._numbering:
             self.taken += ("teeth",)
@@ -109,21 +120,35 @@ class Predictor(DicomPredictor):
         elif options.dicom or options.format or options.classes:
             self._classes = _class_names(bundle, options)
 
-    def compute(self, item: Item, value: np.ndarray) -> tuple[np.ndarray, Teeth | None]:
-        """Return the class ids, (H, W, 1) uint8, and the teeth where they are wanted."""
-        mask = segment(self._bundle, value, self.options.threshold, self._seen)
-        return mask, self._numbering(value, mask) if self._numbering else None
+    def compute(
+        self, item: Item, value: np.ndarray
+    ) -> tuple[np.ndarray, Teeth | None, np.ndarray | None]:
+        """Return the class ids, (H, W, 1) uint8, and where wanted teeth and probabilities."""
+        image, probabilities = enhanced(value, self.options.enhance), None
+        given = self._bundle, image, self.options.threshold, self._seen
+        if self.options.probabilities:
+            mask, probabilities = segment_and_probabilities(*given)
+        else:
+            mask = segment(*given)
+        teeth = self._numbering(image, mask) if self._numbering else None
+        return mask, teeth, probabilities
 
     def results(
-        self, item: Item, value: np.ndarray, prediction: tuple[np.ndarray, Teeth | None]
+        self,
+        item: Item,
+        value: np.ndarray,
+        prediction: tuple[np.ndarray, Teeth | None, np.ndarray | None],
     ) -> Result:
-        mask, teeth = prediction
+        mask, teeth, probabilities = prediction
         record: dict[str, Any] = {"empty": not mask.any()}
         if self._binary:
             png = encode_png(mask * np.uint8(255))
         else:
             png = encode_png(mask, palette=palette())
         files = {f"{item.name}.png": png}
+        if probabilities is not None:
+            for ending, plane in zip(self._planes, _planes(probabilities), strict=True):
+                files[f"{item.name}_{ending}.png"] = encode_png(plane)
         drawn = partial(overlay, value, mask)
         if self._numbering and teeth:
             numbers = self._numbering.as_numbers(teeth.ids)
@@ -163,6 +188,17 @@ class Predictor(DicomPredictor):
         if self._dicom:
             self._dicom.close()
         return written
+
+
+def _planes(probabilities: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the probabilities of each class but the background, (H, W) uint16, 65535 for 1.
+
+    Args:
+        probabilities: (H, W, K) in [0, 1]; K = 1: of the foreground.
+    """
+    foreground = probabilities[..., 1:] if probabilities.shape[-1] > 1 else probabilities
+    for plane in np.moveaxis(foreground, -1, 0):
+        yield np.round(np.clip(plane, 0, 1) * 65535).astype(np.uint16)
 
 
 def _rows(file: str, numbering: Numbering, teeth: Teeth, mask: np.ndarray) -> Iterator[list[Any]]:
