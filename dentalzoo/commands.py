@@ -166,11 +166,11 @@ def do_export(options: Namespace) -> None:
         "images": options.images,
     }
     if options.format is not None:
-        of_bundle = "tag about_data licence_note figures runtimes familiarity calibrate".split()
-        if any(getattr(options, name) for name in of_bundle):
+        of_bundle = "tag", "about_data", "licence_note", "figures", "runtimes", "familiarity"
+        if any(getattr(options, name) for name in (*of_bundle, "calibrate")):
             raise DentalzooError(
-                "--to cannot be combined with what is of a bundle: --tag, --about-data, --with, "
-                "--licence-note, --figures, --familiarity and --calibrate"
+                "--to cannot be combined with --tag, --about-data, --licence-note, --figures, "
+                "--with, --familiarity and --calibrate, which are of a bundle"
             )
         place = options.bundle, options.out
         path = convert(*place, options.format, options.weights_dtype, **measured)
