@@ -88,7 +88,8 @@ class Familiarity:
             inverted = 1 - value < _OPPOSITE
             return "inverted polarity, or light and dark elsewhere" if inverted else "other layout"
         if part == "brightness":
-            shown = f"mean grey level {max(value, 0):.2f}, expected {max(low, 0):.2f} to {min(high, 1):.2f}"
+            value, low, high = max(value, 0), max(low, 0), min(high, 1)
+            shown = f"mean grey level {value:.2f}, expected {low:.2f} to {high:.2f}"
             return f"too {'bright' if more else 'dark'} ({shown})"
         if part == "contrast":
             shown = f"{math.exp(value):.2f}, expected {math.exp(low):.2f} to {math.exp(high):.2f}"
