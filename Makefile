@@ -38,6 +38,9 @@ golden: $(STAMP) ## update tests/golden/ after an intended change
 examples: $(STAMP) ## run every example in its quick form
 	@set -e; for example in examples/*.py; do echo $$example; DENTALZOO_QUICK=1 $(BIN)/python $$example; done
 
+notebooks: $(STAMP) ## write the examples as notebooks: out/notebooks
+	$(BIN)/python tools/notebooks.py out/notebooks
+
 bench: $(STAMP) ## run the benchmarks
 	@set -e; for bench in benchmarks/*.py; do echo $$bench; $(BIN)/python $$bench; done
 
@@ -53,4 +56,4 @@ clean:      ## remove build products and caches, but not .venv and runs/
 	rm -rf build dist out/demo *.egg-info .pytest_cache .ruff_cache .coverage
 	find dentalzoo tests -name __pycache__ -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow test-peers test-formats lint golden examples bench table docs clean
+.PHONY: help setup demo test test-slow test-peers test-formats lint golden examples notebooks bench table docs clean

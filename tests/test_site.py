@@ -91,7 +91,13 @@ def test_every_link_of_the_built_pages_leads_somewhere(site, pages):
 def test_the_search_needs_no_server(site):
     index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
     assert index.startswith("var __index = ")
-    for word in ("hausdorff", "MONOCHROME1", "write_panoramic_dataset", "--score-threshold"):
+    for word in (
+        "hausdorff",
+        "MONOCHROME1",
+        "New teeth from a variational",
+        "write_panoramic_dataset",
+        "--score-threshold",
+    ):
         assert word.lower() in index.lower(), word
 
 

@@ -5,8 +5,10 @@ them. `docs/assets/` is what MkDocs takes as its own folder.
 """
 
 import re
+import sys
 from pathlib import Path
 
+import nbformat
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 from mkdocs.config.defaults import MkDocsConfig
@@ -16,6 +18,9 @@ from mkdocs.structure.pages import Page
 from dentalzoo.cli import make_parser, subparsers_of
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import notebooks  # noqa: E402  # beside this file, which MkDocs imports by its path
+
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/README.md", "pretrained/*/README.md")
 COMMANDS = "<!-- the help of each command -->"
 _ITEM = re.compile(r"[-*] ")
@@ -33,10 +38,16 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the repository and the files that they link to."""
+    """Add the pages of the repository, the files that they link to, and the examples."""
     pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
-    for path in dict.fromkeys([*pages, *(file for page in pages for file in _linked(page))]):
+    scripts = [ROOT / "examples" / f"{name}.py" for name in notebooks.EXTRAS]
+    copied = [*pages, *scripts, *(file for page in pages for file in _linked(page))]
+    for path in dict.fromkeys(copied):
         files.append(File.generated(config, _uri(path), abs_src_path=str(path)))
+    for script in scripts:
+        name, book = _uri(script).removesuffix(".py"), notebooks.notebook(script)
+        files.append(File.generated(config, f"{name}.md", content=notebooks.page(script)))
+        files.append(File.generated(config, f"{name}.ipynb", content=nbformat.writes(book)))
     return files
 
 
