@@ -4,45 +4,22 @@ Each verb has explicit options, overloaded by task; a test compares the overload
 dataclasses of `dentalzoo.tasks.options`, which the command line is made of too.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from dentalzoo.bundle import Bundle, add_metrics, find, load
+from dentalzoo.bundle import Bundle, add_metrics, find
 from dentalzoo.bundle.card import MEASURED_ON
+from dentalzoo.comparing import compare as compare
 from dentalzoo.contracts import Report
-from dentalzoo.dispatch import Paths, as_paths, run_verb
+from dentalzoo.dispatch import Paths, as_paths, run_verb, with_options_of
 from dentalzoo.dispatch import make_options as make_options
 from dentalzoo.dispatch import task_of as task_of
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.options import OPTIONS, Options
 
 if TYPE_CHECKING:
     from dentalzoo.ops.calibration import Calibration
     from dentalzoo.tasks.base import PredictionReport
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _with_options_of(verb: str) -> Callable[[Function], Function]:
-    """Give a function of **options the signature that names all options of a verb."""
-
-    def named(function: Function) -> Function:
-        signature = inspect.signature(function)
-        kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        known = {parameter.name for parameter in kept}
-        extra: dict[str, inspect.Parameter] = {}
-        for kinds in OPTIONS.values():
-            for name, parameter in inspect.signature(kinds.get(verb, Options)).parameters.items():
-                if name not in known:
-                    extra[name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
-        parameters = [*kept, *extra.values()]
-        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect.signature
-        return function
-
-    return named
-
 
 # ---- evaluate ------------------------------------------------------------------------------------
 
@@ -112,7 +89,7 @@ def evaluate(
     views: Sequence[int] | None = None,
     axes: str | None = None,
 ) -> Report: ...
-@_with_options_of("evaluate")
+@with_options_of("evaluate")
 def evaluate(
     bundle: Bundle | str | Path,
     data: str | Path,
@@ -213,7 +190,7 @@ def predict(
     axes: str | None = None,
     anonymize: bool = False,
 ) -> "PredictionReport": ...
-@_with_options_of("predict")
+@with_options_of("predict")
 def predict(
     bundle: Bundle | str | Path,
     inputs: Paths,
@@ -271,42 +248,6 @@ def predict(
 
 
 # ---- verbs of single tasks -----------------------------------------------------------------------
-
-
-def compare(
-    bundle: Bundle | str | Path,
-    other: Bundle | str | Path,
-    data: str | Path,
-    *,
-    split: str | None = None,
-    out: str | Path | None = None,
-    score_threshold: float | None = None,
-    seed: int = 0,
-) -> Report:
-    """Measure two bundles of the task detection on the same data, side by side.
-
-    Args:
-        bundle, other: loaded bundles, names or folders.
-        data: a folder in a layout of docs/data_formats.md.
-        split: "train", "val" or "test"; None for all images.
-        out: a folder for comparison.json and figures.
-        score_threshold: confidence threshold of both, in [0, 1]; None for each one's own.
-        seed: random seed of the bootstrap interval.
-
-    Returns:
-        The task's report, as written to `out`/comparison.json.
-
-    Raises:
-        DentalzooError: no such bundle, two of different tasks or classes, no readable data.
-    """
-    first, second = (b if isinstance(b, Bundle) else load(b) for b in (bundle, other))
-    if first.task != second.task:
-        raise DentalzooError(
-            f"both bundles must be for one task. Received: {first.task} and {second.task}"
-        )
-    options = {"score_threshold": score_threshold, "seed": seed}
-    report = run_verb("compare", first, second, data, options=options, split=split, out=out)
-    return cast(Report, report)
 
 
 def generate(

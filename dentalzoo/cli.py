@@ -251,12 +251,12 @@ def make_parser(task: str | None = None) -> Parser:
     _add_runtime(add)
     add_task_options(add, "evaluate", task)
 
-    add = command("compare", "measure two bundles for detection side by side", as_json=True)
+    add = command("compare", "measure two bundles of one task side by side", as_json=True)
     add.add_argument("bundle", help="name or folder of a bundle")
     add.add_argument("other", help="name or folder of a bundle")
-    add.add_argument("--data", required=True, help="folder of images with boxes")
+    add.add_argument("--data", required=True, help="folder of annotated images or of meshes")
     add.add_argument("--split", help=_SPLIT_HELP)
-    add.add_argument("--out", required=True, help="folder for comparison.json and figures")
+    add.add_argument("--out", help="folder for comparison.json and figures")
     _add_runtime(add)
     add_task_options(add, "compare", task)
 

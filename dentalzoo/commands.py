@@ -103,6 +103,8 @@ def do_evaluate(options: Namespace) -> None:
 
 
 def do_compare(options: Namespace) -> None:
+    from dentalzoo.tasks.comparison import lines_of  # which imports NumPy
+
     report = dz.compare(
         options.bundle,
         options.other,
@@ -111,16 +113,7 @@ def do_compare(options: Namespace) -> None:
         out=options.out,
         **options.given,
     )
-    rows = {"": report["bundles"]} | {
-        key: ["none" if value is None else f"{value:.4f}" for value in both]
-        for key, both in report["summary_metrics"].items()
-    }
-    width = max(map(len, report["bundles"]))
-    lines = [f"{key:24} {'  '.join(w.rjust(width) for w in row)}" for key, row in rows.items()]
-    if report["difference"]:
-        shown = ", ".join(f"{key} {value:.4f}" for key, value in report["difference"].items())
-        lines.append(f"{'difference':24} {shown}")
-    _show(options, report, "\n".join(lines))
+    _show(options, report, "\n".join(lines_of(report)))
 
 
 def do_predict(options: Namespace) -> int:

@@ -1,10 +1,11 @@
 """From a bundle and a verb to the function of its task, with checked options."""
 
 import importlib
+import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dentalzoo.bundle import Bundle, load
 from dentalzoo.config import did_you_mean, field_names
@@ -15,7 +16,27 @@ from dentalzoo.tasks.options import OPTIONS, Options
 if TYPE_CHECKING:
     from dentalzoo.contracts import Task
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Paths = str | Path | Iterable[str | Path]
+
+
+def with_options_of(verb: str) -> Callable[[Function], Function]:
+    """Give a function of **options the signature that names all options of a verb."""
+
+    def named(function: Function) -> Function:
+        signature = inspect.signature(function)
+        kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        known = {parameter.name for parameter in kept}
+        extra: dict[str, inspect.Parameter] = {}
+        for kinds in OPTIONS.values():
+            for name, parameter in inspect.signature(kinds.get(verb, Options)).parameters.items():
+                if name not in known:
+                    extra[name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
+        parameters = [*kept, *extra.values()]
+        function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+        return function
+
+    return named
 
 
 def task_of(bundle: Bundle) -> "Task":

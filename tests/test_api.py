@@ -63,13 +63,13 @@ def test_signatures_are_those_of_the_dataclasses(task, verb):
     assert declared(task, verb) in [options_of(one, verb) for one in overloads]
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "compare"])
 def test_there_is_no_further_overload(verb):
     kinds = [declared(task, verb) for task in OPTIONS]
     assert all(options_of(one, verb) in kinds for one in typing.get_overloads(getattr(dz, verb)))
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "compare"])
 def test_an_interactive_shell_completes_every_option(verb):
     names = set(inspect.signature(getattr(dz, verb)).parameters)
     assert names == COMMON[verb].union(*(declared(task, verb) for task in OPTIONS))

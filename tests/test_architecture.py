@@ -48,7 +48,8 @@ ROOMS = {
     "data_report": ("bundle", "plots", "tasks"),
     "dispatch": ("bundle", "tasks"),
     "archives": ("bundle", "dispatch", "tasks"),
-    "api": ("archives", "bundle", "dispatch", "tasks"),
+    "comparing": ("bundle", "dispatch"),
+    "api": ("archives", "bundle", "comparing", "dispatch", "tasks"),
     "engines": (),
     "beam": ("api", "archives", "bundle", "engines", "tasks"),
     "training": ("api", "bundle", "registry"),
@@ -73,7 +74,7 @@ ROOMS = {
 }
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "calibration", "detector", "flips", "postprocessing"),
-    *("predictor", "familiarity", "projects", "scoring"),
+    *("predictor", "comparison", "familiarity", "projects", "scoring"),
 )
 
 

@@ -208,11 +208,13 @@ class Evaluation(ABC):
         each: what measures them, and further samples that `report` makes of their results.
         unit: what a sample is, in messages.
         scores: what `report` measured, to be resampled; there is none before it.
+        inputs: the files of the data.
     """
 
     samples: Sequence[Any]
     measure: Measure
     scores: "Scores"
+    inputs: Sequence[Path] = ()
     unit: str = "image"
 
     def __init__(
@@ -221,6 +223,20 @@ class Evaluation(ABC):
         self.bundle, self.data, self.split = bundle, data, split
         self.out = None if out is None else Path(out)
         self.each: Each = measured_here
+
+    def use(self, inputs: Sequence[Path]) -> None:
+        """Name the files of the data, and make the folder `out` where they do not lie.
+
+        Raises:
+            DentalzooError: `out` holds inputs or cannot be made.
+        """
+        self.inputs = inputs
+        if self.out is not None:
+            make_folder(self.out, inputs)
+
+    def comparable(self) -> dict[str, Any]:
+        """Return what two bundles must have in common to be compared, such as "classes"."""
+        return {}
 
     @abstractmethod
     def report(

@@ -32,6 +32,7 @@ PROJECT_FORMATS = (
 MESH_FORMATS = ("ply", "stl", "obj")
 PICTURE_FORMATS = ("png", "jpg")
 _ENHANCE = "stretch the contrast of each image first: helps on faded ones (default: do not)"
+_SEED = "random seed of the bootstrap intervals"
 _OVERLAY_FORMAT = "format of these pictures: png, or jpg, which is smaller and faster to write"
 MASK_DICOM, BOX_DICOM = ("seg", "sr", "sc"), ("sr", "sc")  # docs/dicom.md
 
@@ -128,6 +129,13 @@ class SegmentationPredictOptions(Options):
             )
 
 
+@dataclass(frozen=True)
+class SegmentationCompareOptions(SegmentationEvaluateOptions):
+    """Options of `compare` for segmentation."""
+
+    seed: int = option(0, _SEED, low=0)
+
+
 # ---- detection -----------------------------------------------------------------------------------
 
 
@@ -197,13 +205,10 @@ class DetectionPredictOptions(BoxOptions):
 
 
 @dataclass(frozen=True)
-class DetectionCompareOptions(Options):
+class DetectionCompareOptions(BoxOptions):
     """Options of `compare` for detection."""
 
-    score_threshold: float | None = option(
-        None, "confidence threshold of both bundles (default: each one's own)", low=0, high=1
-    )
-    seed: int = option(0, "random seed of the bootstrap interval", low=0)
+    seed: int = option(0, _SEED, low=0)
 
 
 # ---- generation ----------------------------------------------------------------------------------
@@ -259,11 +264,17 @@ class CropOptions(Options):
 
 
 @dataclass(frozen=True)
-class SuperimpositionEvaluateOptions(CropOptions):
-    """Options of `evaluate` for superimposition."""
+class SuperimpositionCompareOptions(CropOptions):
+    """Options of `compare` for superimposition."""
 
     count: int = option(200, "number of superimposed images to judge", low=1)
     seed: int = option(0, "random seed", low=0)
+
+
+@dataclass(frozen=True)
+class SuperimpositionEvaluateOptions(SuperimpositionCompareOptions):
+    """Options of `evaluate` for superimposition."""
+
     step: float | None = option(None, "step of the scan of the latent plane", low=1e-6)
 
 
@@ -340,6 +351,7 @@ OPTIONS: Mapping[str, Mapping[str, type[Options]]] = MappingProxyType(
         "segmentation": {
             "evaluate": SegmentationEvaluateOptions,
             "predict": SegmentationPredictOptions,
+            "compare": SegmentationCompareOptions,
         },
         "detection": {
             "evaluate": DetectionEvaluateOptions,
@@ -349,17 +361,20 @@ OPTIONS: Mapping[str, Mapping[str, type[Options]]] = MappingProxyType(
         "generation": {
             "evaluate": GenerationEvaluateOptions,
             "predict": GenerationPredictOptions,
+            "compare": GenerationEvaluateOptions,
             "generate": GenerateOptions,
         },
         "superimposition": {
             "evaluate": SuperimpositionEvaluateOptions,
             "predict": GenerationPredictOptions,
+            "compare": SuperimpositionCompareOptions,
             "superimpose": SuperimposeOptions,
             "augment_dataset": AugmentOptions,
         },
         "reconstruction": {
             "evaluate": ReconstructionEvaluateOptions,
             "predict": ReconstructionPredictOptions,
+            "compare": ReconstructionEvaluateOptions,
         },
     }
 )

@@ -201,7 +201,7 @@ def lines_of(report: Report, metrics: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def how_drawn(about: Mapping[str, Any]) -> str:
+def how_drawn(about: Mapping[str, Any], what: str = "bootstrap intervals") -> str:
     """Return in a sentence what the intervals of a report are."""
     plural = "" if about["samples"] == 1 else "s"
     of = f"{about['samples']} {about['unit']}{plural}"
@@ -210,8 +210,7 @@ def how_drawn(about: Mapping[str, Any]) -> str:
     if not about["resamples"]:
         return f"no intervals: {of}; at least two are needed"
     return (
-        f"in brackets: 95 % bootstrap intervals over {of}, {about['resamples']} resamples, "
-        f"seed {about['seed']}"
+        f"in brackets: 95 % {what} over {of}, {about['resamples']} resamples, seed {about['seed']}"
     )
 
 

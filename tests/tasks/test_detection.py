@@ -1026,8 +1026,10 @@ def test_two_bundles_side_by_side(data, tmp_path):
     difference = report["difference"]
     assert difference["voc_map"] == pytest.approx(0.75)
     assert difference["from"] <= 0.75 <= difference["to"]
+    assert report["intervals"]["voc_map"]["value"] == difference["voc_map"]
+    assert report["class_intervals"]["endodontic"]["voc_ap"]["value"] == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "comparison.json", "comparison.png", "radiographs.png", "froc.png"
+        "comparison.json", "comparison.txt", "comparison.png", "radiographs.png", "froc.png"
     }  # fmt: skip
 
 
@@ -1137,7 +1139,7 @@ def test_the_command_has_the_options(data, tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
-    from dentalzoo import api, dispatch
+    from dentalzoo import comparing, dispatch
 
     class Of(StandIn):
         def __init__(self, task):
@@ -1145,8 +1147,8 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
             self.metadata["task"] = task
 
     bundles = {"one": StandIn(), "other": StandIn(CLASSES[::-1])}
-    bundles |= {"masks": Of("segmentation"), "more_masks": Of("segmentation")}
-    for module in (api, dispatch):
+    bundles |= {"masks": Of("segmentation")}
+    for module in (comparing, dispatch):
         monkeypatch.setattr(module, "load", bundles.get)
         monkeypatch.setattr(module, "Bundle", StandIn)
     arguments = ["--data", str(data), "--out", str(tmp_path / "out")]
@@ -1156,16 +1158,16 @@ def test_the_command_compares(data, tmp_path, monkeypatch, capsys):
     assert [r["score_threshold"] for r in report["reports"]] == [0.65, 0.65]
     assert main(["compare", "one", "other", *arguments]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)"]
+    assert shown[0].split() == ["stand_in", "(1)", "stand_in", "(2)", "difference"]
     both = [f"{value:.4f}" for value in report["summary_metrics"]["voc_map"]]
-    assert ["voc_map", *both] in [line.split() for line in shown]
-    assert shown[-1].startswith("difference ")
+    assert ["voc_map", *both] in [line.split()[:3] for line in shown]
+    assert shown[-3].startswith("restoration ")
     assert main(["compare", "one", "masks", *arguments]) == 2
     assert (
         "both bundles must be for one task. Received: detection and segm" in capsys.readouterr().err
     )
-    assert main(["compare", "masks", "more_masks", *arguments]) == 2
-    assert "compare needs a bundle for detection" in capsys.readouterr().err
+    assert main(["compare", "one", "other", *arguments, "--threshold", "0.5"]) == 2
+    assert "threshold is an option for segmentation" in capsys.readouterr().err
 
 
 # ---- real radiographs ----------------------------------------------------------------------------

@@ -16,8 +16,12 @@ from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.data.pipeline.prefetch import read_ahead
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import CONFUSED, GROUND_TRUTH, PREDICTION, palette
-from dentalzoo.tasks.options import SegmentationEvaluateOptions, SegmentationPredictOptions
-from dentalzoo.tasks.segmentation import evaluate, predict, summary_metrics
+from dentalzoo.tasks.options import (
+    SegmentationCompareOptions,
+    SegmentationEvaluateOptions,
+    SegmentationPredictOptions,
+)
+from dentalzoo.tasks.segmentation import compare, evaluate, predict, summary_metrics
 from dentalzoo.tasks.segmentation.drawing import errors, overlay
 from dentalzoo.tasks.segmentation.evaluation import count, image_scores
 
@@ -478,6 +482,30 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, action):
     few, many = peak(20), peak(120)
     # 100 more images are 2 MB; the counts and names of each are some 3 kB.
     assert many - few < 100 * 5_000
+
+
+# ---- compare -------------------------------------------------------------------------------------
+
+
+def test_two_bundles_side_by_side(pairs, tmp_path):
+    class Blind(StandIn):
+        name = "blind"
+
+        def serve(self, image):
+            return super().serve(image * 0)
+
+    report = compare(StandIn(), Blind(), pairs, out=tmp_path / "out")
+    assert report["bundles"] == ["stand_in", "blind"]
+    one, two = report["summary_metrics"]["dice"]
+    assert report["intervals"]["dice"]["value"] == pytest.approx(one - two, abs=1e-6)
+    assert report["class_intervals"]["foreground"]["dice"]["value"] == pytest.approx(80 / 108)
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"comparison.json", "comparison.txt"}
+    options = SegmentationCompareOptions(threshold=0.9, seed=3)
+    report = compare(StandIn(), Blind(), pairs, options=options)
+    assert report["reports"][1]["threshold"] == 0.9 and report["resampling"]["seed"] == 3
+    with pytest.raises(DentalzooError, match="both bundles must have the same classes"):
+        compare(StandIn(), StandIn(4), pairs)
 
 
 # ---- drawing -------------------------------------------------------------------------------------

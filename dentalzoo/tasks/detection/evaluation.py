@@ -17,7 +17,6 @@ from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.ops.calibration import Observed, reliability
-from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header
 from dentalzoo.tasks.calibration import map_report, scaling_of, summary_of, with_errors
@@ -120,9 +119,13 @@ class Evaluation(base.Evaluation):
     """The evaluation that `evaluate` runs; finding the images checks all but the images themselves.
 
     Args and errors are those of `evaluate`.
+
+    Attributes:
+        found: what `report` was made of; there is none before it.
     """
 
     measure: "_Measure"
+    found: Measured
 
     def __init__(
         self,
@@ -142,8 +145,11 @@ class Evaluation(base.Evaluation):
         self.samples = self.dataset.samples
         most = _max_per_class(self.dataset)
         self.measure = _Measure(tuple(self.dataset.classes), channels_of(bundle), options, most)
-        if self.out is not None:
-            make_folder(self.out, [sample.image for sample in self.samples])
+        self.use([sample.image for sample in self.samples])
+
+    def comparable(self) -> dict[str, Any]:
+        """Return the classes, whose order does not matter."""
+        return {"classes": sorted(self.detector.classes)}
 
     def measured(
         self,
@@ -175,6 +181,7 @@ class Evaluation(base.Evaluation):
         """Return the report of `evaluate`; write it, the detections and the figures to `out`."""
         sweep = self.measure.sweep(self.bundle)
         measured = self.measured(results, failed, sweep)
+        self.found = measured
         report = make_report(self.detector, measured, self.data, self.split, self.threshold)
         observed, of_network = observed_of(measured.matches), scaling_of(self.bundle).inverse
         self.scores = with_errors(

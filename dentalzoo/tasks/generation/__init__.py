@@ -2,7 +2,10 @@
 
 from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
+from dentalzoo.tasks.comparison import comparing
 from dentalzoo.tasks.generation.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.generation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.generation.evaluation import summary_metrics as summary_metrics
 from dentalzoo.tasks.generation.sampling import generate as generate
+
+compare = comparing(Evaluation, summary_metrics)

@@ -22,7 +22,6 @@ from dentalzoo.data.formats.tree import split_word
 from dentalzoo.data.images import ImageDataset, ImageSample, find_images
 from dentalzoo.data.io.images import write_png
 from dentalzoo.ops.intervals import mean_of
-from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.autoencoders import files_of, image_shape
 from dentalzoo.tasks.base import refuse_empty, report_header, skipped_files
@@ -146,8 +145,7 @@ class Evaluation(base.Evaluation):
         super().__init__(bundle, data, split, out)
         self.options, seed = options, options.seed
         self.images = _find(bundle, data, split, options.crops)
-        if self.out is not None:
-            make_folder(self.out, files_of(self.images))
+        self.use(files_of(self.images))
         everything = self.images if split is None else _find(bundle, data, None, options.crops)
         held_out = split_word(split) if split else "val"
         parts = {"training": "train", "held_out": "val" if held_out == "train" else held_out}
@@ -166,6 +164,11 @@ class Evaluation(base.Evaluation):
             *(Sample(block, None, features=True, thumbnail=True) for block in blocks),
         ]
         self.measure = Measure(image_shape(bundle), options.samples, options.count, seed)
+
+    def comparable(self) -> dict[str, Any]:
+        """Return what the bounds of log p(x) depend on."""
+        likelihood = self.bundle.metadata["config"]["likelihood"]
+        return {"image shape": list(image_shape(self.bundle)), "likelihood": likelihood}
 
     def report(
         self, results: Iterable[tuple[Sample, Result]], failed: Sequence[tuple[str, str]]

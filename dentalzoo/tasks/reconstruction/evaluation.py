@@ -27,7 +27,6 @@ from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
-from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.base import refuse_empty, report_header, without_folders
 from dentalzoo.tasks.options import ReconstructionEvaluateOptions
@@ -127,8 +126,7 @@ class Evaluation(base.Evaluation):
         )
         self.dataset = find_meshes(data, split)
         self.samples = self.dataset.samples
-        if self.out is not None:
-            make_folder(self.out, [sample.mesh for sample in self.samples])
+        self.use([sample.mesh for sample in self.samples])
 
     def report(
         self, results: Iterable[tuple[MeshSample, "_Result"]], failed: Sequence[tuple[str, str]]

@@ -23,7 +23,6 @@ from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.calibration import Observed, Scaling, reliability
 from dentalzoo.ops.intervals import mean_of_known, median_of
 from dentalzoo.ops.scores import scores_of_counts
-from dentalzoo.output_dirs import make_folder
 from dentalzoo.plots import palette
 from dentalzoo.plots.contact_sheet import contact_sheet
 from dentalzoo.plots.pixels import fit
@@ -125,9 +124,11 @@ class Evaluation(base.Evaluation):
             scaling_of(bundle).inverse,
             options.enhance,
         )
-        if self.out is not None:
-            inputs = [path for s in self.samples for path in (s.image, s.mask) if path is not None]
-            make_folder(self.out, inputs)
+        self.use([path for s in self.samples for path in (s.image, s.mask) if path is not None])
+
+    def comparable(self) -> dict[str, Any]:
+        """Return the classes."""
+        return {"classes": list(self.names)}
 
     def report(
         self,

@@ -2,6 +2,7 @@
 
 from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
+from dentalzoo.tasks.comparison import comparing
 from dentalzoo.tasks.superimposition.augmentation import AugmentationReport as AugmentationReport
 from dentalzoo.tasks.superimposition.augmentation import augment_dataset as augment_dataset
 from dentalzoo.tasks.superimposition.evaluation import Evaluation as Evaluation
@@ -15,3 +16,5 @@ from dentalzoo.tasks.superimposition.scores import SuperimpositionScore as Super
 from dentalzoo.tasks.superimposition.scores import random_sets as random_sets
 from dentalzoo.tasks.superimposition.scores import score as score
 from dentalzoo.tasks.superimposition.superimposing import superimpose as superimpose
+
+compare = comparing(Evaluation, summary_metrics)

@@ -13,11 +13,10 @@ from dentalzoo.contracts import Report
 from dentalzoo.data.images import ImageSample
 from dentalzoo.data.io.images import write_png
 from dentalzoo.errors import DentalzooError
-from dentalzoo.output_dirs import make_folder
 from dentalzoo.tasks import base
 from dentalzoo.tasks.autoencoders import MIN_ACTIVE, files_of, image_shape, kl_divergence
 from dentalzoo.tasks.base import report_header
-from dentalzoo.tasks.options import SuperimpositionEvaluateOptions
+from dentalzoo.tasks.options import SuperimpositionCompareOptions, SuperimpositionEvaluateOptions
 from dentalzoo.tasks.scoring import write_report
 from dentalzoo.tasks.superimposition import drawing
 from dentalzoo.tasks.superimposition.judging import Judged, Judging
@@ -110,14 +109,19 @@ class Evaluation(base.Evaluation):
         *,
         split: str | None = None,
         out: str | Path | None = None,
-        options: SuperimpositionEvaluateOptions = SuperimpositionEvaluateOptions(),
+        options: SuperimpositionCompareOptions = SuperimpositionEvaluateOptions(),
     ):
         super().__init__(bundle, data, split, out)
         self.options = options
+        scans = isinstance(options, SuperimpositionEvaluateOptions)  # `compare` draws no scan
+        self.step = options.step if scans else None
         self.dataset = find_sources(bundle, data, split, options)
         self.samples, self.measure = self.dataset.samples, Encoding(image_shape(bundle))
-        if self.out is not None:
-            make_folder(self.out, files_of(self.dataset))
+        self.use(files_of(self.dataset))
+
+    def comparable(self) -> dict[str, Any]:
+        """Return the shape of the images, at which all is measured."""
+        return {"image shape": list(image_shape(self.bundle))}
 
     def report(
         self,
@@ -165,7 +169,7 @@ class Evaluation(base.Evaluation):
             if chosen:
                 cases = _cases(judged) if judged else [("", one, None) for one in chosen]
                 write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
-                _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), options.step)
+                _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), self.step)
             write_report(out, report, summary_metrics(report))
         return report
 
