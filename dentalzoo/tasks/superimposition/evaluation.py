@@ -113,8 +113,9 @@ class Evaluation(base.Evaluation):
     ):
         super().__init__(bundle, data, split, out)
         self.options = options
-        scans = isinstance(options, SuperimpositionEvaluateOptions)  # `compare` draws no scan
-        self.step = options.step if scans else None
+        self.step: float | None = None  # of the scan, which `compare` does not draw
+        if isinstance(options, SuperimpositionEvaluateOptions):
+            self.step = options.step
         self.dataset = find_sources(bundle, data, split, options)
         self.samples, self.measure = self.dataset.samples, Encoding(image_shape(bundle))
         self.use(files_of(self.dataset))
