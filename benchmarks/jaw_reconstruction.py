@@ -40,8 +40,8 @@ from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
 from dentalzoo.data.views import VIEWS, load_views, render_views
 from dentalzoo.models import jaw_reconstruction as paper
 
-NAME, RELEASED = "jaw_reconstruction", "jaw_reconstruction.jaws_and_crowns_v1"
-FACES = (98_952, 99_944)  # of two families of jaws, if the released bundle is not available
+NAME = "jaw_reconstruction"
+FACES = (98_952, 99_944)  # of two families of jaws
 TOLERANCE = 1e-3  # mm: all rows must predict the same points
 
 
@@ -278,13 +278,13 @@ TABLES = {"latency": latency, "views": views, "input": inputs}
 def bundles(options, folder: Path) -> tuple:
     """Return the bundle to measure in int8 and, with the same weights decoded, in float32."""
     if not (folder / "int8").exists():
-        try:
-            own = dz.load(options.bundle or RELEASED)
-            model, config = own.to_keras(), own.config
-        except dz.DentalzooError as error:
-            if options.bundle:
+        if options.bundle:
+            try:
+                own = dz.load(options.bundle)
+            except dz.DentalzooError as error:
                 raise SystemExit(f"{error}") from None
-            print(f"{RELEASED} is not available: {options.variant} with random weights instead\n")
+            model, config = own.to_keras(), own.config
+        else:
             config = configured(options)
             model = random_weights(paper.build_model(config))
         if (config.encoder, config.decoder) != ("convolutions", "morphable") or not config.faces:
@@ -346,7 +346,7 @@ def label(config) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=TABLES, nargs="?", help="table to print (default: all)")
-    parser.add_argument("--bundle", help=f"default {RELEASED}, or random weights without it")
+    parser.add_argument("--bundle", help="of the variant morphable (default: random weights)")
     parser.add_argument("--threads", type=int, default=2, help="threads and cores (default 2)")
     parser.add_argument("--quick", action="store_true", help="few rounds: a trial run")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)  # in a fresh process

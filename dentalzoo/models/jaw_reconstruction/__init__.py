@@ -23,9 +23,9 @@ Differences from the paper:
 
 Example:
     >>> import dentalzoo as dz
-    >>> jaw = dz.load("jaw_reconstruction.jaws_and_crowns_v1")
+    >>> jaw = dz.load("jaw_reconstruction.drawn_scans_v1")
     >>> result = jaw.serve(views)                   # views: uint8 (10, H, W)
-    >>> result["points"], result["faces"]           # (50000, 3) mm, (98952, 3)
+    >>> result["points"]                            # (50000, 3) mm
 """
 
 from dentalzoo.models.jaw_reconstruction.about import ABOUT as ABOUT
