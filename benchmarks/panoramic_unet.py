@@ -43,7 +43,7 @@ SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1280x540": (540, 1280)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", default="panoramic_unet.panoramic_teeth_v1")
+    parser.add_argument("--bundle", default="panoramic_unet.panoramic_teeth_v2")
     parser.add_argument("--data", help="annotated radiographs (default: synthetic ones)")
     parser.add_argument("--quick", action="store_true", help="few rounds: a trial run")
     parser.add_argument("--json", metavar="FILE", help="file to write the tables to as well")

@@ -40,7 +40,7 @@ from dentalzoo.tasks.detection.numbering import numbering
 from dentalzoo.tasks.detection.resampling import resampled_areas
 
 A = albumentations()
-RELEASED = "panoramic_unet.panoramic_teeth_v1"
+RELEASED = "panoramic_unet.panoramic_teeth_v2"
 VISIBLE = 0.5  # a box of which less is left is ignored, as a difficult one
 
 

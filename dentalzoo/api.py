@@ -101,7 +101,7 @@ def evaluate(
     """Measure a bundle on data, annotated where its task needs it.
 
     Args:
-        bundle: a loaded bundle, a name such as `panoramic_unet.panoramic_teeth_v1` or a folder.
+        bundle: a loaded bundle, a name such as `panoramic_unet.panoramic_teeth_v2` or a folder.
         data: a folder in a layout of docs/data_formats.md.
         split: "train", "val" or "test"; None for all samples.
         out: a folder for evaluation.json and figures.

@@ -26,8 +26,8 @@ EXAMPLES = {
     "evaluate": ("dentalzoo evaluate runs/opg --data data/opg --split test --out out/evaluation",),
     "compare": ("dentalzoo compare runs/a runs/b --data data/boxes --split test --out out/ab",),
     "predict": (
-        "dentalzoo predict panoramic_unet.panoramic_teeth_v1 images/ --out out/masks --overlay",
-        "dentalzoo predict panoramic_detection.dentex_fdi_v1 a.png --out out/teeth --format cvat",
+        "dentalzoo predict panoramic_unet.panoramic_teeth_v2 images/ --out out/masks --overlay",
+        "dentalzoo predict panoramic_detection.dentex_fdi_v2 a.png --out out/teeth --format cvat",
     ),
     "views": ("dentalzoo views jaw.stl --out data/views",),
     "generate": ("dentalzoo generate tooth_vae --out out/teeth --count 64 --seed 7",),

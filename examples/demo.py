@@ -79,7 +79,7 @@ class Section:
 
 def panoramic_segmentation(folder: Path, count: int) -> Section:
     """Segment the teeth on panoramic radiographs with `panoramic_unet`."""
-    bundle = dz.load("panoramic_unet.panoramic_teeth_v1")
+    bundle = dz.load("panoramic_unet.panoramic_teeth_v2")
     data = write_panoramic_dataset(folder / "teeth", count, val_fraction=0)
     radiographs = find_masks(data).samples
     out = folder / "panoramic_unet"
@@ -126,7 +126,7 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
 
 def radiograph_detection(folder: Path, count: int) -> Section:
     """Detect findings on panoramic radiographs with `panoramic_detection`."""
-    bundle = dz.load("panoramic_detection.dental_radiography_v1")
+    bundle = dz.load("panoramic_detection.dental_radiography_v2")
     data = write_panoramic_dataset(folder / "radiographs", count, seed=UNSEEN, val_fraction=0)
     radiographs = find_boxes(data, classes=list(DETECTED)).samples
     out = folder / "panoramic_detection"
@@ -209,7 +209,7 @@ def _shares(hits: np.ndarray) -> list[str]:
 
 def tooth_generation(folder: Path, count: int) -> Section:
     """Generate new teeth, and encode and decode synthetic photographs, with `tooth_vae`."""
-    bundle = dz.load("tooth_vae.drawn_teeth_v1")
+    bundle = dz.load("tooth_vae.drawn_teeth_v2")
     photos, number = folder / "photos", 10 * count
     write_tooth_photos(photos, number, seed=UNSEEN, split="test")
     out = folder / "tooth_vae"
@@ -269,7 +269,7 @@ def tooth_generation(folder: Path, count: int) -> Section:
 
 def defect_superimposition(folder: Path, count: int) -> Section:
     """Show several defects in one image with `defect_overlay_vae`."""
-    bundle = dz.load("defect_overlay_vae.drawn_defects_v1")
+    bundle = dz.load("defect_overlay_vae.drawn_defects_v2")
     kinds = [kind for kind in DEFECTS if kind != "border"]
     surfaces = folder / "surfaces"
     write_defect_dataset(surfaces, 4 * count, UNSEEN, val_fraction=0, kinds=kinds)

@@ -109,7 +109,7 @@ def test_help_groups_options_by_task(capsys):
 
 
 def test_help_of_a_bundle_has_the_options_of_its_task(capsys, bundle):
-    for name in ("panoramic_unet.panoramic_teeth_v1", str(bundle.path), str(bundle.path.parent)):
+    for name in ("panoramic_unet.panoramic_teeth_v2", str(bundle.path), str(bundle.path.parent)):
         text = help_of(capsys, "predict", name)
         assert "--threshold" in text and "--nms-iou" not in text and "--mesh" not in text
 

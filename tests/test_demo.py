@@ -48,7 +48,7 @@ class StandIn(dz.Bundle):
 class BrightIsTooth(StandIn):
     def __init__(self):
         outputs = {"probabilities": {"shape": [None, None, None, 1]}}
-        super().__init__("panoramic_unet", "panoramic_teeth_v1", "segmentation", (), outputs)
+        super().__init__("panoramic_unet", "panoramic_teeth_v2", "segmentation", (), outputs)
 
     def serve(self, image):
         return {"mask": (image > 120).astype(np.uint8), "probabilities": np.float32(image / 255)}
@@ -59,7 +59,7 @@ class BrightIsMetal(StandIn):
 
     def __init__(self):
         config = {"classes": ["Fillings", "Implant"], "operating_threshold": 0.1}
-        super().__init__("panoramic_detection", "dental_radiography_v1", "detection", config)
+        super().__init__("panoramic_detection", "dental_radiography_v2", "detection", config)
 
     def detect(self, image):
         _, _, spots, _ = cv2.connectedComponentsWithStats(np.uint8(image[..., 0] > 220))
@@ -125,11 +125,11 @@ class OneJawForAll(StandIn):
 
 STAND_INS = {
     "jaw_reconstruction.drawn_scans_v1": OneJawForAll(),
-    "panoramic_unet.panoramic_teeth_v1": BrightIsTooth(),
-    "panoramic_detection.dental_radiography_v1": BrightIsMetal(),
-    "tooth_vae.drawn_teeth_v1": Coarse("tooth_vae", "drawn_teeth_v1", "generation", 16, 3),
-    "defect_overlay_vae.drawn_defects_v1": Coarse(
-        "defect_overlay_vae", "drawn_defects_v1", "superimposition", 32, 1
+    "panoramic_unet.panoramic_teeth_v2": BrightIsTooth(),
+    "panoramic_detection.dental_radiography_v2": BrightIsMetal(),
+    "tooth_vae.drawn_teeth_v2": Coarse("tooth_vae", "drawn_teeth_v2", "generation", 16, 3),
+    "defect_overlay_vae.drawn_defects_v2": Coarse(
+        "defect_overlay_vae", "drawn_defects_v2", "superimposition", 32, 1
     ),
 }
 
@@ -324,7 +324,7 @@ def test_a_missing_bundle_is_reported_in_one_line(demo, monkeypatch, tmp_path, c
     monkeypatch.setattr(dz, "load", load)
     assert demo.main(["--out", str(tmp_path / "out")]) == 2
     printed = capsys.readouterr()
-    assert printed.err == "demo: no such bundle. Received: 'panoramic_unet.panoramic_teeth_v1'\n"
+    assert printed.err == "demo: no such bundle. Received: 'panoramic_unet.panoramic_teeth_v2'\n"
     assert printed.out == ""
 
 

@@ -18,7 +18,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 FOLDERS = ("dentalzoo", "docs", "tests", "examples", "benchmarks", "tools", ".ci", ".github")
-BUNDLE = "panoramic_unet.panoramic_teeth_v1"
+BUNDLE = "panoramic_unet.panoramic_teeth_v2"
 
 
 def label(path):

@@ -54,7 +54,7 @@ def test_one_object_and_status_0_where_all_is_there(capsys, tmp_path):
     assert report["folders"]["bundles (cache)"]["used"] == 1000
     assert report["folders"]["this folder"]["free"] > 0
     assert report["bundles"]["panoramic_unet.mine_v1"].endswith("cache/panoramic_unet.mine_v1")
-    assert "panoramic_unet.panoramic_teeth_v1" in report["bundles"]
+    assert "panoramic_unet.panoramic_teeth_v2" in report["bundles"]
     assert report["variables"]["DENTALZOO_CACHE"] == str(tmp_path / "cache")
     assert report["devices"]["processors"] >= 1
 

@@ -244,7 +244,7 @@ sys.exit(status)
 
 @pytest.mark.slow
 def test_predict_imports_neither_scikit_learn_nor_pandas_nor_jax(phantoms, tmp_path):
-    path = RELEASED / "panoramic_unet.panoramic_teeth_v1"
+    path = RELEASED / "panoramic_unet.panoramic_teeth_v2"
     image = next((phantoms / "images").iterdir())
     command = ["predict", str(path), str(image), "--runtime", "tensorflow"]
     done = subprocess.run(

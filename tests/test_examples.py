@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
-BUNDLE = "panoramic_unet.panoramic_teeth_v1"
-AUTOENCODERS = ("tooth_vae.drawn_teeth_v1", "defect_overlay_vae.drawn_defects_v1")
+BUNDLE = "panoramic_unet.panoramic_teeth_v2"
+AUTOENCODERS = ("tooth_vae.drawn_teeth_v2", "defect_overlay_vae.drawn_defects_v2")
 FILES = {
     "defect_overlay_vae": [
         *("surfaces/masks/0049.png", "robust/curves.png", "robust/bundle/SHA256SUMS"),

@@ -40,7 +40,7 @@ def test_commands_without_a_network_need_no_tensorflow(phantoms, tmp_path):
         ["synthetic", "--kind", "teeth", "--count", "2", "--out", tmp_path / "teeth"],
     )
     assert statuses == [0] * 10, output
-    assert "the released tooth_vae.drawn_teeth_v1" in output
+    assert "the released tooth_vae.drawn_teeth_v2" in output
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def endless(tmp_path):
     """A bundle of unknown origin whose network does not end, and an image."""
     pytest.importorskip("onnxruntime")
     path = tmp_path / "foreign"
-    shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v1", path)
+    shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v2", path)
     shutil.rmtree(path / "onnx", ignore_errors=True)
     (path / "onnx").mkdir()
     (path / "onnx" / "serve.onnx").write_bytes(endless_onnx())

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADED = "panoramic_unet.panoramic_teeth_v1"
+LOADED = "panoramic_unet.panoramic_teeth_v2"
 
 
 def run_json(*arguments: str) -> dict:

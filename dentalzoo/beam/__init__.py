@@ -13,7 +13,7 @@ workers need the same version of dentalzoo.
 Example:
     >>> from dentalzoo.beam import predict
     >>> report = predict(
-    ...     "panoramic_unet.panoramic_teeth_v1",
+    ...     "panoramic_unet.panoramic_teeth_v2",
     ...     "archive/",
     ...     "masks/",
     ...     runner="DirectRunner",

@@ -20,7 +20,7 @@ def load(name_or_path: str | Path, runtime: str | None = None) -> Bundle:
     """Load a bundle after verifying it.
 
     Args:
-        name_or_path: a released name (`panoramic_unet.panoramic_teeth_v1`, or `panoramic_unet` for
+        name_or_path: a released name (`panoramic_unet.panoramic_teeth_v2`, or `panoramic_unet` for
             its newest release); a folder: a bundle, or a training run that holds one; an address
             (`hf://user/name`, `https://.../x.zip`, `gs://bucket/x`); or a registered name
             (`lab/unet_v1`). docs/sharing.md

@@ -11,23 +11,23 @@ from dentalzoo.bundle.integrity import digest
 from dentalzoo.errors import BadFile
 
 RELEASED: Mapping[str, str] = {
-    "defect_overlay_vae.drawn_defects_v1": (
-        "81dd5e5ab6d31866170df0707cea4f37db284f22281b4ececcb3f4fd59a0b978"
+    "defect_overlay_vae.drawn_defects_v2": (
+        "c4b522611f1bffc149b7e0c87cf4c4390bff67ac039e6fe6480f3a61950afa33"
     ),
     "jaw_reconstruction.jaws_and_crowns_v1": (
         "4283346f9306883f8c768f460b5ea9495f8930e8578502eae77f31b26a719e36"
     ),
-    "panoramic_detection.dental_radiography_v1": (
-        "cc5004e730e4923729f63be3bacf9716590495b73a190e9c20b333b9f0b871e0"
+    "panoramic_detection.dental_radiography_v2": (
+        "51206fc2a93387822b0732fca71bd73529783c08e7aa908e049ef00eb4dd812f"
     ),
-    "panoramic_detection.dentex_fdi_v1": (
-        "e6b5adfa0ff87ec65275b6552b879609b056cdb2a6223ac3eabfc0cbf0d3f9c0"
+    "panoramic_detection.dentex_fdi_v2": (
+        "d6308380b571d1492802112ad912ea463138f36fd40f0f81a8cc9ad5b752167a"
     ),
-    "panoramic_unet.panoramic_teeth_v1": (
-        "ba32397dff80272adb4f0318811f0be9ad6b71ea4c42760579784a0931b99c92"
+    "panoramic_unet.panoramic_teeth_v2": (
+        "76565a591eacea3fa912f813884d141f096a80fccfc18aad49e14073e593e2e4"
     ),
-    "tooth_vae.drawn_teeth_v1": (
-        "8102e3a3bcd2ddd7d4d2db12db170d404f33ae45c97bf3a62b798bc93d4689bb"
+    "tooth_vae.drawn_teeth_v2": (
+        "4713bc4085a7fbb01fed16ae8f082045cb57e22e3ef4e4162160e62575bf6f54"
     ),
 }
 

@@ -103,7 +103,7 @@ class SegmentationPredictOptions(Options):
     instances: str | Path | None = option(
         None,
         "divide the mask into numbered teeth by the boxes of this bundle, such as "
-        "panoramic_detection.dentex_fdi_v1: a name, folder or address",
+        "panoramic_detection.dentex_fdi_v2: a name, folder or address",
     )
     probabilities: bool = option(
         False,

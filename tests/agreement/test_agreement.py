@@ -127,7 +127,7 @@ def test_images_that_not_all_have_are_named(readers, tmp_path, caplog):
 
 @pytest.mark.slow
 def test_a_model_against_the_ground_truth_has_the_metrics_of_evaluate(readers, tmp_path):
-    bundle = dz.load("panoramic_unet.panoramic_teeth_v1")
+    bundle = dz.load("panoramic_unet.panoramic_teeth_v2")
     dz.predict(bundle, readers[0] / "images", tmp_path / "predicted")
     report = dz.evaluate(bundle, readers[0])
     (pair,) = agree([readers[0], tmp_path / "predicted"])["pairs"]
@@ -202,7 +202,7 @@ def test_boxes_of_a_model_have_the_metrics_of_evaluate(tmp_path):
     data = tmp_path / "data"
     for seed in range(6):
         write_png(data / "images" / f"{seed}.png", panoramic(seed, 256, 512).image)
-    bundle = dz.load("panoramic_detection.dental_radiography_v1")
+    bundle = dz.load("panoramic_detection.dental_radiography_v2")
     classes = list(bundle.config.classes)
     dz.predict(bundle, data / "images", tmp_path / "model", score_threshold=0.001)
     (data / "labels").mkdir()

@@ -57,7 +57,7 @@ def test_the_lines():
 
 
 def test_the_card_of_a_bundle_has_the_tables_of_its_runtimes(tmp_path):
-    metadata = read_metadata(RELEASED / "panoramic_unet.panoramic_teeth_v1")
+    metadata = read_metadata(RELEASED / "panoramic_unet.panoramic_teeth_v2")
     writing._write_description(tmp_path, metadata)
     assert "Files for" not in (tmp_path / "README.md").read_text()
     for name in "onnx", "litert":

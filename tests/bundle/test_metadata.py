@@ -10,8 +10,6 @@ import dentalzoo as dz
 from dentalzoo.bundle import integrity, writing
 from dentalzoo.bundle.metadata import FORMAT, Metadata, describe, upgrade
 
-RELEASED = sorted((Path(__file__).resolve().parents[2] / "pretrained").glob("*/metadata.json"))
-
 
 def test_the_metadata_describe_the_signatures(bundle):
     metadata = json.loads((bundle.path / "metadata.json").read_text())
@@ -41,10 +39,10 @@ def test_a_bundle_of_an_unknown_format_is_refused(copy):
         dz.load(copy)
 
 
-OLD = [path for path in RELEASED if json.loads(path.read_text())["format"] == 1]
+OLD = Path(__file__).with_name("format_1")  # of the bundles of 0.1.0
 
 
-@pytest.mark.parametrize("path", OLD, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
 def test_released_metadata_of_format_1_are_translated(path):
     old = json.loads(path.read_text())
     new = upgrade(old)
@@ -75,3 +73,11 @@ def test_specs_as_text():
     specs = {"z": {"shape": [None, 48], "dtype": "float32"}, "n": {"shape": [], "dtype": "int64"}}
     assert describe(specs) == "z float32 (?, 48), n int64 ()"
     assert describe(specs, "`") == "`z` float32 (?, 48), `n` int64 ()"
+
+
+def test_a_bundle_may_have_the_operations_of_those_of_format_1():
+    from dentalzoo.bundle.guard import operations as known
+
+    permitted = {*known.COMPUTING, *known.CALLING, *known.LOOPING, *known.SAVING, *known.MAIN}
+    old = {*(OLD / "operations.txt").read_text().split()}
+    assert len(old) > 100 and not old - permitted

@@ -15,7 +15,7 @@ from dentalzoo.errors import DentalzooError
 from tests.bundle.hub.conftest import cache, content, server  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
-RELEASED = ROOT / "pretrained" / "defect_overlay_vae.drawn_defects_v1"
+RELEASED = ROOT / "pretrained" / "defect_overlay_vae.drawn_defects_v2"
 HF = "hf://lab/vae"
 
 
@@ -135,7 +135,7 @@ def header(metadata):
 
 
 def test_the_header_for_the_hub():
-    unet = ROOT / "pretrained" / "panoramic_unet.panoramic_teeth_v1"
+    unet = ROOT / "pretrained" / "panoramic_unet.panoramic_teeth_v2"
     metadata = read_metadata(unet)
     made = header(metadata)
     metrics = made.pop("model-index")
@@ -146,7 +146,7 @@ def test_the_header_for_the_hub():
         "tags": ["dental", "tensorflow", "segmentation", "panoramic_unet"],
     }
     (result,) = metrics[0]["results"]
-    assert metrics[0]["name"] == "panoramic_unet.panoramic_teeth_v1"
+    assert metrics[0]["name"] == "panoramic_unet.panoramic_teeth_v2"
     assert result["dataset"] == {"name": "panoramic_teeth", "type": "panoramic_teeth",
                                  "split": "val"}  # fmt: skip
     assert {"type": "dice", "value": 0.930487} in result["metrics"]

@@ -179,7 +179,7 @@ print(kills, "kills,", number - kills, "finished before")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked")
 def test_a_hundred_kills_at_random_moments_leave_a_whole_bundle(tmp_path):
     path = tmp_path / "folder" / "own"
-    shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v1", path)
+    shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v2", path)
     metadata = json.loads((path / "metadata.json").read_text()) | {"tag": None}
     (path / "metadata.json").write_text(json.dumps(metadata))
     (path / "SHA256SUMS").write_text(sums(path))

@@ -148,10 +148,10 @@ def test_every_paper_runs_without_tensorflow(name, exporter, tmp_path):
 @pytest.mark.parametrize(
     ("exporter", "name"),
     [
-        ("onnx", "panoramic_unet.panoramic_teeth_v1"),
-        ("litert", "panoramic_unet.panoramic_teeth_v1"),
-        ("onnx", "panoramic_detection.dental_radiography_v1"),
-        ("onnx", "defect_overlay_vae.drawn_defects_v1"),
+        ("onnx", "panoramic_unet.panoramic_teeth_v2"),
+        ("litert", "panoramic_unet.panoramic_teeth_v2"),
+        ("onnx", "panoramic_detection.dental_radiography_v2"),
+        ("onnx", "defect_overlay_vae.drawn_defects_v2"),
     ],
 )
 def test_released_bundles_of_the_old_graph_can_be_exported(exporter, name, tmp_path):

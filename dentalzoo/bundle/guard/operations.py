@@ -9,7 +9,7 @@ _GROUPS = {
     "arithmetic": "Abs Add AddV2 Cos Cumsum DivNoNan Erfc Exp Floor FloorDiv FloorMod Log Maximum "
     "Minimum Mul Neg Pow RealDiv Round Rsqrt Sign Sin Softplus Sqrt Square SquaredDifference Sub",
     "comparing and choosing": "Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot "
-    "LogicalOr LowerBound NotEqual Select SelectV2 Where",
+    "LogicalOr NotEqual Select SelectV2 Where",
     "reducing": "All ArgMax DenseBincount Max Mean Prod Sum TopKV2 Unique",
     "shapes and places": "ConcatV2 EnsureShape ExpandDims Fill GatherV2 OneHot Pack Pad PadV2 "
     "Range Reshape ScatterNd Shape Size Slice Split Squeeze StridedSlice Tile Transpose Unpack "

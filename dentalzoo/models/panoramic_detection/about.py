@@ -11,13 +11,13 @@ ABOUT: About = {
 }
 
 PRETRAINED = {
-    "dental_radiography_v1": Weights(  # ships with the repository
+    "dental_radiography_v2": Weights(  # ships with the repository
         metrics={"ap50": 0.596, "ap": 0.302},  # over the 98 radiographs of the val split
         data="dental_radiography: 458 panoramic radiographs with boxes",
         licence="CC-BY-4.0",
         command="see docs/models/panoramic_detection.md",
     ),
-    "dentex_fdi_v1": Weights(
+    "dentex_fdi_v2": Weights(
         metrics={"ap50": 0.937, "ap": 0.461},  # over 12 radiographs that chose nothing
         data="dentex_fdi: 55 panoramic radiographs with a box and a number for each tooth",
         licence="CC-BY-NC-SA-4.0",

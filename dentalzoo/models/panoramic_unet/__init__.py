@@ -26,7 +26,7 @@ Differences from the paper:
 Example:
     >>> import dentalzoo as dz
     >>> model = dz.build("panoramic_unet", "light")
-    >>> unet = dz.load("panoramic_unet.panoramic_teeth_v1")
+    >>> unet = dz.load("panoramic_unet.panoramic_teeth_v2")
     >>> mask = unet.serve(radiograph)["mask"]             # radiograph: uint8 (H, W)
 """
 

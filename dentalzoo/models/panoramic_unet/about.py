@@ -12,7 +12,7 @@ ABOUT: About = {
 }
 
 PRETRAINED = {
-    "panoramic_teeth_v1": Weights(  # ships with the repository
+    "panoramic_teeth_v2": Weights(  # ships with the repository
         metrics={"dice": 0.9305, "iou": 0.8703},  # means over the 15 radiographs of the val split
         data="panoramic_teeth: 70 radiographs of Abdi et al. 2015 with the masks of S. Helli",
         licence="CC-BY-NC-3.0",

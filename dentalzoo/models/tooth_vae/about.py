@@ -11,7 +11,7 @@ ABOUT: About = {
 }
 
 PRETRAINED = {
-    "drawn_teeth_v1": Weights(  # ships with the repository
+    "drawn_teeth_v2": Weights(  # ships with the repository
         metrics={"psnr": 29.76, "kid": 0.521},  # over the 1,200 held-out photographs
         data="10,800 synthetic photographs of teeth",
         licence="Apache-2.0",

@@ -11,7 +11,7 @@ from dentalzoo.bundle import guard
 from dentalzoo.bundle.guard.refusal import Unsafe, shown
 from dentalzoo.bundle.guard.saved_model import check
 
-RELEASED = Path(__file__).resolve().parents[3] / "pretrained" / "tooth_vae.drawn_teeth_v1"
+RELEASED = Path(__file__).resolve().parents[3] / "pretrained" / "tooth_vae.drawn_teeth_v2"
 
 
 def _parse(content):
