@@ -13,7 +13,8 @@ from dentalzoo.bundle.metadata import FORMAT, Metadata, describe, upgrade
 
 def test_the_metadata_describe_the_signatures(bundle):
     metadata = json.loads((bundle.path / "metadata.json").read_text())
-    assert set(metadata) == Metadata.__required_keys__ and metadata["format"] == FORMAT == 2
+    assert Metadata.__required_keys__ <= set(metadata) <= {*Metadata.__annotations__}
+    assert metadata["format"] == FORMAT == 2
     serve = metadata["signatures"]["serve"]
     assert serve["inputs"] == {"images": {"shape": [None] * 4, "dtype": "uint8"}}
     assert serve["outputs"]["mask"] == {"shape": [None, None, None, 1], "dtype": "uint8"}

@@ -106,7 +106,11 @@ def test_a_server_that_lies(hub, made):
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_not_pushed(server, made, tmp_path, monkeypatch):  # noqa: F811
     fails("must be hf://user/name", made, "lab/vae")
-    fails("header that the Hub reads", RELEASED, HF)
+    old = shutil.copytree(made, tmp_path / "old")
+    card = (old / "README.md").read_text()
+    (old / "README.md").write_text(card[card.index("\n---\n") + len("\n---\n") :])
+    (old / integrity.SUMS).write_text(integrity.sums(old))
+    fails("header that the Hub reads", old, HF)
     (made / "metadata.json").write_text("{}")
     fails("is damaged", made, HF)
     (made / integrity.SUMS).write_text(integrity.sums(made))

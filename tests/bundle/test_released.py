@@ -99,7 +99,7 @@ def test_a_changed_bundle_under_another_name_is_said(changed, monkeypatch, caplo
 
     monkeypatch.setattr("dentalzoo.bundle.runtimes.prepare_tensorflow", reached)
     with caplog.at_level(logging.WARNING), pytest.raises(Reached):
-        dz.load(folder)
+        dz.load(folder, runtime="tensorflow")
     assert f"is not the released {SMALL}, but" in caplog.text
 
 
