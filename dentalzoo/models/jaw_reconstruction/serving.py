@@ -7,6 +7,8 @@ from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.views import VIEWS
 from dentalzoo.models.jaw_reconstruction.config import Config
 
+BLACK = 24 / 255  # ours: darker pixels show no jaw, which is rendered with 40 to 245
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -91,6 +93,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, channels))])
     def reconstruct(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         if config.decoder == "depth":
+            # Resizing smears the jaw over its silhouette, compression leaves noise beside it.
+            images = tf.where(images > BLACK, images, 0.0)
             return named(fuse(model(images), images, config.num_points))
         return named(model.decoder(model.encoder(images)))
 
