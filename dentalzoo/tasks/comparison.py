@@ -41,8 +41,7 @@ class Compare(Protocol):
             bundle, other: of the task.
             data, split: as in `evaluate`.
             out: a folder for `comparison.json` and `comparison.txt`; None for neither.
-            options: of `compare`, for both bundles; None for the defaults. A seed is also that of
-                the resamples.
+            options: of `compare`, for both bundles. A seed is also that of the resamples.
 
         Raises:
             DentalzooError: as `evaluate`; or the bundles cannot be compared.
@@ -50,12 +49,15 @@ class Compare(Protocol):
 
 
 def comparing(
-    evaluation: Callable[..., Evaluation], summary_metrics: Callable[[Report], dict[str, float]]
+    evaluation: Callable[..., Evaluation],
+    summary_metrics: Callable[[Report], dict[str, float]],
+    defaults: Any,
 ) -> Compare:
     """Return `compare` for a task.
 
     Args:
         evaluation, summary_metrics: of the task, see `dentalzoo.contracts.Task`.
+        defaults: its options.
     """
 
     def compare(
@@ -65,10 +67,11 @@ def comparing(
         *,
         split: str | None = None,
         out: str | Path | None = None,
-        options: Any = None,
+        options: Any = defaults,
     ) -> Report:
-        given = {} if options is None else {"options": options}
-        evaluations = [evaluation(one, data, split=split, **given) for one in (bundle, other)]
+        evaluations = [
+            evaluation(one, data, split=split, options=options) for one in (bundle, other)
+        ]
         folder, seed = None if out is None else Path(out), getattr(options, "seed", SEED)
         report = compare_evaluations(evaluations, summary_metrics, folder, seed)
         if folder is not None:

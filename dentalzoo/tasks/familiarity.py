@@ -42,7 +42,7 @@ class Familiarity:
 
     def __init__(self, bundle: "Bundle") -> None:
         self._bundle = bundle
-        self.known = SIGNATURE in bundle.metadata["signatures"]
+        self.known = SIGNATURE in bundle.metadata.get("signatures", {})
         self._callable: bool | None = None
         self._parts = bundle.metadata.get("familiarity", {}).get("parts", {})
 

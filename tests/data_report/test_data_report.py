@@ -266,7 +266,7 @@ class _Bundle:
         self._mask = mask
 
     def serve(self, image):
-        return {"mask": self._mask}
+        return {"mask": self._mask, "probabilities": np.float32(self._mask)}
 
 
 def test_confident_boxes_contradict_other_classes_and_empty_places():

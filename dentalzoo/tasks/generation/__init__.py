@@ -7,5 +7,6 @@ from dentalzoo.tasks.generation.evaluation import Evaluation as Evaluation
 from dentalzoo.tasks.generation.evaluation import evaluate as evaluate
 from dentalzoo.tasks.generation.evaluation import summary_metrics as summary_metrics
 from dentalzoo.tasks.generation.sampling import generate as generate
+from dentalzoo.tasks.options import GenerationEvaluateOptions
 
-compare = comparing(Evaluation, summary_metrics)
+compare = comparing(Evaluation, summary_metrics, GenerationEvaluateOptions())

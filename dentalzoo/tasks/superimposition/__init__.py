@@ -3,6 +3,7 @@
 from dentalzoo.tasks.autoencoders import Predictor as Predictor
 from dentalzoo.tasks.autoencoders import predict as predict
 from dentalzoo.tasks.comparison import comparing
+from dentalzoo.tasks.options import SuperimpositionCompareOptions
 from dentalzoo.tasks.superimposition.augmentation import AugmentationReport as AugmentationReport
 from dentalzoo.tasks.superimposition.augmentation import augment_dataset as augment_dataset
 from dentalzoo.tasks.superimposition.evaluation import Evaluation as Evaluation
@@ -17,4 +18,4 @@ from dentalzoo.tasks.superimposition.scores import random_sets as random_sets
 from dentalzoo.tasks.superimposition.scores import score as score
 from dentalzoo.tasks.superimposition.superimposing import superimpose as superimpose
 
-compare = comparing(Evaluation, summary_metrics)
+compare = comparing(Evaluation, summary_metrics, SuperimpositionCompareOptions())
