@@ -14,8 +14,8 @@ RELEASED: Mapping[str, str] = {
     "defect_overlay_vae.drawn_defects_v2": (
         "c4b522611f1bffc149b7e0c87cf4c4390bff67ac039e6fe6480f3a61950afa33"
     ),
-    "jaw_reconstruction.jaws_and_crowns_v1": (
-        "4283346f9306883f8c768f460b5ea9495f8930e8578502eae77f31b26a719e36"
+    "jaw_reconstruction.drawn_scans_v1": (
+        "7672db782028ebb10d66fb19676df2f53701d79f5cfa7f92e1f2b5004e8f4fae"
     ),
     "panoramic_detection.dental_radiography_v2": (
         "51206fc2a93387822b0732fca71bd73529783c08e7aa908e049ef00eb4dd812f"

@@ -4,6 +4,7 @@ A pixel's point is moved to the mean of where the views see the surface in its p
 their expected errors; points that views look through, or that lie beside a silhouette, are dropped.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,9 @@ _NEAR = (0.06, 0.04, 0.03)  # 2.4, 1.6 and 1.2 mm: how far views may disagree, b
 _THROUGH = 0.045  # 1.8 mm: a view sees so far behind a point that the point is not there
 _OFFSETS = (-1 / 3, 0.0, 1 / 3)  # of the points of a pixel, along its rows and columns
 _CELL = 0.009  # 0.36 mm: the spacing of 50,000 points of a jaw
-_CELLS = 1 << 9  # along each axis; cells reach to 2.3 on either side
+# Cells along each axis, to 1.22, 1.15 and 0.65 on either side. Fewer than 2^24 in all: ONNX sorts
+# integers as float32.
+_CELLS = (272, 256, 144)
 _EDGE = 0.05  # 2 mm: neighbouring pixels that differ more belong to different surfaces
 
 
@@ -146,10 +149,12 @@ def _spread(points: tf.Tensor, kept: tf.Tensor, num_points: int) -> tf.Tensor:
     Space is divided into cells. A point of every cell is taken, or of random ones where there are
     more cells than points, then a second point of each.
     """
-    cell = tf.cast(tf.floor(points / _CELL), tf.int32) + _CELLS // 2
-    cell = tf.clip_by_value(cell, 0, _CELLS - 1)
-    key = (cell[..., 0] * _CELLS + cell[..., 1]) * _CELLS + cell[..., 2]
-    key = tf.where(kept, key, _CELLS**3)
+    counts = tf.constant(_CELLS)
+    cell = tf.cast(tf.floor(points / _CELL), tf.int32) + counts // 2
+    cell = tf.clip_by_value(cell, 0, counts - 1)
+    key = (cell[..., 0] * _CELLS[1] + cell[..., 1]) * _CELLS[2] + cell[..., 2]
+    nowhere = math.prod(_CELLS)
+    key = tf.where(kept, key, nowhere)
     order = tf.argsort(key, axis=1, stable=True)
     key = tf.gather(key, order, batch_dims=1)
     index = tf.range(tf.shape(key)[1])
@@ -160,7 +165,7 @@ def _spread(points: tf.Tensor, kept: tf.Tensor, num_points: int) -> tf.Tensor:
     rank = index - tf.gather(starts, number, batch_dims=1)
     lot = tf.constant(np.random.default_rng(0).random(1 << 12), tf.float32)
     lots = tf.gather(lot, (index * 7919) % len(lot))
-    turn = tf.where(key < _CELLS**3, tf.cast(rank, tf.float32) + lots, 1e9)
+    turn = tf.where(key < nowhere, tf.cast(rank, tf.float32) + lots, 1e9)
     first = tf.math.top_k(-turn, num_points, sorted=True)[1]
     total = tf.maximum(tf.reduce_sum(tf.cast(kept, tf.int32), axis=1, keepdims=True), 1)
     again = tf.range(num_points)[None] % total  # a small jaw's points are repeated

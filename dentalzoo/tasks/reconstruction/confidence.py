@@ -22,7 +22,7 @@ METRIC = "view_residual_p99"
 _SIDE = 112  # ours: pixels
 _BLUR = 1.5  # ours: pixels; fissures a pixel off are no other shape
 _BACKGROUND = 20  # grey values above it are the jaw, which is rendered with 40 to 245
-# Of the released bundle, for bundles without the metric: the 99th percentile of 150 synthetic jaws
+# Of a morphable bundle, for bundles without the metric: the 99th percentile of 150 synthetic jaws
 # and 150 rows of crowns (seeds from 500,000). Of 126 and 142 others 1 and 4 were above it, of 93
 # synthetic scans with gum all: the least was 36.
 _DEFAULT = 12.6
