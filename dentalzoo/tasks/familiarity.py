@@ -57,7 +57,7 @@ class Familiarity:
             "score", "verdict" ("familiar", "unusual" or "foreign"), "parts", the ratio of each to
             its bound, below 0 where there is less than in the training images, and "reasons".
         """
-        values = self._bundle.signatures[SIGNATURE](image)
+        values = getattr(self._bundle, SIGNATURE)(image)
         parts = {key: round(float(value), 4) for key, value in values.items()}
         score = parts.pop("score")
         verdict = "familiar" if score <= 1 else "unusual" if score <= FOREIGN else "foreign"

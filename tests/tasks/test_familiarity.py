@@ -1,6 +1,8 @@
 """What `predict` says of images that a bundle does not know."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -91,3 +93,18 @@ def test_an_older_bundle_has_no_score(bundle, tmp_path, caplog):
     write_png(tmp_path / "0.png", panoramic(0, 64, 128).image)
     dz.predict(bundle, tmp_path / "0.png", tmp_path / "out")
     assert not (tmp_path / "out" / "familiarity.json").exists()
+
+
+def test_a_bundle_for_onnx_runtime_is_asked_without_tensorflow(tmp_path):
+    write_png(tmp_path / "in" / "a.png", 255 - panoramic(0).image)
+    command = (
+        "import sys, dentalzoo as dz; "
+        "dz.predict('panoramic_unet.panoramic_teeth_v2', *sys.argv[1:]); "
+        "print('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    arguments = [str(tmp_path / "in"), str(tmp_path / "out")]
+    ran = subprocess.run(
+        [sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split()[-1] == "False" and "inverted polarity" in ran.stderr
+    assert json.loads((tmp_path / "out" / "familiarity.json").read_text())[0]["score"] > 1
