@@ -9,6 +9,7 @@ from dentalzoo.environment import prepare_keras, prepare_tensorflow
 from tests.light_case import run_light
 
 EXTRA = r"pip install 'dentalzoo[tensorflow]'"
+TENSORFLOW = ("--runtime", "tensorflow")
 
 
 def test_what_needs_tensorflow_names_the_extra(monkeypatch):
@@ -18,7 +19,7 @@ def test_what_needs_tensorflow_names_the_extra(monkeypatch):
         prepare_keras,
         prepare_tensorflow,
         lambda: dz.build("tooth_vae", "tiny"),
-        lambda: dz.load("tooth_vae"),
+        lambda: dz.load("tooth_vae", runtime="tensorflow"),
     ):
         with pytest.raises(dz.DentalzooError, match="must be installed") as raised:
             needs()
@@ -26,7 +27,7 @@ def test_what_needs_tensorflow_names_the_extra(monkeypatch):
 
 
 @pytest.mark.slow
-def test_commands_without_a_network_need_no_tensorflow(phantoms, tmp_path):
+def test_commands_without_training_need_no_tensorflow(phantoms, tmp_path):
     statuses, output, _ = run_light(
         ["--help"],
         ["list"],
@@ -38,8 +39,10 @@ def test_commands_without_a_network_need_no_tensorflow(phantoms, tmp_path):
         ["split", phantoms, "--out", tmp_path / "split.csv"],
         ["agree", phantoms, phantoms],
         ["synthetic", "--kind", "teeth", "--count", "2", "--out", tmp_path / "teeth"],
+        ["predict", "panoramic_unet", phantoms / "images", "--out", tmp_path / "predicted"],
+        ["generate", "tooth_vae", "--count", "2", "--out", tmp_path / "generated"],
     )
-    assert statuses == [0] * 10, output
+    assert statuses == [0] * 12, output
     assert "the released tooth_vae.drawn_teeth_v2" in output
 
 
@@ -48,10 +51,9 @@ def test_other_commands_end_in_one_line_without_tensorflow(phantoms, tmp_path):
     commands = (
         ["train", "panoramic_unet", "--data", phantoms, "--out", tmp_path / "run"],
         ["check", phantoms, "--model", "panoramic_unet"],
-        ["predict", "panoramic_unet", phantoms / "images", "--out", tmp_path / "predicted"],
-        ["predict", "tooth_vae", phantoms, "--out", tmp_path / "p", "--runtime", "tensorflow"],
-        ["evaluate", "panoramic_unet", "--data", phantoms],
-        ["generate", "tooth_vae", "--out", tmp_path / "generated"],
+        ["predict", "tooth_vae", phantoms, "--out", tmp_path / "p", *TENSORFLOW],
+        ["evaluate", "panoramic_unet", "--data", phantoms, *TENSORFLOW],
+        ["generate", "tooth_vae", "--out", tmp_path / "generated", *TENSORFLOW],
         ["export", "panoramic_unet", "--out", tmp_path / "bundle"],
         ["export", "panoramic_unet", "--out", tmp_path / "bundle", "--with", "onnx"],
         ["export", "panoramic_unet", "--out", tmp_path / "exported", "--to", "onnx"],
