@@ -26,7 +26,7 @@ FILES = {
         *("tooth_vae/interpolation.png", "tooth_vae/reconstructions.png", "tooth_vae/latent.png"),
         *("surfaces/masks/0007.png", "defect_overlay_vae/superimposed_00.png"),
         *("defect_overlay_vae/superimposed.png", "defect_overlay_vae/scan.png"),
-        *("jaw_reconstruction/0000_upper.html", "jaw_reconstruction/evaluation.png"),
+        *("jaw_reconstruction/scan_0000_upper.html", "jaw_reconstruction/evaluation.png"),
     ],
     "jaw_reconstruction": [
         *("jaws/split/validation_upper.txt", "shapes.npz", "views/train/views.npy"),
