@@ -17,11 +17,11 @@ from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, reconstruct
 pytest.importorskip("open3d")
 
 
-def seen(jaw):
-    """The views (10, 96, 96, 1) of a jaw, and its shape in mm."""
+def seen(jaw, side=96):
+    """The views (10, side, side, 1) of a jaw, and its shape in mm."""
     mesh = Mesh(jaw.vertices, jaw.faces)
     mesh, shape = as_seen(mesh, find_pose(mesh))
-    return render_views(mesh, 96), shape
+    return render_views(mesh, side), shape
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +81,12 @@ def test_the_released_bundle_warns_of_views_that_it_cannot_read():
     bundle = dz.load("jaw_reconstruction.drawn_scans_v1")
     bound = bound_of(bundle.metadata)
     assert 15 < bound < 25
-    for seed in (900_001, 900_002):
-        views, _ = seen(upper_scan(seed))
+    warned = []
+    for seed in range(900_000, 900_004):
+        views, _ = seen(upper_scan(seed), 128)
         inverted = np.where(views > 20, np.maximum(255 - views, 25), views)
-        for shown, foreign in ((views, False), (inverted, True), (views // 2, True)):
+        for shown in (views, inverted, views // 2):
             trust = confidence(reconstruct(bundle, shown), shown, range(10), bound)
-            assert (trust.warning is not None) == foreign, (seed, trust.residual)
+            warned.append(trust.warning is not None)
+    good, changed = warned[::3], [*warned[1::3], *warned[2::3]]
+    assert sum(good) <= 1 and all(changed), warned
