@@ -1,5 +1,6 @@
 """Limits on the pixels of an image and on the time of a call, in one line each."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -130,6 +131,10 @@ def endless(tmp_path):
     (path / "onnx" / "interface.json").write_text(
         '{"signatures": {"serve": {"file": "serve.onnx", "outputs": ["mask", "probabilities"]}}}'
     )
+    metadata = json.loads((path / "metadata.json").read_text())
+    del metadata["familiarity"]
+    metadata["signatures"] = {"serve": metadata["signatures"]["serve"]}
+    (path / "metadata.json").write_text(json.dumps(metadata))
     (path / "SHA256SUMS").write_text(sums(path))
     write_png(tmp_path / "image.png", np.tile(np.arange(64, dtype=np.uint8), (48, 1)))
     return path, tmp_path / "image.png"

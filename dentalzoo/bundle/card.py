@@ -113,7 +113,8 @@ def _calibration(record: Mapping[str, Any]) -> str:
     if not record:
         return ""
     keys = "ece_before", "ece_after"
-    errors = [_with_bounds(record[key]) for key in keys if key in record]
+    measured = all(key in record for key in keys)
+    errors = [_with_bounds(record[key]) for key in keys] if measured else []
     lines = [
         f"Temperature {record['temperature']:.3f}, bias {record['bias']:.3f}, fitted to "
         f"{record['images']} images of {escaped(str(record['data']))}, "

@@ -107,6 +107,11 @@ _DTYPES = (
     *("bfloat16", "float16", "float32", "float64"),
 )
 _PART = Record({"centre": Number(), "bound": Number()})
+_ERROR = Record({"value": Number(), "low": Optional(Number()), "high": Optional(Number())})
+_CALIBRATION = {
+    **{"temperature": Number(), "bias": Number(), "images": Whole(0), "folds": Whole(0)},
+    **{"data": _LINE, "split": Optional(_LINE), "date": _DATE},
+}
 _TENSORS = Table(
     Record(
         {"shape": ListOf(Optional(Whole(0, 2**31 - 1)), longest=8), "dtype": Choice(_DTYPES)},
@@ -141,7 +146,7 @@ METADATA = Record(
     },
     optional={
         "familiarity": Record({"parts": Table(_PART, keys=_IDENTIFIER, most=64)}),
-        "calibration": Table(Plain(depth=1)),
+        "calibration": Record(_CALIBRATION, dict.fromkeys(("ece_before", "ece_after"), _ERROR)),
     },
 )
 
