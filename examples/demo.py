@@ -10,6 +10,7 @@ Each paper is one function that writes to a folder and returns a `Section`; the 
 import argparse
 import csv
 import html
+import json
 import os
 import sys
 import time
@@ -114,6 +115,7 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
             "are new synthetic ones, so the exact masks are known.",
             "The metrics below show that it works, not how well it works on real radiographs; "
             "docs/models/panoramic_unet.md reports that.",
+            *_unfamiliar(out),
         ],
         table=table,
         images=images,
@@ -167,6 +169,7 @@ def radiograph_detection(folder: Path, count: int) -> Section:
             "Many teeth with root canal treatment were labelled as implants in its training data, "
             "so it calls them so. Its metrics on real radiographs are in "
             "docs/models/panoramic_detection.md.",
+            *_unfamiliar(out),
         ],
         table=table,
         images=images,
@@ -379,6 +382,21 @@ _TILE = (224, 224)  # pixels of a source and of a superimposed image
 def _about(bundle) -> str:
     summary = dz.info(bundle.metadata["name"])["summary"]
     return f"{summary[0].upper()}{summary[1:]}; the bundle is {bundle.name}."
+
+
+def _unfamiliar(out: Path) -> list[str]:
+    """Say of which images `predict` warned, and why of the first; nothing where of none."""
+    table = out / "familiarity.json"
+    rows = json.loads(table.read_text(encoding="utf-8")) if table.exists() else []
+    warned = [row for row in rows if row["reasons"]]
+    if not warned:
+        return []
+    first = warned[0]
+    return [
+        f"The bundle knows what it was trained on, and warned of {len(warned)} of {len(rows)} of "
+        f"these radiographs before anyone could trust its result: {first['file']} is "
+        f"{first['verdict']} to it, by {'; '.join(first['reasons'])} (familiarity.json)."
+    ]
 
 
 def _beside_its_sources(bundle, samples) -> np.ndarray:

@@ -233,6 +233,19 @@ def test_the_table_of_findings_counts_what_lies_in_a_box(page):
     assert cells[at + 1] == "{} of {}".format(*totals["restoration"])
 
 
+def test_images_that_a_bundle_warns_of_are_named(demo, tmp_path):
+    assert demo._unfamiliar(tmp_path) == []
+    rows = [
+        {"file": "a.png", "verdict": "familiar", "reasons": []},
+        {"file": "b.png", "verdict": "foreign", "reasons": ["a colour image", "other layout"]},
+    ]
+    (tmp_path / "familiarity.json").write_text(json.dumps(rows))
+    (text,) = demo._unfamiliar(tmp_path)
+    assert "1 of 2 " in text and "b.png is foreign to it, by a colour image; other layout" in text
+    (tmp_path / "familiarity.json").write_text(json.dumps(rows[:1]))
+    assert demo._unfamiliar(tmp_path) == []
+
+
 def test_the_numbers_of_new_teeth_are_the_evaluation(page):
     report = json.loads((page / "tooth_vae" / "evaluation.json").read_text())
     cells = Reader((page / "index.html").read_text()).cells

@@ -41,8 +41,9 @@ def test_commands_without_training_need_no_tensorflow(phantoms, tmp_path):
         ["synthetic", "--kind", "teeth", "--count", "2", "--out", tmp_path / "teeth"],
         ["predict", "panoramic_unet", phantoms / "images", "--out", tmp_path / "predicted"],
         ["generate", "tooth_vae", "--count", "2", "--out", tmp_path / "generated"],
+        ["evaluate", "panoramic_unet", "--data", phantoms],
     )
-    assert statuses == [0] * 12, output
+    assert statuses == [0] * 13, output
     assert "the released tooth_vae.drawn_teeth_v2" in output
 
 

@@ -12,7 +12,7 @@ from dentalzoo.data.views import Scene, cameras
 
 _SIDE = 112  # ours: pixels
 _BACKGROUND = 20  # grey values above it are the jaw, which is rendered with 40 to 245
-# ours, measured with the released bundle on views of 224 pixels: of 60 synthetic jaws and 60 rows
+# ours, measured with a morphable bundle on views of 224 pixels: of 60 synthetic jaws and 60 rows
 # of crowns (seeds 1000 to 1059) the extremes, all views together and each alone, also at 64 and 32
 # pixels; beside them the mean error of 3 jaws, 0.35 mm unchanged, just beyond the threshold.
 _MIN_BRIGHT = 185  # 95 % are darker: 195 to 245; times 0.7: 167, 0.46 mm, times 0.5: 0.72 mm

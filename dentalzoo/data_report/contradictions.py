@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 SURE = 0.9  # ours: a prediction with this score is confident, whatever the others have
 # Ours, of predictions: scores of detectors are often far from probabilities, and those of one that
-# never reaches 0.9 are compared with each other. A released bundle's score so found is 0.64, and
-# 97 % of its predictions above it agree with a box.
+# never reaches 0.9 are compared with each other. Of a released bundle, before its
+# scores were calibrated, the score so found was 0.64, and 97 % of the predictions above it agreed
+# with a box.
 _MOST_SURE = 0.25
 _SAME = 0.5  # IoU of a prediction and the box that it is about, as PASCAL VOC
 _BESIDE = 0.2  # ours: below this IoU with every box, a prediction stands where there is none

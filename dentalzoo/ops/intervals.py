@@ -61,9 +61,7 @@ class Resamples:
 def _drawn(groups: int, seed: int) -> np.ndarray:
     """Return how often each group is drawn in each resample, (RESAMPLES, groups) uint8."""
     rng = np.random.default_rng(seed)
-    drawn = np.empty(
-        (RESAMPLES, groups), np.uint8
-    )  # none is drawn 256 times: it happens once in 10^500
+    drawn = np.empty((RESAMPLES, groups), np.uint8)  # 256 times one happens once in 10^500
     rows = max(1, _BLOCK // groups)
     for start in range(0, RESAMPLES, rows):
         part = drawn[start : start + rows]

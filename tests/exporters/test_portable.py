@@ -154,7 +154,7 @@ def test_every_paper_runs_without_tensorflow(name, exporter, tmp_path):
         ("onnx", "defect_overlay_vae.drawn_defects_v2"),
     ],
 )
-def test_released_bundles_of_the_old_graph_can_be_exported(exporter, name, tmp_path):
+def test_released_bundles_can_be_exported(exporter, name, tmp_path):
     needs(exporter)
     path = convert(RELEASED / name, tmp_path / "exported", exporter)
     metadata = json.loads((path / "metadata.json").read_text())

@@ -108,7 +108,8 @@ def learned(
         validation = {key: value[held] for key, value in training.items()}
         training = {key: value[~held] for key, value in training.items()}
     counts = [_count(each) for each in (training, validation)]
-    if training is None or validation is None or counts < [MIN_IMAGES, MIN_VALIDATION]:
+    few = counts[0] < MIN_IMAGES or counts[1] < MIN_VALIDATION
+    if training is None or validation is None or few:
         _log.info(
             "familiarity is not learned: it takes %d images to learn from and %d others. "
             "Received: %d and %d",

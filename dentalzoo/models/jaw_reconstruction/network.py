@@ -78,4 +78,4 @@ def callbacks(config: Config) -> "list[keras.callbacks.Callback]":
 
 
 def feature_maps(model: "keras.Model", config: Config) -> None:
-    """Return None: the residual of a reconstruction tells of it, see docs/faq.md."""
+    """Return None: the residual of a reconstruction tells of it, see `predict`."""

@@ -7,10 +7,10 @@ from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.views import VIEWS
 from dentalzoo.models.jaw_reconstruction.config import Config
 
-BLACK = 24.5 / 255  # ours: darker pixels show no jaw, which is rendered with 40 to 245
-
 if TYPE_CHECKING:
     import tensorflow as tf
+
+BLACK = 24.5 / 255  # ours: darker pixels show no jaw, which is rendered with 40 to 245
 
 
 def signatures(model: Any, config: Config) -> Mapping[str, Any]:
