@@ -108,7 +108,7 @@ _DTYPES = (
 )
 _PART = Record({"centre": Number(), "bound": Number()})
 _ERROR = Record({"value": Number(), "low": Optional(Number()), "high": Optional(Number())})
-_CALIBRATION = {
+_CALIBRATION: Mapping[str, Kind] = {
     **{"temperature": Number(), "bias": Number(), "images": Whole(0), "folds": Whole(0)},
     **{"data": _LINE, "split": Optional(_LINE), "date": _DATE},
 }
