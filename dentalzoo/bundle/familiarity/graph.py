@@ -27,6 +27,7 @@ def measure(
     Returns:
         uint8 (B, h, w, 1 or 3) -> `statistics.Measures` as tensors.
     """
+    import numpy as np
     import tensorflow as tf
 
     from dentalzoo.data.io.graph import to_network
@@ -38,9 +39,11 @@ def measure(
         network = to_network(images, size, channels)
         pooled = []
         for features in tf.nest.flatten(maps(network)):
-            mean = tf.reduce_mean(features, (1, 2), keepdims=True)
-            variance = tf.reduce_mean(tf.square(features - mean), (1, 2))
-            pooled += [mean[:, 0, 0], tf.sqrt(variance + 1e-12)]
+            # of three axes: tf2onnx exchanges those of squared maps that are one pixel high
+            pixels = tf.reshape(features, [-1, np.prod(features.shape[1:3]), features.shape[3]])
+            mean = tf.reduce_mean(pixels, 1, keepdims=True)
+            variance = tf.reduce_mean(tf.square(pixels - mean), 1)
+            pooled += [mean[:, 0], tf.sqrt(variance + 1e-12)]
         grey = tf.reduce_mean(network, -1, keepdims=True)
         fields = tf.nn.avg_pool2d(grey, sides, sides, "VALID")[:, :_FIELDS, :_FIELDS, 0]
         fields = tf.reshape(fields, [-1, fields.shape[1] * fields.shape[2]])
