@@ -152,6 +152,7 @@ def do_export(options: Namespace) -> None:
     from dentalzoo.bundle import add_runtime, convert, reexport
     from dentalzoo.bundle.converting import differences
     from dentalzoo.bundle.familiarity import examples_of
+    from dentalzoo.bundle.runtimes import LIGHT
 
     data = _pairs(options.about_data)
     measured = {
@@ -175,6 +176,12 @@ def do_export(options: Namespace) -> None:
         raise DentalzooError("--images must be given with --to or --with")
     if options.split and not options.data:
         raise DentalzooError("--split must be given with --data")
+    folders = [LIGHT[runtime] for runtime in options.runtimes]
+    if len(set(folders)) < len(folders):
+        raise DentalzooError(
+            "--with must name one kind of files for each runtime. Received: "
+            f"{' '.join(options.runtimes)}"
+        )
     made = reexport(
         options.bundle,
         options.out,
@@ -187,9 +194,9 @@ def do_export(options: Namespace) -> None:
         familiarity=examples_of(options.bundle, options.familiarity),
         calibrate=options.calibrate and (lambda new: api.calibrate(new, options.calibrate)),
     )
-    for runtime in options.runtimes:
+    for runtime, folder in zip(options.runtimes, folders, strict=True):
         made = add_runtime(made, runtime, **measured)
-        for line in differences(made.path / runtime):
+        for line in differences(made.path / folder):
             print(line)
     print(made.path)
 

@@ -291,6 +291,7 @@ class Exporter(Protocol):
     NAME: str  # of the format on the command line, and of the module, which has _ for each -
     SUFFIX: str  # of the file it writes; empty for a folder
     BOUND: float  # what may differ from the bundle where no metric is measured, see bundle.parity
+    FAMILIARITY: bool  # whether `familiarity` is among the functions that it is given
 
     def export(
         self,

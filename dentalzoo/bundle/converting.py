@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,6 @@ from dentalzoo.output_dirs import check_outside
 
 if TYPE_CHECKING:
     from dentalzoo.bundle.parity import Evaluate
-
-# Formats that hold `familiarity`: features of activations in int8 are others than those learned.
-_FAMILIAR = ("onnx", "saved_model", "tf_serving")
 
 
 def convert(
@@ -83,7 +81,7 @@ def add_runtime(
 
     Args:
         bundle: of a folder of the user's.
-        exporter: "onnx" or "litert"; a folder of this name is added.
+        exporter: a key of `runtimes.LIGHT`, which names the folder that is added, or replaced.
         evaluate, images: see `convert`, which compares the files with the SavedModel.
 
     Returns:
@@ -95,7 +93,10 @@ def add_runtime(
     check_choice("exporter", exporter, LIGHT)
     source = load(bundle.path, "tensorflow")
     with rewritten(bundle) as folder:
-        _write(source, folder / exporter, exporter, "float32", evaluate, images)
+        place = folder / LIGHT[exporter]
+        if place.exists():
+            shutil.rmtree(place)
+        _write(source, place, exporter, "float32", evaluate, images)
     return load_folder(bundle.path)
 
 
@@ -115,7 +116,7 @@ def _write(
     chosen = EXPORTERS[exporter]
     module, config = registry.module_of(source.metadata["name"]), source.config
     computing = in_float32(source.to_keras(), module, config)
-    known = source.familiarity_statistics() if exporter in _FAMILIAR else None
+    known = source.familiarity_statistics() if chosen.FAMILIARITY else None
     maps = module.feature_maps(computing, config) if known else None
     stored = store(computing, weights_dtype, maps)
     functions = dict(module.signatures(stored, config))
@@ -125,11 +126,10 @@ def _write(
     chosen.export(stored, path, functions, calls)
     exported = chosen.load(path)
     rows = parity.compare(source, functions, exported, calls)
-    metrics = None
-    if evaluate is not None:
-        metrics = parity.measure(source, exported, evaluate)
-    parity.check(rows, metrics, source.task, chosen.BOUND)
+    measured = parity.measure(source, exported, evaluate) if evaluate else None
+    parity.check(rows, measured, source.task, chosen.BOUND)
     if path.is_dir():
+        metrics = measured.metrics if measured else None
         write_json(path / comparison.FILE, _description(source, chosen.NAME, path, rows, metrics))
 
 

@@ -2,33 +2,25 @@
 
 Values are compared on sample inputs: the largest difference; the mean difference in units of the
 standard deviation of the bundle's; of integers, such as pixels of masks, the share that changed; of
-boxes the share that has no box of its class that overlaps it by an IoU of 0.9.
+boxes the share that has no box of its class that overlaps it by an IoU of 0.9. Where there are
+data, the metrics of an evaluation decide for the functions that it calls, see `metric_bounds`.
 """
 
 import io
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
 
 from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.bundle.metric_bounds import MAIN, bound_of
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.boxes import overlaps
 
-MAX_LOSS = 0.002
-"""Of the metric of a task, at most: absolute, or relative where the metric is above 1."""
-
-METRICS = {
-    "segmentation": "dice",
-    "detection": "ap",
-    "generation": "elbo",
-    "superimposition": "mae",
-    "reconstruction": "f_score_at_1_4mm",
-}
-_LOWER_IS_BETTER = ("mae",)
 _REPEATS = 3
 _LEAST_SPREAD = {"familiarity": 1.0}  # of values in units of their bound; samples are much alike
 
@@ -152,14 +144,44 @@ def _seconds(function: Callable[..., Any], call: Mapping[str, Any]) -> float:
     return statistics.median(times)
 
 
-def measure(source: Bundle, exported: Functions, evaluate: Evaluate) -> dict[str, dict[str, float]]:
+class Measured(NamedTuple):
+    """Metric -> {"bundle": value, "exported": value}, and the functions that they depend on."""
+
+    metrics: dict[str, dict[str, float]]
+    called: frozenset[str]
+
+
+class _Watched(Mapping[str, Callable[..., Mapping[str, Any]]]):
+    """Functions, and the names of those that were taken."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self.called: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions)
+
+    def __getitem__(self, name: str) -> Callable[..., Mapping[str, Any]]:
+        function = self._functions[name]
+
+        def call(**arrays: Any) -> Mapping[str, Any]:
+            self.called.add(name)
+            return function(**arrays)
+
+        return call
+
+
+def measure(source: Bundle, exported: Functions, evaluate: Evaluate) -> Measured:
     """Evaluate the bundle, and what was exported from it.
 
     Args:
         evaluate: a bundle and options of its task -> the summary metrics of an evaluation.
 
     Returns:
-        metric -> {"bundle": value, "exported": value}.
+        The metrics of both; NaN for one with a bound that the export alone does not have.
 
     Raises:
         DentalzooError: no readable data, or the task needs a function that was left out.
@@ -167,52 +189,65 @@ def measure(source: Bundle, exported: Functions, evaluate: Evaluate) -> dict[str
     options: dict[str, Any] = {}
     if "raw" in exported and "detect" not in exported:  # boxes are suppressed outside, of both
         options["nms_iou"] = source.metadata["config"]["nms_iou"]
+    watched = _Watched(exported)
     specs = {key: spec for key, spec in source.metadata["signatures"].items() if key in exported}
-    other = Bundle(source.path, {**source.metadata, "signatures": specs}, cast(Any, exported))
+    other = Bundle(source.path, {**source.metadata, "signatures": specs}, cast(Any, watched))
     try:
-        reports = [evaluate(bundle, options) for bundle in (source, other)]
+        before, after = (evaluate(bundle, options) for bundle in (source, other))
     except AttributeError as error:
         raise DentalzooError(f"the metrics need a function that is left out: {error}") from error
-    return {
-        key: {"bundle": float(value), "exported": float(reports[1][key])}
-        for key, value in reports[0].items()
-        if key in reports[1]
+    metrics = {
+        key: {"bundle": float(value), "exported": float(after.get(key, math.nan))}
+        for key, value in before.items()
+        if key in after or bound_of(source.task, key)
     }
+    return Measured(metrics, frozenset(watched.called))
 
 
-def check(
-    rows: Rows, metrics: Mapping[str, Mapping[str, float]] | None, task: str, bound: float
-) -> None:
+def check(rows: Rows, measured: Measured | None, task: str, bound: float) -> None:
     """Refuse what differs too much from the bundle.
 
     Args:
         rows: of `compare`.
-        metrics: of `measure`; None where there are no data.
+        measured: of `measure`; None where there are no data.
         task: of the bundle.
-        bound: where there are no metrics, the largest share of changed pixels or boxes and the
-            largest relative difference of values. With metrics the task's loses at most MAX_LOSS.
+        bound: the largest share of changed pixels or boxes and the largest relative difference of
+            values, of functions that no metric was measured of.
 
     Raises:
         DentalzooError: with the difference and the bound.
     """
-    if metrics is not None:
-        name = METRICS[task]
-        values = metrics[name]
-        loss = values["bundle"] - values["exported"]
-        loss = -loss if name in _LOWER_IS_BETTER else loss
-        if not loss <= MAX_LOSS * max(1.0, abs(values["bundle"])):
-            raise DentalzooError(
-                f"{name} must not lose more than {MAX_LOSS}; nothing was written. Received: "
-                f"{values['exported']:.4f} for the {values['bundle']:.4f} of the bundle"
-            )
-        return
+    if measured is not None:
+        _check_metrics(measured.metrics, task)
     for name, row in rows.items():
+        if measured is not None and name in measured.called:
+            continue
         for key, values in row.items():
             if key == "latency_ratio":
                 continue
             kind = "changed" if "changed" in values else "relative"
             if not values[kind] <= bound:
+                advice = "" if measured else "; give data to measure the metrics instead"
                 raise DentalzooError(
-                    f"{key} of {name} must differ from the bundle's by at most {bound} ({kind}); "
-                    f"give data to measure the metric instead. Received: {values[kind]:.4g}"
+                    f"{key} of {name} must differ from the bundle's by at most {bound} ({kind})"
+                    f"{advice}. Received: {values[kind]:.4g}"
                 )
+
+
+def _check_metrics(metrics: Mapping[str, Mapping[str, float]], task: str) -> None:
+    if MAIN[task] not in metrics:
+        raise DentalzooError(
+            f"the evaluation must give {MAIN[task]}. Received: {', '.join(metrics) or 'nothing'}"
+        )
+    limits = {key: bound_of(task, key) for key in metrics}
+    lost = [
+        f"{key} {metrics[key]['exported']:.4f} for the {metrics[key]['bundle']:.4f} of the bundle "
+        f"(at most {limit.most} worse{', relative' if abs(metrics[key]['bundle']) > 1 else ''})"
+        for key, limit in limits.items()
+        if limit and not limit.kept(**metrics[key])
+    ]
+    if lost:
+        raise DentalzooError(
+            f"the metrics must stay within their bounds; nothing was written. "
+            f"Received: {'; '.join(lost)}"
+        )

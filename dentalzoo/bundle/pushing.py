@@ -89,7 +89,7 @@ def _upload(hub: Any, repository: Repository, path: Path, name: str, private: bo
             "which is public"
         )
     files = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if not p.is_dir()}
-    folders = ("saved_model", *LIGHT)
+    folders = ("saved_model", *dict.fromkeys(LIGHT.values()))
     stale = {
         file.rfilename
         for file in before.siblings or ()

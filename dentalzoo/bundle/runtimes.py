@@ -28,20 +28,28 @@ Function = Callable[..., "dict[str, np.ndarray]"]
 
 
 class Runtime(NamedTuple):
-    """A runtime: the exporter that writes its folder in a bundle, its module, its extra."""
+    """A runtime: its folder in a bundle, its module, its extra, the exporters that write for it."""
 
     folder: str
     module: str
     extra: str
+    exporters: tuple[str, ...]
 
 
 # The first that a bundle has files for, and that is installed, is taken.
 RUNTIMES: Mapping[str, Runtime] = {
-    "onnxruntime": Runtime("onnx", "onnxruntime", "runtime"),
-    "litert": Runtime("litert", "ai_edge_litert", "litert"),
-    "tensorflow": Runtime("saved_model", "tensorflow", "tensorflow"),
+    "onnxruntime": Runtime("onnx", "onnxruntime", "runtime", ("onnx", "onnx-int8")),
+    "litert": Runtime("litert", "ai_edge_litert", "litert", ("litert", "litert-int8")),
+    "tensorflow": Runtime("saved_model", "tensorflow", "tensorflow", ("saved_model",)),
 }
-LIGHT = tuple(runtime.folder for name, runtime in RUNTIMES.items() if name != "tensorflow")
+LIGHT: Mapping[str, str] = {
+    exporter: runtime.folder
+    for name, runtime in RUNTIMES.items()
+    if name != "tensorflow"
+    for exporter in runtime.exporters
+}
+"""Exporter -> its folder in a bundle, of the runtimes without TensorFlow."""
+
 VARIABLE = "DENTALZOO_RUNTIME"
 
 

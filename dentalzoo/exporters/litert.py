@@ -10,6 +10,7 @@ from dentalzoo.exporters import _frozen
 NAME = "litert"
 SUFFIX = ""
 BOUND = 0.005
+FAMILIARITY = False
 
 LACKING = {
     **_frozen.LACKING,

@@ -15,6 +15,7 @@ from dentalzoo.exporters import _frozen, litert
 NAME = "litert-int8"
 SUFFIX = ""
 BOUND = 0.05
+FAMILIARITY = False
 
 
 def export(

@@ -11,6 +11,7 @@ from dentalzoo.exporters import _frozen
 NAME = "onnx"
 SUFFIX = ""
 BOUND = 0.005
+FAMILIARITY = True
 _OPSET = 18
 
 
@@ -43,6 +44,8 @@ def export(
 
 def converted(module: Any) -> bytes:
     """Return the content of the ONNX file of a module of `_frozen.freeze`."""
+    from dentalzoo.exporters import _upsampling
+
     tf2onnx, function = require("tf2onnx", "onnx"), module.function
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     expected = {spec.name for spec in function.input_signature}
@@ -52,8 +55,7 @@ def converted(module: Any) -> bytes:
     inputs = {tensor.name for tensor in proto.graph.input}
     if inputs != expected:
         raise ValueError(f"the inputs became {sorted(inputs)}")
-    content: bytes = proto.SerializeToString()
-    return content
+    return _upsampling.joined(proto.SerializeToString())
 
 
 def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:

@@ -12,8 +12,10 @@ from dentalzoo.exporters import _frozen, onnx
 NAME = "onnx-int8"
 SUFFIX = ""
 BOUND = 0.05
+FAMILIARITY = True
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
+_IN_FLOAT32 = ("familiarity",)  # its bounds were learned from activations in float32
 
 
 def export(
@@ -26,7 +28,8 @@ def export(
 
     As `exporters.onnx`, with the convolutions, and what lies between them, in int8 (static
     quantization, QDQ, a scale for each channel); the activations are calibrated on `samples`. What
-    comes before the first and after the last convolution, such as resizing, stays in float32.
+    comes before the first and after the last convolution, such as resizing, stays in float32, and
+    so does `familiarity`.
 
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
@@ -37,7 +40,9 @@ def export(
     require("onnxruntime.quantization", "onnx")
 
     def convert(name: str, module: Any) -> bytes:
-        content = _quantized(onnx.converted(module), _frozen.inputs_of(module, samples[name]))
+        content = onnx.converted(module)
+        if name not in _IN_FLOAT32:
+            content = _quantized(content, _frozen.inputs_of(module, samples[name]))
         return _packed.packed(content)
 
     return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
@@ -69,6 +74,8 @@ def _quantized(content: bytes, samples: Sequence[Mapping[str, Any]]) -> bytes:
             Samples(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            # Of int8, what several operations read stays in float32: types that ONNX Runtime mixes.
+            activation_type=quantization.QuantType.QUInt8,
             nodes_to_quantize=nodes,
         )
         return Path(int8).read_bytes()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME = "saved_model"
 SUFFIX = ""
 BOUND = 0.005
+FAMILIARITY = True
 
 DEFAULT = "serving_default"
 """The signature that TensorFlow Serving calls where a request names none."""

@@ -9,6 +9,7 @@ from dentalzoo.exporters import saved_model
 NAME = "tf_serving"
 SUFFIX = ""
 BOUND = 0.005
+FAMILIARITY = True
 
 _VERSION = "1"
 

@@ -37,8 +37,12 @@ def test_every_exporter_fulfils_the_protocol(name):
 
 def test_an_incomplete_exporter_is_named():
     lines = missing_parts(SimpleNamespace(NAME="x", export=lambda model, path: path), Exporter)
-    assert len(lines) == 5
-    assert "BOUND" in lines[-2] and "SUFFIX" in lines[-1] and "load" in lines[2]
+    assert (
+        "BOUND" in lines[-3]
+        and "FAMILIARITY" in lines[-2]
+        and "SUFFIX" in lines[-1]
+        and "load" in lines[2]
+    )
     assert "functions" in lines[0] and "samples" in lines[1]
 
 
@@ -46,7 +50,7 @@ def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
     class Names:
         """Writes the names of the functions."""
 
-        NAME, SUFFIX, BOUND = "names", ".json", 0.0
+        NAME, SUFFIX, BOUND, FAMILIARITY = "names", ".json", 0.0, False
 
         def export(self, model, path, functions, samples):
             assert samples.keys() == functions.keys()
@@ -66,7 +70,7 @@ def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
 
 def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
     class Full:
-        NAME, SUFFIX, BOUND = "full", "", 0.0
+        NAME, SUFFIX, BOUND, FAMILIARITY = "full", "", 0.0, False
 
         def export(self, model, path, functions, samples):
             path.write_text("half")
@@ -84,7 +88,7 @@ def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [0.5, np.nan])
 def test_what_computes_something_else_is_not_written(value, bundle, tmp_path, monkeypatch):
     class Other:
-        NAME, SUFFIX, BOUND = "other", "", 0.05
+        NAME, SUFFIX, BOUND, FAMILIARITY = "other", "", 0.05, False
 
         def export(self, model, path, functions, samples):
             path.mkdir()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 import dentalzoo as dz
-from dentalzoo.bundle import add_runtime, convert, parity
+from dentalzoo.bundle import add_runtime, convert, metric_bounds, parity
+from dentalzoo.bundle.card import MEASURED_ON
+from dentalzoo.bundle.metadata import read_metadata
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import encode_png, read_mask
 from dentalzoo.exporters import _frozen as frozen
@@ -162,7 +165,7 @@ def test_released_bundles_can_be_exported(exporter, name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exporter", ["onnx", "litert"])
+@pytest.mark.parametrize("exporter", ["onnx-int8", "litert"])
 def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
     bundle, phantoms, exporter, tmp_path, capsys
 ):
@@ -176,7 +179,8 @@ def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
     assert (statuses, output) == ([0], f"1 written to {tmp_path / 'one'}, 0 failed")
     assert main([*command, str(tmp_path / "other"), "--runtime", "tensorflow"]) == 0
     masks = [read_mask(tmp_path / folder / f"{image.stem}.png") for folder in ("one", "other")]
-    assert np.mean(masks[0] != masks[1]) <= 0.001
+    assert np.mean(masks[0] != masks[1]) <= (0.05 if exporter.endswith("int8") else 0.001)
+    assert f"## Files for {exporter}" in (path / "README.md").read_text()
 
 
 def light_commands(name: str, bundle: Path, folder: Path) -> tuple[list[list], set[str]]:
@@ -206,8 +210,10 @@ def test_int8_keeps_the_masks(bundle, tmp_path):
     needs("onnx-int8")
     path = convert(bundle.path, tmp_path / "int8", "onnx-int8")
     whole = convert(bundle.path, tmp_path / "float32", "onnx")
-    sizes = [(folder / "serve.onnx").read_bytes() for folder in (path, whole)]
-    assert b"QuantizeLinear" in sizes[0] and b"QuantizeLinear" not in sizes[1]
+    files = [(folder / "serve.onnx").read_bytes() for folder in (path, whole)]
+    assert b"QuantizeLinear" in files[0] and b"QuantizeLinear" not in files[1]
+    for file in files:  # upsampling is one operation
+        assert b"Resize" in file and b"Tile:0" not in file
     image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
     [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
     expected = bundle.serve(image)
@@ -300,19 +306,83 @@ def test_nodes_between_convolutions_are_quantized_and_no_others():
     assert onnx_int8._between_convolutions(graph) == ["first", "relu", "joined", "last"]
 
 
-def test_a_loss_of_the_metric_is_refused_and_a_gain_is_not():
-    rows = {"serve": {"mask": {"changed": 0.2}, "latency_ratio": 1.0}}
-    with pytest.raises(dz.DentalzooError, match="mask of serve must differ .* at most 0.005"):
-        parity.check(rows, None, "segmentation", 0.005)
-    for exported, refused in ((0.9, False), (0.8985, False), (0.897, True), (np.nan, True)):
-        metrics = {"dice": {"bundle": 0.9, "exported": exported}}
-        if refused:
-            with pytest.raises(dz.DentalzooError, match=r"dice must not lose more than 0.002"):
-                parity.check(rows, metrics, "segmentation", 0.005)
-        else:
-            parity.check(rows, metrics, "segmentation", 0.005)
-    lower = {"mae": {"bundle": 0.03, "exported": 0.01}}
-    parity.check(rows, lower, "superimposition", 0.005)
+ROWS = {"segment": {"mask": {"changed": 0.2}, "latency_ratio": 1.0}}
+
+
+def measured(called=("segment",), **metrics):
+    """Measured metrics, each a pair: of the bundle and of the export."""
+    values = {
+        key: dict(zip(("bundle", "exported"), pair, strict=True)) for key, pair in metrics.items()
+    }
+    return parity.Measured(values, frozenset(called))
+
+
+@pytest.mark.parametrize(
+    ("task", "metrics", "refused"),
+    [
+        ("segmentation", {"dice": (0.9, 0.9)}, None),
+        ("segmentation", {"dice": (0.9, 0.8985)}, None),
+        ("segmentation", {"dice": (0.9, 0.897)}, r"dice 0.8970 for the 0.9000 .*\(at most 0.002"),
+        ("segmentation", {"dice": (0.9, np.nan)}, "dice nan"),
+        ("segmentation", {"dice": (0.9, 0.9), "recall": (0.9, 0.89)}, "recall 0.8900"),
+        ("segmentation", {"dice": (0.9, 0.9), "ece": (0.01, 0.02)}, "ece 0.0200"),
+        ("segmentation", {"dice": (0.9, 0.9), "ece_uncalibrated": (0.01, 0.9)}, None),
+        ("segmentation", {"iou": (0.9, 0.9)}, "must give dice"),
+        ("detection", {"ap": (0.3, 0.31), "ap50": (0.6, np.nan)}, "ap50 nan"),
+        ("detection", {"ap": (np.nan, np.nan), "teeth_recall": (0.93, 0.925)}, None),
+        ("detection", {"ap": (0.3, 0.3), "teeth_recall": (0.93, 0.91)}, "teeth_recall 0.9100"),
+        ("generation", {"elbo": (11555.0, 11540.0), "kl": (115.0, 115.5)}, None),
+        ("generation", {"elbo": (11555.0, 11500.0)}, "elbo .*at most 0.002 worse, relative"),
+        ("generation", {"elbo": (11555.0, 11555.0), "kl": (115.0, 120.0)}, "kl 120"),
+        ("superimposition", {"mae": (0.03, 0.01)}, None),
+        # measured of a jaw in int8 weights: the F-score hides it
+        (
+            "reconstruction",
+            {"f_score_at_1_4mm": (0.9784, 0.9779), "gt_to_pred_mm": (0.414, 0.436)},
+            "gt_to_pred_mm 0.4360",
+        ),
+    ],
+)
+def test_a_metric_that_loses_too_much_is_refused(task, metrics, refused):
+    if refused is None:
+        parity.check(ROWS, measured(**metrics), task, 0.005)
+        return
+    with pytest.raises(dz.DentalzooError, match=refused) as error:
+        parity.check(ROWS, measured(**metrics), task, 0.005)
+    assert "\n" not in str(error.value)
+
+
+def test_functions_that_no_metric_was_measured_of_are_compared_on_samples():
+    with pytest.raises(dz.DentalzooError, match="mask of segment .* at most 0.005.*give data"):
+        parity.check(ROWS, None, "segmentation", 0.005)
+    with pytest.raises(dz.DentalzooError, match=r"mask of segment .*at most 0.005 \(changed\)\. R"):
+        parity.check(ROWS, measured(("serve",), dice=(0.9, 0.9)), "segmentation", 0.005)
+
+
+def test_the_functions_that_an_evaluation_calls_are_known(bundle):
+    given = []
+
+    def evaluate(measured, options):
+        given.append(measured.segment(np.zeros((8, 8), np.uint8)))
+        assert "serve" in dir(measured)
+        values = {"dice": 0.5, "recall": 0.5, "odd": 1.0}
+        return values if len(given) == 1 else {"dice": 0.5}
+
+    functions = {name: bundle.function(name) for name in ("segment", "serve")}
+    result = parity.measure(bundle, functions, evaluate)
+    assert result.called == {"segment"} and result.metrics.keys() == {"dice", "recall"}
+    assert np.isnan(result.metrics["recall"]["exported"])
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.iterdir()), ids=lambda path: path.name)
+def test_every_metric_of_the_released_bundles_has_a_bound_or_says_nothing(path):
+    metadata = read_metadata(path)
+    task = metadata["task"]
+    numbers = {key for key, value in metadata["metrics"].items() if isinstance(value, float | int)}
+    assert metric_bounds.MAIN[task] in numbers
+    for key in numbers - set(MEASURED_ON):
+        others = any(fnmatchcase(key, pattern) for pattern in metric_bounds.OTHERS)
+        assert (metric_bounds.bound_of(task, key) is None) == others, key
 
 
 def test_boxes_are_compared_by_their_overlap():
