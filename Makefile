@@ -52,8 +52,14 @@ docs: $(STAMP) ## check the documentation and build its site: out/site/index.htm
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
+page: $(STAMP) ## build the web page that applies the bundles in a browser: out/page/index.html
+	tools/page.sh
+	@echo "$(BIN)/python -m http.server --directory out/page shows it at http://localhost:8000"
+
+site: page
+
 clean:      ## remove build products and caches, but not .venv and runs/
-	rm -rf build dist out/demo *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf build dist out/demo out/page page/node_modules page/public *.egg-info .pytest_cache .ruff_cache .coverage
 	find dentalzoo tests -name __pycache__ -exec rm -rf {} +
 
-.PHONY: help setup demo test test-slow test-peers test-formats lint golden examples notebooks bench table docs clean
+.PHONY: help setup demo test test-slow test-peers test-formats lint golden examples notebooks bench table docs page site clean

@@ -29,7 +29,7 @@ function serviceWorker(): Plugin {
     name: "service-worker",
     apply: "build",
     async closeBundle() {
-      const all = files(out).filter((file) => !["sw.js", ".page-stamp"].includes(file)).sort();
+      const all = files(out).filter((file) => file !== "sw.js").sort();
       await build({
         configFile: false,
         publicDir: false,

@@ -1,4 +1,4 @@
-"""Write what the web page needs of this repository: the released bundles, samples, the jaw's viewer.
+"""Write what the web page needs: the released bundles, samples, the viewer of jaws.
 
     python tools/page_data.py
 

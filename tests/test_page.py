@@ -1,0 +1,282 @@
+"""The web page in a browser: its results are those of `dentalzoo predict`, and it asks for nothing.
+
+All tests share one built page; they need Chromium.
+"""
+
+import fcntl
+import functools
+import http.server
+import json
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dentalzoo as dz
+from dentalzoo.data.io.images import read_image, write_png
+from dentalzoo.data.synthetic import panoramic
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "out" / "page"
+MEGABYTES = 25
+BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
+UNET = "panoramic_unet.panoramic_teeth_v2"
+DETECTORS = ("panoramic_detection.dental_radiography_v2", "panoramic_detection.dentex_fdi_v2")
+MINUTE = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def built():
+    """The folder of the page, built where it is missing or older than its sources."""
+    (ROOT / "out").mkdir(exist_ok=True)
+    with (ROOT / "out" / "page.lock").open("w") as lock:  # workers share it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([ROOT / "tools" / "page.sh"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return OUT
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """A plain web server that notes what it is asked for."""
+
+    asked: list[str] = []
+
+    def log_message(self, *args):
+        self.asked.append(self.path)
+
+
+@pytest.fixture(scope="module")
+def address(built):
+    handler = functools.partial(Handler, directory=built)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="the extra dev is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    context.problems = []
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def page(context, address):
+    """The page after its first result, with everything that it needs to work offline."""
+    page = context.new_page()
+    page.on("pageerror", lambda error: context.problems.append(str(error)))
+    page.on("console", lambda m: m.type == "error" and context.problems.append(m.text))
+    page.goto(address)
+    page.locator("#radiograph[data-done]").wait_for(timeout=MINUTE)
+    page.locator("html[data-offline]").wait_for(state="attached", timeout=MINUTE)
+    return page
+
+
+@pytest.fixture(scope="module")
+def radiograph():
+    return panoramic(11, 420, 900).image[..., None]
+
+
+def upload(page, path):
+    page.locator("#radiograph [data-file]").set_input_files(path)
+    page.locator(f'#radiograph[data-done="{path.name}"]').wait_for(timeout=MINUTE)
+
+
+def wait_for_teeth(page):
+    page.get_by_text("Teeth outlined in").wait_for(timeout=MINUTE)
+
+
+def saved(page, selector):
+    with page.expect_download() as download:
+        page.locator(selector).click()
+    return Path(download.value.path()).read_bytes(), download.value.suggested_filename
+
+
+def write_dicom(path, grey):
+    """Write a radiograph as MONOCHROME1 of 12 bits with a window and a rescale."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3"
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MONOCHROME1", 1
+    dataset.Rows, dataset.Columns = grey.shape[:2]
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.WindowCenter, dataset.WindowWidth = "1001.5", "3000"
+    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "-1024"
+    values = 3900 - (grey[..., 0].astype(np.uint16) * 13 + np.arange(grey.shape[1]) % 13)
+    dataset.PixelData = values.astype("<u2").tobytes()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def wide(grey):
+    """A 16-bit PNG that uses 12 bits."""
+    return grey.astype(np.uint16) * 16 + 7
+
+
+def test_the_page_is_small_and_strict(built):
+    size = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
+    assert size < MEGABYTES * 1e6
+    text = (built / "index.html").read_text(encoding="utf-8")
+    assert "script-src 'self' 'wasm-unsafe-eval';" in text and "default-src 'none'" in text
+    assert "unsafe-inline" not in text and "://" not in text
+    assert "Not a medical device, not for diagnosis" in text
+
+
+@pytest.mark.parametrize("kind", ["png", "deep.png", "dcm", "jpg"])
+def test_results_are_those_of_predict(page, radiograph, kind, tmp_path):
+    path = tmp_path / f"image.{kind}"
+    if kind == "dcm":
+        write_dicom(path, radiograph)
+    elif kind == "jpg":
+        Image.fromarray(radiograph[..., 0]).save(path, quality=92)
+    else:
+        write_png(path, wide(radiograph) if kind == "deep.png" else radiograph)
+    upload(page, path)
+    mask, name = saved(page, '[data-save="mask"]')
+    coco = json.loads(saved(page, '[data-save="coco"]')[0])
+    assert name == f"{path.name.rpartition('.')[0]}.png"
+
+    dz.predict(UNET, path, tmp_path / "unet")
+    expected = read_image(tmp_path / "unet" / name)
+    (tmp_path / "mask.png").write_bytes(mask)
+    found = read_image(tmp_path / "mask.png")
+    assert found.shape == expected.shape and set(np.unique(found)) == {0, 255}
+    assert np.mean(found != expected) <= 0.001
+
+    names = {entry["id"]: entry["name"] for entry in coco["categories"]}
+    boxes = [(names[a["category_id"]], a["bbox"]) for a in coco["annotations"] if "score" in a]
+    wanted = []
+    for bundle in DETECTORS:
+        loaded = dz.load(bundle)
+        dz.predict(loaded, path, tmp_path / bundle)
+        classes = loaded.metadata["config"]["classes"]
+        entries = json.loads((tmp_path / bundle / "detections.json").read_text())
+        wanted += [(classes[e["category_id"] - 1], e["bbox"]) for e in entries]
+        told = json.loads((tmp_path / bundle / "familiarity.json").read_text())[0]
+        shown = page.locator("#radiograph .warning").all_text_contents()
+        for reason in told["reasons"]:
+            assert any(reason in text or reason[1:] in text for text in shown), reason
+    assert len(boxes) > 5 and sorted(n for n, _ in boxes) == sorted(n for n, _ in wanted)
+    for (_, one), (_, other) in zip(sorted(boxes), sorted(wanted), strict=True):
+        assert one == pytest.approx(other, abs=1)
+
+
+def test_layers_sliders_zoom_and_downloads(page, radiograph, tmp_path):
+    write_png(tmp_path / "a.png", radiograph)
+    upload(page, tmp_path / "a.png")
+    plain = radiograph.repeat(3, axis=2)
+
+    def overlay():
+        (tmp_path / "overlay.png").write_bytes(saved(page, '[data-save="overlay"]')[0])
+        return read_image(tmp_path / "overlay.png", 3).astype(int)
+
+    numbers = int(page.locator('[data-count="numbers"]').inner_text())
+    slider = page.locator('[data-confidence="numbers"]')
+    slider.focus()
+    page.keyboard.press("End")
+    assert page.locator('[data-confidence-value="numbers"]').inner_text() == "0.99"
+    assert int(page.locator('[data-count="numbers"]').inner_text()) < numbers
+    first = np.abs(overlay() - plain).sum()
+    page.locator("[data-opacity]").fill("90")
+    assert np.abs(overlay() - plain).sum() > 1.5 * first
+    for layer in ("teeth", "numbers", "findings"):
+        page.locator(f'[data-layer="{layer}"]').uncheck()
+    assert np.array_equal(overlay(), plain)
+    for layer in ("teeth", "numbers", "findings"):
+        page.locator(f'[data-layer="{layer}"]').check()
+
+    canvas = page.locator("#radiograph [data-canvas]")
+    canvas.focus()
+    whole = canvas.screenshot()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    near = canvas.screenshot()
+    page.keyboard.press("ArrowLeft")
+    assert len({whole, near, canvas.screenshot()}) == 3
+    page.keyboard.press("0")
+    assert canvas.screenshot() == whole
+
+
+def test_other_files_are_refused_in_one_line_or_warned_of(page, radiograph, tmp_path):
+    problem = page.locator("#radiograph [data-problem]")
+    write_png(tmp_path / "whole.png", radiograph)
+    content = (tmp_path / "whole.png").read_bytes()
+    files = {
+        "cut.png": content[: len(content) // 2],
+        "notes.png": b"no image at all",
+        "empty.jpg": b"",
+        "cut.dcm": bytes(128) + b"DICM" + bytes(50),
+        "page.pdf": b"%PDF-1.7 ...",
+    }
+    for name, part in files.items():
+        (tmp_path / name).write_bytes(part)
+        page.locator("#radiograph [data-file]").set_input_files(tmp_path / name)
+        problem.get_by_text(f"{name}: ").wait_for()
+        assert "\n" not in problem.inner_text() and len(problem.inner_text()) < 250
+    noise = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
+    write_png(tmp_path / "noise.png", noise)
+    upload(page, tmp_path / "noise.png")
+    assert not problem.is_visible()
+    warned = page.locator("#radiograph .warning.foreign").all_inner_texts()
+    assert warned and all("do not rely on the result" in text for text in warned)
+
+
+def test_a_large_radiograph(page, radiograph, tmp_path):
+    large = np.asarray(Image.fromarray(radiograph[..., 0]).resize((6000, 3000)))
+    write_png(tmp_path / "large.png", large)
+    page.locator("#radiograph [data-file]").set_input_files(tmp_path / "large.png")
+    page.get_by_text("large.png, 6000").wait_for(timeout=MINUTE)
+    wait_for_teeth(page)
+    (tmp_path / "mask.png").write_bytes(saved(page, '[data-save="mask"]')[0])
+    mask = read_image(tmp_path / "mask.png")
+    assert mask.shape == (3000, 6000, 1) and 0.05 < np.mean(mask == 255) < 0.5
+
+
+def test_it_asks_for_nothing_after_it_was_loaded_and_works_offline(
+    context, page, address, radiograph, tmp_path
+):
+    before = len(Handler.asked)
+    write_png(tmp_path / "private.png", radiograph)
+    upload(page, tmp_path / "private.png")
+    saved(page, '[data-save="overlay"]')
+    page.reload()
+    wait_for_teeth(page)
+    context.set_offline(True)
+    page.reload()
+    wait_for_teeth(page)
+    context.set_offline(False)
+    asked = [path for path in Handler.asked[before:] if path not in ("/sw.js",)]
+    assert asked == []  # but for the service worker, of which a browser looks for a newer one
+    assert context.problems == []
+
+
+def test_on_a_phone(browser, address):
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True)
+    page = context.new_page()
+    page.goto(address)
+    wait_for_teeth(page)
+    wide = page.evaluate("() => document.documentElement.scrollWidth")
+    context.close()
+    assert wide <= 360
