@@ -15,6 +15,8 @@ from dentalzoo.bundle import export as export
 from dentalzoo.bundle import load as load
 from dentalzoo.bundle import push as push
 from dentalzoo.bundle import verify as verify
+from dentalzoo.charting import chart as chart
+from dentalzoo.charting import compare_charts as compare_charts
 from dentalzoo.errors import BadFile as BadFile
 from dentalzoo.errors import DentalzooError as DentalzooError
 from dentalzoo.registry import build as build

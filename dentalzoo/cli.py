@@ -23,6 +23,7 @@ import dentalzoo as dz
 from dentalzoo import commands, completion, engines, limits
 from dentalzoo.bundle import runtimes, task_on_disk
 from dentalzoo.bundle.flags import add_export_flags, add_weights_dtype
+from dentalzoo.charting.flags import add_chart_flags
 from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.environment import light_start, variable
 from dentalzoo.errors import DentalzooError
@@ -274,6 +275,10 @@ def make_parser(task: str | None = None) -> Parser:
     engines.add_flags(add)
     _add_runtime(add)
     add_task_options(add, "predict", task)
+
+    add = command("chart", "write a dental chart of each panoramic radiograph", as_json=True)
+    add_chart_flags(add)
+    _add_runtime(add)
 
     add = command("views", "render the ten views of upper jaws")
     add.add_argument("inputs", nargs="+", metavar="MESH", help="OBJ, PLY, STL, or folders of them")

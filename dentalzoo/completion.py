@@ -29,6 +29,10 @@ EXAMPLES = {
         "dentalzoo predict panoramic_unet.panoramic_teeth_v2 images/ --out out/masks --overlay",
         "dentalzoo predict panoramic_detection.dentex_fdi_v2 a.png --out out/teeth --format cvat",
     ),
+    "chart": (
+        "dentalzoo chart radiograph.png images/ --out out/charts",
+        "dentalzoo chart --compare 2020_chart.json 2026_chart.json --out out/changes",
+    ),
     "views": ("dentalzoo views jaw.stl --out data/views",),
     "generate": ("dentalzoo generate tooth_vae --out out/teeth --count 64 --seed 7",),
     "superimpose": ("dentalzoo superimpose defect_overlay_vae a.png b.png --out out/both",),

@@ -49,6 +49,7 @@ ROOMS = {
     "dispatch": ("bundle", "tasks"),
     "archives": ("bundle", "dispatch", "tasks"),
     "comparing": ("bundle", "dispatch"),
+    "charting": ("bundle", "data_report", "dispatch", "plots", "tasks"),
     "api": ("archives", "bundle", "comparing", "dispatch", "tasks"),
     "engines": (),
     "beam": ("api", "archives", "bundle", "engines", "tasks"),
@@ -57,12 +58,14 @@ ROOMS = {
     "completion": ("registry",),
     "doctor": ("bundle",),
     "commands": (
-        *("agreement", "api", "checking", "bundle", "data_report", "doctor", "engines"),
+        *("agreement", "api", "charting", "checking", "bundle", "data_report", "doctor"),
+        "engines",
         *("registry", "tasks", "training"),
     ),
     "flags": ("tasks",),
     "cli": (
         "bundle",
+        "charting",
         "commands",
         "completion",
         "engines",

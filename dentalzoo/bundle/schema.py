@@ -87,14 +87,20 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number."""
+    """A finite number, within bounds where there are any, both included."""
+
+    low: float = -math.inf
+    high: float = math.inf
 
     def __str__(self) -> str:
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return f"a number from {self.low} to {self.high}"
         return "a finite number below 2**63"
 
     def check(self, value: Any, where: str) -> None:
         whole = type(value) is int and abs(value) <= _MAX_WHOLE
-        if not whole and not (type(value) is float and math.isfinite(value)):
+        finite = whole or type(value) is float and math.isfinite(value)
+        if not finite or not self.low <= value <= self.high:
             raise Mismatch.of(where, self, value)
 
 

@@ -55,3 +55,9 @@ def mirrored(classes: Sequence[str]) -> tuple[int, ...]:
             )
         ids.append(1 + names.index(name))
     return tuple(ids)
+
+
+def place_of(number: int) -> float:
+    """Return where a tooth stands in its jaw, in teeth from the midline, the patient's left > 0."""
+    quadrant, place = divmod(number, 10)
+    return place - 0.5 if quadrant in (2, 3, 6, 7) else 0.5 - place

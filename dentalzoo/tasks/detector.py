@@ -90,6 +90,10 @@ class Detector:
         Raises:
             DentalzooError: the bundle refuses the image or returns NaN or infinite values.
         """
+        return self.chosen(self.before_choice(image))
+
+    def before_choice(self, image: np.ndarray) -> Detections:
+        """Return the boxes before `teeth` chooses among them; as `__call__`."""
         views = [self._seen(image, flip) for flip in self._flips]
         detections = views[0]
         if len(views) > 1:
@@ -97,6 +101,10 @@ class Detector:
             scores = np.concatenate([view.scores for view in views])
             classes = np.concatenate([view.classes for view in views])
             detections = Detections(*postprocessing.fuse(boxes, scores, classes, len(views)))
+        return detections
+
+    def chosen(self, detections: Detections) -> Detections:
+        """Return the boxes that `teeth` keeps."""
         if self.numbers is not None:
             numbers = np.array(self.numbers)[detections.classes - 1]
             chosen = postprocessing.one_per_tooth(detections.boxes, detections.scores, numbers)

@@ -10,7 +10,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as known
 from pydicom.uid import generate_uid
 
-from dentalzoo.data.dicom_out.codes import COUNT, PIXELS, SQUARE_MM, class_codes, text
+from dentalzoo.data.dicom_out.codes import (
+    COUNT,
+    PIXELS,
+    SQUARE_MM,
+    class_codes,
+    text,
+    tooth_concept,
+)
 from dentalzoo.data.dicom_out.results import (
     MANUFACTURER,
     Algorithm,
@@ -29,13 +36,14 @@ def report_of_boxes(
     labels: Sequence[str],
     algorithm: Algorithm,
     series: Series,
+    sites: Sequence[int | None] = (),
 ) -> Dataset:
     """Return boxes as a Comprehensive SR.
 
     The first group of measurements is of the whole image: the number of boxes, so that a report
     without boxes says that there are none. Then follows a group for each box: its region (SCOORD)
     as a closed polyline, its class as the finding, the tooth as its site where classes are FDI
-    numbers, and the score as the certainty of finding in percent.
+    numbers or `sites` names it, and the score as the certainty of finding in percent.
 
     Args:
         source: the radiograph.
@@ -44,12 +52,15 @@ def report_of_boxes(
         labels: the K names of their classes.
         algorithm: what computed them.
         series: of the run.
+        sites: the FDI number of the tooth that each box lies on, or None; empty for none of them.
     """
     size = np.array([source.image.Rows, source.image.Columns] * 2, np.float64)
     edges = np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, 1) * size
     counts: dict[str, int] = {}
     groups = []
-    for box, score, label in zip(edges, scores, labels, strict=True):
+    for box, score, label, site in zip(
+        edges, scores, labels, sites or [None] * len(labels), strict=True
+    ):
         counts[label] = counts.get(label, 0) + 1
         certainty = sr.Measurement(
             known.DCM.CertaintyOfFinding, round(100 * float(score), 4), known.UCUM.Percent
@@ -60,6 +71,7 @@ def report_of_boxes(
                 f"{label} {counts[label]}",
                 certainty,
                 algorithm,
+                site,
                 referenced_region=_region(source, box),
                 geometric_purpose=known.SCT.BoundedBy,  # CID 219: around it, not its outline
             )
@@ -157,14 +169,23 @@ def _summary(
 
 
 def _finding(
-    label: str, name: str, measurement: sr.Measurement, algorithm: Algorithm, **region: Any
+    label: str,
+    name: str,
+    measurement: sr.Measurement,
+    algorithm: Algorithm,
+    site: int | None = None,
+    **region: Any,
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return the group of a finding of class `label`; `region` says where it is."""
+    """Return the group of a finding of class `label`.
+
+    `region` says where it is, `site` on which tooth, by its FDI number.
+    """
     code = class_codes(label)
+    tooth = code.kind if code.is_tooth else tooth_concept(site) if site else None
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), text(name)),
         finding_type=concept(code.kind),
-        finding_sites=[sr.FindingSite(concept(code.kind))] if code.is_tooth else None,
+        finding_sites=[sr.FindingSite(concept(tooth))] if tooth else None,
         algorithm_id=algorithm.of_finding(),
         measurements=[measurement],
         **region,

@@ -36,6 +36,8 @@ class ImageResult:
         boxes: for "sr": (K, 4) top, left, bottom, right in [0, 1].
         scores: for "sr": (K,) in [0, 1].
         labels: for "sr": the K class names of the boxes.
+        sites: for "sr": the FDI number of the tooth that each box lies on, None for no tooth; empty
+            where that is not known.
         overlay: for "sc": returns the image with its result drawn on it, (H, W, 3) uint8.
     """
 
@@ -45,6 +47,7 @@ class ImageResult:
     boxes: np.ndarray | None = None
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
     labels: Sequence[str] = ()
+    sites: Sequence[int | None] = ()
     overlay: Callable[[], np.ndarray] | None = None
 
 
@@ -196,7 +199,8 @@ class DicomWriter:
         if kind == "seg" and result.mask is not None:
             return segmentation(source, result.mask, result.classes, result.colours, *run)
         if kind == "sr" and result.boxes is not None:
-            return report_of_boxes(source, result.boxes, result.scores, result.labels, *run)
+            found = result.boxes, result.scores, result.labels
+            return report_of_boxes(source, *found, *run, sites=result.sites)
         if kind == "sr" and result.mask is not None:
             if mask is None:
                 raise BadFile(source.path, "its report refers to its segmentation, which failed")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dentalzoo.data.teeth import place_of
 from dentalzoo.ops.intervals import SEED, interval, ratio_of
 from dentalzoo.tasks.detection.matching import Case
 from dentalzoo.tasks.detection.scores import confusion, judge
@@ -54,7 +55,7 @@ def _table(case: Case, numbers: Sequence[int], threshold: float) -> np.ndarray:
 def has_gap(teeth: Sequence[int]) -> bool:
     """Return True where a tooth is missing between others of a jaw; a wisdom tooth never is."""
     for quadrants in ((1, 2), (3, 4), (5, 6), (7, 8)):
-        places = [_place(tooth) for tooth in teeth if tooth // 10 in quadrants]
+        places = [place_of(tooth) for tooth in teeth if tooth // 10 in quadrants]
         if places and max(places) - min(places) + 1 > len(set(places)):
             return True
     return False
@@ -71,7 +72,7 @@ def _of(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, Any]:
 def shares(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return part and whole of each number of `numbering`, (images,) int64 each."""
     size = len(numbers)
-    places = np.array([_place(number) for number in numbers])
+    places = np.array([place_of(number) for number in numbers])
     jaws = np.array([(number // 10 - 1) // 2 for number in numbers])
     beside = (np.abs(places[:, None] - places) == 1) & (jaws[:, None] == jaws)
     right = np.eye(size, dtype=bool)
@@ -91,9 +92,3 @@ def shares(tables: np.ndarray, numbers: Sequence[int]) -> dict[str, tuple[np.nda
 
 def _annotated(table: np.ndarray, numbers: Sequence[int]) -> list[int]:
     return [number for number, row in zip(numbers, table[:-1], strict=True) if row.any()]
-
-
-def _place(number: int) -> float:
-    """Return where a tooth stands in its jaw, from the patient's right to the left, in teeth."""
-    quadrant, place = divmod(number, 10)
-    return place - 0.5 if quadrant in (2, 3, 6, 7) else 0.5 - place

@@ -9,7 +9,7 @@ import numpy as np
 from dentalzoo import bundle as bundles
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import DentalzooError
-from dentalzoo.tasks.detector import Detector, class_names, operating_threshold
+from dentalzoo.tasks.detector import Detections, Detector, class_names, operating_threshold
 from dentalzoo.tasks.options import BoxOptions
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ class Numbering:
     """What divides masks of teeth into numbered ones.
 
     Args:
-        reference: a bundle of the task "detection" whose classes are FDI numbers, as `load` takes
-            it.
+        reference: a bundle of the task "detection" whose classes are FDI numbers, loaded or as
+            `load` takes it.
+        teeth: "single" or "ordered", see `Detector`.
 
     Attributes:
         bundle: the loaded bundle.
+        detector: it as a function.
         classes: its names of the class ids 1..n.
         numbers: their FDI numbers.
 
@@ -54,8 +56,10 @@ class Numbering:
         DentalzooError: there is no such bundle, or it does not number teeth.
     """
 
-    def __init__(self, reference: str | Path) -> None:
-        self.bundle: Bundle = bundles.load(reference)
+    def __init__(self, reference: "Bundle | str | Path", teeth: str = "single") -> None:
+        self.bundle: Bundle = (
+            bundles.load(reference) if isinstance(reference, str | Path) else reference
+        )
         task = self.bundle.metadata["task"]
         self.classes = class_names(self.bundle) if task == "detection" else ()
         numbers = tooth_numbers(self.classes)
@@ -67,7 +71,7 @@ class Numbering:
             )
         self.numbers = numbers
         self.threshold = operating_threshold(self.bundle, None)
-        self._detect = Detector(self.bundle, BoxOptions(teeth="single"))
+        self.detector = Detector(self.bundle, BoxOptions(teeth=teeth))
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> Teeth:
         """Return the teeth of an image.
@@ -79,7 +83,10 @@ class Numbering:
         Raises:
             DentalzooError: the bundle refuses the image.
         """
-        found = self._detect(image)
+        return self.teeth_of(mask, self.detector(image))
+
+    def teeth_of(self, mask: np.ndarray, found: Detections) -> Teeth:
+        """Return the teeth of a mask, as `__call__`, from boxes that the detector has chosen."""
         found = found.take(found.scores >= self.threshold)
         found = found.take(np.argsort(np.array(self.numbers)[found.classes - 1], kind="stable"))
         nearest = divide(mask.reshape(mask.shape[:2]) > 0, found.boxes)
