@@ -222,7 +222,7 @@ def _item(change: Mapping[str, Any]) -> str:
     score = (
         ""
         if change["score"] is None
-        else f" <span class=faint>{100 * change['score']:.0f} %</span>"
+        else f" <span class=faint>{100 * change['score']:.0f}&nbsp;%</span>"
     )
     doubts = "".join(f'<div class="doubt">{shown(text)}</div>' for text in change["doubts"])
     return f'<li class="{change["kind"]}">{shown(change["text"])}{score}{doubts}</li>'

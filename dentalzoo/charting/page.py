@@ -72,7 +72,7 @@ footer { font-size: 12.5px; color: #61707a }
   section { margin-bottom: 8px }
   .cards { grid-template-columns: repeat(5, 1fr); gap: 6px }
   .card img { width: 48px; height: 60px }
-  .screen { display: none }
+  .screen { display: none !important }
 }
 """
 _VIEW_STYLE = """
@@ -207,7 +207,7 @@ def _radiograph(chart: Mapping[str, Any], image: np.ndarray) -> str:
         boxes.append(
             f'<rect x="{left}" y="{top}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
             f'rx="{size / 4:.1f}" stroke="{KINDS[finding["kind"]].colour}">'
-            f"<title>{shown(title)} ({100 * finding['score']:.0f} %)</title></rect>"
+            f"<title>{shown(title)} ({100 * finding['score']:.0f}&nbsp;%)</title></rect>"
         )
     layers = {"outlines": "Outlines", "numbers": "Numbers", "findings": "Findings"}
     switches = "".join(
@@ -284,7 +284,7 @@ def _card(picture: str, title: str, text: str, findings: Sequence[Mapping[str, A
         more = f", {len(same)} times" if len(same) > 1 else ""
         items.append(
             f'<li><i class="dot" style="background:{colour}"></i>{shown(kind)} '
-            f"<span class=faint>{100 * best:.0f} %{more}</span></li>"
+            f"<span class=faint>{100 * best:.0f}&nbsp;%{more}</span></li>"
         )
     return (
         f'<div class="card">{picture}<div><strong>{title}</strong>'
