@@ -31,10 +31,12 @@ def _add_option(
     group: "argparse._ArgumentGroup", verb: str, option: str, tasks: Sequence[str]
 ) -> None:
     described: dict[str, list[str]] = {}
+    choices: dict[Any, None] = {}  # of all tasks, in order; each checks its own
     for name in tasks:
         kind = OPTIONS[name][verb]
         field = next(field for field in fields(kind) if field.name == option)
         described.setdefault(_help_of(rule_of(field), field.default), []).append(name)
+        choices |= dict.fromkeys(rule_of(field).choices)
     texts = list(described)
     if len(texts) > 1:
         texts = [f"{', '.join(names)}: {text}" for text, names in described.items()]
@@ -53,9 +55,9 @@ def _add_option(
     if typing.get_origin(annotation) is tuple:
         annotation = typing.get_args(annotation)[0]
         arguments["nargs"] = "+"
-    choices = rule_of(field).choices or None
     metavar = None if choices else option.upper()
-    group.add_argument(flag, type=annotation, choices=choices, metavar=metavar, **arguments)
+    allowed = list(choices) or None
+    group.add_argument(flag, type=annotation, choices=allowed, metavar=metavar, **arguments)
 
 
 def _help_of(rule: Rule, default: Any) -> str:

@@ -12,7 +12,7 @@ from dentalzoo.errors import BadFile
 
 RELEASED: Mapping[str, str] = {
     "defect_overlay_vae.drawn_defects_v2": (
-        "c4b522611f1bffc149b7e0c87cf4c4390bff67ac039e6fe6480f3a61950afa33"
+        "aaed07ac5f68dc5ebe322433b7e218f63b0494bfb77bb03c8240cf5605a128c9"
     ),
     "jaw_reconstruction.drawn_scans_v1": (
         "7672db782028ebb10d66fb19676df2f53701d79f5cfa7f92e1f2b5004e8f4fae"

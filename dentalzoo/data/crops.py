@@ -43,7 +43,9 @@ class Region:
     label: str = ""
 
 
-def square(region: Region, height: int, width: int, margin: float, window: int | None) -> Box:
+def square(
+    region: Region, height: int, width: int, margin: float, window: int | None, smallest: int = 1
+) -> Box:
     """Return the square window around a region, shifted into the image.
 
     Args:
@@ -51,13 +53,14 @@ def square(region: Region, height: int, width: int, margin: float, window: int |
         height, width: of the image in pixels.
         margin: the side in longer sides of the box; a square larger than the image shrinks.
         window: the side in pixels instead; a larger box is then cut, around `region.centre`.
+        smallest: the least side in pixels.
 
     Returns:
         top, left, bottom, right in pixels.
     """
     top, left, bottom, right = region.box
     longer = max(bottom - top, right - left)
-    side = min(window or math.ceil(margin * longer), height, width)
+    side = min(max(window or math.ceil(margin * longer), smallest), height, width)
     middle = ((top + bottom) / 2, (left + right) / 2) if longer <= side else region.centre
     y, x = (
         min(max(round(c - side / 2), 0), length - side)

@@ -7,7 +7,7 @@ defect, crops of one photograph) always lie in one split.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import BadFile, DentalzooError
 
-CROPS = (None, "boundaries", "boxes", "masks")
+CROPS = (None, "boundaries", "boxes", "masks", "auto")
 _NO_PARTNER = {"boundaries": "drawing of boundaries", "boxes": "boxes", "masks": "mask"}
 _NO_REGION = {"boundaries": "closed line", "boxes": "usable box", "masks": "blob"}
 _UNDERSTOOD = {
@@ -119,6 +119,7 @@ def find_images(
     crops: str | None = None,
     margin: float = 1.3,
     window: int | None = None,
+    smallest: int = 1,
     val_fraction: float = 0.1,
     min_images: int = 1,
     one_per_image: bool = False,
@@ -131,9 +132,11 @@ def find_images(
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         crops: None for whole images, with their masks where there are any; else a square window
             around each region that lines enclose ("boundaries"), each box ("boxes", of any format
-            with boxes) or each connected blob of the mask ("masks").
+            with boxes) or each connected blob of the mask ("masks"). "auto": masks where there
+            are any, else whole images.
         margin: the side of a window as a multiple of the longer side of its box.
         window: the side of every window in pixels instead.
+        smallest: the least side of a window in pixels. Of equal windows of an image one is kept.
         val_fraction: where neither folders nor `split.csv` name a split, this part of the groups,
             by the hash of their names, is "val" and the rest "train".
         min_images: the smallest number of images of the split.
@@ -149,6 +152,8 @@ def find_images(
     _check_options(crops, margin, window, val_fraction, min_images)
     chosen = check_split(split)
     tree = scan(Path(data_dir))
+    if crops == "auto":
+        crops = "masks" if any(entry.partner for entry in tree.entries[0]) else None
     files, skips, parsed = _find_files(tree, crops)
     skips += [Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable]
     if not files:
@@ -167,7 +172,8 @@ def find_images(
             ImageSample(f.name, f.path, None, f.partner, f.group, f.label, f.split) for f in files
         ]
     else:
-        samples, more = _cut(tree, files, parsed, crops, margin, window, one_per_image)
+        fitted = partial(square, margin=margin, window=window, smallest=smallest)
+        samples, more = _cut(tree, files, parsed, crops, fitted, one_per_image)
         skips = skips + more
     if not with_masks:
         samples = [replace(sample, mask=None) for sample in samples]
@@ -337,8 +343,7 @@ def _cut(
     files: Sequence[FileEntry],
     parsed: ParsedAnnotations,
     crops: str,
-    margin: float,
-    window: int | None,
+    fitted: Callable[[Region, int, int], Box],
     one_per_image: bool,
 ) -> tuple[list[ImageSample], list[Skip]]:
     """Return one sample for each region of each image, and what cannot be used."""
@@ -368,19 +373,15 @@ def _cut(
             skips.append(Skip(listed, f"no {_NO_REGION[crops]} in it", file.split))
         if one_per_image:
             regions = sorted(regions, key=lambda region: -region.area)[:1]
+        windows = dict.fromkeys((fitted(one, height, width), one.label) for one in regions)
         digits = max(2, len(str(len(regions))))
-        samples += [
-            ImageSample(
-                f"{file.name}_{index:0{digits}d}",
-                file.path,
-                square(region, height, width, margin, window),
-                file.partner if crops == "masks" else None,
-                file.group,
-                region.label or file.label,
-                file.split,
+        names = [f"{file.name}_{index:0{digits}d}" for index in range(1, len(windows) + 1)]
+        kept = file.partner if crops == "masks" else None
+        for name, (window, label) in zip(names, windows, strict=True):
+            shown = label or file.label
+            samples.append(
+                ImageSample(name, file.path, window, kept, file.group, shown, file.split)
             )
-            for index, region in enumerate(regions, start=1)
-        ]
     return samples, skips
 
 

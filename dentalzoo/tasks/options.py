@@ -254,8 +254,9 @@ class CropOptions(Options):
 
     crops: str | None = option(
         None,
-        "crop single defects by drawn boundaries, boxes or masks; whole: whole images",
-        choices=(*CROPS, "whole"),
+        "crop single defects by drawn boundaries, boxes or masks; whole: whole images; auto: masks "
+        "where there are any, never enlarged (default: as the bundle was trained)",
+        choices=(*CROPS, "auto", "whole"),
     )
     margin: float | None = option(
         None, "side of a crop as a multiple of the longer side of its box", low=1, high=100

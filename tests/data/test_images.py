@@ -496,6 +496,21 @@ def test_a_window_for_every_blob_of_a_mask(tmp_path):
     assert [s.window for s in fixed] == [(0, 7, 32, 39), (34, 59, 66, 91)]
 
 
+def test_auto_cuts_blobs_out_where_there_are_masks_and_enlarges_none(tmp_path):
+    put(tmp_path / "bare", "a.png")
+    (whole,) = find_images(tmp_path / "bare", crops="auto", smallest=32).samples
+    assert whole.window is None
+    put(tmp_path / "cut", "images/a.png")
+    write_png(
+        tmp_path / "cut/masks/a.png", spots((10, 20, 14, 26), (10, 28, 14, 34), (40, 20, 80, 60))
+    )
+    found = find_images(tmp_path / "cut", crops="auto", margin=1.5, smallest=32).samples
+    sides = [sample.window[2] - sample.window[0] for sample in found]
+    assert sides == [32, 32, 60]
+    same = find_images(tmp_path / "cut", crops="auto", smallest=1000)  # the whole image, once
+    assert len(same) == 1 and load_image(same.samples[0], (16, 16), 1)["mask"].any()
+
+
 def test_a_window_smaller_than_a_crack_is_put_on_the_crack():
     mask = np.zeros((200, 200), np.uint8)
     cv2.ellipse(mask, (100, 100), (90, 90), 0, 0, 180, 1, 3)  # empty in the middle of its box

@@ -38,6 +38,7 @@ from dentalzoo.tasks.superimposition.methods import extremes, sampled
 from dentalzoo.tasks.superimposition.scores import (
     BACKGROUND,
     FAINT,
+    HALO,
     VISIBLE,
     Scorer,
     contrast,
@@ -98,6 +99,24 @@ def test_a_ghost_of_30_percent_is_not_visible():
     result = score(np.minimum(sources[:2].min(0), ghost), sources, THREE)
     assert result.recovered == pytest.approx((1, 1, 0.3), abs=1e-5)
     assert (result.visible, result.success) == ((True, True, False), False)
+
+
+@pytest.mark.parametrize("depth", [0.3, 0.6])
+def test_a_wide_dark_blob_is_no_success(depth):
+    """The contrast does not see it, even where the ring around the defect is half dark too."""
+    masks = THREE[1:2]
+    sources = painted(masks, (0.2,))
+    wide = cv2.dilate(masks[0].astype(np.uint8), np.ones((9, 9))) > 0
+    result = score(np.where(wide, 0.7 - depth, 0.7).astype(np.float32), sources, masks)
+    assert result.visible == (True,) and result.recovered[0] > depth
+    assert result.largest_halo == result.halo[0] > 0.7 and not result.success
+
+
+def test_edges_that_are_a_pixel_softer_are_no_halo():
+    sources = painted(THREE, (0.3, 0.2, 0.1))
+    soft = cv2.GaussianBlur(sources.min(0), (5, 5), 0.8)
+    result = score(soft, sources, THREE)
+    assert result.success and result.largest_halo < 0.2
 
 
 def test_the_mean_of_three_shows_each_at_a_third():
@@ -194,12 +213,15 @@ def test_a_batch_is_scored_as_its_images_are():
     sources, images = painted(THREE, (0.3, 0.2, 0.1)), rng.random((5, 64, 64), np.float32)
     scorer = Scorer(sources, THREE)
     recovered, errors = scorer.recovered(images), scorer.background_errors(images)
+    halos = scorer.halos(images)
     for i, image in enumerate(images):
         one = scorer.score(image)
         assert recovered[i] == pytest.approx(one.recovered, rel=1e-4)
         assert errors[i] == pytest.approx(one.background_error, rel=1e-4)
+        assert halos[i] == pytest.approx(one.halo, rel=1e-4)
         assert one.visible == tuple(recovered[i] >= VISIBLE)
-        assert one.success == (all(one.visible) and one.background_error <= BACKGROUND)
+        assert one.success == (all(one.visible) and scorer.kept(images)[i])
+        assert scorer.kept(images)[i] == (max(halos[i]) <= HALO and errors[i] <= BACKGROUND)
 
 
 @pytest.mark.parametrize("shapes", [((3, 8, 8), (2, 8, 8)), ((8, 8), (8, 8)), ((0, 8, 8),) * 2])
@@ -443,7 +465,8 @@ def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_p
     report = evaluate(bundle, flat, out=tmp_path / "report", options=EvaluateOptions(count=20))
     methods = report["superimposition"]["methods"]
     assert methods["bundle"]["all"]["success"] == 1.0
-    assert methods["bundle"]["pairs"]["sets"] == methods["bundle"]["triples"]["sets"] == 10
+    clear = report["superimposition"]["sets"]
+    assert clear == 20 == methods["bundle"]["pairs"]["sets"] + methods["bundle"]["triples"]["sets"]
     assert methods["sum"] == methods["bundle"]
     assert methods["mean"]["triples"]["success"] == 0.0
     assert methods["mean"]["triples"]["recovered_median"] == pytest.approx(1 / 3, abs=0.05)
@@ -464,6 +487,21 @@ def test_a_bundle_that_superimposes_by_construction_succeeds(flat, bundle, tmp_p
     assert all(isinstance(value, float) for value in numbers.values())
     for key, value in numbers.items():
         assert report["intervals"][key]["value"] == pytest.approx(value, abs=2e-6)
+
+
+def test_sets_in_which_a_defect_lies_under_another_are_apart(bundle, tmp_path):
+    levels = np.full((32, 32, 1), 180, np.uint8)
+    for i, (low, high) in enumerate([(10, 20), (11, 19), (22, 28)]):  # the second in the first
+        image, mask = levels.copy(), np.zeros((32, 32, 1), np.uint8)
+        image[low:high, low:high], mask[low:high, low:high] = 90, 255
+        write_png(tmp_path / "images" / f"{i}.png", image)
+        write_png(tmp_path / "masks" / f"{i}.png", mask)
+    found = evaluate(bundle, tmp_path, options=EvaluateOptions(count=9))["superimposition"]
+    assert (found["sets"], found["covered_sets"]) == (2, 2)  # of three pairs and a triple
+    covered = [{*row["sources"]} >= {"0", "1"} for row in found["per_set"]]
+    assert covered == [row["covered"] for row in found["per_set"]]
+    assert found["methods"]["bundle"]["all"]["sets"] == 2
+    assert found["methods"]["bundle"]["covered"]["sets"] == 2
 
 
 def test_a_set_counts_as_often_as_its_sources_are_drawn():
@@ -762,7 +800,7 @@ def test_a_defect_under_another_is_no_success_worth_keeping(tmp_path):
         shutil.copy(data / name / "p00.png", data / name / "p02.png")
     bundle = StandIn(data)
     report = evaluate(bundle, data, options=EvaluateOptions(count=20))["superimposition"]
-    assert report["sets"] == 20  # all pairs and triples of five images
+    assert report["sets"] + report["covered_sets"] == 20  # all pairs and triples of five images
     assert report["covered_sets"] >= 4  # p00 with p02, alone and with each of the others
     augment_dataset(bundle, data, tmp_path / "out", options=AugmentOptions(count=20))
     rows = (tmp_path / "out" / "superimposed.csv").read_text().splitlines()[1:]

@@ -58,8 +58,8 @@ class Config(PaperConfig):
     stratified: bool = setting(False, "section 4: every minibatch holds every image")
     crops: str | None = setting(
         None,
-        "ours: boundaries, boxes or masks cut single defects out",
-        choices=("boundaries", "boxes", "masks"),
+        "ours: boundaries, boxes or masks cut single defects out; auto: masks if there are any",
+        choices=("boundaries", "boxes", "masks", "auto"),
     )
     margin: float = setting(1.3, "ours: side of a crop in sides of its box", low=1, high=100)
     window: int | None = setting(None, "ours: side of a crop in pixels instead", low=1)
@@ -118,6 +118,7 @@ _ROBUST = dataclasses.replace(
     sigma=0.03,
     mixture=1.0,
     overlay="maximum",
+    crops="auto",
     augmentation="flips",
     optimizer="adam",
     schedule="cosine",

@@ -42,6 +42,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         crops=config.crops,
         margin=config.margin,
         window=config.window,
+        smallest=max(config.input_size) if config.crops == "auto" else 1,
         val_fraction=config.val_fraction,
     )
 

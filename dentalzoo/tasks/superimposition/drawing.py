@@ -29,7 +29,7 @@ from dentalzoo.plots.palette import (
 )
 from dentalzoo.plots.pixels import as_pixels, fit
 from dentalzoo.tasks.superimposition.latents import Plane
-from dentalzoo.tasks.superimposition.scores import BACKGROUND, SuperimpositionScore
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, HALO, SuperimpositionScore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,19 +94,21 @@ def cases_figure(cases: Sequence[Case]) -> np.ndarray:
     headings = [f"source {i + 1}" for i in range(most)] + list(cases[0].results)
     legend = [
         ("all defects are visible", GREEN),
-        ("a defect is not visible, or the background is lost", VERMILLION),
+        ("a defect is not visible, or its surroundings or the background are lost", VERMILLION),
     ]
     return contact_sheet(rows, [case.caption for case in cases], headings, legend if judged else ())
 
 
 def _verdict(score: SuperimpositionScore) -> str:
-    """Return a mark and the recovered contrasts; a second line where the background is lost."""
+    """Return a mark and the recovered contrasts; a second line for what else is wrong."""
     parts = [f"{part:.2f}" for part in score.recovered]
     if len(parts) > _MAX_NUMBERS:
         parts = [f"{min(score.recovered):.2f} or more"]
     text = f"{'✓' if score.success else '✗'}  {'  '.join(parts)}"
     if score.background_error > BACKGROUND:
         text += f"\nbackground error {score.background_error:.2f}"
+    elif score.largest_halo > HALO:
+        text += f"\nhalo {score.largest_halo:.2f}"
     return text
 
 

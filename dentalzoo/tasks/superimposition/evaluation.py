@@ -32,6 +32,7 @@ from dentalzoo.tasks.superimposition.resampling import SIZES, scores_of
 from dentalzoo.tasks.superimposition.scores import (
     BACKGROUND,
     FAINT,
+    HALO,
     VISIBLE,
     Scorer,
     SuperimpositionScore,
@@ -78,11 +79,12 @@ def evaluate(
     Returns:
         Plain values. "superimposition" is None without masks; otherwise its "methods" hold, for
         each of `METHODS` and for all sets, pairs and triples, "success" (the share of the sets in
-        which every source is visible and the background kept), "visible" (the share of the
-        sources), and the medians of the recovered contrast and of the background error. "faint"
-        images cannot be judged and are not used, nor are "unjudged_sets", where the others' masks
-        leave too little around a source; in "covered_sets" a source lies three quarters under the
-        others and is visible in them. "intervals" and
+        which every source is visible, and surroundings and background kept), "visible" (the share
+        of the sources), and the medians of the recovered contrast and of the background error.
+        "covered" are sets apart, in none of the former, in which a source lies three quarters under
+        the others, so that it cannot be told from them. "faint" images cannot be judged and are
+        not used, nor are "unjudged_sets", where the others' masks leave too little around a
+        source. "intervals" and
         "group_intervals" are 95 % bootstrap intervals over images, see
         `dentalzoo.tasks.scoring.tables`. "collapse" is a warning about the latent space, or None.
         "skipped" lists [file, reason] of each image that could not be used.
@@ -139,7 +141,10 @@ class Evaluation(base.Evaluation):
         if warning:
             _log.warning("%s", warning)
         judged, unjudged = self._judge(sources)
-        self.scores = scores_of(self.data, sources, judged)
+        clear = _clear(judged)
+        if judged and not clear:
+            _log.warning("in every set of images a defect lies under another: none is scored")
+        self.scores = scores_of(self.data, sources, clear)
         report = {
             **report_header(bundle, self.data, self.split),
             "images": len(sources),
@@ -152,12 +157,12 @@ class Evaluation(base.Evaluation):
                 "separation": _rounded(separation(sources.z_mean, sources.z_log_var)),
             },
             "collapse": warning,
-            "superimposition": _superimposition(sources, judged, unjudged) if judged else None,
+            "superimposition": _superimposition(sources, judged, unjudged) if clear else None,
             **self.scores.report(options.seed),
             "skipped": sources.skipped,
         }
         if out is not None:
-            chosen = [one.chosen for one in judged]
+            chosen = [one.chosen for one in clear]
             if not chosen and len(sources) > 1:
                 chosen = random_sets(len(sources), 6, seed=options.seed)
             drawing.write_scatter(
@@ -168,9 +173,9 @@ class Evaluation(base.Evaluation):
                 sources.labels,
             )
             if chosen:
-                cases = _cases(judged) if judged else [("", one, None) for one in chosen]
+                cases = _cases(clear) if clear else [("", one, None) for one in chosen]
                 write_png(out / "superimposed.png", _draw_cases(bundle, sources, cases))
-                _draw_scan(out / "scan.png", bundle, sources, chosen, bool(judged), self.step)
+                _draw_scan(out / "scan.png", bundle, sources, chosen, bool(clear), self.step)
             write_report(out, report, summary_metrics(report))
         return report
 
@@ -181,10 +186,10 @@ class Evaluation(base.Evaluation):
         if len(pool) < min(SIZES):
             return [], 0
         labels = [sources.samples[i].label for i in pool]
-        chosen = random_sets(labels, 2 * count, tuple(SIZES), seed)  # some cannot be judged
+        chosen = random_sets(labels, 3 * count, tuple(SIZES), seed)  # some cannot be judged
         sets = iter([tuple(pool[i] for i in one) for one in chosen])
         measure, judged, unjudged = Judging(sources.loader), list[Judged](), 0
-        while more := [sources.of(one) for one in islice(sets, count - len(judged))]:
+        while more := [sources.of(one) for one in islice(sets, count - len(_clear(judged)))]:
             failed: list[tuple[str, str]] = []
             for _, one in self.each(
                 self.bundle, more, measure, failed, title="superimposing", unit="set"
@@ -217,17 +222,19 @@ def summary_metrics(report: Report) -> dict[str, float]:
 
 
 def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> dict[str, Any]:
-    groups = {"all": judged}
+    clear = _clear(judged)
+    groups = {"all": clear}
     for size, name in SIZES.items():
-        groups[name] = [one for one in judged if len(one.chosen) == size]
+        groups[name] = [one for one in clear if len(one.chosen) == size]
+    groups["covered"] = [one for one in judged if one.covered]
     without = int(np.isnan(sources.contrasts).sum())
     return {
-        "bounds": {"visible": VISIBLE, "background": BACKGROUND, "faint": FAINT},
-        "sets": len(judged),
+        "bounds": {"visible": VISIBLE, "halo": HALO, "background": BACKGROUND, "faint": FAINT},
+        "sets": len(clear),
         "without_mask": without,
         "faint": len(sources) - without - len(sources.judgeable()),
         "unjudged_sets": unjudged,
-        "covered_sets": sum(one.covered for one in judged),
+        "covered_sets": len(groups["covered"]),
         "methods": {
             method: {
                 name: _summary([one.scores[method] for one in group])
@@ -237,11 +244,12 @@ def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> d
             for method in METHODS
         },
         "per_set": [
-            {"sources": [sources.samples[i].name for i in one.chosen]}
+            {"sources": [sources.samples[i].name for i in one.chosen], "covered": one.covered}
             | {
                 method: {
                     "success": score.success,
                     "recovered": [_rounded(part) for part in score.recovered],
+                    "halo": [_rounded(part) for part in score.halo],
                     "background_error": _rounded(score.background_error),
                 }
                 for method, score in one.scores.items()
@@ -249,6 +257,10 @@ def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> d
             for one in judged
         ],
     }
+
+
+def _clear(judged: Sequence[Judged]) -> list[Judged]:
+    return [one for one in judged if not one.covered]
 
 
 def _summary(scores: list[SuperimpositionScore]) -> dict[str, float | int | None]:
@@ -285,7 +297,8 @@ def _cases(judged: list[Judged]) -> list[_Case]:
 
 
 def _quality(score: SuperimpositionScore) -> tuple[bool, float]:
-    return score.success, min(score.recovered) - max(0.0, score.background_error - BACKGROUND)
+    excess = max(0.0, score.background_error - BACKGROUND, score.largest_halo - HALO)
+    return score.success, min(score.recovered) - excess
 
 
 def _draw_cases(bundle: "Bundle", sources: Sources, cases: Sequence[_Case]) -> np.ndarray:
@@ -334,7 +347,7 @@ def _draw_scan(
             if scorer:
                 at = tuple(positions.T)
                 visible[at] = scorer.recovered(grey(images)) >= VISIBLE
-                kept[at] = scorer.background_errors(grey(images)) <= BACKGROUND
+                kept[at] = scorer.kept(grey(images))
             bar.update(len(images))
     visibility = None
     if scorer:

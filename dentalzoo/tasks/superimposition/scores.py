@@ -8,9 +8,14 @@ For source i with the mask M_i, all at the network's size:
 - recovered_i = c_i(superimposed) / c_i(source i): 1 where the defect is as it was, 0 where it is
   gone, below 0 where it has turned from dark to bright; the same for either polarity.
 - visible_i: recovered_i >= VISIBLE.
+- halo_i: how far the surroundings of M_i, 2 to 6 pixels away and clear of every mask, have gone
+  along with the defect: |mean over them of superimposed - mean of the sources| / |c_i(source i)|.
+  0 where they are as they were, 1 where they are as dark (or bright) as the defect.
 - background error: the mean of |superimposed - mean of the sources| outside all masks and their
   edges.
-- success: all sources are visible and the background error is at most BACKGROUND.
+- success: all sources are visible, no halo is above HALO, and the background error is at most
+  BACKGROUND. The background error alone is blind to a blob around the defects, the contrast alone
+  to one that is dark enough.
 
 Distances are the larger of the rows and the columns between two pixels.
 """
@@ -33,6 +38,10 @@ BACKGROUND = 0.05
 """The largest background error: 13 of 255 grey levels. A change of shade of that size lies within
 what the surfaces of one product vary; a second defect or an edge that is not theirs exceeds it."""
 
+HALO = 0.4
+"""The largest part of a defect's contrast that its surroundings may take over: as much as a visible
+defect may lose."""
+
 FAINT = 0.03
 """The least contrast of a source that can be judged: 8 of 255 grey levels. Below it the ratio
 measures grain and noise, whose means over a small mask differ by as much."""
@@ -49,15 +58,23 @@ class SuperimpositionScore:
     Attributes:
         recovered: the share of its own contrast that each source keeps; NaN for a
             source that cannot be judged.
+        halo: the share of its own contrast that the surroundings of each source take over; NaN
+            for a source that cannot be judged.
         background_error: in [0, 1]; 0 where the masks leave no background.
         visible: recovered >= VISIBLE.
-        success: all visible, and background_error <= BACKGROUND.
+        success: all visible, no halo above HALO, and background_error <= BACKGROUND.
     """
 
     recovered: tuple[float, ...]
+    halo: tuple[float, ...]
     background_error: float
     visible: tuple[bool, ...]
     success: bool
+
+    @property
+    def largest_halo(self) -> float:
+        """Return the largest halo of a source that can be judged, else 0."""
+        return max((halo for halo in self.halo if not math.isnan(halo)), default=0.0)
 
 
 class Scorer:
@@ -75,6 +92,7 @@ class Scorer:
         judgeable: (K,) bool: |own| >= FAINT.
         covered: (K,) bool: less than a quarter of the mask is free of the other masks, so that
             they are visible in it; it is measured whole.
+        surroundings: (K, H, W) float32 of sum 1, or 0 where the masks leave none.
         expected: (H, W) the weighted mean of the sources.
         background: (H, W) bool: outside all masks and their edges.
     """
@@ -91,6 +109,7 @@ class Scorer:
         self.contrast_weights = np.stack(
             [contrast_weights(mask, np.delete(masks, i, 0)) for i, mask in enumerate(masks)]
         )
+        self.surroundings = np.stack([_surroundings(mask, masks) for mask in masks])
         factors = np.ones(len(sources)) if weights is None else np.asarray(weights, np.float64)
         self.own = factors * np.einsum("khw,khw->k", self.contrast_weights, sources)
         self.judgeable = np.abs(self.own) >= FAINT
@@ -110,6 +129,20 @@ class Scorer:
         """
         contrasts = np.reshape(images, (len(images), -1)) @ self._flat
         return np.asarray(contrasts / np.where(self.judgeable, self.own, np.nan))
+
+    def halos(self, images: np.ndarray) -> np.ndarray:
+        """Return the halos (B, K) of superimposed images (B, H, W) in [0, 1].
+
+        0 where the masks leave no surroundings, NaN for a source that cannot be judged.
+        """
+        changes = np.reshape(images - self.expected, (len(images), -1))
+        taken = np.abs(changes @ self.surroundings.reshape(len(self.own), -1).T)
+        return np.asarray(taken / np.where(self.judgeable, np.abs(self.own), np.nan))
+
+    def kept(self, images: np.ndarray) -> np.ndarray:
+        """Return (B,) bool: background and surroundings are kept in images (B, H, W) in [0, 1]."""
+        calm = ~(self.halos(images) > HALO).any(1)
+        return np.asarray(calm & (self.background_errors(images) <= BACKGROUND))
 
     def background_errors(self, images: np.ndarray) -> np.ndarray:
         """Return the background errors (B,) in [0, 1] of superimposed images (B, H, W) in [0, 1].
@@ -133,13 +166,13 @@ class Scorer:
                 f"Received: {image.shape}"
             )
         recovered = self.recovered(image[None])[0]
-        error = float(self.background_errors(image[None])[0])
         visible = recovered >= VISIBLE
         return SuperimpositionScore(
             tuple(map(float, recovered)),
-            error,
+            tuple(map(float, self.halos(image[None])[0])),
+            float(self.background_errors(image[None])[0]),
             tuple(map(bool, visible)),
-            bool(visible.all()) and error <= BACKGROUND,
+            bool(visible.all() and self.kept(image[None])[0]),
         )
 
 
@@ -189,6 +222,12 @@ def contrast_weights(
     if not ring.any() or not core.any():
         return np.zeros(mask.shape, np.float32)
     return np.asarray(ring / ring.sum() - core / core.sum(), np.float32)
+
+
+def _surroundings(mask: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return weights (H, W) float32 of sum 1 on the surroundings of a mask, 0 without any."""
+    around = grown(mask, _FAR) & ~grown(np.any(masks, axis=0), _EDGE)
+    return np.asarray(around / max(1, around.sum()), np.float32)
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -52,6 +52,8 @@ def find_sources(
     settings |= {key: value for key, value in given.items() if value is not None}
     if settings.get("crops") == "whole":
         settings["crops"] = None
+    if settings.get("crops") == "auto":
+        settings["smallest"] = max(image_shape(bundle)[:2])
     return find_images(data, split, **settings)
 
 

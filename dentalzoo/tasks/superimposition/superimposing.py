@@ -81,11 +81,14 @@ def superimpose(
     score = None
     missing = [p.name for p, s in zip(images, sources, strict=True) if s.mask is None]
     if not missing:
-        score = Scorer(*stacked(sources), weights).score(grey(levels / np.float32(255)))
-        for entry, mask, recovered, visible in zip(
-            entries, masks_of(sources), score.recovered, score.visible, strict=True
-        ):
-            entry |= {"box": _box(mask), "recovered": _plain(recovered), "visible": visible}
+        scorer = Scorer(*stacked(sources), weights)
+        score = scorer.score(grey(levels / np.float32(255)))
+        for i, (entry, mask) in enumerate(zip(entries, masks_of(sources), strict=True)):
+            entry |= {"box": _box(mask), "recovered": _plain(score.recovered[i])}
+            entry |= {"halo": _plain(score.halo[i]), "visible": score.visible[i]}
+            entry["covered"] = bool(scorer.covered[i])
+            if entry["covered"]:
+                _log.warning("the defect of %s lies under the others", entry["name"])
         about |= {"background_error": _plain(score.background_error), "success": score.success}
     elif masks:
         _log.warning("no mask is written, because these have none: %s", ", ".join(missing))
