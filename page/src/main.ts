@@ -3,10 +3,13 @@
 import { loadPageData, type PageData } from "./lib/bundles.ts";
 import { find, make, messageOf } from "./lib/dom.ts";
 import { Engine } from "./lib/engine.ts";
+import { defectsTab } from "./tabs/defects.ts";
+import { jawTab } from "./tabs/jaw.ts";
 import { radiographTab } from "./tabs/radiograph/tab.ts";
 import type { Page, Tab } from "./tabs/tab.ts";
+import { teethTab } from "./tabs/teeth.ts";
 
-const TABS: Tab[] = [radiographTab];
+const TABS: Tab[] = [radiographTab, teethTab, defectsTab, jawTab];
 const THEMES = ["auto", "light", "dark"] as const;
 
 function bindTabs(page: Page): void {

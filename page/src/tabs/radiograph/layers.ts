@@ -73,7 +73,8 @@ export function drawLayers(
     context.strokeStyle = colourOf(box);
     context.strokeRect(left, top, right - left, bottom - top);
   }
-  for (const box of shown.findings) drawName(context, box, place(box), view.y, pen);
+  const taken: Area[] = [];
+  for (const box of shown.findings) drawName(context, box, place(box), view.y, pen, taken);
   context.textAlign = "center";
   for (const box of shown.numbers) {
     const { left, top, right, bottom } = place(box);
@@ -93,14 +94,29 @@ function drawMask(context: Context, mask: Mask, opacity: number, view: View, lin
   context.setTransform(1, 0, 0, 1, 0, 0);
 }
 
-/** Draw name and score above a box, or inside where there is no room above. */
-function drawName(context: Context, box: Box, place: { left: number; top: number }, upper: number, pen: Pen): void {
+/** Left, top, right, bottom in pixels of the canvas. */
+type Area = [number, number, number, number];
+
+/** Draw name and score above a box, else below or inside, where they cover no others. */
+function drawName(
+  context: Context,
+  box: Box,
+  place: { left: number; top: number; bottom: number },
+  upper: number,
+  pen: Pen,
+  taken: Area[],
+): void {
   const text = `${box.name} ${box.score.toFixed(2)}`;
   const high = pen.letters * 1.45;
   const left = place.left - pen.line * 0.7;
-  const top = Math.max(place.top - high, upper);
+  const right = left + context.measureText(text).width + pen.letters * 0.7;
+  const isFree = (top: number) =>
+    top >= upper && taken.every(([l, t, r, b]) => right <= l || left >= r || top + high <= t || top >= b);
+  const top = [place.top - high, place.bottom, place.top, place.bottom - high].find(isFree);
+  if (top === undefined) return; // its colour and the list beside the image tell it
+  taken.push([left, top, right, top + high]);
   context.fillStyle = colourOf(box);
-  context.fillRect(left, top, context.measureText(text).width + pen.letters * 0.7, high);
+  context.fillRect(left, top, right - left, high);
   context.fillStyle = "#141414";
   context.fillText(text, left + pen.letters * 0.35, top + high / 2);
 }
