@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import cKDTree
 
 import dentalzoo as dz
 from dentalzoo.data.io.images import read_image, write_png
@@ -209,6 +210,7 @@ def test_layers_sliders_zoom_and_downloads(page, radiograph, tmp_path):
 
     canvas = page.locator("#radiograph [data-canvas]")
     canvas.focus()
+    page.keyboard.press("0")
     whole = canvas.screenshot()
     page.keyboard.press("+")
     page.keyboard.press("+")
@@ -261,8 +263,6 @@ def test_it_asks_for_nothing_after_it_was_loaded_and_works_offline(
     write_png(tmp_path / "private.png", radiograph)
     upload(page, tmp_path / "private.png")
     saved(page, '[data-save="overlay"]')
-    page.reload()
-    wait_for_teeth(page)
     context.set_offline(True)
     page.reload()
     wait_for_teeth(page)
@@ -270,6 +270,34 @@ def test_it_asks_for_nothing_after_it_was_loaded_and_works_offline(
     asked = [path for path in Handler.asked[before:] if path not in ("/sw.js",)]
     assert asked == []  # but for the service worker, of which a browser looks for a newer one
     assert context.problems == []
+
+
+def test_teeth_defects_and_jaws(page, built, tmp_path):
+    changes = {"teeth": "[data-tooth]", "defects": "[data-result]"}
+    for tab, shown in changes.items():
+        page.locator(f"#tab-{tab}").click()
+        page.locator(f"#{tab}[data-done]").wait_for(timeout=MINUTE)
+        canvas, slider = (
+            page.locator(f"#{tab} {shown}"),
+            page.locator(f"#{tab} .slider input").first,
+        )
+        before = canvas.screenshot()
+        slider.focus()
+        page.keyboard.press("End")
+        page.wait_for_timeout(1000)
+        assert canvas.screenshot() != before
+    page.locator("#tab-jaw").click()
+    page.locator("#jaw[data-done]").wait_for(timeout=MINUTE)
+    content = saved(page, "#jaw [data-save]")[0].partition(b"end_header\n")[2]
+    points = np.frombuffer(content, "<f4").reshape(-1, 3)
+    views = [read_image(built / "data" / "samples" / f"view_{i}.png") for i in range(10)]
+    expected = dz.load("jaw_reconstruction.drawn_scans_v1").serve(np.stack(views))["points"]
+    apart = cKDTree(expected).query(points)[0]  # mm; last digits decide which points are taken
+    assert points.shape == expected.shape
+    assert np.percentile(apart, 80) < 0.01 and apart.max() < 1
+    frame = page.frame_locator("#jaw [data-viewer]")
+    assert frame.get_by_text("Not for diagnosis").is_visible()
+    page.locator("#tab-radiograph").click()
 
 
 def test_on_a_phone(browser, address):

@@ -1,6 +1,6 @@
 /** The page: tabs, colours, offline use. */
 
-import { loadPageData, type PageData } from "./lib/bundles.ts";
+import { loadPageData, ofTask, type PageData } from "./lib/bundles.ts";
 import { find, make, messageOf } from "./lib/dom.ts";
 import { Engine } from "./lib/engine.ts";
 import { defectsTab } from "./tabs/defects.ts";
@@ -12,10 +12,13 @@ import { teethTab } from "./tabs/teeth.ts";
 const TABS: Tab[] = [radiographTab, teethTab, defectsTab, jawTab];
 const THEMES = ["auto", "light", "dark"] as const;
 
-function bindTabs(page: Page): void {
+const named = () => TABS.find(({ id }) => `#${id}` === location.hash) ?? TABS[0];
+
+/** Bind the tabs, and return when the first one has its result. */
+async function bindTabs(page: Page): Promise<void> {
   const opened = new Set<string>();
   const buttons = TABS.map((tab) => find<HTMLButtonElement>(document, `#tab-${tab.id}`));
-  const show = (tab: Tab) => {
+  const show = async (tab: Tab) => {
     TABS.forEach(({ id }, i) => {
       const isShown = id === tab.id;
       find(document, `#${id}`).hidden = !isShown;
@@ -24,12 +27,15 @@ function bindTabs(page: Page): void {
     });
     if (opened.has(tab.id)) return;
     opened.add(tab.id);
-    const open = async () => tab.open(find(document, `#${tab.id}`), page);
-    open().catch((error: unknown) => complain(messageOf(error)));
+    try {
+      await tab.open(find(document, `#${tab.id}`), page);
+    } catch (error) {
+      complain(messageOf(error));
+    }
   };
   const choose = (tab: Tab) => {
     history.replaceState(null, "", `#${tab.id}`);
-    show(tab);
+    void show(tab);
   };
   TABS.forEach((tab, i) => {
     buttons[i].addEventListener("click", () => choose(tab));
@@ -41,9 +47,8 @@ function bindTabs(page: Page): void {
       choose(TABS[next]);
     });
   });
-  const named = () => TABS.find(({ id }) => `#${id}` === location.hash) ?? TABS[0];
-  addEventListener("hashchange", () => show(named()));
-  show(named());
+  addEventListener("hashchange", () => void show(named()));
+  await show(named());
 }
 
 function bindTheme(): void {
@@ -88,9 +93,10 @@ function complain(text: string): void {
 async function start(): Promise<void> {
   bindTheme();
   const data = await loadPageData();
-  const page: Page = { data, engine: new Engine(data.runtime) };
+  const [first] = Object.values(ofTask(data, named().tasks[0])[0]?.files ?? {});
+  const page: Page = { data, engine: new Engine(data.runtime, first ?? "") };
   listLicences(data);
-  bindTabs(page);
+  await bindTabs(page);
   await prepareOffline(page);
 }
 

@@ -60,6 +60,7 @@ async function answer(request: Request): Promise<Replies[keyof Replies]> {
       return readPicture(request.bytes);
     case "start":
       runtime = request.runtime;
+      session(request.first).catch(() => {}); // who calls it is told
       return null;
     case "run":
       return run(request.file, request.inputs);

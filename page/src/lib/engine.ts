@@ -14,8 +14,11 @@ export class Engine {
   private readonly waiting = new Map<number, Waiting>();
   private count = 0;
 
-  /** @param runtime the path of ONNX Runtime below the page. */
-  constructor(runtime: string) {
+  /**
+   * @param runtime the path of ONNX Runtime below the page.
+   * @param first the function that will be called first; it is loaded at once.
+   */
+  constructor(runtime: string, first: string) {
     this.worker = new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       const promise = this.waiting.get(data.id);
@@ -28,7 +31,7 @@ export class Engine {
       for (const promise of this.waiting.values()) promise.reject(error);
       this.waiting.clear();
     };
-    void this.ask({ kind: "start", runtime });
+    void this.ask({ kind: "start", runtime, first });
   }
 
   /** Read an image file, see `readPicture`. */

@@ -16,11 +16,13 @@ export function pointNormals(points: Float32Array): Float32Array {
   return normals;
 }
 
-/** Points in cells of a size at which a block of 27 holds the neighbours. */
+/** Points by cells, so that the nearest are looked for in a few of them. */
 class Grid {
-  private readonly cells = new Map<number, number[]>();
   private readonly low = [Infinity, Infinity, Infinity];
+  private readonly counts = [1, 1, 1];
   private readonly side: number;
+  private readonly starts: Int32Array; // of the points of each cell in `order`
+  private readonly order: Int32Array;
 
   constructor(
     private readonly points: Float32Array,
@@ -31,44 +33,61 @@ class Grid {
       this.low[i % 3] = Math.min(this.low[i % 3], points[i]);
       high[i % 3] = Math.max(high[i % 3], points[i]);
     }
-    const extent = Math.max(...high.map((end, axis) => end - this.low[axis]), 1e-6);
-    this.side = (extent * 1.5) / Math.sqrt(count / 4);
-    for (let i = 0; i < count; i++) {
-      const key = this.key(...this.cellOf(i));
-      const cell = this.cells.get(key);
-      if (cell) cell.push(i);
-      else this.cells.set(key, [i]);
-    }
+    const extents = high.map((end, axis) => end - this.low[axis]);
+    const longest = Math.max(...extents, 1e-6);
+    this.side = longest / Math.min(Math.max(Math.sqrt(count / 4), 1), 100);
+    this.counts = extents.map((extent) => Math.floor(extent / this.side) + 1);
+    const cells = Int32Array.from({ length: count }, (_, i) => this.cell(this.at(i, 0), this.at(i, 1), this.at(i, 2)));
+    this.starts = new Int32Array(this.counts[0] * this.counts[1] * this.counts[2] + 1);
+    for (const cell of cells) this.starts[cell + 1]++;
+    for (let cell = 1; cell < this.starts.length; cell++) this.starts[cell] += this.starts[cell - 1];
+    const next = this.starts.slice();
+    this.order = new Int32Array(count);
+    cells.forEach((cell, i) => (this.order[next[cell]++] = i));
   }
 
+  /** The points nearest to a point, itself included. */
   nearest(i: number): number[] {
-    const [x, y, z] = this.cellOf(i);
-    let found: number[] = [];
-    for (let reach = 1; found.length < NEIGHBOURS && reach < 6; reach++) {
-      found = [];
-      for (let a = -reach; a <= reach; a++)
-        for (let b = -reach; b <= reach; b++)
-          for (let c = -reach; c <= reach; c++) {
-            const cell = this.cells.get(this.key(x + a, y + b, z + c));
-            if (cell) found.push(...cell);
-          }
+    for (let reach = 1; ; reach++) {
+      const found = this.within(i, reach);
+      if (found.length === NEIGHBOURS || reach > Math.max(...this.counts)) return found;
     }
-    const distance = (k: number) => {
-      let total = 0;
-      for (let axis = 0; axis < 3; axis++) total += (this.points[3 * k + axis] - this.points[3 * i + axis]) ** 2;
-      return total;
-    };
-    const apart = new Map(found.map((k) => [k, distance(k)]));
-    return found.sort((a, b) => apart.get(a)! - apart.get(b)!).slice(0, NEIGHBOURS);
   }
 
-  private cellOf(i: number): [number, number, number] {
-    const at = (axis: number) => Math.floor((this.points[3 * i + axis] - this.low[axis]) / this.side);
-    return [at(0), at(1), at(2)];
+  /** The nearest points of the cells that are at most `reach` cells away. */
+  private within(i: number, reach: number): number[] {
+    const chosen: number[] = [];
+    const apart: number[] = [];
+    const { points } = this;
+    const [x, y, z] = [points[3 * i], points[3 * i + 1], points[3 * i + 2]];
+    const range = (axis: number) => [Math.max(this.at(i, axis) - reach, 0), Math.min(this.at(i, axis) + reach, this.counts[axis] - 1)];
+    const [[a0, a1], [b0, b1], [c0, c1]] = [range(0), range(1), range(2)];
+    for (let a = a0; a <= a1; a++) {
+      for (let b = b0; b <= b1; b++) {
+        const end = this.starts[this.cell(a, b, c1) + 1];
+        for (let at = this.starts[this.cell(a, b, c0)]; at < end; at++) {
+          const k = this.order[at];
+          const distance = (points[3 * k] - x) ** 2 + (points[3 * k + 1] - y) ** 2 + (points[3 * k + 2] - z) ** 2;
+          if (apart.length === NEIGHBOURS && distance >= apart[NEIGHBOURS - 1]) continue;
+          let place = Math.min(apart.length, NEIGHBOURS - 1);
+          for (; place > 0 && apart[place - 1] > distance; place--) {
+            apart[place] = apart[place - 1];
+            chosen[place] = chosen[place - 1];
+          }
+          apart[place] = distance;
+          chosen[place] = k;
+        }
+      }
+    }
+    return chosen;
   }
 
-  private key(x: number, y: number, z: number): number {
-    return ((x + 8) * 4096 + (y + 8)) * 4096 + (z + 8);
+  private at(i: number, axis: number): number {
+    return Math.floor((this.points[3 * i + axis] - this.low[axis]) / this.side);
+  }
+
+  private cell(a: number, b: number, c: number): number {
+    return (a * this.counts[1] + b) * this.counts[2] + c;
   }
 }
 
