@@ -6,7 +6,6 @@ from typing import Any
 
 from dentalzoo import registry
 from dentalzoo.contracts import DataOptions, Report
-from dentalzoo.environment import prepare_tensorflow
 from dentalzoo.errors import DentalzooError, MissingSplit
 
 _LOGGED = ("skipped", "repaired", "duplicates", "duplicates_within", "not_used")
@@ -62,7 +61,7 @@ def check_for_model(
         where it would start. All of it fits into JSON.
 
     Raises:
-        DentalzooError: there is no such model, variant or setting, or TensorFlow is not installed.
+        DentalzooError: there is no such model, variant or setting.
     """
     config = registry.configure(name, variant, **overrides)
     problems: list[list[str]] = []
@@ -74,7 +73,6 @@ def check_for_model(
     report |= {"model": name, "training": {}, "problems": problems}
     if problems:
         return report
-    prepare_tensorflow()  # which delivers what a training would read
     paper = registry.module_of(name)
     for split in ("train", "val"):
         try:

@@ -8,6 +8,7 @@ one table, which a type checker and one test compare with the protocols here.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
@@ -109,7 +110,9 @@ class Stream:
     """Batches, and the decoded samples that they are made of.
 
     Attributes:
-        dataset: a `tf.data.Dataset` of dicts of tensors, of known cardinality.
+        make: returns `dataset`; the one part that needs TensorFlow.
+        dataset: a `tf.data.Dataset` of dicts of tensors, of known cardinality; made when it is
+            asked for.
         cache: the decoded samples, their names, and what was skipped.
         record: what the metadata of a bundle keeps of the data, in plain values.
         samples: number of samples in the batches of an epoch; 0 where it is not known.
@@ -117,11 +120,15 @@ class Stream:
             uint8 (H, W, 1 or 3), at its own size. Empty where the samples are no single images.
     """
 
-    dataset: "tf.data.Dataset"
+    make: "Callable[[], tf.data.Dataset]"
     cache: "Cache"
     record: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 0
     originals: "Sequence[Callable[[], np.ndarray]]" = ()
+
+    @cached_property
+    def dataset(self) -> "tf.data.Dataset":
+        return self.make()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.dataset)

@@ -34,6 +34,7 @@ def test_commands_without_training_need_no_tensorflow(phantoms, tmp_path):
         ["info", "tooth_vae"],
         ["verify", "tooth_vae"],
         ["check", phantoms],
+        ["check", phantoms, "--model", "panoramic_unet", "--variant", "tiny"],
         ["check", phantoms, "--boxes", "--report", tmp_path / "report"],
         ["convert", phantoms, "--to", "coco", "--out", tmp_path / "coco", "--lossy"],
         ["split", phantoms, "--out", tmp_path / "split.csv"],
@@ -43,7 +44,7 @@ def test_commands_without_training_need_no_tensorflow(phantoms, tmp_path):
         ["generate", "tooth_vae", "--count", "2", "--out", tmp_path / "generated"],
         ["evaluate", "panoramic_unet", "--data", phantoms],
     )
-    assert statuses == [0] * 13, output
+    assert statuses == [0] * 14, output
     assert "the released tooth_vae.drawn_teeth_v2" in output
 
 
@@ -51,7 +52,6 @@ def test_commands_without_training_need_no_tensorflow(phantoms, tmp_path):
 def test_other_commands_end_in_one_line_without_tensorflow(phantoms, tmp_path):
     commands = (
         ["train", "panoramic_unet", "--data", phantoms, "--out", tmp_path / "run"],
-        ["check", phantoms, "--model", "panoramic_unet"],
         ["predict", "tooth_vae", phantoms, "--out", tmp_path / "p", *TENSORFLOW],
         ["evaluate", "panoramic_unet", "--data", phantoms, *TENSORFLOW],
         ["generate", "tooth_vae", "--out", tmp_path / "generated", *TENSORFLOW],

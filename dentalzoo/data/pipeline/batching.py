@@ -59,7 +59,6 @@ def batches(
         DentalzooError: a batch size that is below 1 or that the devices cannot share, or fewer
             samples than devices.
     """
-    import tensorflow as tf
 
     def visits(epoch: int) -> np.ndarray:
         return order(epoch) if order else epoch_order(len(cache), seed, epoch, shuffle)
@@ -108,24 +107,29 @@ def batches(
             rows = out
         return [rows[key] for key in cache.arrays]
 
-    def make(epoch: "tf.Tensor", chosen: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        tensors = tf.numpy_function(
-            gather, [epoch, chosen], [array.dtype for array in cache.arrays.values()]
-        )
-        batch = {}
-        for (key, array), tensor in zip(cache.arrays.items(), tensors, strict=True):
-            tensor.set_shape((None, *array.shape[1:]))
-            batch[key] = tensor
-        return batch if finish is None else finish(batch)
+    def make() -> "tf.data.Dataset":
+        import tensorflow as tf
 
-    def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
-        rows = tf.numpy_function(lambda number: visits(int(number)), [epoch], tf.int64)
-        rows.set_shape((None,))
-        ends = [part.start for part in cuts], [part.stop for part in cuts]
-        return tf.data.Dataset.from_tensor_slices(ends).map(lambda a, b: (epoch, rows[a:b]))
+        def batch(epoch: "tf.Tensor", chosen: "tf.Tensor") -> "dict[str, tf.Tensor]":
+            tensors = tf.numpy_function(
+                gather, [epoch, chosen], [array.dtype for array in cache.arrays.values()]
+            )
+            named = {}
+            for (key, array), tensor in zip(cache.arrays.items(), tensors, strict=True):
+                tensor.set_shape((None, *array.shape[1:]))
+                named[key] = tensor
+            return named if finish is None else finish(named)
 
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
-    dataset = dataset.map(make, num_parallel_calls=workers or tf.data.AUTOTUNE, deterministic=True)
-    known = tf.data.experimental.assert_cardinality(len(cuts) * len(epochs))
-    samples = sum(part.stop - part.start for part in cuts)
-    return Stream(dataset.apply(known).prefetch(2), cache, samples=samples)
+        def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
+            rows = tf.numpy_function(lambda number: visits(int(number)), [epoch], tf.int64)
+            rows.set_shape((None,))
+            ends = [part.start for part in cuts], [part.stop for part in cuts]
+            return tf.data.Dataset.from_tensor_slices(ends).map(lambda a, b: (epoch, rows[a:b]))
+
+        calls = workers or tf.data.AUTOTUNE
+        dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch)
+        dataset = dataset.map(batch, num_parallel_calls=calls, deterministic=True)
+        known = tf.data.experimental.assert_cardinality(len(cuts) * len(epochs))
+        return dataset.apply(known).prefetch(2)
+
+    return Stream(make, cache, samples=sum(part.stop - part.start for part in cuts))

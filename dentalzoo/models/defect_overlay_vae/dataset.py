@@ -34,8 +34,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         DentalzooError: no image of the split can be used, or `stratified` and more images than
             a batch holds.
     """
-    import tensorflow as tf
-
     images = find_images(
         data,
         options.split,
@@ -71,6 +69,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         return epoch_order(len(samples) * config.copies, options.seed, epoch) % len(samples)
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
         image = tf.cast(batch["image"], tf.float32) / 255.0
         return {"image": 1.0 - image if config.invert else image}
 

@@ -31,8 +31,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     Raises:
         DentalzooError: no mesh of the split can be used.
     """
-    import tensorflow as tf
-
     jaws = cache_views(
         find_meshes(data, options.split).samples,
         options.cache,
@@ -54,6 +52,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         return {**sample, "views": views}
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
         views = tf.cast(batch["views"], tf.float32) / 255.0
         return {"views": views, target: tf.cast(batch[target], tf.float32)}
 

@@ -78,8 +78,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     Raises:
         DentalzooError: no layout is recognised, or no image of the split can be used.
     """
-    import tensorflow as tf
-
     radiographs = find_boxes(
         data, options.split, classes=config.classes, val_fraction=config.val_fraction
     )
@@ -112,6 +110,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     )
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
         return {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0}
 
     augment = None

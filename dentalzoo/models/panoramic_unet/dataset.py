@@ -66,8 +66,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         DentalzooError: no layout is recognised, no image of the split can be used, or no mask to
             train on holds an object.
     """
-    import tensorflow as tf
-
     masks = find_masks(data, options.split, config.classes or None, config.annotations)
     binary = config.num_classes == 1
     masks.check_names(config.num_classes)
@@ -82,6 +80,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         }
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
         mask = tf.cast(batch["mask"], tf.float32)
         return {
             "image": tf.cast(batch["image"], tf.float32) / 255.0,

@@ -32,8 +32,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     Raises:
         DentalzooError: no image of the split can be used, or fewer than 10 are there to train.
     """
-    import tensorflow as tf
-
     images = find_images(
         data,
         options.split,
@@ -60,6 +58,8 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         return {"image": sample["image"][:, ::-1] if flipped else sample["image"]}
 
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
         return {"image": tf.cast(batch["image"], tf.float32) / 255.0}
 
     stream = batches(
