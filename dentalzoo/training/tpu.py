@@ -60,5 +60,8 @@ def static(stream: Stream, batch_size: int, epochs: int) -> Stream:
         return {key: tf.ensure_shape(x, (size, *x.shape[1:])) for key, x in batch.items()}
 
     known = tf.data.experimental.assert_cardinality(stream.samples // size * epochs)
-    dataset = stream.dataset.filter(whole).map(shaped).apply(known).prefetch(2)
-    return dataclasses.replace(stream, dataset=dataset)
+
+    def make() -> "tf.data.Dataset":
+        return stream.dataset.filter(whole).map(shaped).apply(known).prefetch(2)
+
+    return dataclasses.replace(stream, make=make)
