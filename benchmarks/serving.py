@@ -9,6 +9,7 @@ thread; CPU time; the variants of a table take turns, round after round. Read th
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,8 +31,8 @@ from peers.turns import Worker, python_of  # noqa: E402
 import dentalzoo as dz  # noqa: E402
 from dentalzoo.bundle import convert  # noqa: E402
 from dentalzoo.bundle.hub import cache_dir  # noqa: E402
+from dentalzoo.bundle.integrity import sums  # noqa: E402
 from dentalzoo.bundle.writing import reexport  # noqa: E402
-from dentalzoo.cli import main as dentalzoo  # noqa: E402
 from dentalzoo.data.io.images import read_image, write_png  # noqa: E402
 from dentalzoo.data.synthetic import panoramic  # noqa: E402
 from dentalzoo.exporters import EXPORTERS  # noqa: E402
@@ -77,19 +78,27 @@ def timed(variants: Mapping[str, Callable[[], Any] | Worker], rounds: int) -> Ro
 def cold(commands: Mapping[str, list[str]], folder: Path, rounds: int) -> Rows:
     """Return the CPU seconds and the peak memory of whole processes, which take turns.
 
-    OUT in a command becomes a new path in `folder`.
+    OUT in a command becomes a new path in `folder`. A first turn, which does not count, leaves the
+    compiled modules, as an installed package has them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     memory = dict.fromkeys(commands, 0.0)
-    for turn in range(rounds):
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    for turn in range(rounds + 1):
         for name, command in commands.items():
             out = str(folder / f"{turn} {name}")
             command = [out if argument == "OUT" else argument for argument in command]
             # A child of its own measures, since the peak of all children is one number.
             done = subprocess.run(
-                [sys.executable, "-c", _CHILD, *command], check=True, capture_output=True, text=True
+                [sys.executable, "-c", _CHILD, *command],
+                check=True,
+                capture_output=True,
+                text=True,
+                env=environment,
             )
             used, peak = map(float, done.stdout.split()[-2:])
+            if turn == 0:
+                continue
             seconds[name].append(used)
             memory[name] = max(memory[name], peak / 1000)
     return {
@@ -137,6 +146,14 @@ def variants_of(
 
 def _dtype(source: str | Path) -> str:
     return str(dz.load(source, runtime="tensorflow").metadata["weights_dtype"])
+
+
+def with_files(bundle: Path, files: Path, path: Path) -> Path:
+    """Return a copy of a bundle that holds the files of an export for ONNX Runtime."""
+    shutil.copytree(bundle, path)
+    shutil.copytree(files, path / "onnx")
+    (path / "SHA256SUMS").write_text(sums(path))
+    return path
 
 
 def network_by_hand(bundle: Any, file: Path) -> None:
@@ -187,8 +204,10 @@ def unet(folder: Path, rounds: int) -> tuple[Rows, Rows]:
         },
         rounds,
     )
-    light = folder / "light"
-    assert dentalzoo(["export", str(bundle.path), "--out", str(light), "--with", "onnx"]) == 0
+    light, int8 = (
+        with_files(bundle.path, folder / exporter, folder / f"with_{exporter}")
+        for exporter in ("onnx", "onnx-int8")
+    )
     predict = [sys.executable, "-m", "dentalzoo", "predict"]
     size = [str(height), str(width)]
     hand = [sys.executable, "-c", BY_HAND, str(network), str(image), "OUT", *size]
@@ -196,6 +215,7 @@ def unet(folder: Path, rounds: int) -> tuple[Rows, Rows]:
         {
             "script by hand, ONNX Runtime": hand,
             "predict, ONNX Runtime": [*predict, str(light), str(image), "--out", "OUT"],
+            "predict, ONNX Runtime, int8": [*predict, str(int8), str(image), "--out", "OUT"],
             "predict, TensorFlow": [
                 *(*predict, str(light), str(image), "--out", "OUT"),
                 *("--runtime", "tensorflow"),

@@ -91,7 +91,7 @@ def add_runtime(
         DentalzooError: as `convert`; the bundle is intact.
     """
     check_choice("exporter", exporter, LIGHT)
-    source = load(bundle.path, "tensorflow")
+    source = load_folder(bundle.path, "tensorflow")  # which may bear a released name
     with rewritten(bundle) as folder:
         place = folder / LIGHT[exporter]
         if place.exists():
