@@ -52,8 +52,11 @@ def joined(content: bytes) -> bytes:
             ),
         ]
     nodes = [new for node in graph.node for new in replaced.get(node.name, [node])]
-    del graph.node[:]
-    graph.node.extend(_needed(nodes, [tensor.name for tensor in graph.output]))
+    kept, names = _needed(nodes, [tensor.name for tensor in graph.output])
+    tensors = [tensor for tensor in graph.initializer if tensor.name in names]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(tensors)
     changed: bytes = model.SerializeToString()
     return changed
 
@@ -89,15 +92,15 @@ def _factors(chain: list[Any], constants: Mapping[str, Any]) -> list[int] | None
     return factors
 
 
-def _needed(nodes: list[Any], outputs: list[str]) -> list[Any]:
-    """Return the nodes that outputs depend on, in their order."""
+def _needed(nodes: list[Any], outputs: list[str]) -> tuple[list[Any], set[str]]:
+    """Return the nodes that outputs depend on, in their order, and all names that they read."""
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
         if wanted.isdisjoint(node.output):
             continue
         kept.append(node)
         wanted.update(name for part in _parts(node) for name in part.input)
-    return kept[::-1]
+    return kept[::-1], wanted
 
 
 def _parts(node: Any) -> list[Any]:
