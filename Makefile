@@ -24,8 +24,8 @@ test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
 	@test -x .venv-peers/bin/datum || { python3 -m venv .venv-peers && .venv-peers/bin/pip install -q -r tests/peers/requirements.txt; }
 	DENTALZOO_PEERS=$(CURDIR)/.venv-peers/bin/python $(BIN)/python -m pytest -m "" tests/peers
 
-test-formats: $(STAMP) ## take 500 sets from each annotation format to each other
-	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py
+test-formats: $(STAMP) ## take 500 sets from each annotation format to each other, and damage 2,000
+	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py tests/data/formats/test_fuzz.py
 
 lint: $(STAMP) ## check style, format and types
 	$(BIN)/python -m ruff check

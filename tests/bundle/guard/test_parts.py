@@ -340,10 +340,10 @@ def test_a_variable_larger_than_its_values_is_refused(folder, released):
 
 @pytest.mark.slow
 def test_flipped_bits_of_a_graph_end_in_one_line_or_change_nothing_unsafe(folder, released):
-    """Flip 300 bits, one at a time, whose sums nobody would find."""
+    """Flip 100 bits, one at a time, whose sums nobody would find."""
     stream, refusals = random.Random(0), 0
     file = folder / "saved_model" / "saved_model.pb"
-    for _ in range(300):
+    for _ in range(100):
         content = bytearray(released)
         content[stream.randrange(len(content))] ^= 1 << stream.randrange(8)
         file.write_bytes(content)
@@ -352,4 +352,4 @@ def test_flipped_bits_of_a_graph_end_in_one_line_or_change_nothing_unsafe(folder
         except dz.DentalzooError as error:
             assert "\n" not in str(error)
             refusals += 1
-    assert 20 < refusals < 300  # names and shapes of no consequence may change
+    assert 5 < refusals < 100  # names and shapes of no consequence may change
