@@ -41,7 +41,7 @@ SIGNATURES = {  # what the page calls of the bundles of each task
     "reconstruction": ("serve",),
 }
 RADIOGRAPHS, DEFECTS, SLIDERS = 3, 8, 10
-SEEDS = {"radiographs": 8, "defects": 40, "jaw": 5}
+SEEDS = {"radiographs": 10, "defects": 40, "jaw": 5}
 
 
 def main() -> None:

@@ -108,8 +108,9 @@ function drawName(
 ): void {
   const text = `${box.name} ${box.score.toFixed(2)}`;
   const high = pen.letters * 1.45;
-  const left = place.left - pen.line * 0.7;
-  const right = left + context.measureText(text).width + pen.letters * 0.7;
+  const width = context.measureText(text).width + pen.letters * 0.7;
+  const left = Math.max(Math.min(place.left - pen.line * 0.7, context.canvas.width - width), 0);
+  const right = left + width;
   const isFree = (top: number) =>
     top >= upper && taken.every(([l, t, r, b]) => right <= l || left >= r || top + high <= t || top >= b);
   const top = [place.top - high, place.bottom, place.top, place.bottom - high].find(isFree);
