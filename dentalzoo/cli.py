@@ -28,6 +28,7 @@ from dentalzoo.data.io.file_warnings import forget_files
 from dentalzoo.environment import light_start, variable
 from dentalzoo.errors import DentalzooError
 from dentalzoo.flags import add_task_options
+from dentalzoo.serving.flags import add_serve_flags
 from dentalzoo.tasks.options import CROPS, OPTIONS
 from dentalzoo.training.flags import add_flags
 
@@ -279,6 +280,9 @@ def make_parser(task: str | None = None) -> Parser:
     add = command("chart", "write a dental chart of each panoramic radiograph", as_json=True)
     add_chart_flags(add)
     _add_runtime(add)
+
+    add = command("serve", "apply bundles over HTTP, on this machine")
+    add_serve_flags(add)
 
     add = command("views", "render the ten views of upper jaws")
     add.add_argument("inputs", nargs="+", metavar="MESH", help="OBJ, PLY, STL, or folders of them")

@@ -33,6 +33,10 @@ EXAMPLES = {
         "dentalzoo chart radiograph.png images/ --out out/charts",
         "dentalzoo chart --compare 2020_chart.json 2026_chart.json --out out/changes",
     ),
+    "serve": (
+        "dentalzoo serve --port 8000",
+        "dentalzoo serve panoramic_unet.panoramic_teeth_v2 --page out/page",
+    ),
     "views": ("dentalzoo views jaw.stl --out data/views",),
     "generate": ("dentalzoo generate tooth_vae --out out/teeth --count 64 --seed 7",),
     "superimpose": ("dentalzoo superimpose defect_overlay_vae a.png b.png --out out/both",),

@@ -39,6 +39,7 @@ GIVES = {
     "remote": "images and bundles in object stores",
     "hub": "uploads of bundles to the Hugging Face Hub",
     "sign": "signatures of bundles",
+    "serve": "bundles applied over HTTP",
     "completion": "completion of commands in a shell",
     "docs": "the site of the documentation",
     "dev": "tests, style and types",

@@ -24,6 +24,10 @@ class BadFile(DentalzooError):
         super().__init__(f"{shown}: {reason}")
 
 
+class TooManyPixels(BadFile):
+    """An image of more pixels than may be decoded."""
+
+
 class MissingSplit(DentalzooError):
     """The data has no sample of the requested split."""
 

@@ -25,4 +25,5 @@ from dentalzoo.commands.data import do_split as do_split
 from dentalzoo.commands.data import do_synthetic as do_synthetic
 from dentalzoo.commands.data import do_tfrecord as do_tfrecord
 from dentalzoo.commands.data import do_views as do_views
+from dentalzoo.commands.serving import do_serve as do_serve
 from dentalzoo.doctor import do_doctor as do_doctor

@@ -32,7 +32,7 @@ from dentalzoo.data.io.containers import (
     zero_tail,
 )
 from dentalzoo.data.io.signatures import HEAD_BYTES, is_dicom_head, other_kind
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError, TooManyPixels
 
 _PLUGINS: dict[bytes, Callable[..., ImageFile.ImageFile]] = {  # first bytes -> PIL's reader
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
@@ -183,7 +183,7 @@ def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile | None, BinaryIO]]
     except DentalzooError:
         raise
     except Image.DecompressionBombError as error:  # some kinds tell Pillow their size only then
-        raise BadFile(
+        raise TooManyPixels(
             path, f"the image must have fewer pixels; make it smaller. Received: {error}"
         ) from error
     except Exception as error:  # decoders raise errors of any type on damaged data
@@ -207,7 +207,7 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise BadFile(path, f"the image must have pixels. Received: {width} x {height}")
     if width * height > max_pixels:
-        raise BadFile(
+        raise TooManyPixels(
             path,
             f"the image must have at most {max_pixels:,} pixels; make it smaller or raise "
             f"max_pixels (DENTALZOO_MAX_PIXELS). Received: {width} x {height} (width x height)",
@@ -238,7 +238,7 @@ def _refuse_different_pages(path: Path, image: ImageFile.ImageFile, max_pixels: 
         pages.append(index)
         pixels += size[0] * size[1]
         if pixels > max_pixels and index > 1:
-            raise BadFile(
+            raise TooManyPixels(
                 path,
                 f"the pages must have at most {max_pixels:,} pixels together; save the page you "
                 f"need as a separate file. Received: {index + 1} pages of {size[0]} x {size[1]}",

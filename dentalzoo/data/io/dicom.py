@@ -27,7 +27,7 @@ from dentalzoo.data.io.dicom_pixels import (
 from dentalzoo.data.io.file_warnings import warn_of_file
 from dentalzoo.data.io.signatures import is_dicom_head, is_media_directory, is_without_preamble
 from dentalzoo.data.io.stored import StoredImage, content_of
-from dentalzoo.errors import BadFile, DentalzooError, require
+from dentalzoo.errors import BadFile, DentalzooError, TooManyPixels, require
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -208,7 +208,7 @@ def _require_single_image(path: Path, header: Dataset, max_pixels: int) -> None:
             path, f"must hold an image. Received: a DICOM file without one{kind and f', {kind}'}"
         )
     if rows * columns > max_pixels:
-        raise BadFile(
+        raise TooManyPixels(
             path,
             f"the image must have at most {max_pixels:,} pixels. "
             f"Received: {columns} x {rows} (width x height)",

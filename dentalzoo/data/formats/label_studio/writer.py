@@ -89,7 +89,7 @@ def _tasks(
         if sample.split:
             data["split"] = sample.split
         size, _ = image_size(image)
-        result = _result(sample.boxes, number, size)
+        result = regions_of(sample.boxes, number, size)
         task: dict[str, Any] = {"id": number, "data": data, "annotations": [], "predictions": []}
         if predicted:
             scores = [float(box.score) for box in sample.boxes if box.score is not None]
@@ -100,7 +100,14 @@ def _tasks(
         yield task
 
 
-def _result(boxes: Iterable[Box], task: int, size: Size) -> list[dict[str, Any]]:
+def regions_of(boxes: Iterable[Box], task: int, size: Size) -> list[dict[str, Any]]:
+    """Return objects as the regions and relations of a Label Studio result.
+
+    Args:
+        boxes: the objects of an image.
+        task: a number, from which their ids are made.
+        size: height and width of the image in pixels.
+    """
     result: list[dict[str, Any]] = []
     relations: list[dict[str, Any]] = []
     for number, box in enumerate(boxes, start=1):

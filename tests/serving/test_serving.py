@@ -1,0 +1,373 @@
+"""The HTTP API over a real connection, on stand-ins of bundles."""
+
+import base64
+import contextlib
+import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dentalzoo.cli import main
+from dentalzoo.data.io.images import encode_png
+from dentalzoo.errors import DentalzooError
+from tests.charting.test_charting import FINDINGS, Boxes
+from tests.data.dicom_out.conftest import radiograph  # noqa: F401, a fixture
+from tests.data.dicom_out.test_validation import validate
+from tests.tasks.test_segmentation import StandIn
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from dentalzoo.serving.app import Limits, make_app  # noqa: E402
+
+GREY = np.zeros((40, 60, 1), np.uint8)
+GREY[4:20, 6:30] = 190
+PNG = encode_png(GREY)
+BOX = (2, 0.9, (0.1, 0.2, 0.5, 0.6))
+LABELS = "".join(f'<Label value="{name}"/>' for name in FINDINGS)
+CONFIG = (
+    '<View><Image name="img" value="$xray"/>'
+    f'<RectangleLabels name="box" toName="img">{LABELS}</RectangleLabels>'
+    '<PolygonLabels name="area" toName="img"><Label value="tooth"/></PolygonLabels></View>'
+)
+
+
+class Finder(Boxes):
+    """Boxes, after some time."""
+
+    task = "detection"
+    seconds = 0.0
+
+    def detect(self, image):
+        time.sleep(self.seconds)
+        return super().detect(image)
+
+
+class Segmenter(StandIn):
+    name, task = "masks", "segmentation"
+
+
+class Client:
+    """Asks a server of its own thread."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def __call__(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        with contextlib.closing(connection):
+            given = {key.replace("_", "-"): value for key, value in headers.items()}
+            if isinstance(body, dict):
+                body = json.dumps(body)
+            connection.request(method, path, body, given)
+            answer = connection.getresponse()
+            content = answer.read()
+        if answer.getheader("content-type", "").startswith("application/json"):
+            content = json.loads(content)
+        assert answer.getheader("x-request-id")
+        return answer.status, content
+
+    def refused(self, status, method, path, body=None, **headers):
+        """Return the one line of an error."""
+        got, content = self(method, path, body, **headers)
+        assert (got, set(content)) == (status, {"error", "request"}), content
+        assert "\n" not in content["error"] and "Traceback" not in content["error"]
+        return content["error"]
+
+
+@contextlib.contextmanager
+def serving(*bundles, **options):
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(make_app(bundles, **options), log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield Client(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def ask():
+    with serving(Segmenter(), Finder("boxes", FINDINGS, [BOX])) as client:
+        yield client
+
+
+def test_bundles_are_listed_and_described(ask):
+    status, content = ask("GET", "/v1")
+    assert status == 200
+    assert [(b["name"], b["task"]) for b in content["bundles"]] == [
+        ("masks", "segmentation"),
+        ("boxes", "detection"),
+    ]
+    assert ask("GET", "/healthz")[1]["status"] == "ok"
+    description = ask("GET", "/openapi.json")[1]
+    assert set(description["paths"]["/v1/{bundle}"]["post"]["responses"]) >= {
+        *("200", "404", "406", "413", "415", "422", "503", "504")
+    }
+
+
+def test_an_image_gives_objects_as_json(ask):
+    status, content = ask("POST", "/v1/boxes", PNG, Content_Type="image/png")
+    assert status == 200 and content["notice"] == "Research only, not for diagnosis."
+    assert content["image"] == {"width": 60, "height": 40}
+    assert content["objects"] == [
+        {"class": "Fillings", "box": [12.0, 4.0, 36.0, 20.0], "score": 0.9}
+    ]
+    assert content["familiarity"]["verdict"] == "familiar"
+    assert ask("POST", "/v1/boxes?score_threshold=0.95", PNG)[1]["objects"] == []
+    (tooth,) = ask("POST", "/v1/masks", PNG)[1]["objects"]
+    assert tooth["class"] == "tooth" and tooth["polygons"]
+
+
+def test_accept_chooses_the_form(ask):
+    _, mask = ask("POST", "/v1/masks", PNG, Accept="image/png")
+    with Image.open(io.BytesIO(mask)) as image:
+        assert set(np.unique(np.asarray(image))) == {0, 255}
+    _, drawn = ask("POST", "/v1/boxes", PNG, Accept="text/html, image/*;q=0.9, */*;q=0.1")
+    with Image.open(io.BytesIO(drawn)) as image:
+        assert image.size == (60, 40) and image.mode == "RGB"
+    assert "image/png" in ask.refused(406, "POST", "/v1/masks", PNG, Accept="text/html")
+
+
+def test_dicom_in_and_dicom_out(ask, radiograph, tmp_path):  # noqa: F811
+    content = radiograph("a.dcm", pixels=GREY[..., 0], BitsStored=8, HighBit=7).read_bytes()
+    for bundle, modality in (("masks", "SEG"), ("boxes", "SR")):
+        status, made = ask("POST", f"/v1/{bundle}", content, Accept="application/dicom")
+        assert status == 200
+        path = tmp_path / f"{modality}.dcm"
+        path.write_bytes(made)
+        assert not shutil.which("dciodvfy") or validate(path) == []
+    text = ask.refused(422, "POST", "/v1/masks", PNG, Accept="application/dicom")
+    assert "must be a DICOM file" in text
+
+
+def test_what_is_wrong_is_said_with_its_status(ask):
+    assert "masks, boxes" in ask.refused(404, "POST", "/v1/other", PNG)
+    ask.refused(404, "GET", "/nothing")
+    ask.refused(405, "DELETE", "/v1")
+    ask.refused(415, "POST", "/v1/masks", b"no image at all" * 20)
+    ask.refused(415, "POST", "/v1/masks", b"")
+    form = "multipart/form-data; boundary=x"
+    assert "not a form" in ask.refused(415, "POST", "/v1/masks", PNG, Content_Type=form)
+    ask.refused(422, "POST", "/v1/masks", PNG[:60])
+    ask.refused(422, "POST", "/v1/boxes?score_threshold=2", PNG)
+    ask.refused(422, "POST", "/v1/boxes?score_threshold=x", PNG)
+    ask.refused(421, "GET", "/v1", Host="elsewhere.example")
+
+
+def test_too_many_bytes_or_pixels_are_refused(ask, monkeypatch):
+    with serving(Segmenter(), limits=Limits(body_bytes=1000)) as small:
+        assert "1,000 bytes" in small.refused(413, "POST", "/v1/masks", bytes(1001))
+        chunks = iter([PNG, bytes(1000)])
+        small.refused(413, "POST", "/v1/masks", chunks)
+    monkeypatch.setenv("DENTALZOO_MAX_PIXELS", "1000")
+    assert "1,000 pixels" in ask.refused(413, "POST", "/v1/masks", PNG)
+
+
+def test_a_full_server_and_a_slow_one_say_so():
+    slow = Finder("boxes", FINDINGS, [BOX])
+    slow.seconds = 0.6
+    with serving(slow, limits=Limits(threads=1, waiting=0, seconds=5)) as ask:
+        first = threading.Thread(target=ask, args=("POST", "/v1/boxes", PNG))
+        first.start()
+        time.sleep(0.2)
+        assert "try again" in ask.refused(503, "POST", "/v1/boxes", PNG)
+        first.join()
+        assert ask("POST", "/v1/boxes", PNG)[0] == 200
+    with serving(slow, limits=Limits(threads=1, waiting=0, seconds=0.2)) as ask:
+        assert "0.2 s" in ask.refused(504, "POST", "/v1/boxes", PNG)
+        ask.refused(503, "POST", "/v1/boxes", PNG)  # its slot is still taken
+        time.sleep(0.8)
+        ask.refused(504, "POST", "/v1/boxes", PNG)
+
+
+def test_an_error_of_the_server_tells_nothing(caplog):
+    broken = Segmenter()
+    broken.serve = broken.segment = lambda image: 1 / 0
+    with serving(broken) as ask:
+        assert ask.refused(500, "POST", "/v1/masks", PNG) == "an error of the server"
+    assert "ZeroDivisionError" in caplog.text and "Traceback" not in caplog.text
+
+
+def test_a_page_is_shown_beside_the_api(tmp_path):
+    with pytest.raises(DentalzooError, match="index.html"):
+        make_app([Segmenter()], page=tmp_path)
+    (tmp_path / "index.html").write_text("<title>teeth</title>")
+    with serving(Segmenter(), page=tmp_path) as ask:
+        assert b"teeth" in ask("GET", "/")[1]
+        assert ask("GET", "/v1")[0] == 200
+        ask.refused(404, "GET", "/../../etc/passwd")
+
+
+def test_eight_clients_make_no_error_and_memory_stays_flat(ask):
+    def resident():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def run(count):
+        left, statuses, lock = iter(range(count)), [], threading.Lock()
+
+        def client():
+            while True:
+                with lock:
+                    if next(left, None) is None:
+                        return
+                statuses.append(ask("POST", "/v1/boxes", PNG)[0])
+
+        threads = [threading.Thread(target=client) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return statuses
+
+    assert set(run(100)) == {200}
+    before = resident()
+    assert run(400) == [200] * 400
+    assert resident() < before + 20
+
+
+def test_a_bundle_for_another_task_is_refused():
+    other = Segmenter()
+    other.task = "generation"
+    with pytest.raises(DentalzooError, match="segmentation or detection"):
+        make_app([other])
+
+
+@pytest.mark.parametrize("words", [["--threads", "0"], ["--timeout", "nan"], ["--max-bytes", "0"]])
+def test_flags_are_checked(words, capsys):
+    assert main(["serve", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"dentalzoo: {words[0]} must be at least")
+
+
+# ---- annotation tools ----------------------------------------------------------------------------
+
+
+def data_address(content):
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def test_label_studio_sets_up_and_gets_predictions(ask):
+    place = "/label-studio/boxes"
+    assert ask("GET", f"{place}/health")[1] == {"status": "UP", "model_class": "boxes"}
+    setup = {"project": "1.1", "schema": CONFIG, "hostname": "", "access_token": ""}
+    assert ask("POST", f"{place}/setup", setup)[1] == {"model_version": "boxes"}
+    tasks = [{"id": 7, "data": {"xray": data_address(PNG)}}] * 2
+    status, content = ask("POST", f"{place}/predict", {"tasks": tasks, "label_config": CONFIG})
+    assert status == 200 and len(content["results"]) == 2
+    (region,) = content["results"][0]["result"]
+    assert (region["from_name"], region["to_name"]) == ("box", "img")
+    assert region["value"]["rectanglelabels"] == ["Fillings"]
+    assert region["value"]["x"] == pytest.approx(20) and region["value"]["width"] == pytest.approx(
+        40
+    )
+    assert content["results"][0]["score"] == pytest.approx(0.9)
+    masks = ask("POST", "/label-studio/masks/predict", {"tasks": tasks, "label_config": CONFIG})[1]
+    assert {region["type"] for region in masks["results"][0]["result"]} == {"polygonlabels"}
+    assert ask("POST", f"{place}/webhook", {"action": "ANNOTATION_CREATED"})[0] == 201
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    checker = interface.LabelInterface(CONFIG)
+    for made in (content, masks):
+        assert checker.validate_prediction(made["results"][0], return_errors=True) == []
+
+
+def test_label_studio_is_refused_in_one_line(ask):
+    place = "/label-studio/boxes/predict"
+    ask.refused(404, "POST", "/label-studio/none/predict", {})
+    ask.refused(422, "POST", place, b"[]")
+    ask.refused(422, "POST", place, {"tasks": 3})
+    for value in ("http://127.0.0.1/a.png", "/data/upload/a.png", "file:///etc/passwd", None, 3):
+        text = ask.refused(422, "POST", place, {"tasks": [{"data": {"image": value}}]})
+        assert "data: addresses" in text
+    one = [{"data": {"xray": data_address(PNG)}}]
+    for config in ("<View>", "<View/>", "<!DOCTYPE a><View/>", CONFIG.replace("Fillings", "x")):
+        assert "label_config" in ask.refused(
+            422, "POST", place, {"tasks": one, "label_config": config}
+        )
+
+
+def test_images_are_fetched_from_the_one_label_studio_alone(monkeypatch):
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    asked = []
+
+    class Studio(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if "moved" in self.path else 200)
+            self.send_header("Location", "http://localhost:1/")
+            self.end_headers()
+            self.wfile.write(PNG)
+
+        def log_message(self, *arguments):
+            pass
+
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    studio = ThreadingHTTPServer(("127.0.0.1", 0), Studio)
+    threading.Thread(target=studio.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{studio.server_port}"
+    with serving(Finder("boxes", FINDINGS, [BOX]), label_studio=address) as ask:
+        for value, status in (
+            ("/data/upload/1/a.png", 200),
+            (f"{address}/data/b.png", 200),
+            ("/moved", 422),
+            ("http://example.com/a.png", 422),
+            ("//example.com/a.png", 422),
+        ):
+            body = {"tasks": [{"data": {"image": value}}]}
+            assert ask("POST", "/label-studio/boxes/predict", body)[0] == status, value
+    studio.shutdown()
+    studio.server_close()
+    assert asked == [(p, "Token key") for p in ("/data/upload/1/a.png", "/data/b.png", "/moved")]
+
+
+def test_cvat_lists_functions_and_calls_them(ask):
+    functions = ask("GET", "/api/functions")[1]
+    assert set(functions) == {"masks", "boxes"}
+    one = ask("GET", "/api/functions/boxes")[1]
+    assert one == functions["boxes"]
+    assert one["metadata"]["annotations"]["type"] == "detector"
+    spec = json.loads(one["metadata"]["annotations"]["spec"])
+    assert spec[1] == {"id": 2, "name": "Fillings", "type": "rectangle"}
+    body = {"image": base64.b64encode(PNG).decode(), "threshold": 0.5}
+    status, shapes = ask("POST", "/api/function_invocations", body, x_nuclio_function_name="boxes")
+    assert (status, shapes) == (
+        200,
+        [
+            {
+                "label": "Fillings",
+                "confidence": "0.8999999761581421",
+                "type": "rectangle",
+                "points": [12.0, 4.0, 36.0, 20.0],
+            }
+        ],
+    )
+    _, shapes = ask("POST", "/api/function_invocations", body, x_nuclio_function_name="masks")
+    assert {shape["type"] for shape in shapes} == {"polygon"}
+    ask.refused(404, "POST", "/api/function_invocations", body, x_nuclio_function_name="none")
+    for wrong in ({"image": "%"}, {}, {**body, "threshold": "high"}):
+        ask.refused(
+            *(422, "POST", "/api/function_invocations", wrong), x_nuclio_function_name="boxes"
+        )
+
+
+def test_the_command_serves_and_ends_on_ctrl_c(monkeypatch, capsys):
+    monkeypatch.setattr("dentalzoo.load", lambda name: Segmenter())
+    called = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: called.update(options, app=app))
+    assert main(["serve", "masks", "--port", "8011"]) == 0
+    assert (called["host"], called["port"], called["access_log"]) == ("127.0.0.1", 8011, False)
+    assert "http://127.0.0.1:8011/v1" in capsys.readouterr().out
