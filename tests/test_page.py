@@ -7,6 +7,7 @@ import base64
 import fcntl
 import functools
 import http.server
+import io
 import json
 import shutil
 import subprocess
@@ -153,9 +154,18 @@ def write_dicom(path, grey):
     dicom(path, values, PhotometricInterpretation="MONOCHROME1", **window, **rescale)
 
 
-def wide(grey):
-    """A 16-bit PNG that uses 12 bits."""
-    return grey.astype(np.uint16) * 16 + 7
+def write_jpeg_dicom(path, grey):
+    """Write a radiograph of 8 bits as baseline JPEG."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    dicom(path, grey[..., 0].astype(int), bits=8)
+    stream = io.BytesIO()
+    Image.fromarray(grey[..., 0]).save(stream, "JPEG", quality=92)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = pydicom.encaps.encapsulate([stream.getvalue()])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def test_the_page_is_small_and_strict(built):
@@ -265,19 +275,25 @@ def test_files_are_read_as_dentalzoo_reads_them_or_refused(built, radiograph, tm
     assert refused == REFUSED
 
 
-@pytest.mark.parametrize("kind", ["png", "deep.png", "dcm", "jpg"])
+@pytest.mark.parametrize("kind", ["png", "dcm", "jpeg.dcm", "jpg"])
 def test_results_are_those_of_predict(page, radiograph, kind, tmp_path):
     path = tmp_path / f"image.{kind}"
+    stem = path.name.rpartition(".")[0]
     if kind == "dcm":
         write_dicom(path, radiograph)
-    elif kind == "jpg":
-        Image.fromarray(radiograph[..., 0]).save(path, quality=92)
+    elif kind == "jpeg.dcm":
+        write_jpeg_dicom(path, radiograph)
+    elif kind == "jpg":  # on its side, with the orientation that says so
+        exif = Image.Exif()
+        exif[274] = 6
+        turned = np.rot90(radiograph[..., 0])
+        Image.fromarray(turned).save(path, quality=92, exif=exif)
     else:
-        write_png(path, wide(radiograph) if kind == "deep.png" else radiograph)
+        write_png(path, radiograph)
     upload(page, path)
     mask, name = saved(page, '[data-save="mask"]')
     coco = json.loads(saved(page, '[data-save="coco"]')[0])
-    assert name == f"{path.name.rpartition('.')[0]}.png"
+    assert name == f"{stem}.png"
 
     dz.predict(UNET, path, tmp_path / "unet")
     expected = read_image(tmp_path / "unet" / name)

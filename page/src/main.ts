@@ -56,7 +56,8 @@ function bindTheme(): void {
   const set = (theme: (typeof THEMES)[number]) => {
     document.documentElement.dataset.theme = theme;
     button.textContent = theme.charAt(0).toUpperCase() + theme.slice(1);
-    button.setAttribute("aria-label", `Colours: ${theme === "auto" ? "those of the system" : theme}`);
+    const what = theme === "auto" ? "Auto: the colours of the system" : `${button.textContent} colours`;
+    button.setAttribute("aria-label", what);
   };
   let theme = THEMES.find((name) => name === localStorage.getItem("theme")) ?? "auto";
   set(theme);
