@@ -1,6 +1,7 @@
 """The sub-command `serve`."""
 
 import os
+import socket
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -30,13 +31,27 @@ def do_serve(options: Namespace) -> None:
         page=Path(options.page) if options.page else None,
         label_studio=options.label_studio,
     )
-    print(f"serving {len(bundles)} bundles at http://{options.host}:{options.port}/v1")
-    print("research only, not for diagnosis; Ctrl-C ends it", file=sys.stderr)
-    uvicorn.run(
-        app,
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-    )
+    with _listening(options.host, options.port) as listening:
+        port = listening.getsockname()[1]
+        print(f"serving {len(bundles)} bundles at http://{options.host}:{port}/v1", flush=True)
+        print("research only, not for diagnosis; Ctrl-C ends it", file=sys.stderr)
+        settings = {"log_level": "warning", "access_log": False, "server_header": False}
+        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return the socket of the server.
+
+    Raises:
+        DentalzooError: the address is not one of this machine, or in use.
+    """
+    if not 0 <= port <= 65535:
+        raise DentalzooError(f"--port must be a number from 0 to 65535. Received: {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise DentalzooError(
+            f"{host}:{port} must be an address of this machine that is not in use; --port 0 takes "
+            f"a free one. Received: {error}"
+        ) from error

@@ -366,8 +366,20 @@ def test_cvat_lists_functions_and_calls_them(ask):
 
 def test_the_command_serves_and_ends_on_ctrl_c(monkeypatch, capsys):
     monkeypatch.setattr("dentalzoo.load", lambda name: Segmenter())
-    called = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: called.update(options, app=app))
-    assert main(["serve", "masks", "--port", "8011"]) == 0
-    assert (called["host"], called["port"], called["access_log"]) == ("127.0.0.1", 8011, False)
-    assert "http://127.0.0.1:8011/v1" in capsys.readouterr().out
+    given = []
+
+    def end(server, sockets):
+        given.extend(one.getsockname() for one in sockets)
+        assert not server.config.access_log
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", end)
+    assert main(["serve", "masks", "--port", "0"]) == 130
+    ((host, port),) = given
+    assert host == "127.0.0.1" and port
+    assert f"http://127.0.0.1:{port}/v1" in capsys.readouterr().out
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = str(taken.getsockname()[1])
+        for words in (["--port", busy], ["--port", "99999"], ["--host", "203.0.113.1"]):
+            assert main(["serve", "masks", *words]) == 2
+            assert len(capsys.readouterr().err.splitlines()) == 1
