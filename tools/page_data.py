@@ -62,7 +62,29 @@ def main() -> None:
         "samples": write_samples(data / "samples"),
         "viewer": write_viewer(data / "viewer"),
     }
+    (PUBLIC / "licences.txt").write_text(licences(), encoding="utf-8")
     (data / "page.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def licences() -> str:
+    """Return the licences of the packages that the page is built from."""
+    lock = json.loads((ROOT / "page/package-lock.json").read_text(encoding="utf-8"))
+    parts = [(ROOT / "LICENSE").read_text(encoding="utf-8")]
+    for place, entry in sorted(lock["packages"].items()):
+        if not place or entry.get("dev"):
+            continue
+        folder = ROOT / "page" / place
+        about = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        text = "".join(
+            file.read_text(encoding="utf-8")
+            for file in sorted(folder.iterdir())
+            if file.name.upper().startswith(("LICENSE", "LICENCE"))
+        )
+        source = about.get("repository", "")
+        source = source.get("url", "") if isinstance(source, dict) else source
+        kind = about.get("license", "unknown")
+        parts.append(f"{about['name']} {about['version']}, {kind}, {source}\n\n{text}".strip())
+    return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
 
 
 def packed(file: Path, name: str, suffix: str) -> str:

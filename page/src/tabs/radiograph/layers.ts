@@ -39,6 +39,8 @@ export interface Shown {
 export interface Pen {
   line: number;
   letters: number;
+  /** Leave the scores out, for which there is no room. */
+  brief?: boolean;
 }
 
 type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
@@ -106,7 +108,7 @@ function drawName(
   pen: Pen,
   taken: Area[],
 ): void {
-  const text = `${box.name} ${box.score.toFixed(2)}`;
+  const text = pen.brief ? box.name : `${box.name} ${box.score.toFixed(2)}`;
   const high = pen.letters * 1.45;
   const width = context.measureText(text).width + pen.letters * 0.7;
   const left = Math.max(Math.min(place.left - pen.line * 0.7, context.canvas.width - width), 0);

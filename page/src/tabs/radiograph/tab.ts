@@ -170,8 +170,10 @@ class RadiographTab {
     context.imageSmoothingQuality = "high";
     context.imageSmoothingEnabled = view.scale < 4 * dense;
     context.drawImage(bitmap, view.x, view.y, picture.width * view.scale, picture.height * view.scale);
-    const near = Math.min(Math.max((view.scale * picture.width) / (900 * dense), 0.72), 1.5);
-    drawLayers(context, this.shown(), picture, view, { line: 1.5 * dense, letters: 11.5 * dense * near });
+    const width = (view.scale * picture.width) / dense; // of the image, in CSS pixels
+    const near = Math.min(Math.max(width / 900, 0.72), 1.5);
+    const pen = { line: 1.5 * dense, letters: 11.5 * dense * near, brief: width < 600 };
+    drawLayers(context, this.shown(), picture, view, pen);
   }
 
   private update(): void {
