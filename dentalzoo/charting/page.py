@@ -72,11 +72,12 @@ footer { font-size: 12.5px; color: #61707a }
   section { margin-bottom: 8px }
   .cards { grid-template-columns: repeat(5, 1fr); gap: 6px }
   .card img { width: 48px; height: 60px }
+  svg.radiograph { max-height: 300px !important }
   .screen { display: none !important }
 }
 """
 _VIEW_STYLE = """
-.view svg.radiograph { width: 100%; height: auto; display: block; border-radius: 8px;
+.view svg.radiograph { width: 100%; height: auto; max-height: 520px; display: block; border-radius: 8px;
   background: #10181d }
 .view .outlines { fill: #56b4e9; fill-opacity: .13; stroke: #56b4e9; stroke-width: 1.6 }
 .view .boxes rect { fill: none; stroke-width: 2.4 }
@@ -133,7 +134,7 @@ def chart_page(
         "</details></section>",
         f"<footer>{_about(chart)}</footer>",
     ]
-    zoom = min(0.86, 0.86 * 4.2 / max(4.2, 2.2 + rows))
+    zoom = 0.8 * min(1, 4.2 / max(4.2, 2.2 + rows))
     return document(f"Dental chart {name}", "".join(body), _VIEW_STYLE, zoom)
 
 
