@@ -83,10 +83,14 @@ def _scaled(value: np.ndarray, axis: int) -> Form | None:
 
 
 def packed(content: bytes) -> bytes:
-    """Return an ONNX file with its constants packed, in its branches and loops too."""
+    """Return an ONNX file with its constants packed, in its branches and loops too.
+
+    Names of tensors inside become numbers: a converter's take more bytes than small weights.
+    """
     model = require("onnx", "onnx").load_from_string(content)
     for graph in _graphs(model.graph):
         _pack(graph)
+    _rename(model.graph)
     smaller: bytes = model.SerializeToString()
     return smaller
 
@@ -114,6 +118,24 @@ def _pack(graph: Any) -> None:
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend([*nodes, *others])
+
+
+def _rename(whole: Any) -> None:
+    """Number the tensors of a graph and of its branches, but for its inputs and outputs."""
+    short = {tensor.name: tensor.name for tensor in [*whole.input, *whole.output]}
+    short[""] = ""  # an input that is left out
+
+    def number(name: str) -> str:
+        return short.setdefault(name, f"_{len(short)}")
+
+    for graph in _graphs(whole):
+        del graph.value_info[:]
+        for tensor in [*graph.initializer, *graph.input, *graph.output]:
+            tensor.name = number(tensor.name)
+        for node in graph.node:
+            node.name = ""
+            node.input[:] = [number(name) for name in node.input]
+            node.output[:] = [number(name) for name in node.output]
 
 
 def _graphs(graph: Any) -> Iterator[Any]:

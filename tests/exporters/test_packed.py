@@ -111,6 +111,10 @@ def test_a_packed_file_computes_the_same():
     content = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
     smaller = packing.packed(content)
     assert len(smaller) < 0.6 * len(content)  # the weights plus 1 are no int8
+    whole = onnx.load_from_string(smaller).graph
+    names = [name for n in whole.node for name in [n.name, *n.output] if name not in ("result",)]
+    assert [t.name for t in whole.input] == ["images", "flag", "number"]
+    assert all(name in ("", "chosen") or name[1:].isdigit() for name in names)
     images = np.random.default_rng(2).random((2, 64), np.float32)
     for flag in True, False:
         feed = {"images": images, "flag": np.array(flag), "number": np.array(1)}
