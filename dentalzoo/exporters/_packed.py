@@ -122,7 +122,7 @@ def _pack(graph: Any) -> None:
 
 def _rename(whole: Any) -> None:
     """Number the tensors of a graph and of its branches, but for its inputs and outputs."""
-    short = {tensor.name: tensor.name for tensor in [*whole.input, *whole.output]}
+    short: dict[str, str] = {tensor.name: tensor.name for tensor in [*whole.input, *whole.output]}
     short[""] = ""  # an input that is left out
 
     def number(name: str) -> str:
