@@ -77,8 +77,8 @@ footer { font-size: 12.5px; color: #61707a }
 }
 """
 _VIEW_STYLE = """
-.view svg.radiograph { width: 100%; height: auto; max-height: 520px; display: block; border-radius: 8px;
-  background: #10181d }
+.view svg.radiograph { width: 100%; height: auto; max-height: 520px; display: block;
+  border-radius: 8px; background: #10181d }
 .view .outlines { fill: #56b4e9; fill-opacity: .13; stroke: #56b4e9; stroke-width: 1.6 }
 .view .boxes rect { fill: none; stroke-width: 2.4 }
 .view .outlines *, .view .boxes * { vector-effect: non-scaling-stroke; stroke-linejoin: round }
