@@ -24,7 +24,7 @@ RELEASED: Mapping[str, str] = {
         "d6308380b571d1492802112ad912ea463138f36fd40f0f81a8cc9ad5b752167a"
     ),
     "panoramic_unet.panoramic_teeth_v2": (
-        "76565a591eacea3fa912f813884d141f096a80fccfc18aad49e14073e593e2e4"
+        "f16a4759c9e398c320a641b931244c875e488ba0ef3e84b3eb14dcca70bda13c"
     ),
     "tooth_vae.drawn_teeth_v2": (
         "4713bc4085a7fbb01fed16ae8f082045cb57e22e3ef4e4162160e62575bf6f54"

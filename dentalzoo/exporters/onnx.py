@@ -63,11 +63,13 @@ def session_options() -> Any:
     """Return the `onnxruntime.SessionOptions` of all sessions.
 
     As many threads as there are cores for this process, of which ONNX Runtime knows nothing; they
-    do not wait in loops, which takes half as much time again from a process of one core.
+    do not wait in loops, which takes half as much time again from a process of one core. On x86
+    processors without VNNI, products of int8 files are summed without saturating, if slower.
     """
     options = require("onnxruntime", "runtime").SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
         if cores < (os.cpu_count() or 1):
