@@ -375,13 +375,12 @@ def _cut(
             regions = sorted(regions, key=lambda region: -region.area)[:1]
         windows = dict.fromkeys((fitted(one, height, width), one.label) for one in regions)
         digits = max(2, len(str(len(regions))))
-        names = [f"{file.name}_{index:0{digits}d}" for index in range(1, len(windows) + 1)]
         kept = file.partner if crops == "masks" else None
-        for name, (window, label) in zip(names, windows, strict=True):
-            shown = label or file.label
-            samples.append(
-                ImageSample(name, file.path, window, kept, file.group, shown, file.split)
-            )
+        for index, (window, label) in enumerate(windows, start=1):
+            whole = window == (0, 0, height, width) and len(windows) == 1
+            name = file.name if whole else f"{file.name}_{index:0{digits}d}"
+            of = label or file.label
+            samples.append(ImageSample(name, file.path, window, kept, file.group, of, file.split))
     return samples, skips
 
 

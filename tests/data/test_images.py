@@ -507,8 +507,11 @@ def test_auto_cuts_blobs_out_where_there_are_masks_and_enlarges_none(tmp_path):
     found = find_images(tmp_path / "cut", crops="auto", margin=1.5, smallest=32).samples
     sides = [sample.window[2] - sample.window[0] for sample in found]
     assert sides == [32, 32, 60]
-    same = find_images(tmp_path / "cut", crops="auto", smallest=1000)  # the whole image, once
-    assert len(same) == 1 and load_image(same.samples[0], (16, 16), 1)["mask"].any()
+    mask = spots((10, 20, 14, 26), (30, 20, 40, 30))[:64, :64]
+    write_png(tmp_path / "small/images/b.png", np.full((64, 64, 1), 90, np.uint8))
+    write_png(tmp_path / "small/masks/b.png", mask)
+    same = find_images(tmp_path / "small", crops="auto", smallest=64)  # the whole image, once
+    assert names(same) == ["b"] and load_image(same.samples[0], (16, 16), 1)["mask"].any()
 
 
 def test_a_window_smaller_than_a_crack_is_put_on_the_crack():
