@@ -14,6 +14,7 @@ import numpy as np
 from peers.turns import show
 
 import dentalzoo as dz
+from dentalzoo.charting.mouth import PERMANENT
 from dentalzoo.charting.options import ChartOptions
 from dentalzoo.charting.schema import read_chart
 from dentalzoo.data.boxes import find_boxes
@@ -22,7 +23,6 @@ from dentalzoo.ops.intervals import cell_text, interval, ratio_of
 
 # Of `dentex_fdi`: drawn from the training part before the released bundle was trained on the rest.
 TEST = ("015", "078", "093", "100", "105", "119", "125", "140", "151", "157", "162", "164")
-NUMBERS = tuple(10 * quadrant + place for quadrant in range(1, 5) for place in range(1, 9))
 
 
 def annotated(
@@ -44,7 +44,7 @@ def measured(teeth: dict[str, tuple[Path, set[int]]], options: dict[str, str]) -
         report = dz.chart([image for image, _ in teeth.values()], out, **options)
         assert not report.failed, report.failed
         charts = {stem: read_chart(Path(out) / f"{stem}_chart.json") for stem in teeth}
-    truth = np.array([[n in numbers for n in NUMBERS] for _, numbers in teeth.values()])
+    truth = np.array([[n in numbers for n in PERMANENT] for _, numbers in teeth.values()])
     chart = np.array(
         [
             [tooth["state"] == "present" for tooth in charts[stem]["teeth"] if tooth["number"] < 50]
@@ -55,7 +55,7 @@ def measured(teeth: dict[str, tuple[Path, set[int]]], options: dict[str, str]) -
         [
             [
                 any(e["kind"] == "no_outline" and n in e["teeth"] for e in chart["contradictions"])
-                for n in NUMBERS
+                for n in PERMANENT
             ]
             for chart in charts.values()
         ]
@@ -64,7 +64,7 @@ def measured(teeth: dict[str, tuple[Path, set[int]]], options: dict[str, str]) -
     for name, said in (("chart", chart), ("boxes alone", boxed)):
         right = said & truth
         shares = {
-            "accuracy": ((said == truth).sum(1), np.full(len(said), len(NUMBERS))),
+            "accuracy": ((said == truth).sum(1), np.full(len(said), len(PERMANENT))),
             "precision of present": (right.sum(1), said.sum(1)),
             "recall of present": (right.sum(1), truth.sum(1)),
             "recall of absent": ((~said & ~truth).sum(1), (~truth).sum(1)),
@@ -95,7 +95,7 @@ def main() -> None:
     options = {"outlines": given.outlines, "numbers": given.numbers, "findings": "none"}
     rows = measured(teeth, options)
     show(
-        f"Presence of {len(NUMBERS)} teeth on {len(teeth)} radiographs",
+        f"Presence of {len(PERMANENT)} teeth on {len(teeth)} radiographs",
         ["", "", "value (95 % interval)", "teeth"],
         rows,
     )

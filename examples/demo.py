@@ -42,7 +42,7 @@ from dentalzoo.plots.contact_sheet import side_by_side
 from dentalzoo.plots.pixels import as_pixels, fit
 from dentalzoo.tasks.detection.drawing import overlay as draw_boxes
 from dentalzoo.tasks.segmentation import drawing
-from dentalzoo.tasks.superimposition.scores import BACKGROUND, VISIBLE, grown
+from dentalzoo.tasks.superimposition.scores import BACKGROUND, HALO, VISIBLE, grown
 
 UNSEEN = 900_000  # the first seed of the synthetic data below; no bundle was trained on these
 # Classes of the synthetic radiographs, and what the detector calls them.
@@ -304,8 +304,9 @@ def defect_superimposition(folder: Path, count: int) -> Section:
             f"{_about(bundle)} It was trained on synthetic surfaces with cracks and pores. Random "
             "pairs and triples of unseen surfaces are superimposed; the first of them are shown.",
             f"A defect is visible if {VISIBLE:.0%} of its contrast is kept; all are visible if "
-            f"the background is kept too, with an error of at most {BACKGROUND:g} of the grey "
-            "range. The sum of the codes alone, as in the paper, shows all defects in "
+            f"their surroundings take over at most {HALO:.0%} of it, and the background is kept, "
+            f"with an error of at most {BACKGROUND:g} of the grey range. The sum of the codes "
+            "alone, as in the paper, shows all defects in "
             f"{plain['success']:.0%} of these sets, with the same network.",
         ],
         table=table,

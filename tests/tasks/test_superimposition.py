@@ -498,8 +498,8 @@ def test_sets_in_which_a_defect_lies_under_another_are_apart(bundle, tmp_path):
         write_png(tmp_path / "masks" / f"{i}.png", mask)
     found = evaluate(bundle, tmp_path, options=EvaluateOptions(count=9))["superimposition"]
     assert (found["sets"], found["covered_sets"]) == (2, 2)  # of three pairs and a triple
-    covered = [{*row["sources"]} >= {"0", "1"} for row in found["per_set"]]
-    assert covered == [row["covered"] for row in found["per_set"]]
+    for key, covered in (("per_set", False), ("per_covered_set", True)):
+        assert [{*row["sources"]} >= {"0", "1"} for row in found[key]] == [covered] * 2
     assert found["methods"]["bundle"]["all"]["sets"] == 2
     assert found["methods"]["bundle"]["covered"]["sets"] == 2
 

@@ -82,7 +82,8 @@ def evaluate(
         which every source is visible, and surroundings and background kept), "visible" (the share
         of the sources), and the medians of the recovered contrast and of the background error.
         "covered" are sets apart, in none of the former, in which a source lies three quarters under
-        the others, so that it cannot be told from them. "faint" images cannot be judged and are
+        the others, so that it cannot be told from them; "per_set" and "per_covered_set" list both,
+        set by set. "faint" images cannot be judged and are
         not used, nor are "unjudged_sets", where the others' masks leave too little around a
         source. "intervals" and
         "group_intervals" are 95 % bootstrap intervals over images, see
@@ -243,20 +244,26 @@ def _superimposition(sources: Sources, judged: list[Judged], unjudged: int) -> d
             }
             for method in METHODS
         },
-        "per_set": [
-            {"sources": [sources.samples[i].name for i in one.chosen], "covered": one.covered}
-            | {
-                method: {
-                    "success": score.success,
-                    "recovered": [_rounded(part) for part in score.recovered],
-                    "halo": [_rounded(part) for part in score.halo],
-                    "background_error": _rounded(score.background_error),
-                }
-                for method, score in one.scores.items()
-            }
-            for one in judged
-        ],
+        "per_set": _rows(sources, clear),
+        "per_covered_set": _rows(sources, groups["covered"]),
     }
+
+
+def _rows(sources: Sources, judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return names of the sources and the score by each method of each set."""
+    return [
+        {"sources": [sources.samples[i].name for i in one.chosen]}
+        | {
+            method: {
+                "success": score.success,
+                "recovered": [_rounded(part) for part in score.recovered],
+                "halo": [_rounded(part) for part in score.halo],
+                "background_error": _rounded(score.background_error),
+            }
+            for method, score in one.scores.items()
+        }
+        for one in judged
+    ]
 
 
 def _clear(judged: Sequence[Judged]) -> list[Judged]:
