@@ -118,6 +118,13 @@ def test_command_lines_are_valid(page, words):
     elif words[0] == "make":
         known = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert set(words[1:]) <= set(known)
+    elif words[0] == "docker":
+        stages = re.findall(r"^FROM .* AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(), re.M)
+        if words[1] == "build":
+            assert words[words.index("--target") + 1] in stages
+        else:
+            image = next(i for i, word in enumerate(words) if re.match(r"dentalzoo(:|$)", word))
+            parse(words[image + 1 :])
     else:
         assert words[0] in ("pip", "sha256sum", "git", "rm", "python", "clean/bin/python")
         for script in re.findall(r"\btools/\S+", " ".join(words)):
