@@ -286,8 +286,11 @@ def join(cluster: Cluster, wait: float = JOIN_SECONDS) -> Team:
 def _listen(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         with suppress(OSError):
-            probe = socket.create_server(("", port))  # a port may be free for IPv6 alone
-            probe.close()
+            with socket.socket() as probe:  # a port may be free for IPv6 alone
+                # It does not listen: a worker that came meanwhile would be cut off as it closes.
+                if os.name == "posix":
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("", port))
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     return socket.create_server(("", port))
 

@@ -200,6 +200,30 @@ def test_a_port_in_use_is_refused():
             join(Cluster(workers, index), 1)
 
 
+def test_a_worker_that_comes_while_the_chief_opens_its_port_is_not_lost(monkeypatch):
+    """The chief does not go on from a port on which it listens before the worker has connected."""
+    workers, listen, connect = addresses(2), socket.create_server, socket.create_connection
+    connected = threading.Event()
+
+    def listening(address, **options):
+        server = listen(address, **options)
+        if workers[0].endswith(f":{address[1]}"):
+            assert connected.wait(60)
+        return server
+
+    def connecting(*arguments):
+        link = connect(*arguments)
+        connected.set()
+        return link
+
+    monkeypatch.setattr(socket, "create_server", listening)
+    monkeypatch.setattr(socket, "create_connection", connecting)
+    made = in_parallel(lambda index: join(Cluster(workers, index), 60), range(2))
+    assert [team.size for team in made] == [2, 2]
+    for team in made:
+        team.close()
+
+
 def test_workers_that_never_come_are_named(monkeypatch):
     """The time of the chief is over once worker 2 has come, however slow the machine is."""
     workers, line = addresses(3), team_module._line
