@@ -109,15 +109,6 @@ def avoid_kinks(model) -> None:
             weight.assign(3 + np.array(weight))
 
 
-def scale_heads(model) -> None:
-    """Scale the last kernels of a detector down: large logits have large errors in bfloat16."""
-    for weight in model.weights:
-        of_ssd = weight.path.startswith(("classes_", "boxes_"))
-        dense = len(weight.shape) == 2 and weight.shape[-1] != model.config.hidden_units
-        if of_ssd or dense:
-            weight.assign(0.1 * np.array(weight))
-
-
 def fixed_proposals(stage, objectness, codes):
     """Return the same proposals (B, P, 4) for all images, in place of `SecondStage.propose`.
 

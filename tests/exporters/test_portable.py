@@ -1,6 +1,7 @@
 """Files for other runtimes compute what the bundle computes, in processes without TensorFlow."""
 
 import json
+import shutil
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -111,10 +112,17 @@ def compared(bundle, path, tmp_path, atol=1e-4) -> dict:
     return metadata
 
 
+@pytest.fixture(scope="module")
+def exported(request, tmp_path_factory):
+    """The bundle of a paper's `tiny`, once for all exporters. Not to be changed."""
+    name = request.param
+    return dz.export(dz.build(name, "tiny"), tmp_path_factory.mktemp(name) / "bundle", name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", ["onnx", "litert"])
 @pytest.mark.parametrize(
-    "name",
+    "exported",
     [
         "panoramic_unet",
         "panoramic_detection",
@@ -122,10 +130,13 @@ def compared(bundle, path, tmp_path, atol=1e-4) -> dict:
         "defect_overlay_vae",
         "jaw_reconstruction",
     ],
+    indirect=True,
+    scope="module",
 )
-def test_every_paper_runs_without_tensorflow(name, exporter, tmp_path):
+def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     needs(exporter)
-    made = dz.export(dz.build(name, "tiny"), tmp_path / "bundle", name)
+    name = exported.name
+    made = dz.load(shutil.copytree(exported.path, tmp_path / "bundle"), "tensorflow")
     add_runtime(made, exporter)
     metadata = compared(made, made.path / exporter, tmp_path)
     assert metadata["exporter"] == exporter and metadata["name"] == name
