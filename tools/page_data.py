@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from dentalzoo.bundle.metadata import read_metadata
@@ -28,6 +29,7 @@ from dentalzoo.data.meshes import find_meshes
 from dentalzoo.data.synthetic import write_defect_dataset, write_jaw_scans, write_panoramic_dataset
 from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.data.views import load_views
+from dentalzoo.exporters._shared import WEIGHTS, share
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = ROOT / "page" / "public"
@@ -96,14 +98,29 @@ def packed(file: Path, name: str, suffix: str) -> str:
     return path.relative_to(PUBLIC).as_posix()
 
 
+def packed_functions(name: str, files: dict[str, Path]) -> dict[str, Any]:
+    """Copy some functions of a bundle, and of its weights those that they share."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for key, file in files.items():
+            onnx.save(onnx.load(file), folder / f"{key}.onnx")
+        weights = share(folder) / WEIGHTS
+        return {
+            "files": {
+                key: packed(folder / f"{key}.onnx", f"{name}.{key}", "onnx") for key in files
+            },
+            "weights": packed(weights, f"{name}.weights", "bin") if weights.is_file() else None,
+        }
+
+
 def described(name: str) -> dict[str, Any]:
     """Copy the ONNX files of a released bundle, and return what the page knows of it."""
     folder = find(name)
     metadata = read_metadata(folder)
-    onnx = folder / "onnx"
-    if not (onnx / "interface.json").is_file():
+    files = folder / "onnx"
+    if not (files / "interface.json").is_file():
         sys.exit(f"{folder} must hold ONNX files: dentalzoo export {name} --with onnx")
-    signatures = json.loads((onnx / "interface.json").read_text())["signatures"]
+    signatures = json.loads((files / "interface.json").read_text())["signatures"]
     wanted = [key for key in SIGNATURES[metadata["task"]] if key in signatures]
     config = metadata["config"]
     classes = config.get("classes") or []
@@ -113,15 +130,13 @@ def described(name: str) -> dict[str, Any]:
         "task": metadata["task"],
         "data": metadata["data"].get("name", ""),
         "licence": metadata["data"].get("licence", ""),
-        "files": {
-            key: packed(onnx / signatures[key]["file"], f"{name}.{key}", "onnx") for key in wanted
-        },
+        **packed_functions(name, {key: files / signatures[key]["file"] for key in wanted}),
         "classes": classes,
         "teeth": tooth_numbers(classes) is not None,
         "threshold": config.get("operating_threshold"),
         "familiarity": metadata.get("familiarity", {}).get("parts"),
         "latent": noise,
-        "sliders": sliders(onnx / signatures["decode"]["file"], noise) if noise else [],
+        "sliders": sliders(files / signatures["decode"]["file"], noise) if noise else [],
     }
 
 

@@ -22,7 +22,7 @@ def export(
     functions: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Path:
-    """Write NAME.onnx of each function, and interface.json, to the new folder `path`.
+    """Write NAME.onnx of each function, interface.json, and weights.bin, to the new folder `path`.
 
     Functions that decode image files are left out; interface.json says which, and what to do
     instead. Random numbers are drawn outside, see `_noise`: they are an input of the file. Weights
@@ -32,7 +32,7 @@ def export(
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
-    from dentalzoo.exporters import _packed
+    from dentalzoo.exporters import _packed, _shared
 
     require("tf2onnx", "onnx")
     require("onnxruntime", "onnx")
@@ -40,7 +40,7 @@ def export(
     def convert(_: str, module: Any) -> bytes:
         return _packed.packed(converted(module))
 
-    return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
+    return _shared.share(_frozen.write(path, functions, ".onnx", _frozen.LACKING, convert))
 
 
 def converted(module: Any) -> bytes:

@@ -24,7 +24,7 @@ def export(
     functions: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Path:
-    """Write NAME.onnx of each function, and interface.json, to the new folder `path`.
+    """Write NAME.onnx of each function, interface.json, and weights.bin, to the new folder `path`.
 
     As `exporters.onnx`, with the convolutions, and what lies between them, in int8 (static
     quantization, QDQ, a scale for each channel); the activations are calibrated on `samples`. What
@@ -34,7 +34,7 @@ def export(
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
-    from dentalzoo.exporters import _packed
+    from dentalzoo.exporters import _packed, _shared
 
     require("tf2onnx", "onnx")
     require("onnxruntime.quantization", "onnx")
@@ -45,7 +45,7 @@ def export(
             content = _quantized(content, _frozen.inputs_of(module, samples[name]))
         return _packed.packed(content)
 
-    return _frozen.write(path, functions, ".onnx", _frozen.LACKING, convert)
+    return _shared.share(_frozen.write(path, functions, ".onnx", _frozen.LACKING, convert))
 
 
 def _quantized(content: bytes, samples: Sequence[Mapping[str, Any]]) -> bytes:

@@ -1,6 +1,6 @@
 /** The page: tabs, colours, offline use. */
 
-import { loadPageData, ofTask, type PageData } from "./lib/bundles.ts";
+import { filesOf, loadPageData, ofTask, type PageData, weightsOf } from "./lib/bundles.ts";
 import { find, make, messageOf } from "./lib/dom.ts";
 import { Engine } from "./lib/engine.ts";
 import { defectsTab } from "./tabs/defects.ts";
@@ -75,7 +75,7 @@ async function prepareOffline({ data, engine }: Page): Promise<void> {
   said.textContent = "Loading what it needs to work offline.";
   await navigator.serviceWorker.register("sw.js");
   await navigator.serviceWorker.ready;
-  await engine.fetch([data.runtime, ...data.bundles.flatMap((bundle) => Object.values(bundle.files))]);
+  await engine.fetch([data.runtime, ...filesOf(data)]);
   said.textContent = "It now works offline.";
   document.documentElement.dataset.offline = "ready";
 }
@@ -95,7 +95,7 @@ async function start(): Promise<void> {
   bindTheme();
   const data = await loadPageData();
   const [first] = Object.values(ofTask(data, named().tasks[0])[0]?.files ?? {});
-  const page: Page = { data, engine: new Engine(data.runtime, first ?? "") };
+  const page: Page = { data, engine: new Engine(data.runtime, weightsOf(data), first ?? "") };
   listLicences(data);
   await bindTabs(page);
   await prepareOffline(page);

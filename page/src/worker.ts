@@ -10,6 +10,7 @@ import { contentOf, fetchAll } from "./lib/store.ts";
 
 const sessions = new Map<string, Promise<InferenceSession>>();
 let runtime = "";
+let weights: Record<string, string> = {};
 let started: Promise<void> | undefined;
 let queue: Promise<unknown> = Promise.resolve(); // ONNX Runtime computes one call at a time
 
@@ -23,13 +24,19 @@ async function session(file: string): Promise<InferenceSession> {
   if (!promise) {
     started ??= start(runtime);
     started.catch(() => (started = undefined)); // the next call tries again
-    promise = Promise.all([contentOf(file), started]).then(([bytes]) =>
-      InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 }),
+    promise = Promise.all([contentOf(file), sharedBy(file), started]).then(([bytes, externalData]) =>
+      InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3, externalData }),
     );
     sessions.set(file, promise);
     promise.catch(() => sessions.delete(file));
   }
   return promise;
+}
+
+/** The weights that a function shares with others, under the name by which its file knows them. */
+async function sharedBy(file: string): Promise<{ path: string; data: Uint8Array }[]> {
+  const path = weights[file];
+  return path ? [{ path: "weights.bin", data: await contentOf(path) }] : [];
 }
 
 async function run(file: string, inputs: Record<string, Values>): Promise<Record<string, Values>> {
@@ -59,7 +66,7 @@ async function answer(request: Request): Promise<Replies[keyof Replies]> {
     case "read":
       return readPicture(request.bytes);
     case "start":
-      runtime = request.runtime;
+      ({ runtime, weights } = request);
       session(request.first).catch(() => {}); // who calls it is told
       return null;
     case "run":

@@ -18,6 +18,8 @@ export interface Bundle {
   licence: string;
   /** Paths of its ONNX files below the page, compressed with gzip. */
   files: Partial<Record<Signature, string>>;
+  /** Path of the weights that these files share; null where there are none. */
+  weights: string | null;
   /** Names of the classes 1..n; empty where there are none. */
   classes: string[];
   /** Whether these are FDI numbers of teeth. */
@@ -45,6 +47,18 @@ export async function loadPageData(): Promise<PageData> {
   const response = await fetch("data/page.json");
   if (!response.ok) throw new Error("The page is incomplete: data/page.json is missing.");
   return response.json();
+}
+
+/** All files of the bundles. */
+export function filesOf(data: PageData): string[] {
+  return data.bundles.flatMap(({ files, weights }) => [...Object.values(files), ...(weights ? [weights] : [])]);
+}
+
+/** The file of weights of each function that shares them with others. */
+export function weightsOf(data: PageData): Record<string, string> {
+  return Object.fromEntries(
+    data.bundles.flatMap(({ files, weights }) => (weights ? Object.values(files).map((file) => [file, weights]) : [])),
+  );
 }
 
 /** The bundles of a task, in the order of the page's data. */

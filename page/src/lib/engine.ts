@@ -16,9 +16,10 @@ export class Engine {
 
   /**
    * @param runtime the path of ONNX Runtime below the page.
+   * @param weights the file of weights of each function that shares them with others.
    * @param first the function that will be called first; it is loaded at once.
    */
-  constructor(runtime: string, first: string) {
+  constructor(runtime: string, weights: Record<string, string>, first: string) {
     this.worker = new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       const promise = this.waiting.get(data.id);
@@ -31,7 +32,7 @@ export class Engine {
       for (const promise of this.waiting.values()) promise.reject(error);
       this.waiting.clear();
     };
-    void this.ask({ kind: "start", runtime, first });
+    void this.ask({ kind: "start", runtime, weights, first });
   }
 
   /** Read an image file, see `readPicture`. */

@@ -11,7 +11,7 @@ export interface Values {
 
 export type Request =
   | { kind: "read"; bytes: Uint8Array<ArrayBuffer> }
-  | { kind: "start"; runtime: string; first: string }
+  | { kind: "start"; runtime: string; weights: Record<string, string>; first: string }
   | { kind: "run"; file: string; inputs: Record<string, Values> }
   | { kind: "free"; file: string }
   | { kind: "normals"; points: Float32Array }
