@@ -50,6 +50,7 @@ table: $(STAMP) ## print the tables of README.md and docs/data_formats.md
 
 docs: $(STAMP) ## check the documentation and build its site: out/site/index.html
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
+	$(BIN)/python tools/example_pictures.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 page: $(STAMP) ## build the web page that applies the bundles in a browser: out/page/index.html

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 RECIPE = ROOT / "conda" / "recipe.yaml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MODELS = [path.parent for path in (ROOT / "dentalzoo" / "models").glob("*/network.py")]
 # What conda-forge calls what PyPI calls otherwise: the package matplotlib there brings Qt.
 CONDA_NAMES = {"matplotlib": "matplotlib-base"}
 
@@ -143,7 +144,42 @@ def test_the_recipe_renders():
     assert package["build"]["string"].startswith("py")
 
 
+# ---- the top of the README -----------------------------------------------------------------------
+
+
+def badge(name):
+    return (ROOT / "docs" / "assets" / "badges" / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_the_badges_are_true():
+    lines = CFG["metadata"]["classifiers"].splitlines()
+    versions = [line.rpartition(" ")[2] for line in lines if "Python :: 3" in line]
+    assert f">python: {' | '.join(versions)}</title>" in badge("python")
+    assert f">licence: {CFG['metadata']['license']}</title>" in badge("licence")
+    top = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n\n## ")[0]
+    assert f"Python {', '.join(versions)}]" in top
+
+
+def test_the_readme_shows_a_small_image_of_each_model():
+    top = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n\n## ")[0]
+    shown = {Path(file) for file in re.findall(r"!\[[^]]+\]\((\S+\.jpg)\)", top)}
+    assert {file.stem for file in shown} == {path.name for path in MODELS}
+    assert all((ROOT / file).stat().st_size < 150_000 for file in shown)
+
+
 # ---- workflows -----------------------------------------------------------------------------------
+
+
+def test_the_site_is_built_strictly_and_deployed_with_the_least_rights():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "docs.yml").read_text())["jobs"]
+    runs = [step.get("run", "") for step in jobs["build"]["steps"]]
+    assert (
+        runs.index("make docs") < runs.index("make page") < runs.index("mv out/page out/site/page")
+    )
+    assert "mkdocs build --strict" in (ROOT / "Makefile").read_text()
+    assert "permissions" not in jobs["build"]  # those of the workflow: to read
+    assert jobs["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert jobs["deploy"]["needs"] == "build" and "refs/heads/main" in jobs["deploy"]["if"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

@@ -19,7 +19,8 @@ from dentalzoo.cli import make_parser, subparsers_of
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
-import notebooks  # noqa: E402  # beside this file, which MkDocs imports by its path
+import example_pictures  # noqa: E402  # beside this file, which MkDocs imports by its path
+import notebooks  # noqa: E402
 
 PAGES = ("*.md", "docs/**/*.md", "benchmarks/README.md", "pretrained/*/README.md")
 COMMANDS = "<!-- the help of each command -->"
@@ -38,7 +39,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the repository, the files that they link to, and the examples."""
+    """Add the pages of the repository, the files that they link to, and the examples.
+
+    An example has the images of its quick form, where `tools/example_pictures.py` has made them.
+    """
     pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
     scripts = [ROOT / "examples" / f"{name}.py" for name in notebooks.EXTRAS]
     copied = [*pages, *scripts, *(file for page in pages for file in _linked(page))]
@@ -46,7 +50,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, _uri(path), abs_src_path=str(path)))
     for script in scripts:
         name, book = _uri(script).removesuffix(".py"), notebooks.notebook(script)
-        files.append(File.generated(config, f"{name}.md", content=notebooks.page(script)))
+        folder, shown = example_pictures.current(script.stem), {}
+        if folder is not None:
+            shown = {
+                section: [(f"{script.stem}/{file}", what) for file, what in pictures]
+                for section, pictures in example_pictures.PICTURES[script.stem].items()
+            }
+            for file in example_pictures.pictures(script.stem):
+                uri, path = f"examples/{script.stem}/{file}", str(folder / file)
+                files.append(File.generated(config, uri, abs_src_path=path))
+        files.append(File.generated(config, f"{name}.md", content=notebooks.page(script, shown)))
         files.append(File.generated(config, f"{name}.ipynb", content=nbformat.writes(book)))
     return files
 

@@ -9,7 +9,9 @@ are not kept in the repository: this makes them, and so does the build of the si
 
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -22,6 +24,7 @@ EXTRAS = {
     "panoramic_unet": "panoramic_unet",
     "tooth_vae": "tensorflow",
 }
+_NO_PICTURES: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})
 SETTINGS = """\
 import os
 import sys
@@ -54,14 +57,25 @@ def notebook(path: Path) -> nbformat.NotebookNode:
     return new_notebook(cells=made, metadata={"kernelspec": python})
 
 
-def page(path: Path) -> str:
-    """Return the page of a guided script, in Markdown."""
+def page(path: Path, pictures: Mapping[str, Sequence[tuple[str, str]]] = _NO_PICTURES) -> str:
+    """Return the page of a guided script, in Markdown.
+
+    Args:
+        path: the script.
+        pictures: section -> (address of an image, what it shows), at the end of the section.
+    """
     title, *others = cells(path.read_text(encoding="utf-8"))
     links = f"As a [notebook]({path.stem}.ipynb), as a [script]({path.name})."
-    shown = [
-        content if kind == "text" else f"```python\n{content}\n```" for kind, content in others
-    ]
-    return "\n\n".join([title[1], links, *shown]) + "\n"
+    shown, waiting = [title[1], links], []
+    if pictures:
+        shown.append("The images are those of a run in the quick form: few images, a tiny network.")
+    for kind, content in others:
+        if kind == "text" and content.startswith("## "):
+            shown += waiting
+            heading = content.partition("\n")[0].removeprefix("## ")
+            waiting = [f"![{what}]({file})\n*{what}*" for file, what in pictures.get(heading, ())]
+        shown.append(content if kind == "text" else f"```python\n{content}\n```")
+    return "\n\n".join(shown + waiting) + "\n"
 
 
 def main(arguments: list[str]) -> int:
