@@ -27,10 +27,12 @@ test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
 test-formats: $(STAMP) ## take 500 sets from each annotation format to each other, and damage 2,000
 	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py tests/data/formats/test_fuzz.py
 
-lint: $(STAMP) ## check style, format and types
+lint: $(STAMP) ## check style, format and types, the Dockerfile and the workflows
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 golden: $(STAMP) ## update tests/golden/ after an intended change
 	$(BIN)/python -m pytest tests/models --update-golden

@@ -1,5 +1,6 @@
 """Every example runs, small, in a separate process and folder, and writes the files it names."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BUNDLE = "panoramic_unet.panoramic_teeth_v2"
 AUTOENCODERS = ("tooth_vae.drawn_teeth_v2", "defect_overlay_vae.drawn_defects_v2")
 FILES = {
@@ -54,6 +56,17 @@ FILES = {
 }
 
 
+def tool(name):
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PICTURES = tool("example_pictures").PICTURES
+
+
 def test_every_example_is_known():
     assert {path.stem for path in EXAMPLES} == set(FILES)
 
@@ -66,6 +79,41 @@ def test_a_guided_script_has_its_header_and_sections(path):
     assert keys == ["Title", "Author", "Date created", "Last modified", "Description"]
     assert "Author: The dentalzoo authors" in header
     assert len(re.findall(r'^"""\n## ', text, re.MULTILINE)) >= 5
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_images_of_a_page_stand_in_sections_of_the_script(name):
+    text = (ROOT / "examples" / f"{name}.py").read_text()
+    assert set(PICTURES[name]) <= set(re.findall(r"^## (.+)$", text, re.MULTILINE))
+
+
+def test_images_are_those_of_the_present_code(tmp_path, monkeypatch):
+    pictures = tool("example_pictures")
+    for name in ("dentalzoo", "examples", "tools"):
+        (tmp_path / name).mkdir()
+    script = "import pathlib\npathlib.Path('out/mine').mkdir(parents=True)\n{}"
+    writes = "pathlib.Path('out/mine/a.png').write_text(str({}))"
+    file = tmp_path / "examples" / "mine.py"
+    (tmp_path / "setup.cfg").write_text("")
+    monkeypatch.setattr(pictures, "ROOT", tmp_path)
+    monkeypatch.setattr(pictures, "__file__", str(tmp_path / "setup.cfg"))
+    monkeypatch.setattr(pictures, "KEPT", tmp_path / "out")
+    monkeypatch.setattr(pictures, "PICTURES", {"mine": {"First": [("a.png", "it")]}})
+
+    file.write_text(script.format(writes.format(1)))
+    assert pictures.current("mine") is None
+    image = pictures.run("mine") / "a.png"
+    assert image.read_text() == "1" and pictures.current("mine") == image.parent
+    image.write_text("kept")
+    assert pictures.main() == 0 and image.read_text() == "kept"  # not run again
+    (tmp_path / "dentalzoo" / "a.py").write_text("a = 1")
+    assert pictures.current("mine") is None
+    assert pictures.main() == 0 and image.read_text() == "1"
+    file.write_text(script.format(""))
+    with pytest.raises(RuntimeError, match="must write a.png"):
+        pictures.run("mine")
+    file.write_text("raise ValueError('no luck')")
+    assert pictures.main() == 2
 
 
 @pytest.mark.slow
@@ -81,7 +129,8 @@ def test_it_runs(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr and "nan" not in done.stdout
-    for name in FILES[path.stem]:
+    shown = [name for pictures in PICTURES.get(path.stem, {}).values() for name, _ in pictures]
+    for name in [*FILES[path.stem], *shown]:
         file = tmp_path / "out" / path.stem / name
         assert file.is_file() and file.stat().st_size > 0, name
     if path.stem == "panoramic_unet":

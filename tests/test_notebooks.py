@@ -55,6 +55,17 @@ def test_a_notebook_is_valid_and_has_the_code_of_its_script(written, path):
     assert [one.value.value.strip("\n") for one in texts[1:]] == shown[1:]
 
 
+def test_images_stand_at_the_end_of_their_section(written):
+    path = next(path for path in SCRIPTS if path.stem == "panoramic_unet")
+    plain = written[1].page(path)
+    shown = written[1].page(
+        path, {"Curves": [("a.png", "curves")], "The bundle": [("b.png", "it")]}
+    )
+    assert "![" not in plain
+    assert shown.index("## Curves") < shown.index("![curves](a.png)") < shown.index("## Metrics")
+    assert shown.rstrip().endswith("![it](b.png)\n*it*")
+
+
 def test_an_unknown_use_is_one_line(written, capsys):
     assert written[1].main([]) == 2
     assert capsys.readouterr().err == "usage: python tools/notebooks.py FOLDER\n"
