@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,29 @@ def test_the_readme_runs(tmp_path):
     run_blocks(parts, tmp_path)
     assert (tmp_path / "out" / "masks" / "0000_overlay.png").is_file()
     assert (tmp_path / "runs" / "mine" / "bundle" / "metadata.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_five_lines_of_the_readme_and_the_file_in_a_server_run(tmp_path):
+    (lines,) = [text for text in blocks(ROOT / "README.md", "sh") if "synthetic --count 3" in text]
+    lines = re.sub(r" *#.*", "", lines)
+    assert len(lines.splitlines()) == 5
+    run_blocks([("sh", lines)], tmp_path)
+    assert (tmp_path / "out" / "teeth" / "0002_overlay.png").is_file()
+    assert (tmp_path / "out" / "numbers" / "0002_overlay.png").is_file()
+    assert list((tmp_path / "out" / "charts").rglob("*.html"))
+
+    # in place of the export, which the tests of exporters do
+    shutil.copytree(ROOT / "pretrained" / BUNDLE / "onnx", tmp_path / "unet_onnx")
+    code = f"import sys; sys.path[0] = {str(tmp_path)!r}\n"
+    (text,) = blocks(ROOT / "docs" / "howto" / "server.md", "python")
+    end = "\nassert not any(name.startswith(('dentalzoo', 'tensorflow')) for name in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + text + end], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    share = re.fullmatch(r"\(1, 512, 1024, 1\) (0\.\d+)\n", done.stdout)[1]
+    assert 0.1 < float(share) < 0.4
 
 
 # ------------------------------------------------------------------------------------------ tables
