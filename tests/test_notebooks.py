@@ -63,7 +63,7 @@ def test_images_stand_at_the_end_of_their_section(written):
     )
     assert "![" not in plain
     assert shown.index("## Curves") < shown.index("![curves](a.png)") < shown.index("## Metrics")
-    assert shown.rstrip().endswith("![it](b.png)\n*it*")
+    assert shown.rstrip().endswith("![it](b.png)  \n*it*")
 
 
 def test_an_unknown_use_is_one_line(written, capsys):

@@ -73,7 +73,7 @@ def page(path: Path, pictures: Mapping[str, Sequence[tuple[str, str]]] = _NO_PIC
         if kind == "text" and content.startswith("## "):
             shown += waiting
             heading = content.partition("\n")[0].removeprefix("## ")
-            waiting = [f"![{what}]({file})\n*{what}*" for file, what in pictures.get(heading, ())]
+            waiting = [f"![{what}]({file})  \n*{what}*" for file, what in pictures.get(heading, ())]
         shown.append(content if kind == "text" else f"```python\n{content}\n```")
     return "\n\n".join(shown + waiting) + "\n"
 
