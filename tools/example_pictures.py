@@ -29,8 +29,7 @@ PICTURES = {
             ("evaluation/froc.png", "recall over false positives per radiograph"),
             ("evaluation/worst.png", "the radiographs with the most errors"),
         ],
-        "Other thresholds": [("sweep/sweep.png", "F1 over the thresholds")],
-        "Boxes for files": [("boxes/0019_overlay.png", "boxes and scores on a radiograph")],
+        "Other thresholds": [("sweep/sweep.png", "F1 over the settings of suppression")],
     },
     "tooth_vae": {
         "Curves": [("tiny/curves.png", "the parts of the loss of each epoch")],
