@@ -1,5 +1,7 @@
 """LiteRT, once TensorFlow Lite: a file for each function, weights constant."""
 
+import contextlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,21 +38,39 @@ def export(
     require("ai_edge_litert.interpreter", "litert")
 
     def convert(name: str, module: Any) -> bytes:
-        content: bytes = converter(module).convert()
-        return content
+        return converted(module)
 
     return _frozen.write(path, functions, ".tflite", LACKING, convert)
 
 
-def converter(module: Any) -> Any:
-    """Return the `tf.lite.TFLiteConverter` of a module of `_frozen.freeze`.
+def converted(module: Any, optimizations: Sequence[Any] = ()) -> bytes:
+    """Return the content of the file of a module of `_frozen.freeze`.
 
-    It turns weights that are not frozen into NaN in silence.
+    The converter turns weights that are not frozen into NaN in silence. It is given a SavedModel,
+    which it would write itself, but with the gradients of the paper's own: frozen weights in these
+    cannot be saved, and it goes on without names of inputs and outputs.
+
+    Args:
+        module: its `function` has no variables.
+        optimizations: of `tf.lite.Optimize`.
     """
     import tensorflow as tf
 
-    concrete = module.function.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    log = tf.get_logger()
+    level = log.level
+    log.setLevel("ERROR")  # it warns that gradients are missing
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as after:
+        after.callback(log.setLevel, level)
+        tf.saved_model.save(
+            module,
+            folder,
+            signatures=module.function.get_concrete_function(),
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = list(optimizations)
+        content: bytes = converter.convert()
+    return content
 
 
 def load(path: Path) -> Mapping[str, Callable[..., dict[str, Any]]]:

@@ -38,10 +38,7 @@ def export(
     require("ai_edge_litert.interpreter", "litert")
 
     def convert(name: str, module: Any) -> bytes:
-        converter = litert.converter(module)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        content: bytes = converter.convert()
-        return content
+        return litert.converted(module, [tf.lite.Optimize.DEFAULT])
 
     return _frozen.write(path, functions, ".tflite", litert.LACKING, convert)
 

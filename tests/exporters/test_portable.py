@@ -166,6 +166,7 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
         ("litert", "panoramic_unet.panoramic_teeth_v2"),
         ("onnx", "panoramic_detection.dental_radiography_v2"),
         ("onnx", "defect_overlay_vae.drawn_defects_v2"),
+        ("litert", "defect_overlay_vae.drawn_defects_v2"),
     ],
 )
 def test_released_bundles_can_be_exported(exporter, name, tmp_path):
