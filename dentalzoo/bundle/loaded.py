@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo import registry
 from dentalzoo.bundle.inputs import as_input
 from dentalzoo.bundle.metadata import Metadata, SignatureSpec, TensorSpec, describe, name_of
+from dentalzoo.bundle.outputs import check_outputs
 from dentalzoo.environment import prepare_keras
 from dentalzoo.errors import DentalzooError
 
@@ -53,14 +54,15 @@ class Signature:
             Arrays of the shapes and dtypes in `outputs`, by name.
 
         Raises:
-            DentalzooError: an input is missing, or of another dtype or shape; or the function
-                refuses it or needs more memory than there is.
+            DentalzooError: an input is missing, or of another dtype or shape; the function refuses
+                it or needs more memory than there is; or a result is not as `outputs` state, or NaN
+                or infinite.
         """
         tensors, single = {}, False
         for key, array in self._by_name(arrays, named).items():
             tensors[key], added = as_input(key, self.inputs[key], array)
             single = single or added
-        results = self._function(**tensors)
+        results = check_outputs(self.name, self.outputs, self._function(**tensors))
         return {
             # What has no batch axis, such as one image of several, stays whole.
             key: value[0] if single and self.outputs[key]["shape"][0] is None else value

@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from dentalzoo import registry
-from dentalzoo.bundle import hub, integrity
+from dentalzoo.bundle import guard, hub, integrity
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.metadata import name_of, read_metadata
 from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
-from dentalzoo.bundle.runtimes import Functions, choose
+from dentalzoo.bundle.runtimes import RUNTIMES, Functions, choose
 from dentalzoo.bundle.signatures import verify_signature
 from dentalzoo.errors import DentalzooError
 
@@ -42,9 +42,13 @@ def load_folder(path: Path, runtime: str | None = None) -> Bundle:
     integrity.verify(path)
     metadata = read_metadata(path)
     claimed = name_of(metadata)
-    if claimed in RELEASED and origin_of(path, claimed) == "changed":
+    origin = origin_of(path, claimed)
+    if claimed in RELEASED and origin == "changed":
         _log.warning("%s is not the released %s, but was made from it or named so", path, claimed)
-    return Bundle(path, metadata, Functions(path, metadata, choose(path, runtime)))
+    chosen = choose(path, runtime)
+    if chosen != "tensorflow" and origin != "released":  # the package has the sums of released ones
+        guard.refuse_unsafe_files(path, RUNTIMES[chosen].folder, metadata)
+    return Bundle(path, metadata, Functions(path, metadata, chosen))
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -46,6 +46,33 @@ def test_arrays_that_do_not_match_a_signature(bundle):
             bundle.serve(*arrays, **named)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("mask"), "serve must return mask, probabilities. Received: probabilities"),
+        (lambda r: r.update(more=r["mask"]), "Received: mask, probabilities, more"),
+        (
+            lambda r: r.update(mask=r["mask"][..., 0]),
+            r"mask of serve must be uint8 \(\?, \?, \?, 1",
+        ),
+        (lambda r: r.update(mask=r["mask"].astype(str)), "Received: string of shape"),
+        (lambda r: r.update(mask=r["mask"] * 1.0), "mask of serve must be uint8 .* float64"),
+        (lambda r: r["probabilities"].fill(np.nan), "probabilities of serve must be finite"),
+        (lambda r: r["probabilities"].fill(np.inf), "probabilities of serve must be finite"),
+    ],
+)
+def test_results_that_do_not_match_a_signature(bundle, change, message):
+    """As a light runtime or a bad network may return them."""
+    serve = Signature("serve", bundle.metadata["signatures"]["serve"], lambda images: results)
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    results = {key: value.copy() for key, value in bundle.function("serve")(images=images).items()}
+    assert serve(np.zeros((8, 8), np.uint8))["mask"].shape == (8, 8, 1)
+    change(results)
+    with pytest.raises(dz.DentalzooError, match=message) as caught:
+        serve(np.zeros((8, 8), np.uint8))
+    assert "\n" not in str(caught.value)
+
+
 def test_images_of_different_sizes_are_refused_in_one_line(bundle):
     image = np.zeros((8, 8), np.uint8)
     for images in ([image, image[:5]], [image, image[:, :5]], [image, image[..., None]]):
