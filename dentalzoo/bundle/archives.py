@@ -3,11 +3,13 @@
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from gzip import BadGzipFile, GzipFile
+from contextlib import contextmanager
+from gzip import GzipFile
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -20,14 +22,21 @@ CHUNK = 1 << 18  # bytes
 
 _Member = tuple[str, IO[bytes] | None]  # name and content; None: a directory
 
+# What the readers of archives raise where these are damaged; ValueError from numbers in headers,
+# OSError from offsets that no file has.
 _DAMAGE = (
     EOFError,
+    LookupError,
+    OSError,
+    OverflowError,
+    ValueError,
+    struct.error,
     zlib.error,
-    BadGzipFile,
     tarfile.TarError,
     zipfile.BadZipFile,
     NotImplementedError,  # a zip's method of compression
 )
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def unpack(archive: Path, folder: Path, limit: int) -> None:
@@ -46,18 +55,33 @@ def unpack(archive: Path, folder: Path, limit: int) -> None:
     try:
         members = _from_zip if zipfile.is_zipfile(archive) else _from_tar
         _write(archive, members(archive, limit), folder, limit)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, _DAMAGE):
-            raise BadFile(
-                archive, f"the archive is corrupt or incomplete. Received: {error}"
-            ) from error
         raise
 
 
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Report errors of reading, and not those of writing, which have other causes."""
+    try:
+        yield
+    except BadFile:
+        raise
+    except _DAMAGE as error:
+        raise BadFile(
+            archive, f"the archive is corrupt or incomplete. Received: {shown(str(error))}"
+        ) from error
+
+
 def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) -> None:
-    written = 0
-    for count, (name, content) in enumerate(members, start=1):
+    written = count = 0
+    while True:
+        with _reading(archive):
+            member = next(members, None)
+        if member is None:
+            return
+        name, content = member
+        count += 1
         parts = name.removesuffix("/").split("/")
         if not is_safe_path("/".join(parts)):
             raise _refused(archive, f"a member called {shown(name)}")
@@ -72,7 +96,11 @@ def _write(archive: Path, members: Iterator[_Member], folder: Path, limit: int) 
         if file is None or content is None:
             continue
         with file:
-            while block := content.read(CHUNK):
+            while True:
+                with _reading(archive):
+                    block = content.read(CHUNK)
+                if not block:
+                    break
                 written += len(block)
                 if written > limit:
                     raise _refused(archive, f"more than {limit} bytes")
@@ -87,6 +115,8 @@ def _from_zip(archive: Path, limit: int) -> Iterator[_Member]:
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or member.flag_bits & 1:
                 raise _refused(archive, f"{shown(member.filename)}, a link, a device or encrypted")
+            if member.compress_type not in _METHODS:
+                raise NotImplementedError(f"the method of compression {member.compress_type}")
             if member.is_dir():
                 yield member.filename, None
             else:

@@ -1,10 +1,12 @@
 """An archive is unpacked completely or not at all, whatever it holds."""
 
+import gzip
 import io
 import stat
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from dentalzoo.bundle.archives import unpack
@@ -90,3 +92,38 @@ def test_a_damaged_archive_is_refused(make, damage, tmp_path):
     with pytest.raises(BadFile, match="archive is corrupt or incomplete"):
         unpack(archive, tmp_path / "out", LIMIT)
     assert not (tmp_path / "out").exists()
+
+
+def test_methods_of_compression_that_others_lack_are_refused(tmp_path):
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as file:
+            file.writestr("a", b"1" * 100)
+        with pytest.raises(BadFile, match=f"the method of compression {method}"):
+            unpack(tmp_path / "x.zip", tmp_path / "out", LIMIT)
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_sparse_file_without_its_map_is_refused(tmp_path):
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": f"{2**50}"}
+    archive = make_tar(tmp_path / "x", [("a", {"pax_headers": sparse})])
+    with pytest.raises(BadFile, match="archive is corrupt or incomplete"):
+        unpack(archive, tmp_path / "out", LIMIT)
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_flipped_bits_end_in_one_line_or_in_files(make, tmp_path):
+    """In the headers of a tar too, which its compression would hide."""
+    whole = make(tmp_path / "x", FILES.items()).read_bytes()
+    content = gzip.decompress(whole) if make is make_tar else whole
+    random, refused = np.random.default_rng(0), 0
+    for number in range(400):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] ^= 1 << random.integers(8)
+        archive, out = tmp_path / "damaged", tmp_path / f"out_{number}"
+        archive.write_bytes(gzip.compress(damaged, 1) if make is make_tar else damaged)
+        try:
+            unpack(archive, out, LIMIT)
+        except BadFile as error:
+            assert str(error).isprintable() and not out.exists()
+            refused += 1
+    assert refused > 10

@@ -50,7 +50,7 @@ def test_arrays_that_do_not_match_a_signature(bundle):
     ("change", "message"),
     [
         (lambda r: r.pop("mask"), "serve must return mask, probabilities. Received: probabilities"),
-        (lambda r: r.update(more=r["mask"]), "Received: mask, probabilities, more"),
+        (lambda r: r.update(more=r["mask"]), "Received: .*, more"),
         (
             lambda r: r.update(mask=r["mask"][..., 0]),
             r"mask of serve must be uint8 \(\?, \?, \?, 1",
