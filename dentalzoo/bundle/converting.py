@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
-from dentalzoo.bundle import comparison
+from dentalzoo.bundle import comparison, guard
 from dentalzoo.bundle.loaded import Bundle
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.replacing import replaced
@@ -97,6 +97,7 @@ def add_runtime(
         if place.exists():
             shutil.rmtree(place)
         _write(source, place, exporter, "float32", evaluate, images)
+        guard.refuse_unsafe_files(folder, LIGHT[exporter], bundle.metadata)  # as the next load does
     return load_folder(bundle.path)
 
 
