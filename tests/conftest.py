@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,12 +77,22 @@ def phantoms(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory, phantoms) -> Path:
-    """The folder of a finished run: `tiny` on the phantoms. Not to be changed."""
-    import dentalzoo as dz
+def run(request, tmp_path_factory, phantoms) -> Path:
+    """The folder of a finished run: `tiny` on the phantoms. Not to be changed.
 
-    folder = tmp_path_factory.mktemp("run") / "tiny"
-    dz.train("panoramic_unet", phantoms, folder, "tiny")
+    Of several processes of pytest-xdist the first that needs it trains; each has a copy.
+    """
+    import dentalzoo as dz
+    from dentalzoo.locks import lock
+
+    folder, base = tmp_path_factory.mktemp("run") / "tiny", tmp_path_factory.getbasetemp()
+    shared = (base.parent if hasattr(request.config, "workerinput") else base) / "shared-run"
+    with open(f"{shared}.lock", "w") as handle:
+        lock(handle)
+        if shared.exists():
+            return shutil.copytree(shared, folder)
+        dz.train("panoramic_unet", phantoms, folder, "tiny")
+        shutil.copytree(folder, shared)
     return folder
 
 

@@ -1,5 +1,6 @@
 """The command line from end to end: its files, its messages and its exit status."""
 
+import functools
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from PIL import Image
 import dentalzoo as dz
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import read_image
+from dentalzoo.exporters import saved_model
 from dentalzoo.tasks import predictor
 from dentalzoo.training import checkpoint
 from tests.hostile import make_hostile
@@ -220,6 +222,18 @@ def paths(run, phantoms, damaged, tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    return functools.cache(saved_model.load)
+
+
+@pytest.fixture
+def loaded_once(load_once, monkeypatch):
+    """Let TensorFlow load a SavedModel once for all tests: that is most of a command's time."""
+    monkeypatch.setattr(saved_model, "load", load_once)
+
+
+@pytest.mark.usefixtures("loaded_once")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(command, paths, mistake):
     status, out, lines = command(*mistake.format(**paths).split())

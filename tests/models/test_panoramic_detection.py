@@ -177,11 +177,11 @@ def test_three_negatives_of_the_highest_loss_count_for_each_positive():
     assert kept.tolist() == [[9, 0, 0, 0, 4, 5, 6, 0], [0, 0, 0, 0, 0, 6, 7, 8]]
 
 
-def test_the_losses_have_their_closed_form():
+def test_the_losses_have_their_closed_form(model, monkeypatch):
     assert np.asarray(huber(np.float32([0.5, -2.0]), 1.0)).tolist() == [0.125, 1.5]
     assert np.asarray(huber(np.float32([0.1, 1.0]), 0.1)) == pytest.approx([0.005, 0.095])
     config = dataclasses.replace(TINY, weight_decay=0.0)
-    model = paper.build_model(config)
+    monkeypatch.setattr(model, "config", config)
     batch = paper.example_batch(config)
     number = len(model.anchors)
     logits = np.zeros((2, number, len(config.classes)), np.float32)
@@ -199,37 +199,37 @@ def test_the_losses_have_their_closed_form():
 @pytest.mark.parametrize(
     "count", [0, 1], ids=["no radiograph has a finding", "one radiograph has one"]
 )
-def test_radiographs_without_findings_have_a_finite_loss(loss, count):
+def test_radiographs_without_findings_have_a_finite_loss(model, monkeypatch, loss, count):
     import tensorflow as tf
 
     config = dataclasses.replace(TINY, loss=loss)
-    detector = paper.build_model(config)
+    monkeypatch.setattr(model, "config", config)
     batch = paper.example_batch(config)
     batch["classes"][count:] = 0
     batch["boxes"][count:] = 0
     with tf.GradientTape() as tape:
-        loss = detector.compute_loss(y=batch, y_pred=detector(batch["image"], training=True))
-    kernels = [variable.value for variable in detector.trainable_variables]
+        loss = model.compute_loss(y=batch, y_pred=model(batch["image"]))
+    kernels = [variable.value for variable in model.trainable_variables]
     gradients = tape.gradient(loss, kernels)
     assert np.isfinite(loss) and loss > 0
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_a_class_is_the_output_below_its_number():
+def test_a_class_is_the_output_below_its_number(model, monkeypatch):
     """0 is no class of ours and the background of the model garden's."""
     config = dataclasses.replace(TINY, weight_decay=0.0)
-    detector = paper.build_model(config)
+    monkeypatch.setattr(model, "config", config)
     batch = paper.example_batch(config)
     for number in (1, 4):
         batch["classes"][:, 0] = number
         y = {key: batch[key] for key in ("boxes", "classes")}
-        targets, codes = anchor_ops.label(detector.labeler, detector.anchors, *y.values())
+        targets, codes = anchor_ops.label(model.labeler, model.anchors, *y.values())
         losses = []
         for output in range(4):
             logits = np.full((*targets.shape, 4), -6, np.float32)
             logits[np.asarray(targets) > 0, output] = 6
             y_pred = {"classes": logits, "boxes": codes}
-            losses.append(float(detector.compute_loss(y=y, y_pred=y_pred)))
+            losses.append(float(model.compute_loss(y=y, y_pred=y_pred)))
         assert np.argmin(losses) == number - 1
 
 
@@ -243,6 +243,7 @@ def test_keras_3_trains_the_variables_of_the_model_garden(model):
     moving = next(w for w in copy.non_trainable_weights if w.name == "moving_mean")
     before = np.array(kernel), np.array(moving)
     paper.compile_model(copy, TINY, steps=2)
+    copy.run_eagerly = True  # what a graph of it does is a slow test, of a whole training
     batch = paper.example_batch(TINY)
     copy.fit(batch.pop("image"), batch, batch_size=2, epochs=2, verbose=0)
     assert not np.allclose(before[0], kernel) and not np.allclose(before[1], moving)
