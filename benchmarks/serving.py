@@ -235,6 +235,16 @@ def vgg(folder: Path, rounds: int) -> Rows:
     return timed(variants_of(folder / "random", folder, "segment", image, ["onnx"]), rounds)
 
 
+def small_detector(folder: Path, rounds: int) -> Rows:
+    """Measure the detector that is made for a CPU, of random weights."""
+    model = dz.build("panoramic_detection", variant="ssd_mobilenet_v1_fpn", encoder_weights=None)
+    dz.export(model, folder / "random", "panoramic_detection")
+    image = {"images": square(320)}
+    peers = yolo_peer(image["images"][0], folder)
+    variants = variants_of(folder / "random", folder, "detect", image, ["onnx"])
+    return timed_beside(peers, variants, rounds)
+
+
 def old_and_new(
     name: str, function: str, inputs: Mapping[str, Any], folder: Path, rounds: int
 ) -> Rows:
@@ -242,11 +252,24 @@ def old_and_new(
     old = dz.load(name, runtime="tensorflow").function(function)
     variants = variants_of(name, folder, function, inputs, ["onnx"])
     peers = yolo_peer(inputs["images"][0], folder) if "images" in inputs else {}
-    calls = {"released bundle, TensorFlow": lambda: old(**inputs), **variants, **peers}
-    rows = timed(calls, rounds)
+    return timed_beside(
+        peers, {"released bundle, TensorFlow": lambda: old(**inputs), **variants}, rounds
+    )
+
+
+def timed_beside(
+    peers: Mapping[str, Worker], calls: Mapping[str, Callable[[], Any]], rounds: int
+) -> Rows:
+    """Measure calls and peers in turns, and end the peers."""
+    rows = timed({**calls, **peers}, rounds)
     for worker in peers.values():
         worker.end()
     return rows
+
+
+def square(side: int) -> np.ndarray:
+    """Return noise as an image, (1, side, side, 1) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 1), np.uint8)
 
 
 def of_released(name: str, function: str, inputs: Mapping[str, Any], rounds: int) -> Rows:
@@ -255,6 +278,15 @@ def of_released(name: str, function: str, inputs: Mapping[str, Any], rounds: int
     old, new = bundle.function(function), function_of(bundle.path / "onnx", "onnx", function)
     calls = {"TensorFlow": lambda: old(**inputs), "onnx": lambda: new(**inputs)}
     return timed(calls, rounds)
+
+
+def morphable(views: np.ndarray, folder: Path, rounds: int) -> Rows:
+    """Measure a jaw of two families of shapes, of random weights in int8."""
+    model = dz.build("jaw_reconstruction", variant="morphable", faces=(90_000, 90_000))
+    dz.export(model, folder / "random", "jaw_reconstruction", weights_dtype="int8")
+    return timed(
+        variants_of(folder / "random", folder, "serve", {"views": views}, ["onnx"]), rounds
+    )
 
 
 def yolo_peer(image: np.ndarray, folder: Path) -> dict[str, Worker]:
@@ -276,7 +308,6 @@ def main() -> None:
     rounds = 5 if options.quick else 40
     random = np.random.default_rng(0)
     views = random.integers(0, 256, (1, 10, 128, 128, 1), np.uint8)
-    square = random.integers(0, 256, (1, 320, 320, 1), np.uint8)
     tables: dict[str, Rows] = {}
 
     def measured(title: str, rows: Rows) -> None:
@@ -284,18 +315,20 @@ def main() -> None:
         show(title, rows)
 
     with tempfile.TemporaryDirectory() as place:
-        folders = [Path(place, name) for name in ("unet", "vgg", "detection")]
+        folders = [Path(place, name) for name in ("unet", "vgg", "small", "detection", "jaw")]
         for folder in folders:
             folder.mkdir()
         whole, steady = unet(folders[0], rounds)
         measured("One image, a whole process", whole)
         measured("Released U-Net, 540 x 1280", steady)
         measured("VGG-16 U-Net of the paper, 540 x 1280", vgg(folders[1], rounds // 4))
-        detection = "panoramic_detection", "detect", {"images": square}
-        measured("Detection, 320 x 320", old_and_new(*detection, folders[2], rounds))
+        measured("Detection, 320 x 320", small_detector(folders[2], rounds))
+        detection = "panoramic_detection", "detect", {"images": square(384)}
+        measured("Released detector, 384 x 384", old_and_new(*detection, folders[3], rounds))
         # The points of an export come in another order, so that only metrics can compare them.
         jaw = "jaw_reconstruction", "serve", {"views": views}
         measured("Ten views of a jaw", of_released(*jaw, rounds))
+        measured("Ten views, shape model", morphable(views, folders[4], rounds))
     if options.json:
         options.json.write_text(json.dumps(tables))
 

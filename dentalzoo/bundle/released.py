@@ -12,22 +12,22 @@ from dentalzoo.errors import BadFile
 
 RELEASED: Mapping[str, str] = {
     "defect_overlay_vae.drawn_defects_v2": (
-        "aaed07ac5f68dc5ebe322433b7e218f63b0494bfb77bb03c8240cf5605a128c9"
+        "47e8172728302a6d81e9573d835eac8fcba0e15e5ccd376c967e9114c2a1b742"
     ),
     "jaw_reconstruction.drawn_scans_v1": (
         "7672db782028ebb10d66fb19676df2f53701d79f5cfa7f92e1f2b5004e8f4fae"
     ),
-    "panoramic_detection.dental_radiography_v2": (
-        "51206fc2a93387822b0732fca71bd73529783c08e7aa908e049ef00eb4dd812f"
+    "panoramic_detection.dental_radiography_v3": (
+        "35426e162a36a3e66b5ec5985ba9e4cbc33721e7e37be31a391bd94e875b16b1"
     ),
     "panoramic_detection.dentex_fdi_v2": (
-        "d6308380b571d1492802112ad912ea463138f36fd40f0f81a8cc9ad5b752167a"
+        "99e8ea887f6730fc705e05a2e81ba208c49c2881076cfef633704f43628096f5"
     ),
     "panoramic_unet.panoramic_teeth_v2": (
-        "f16a4759c9e398c320a641b931244c875e488ba0ef3e84b3eb14dcca70bda13c"
+        "4836d1b28ec0c7f0b5d27b982b7ae8bb5ae357dcbca702d217a8016e9652bdeb"
     ),
     "tooth_vae.drawn_teeth_v2": (
-        "4713bc4085a7fbb01fed16ae8f082045cb57e22e3ef4e4162160e62575bf6f54"
+        "c32053b0a76f6377a7d15f87ef865bad0484450b79ce825ab018106a0fbc086c"
     ),
 }
 

@@ -164,7 +164,7 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     [
         ("onnx", "panoramic_unet.panoramic_teeth_v2"),
         ("litert", "panoramic_unet.panoramic_teeth_v2"),
-        ("onnx", "panoramic_detection.dental_radiography_v2"),
+        ("onnx", "panoramic_detection.dental_radiography_v3"),
         ("onnx", "defect_overlay_vae.drawn_defects_v2"),
         ("litert", "defect_overlay_vae.drawn_defects_v2"),
     ],
