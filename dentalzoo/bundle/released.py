@@ -21,10 +21,10 @@ RELEASED: Mapping[str, str] = {
         "35426e162a36a3e66b5ec5985ba9e4cbc33721e7e37be31a391bd94e875b16b1"
     ),
     "panoramic_detection.dentex_fdi_v2": (
-        "99e8ea887f6730fc705e05a2e81ba208c49c2881076cfef633704f43628096f5"
+        "678a198b4d8084c8b4e94221d9de82ba2289b47b2d20c7b960700e408498b8f2"
     ),
     "panoramic_unet.panoramic_teeth_v2": (
-        "4836d1b28ec0c7f0b5d27b982b7ae8bb5ae357dcbca702d217a8016e9652bdeb"
+        "fc95945d1ed454bae3ed366dac844b7a4e6aa3aeda8a55481555159918e9915a"
     ),
     "tooth_vae.drawn_teeth_v2": (
         "c32053b0a76f6377a7d15f87ef865bad0484450b79ce825ab018106a0fbc086c"
