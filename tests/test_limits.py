@@ -87,33 +87,27 @@ def test_a_call_that_does_not_end_raises_and_is_not_made_again(monkeypatch):
     assert len(begun) <= 1
 
 
-def endless_onnx() -> bytes:
-    """A network for ONNX Runtime that counts to 2**62 before it returns."""
+def long_onnx() -> bytes:
+    """A network for ONNX Runtime that takes an hour: loops are refused, but not many products."""
     onnx = pytest.importorskip("onnx")
-    helper, kinds = onnx.helper, onnx.TensorProto
-    value, number, truth = helper.make_tensor_value_info, kinds.INT64, kinds.BOOL
-    turn = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["goes_on"]),
-            helper.make_node("Add", ["sum", "one"], ["more"]),
-        ],
-        "turn",
-        [value("number", number, []), value("go", truth, []), value("sum", number, [])],
-        [value("goes_on", truth, []), value("more", number, [])],
-    )
+    helper, kinds, count = onnx.helper, onnx.TensorProto, 2_000
+    node, value = helper.make_node, helper.make_tensor_value_info
     graph = helper.make_graph(
         [
-            helper.make_node("Loop", ["turns", "true", "one"], ["probabilities"], body=turn),
-            helper.make_node("Identity", ["images"], ["mask"]),
+            node("Identity", ["images"], ["mask"]),
+            node("Cast", ["images"], ["grey"], to=kinds.FLOAT),
+            node("ReduceMax", ["grey"], ["most"], keepdims=0),  # so that it is no constant
+            node("Expand", ["most", "shape"], ["p0"]),
+            *(node("MatMul", [f"p{n}", "p0"], [f"p{n + 1}"]) for n in range(count)),
+            node("Identity", [f"p{count}"], ["probabilities"]),
         ],
-        "endless",
+        "long",
         [value("images", kinds.UINT8, [None] * 4)],
-        [value("mask", kinds.UINT8, [None] * 4), value("probabilities", number, [])],
         [
-            helper.make_tensor("turns", number, [], [2**62]),
-            helper.make_tensor("true", truth, [], [True]),
-            helper.make_tensor("one", number, [], [1]),
+            value("mask", kinds.UINT8, [None] * 4),
+            value("probabilities", kinds.FLOAT, [None] * 2),
         ],
+        [helper.make_tensor("shape", kinds.INT64, [2], [4096, 4096])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return model.SerializeToString()
@@ -121,15 +115,16 @@ def endless_onnx() -> bytes:
 
 @pytest.fixture
 def endless(tmp_path):
-    """A bundle of unknown origin whose network does not end, and an image."""
+    """A bundle of unknown origin whose network ends after an hour, and an image."""
     pytest.importorskip("onnxruntime")
     path = tmp_path / "foreign"
     shutil.copytree(RELEASED / "panoramic_unet.panoramic_teeth_v2", path)
     shutil.rmtree(path / "onnx", ignore_errors=True)
     (path / "onnx").mkdir()
-    (path / "onnx" / "serve.onnx").write_bytes(endless_onnx())
+    (path / "onnx" / "serve.onnx").write_bytes(long_onnx())
     (path / "onnx" / "interface.json").write_text(
-        '{"signatures": {"serve": {"file": "serve.onnx", "outputs": ["mask", "probabilities"]}}}'
+        '{"signatures": {"serve": {"file": "serve.onnx", "inputs": ["images"], '
+        '"outputs": ["mask", "probabilities"]}}}'
     )
     metadata = json.loads((path / "metadata.json").read_text())
     del metadata["familiarity"]
