@@ -10,6 +10,10 @@ import pytest
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or its import asks the network for news
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "Agg"
+# As many processes as processors: threads beside them, which wait by spinning, cost a fifth.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # XLA's program is the same; its machine code, which runs once or twice, is made in half the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
