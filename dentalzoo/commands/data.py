@@ -137,7 +137,9 @@ def do_split(options: Namespace) -> None:
     report = split_dataset(
         options.data, options.out, val=options.val, test=options.test, seed=options.seed
     )
-    show(options, report, "\n".join(f"{key}: {value}" for key, value in report.items()))
+    lines = [f"{key}: {value}" for key, value in report.items() if key != "labels"]
+    lines += [f"labels of {split}: {count}" for split, count in report["labels"].items() if count]
+    show(options, report, "\n".join(lines))
 
 
 def do_tfrecord(options: Namespace) -> int:

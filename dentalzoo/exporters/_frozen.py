@@ -16,6 +16,8 @@ NOISE = "noise"
 
 _DRAWS = "StatelessRandomNormalV2"
 
+# What reading an interface.json raises that `write` did not write.
+_FOREIGN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 # What runtimes lack, by the operation of TensorFlow that shows it; with what a caller does instead.
 LACKING: Mapping[str, str] = {
     "DecodeImage": "decodes image files: decode them, and call the signature that takes images",
@@ -113,7 +115,7 @@ def load(
         widths = {
             name: int(entry["noise"]) for name, entry in signatures.items() if "noise" in entry
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _FOREIGN as error:
         raise DentalzooError(
             f"{path / INTERFACE} must describe the functions beside it. Received: {error}"
         ) from None

@@ -49,14 +49,15 @@ def test_the_seed_decides(data, tmp_path):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_masks_are_split_by_patient_too(tmp_path):
+def test_masks_are_split_by_patient_too(tmp_path, capsys):
     for n in range(6):
         write_png(tmp_path / "images" / f"{n}.png", np.full((20, 30), n, np.uint8))
         write_png(tmp_path / "masks" / f"{n}.png", np.eye(20, 30, dtype=np.uint8))
     (tmp_path / "index.csv").write_text(
         "id,patient\n" + "".join(f"{n},{n // 3}\n" for n in range(6))
     )
-    split_dataset(tmp_path, val=0.5)
+    assert main(["split", str(tmp_path), "--val", "0.5"]) == 0
+    assert "labels" not in capsys.readouterr().out  # masks have no names
     rows = dict(csv.reader((tmp_path / "split.csv").read_text().splitlines()[1:]))
     assert (
         len({rows[f"{n}.png"] for n in range(3)}) == 1 == len({rows[f"{n}.png"] for n in (3, 4, 5)})
@@ -80,7 +81,8 @@ def test_impossible_parts_are_refused(data, options, reason):
 
 def test_an_existing_split_is_not_replaced(data, capsys):
     assert main(["split", str(data), "--val", "0.2", "--seed", "1"]) == 0
-    assert "images: {'train': 32, 'val': 8}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "images: {'train': 32, 'val': 8}" in shown and "labels of val: {" in shown
     before = (data / "split.csv").read_text()
     assert main(["split", str(data)]) == 2
     assert "must be new" in capsys.readouterr().err

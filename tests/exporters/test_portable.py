@@ -282,6 +282,7 @@ def assert_served(bundle, version: Path, folder: Path) -> None:
     [
         ("", "must describe the functions beside it"),
         ("[]", "must describe the functions beside it"),
+        ("[" * 100_000, "must describe the functions beside it"),
         ('{"signatures": {"serve": {"file": "serve.onnx"}}}', "must describe the functions"),
         (
             '{"signatures": {"serve": {"file": "../serve.onnx", "outputs": []}}}',
