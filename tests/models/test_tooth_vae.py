@@ -177,3 +177,25 @@ def test_single_teeth_are_cut_from_real_photographs(shared_data):
     config = dataclasses.replace(TINY, crops="boundaries", val_fraction=0.0)
     dataset = tooth_vae.make_dataset(shared_data / "intraoral_photos", config)
     assert 120 < len(dataset.cache) < 160
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photographs_differ_in_each_epoch_and_are_the_same_in_each_run(photos, channels):
+    def images(augmentation, split="train", epoch=0):
+        settings = {"channels": channels, "input_size": (32, 32), "augmentation": augmentation}
+        config = dataclasses.replace(TINY, **settings)
+        epochs = range(epoch, epoch + 1)
+        options = DataOptions(split, training=split == "train", epochs=epochs)
+        batches = tooth_vae.make_dataset(photos, config, options).dataset
+        return np.concatenate([batch["image"].numpy() for batch in batches])
+
+    plain, flipped, changed = images(None), images("flip"), images("photograph")
+    assert changed.shape == plain.shape and changed.shape[-1] == channels
+    assert 0 <= changed.min() < changed.max() <= 1
+    either = [abs(changed - one).mean((1, 2, 3)) for one in (plain, plain[:, :, ::-1])]
+    assert 0.005 < np.median(np.minimum(*either)) < 0.2  # the same teeth, seen otherwise
+    either = [abs(flipped - one).max((1, 2, 3)) for one in (plain, plain[:, :, ::-1])]
+    assert not np.minimum(*either).any() and either[0].any()
+    np.testing.assert_array_equal(images("photograph"), changed)
+    assert len(np.unique([*images("photograph", epoch=1), *changed], axis=0)) == 2 * len(changed)
+    np.testing.assert_array_equal(images("photograph", "val"), images(None, "val"))

@@ -47,7 +47,11 @@ class Config(PaperConfig):
     val_fraction: float = setting(
         0.1, "ours: part kept for validation where the data name no split", low=0, high=0.9
     )
-    augmentation: str | None = setting("flip", "ours: left and right are alike", choices=("flip",))
+    augmentation: str | None = setting(
+        "flip",
+        "ours: left and right are alike; photograph: place, size, tilt and light too",
+        choices=("flip", "photograph"),
+    )
     learning_rate: float = setting(1e-3, "the Keras example: Adam's default", low=0)
     schedule: str = setting(
         "constant", "the Keras example; cosine: ours", choices=("constant", "cosine")

@@ -1,15 +1,17 @@
 """Images of teeth to train on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.images import find_images, load_image, native_image
 from dentalzoo.data.pipeline import Cache, batches
+from dentalzoo.data.pipeline.augmentation import Augment, albumentations
 from dentalzoo.models.tooth_vae.config import Config
 
 if TYPE_CHECKING:
@@ -53,10 +55,6 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         cache_key=(images.cache_key, config.input_size, config.channels),
     )
 
-    def flip(sample: dict[str, np.ndarray], epoch: int, index: int) -> dict[str, np.ndarray]:
-        flipped = np.random.default_rng((options.seed, epoch, index)).random() < 0.5
-        return {"image": sample["image"][:, ::-1] if flipped else sample["image"]}
-
     def finish(batch: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
         import tensorflow as tf
 
@@ -67,7 +65,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         config.batch_size,
         epochs=options.epochs,
         shuffle=options.training,
-        augment=flip if options.training and config.augmentation else None,
+        augment=_augment(config, options.seed) if options.training else None,
         finish=finish,
         seed=options.seed,
         shard=options.shard,
@@ -75,6 +73,35 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     )
     originals = [partial(native_image, sample) for sample in images.samples]
     return replace(stream, originals=originals)
+
+
+def _augment(config: Config, seed: int) -> Callable[..., dict[str, np.ndarray]] | None:
+    """Return what changes a sample of an epoch: it is a function of the seed, epoch and index."""
+
+    def flip(sample: dict[str, np.ndarray], epoch: int, index: int) -> dict[str, np.ndarray]:
+        flipped = np.random.default_rng((seed, epoch, index)).random() < 0.5
+        return {"image": sample["image"][:, ::-1] if flipped else sample["image"]}
+
+    if config.augmentation == "photograph":
+        return Augment(_photograph, seed)
+    return flip if config.augmentation else None
+
+
+def _photograph() -> list[Any]:
+    """Return transforms for photographs of single teeth: another frame, another light."""
+    A, reflect_101 = albumentations(), 4
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(
+            translate_percent={"x": (-0.05, 0.05), "y": (-0.05, 0.05)},
+            scale=(0.9, 1.15),
+            rotate=(-10, 10),
+            keep_ratio=True,
+            border_mode=reflect_101,
+            p=0.8,
+        ),
+        A.RandomBrightnessContrast(0.1, 0.1, p=0.5),
+    ]
 
 
 def example_batch(config: Config) -> dict[str, np.ndarray]:
