@@ -49,7 +49,7 @@ FILES = {
         *("masks/0008.png", "masks/0009_overlay.png"),
     ],
     "tooth_vae": [
-        *("photos/0059.png", "tiny/curves.png", "tiny/history.csv", "tiny/bundle/SHA256SUMS"),
+        *("photos/0059.png", "deep/curves.png", "deep/history.csv", "deep/bundle/SHA256SUMS"),
         *("evaluation/evaluation.json", "evaluation/samples.png", "evaluation/interpolation.png"),
         *("evaluation/reconstructions.png", "teeth/images/0023.png", "teeth/samples.png"),
     ],

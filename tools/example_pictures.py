@@ -32,7 +32,7 @@ PICTURES = {
         "Other thresholds": [("sweep/sweep.png", "F1 over the settings of suppression")],
     },
     "tooth_vae": {
-        "Curves": [("tiny/curves.png", "the parts of the loss of each epoch")],
+        "Curves": [("deep/curves.png", "the parts of the loss of each epoch")],
         "Metrics": [
             ("evaluation/reconstructions.png", "photographs, and what their codes decode to"),
             ("evaluation/interpolation.png", "from one photograph to another"),

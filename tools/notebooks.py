@@ -29,7 +29,7 @@ SETTINGS = """\
 import os
 import sys
 
-os.environ["DENTALZOO_QUICK"] = "1"  # few images and a tiny network; remove it for a real training
+os.environ["DENTALZOO_QUICK"] = "1"  # few images and epochs; remove it for a real training
 sys.argv = ["{name}.py"]  # add "--data", "DIR" for your own data"""
 
 
@@ -68,7 +68,7 @@ def page(path: Path, pictures: Mapping[str, Sequence[tuple[str, str]]] = _NO_PIC
     links = f"As a [notebook]({path.stem}.ipynb), as a [script]({path.name})."
     shown, waiting = [title[1], links], []
     if pictures:
-        shown.append("The images are those of a run in the quick form: few images, a tiny network.")
+        shown.append("The images are those of a run in the quick form: few images and epochs.")
     for kind, content in others:
         if kind == "text" and content.startswith("## "):
             shown += waiting

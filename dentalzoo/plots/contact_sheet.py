@@ -12,6 +12,7 @@ from dentalzoo.plots.pixels import as_pixels, as_rgb, fit
 TILE = 96  # pixels: smaller images are enlarged until their longer side has as many; ours
 GAP = 4  # pixels between images; ours
 _MARGIN = 16  # pixels around the rows of a contact sheet; ours
+_CAPTION = 600  # pixels that a caption may make a narrow sheet wide; ours
 
 
 def contact_sheet(
@@ -24,7 +25,7 @@ def contact_sheet(
 
     Args:
         rows: images (H, W), (H, W, 1) or (H, W, 3) uint8 of any size; `fit` large ones first.
-        captions: a line for each row.
+        captions: a line for each row; the middle of one that has no room is left out.
         headings: one or two words for each column, at the top.
         legend: (text, colour), at the bottom.
 
@@ -35,7 +36,8 @@ def contact_sheet(
     widths = [max(image.shape[1] for image in column) for column in zip(*rows, strict=True)]
     lefts = [_MARGIN + sum(widths[:i]) + i * _MARGIN for i in range(len(widths))]
     heights = [max(image.shape[0] for image in row) for row in rows]
-    width = sum(widths) + _MARGIN * (len(widths) + 1)
+    longest = round(max((font().getlength(caption) for caption in captions), default=0))
+    width = max(sum(widths) + _MARGIN * (len(widths) + 1), min(longest + 1, _CAPTION) + 2 * _MARGIN)
     height = sum(heights) + line * (len(rows) + bool(headings) + bool(legend)) + _MARGIN
     canvas = Image.new("RGB", (width, height), WHITE)
     draw = ImageDraw.Draw(canvas)

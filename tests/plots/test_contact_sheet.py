@@ -32,6 +32,12 @@ def test_a_contact_sheet_holds_every_image_and_its_texts():
     long = contact_sheet([images[:2]], ["name " * 200])
     assert long.shape[1] == 3 * 16 + 600
     assert (long[:, -16:] == 255).all()
+    narrow = contact_sheet([[images[0][:, :40]]], ["a caption longer than its image"])
+    assert 40 + 2 * 16 < narrow.shape[1] < 600 and (narrow[:, -16:] == 255).all()
+    whole = contact_sheet(
+        [[np.full((50, 600, 3), 10, np.uint8)]], ["a caption longer than its image"]
+    )
+    np.testing.assert_array_equal(narrow[:34], whole[:34, : narrow.shape[1]])
 
 
 def test_a_grid_holds_its_images(images):
