@@ -13,8 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "out" / "examples"
+LEAST = 256  # pixels of the longer side on a page
 # script -> section -> (image in the folder that the script writes, what it shows)
 PICTURES = {
     "panoramic_unet": {
@@ -91,9 +94,16 @@ def run(name: str) -> Path:
             if not source.is_file():
                 raise RuntimeError(f"examples/{name}.py must write {picture}")
             (folder / picture).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / picture)
+            enlarged(source).save(folder / picture)
     (folder / "key").write_text(_key(name))  # last: without it there are no images
     return folder
+
+
+def enlarged(source: Path) -> Image.Image:
+    """Return an image, a small one with pixels that can be seen."""
+    with Image.open(source) as image:
+        factor = max(1, LEAST // max(image.size))
+        return image.resize([side * factor for side in image.size], Image.Resampling.NEAREST)
 
 
 def pictures(name: str) -> list[str]:
