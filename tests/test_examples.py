@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -92,7 +93,12 @@ def test_images_are_those_of_the_present_code(tmp_path, monkeypatch):
     for name in ("dentalzoo", "examples", "tools"):
         (tmp_path / name).mkdir()
     script = "import pathlib\npathlib.Path('out/mine').mkdir(parents=True)\n{}"
-    writes = "pathlib.Path('out/mine/a.png').write_text(str({}))"
+    writes = "from PIL import Image\nImage.new('L', (32, 16), {}).save('out/mine/a.png')"
+
+    def shown():
+        with Image.open(image) as picture:
+            return picture.size, picture.getpixel((0, 0))
+
     file = tmp_path / "examples" / "mine.py"
     (tmp_path / "setup.cfg").write_text("")
     monkeypatch.setattr(pictures, "ROOT", tmp_path)
@@ -103,12 +109,12 @@ def test_images_are_those_of_the_present_code(tmp_path, monkeypatch):
     file.write_text(script.format(writes.format(1)))
     assert pictures.current("mine") is None
     image = pictures.run("mine") / "a.png"
-    assert image.read_text() == "1" and pictures.current("mine") == image.parent
+    assert shown() == ((256, 128), 1) and pictures.current("mine") == image.parent
     image.write_text("kept")
     assert pictures.main() == 0 and image.read_text() == "kept"  # not run again
     (tmp_path / "dentalzoo" / "a.py").write_text("a = 1")
     assert pictures.current("mine") is None
-    assert pictures.main() == 0 and image.read_text() == "1"
+    assert pictures.main() == 0 and shown() == ((256, 128), 1)
     file.write_text(script.format(""))
     with pytest.raises(RuntimeError, match="must write a.png"):
         pictures.run("mine")
