@@ -1,5 +1,6 @@
 """A benchmark runs, small, where no package can be installed: it says so and omits its peer."""
 
+import json
 import os
 import subprocess
 import sys
@@ -23,6 +24,49 @@ def test_a_bundle_is_measured_without_its_peer(tmp_path):
     rows = [line.split(" | ")[0] for line in done.stdout.splitlines()]
     assert rows.count("| serve, int8") == 2  # latency, and beside the rendering of views
     assert ("| training step" in rows) == ("Open3D cannot be imported" not in done.stdout)
+
+
+def exporters(*arguments):
+    command = [sys.executable, ROOT / "benchmarks/exporters.py", *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("| `")], done.stdout
+
+
+def test_files_that_a_bundle_holds_are_shown_as_measured_when_it_was_exported():
+    bundle = "panoramic_unet.panoramic_teeth_v2"
+    metadata = ROOT / "pretrained" / bundle / "onnx/metadata.json"
+    dice = json.loads(metadata.read_text())["metrics"]["dice"]
+    rows, _ = exporters("--only", bundle, "--to", "onnx-int8")
+    cells = rows[0].strip("| ").split(" | ")
+    assert len(rows) == 1 and cells[1] == "in the bundle"
+    assert cells[5:8] == ["dice", f"{dice['bundle']:.4f}", f"{dice['exported']:.4f}"]
+    _, text = exporters("--only", bundle, "--to", "onnx")
+    assert "left out: its data are real, give --data" in text
+
+
+def test_finished_pairs_are_shown_and_not_done_again(tmp_path):
+    pair = {"bundle": "tooth_vae.drawn_teeth_v2", "images": "ten teeth", "state": "refused"}
+    reasons = {"onnx": "elbo 1.0", "litert": "a crash"}
+    lines = [json.dumps({**pair, "exporter": k, "reason": v}) for k, v in reasons.items()]
+    (tmp_path / "pairs").write_text("\n".join(lines) + "\n")
+    options = "--json", tmp_path / "pairs", "--only", "tooth_vae", "--to", "onnx", "litert"
+    rows, text = exporters(*options)
+    assert [row.split(" | ")[1] for row in rows] == ["refused: elbo 1.0", "refused: a crash"]
+    assert "ten teeth" in text and len((tmp_path / "pairs").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_a_pair_is_exported_and_kept(tmp_path):
+    options = "--json", tmp_path / "pairs", "--only", "defect_overlay_vae", "--to", "onnx"
+    rows, _ = exporters(*options)
+    cells = rows[0].strip("| ").split(" | ")
+    assert cells[1] == "written" and cells[5] == "mae"
+    assert abs(float(cells[6]) - float(cells[7])) <= 0.002
+    content = json.loads((tmp_path / "pairs").read_text())
+    assert content["bytes"] > 100_000 and content["metrics"]["success"]["exported"] > 0.9
 
 
 @pytest.fixture(scope="module")
