@@ -87,7 +87,7 @@ def dentex_fdi(real: Path, work: Path) -> Measured:
 
 
 def teeth(_: Path, work: Path) -> Measured:
-    count = 100
+    count = 40
     data = write_tooth_photos(work / "teeth", count, seed=900_000, size=128)
     training = write_tooth_photos(work / "training_teeth", CALIBRATING, seed=0, size=128)
     files = sorted(training.glob("*.png"))
@@ -207,7 +207,8 @@ def row_of(pair: dict) -> list[str]:
     """Return a line of the table, HEADS."""
     first = FORMATS[tuple(pair["exporter"].split())]
     if "parity" not in pair:
-        return [first, f"{pair['state']}: {pair['reason']}", *[""] * (len(HEADS) - 2)]
+        reason = pair["reason"].partition("Received: ")[2] or pair["reason"]
+        return [first, f"{pair['state']}: {reason}", *[""] * (len(HEADS) - 2)]
     parity = {name: row for name, row in pair["parity"].items() if name != "familiarity"}
     values = [
         (each, f"`{name}`: {key}")
@@ -220,7 +221,7 @@ def row_of(pair: dict) -> list[str]:
     metric = MAIN[pair["task"]]
     before, after = (pair["metrics"][metric][side] for side in ("bundle", "exported"))
     main = next(iter(parity))
-    missing = [name for name in pair["left_out"] if not name.endswith("_encoded")]
+    missing = [name for name, why in pair["left_out"].items() if "image files" not in why]
     return [
         first,
         pair["state"]

@@ -15,6 +15,7 @@ NOISE = "noise"
 """Name of an input (n, D) float32, in place of the inputs seed and n of what draws it."""
 
 _DRAWS = "StatelessRandomNormalV2"
+_FACTORS = "Cholesky"  # of weights alone: LiteRT lacks it
 
 # What reading an interface.json raises that `write` did not write.
 _FOREIGN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -158,7 +159,8 @@ def freeze(function: Any) -> Any:
     """Return a `tf.Module` whose `function` is a function with its variables as constants.
 
     What its outputs do not need is left out, its inputs and outputs keep their names. Where it
-    draws normal numbers from a seed, these become its input, see `_noise`.
+    draws normal numbers from a seed, these become its input, see `_noise`. Matrices that it factors
+    become their factors.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
@@ -169,9 +171,14 @@ def freeze(function: Any) -> Any:
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
     specs = {spec.name: spec for spec in function.input_signature}
     order = [tensor.name.partition(":")[0] for tensor in frozen.inputs]
-    drawn = [op.outputs[0] for op in frozen.graph.get_operations() if op.type == _DRAWS]
+    drawn, factors = (
+        [op.outputs[0] for op in frozen.graph.get_operations() if op.type == kind]
+        for kind in (_DRAWS, _FACTORS)
+    )
+    known = [value.numpy() for value in frozen.prune([], factors)()] if factors else []
+    if drawn or factors:
+        frozen = frozen.prune([*factors, *drawn, *frozen.inputs], frozen.outputs)
     if drawn:
-        frozen = frozen.prune([*drawn, *frozen.inputs], frozen.outputs)
         order = [NOISE, *order]
         specs = {NOISE: tf.TensorSpec(drawn[0].shape, tf.float32, NOISE)}
     names = sorted(concrete.structured_outputs)
@@ -180,7 +187,8 @@ def freeze(function: Any) -> Any:
         given = dict(zip(specs, tensors, strict=True))
         if drawn:  # what the noise was made of is still checked in the graph
             given |= {spec.name: tf.ones((), spec.dtype) for spec in function.input_signature}
-        outputs = frozen(*(tf.identity(given[name]) for name in order))
+        inputs = (tf.identity(given[name]) for name in order)
+        outputs = frozen(*map(tf.constant, known), *inputs)
         return dict(zip(names, outputs, strict=True))
 
     module = tf.Module()
