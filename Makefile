@@ -15,10 +15,10 @@ demo: $(STAMP) ## apply all five models to synthetic data: out/demo/index.html
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## run the quick tests on all processors
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations 30
 
 test-slow: $(STAMP) ## run the slow tests: trainings and examples
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not network"
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations 50 -m "slow and not network"
 
 test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
 	@test -x .venv-peers/bin/datum || { python3 -m venv .venv-peers && .venv-peers/bin/pip install -q -r tests/peers/requirements.txt; }

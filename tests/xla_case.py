@@ -191,8 +191,11 @@ def step_of(model, jit: bool):
     return tf.function(lambda *batch: model.train_step(batch), jit_compile=jit)
 
 
-def run_step(model, batch: tuple, start: list, jit: bool) -> SimpleNamespace:
-    """One training step from a state: its metrics, gradients, movement and host calls."""
+def run_step(model, batch: tuple, start: list, jit: bool, inspect: bool = False) -> SimpleNamespace:
+    """One training step from a state: its metrics, gradients, movement and host calls.
+
+    With `inspect` XLA's program of it is made too, and searched for calls of other code.
+    """
     import tensorflow as tf
 
     for variable, value in zip([*model.variables, *model.optimizer.variables], start, strict=True):
@@ -212,7 +215,7 @@ def run_step(model, batch: tuple, start: list, jit: bool) -> SimpleNamespace:
 
     function = tf.function(step, jit_compile=jit)
     calls = host_calls(function.get_concrete_function(*batch))
-    if jit and "custom-call" in hlo(function, *batch):
+    if inspect and "custom-call" in hlo(function, *batch):
         calls.add("custom-call")
     metrics, gradients = function(*batch)
     pairs = zip(model.variables, start, strict=False)

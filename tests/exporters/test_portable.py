@@ -178,10 +178,11 @@ def test_released_bundles_can_be_exported(exporter, name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exporter", ["onnx-int8", "litert"])
 def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
-    bundle, phantoms, exporter, tmp_path, capsys
+    bundle, phantoms, tmp_path, capsys
 ):
+    """That of 8 bits; the others predict in `test_every_paper_runs_without_tensorflow`."""
+    exporter = "onnx-int8"
     needs(exporter)
     path = tmp_path / "light"
     assert main(["export", str(bundle.path), "--out", str(path), "--with", exporter]) == 0
@@ -192,7 +193,7 @@ def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
     assert (statuses, output) == ([0], f"1 written to {tmp_path / 'one'}, 0 failed")
     assert main([*command, str(tmp_path / "other"), "--runtime", "tensorflow"]) == 0
     masks = [read_mask(tmp_path / folder / f"{image.stem}.png") for folder in ("one", "other")]
-    assert np.mean(masks[0] != masks[1]) <= (0.05 if exporter.endswith("int8") else 0.001)
+    assert np.mean(masks[0] != masks[1]) <= 0.05
     assert f"## Files for {exporter}" in (path / "README.md").read_text()
 
 

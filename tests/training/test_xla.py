@@ -19,11 +19,15 @@ from tests import xla_case
 VAES = ("tooth_vae", "defect_overlay_vae")
 DETECTOR = "panoramic_detection"
 OTHERS = [name for name in registry.ZOO if name not in (*VAES, DETECTOR)]
+# Of 16 bits every network once: what the others have beside it is computed in float32.
+ONLY_FLOAT32 = {("tooth_vae", "paper"), ("defect_overlay_vae", "few")}
+ONLY_FLOAT32 |= {("defect_overlay_vae", "robust_few"), (DETECTOR, "faster_rcnn_mobilenet_v1")}
 PROGRAMS = {
     precision: [
         pytest.param((*program, precision), id=f"{program[0]}-{'+'.join(program[2])}-{precision}")
         for program in xla_case.programs()
         if program[0] in (*VAES, DETECTOR)
+        and (precision == "float32" or (program[0], program[2][0]) not in ONLY_FLOAT32)
     ]
     for precision in ("float32", "bfloat16")
 }
@@ -101,7 +105,8 @@ def test_a_compiled_step_is_the_same_step(case):
     """
     limit, plain = LIMIT[case.precision], case.plain
     batch = xla_case.batch_of(case.config, case.model)
-    result = xla_case.run_step(case.model, batch, case.start, jit=True)
+    inspect = case.precision == "float32"  # 16 bits are the same operations
+    result = xla_case.run_step(case.model, batch, case.start, jit=True, inspect=inspect)
     assert not result.host_calls
     assert plain.metrics == pytest.approx(result.metrics, rel=limit, abs=limit / 10)
     assert xla_case.distance(plain.gradients, result.gradients) < limit
