@@ -140,6 +140,9 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     add_runtime(made, exporter)
     metadata = compared(made, made.path / exporter, tmp_path)
     assert metadata["exporter"] == exporter and metadata["name"] == name
+    if exporter == "onnx" and name == "panoramic_unet":  # see `test_int8_keeps_the_masks`
+        content = (made.path / exporter / "serve.onnx").read_bytes()
+        assert b"Resize" in content and b"QuantizeLinear" not in content
     assert (
         not {"serve", "encode", "decode", "generate", "overlay", "raw"}
         & metadata["left_out"].keys()
@@ -167,7 +170,6 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
         ("onnx", "panoramic_detection.dental_radiography_v3"),
         ("onnx", "defect_overlay_vae.drawn_defects_v2"),
         ("litert", "defect_overlay_vae.drawn_defects_v2"),
-        ("litert", "tooth_vae.drawn_teeth_v2"),  # which factors the covariance of its prior
     ],
 )
 def test_released_bundles_can_be_exported(exporter, name, tmp_path):
@@ -223,10 +225,9 @@ def light_commands(name: str, bundle: Path, folder: Path) -> tuple[list[list], s
 def test_int8_keeps_the_masks(bundle, tmp_path):
     needs("onnx-int8")
     path = convert(bundle.path, tmp_path / "int8", "onnx-int8")
-    whole = convert(bundle.path, tmp_path / "float32", "onnx")
-    files = [(folder / "serve.onnx").read_bytes() for folder in (path, whole)]
-    assert b"QuantizeLinear" in files[0] and b"QuantizeLinear" not in files[1]
-    assert all(b"Resize" in file for file in files)  # upsampling is one operation
+    content = (path / "serve.onnx").read_bytes()
+    assert b"QuantizeLinear" in content
+    assert b"Resize" in content  # upsampling is one operation
     image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
     [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
     expected = bundle.serve(image)
@@ -238,8 +239,8 @@ def test_int8_keeps_the_masks(bundle, tmp_path):
 def test_litert_in_int8_keeps_the_masks(bundle, tmp_path):
     needs("litert-int8")
     path = convert(bundle.path, tmp_path / "int8", "litert-int8")
-    whole = convert(bundle.path, tmp_path / "float32", "litert")
-    assert (path / "serve.tflite").stat().st_size < (whole / "serve.tflite").stat().st_size
+    float32 = 4 * bundle.metadata["parameters"]  # bytes of the weights alone
+    assert (path / "serve.tflite").stat().st_size < float32
     image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
     [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
     expected = bundle.serve(image)
@@ -284,7 +285,6 @@ def assert_served(bundle, version: Path, folder: Path) -> None:
     [
         ("", "must describe the functions beside it"),
         ("[]", "must describe the functions beside it"),
-        ("[" * 100_000, "must describe the functions beside it"),
         ('{"signatures": {"serve": {"file": "serve.onnx"}}}', "must describe the functions"),
         (
             '{"signatures": {"serve": {"file": "../serve.onnx", "outputs": []}}}',
@@ -406,22 +406,3 @@ def test_boxes_are_compared_by_their_overlap():
     assert parity._changed_boxes([(one, other)]) == 0  # another order
     assert parity._changed_boxes([(one, {**one, "classes": np.array([[1, 1, 0]])})]) == 0.5
     assert parity._changed_boxes([(one, {**one, "num": np.array([0])})]) == 1
-
-
-def test_weights_are_factored_before_a_runtime_that_cannot_do_it():
-    import tensorflow as tf
-
-    module = tf.Module()
-    module.covariance = tf.Variable([[4.0, 2.0], [2.0, 3.0]])
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "z")])
-    def function(z):
-        return {"image": z @ tf.transpose(tf.linalg.cholesky(module.covariance)), "z": z}
-
-    without = frozen.freeze(function).function
-    z = np.random.default_rng(0).standard_normal((3, 2)).astype(np.float32)
-    factor = np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]])
-    assert "Cholesky" not in frozen.operations(without.get_concrete_function())
-    result = without(tf.constant(z))
-    assert result["image"].numpy() == pytest.approx(z @ factor.T, abs=1e-6)
-    assert np.array_equal(result["z"], z)
