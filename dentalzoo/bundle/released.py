@@ -26,6 +26,9 @@ RELEASED: Mapping[str, str] = {
     "panoramic_unet.panoramic_teeth_v2": (
         "fc95945d1ed454bae3ed366dac844b7a4e6aa3aeda8a55481555159918e9915a"
     ),
+    "tooth_vae.dentalai_teeth_v1": (
+        "46f9618582660d61a03a7bd97cd651f51a07a64f58295086f3e1ad20c65d2178"
+    ),
     "tooth_vae.drawn_teeth_v2": (
         "c32053b0a76f6377a7d15f87ef865bad0484450b79ce825ab018106a0fbc086c"
     ),
