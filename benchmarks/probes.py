@@ -59,7 +59,11 @@ def main() -> None:
     for question, parts in questions(options, shape).items():
         counts = [np.bincount(parts[split].classes).tolist() for split in ("train", "val", "test")]
         print(f"\n{question}: images of each class in train, val and test: {counts}\n")
-        show(question, ["balanced accuracy on test (95 %)", "on val"], rows(bundle, parts, options))
+        show(
+            question,
+            ["classifier", "balanced accuracy on test (95 %)", "on val"],
+            rows(bundle, parts, options),
+        )
 
 
 def questions(options: argparse.Namespace, shape: tuple[int, ...]) -> dict[str, dict[str, Part]]:
