@@ -5,6 +5,7 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def split_dataset(
     val: float = 0.1,
     test: float = 0.0,
     seed: int = 0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Write split.csv, which every reader of the package obeys.
 
     Images of one group (of a patient by index.csv or by the names of folders or files, copies of

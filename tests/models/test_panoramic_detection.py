@@ -567,13 +567,13 @@ def test_data_without_the_classes_is_refused(radiographs):
 def learnt(request, tmp_path_factory):
     """Four radiographs, and a bundle that was trained on them."""
     folder = tmp_path_factory.mktemp(request.param)
+    size = (96, 192) if request.param == "fpn" else (160, 320)
     radiographs = write_panoramic_dataset(
-        folder / "radiographs", 4, 3, 160, 320, val_fraction=0, restored=0.4
+        folder / "radiographs", 4, 3, *size, val_fraction=0, restored=0.4
     )
-    settings = {"input_size": (160, 320), "classes": ("restoration", "endodontic", "implant")}
+    settings = {"input_size": size, "classes": ("restoration", "endodontic", "implant")}
     if request.param == "fpn":
-        settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5}
-        settings |= {"input_size": (96, 192), "epochs": 120}
+        settings |= {"pyramid_filters": 64, "head_convs": 2, "anchor_size": 1.5, "epochs": 120}
     if request.param == "faster_rcnn":
         settings |= {"pyramid_filters": 64, "hidden_units": 128, "anchor_size": 3.0}
         settings |= {"levels": (2, 5), "match": (0.3, 0.7), "box_weight": 2.0, "epochs": 130}
