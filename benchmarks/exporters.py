@@ -94,6 +94,13 @@ def teeth(_: Path, work: Path) -> Measured:
     return Measured(data, None, f"{count} synthetic photographs, seeds from 900000", files)
 
 
+def photographs(real: Path, _: Path) -> Measured:
+    """Take the validation photographs, of which the bundle's training saw none."""
+    data = real / "dentalai_teeth"
+    training = [data / "images" / f"{name}.jpg" for name in names_of(data, "id", "train")]
+    return Measured(data, "val", "the 300 test photographs", some(training))
+
+
 def surfaces(_: Path, work: Path) -> Measured:
     kinds = "crack", "double_crack", "branched_crack", "pore", "pores"
     made = [
@@ -116,10 +123,11 @@ BUNDLES: dict[str, Callable[[Path, Path], Measured]] = {
     "panoramic_detection.dental_radiography_v3": dental_radiography,
     "panoramic_detection.dentex_fdi_v2": dentex_fdi,
     "tooth_vae.drawn_teeth_v2": teeth,
+    "tooth_vae.dentalai_teeth_v1": photographs,
     "defect_overlay_vae.drawn_defects_v2": surfaces,
     "jaw_reconstruction.drawn_scans_v1": scans,
 }
-NEED_DATA = {panoramic_teeth, dental_radiography, dentex_fdi}  # real ones
+NEED_DATA = {panoramic_teeth, dental_radiography, dentex_fdi, photographs}  # real ones
 
 
 def names_of(data: Path, key: str, split: str) -> list[str]:
