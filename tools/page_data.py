@@ -21,9 +21,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from dentalzoo import registry
 from dentalzoo.bundle.metadata import read_metadata
 from dentalzoo.bundle.reading import find
-from dentalzoo.bundle.released import RELEASED
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.meshes import find_meshes
 from dentalzoo.data.synthetic import write_defect_dataset, write_jaw_scans, write_panoramic_dataset
@@ -60,12 +60,21 @@ def main() -> None:
     shutil.copy(ROOT / "docs/assets/favicon.svg", PUBLIC)
     content = {
         "runtime": packed(RUNTIME, "onnxruntime", "wasm"),
-        "bundles": [described(name) for name in sorted(RELEASED)],
+        "bundles": [described(name) for name in bundles()],
         "samples": write_samples(data / "samples"),
         "viewer": write_viewer(data / "viewer"),
     }
     (PUBLIC / "licences.txt").write_text(licences(), encoding="utf-8")
     (data / "page.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def bundles() -> list[str]:
+    """Return the released bundles that the page applies: all for detection, else the default."""
+    names = []
+    for model, entry in registry.ZOO.items():
+        tags = list(registry.module_of(model).PRETRAINED)
+        names += [f"{model}.{tag}" for tag in (tags if entry.task == "detection" else tags[:1])]
+    return sorted(names)
 
 
 def licences() -> str:
