@@ -72,9 +72,10 @@ def test_a_model_remembers_its_config_and_a_foreign_one_needs_it(tmp_path):
         dz.export(foreign, tmp_path / "foreign", "panoramic_unet")
 
 
-def test_figures_go_into_the_model_card_and_are_verified(bundle, tmp_path):
+def test_figures_go_into_the_model_card_and_are_verified(tmp_path):
     from dentalzoo.data.io.images import write_png
 
+    bundle = dz.export(dz.build("tooth_vae", "tiny"), tmp_path / "bundle", "tooth_vae")
     figure = tmp_path / "samples.png"
     write_png(figure, np.zeros((4, 4, 3), np.uint8))
     made = reexport(bundle.path, tmp_path / "shown", figures=[figure])

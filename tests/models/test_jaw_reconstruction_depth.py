@@ -214,9 +214,9 @@ def test_the_bundle_returns_what_the_network_and_the_fusion_do(bundle, network):
     points = bundle.serve(views)["points"]
     images = tf.constant(np.where(views > 24, views, 0) / np.float32(255))
     expected = fusion.fuse(network(images), images, SMALL.num_points).numpy() * 40
-    # Rounding may decide which of two points of a cell is taken.
-    same = np.isclose(np.reshape(points, (300, 3)), expected[0], atol=1e-2).all(axis=1)
-    assert same.mean() > 0.95
+    # Rounding may decide which of two points of a cell is taken, and those after it move up.
+    apart = np.linalg.norm(np.reshape(points, (300, 1, 3)) - expected[0], axis=2)
+    assert (apart.min(0) < 1e-2).mean() > 0.95 and (apart.min(1) < 1e-2).mean() > 0.95
 
 
 def test_noise_beside_a_jaw_is_no_jaw(bundle):
