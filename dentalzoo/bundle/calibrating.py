@@ -38,27 +38,37 @@ def unwritten(path: Path, name: str, config: PaperConfig, functions: Mapping[str
     Its metadata are what a task reads: name, task, signatures and settings.
     """
 
-    def computed(function: Any) -> Callable[..., Mapping[str, Any]]:
-        return lambda **arrays: {key: value.numpy() for key, value in function(**arrays).items()}
+    def computed(traced: Any) -> Callable[..., Mapping[str, Any]]:
+        import tensorflow as tf
 
+        def call(**arrays: Any) -> Mapping[str, Any]:
+            tensors = {key: tf.constant(array) for key, array in arrays.items()}
+            return {key: value.numpy() for key, value in traced(**tensors).items()}
+
+        return call
+
+    traced = _Lazy(functions, lambda function: function.get_concrete_function())
     metadata = {
         "name": name,
         "tag": None,
         "task": registry.ZOO[name].task,
-        "signatures": _Lazy(functions, spec_of),
+        "signatures": _Lazy(traced, spec_of),
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
     }
-    return Bundle(path, cast(Metadata, metadata), cast(Any, _Lazy(functions, computed)))
+    return Bundle(path, cast(Metadata, metadata), cast(Any, _Lazy(traced, computed)))
 
 
 class _Lazy(Mapping[str, Any]):
-    """What a function makes of each value of a mapping, made where it is asked for."""
+    """What a function makes of each value of a mapping, made once, where it is asked for."""
 
     def __init__(self, values: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
         self._values, self._make = values, make
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
-        return self._make(self._values[key])
+        if key not in self._made:
+            self._made[key] = self._make(self._values[key])
+        return self._made[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

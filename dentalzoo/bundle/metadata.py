@@ -419,8 +419,8 @@ def describe(specs: Mapping[str, TensorSpec], quote: str = "") -> str:
     )
 
 
-def spec_of(function: Any) -> SignatureSpec:
-    """Describe the inputs and outputs of a `tf.function` with an input signature."""
+def spec_of(traced: Any) -> SignatureSpec:
+    """Describe the inputs and outputs of a `tf.types.experimental.ConcreteFunction`."""
 
     def plain(specs: Mapping[str, Any]) -> dict[str, TensorSpec]:
         return {
@@ -428,6 +428,6 @@ def spec_of(function: Any) -> SignatureSpec:
             for key, spec in specs.items()
         }
 
-    concrete = function.get_concrete_function()
-    inputs = {spec.name: spec for spec in function.input_signature}
-    return {"inputs": plain(inputs), "outputs": plain(concrete.structured_outputs)}
+    positional, named = traced.structured_input_signature
+    inputs = {spec.name: spec for spec in (*positional, *named.values())}
+    return {"inputs": plain(inputs), "outputs": plain(traced.structured_outputs)}

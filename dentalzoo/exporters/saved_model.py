@@ -32,7 +32,8 @@ def export(
         model: the `tf.Module` that holds the variables of the functions; they become attributes
             of it, as TensorFlow wants them.
         path: the folder to make.
-        functions: name -> `tf.function` with an input signature.
+        functions: name -> `tf.function` with an input signature, or what it was traced to, its
+            `tf.types.experimental.ConcreteFunction`.
         samples: not used.
 
     Returns:
@@ -43,10 +44,16 @@ def export(
     """
     import tensorflow as tf
 
-    for key, function in functions.items():
+    traced = {
+        key: function
+        if isinstance(function, tf.types.experimental.ConcreteFunction)
+        else function.get_concrete_function()
+        for key, function in functions.items()
+    }  # once, or TensorFlow makes each graph twice
+    for key, function in traced.items():
         setattr(model, key, function)
     try:
-        signatures = {**functions, DEFAULT: functions[_default(functions)]}
+        signatures = {**traced, DEFAULT: traced[_default(traced)]}
         tf.saved_model.save(model, str(path), signatures=signatures)
     except tf.errors.OpError as error:  # such as a full disk
         raise OSError(reason_of(error)) from error
@@ -54,14 +61,14 @@ def export(
     return path
 
 
-def _default(functions: Mapping[str, Any]) -> str:
+def _default(traced: Mapping[str, Any]) -> str:
     """Return the name of the function that is the default."""
     encoded = (
         name
-        for name, function in functions.items()
-        if [spec.name for spec in function.input_signature] == ["encoded"]
+        for name, function in traced.items()
+        if [spec.name for spec in function.structured_input_signature[0]] == ["encoded"]
     )
-    return next(encoded, next(iter(functions)))
+    return next(encoded, next(iter(traced)))
 
 
 def load(path: Path) -> "SavedModel":
