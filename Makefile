@@ -25,7 +25,7 @@ test-peers: $(STAMP) ## compare annotation formats with the tools' own libraries
 	DENTALZOO_PEERS=$(CURDIR)/.venv-peers/bin/python $(BIN)/python -m pytest -m "" tests/peers
 
 test-formats: $(STAMP) ## take 500 sets from each annotation format to each other, and damage 2,000
-	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py tests/data/formats/test_fuzz.py
+	DENTALZOO_ALL_SETS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow tests/data/formats/test_round_trips.py tests/data/formats/test_fuzz*.py
 
 lint: $(STAMP) ## check style, format and types, the Dockerfile and the workflows
 	$(BIN)/python -m ruff check

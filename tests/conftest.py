@@ -108,6 +108,15 @@ def bundle(run):
     return dz.load(run)
 
 
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory):
+    """An autoencoder's bundle, written anew in seconds: for what no model is special in."""
+    import dentalzoo as dz
+
+    folder = tmp_path_factory.mktemp("small") / "bundle"
+    return dz.export(dz.build("tooth_vae", "tiny", filters=(32, 64)), folder, "tooth_vae")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     """What was logged of file names that are no text can be sent to the process that reports."""

@@ -46,7 +46,7 @@ def test_an_incomplete_exporter_is_named():
     assert "functions" in lines[0] and "samples" in lines[1]
 
 
-def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
+def test_a_registered_exporter_is_used(small_bundle, tmp_path, monkeypatch):
     class Names:
         """Writes the names of the functions."""
 
@@ -54,21 +54,21 @@ def test_a_registered_exporter_is_used(bundle, tmp_path, monkeypatch):
 
         def export(self, model, path, functions, samples):
             assert samples.keys() == functions.keys()
-            assert len(model.read_weights()) == len(bundle.to_keras().weights)
+            assert len(model.read_weights()) == len(small_bundle.to_keras().weights)
             path.write_text(json.dumps(list(functions)))
             return path
 
         def load(self, path):
-            return {name: bundle.function(name) for name in json.loads(path.read_text())}
+            return {name: small_bundle.function(name) for name in json.loads(path.read_text())}
 
     exporter = Names()
     assert missing_parts(exporter, Exporter) == []
     monkeypatch.setitem(EXPORTERS, exporter.NAME, exporter)
-    path = convert(bundle.path, tmp_path / "unet.json", "names")
-    assert set(exporter.load(path)) == set(bundle.signatures)
+    path = convert(small_bundle.path, tmp_path / "teeth.json", "names")
+    assert set(exporter.load(path)) == set(small_bundle.signatures)
 
 
-def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
+def test_an_exporter_that_fails_leaves_nothing(small_bundle, tmp_path, monkeypatch):
     class Full:
         NAME, SUFFIX, BOUND, FAMILIARITY = "full", "", 0.0, False
 
@@ -81,12 +81,12 @@ def test_an_exporter_that_fails_leaves_nothing(bundle, tmp_path, monkeypatch):
 
     monkeypatch.setitem(EXPORTERS, "full", Full())
     with pytest.raises(dz.DentalzooError, match="could not be written.*No space left"):
-        convert(bundle.path, tmp_path / "out", "full")
+        convert(small_bundle.path, tmp_path / "out", "full")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan])
-def test_what_computes_something_else_is_not_written(value, bundle, tmp_path, monkeypatch):
+def test_what_computes_something_else_is_not_written(value, small_bundle, tmp_path, monkeypatch):
     class Other:
         NAME, SUFFIX, BOUND, FAMILIARITY = "other", "", 0.05, False
 
@@ -94,15 +94,15 @@ def test_what_computes_something_else_is_not_written(value, bundle, tmp_path, mo
             path.mkdir()
 
         def load(self, path):
-            def serve(**arrays):
-                results = bundle.function("serve")(**arrays)
-                return {**results, "probabilities": np.full_like(results["probabilities"], value)}
+            def decode(**arrays):
+                results = small_bundle.function("decode")(**arrays)
+                return {**results, "image": np.full_like(results["image"], value)}
 
-            return {"serve": serve}
+            return {"decode": decode}
 
     monkeypatch.setitem(EXPORTERS, "other", Other())
-    with pytest.raises(dz.DentalzooError, match="probabilities of serve must") as error:
-        convert(bundle.path, tmp_path / "out", "other")
+    with pytest.raises(dz.DentalzooError, match="image of decode must") as error:
+        convert(small_bundle.path, tmp_path / "out", "other")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -140,7 +140,7 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     add_runtime(made, exporter)
     metadata = compared(made, made.path / exporter, tmp_path)
     assert metadata["exporter"] == exporter and metadata["name"] == name
-    if exporter == "onnx" and name == "panoramic_unet":  # see `test_int8_keeps_the_masks`
+    if exporter == "onnx" and name == "panoramic_unet":  # as in 8 bits, see below
         content = (made.path / exporter / "serve.onnx").read_bytes()
         assert b"Resize" in content and b"QuantizeLinear" not in content
     assert (
@@ -199,6 +199,15 @@ def test_a_bundle_with_a_light_runtime_predicts_without_tensorflow(
     assert np.mean(masks[0] != masks[1]) <= 0.05
     assert f"## Files for {exporter}" in (path / "README.md").read_text()
 
+    content = (path / "onnx" / "serve.onnx").read_bytes()
+    assert b"QuantizeLinear" in content
+    assert b"Resize" in content  # upsampling is one operation
+    image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
+    [result] = run_alone(path / "onnx", tmp_path, "serve", [{"images": image}])
+    expected = bundle.serve(image)
+    assert np.mean(result["mask"] != expected["mask"]) < 0.05
+    assert not np.array_equal(result["probabilities"], expected["probabilities"])
+
 
 def light_commands(name: str, bundle: Path, folder: Path) -> tuple[list[list], set[str]]:
     """What a bundle of a paper is used for without TensorFlow, and the files that are made."""
@@ -220,20 +229,6 @@ def light_commands(name: str, bundle: Path, folder: Path) -> tuple[list[list], s
         inputs = [images / "0.png", images / "1.png"]
         commands.append(["superimpose", bundle, *inputs, "--out", folder / "superimposed"])
     return commands, made
-
-
-@pytest.mark.slow
-def test_int8_keeps_the_masks(bundle, tmp_path):
-    needs("onnx-int8")
-    path = convert(bundle.path, tmp_path / "int8", "onnx-int8")
-    content = (path / "serve.onnx").read_bytes()
-    assert b"QuantizeLinear" in content
-    assert b"Resize" in content  # upsampling is one operation
-    image = np.random.default_rng(0).integers(0, 256, (1, 37, 53, 1), np.uint8)
-    [result] = run_alone(path, tmp_path, "serve", [{"images": image}])
-    expected = bundle.serve(image)
-    assert np.mean(result["mask"] != expected["mask"]) < 0.05
-    assert not np.array_equal(result["probabilities"], expected["probabilities"])
 
 
 @pytest.mark.slow

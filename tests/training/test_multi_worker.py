@@ -161,7 +161,7 @@ def test_the_other_papers_step_as_on_one_device(tmp_path):
 @pytest.mark.slow
 def test_killed_workers_end_all_and_a_resumed_run_equals_an_undisturbed_one(tmp_path):
     """First the second worker is killed, then the chief; each time the other one ends by itself."""
-    settings = {"epochs": 60}
+    settings = {"epochs": 30}
     whole = calls_of(["defect_overlay_vae"], tmp_path, "whole", **settings)
     killed = calls_of(["defect_overlay_vae"], tmp_path, "killed", **settings, resume=True)
     out = tmp_path / "killed" / "defect_overlay_vae"
@@ -184,7 +184,7 @@ def test_killed_workers_end_all_and_a_resumed_run_equals_an_undisturbed_one(tmp_
     for children in (start_all(killed), undisturbed):
         print(*outputs(children), sep="\n")  # shown where it fails
         assert [child.returncode for child in children] == [0, 0]
-    assert epoch_of(out) == 60
+    assert epoch_of(out) == 30
     (one, state), (two, other) = (weights(path) for path in (out, tmp_path / "whole" / out.name))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     for row in (*state["history"], *other["history"]):
