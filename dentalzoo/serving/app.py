@@ -183,7 +183,11 @@ def make_app(
         wanted = _accepted(request.headers.get("accept"))  # type: ignore[attr-defined]
         kind = request.headers.get("content-type", "").partition(";")[0]  # type: ignore[attr-defined]
         if kind.startswith(("multipart/", "application/x-www-form", "text/")):
-            raise Refused(415, "the body must be the image itself, not a form")
+            raise Refused(
+                415,
+                "the body must be the image itself, not a form: name it as Content-Type, such as "
+                "image/png or application/dicom",
+            )
         content = await body_of(request, limits.body_bytes)
 
         def work() -> bytes:

@@ -1095,9 +1095,30 @@ def test_names_hide_no_box_on_small_images_either(size):
 def test_a_name_that_does_not_fit_gives_way_to_the_score():
     image, box = np.full((40, 60), 100, np.uint8), np.float32([[0.4, 0.4, 0.6, 0.6]])
     alone = overlay(image, box, np.array([1]), [""], np.array([0.9]))
-    named = overlay(image, box, np.array([1]), ["a long name"], np.array([0.9]))
+    named = overlay(image, box, np.array([1]), ["a name of many letters"], np.array([0.9]))
     np.testing.assert_array_equal(named, alone)
     assert (alone != 100).any(-1).sum() > 100
+
+
+def test_where_room_is_scarce_the_name_stays_and_the_score_goes(monkeypatch):
+    """A row of narrow teeth on a panoramic radiograph: each is numbered."""
+    from dentalzoo.tasks.detection import drawing
+
+    written = []
+    place = drawing._free_place
+
+    def recorded(*arguments):
+        label, text = place(*arguments)
+        written.append(text)
+        return label, text
+
+    monkeypatch.setattr(drawing, "_free_place", recorded)
+    boxes = np.array([(0.3, x / 17, 0.6, (x + 1.1) / 17) for x in range(16)])
+    image, scores = np.full((577, 1280), 100, np.uint8), np.linspace(0.99, 0.3, 16)
+    names = [str(n) for n in (*range(18, 10, -1), *range(21, 29))]
+    overlay(image, boxes, np.arange(1, 17), names, scores)
+    assert [text.split()[0] for text in written] == names
+    assert any(" " in text for text in written)
 
 
 # ---- the command ---------------------------------------------------------------------------------

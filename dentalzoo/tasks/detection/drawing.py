@@ -36,8 +36,8 @@ def overlay(
     """Return an image with boxes in the colours of their classes, with names and scores.
 
     The best boxes are named first. A text lies outside of its box where it can, covers no other
-    text and little of any box. On a small image it is the score alone where the name does not
-    fit, and is left out where that does not either; its box is not.
+    text and little of any box. Where there is little room it is the name alone, the score alone
+    where the name does not fit, and is left out where that does not either; its box is not.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8.
@@ -53,7 +53,9 @@ def overlay(
     return _with_marks(
         image,
         [
-            _Mark(box, palette()[label], f"{names[label - 1]} {text}".strip(), text)
+            _Mark(
+                box, palette()[label], f"{names[label - 1]} {text}".strip(), names[label - 1], text
+            )
             for box, label, text in zip(boxes, classes, texts, strict=True)
         ],
     )
@@ -145,7 +147,7 @@ def _errors(
 ) -> np.ndarray:
     def error(box: np.ndarray, label: int, kind: str, short: str, dashed: bool = False) -> _Mark:
         text = kind if _legend(names) else f"{names[label - 1]} {kind}"
-        return _Mark(box, palette()[label], text, short, dashed)
+        return _Mark(box, palette()[label], text, short, dashed=dashed)
 
     marks = []
     for target, detection in outcome.confused:
@@ -172,12 +174,18 @@ def _errors(
 
 @dataclass(frozen=True)
 class _Mark:
-    """A box (4,) in [0, 1] with its colour, its text, and a shorter one for where that is long."""
+    """A box (4,) in [0, 1] with its colour and its text.
+
+    Attributes:
+        short: a shorter text that may stand for `text`.
+        last: one for where neither fits.
+    """
 
     box: np.ndarray
     colour: Colour
     text: str = ""
     short: str = ""
+    last: str = ""
     dashed: bool = False
     thin: bool = False
 
@@ -197,8 +205,11 @@ def _with_marks(image: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
             draw.rectangle(area, outline=mark.colour, width=1 if mark.thin else line)
     taken: list[Area] = []
     for mark, area in zip(marks, areas, strict=True):
-        texts = [text for text in dict.fromkeys((mark.text, mark.short)) if text]
-        label, text = _free_place(area, texts, letters, canvas.size, taken, areas)
+        for texts in ((mark.text, mark.short), (mark.last,)):
+            kept = [text for text in dict.fromkeys(texts) if text]
+            label, text = _free_place(area, kept, letters, canvas.size, taken, areas)
+            if label:
+                break
         if label:
             taken.append(label)
             draw.rectangle(label, fill=mark.colour)
