@@ -213,7 +213,7 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("--task", help="list only the models for this task")
     add.add_argument("--markdown", action="store_true", help="print the table of the README")
 
-    add = command("info", "describe a model: paper, inputs, outputs, settings", as_json=True)
+    add = command("info", "describe a model, or a bundle: data, metrics, functions", as_json=True)
     add.add_argument("name")
 
     command("doctor", "list what is installed, what is missing and what mends it", as_json=True)

@@ -17,7 +17,10 @@ _FILES = (
 SHELLS = ("bash", "zsh", "tcsh")
 EXAMPLES = {
     "list": ("dentalzoo list --task segmentation",),
-    "info": ("dentalzoo info panoramic_unet",),
+    "info": (
+        "dentalzoo info panoramic_unet",
+        "dentalzoo info panoramic_unet.panoramic_teeth_v2",
+    ),
     "doctor": ("dentalzoo doctor",),
     "train": (
         "dentalzoo train panoramic_unet --variant light --data data/opg --out runs/opg",

@@ -53,6 +53,7 @@ _OPEN3D = {
     "usb-1.0": "libusb-1.0-0",
     "X11": "libx11-6",
 }
+_APART = ("beam", "docs", "dev")  # not in the extra `all`: beam needs older packages
 _VARIABLES = ("KERAS_BACKEND", "TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES")
 _HOURGLASS = 10  # seconds that the driver of a GPU may take to answer
 
@@ -122,7 +123,9 @@ def as_text(report: dict[str, Any]) -> str:
         lines += [f"  {name}={value}" for name, value in report["variables"].items()]
     lines += ["", "nothing is wrong" if not report["faults"] else "to mend"]
     lines += [f"  {fault['what']}: {fault['command']}" for fault in report["faults"]]
-    missing = [name for name, extra in report["extras"].items() if extra["missing"]]
+    missing = [
+        name for name, extra in report["extras"].items() if extra["missing"] and name not in _APART
+    ]
     if missing:
         lines.append(f"  to add what is missing: {_install(missing)}")
     return "\n".join(lines)

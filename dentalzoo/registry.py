@@ -54,7 +54,7 @@ ZOO = {
     "panoramic_detection": Entry(
         "dentalzoo.models.panoramic_detection",
         "detection",
-        "SSD and Faster R-CNN: boxes of restorations, endodontic treatments and implants",
+        "SSD and Faster R-CNN: boxes of findings and restorations, or of numbered teeth",
     ),
     "panoramic_unet": Entry(
         "dentalzoo.models.panoramic_unet",

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import comparison, guard
 from dentalzoo.bundle.loaded import Bundle
+from dentalzoo.bundle.metadata import describe
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.replacing import replaced
 from dentalzoo.bundle.runtimes import LIGHT
@@ -23,6 +25,8 @@ from dentalzoo.output_dirs import check_outside
 
 if TYPE_CHECKING:
     from dentalzoo.bundle.parity import Evaluate
+
+_log = logging.getLogger("dentalzoo")
 
 
 def convert(
@@ -65,8 +69,12 @@ def convert(
     with replaced(path) as aside:
         _write(source, aside, exporter, weights_dtype, evaluate, images)
         if content := comparison.read(aside):
-            title = f"# {source.name} for {exporter}"
-            write_atomically(aside / "README.md", f"{title}\n\n{comparison.tables(content)}\n")
+            blocks = [
+                f"# {source.name} for {exporter}",
+                _functions_table(source, content["parity"]),
+                comparison.tables(content),
+            ]
+            write_atomically(aside / "README.md", "\n\n".join(blocks) + "\n")
     return path
 
 
@@ -124,14 +132,30 @@ def _write(
     if known and maps is not None:
         functions[NAME] = signature(stored, stored.feature_maps, config, known)
     calls = sample_calls(functions, module.example_batch(config), images)
+    _log.info("writing for %s: %s", exporter, ", ".join(functions))
     chosen.export(stored, path, functions, calls)
     exported = chosen.load(path)
+    _log.info("comparing what was written with %s", source.name)
     rows = parity.compare(source, functions, exported, calls)
+    if evaluate:
+        _log.info("measuring both on the data")
     measured = parity.measure(source, exported, evaluate) if evaluate else None
     parity.check(rows, measured, source.task, chosen.BOUND)
     if path.is_dir():
         metrics = measured.metrics if measured else None
         write_json(path / comparison.FILE, _description(source, chosen.NAME, path, rows, metrics))
+
+
+def _functions_table(source: Bundle, names: Iterable[str]) -> str:
+    """Return the inputs and outputs of functions as Markdown; `?` is a size of any value."""
+    specs = source.metadata["signatures"]
+    rows = [
+        f"| `{name}` | {describe(specs[name]['inputs'], '`') or 'none'} | "
+        f"{describe(specs[name]['outputs'], '`')} |"
+        for name in names
+        if name in specs  # an older bundle lacks some
+    ]
+    return "\n".join(["| function | inputs | outputs |", "|---|---|---|", *rows])
 
 
 def differences(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import dentalzoo as dz
 from dentalzoo import api, engines, registry
 from dentalzoo.bundle import find
-from dentalzoo.bundle.metadata import read_metadata
+from dentalzoo.bundle.metadata import Metadata, describe, name_of, read_metadata
 from dentalzoo.commands.shared import on_engine, pairs, show, summary
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training.flags import keywords
@@ -20,13 +20,19 @@ def do_list(options: Namespace) -> None:
         print(registry.markdown_table())
         return
     widths = [max(len(row[key]) for row in rows) for key in ("name", "task")]
-    lines = [
-        f"{row['name']:{widths[0]}}  {row['task']:{widths[1]}}  {row['summary']}" for row in rows
-    ]
+    lines = []
+    for row in rows:
+        lines.append(f"{row['name']:{widths[0]}}  {row['task']:{widths[1]}}  {row['summary']}")
+        row["pretrained"] = list(dz.info(row["name"])["pretrained"])
+        lines += [f"  {bundle}" for bundle in row["pretrained"]]
     show(options, {"models": rows}, "\n".join(lines))
 
 
 def do_info(options: Namespace) -> None:
+    if options.name not in registry.ZOO:
+        metadata = read_metadata(find(options.name))
+        show(options, dict(metadata), _described(metadata))
+        return
     content = dz.info(options.name)
     variants, settings = content["variants"], content["settings"]
     first = next(iter(variants))
@@ -50,6 +56,29 @@ def do_info(options: Namespace) -> None:
             pairs = [f"{key}={value!r}" for key, value in changed.items()]
             lines += ["", f"variant {name}: {first} with {', '.join(pairs)}"]
     show(options, content, "\n".join(lines))
+
+
+def _described(metadata: Metadata) -> str:
+    """Return a bundle as lines for a terminal: data, licence, metrics, and each function."""
+    about, data = metadata["about"], metadata["data"]
+    numbers = {
+        key: value for key, value in metadata["metrics"].items() if isinstance(value, float | int)
+    }
+    classes = metadata["config"].get("classes", ())
+    lines = [
+        f"{name_of(metadata)}: {metadata['summary']}",
+        f"{'task':13} {metadata['task']}",
+        *([f"{'classes':13} {', '.join(classes)}"] if classes else []),
+        *(f"{key:13} {about[key]}" for key in ("paper", "inputs", "outputs") if key in about),
+        *(f"{key:13} {value}" for key, value in data.items()),
+        *(f"{key:13} {value:.4g}" for key, value in numbers.items()),
+        "",
+        "functions: inputs; outputs",
+    ]
+    for name, spec in metadata["signatures"].items():
+        lines.append(f"  {name:20} {describe(spec['inputs']) or 'nothing'}")
+        lines.append(f"  {'':20} -> {describe(spec['outputs'])}")
+    return "\n".join(lines)
 
 
 def do_train(options: Namespace) -> None:

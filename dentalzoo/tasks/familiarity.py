@@ -83,7 +83,7 @@ class Familiarity:
         value, more = centre + ratio * bound, ratio > 0
         low, high = centre - bound, centre + bound
         if part == "content":
-            return f"other content than the training images ({ratio:.1f} times as far as expected)"
+            return f"other content than the training images ({ratio:.2f} times as far as expected)"
         if part == "layout":
             inverted = 1 - value < _OPPOSITE
             return "inverted polarity, or light and dark elsewhere" if inverted else "other layout"
