@@ -332,8 +332,9 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("data", help="folder of the data set")
     add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument(
-        "--num-classes", type=int, default=1, help="classes of the masks (default 1: binary)"
+        "--num-classes", type=int, help="classes of the masks (default 1: binary, or --classes)"
     )
+    add.add_argument("--classes", nargs="+", help="only these classes, numbered in this order")
     add.add_argument("--images", action="store_true", help="the data are images for autoencoders")
     add.add_argument("--model", help="check what this model would train on, with its settings")
     add.add_argument("--variant", help="of the model (default: its first)")

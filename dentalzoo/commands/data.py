@@ -27,6 +27,11 @@ def do_check(options: Namespace) -> int:
     kinds = options.boxes, options.meshes, options.images, options.crops, options.split
     if options.model and any(kinds):
         raise DentalzooError("--model cannot be combined with --images, --boxes, --split and such")
+    if options.classes and (options.model or options.images or options.crops or options.meshes):
+        raise DentalzooError(
+            "--classes goes with masks and --boxes alone; with --model, "
+            "--set \"classes=('tooth',)\" names the classes"
+        )
     for word in ("boxes", "meshes"):
         others = options.images, options.crops, options.boxes and options.meshes
         if getattr(options, word) and any(others):
@@ -63,10 +68,12 @@ def _check(options: Namespace) -> dict[str, Any]:
         if kind == "meshes":
             return check_meshes(data, split, axes=options.axes, fix=options.fix)
         if kind == "boxes":
-            return check_boxes(data, split, watch=watch)
+            return check_boxes(data, split, classes=options.classes, watch=watch)
         if kind == "images":
             return check_images(data, split, watch, crops=options.crops)
-        return check_folder(data, split, options.num_classes, watch=watch)
+        count = options.num_classes
+        count = 1 if count is None and not options.classes else count
+        return check_folder(data, split, count, classes=options.classes, watch=watch)
 
     if not options.report and not options.bundle:
         return check()

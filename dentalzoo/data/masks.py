@@ -12,7 +12,6 @@ import numpy as np
 from dentalzoo.data.duplicates import PerceptualHash, perceptual_hash, report_duplicates
 from dentalzoo.data.formats import format_names, read_annotations, unread
 from dentalzoo.data.formats.base import (
-    ImageAnnotation,
     check_class_names,
     naming_files,
     notice_once,
@@ -32,6 +31,7 @@ from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
+from dentalzoo.data.mask_regions import leave_out_boxes, regions_of
 from dentalzoo.data.mask_values import MaskStatistics, class_ids, fdi_values
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.privacy import check_privacy
@@ -115,8 +115,8 @@ def find_masks(
         data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: names for the ids 1..n; with COCO, categories in this order and no others. None
-            takes those of a list beside mask images, else makes a binary mask, with COCO the union
-            of all outlines.
+            takes those of a list beside mask images, else makes a binary mask, of annotated
+            objects the union of all outlines, without the boxes of labels that have none.
         annotations: the annotation format to read, by its name ("masks", "coco", "labelme", ...);
             "auto" takes masks where there are any, else the first format that annotates an image.
         val_fraction: where neither `split.csv` nor the format nor folders name a split, this part
@@ -141,6 +141,7 @@ def find_masks(
             f"{data_dir}: no image with a mask; {unread(tree, 'masks')}expected {UNDERSTOOD}. "
             f"Received: {tree.summary()}{first}"
         )
+    not_drawn = leave_out_boxes(tree, parsed) if names is None else []
     skips = parsed.skips + [
         Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
     ]
@@ -151,7 +152,7 @@ def find_masks(
     ]
     where = parsed.split_source or "the folders' names"
     files, skips = split_files(tree, describe(tree, files), skips, val_fraction, where)
-    unused = find_unused(tree, files, skips, parsed)
+    unused = not_drawn + find_unused(tree, files, skips, parsed)
     report_unused(tree, unused)
     if chosen:
         files, skips = select_split(tree, files, skips, chosen, val_fraction)
@@ -173,7 +174,7 @@ def find_masks(
     for file in files:
         name = file.path.stem if stems[file.path.stem] == 1 else file.name
         one = parsed.annotations[file.path]
-        regions = None if one.mask else _regions(one, names, parsed.listed.get(one.source, []))
+        regions = None if one.mask else regions_of(one, names, parsed.listed.get(one.source, []))
         samples.append(
             MaskSample(
                 *(name, file.path, one.mask, regions, file.split, file.group, numbers),
@@ -373,26 +374,3 @@ def _id_names(dataset: MaskDataset, num_classes: int | None) -> tuple[str, ...]:
     if num_classes is None or max(num_classes - 1, 1) == len(dataset.classes):
         return dataset.classes
     return tuple(f"id {number}" for number in range(1, max(num_classes, 2)))
-
-
-def _regions(
-    annotation: ImageAnnotation, classes: tuple[str, ...] | None, listed: Sequence[str]
-) -> Regions:
-    """Return the outlines of an image with class ids: 1..n in the order of `classes`, or 1.
-
-    Raises:
-        DentalzooError: a class is not in the annotation file.
-    """
-    unknown = [name for name in classes or () if name not in listed]
-    if unknown:
-        raise DentalzooError(
-            f"{annotation.source}: classes must be among its categories {sorted(set(listed))}. "
-            f"Received: {unknown}"
-        )
-    shapes = tuple(
-        (1 if classes is None else classes.index(one.label) + 1, one.outline)
-        for one in annotation.boxes
-        if classes is None or one.label in classes
-    )
-    height, width = annotation.size or (None, None)
-    return Regions(annotation.source, height, width, shapes, annotation.unit == "parts")

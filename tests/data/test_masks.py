@@ -9,7 +9,9 @@ from PIL import Image
 from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
 from dentalzoo.data.formats import base
 from dentalzoo.data.formats.outlines import _decompress
+from dentalzoo.data.formats.tree import scan
 from dentalzoo.data.io.images import write_png
+from dentalzoo.data.mask_regions import leave_out_boxes
 from dentalzoo.data.masks import check, check_folder, find_masks, load
 from dentalzoo.errors import BadFile, DentalzooError
 from tests.hostile import make_hostile
@@ -636,3 +638,83 @@ def test_real_radiographs_are_no_duplicates_of_each_other(shared_data):
         pytest.skip("no panoramic_teeth there")
     prints = perceptual_hashes(find_masks(shared_data / "panoramic_teeth", "val"))
     assert find_duplicates(prints, prints) == [(n, n, "same pixels") for n in prints]
+
+
+# -- boxes beside outlines -------------------------------------------------------------------------
+
+
+def cvat(path, images):
+    """Writes CVAT's XML; of each image its shapes (label, left, top, right, bottom, outlined)."""
+    lines = ["<annotations><version>1.1</version>"]
+    for name, shapes in images.items():
+        lines.append(f'<image id="0" name="{name}" width="{WIDTH}" height="{HEIGHT}">')
+        for label, left, top, right, bottom, outlined in shapes:
+            corners = f"{left},{top};{right},{top};{right},{bottom};{left},{bottom}"
+            box = f'xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}"'
+            shape = f'polygon points="{corners}"' if outlined else f"box {box}"
+            lines.append(f'<{shape} label="{label}"/>')
+        lines.append("</image>")
+    path.write_text("\n".join([*lines, "</annotations>"]))
+
+
+TOOTH = ("tooth", 2, 3, 6, 9, True)
+CARIES = ("caries", 8, 1, 12, 5, False)
+
+
+def test_boxes_of_labels_without_outlines_are_left_out_of_masks_with_one_line(tmp_path, caplog):
+    put(tmp_path, "a.png", "b.png", "c.png")
+    filling = ("Filling", 3, 4, 5, 6, False)
+    shapes = {"a.png": [TOOTH, CARIES], "b.png": [filling, TOOTH, CARIES], "c.png": []}
+    cvat(tmp_path / "annotations.xml", shapes)
+    dataset = find_masks(tmp_path)
+    tooth = np.zeros((HEIGHT, WIDTH), np.uint8)
+    tooth[3:9, 2:6] = 1
+    masks = {s.name: load(s)["mask"][..., 0] for s in dataset.samples}
+    assert np.array_equal(masks["a"], tooth) and np.array_equal(masks["b"], tooth)
+    assert masks["c"].sum() == 0 and not dataset.skipped
+    (line,) = [r.getMessage() for r in caplog.records if "no outlines" in r.getMessage()]
+    assert "not used: boxes of 'Filling', 'caries' (they have no outlines; masks show 'tooth')" in (
+        line
+    )
+    assert dataset.unused[0][0] == "boxes of 'Filling', 'caries'"
+
+
+def test_an_image_with_boxes_of_labels_without_outlines_alone_is_not_taken_as_empty(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    cvat(tmp_path / "annotations.xml", {"a.png": [TOOTH], "b.png": [CARIES]})
+    dataset = find_masks(tmp_path)
+    assert [sample.name for sample in dataset.samples] == ["a"]
+    reason = "only boxes of 'caries', without outlines; classes=('tooth',) takes it as empty"
+    assert dataset.skipped == [("b.png", reason)]
+    chosen = check(find_masks(tmp_path, classes=("tooth",)))
+    assert [load(sample)["mask"].sum() for sample in chosen.samples] == [24, 0]
+
+
+def test_a_label_with_outlines_and_boxes_is_refused_and_the_way_out_works(tmp_path):
+    put(tmp_path, "a.png", "b.png", "c.png")
+    other = ("Caries", 8, 1, 12, 5, True)
+    shapes = {"a.png": [TOOTH, CARIES], "b.png": [TOOTH, other], "c.png": [TOOTH]}
+    cvat(tmp_path / "annotations.xml", shapes)
+    checked = check(find_masks(tmp_path))
+    assert [sample.name for sample in checked.samples] == ["b", "c"]
+    ((name, reason),) = checked.skipped
+    assert name == "a" and "a box without an outline of the class 'caries'" in reason
+    assert "--classes tooth (of train: --set \"classes=('tooth',)\")" in reason
+    chosen = check(find_masks(tmp_path, classes=("tooth",)))
+    assert [load(sample)["mask"].sum() for sample in chosen.samples] == [24, 24, 24]
+    refused = check(find_masks(tmp_path, classes=("tooth", "caries")))
+    assert [sample.name for sample in refused.samples] == ["b", "c"]
+
+
+def test_boxes_are_not_left_out_beside_masks_of_pixels_whose_labels_are_unknown(tmp_path):
+    annotation = base.ImageAnnotation
+    tooth = base.RawBox("tooth", (0, 0, 1, 1), "object 1", outline=[[0, 0, 1, 0, 1, 1]])
+    boxes = [tooth, base.RawBox("caries", (0, 0, 1, 1), "object 2")]
+    tree = scan(tmp_path)
+    for mask, left in ((tmp_path / "mask.png", 2), (None, 1)):
+        one, two = annotation(tmp_path, "one", boxes=[*boxes]), annotation(tmp_path, "two")
+        two.mask = mask
+        images = {tmp_path / "one.png": one, tmp_path / "two.png": two}
+        parsed = base.ParsedAnnotations(images)
+        assert len(leave_out_boxes(tree, parsed)) == (mask is None)
+        assert len(one.boxes) == left

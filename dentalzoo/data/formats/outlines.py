@@ -26,6 +26,7 @@ class Regions:
         height, width: that the outlines refer to; None where the file does not say.
         shapes: (class id >= 1, COCO segmentation) of each object.
         parts: the outlines are in parts of the upright image, not in pixels.
+        problem: why they cannot be drawn; "" where they can.
     """
 
     source: Path
@@ -33,6 +34,7 @@ class Regions:
     width: int | None
     shapes: tuple[tuple[int, object], ...]
     parts: bool = False
+    problem: str = ""
 
 
 # ---- outlines to masks ---------------------------------------------------------------------------
@@ -47,6 +49,8 @@ def rasterise(regions: Regions, height: int, width: int) -> np.ndarray:
     Raises:
         BadFile: an outline is missing, broken, or of another size.
     """
+    if regions.problem:
+        raise BadFile(regions.source, regions.problem)
     layers = []
     for number, (class_id, segmentation) in enumerate(regions.shapes):
         try:

@@ -70,7 +70,7 @@ class Classes:
         self._all = tuple(dict.fromkeys((*self.names, *self.known)))
         self._loose: dict[str, list[str]] = {}
         for name in self._all:
-            self._loose.setdefault(_loose(name), []).append(name)
+            self._loose.setdefault(loose_name(name), []).append(name)
         alike = next((n for n in self._loose.values() if len(n) > 1), None)
         if alike and selected is None:
             _log.warning("two classes differ in case or blanks alone: %s", " and ".join(alike))
@@ -81,7 +81,7 @@ class Classes:
         Raises:
             ValueError: there is no such class.
         """
-        names = [label] if label in self._all else self._loose.get(_loose(label), [])
+        names = [label] if label in self._all else self._loose.get(loose_name(label), [])
         if len(names) != 1:
             what = f"be one of {', '.join(self.known)}" if label.strip() else "not be empty"
             raise ValueError(f"unknown class; it must {what}. Received: {label[:60]!r}")
@@ -92,11 +92,12 @@ def _merge_spellings(counts: Counter[str]) -> list[str]:
     """Return the labels, sorted; of those that differ in case or blanks alone the commonest."""
     best: dict[str, str] = {}
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
-        best.setdefault(_loose(label), label)
+        best.setdefault(loose_name(label), label)
     return sorted(best.values(), key=natural_key)
 
 
-def _loose(name: str) -> str:
+def loose_name(name: str) -> str:
+    """Return a label without its case and blanks, by which spellings of one class are the same."""
     return "".join(name.casefold().split())
 
 
