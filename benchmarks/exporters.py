@@ -215,7 +215,8 @@ def row_of(pair: dict) -> list[str]:
     """Return a line of the table, HEADS."""
     first = FORMATS[tuple(pair["exporter"].split())]
     if "parity" not in pair:
-        reason = pair["reason"].partition("Received: ")[2] or pair["reason"]
+        metrics, _, found = pair["reason"].partition("nothing was written. Received: ")
+        reason = found or metrics
         return [first, f"{pair['state']}: {reason}", *[""] * (len(HEADS) - 2)]
     parity = {name: row for name, row in pair["parity"].items() if name != "familiarity"}
     values = [

@@ -78,7 +78,41 @@ def _quantized(content: bytes, samples: Sequence[Mapping[str, Any]]) -> bytes:
             activation_type=quantization.QuantType.QUInt8,
             nodes_to_quantize=nodes,
         )
-        return Path(int8).read_bytes()
+        quantized = read(int8)
+        _part(quantized.graph)
+        parted: bytes = quantized.SerializeToString()
+        return parted
+
+
+def _part(graph: Any) -> None:
+    """Give each convolution weights of its own, where several, as heads of pyramids, share them.
+
+    For processors without VNNI ONNX Runtime writes weights anew for each convolution that reads
+    them, under one name, and fails at the second time. Equal ones are in the file once, `_shared`.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    decoders = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in weights
+    }
+    seen, nodes = set(), []
+    for node in list(graph.node):
+        for place, name in enumerate(node.input):
+            if name in decoders and name in seen:
+                copy = type(node)()
+                copy.CopyFrom(decoders[name])
+                end = f"/{len(graph.initializer)}"
+                for index, part in enumerate(copy.input):
+                    graph.initializer.add().CopyFrom(weights[part])
+                    copy.input[index] = graph.initializer[-1].name = part + end
+                copy.name, copy.output[0] = copy.name + end, name + end
+                node.input[place] = copy.output[0]
+                nodes.append(copy)
+            seen.add(name)
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _between_convolutions(graph: Any) -> list[str]:
