@@ -2,12 +2,14 @@
 
 import inspect
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import dentalzoo as dz
 from dentalzoo import api, engines, registry
 from dentalzoo.bundle import find
 from dentalzoo.bundle.metadata import Metadata, describe, name_of, read_metadata
+from dentalzoo.bundle.released import RELEASED
 from dentalzoo.commands.shared import on_engine, pairs, show, summary
 from dentalzoo.errors import DentalzooError
 from dentalzoo.training.flags import keywords
@@ -15,7 +17,9 @@ from dentalzoo.training.flags import keywords
 
 def do_list(options: Namespace) -> None:
     entries = {name: registry.ZOO[name] for name in dz.list_models(options.task)}
-    rows = [{"name": name, **entry._asdict()} for name, entry in entries.items()]
+    rows: list[dict[str, Any]] = [
+        {"name": name, **entry._asdict()} for name, entry in entries.items()
+    ]
     if options.markdown:
         print(registry.markdown_table())
         return
@@ -23,13 +27,16 @@ def do_list(options: Namespace) -> None:
     lines = []
     for row in rows:
         lines.append(f"{row['name']:{widths[0]}}  {row['task']:{widths[1]}}  {row['summary']}")
-        row["pretrained"] = list(dz.info(row["name"])["pretrained"])
+        row["pretrained"] = [one for one in RELEASED if one.startswith(f"{row['name']}.")]
         lines += [f"  {bundle}" for bundle in row["pretrained"]]
     show(options, {"models": rows}, "\n".join(lines))
 
 
 def do_info(options: Namespace) -> None:
-    if options.name not in registry.ZOO:
+    named = options.name not in registry.ZOO and (
+        "." in options.name or "/" in options.name or Path(options.name).is_dir()
+    )
+    if named:  # a bundle
         metadata = read_metadata(find(options.name))
         show(options, dict(metadata), _described(metadata))
         return

@@ -118,3 +118,17 @@ def test_a_released_bundle_never_changes(tmp_path):
     with pytest.raises(dz.DentalzooError, match="which never changes; export it first"):
         writing.add_metrics(bundle, {"success": 1.0})
     assert dz.verify(folder)["origin"] == "released"
+
+
+def test_a_bundle_is_described(capsys):
+    name = "panoramic_detection.dentex_fdi_v2"
+    assert main(["info", name]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line]
+    said = {first: rest for first, rest in lines}
+    assert said["licence"] == "CC-BY-NC-SA-4.0" and said["classes"].startswith("11, 12, 13, ")
+    assert said["detect_encoded"] == "encoded string (?)" and float(said["ap50"]) > 0.9
+    assert main(["info", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["signatures"].keys() >= {"detect", "raw"}
+    assert main(["list", "--json"]) == 0
+    models = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
+    assert name in models["panoramic_detection"]["pretrained"]

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import shlex
 import shutil
 import socket
 import threading
@@ -152,6 +153,23 @@ def test_dicom_in_and_dicom_out(ask, radiograph, tmp_path):  # noqa: F811
         assert not shutil.which("dciodvfy") or validate(path) == []
     text = ask.refused(422, "POST", "/v1/masks", PNG, Accept="application/dicom")
     assert "must be a DICOM file" in text
+
+
+def test_the_lines_of_the_page_are_answered(ask, radiograph):  # noqa: F811
+    """As curl sends them: without a Content-Type of their own they would be a form."""
+    contents = {"png": PNG, "dcm": radiograph("a.dcm", pixels=GREY[..., 0], BitsStored=8,
+                                              HighBit=7).read_bytes()}  # fmt: skip
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    lines = [shlex.split(line) for line in page.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 3
+    for words in lines:
+        given = dict(words[i + 1].split(": ") for i, word in enumerate(words) if word == "-H")
+        kind = words[words.index("--data-binary") + 1].rpartition(".")[2]
+        (address,) = [word for word in words if "/v1/" in word]
+        path = "/v1/masks" if address.endswith("panoramic_unet.panoramic_teeth_v2") else "/v1/boxes"
+        given = {"Content-Type": "application/x-www-form-urlencoded", **given}
+        status, content = ask("POST", path, contents[kind], **given)
+        assert status == 200, (words, content)
 
 
 def test_what_is_wrong_is_said_with_its_status(ask):
