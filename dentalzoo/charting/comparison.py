@@ -15,7 +15,7 @@ from dentalzoo.data_report.page import shown
 from dentalzoo.output_dirs import list_results, make_folder
 
 _LINE = Text(1000)
-_SIDE = Record({"name": _LINE, "date": Text(10, r"\d{4}-\d\d-\d\d", "a date")})
+_SIDE = Record({"name": _LINE, "file": _LINE, "date": Text(10, r"\d{4}-\d\d-\d\d", "a date")})
 _CHANGE = Record(
     {
         "kind": Choice(schema.CHANGES),
@@ -55,21 +55,28 @@ def write_comparison(older: str | Path, newer: str | Path, out: str | Path) -> d
     folder = Path(out)
     make_folder(folder, [])
     list_results(folder, ["comparison.json", "comparison.html"])
-    comparison = compare(*charts)
+    files = [Path(path).resolve() for path in (older, newer)]
+    comparison = compare(*charts, *(f"{file.parent.name}/{file.name}" for file in files))
     write_json(folder / "comparison.json", comparison)
     page = comparison_page(comparison, *charts)
     write_atomically(folder / "comparison.html", page.encode(errors="backslashreplace"))
     return comparison
 
 
-def compare(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the comparison of two charts, see `schema`."""
+def compare(
+    older: Mapping[str, Any], newer: Mapping[str, Any], older_file: str, newer_file: str
+) -> dict[str, Any]:
+    """Return the comparison of two charts, which are named by their files, see `schema`."""
+
+    def side(chart: Mapping[str, Any], file: str) -> dict[str, str]:
+        return {"name": chart["image"]["name"], "file": file, "date": chart["made"]["date"]}
+
     comparison = {
         "format": schema.COMPARISON,
         "version": schema.VERSION,
         "notice": schema.NOTICE,
-        "older": {"name": older["image"]["name"], "date": older["made"]["date"]},
-        "newer": {"name": newer["image"]["name"], "date": newer["made"]["date"]},
+        "older": side(older, older_file),
+        "newer": side(newer, newer_file),
         "warnings": list(_warnings(older, newer)),
         "changes": list(_changes(older, newer)),
     }
@@ -195,11 +202,11 @@ def comparison_page(
     items = "".join(_item(change) for change in changes)
     listed = f'<ul class="changes">{items}</ul>' if items else "<p>Nothing changed.</p>"
     panels = "".join(
-        f'<div class="panel"><h2>{which}: {shown(chart["image"]["name"])}, charted on '
-        f"{chart['made']['date']}</h2>"
+        f'<div class="panel"><h2>{which.capitalize()}: {shown(comparison[which]["file"])}</h2>'
+        f"<p>{shown(chart['image']['name'])}, charted on {chart['made']['date']}</p>"
         f"{odontogram(chart['teeth'], chart['findings'], changed)}"
         f"{legend(chart['teeth'], chart['findings'])}</div>"
-        for which, chart in (("Older", older), ("Newer", newer))
+        for which, chart in (("older", older), ("newer", newer))
     )
     body = [
         "<header><h1>Dental charts compared</h1></header>",

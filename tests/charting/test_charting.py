@@ -10,8 +10,7 @@ from PIL import Image
 
 import dentalzoo as dz
 from dentalzoo.bundle.schema import Mismatch
-from dentalzoo.charting import predictor, schema
-from dentalzoo.charting.comparison import compare
+from dentalzoo.charting import comparison, predictor, schema
 from dentalzoo.charting.kinds import KINDS, kind_of
 from dentalzoo.charting.mouth import number_in_gap, rows_of, tooth_name, tooth_under
 from dentalzoo.charting.odontogram import odontogram, symbol
@@ -273,6 +272,11 @@ def test_bundles_for_something_else_are_refused(mouth, options, message):
     assert "\n" not in str(caught.value)
 
 
+def compare(before, after):
+    """The comparison of a chart in the folder `before` with one in `after`."""
+    return comparison.compare(before, after, "before/a_chart.json", "after/a_chart.json")
+
+
 def test_two_charts_are_compared(mouth, capsys):
     mouth.found = [(1, 0.8, mouth.box(11)), (2, 0.7, mouth.box(46))]
     before = mouth.chart("before")
@@ -299,6 +303,7 @@ def test_two_charts_are_compared(mouth, capsys):
     assert stored == compare(before, after)
     page = (out / "comparison.html").read_text()
     assert page.count('class="odontogram"') == 2 and "Research only" in page
+    assert "Older: before/a_chart.json" in page and "Newer: after/a_chart.json" in page
     assert not re.search(r"https?://|<script", page)
 
 
