@@ -93,7 +93,7 @@ def find_boxes(
     split: str | None = None,
     *,
     classes: Sequence[str] | None = None,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = 0.1,
     outlines: bool = False,
 ) -> BoxDataset:
     """Find images with boxes in the layouts of docs/data_formats.md.
@@ -108,7 +108,8 @@ def find_boxes(
         classes: the names of the ids 1..n. None takes those of the label map, else all labels,
             sorted. Boxes of other classes of the data are left out, with a line in the log.
         val_fraction: where neither `split.csv` nor ImageSets nor folders name a split, this part
-            of the groups, by the hash of their names, is "val" and the rest "train".
+            of the groups, by the hash of their names, is "val" and the rest "train"; None leaves
+            the split of all of them "".
         outlines: keep the outlines of objects, which converting needs and training does not.
 
     Raises:

@@ -53,7 +53,7 @@ def find_objects(
 
     Returns:
         Samples whose boxes have outlines where the data have any. Images of data without splits
-        have the split "train".
+        have the split "".
 
     Raises:
         DentalzooError: nothing usable is there; the message says what is.
@@ -61,10 +61,10 @@ def find_objects(
         BadFile: a file that all annotations depend on is broken.
     """
     try:
-        return find_boxes(data_dir, split, classes=classes, val_fraction=0, outlines=True)
+        return find_boxes(data_dir, split, classes=classes, val_fraction=None, outlines=True)
     except DentalzooError as no_boxes:
         try:
-            dataset = masks.find_masks(data_dir, split, classes, val_fraction=0)
+            dataset = masks.find_masks(data_dir, split, classes, val_fraction=None)
         except DentalzooError:
             raise no_boxes from None
     return _objects_of_masks(dataset)
@@ -82,9 +82,7 @@ def _objects_of_masks(dataset: masks.MaskDataset) -> BoxDataset:
         name=lambda sample: sample.name,
     ):
         samples.append(
-            BoxSample(
-                sample.name, sample.image, tuple(boxes), sample.group, sample.split or "train"
-            )
+            BoxSample(sample.name, sample.image, tuple(boxes), sample.group, sample.split)
         )
     if not samples:
         first = failed[0][1] if failed else "no image"

@@ -107,7 +107,7 @@ def find_masks(
     classes: Sequence[str] | None = None,
     annotations: str = "auto",
     *,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = 0.1,
 ) -> MaskDataset:
     """Find images with masks in the layouts of docs/data_formats.md. No image is opened.
 
@@ -120,7 +120,8 @@ def find_masks(
         annotations: the annotation format to read, by its name ("masks", "coco", "labelme", ...);
             "auto" takes masks where there are any, else the first format that annotates an image.
         val_fraction: where neither `split.csv` nor the format nor folders name a split, this part
-            of the groups, by the hash of their names, is "val" and the rest "train".
+            of the groups, by the hash of their names, is "val" and the rest "train"; None leaves
+            the split of all of them "".
 
     Raises:
         DentalzooError: nothing usable is there; the message lists what is understood and what is

@@ -7,9 +7,9 @@ import pytest
 
 from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
-from dentalzoo.data.conversion import convert
+from dentalzoo.data.conversion import WRITABLE, convert, find_objects
 from dentalzoo.data.io.images import write_png
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, MissingSplit
 
 
 @pytest.fixture
@@ -54,3 +54,42 @@ def test_converting_says_nothing_of_a_validation_fraction(polygons, tmp_path, ca
     caplog.set_level(logging.INFO, "dentalzoo")
     convert(polygons, "coco", tmp_path / "out")
     assert "held out" not in caplog.text
+
+
+@pytest.mark.parametrize("to", WRITABLE)
+def test_data_without_splits_stay_without_where_the_format_can(to, tmp_path, caplog):
+    """A tooth in each image: pixels of a mask that are a rectangle, which every format holds."""
+    caplog.set_level(logging.INFO, "dentalzoo")
+    for number in range(4):
+        mask = np.zeros((40, 60), np.uint8)
+        mask[5:20, 10 + number : 30] = 11
+        pixels = np.random.default_rng(number).integers(0, 256, mask.shape, np.uint8)
+        write_png(tmp_path / "data" / "images" / f"{number}.png", pixels)
+        write_png(tmp_path / "data" / "masks" / f"{number}.png", mask)
+    data, out = tmp_path / "data", tmp_path / "out"
+    convert(data, to, out, classes=("11",), lossy=True)
+    splits = {sample.split for sample in find_objects(out).samples}
+    must_have = to in ("nnunet", "tfrecord")
+    assert splits == ({"train"} if must_have else {""})
+    assert ("must have splits: 4 images without one are written as train" in caplog.text) == (
+        must_have
+    )
+    assert ("all images as train and as val" in caplog.text) == (to == "yolo")
+    assert not (out / "split.csv").exists()
+    held_out = {sample.split for sample in find_boxes(out).samples} if to == "cvat" else None
+    assert held_out in (None, {"train", "val"})
+
+
+def test_a_split_of_data_without_splits_cannot_be_converted(polygons, tmp_path):
+    with pytest.raises(MissingSplit, match="Received: {'no split': 2}$"):
+        convert(polygons, "coco", tmp_path / "out", split="train")
+
+
+def test_images_beside_a_named_test_split_are_for_training(polygons, tmp_path):
+    for suffix in (".png", ".txt"):
+        source = polygons / "images" / f"b{suffix}"
+        (polygons / "test").mkdir(exist_ok=True)
+        source.rename(polygons / "test" / source.name)
+    convert(polygons, "coco", tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out" / "annotations").iterdir()}
+    assert names == {"instances_train.json", "instances_test.json"}

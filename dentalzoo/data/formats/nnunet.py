@@ -26,6 +26,7 @@ from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.semantic import MAX_CLASSES, areas, label_map, whole_classes
 from dentalzoo.data.formats.semantic import lost as lost
 from dentalzoo.data.formats.tree import Skip, Tree, normal
+from dentalzoo.data.formats.writing import with_splits
 from dentalzoo.data.io.images import read_image, read_mask, write_png
 from dentalzoo.errors import BadFile, DentalzooError
 
@@ -84,6 +85,7 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
             f"Received: {len(names)} classes"
         )
     cases: dict[str, Path] = {}
+    samples = with_splits(NAME, samples)
     for sample in samples:
         part = "Ts" if sample.split == "test" else "Tr"
         cases[sample.name] = path = _first_channel(place(sample, out / f"images{part}"))

@@ -32,6 +32,7 @@ from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
 _MOST_LISTS = 20  # ours
+_NO_SPLIT = "no split in the data"
 _NO_TRAIN = "besides the named splits"
 _LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
 
@@ -190,13 +191,13 @@ def check_split(split: str | None) -> str:
     return name
 
 
-def check_val_fraction(val_fraction: float) -> None:
-    """Check that a fraction is at least 0 and less than 1.
+def check_val_fraction(val_fraction: float | None) -> None:
+    """Check that a fraction is None, or at least 0 and less than 1.
 
     Raises:
         DentalzooError: it is not.
     """
-    if not 0 <= val_fraction < 1:
+    if val_fraction is not None and not 0 <= val_fraction < 1:
         raise DentalzooError(
             f"val_fraction must be at least 0 and less than 1. Received: {val_fraction!r}"
         )
@@ -206,7 +207,7 @@ def split_files(
     tree: Tree,
     files: Sequence[FileEntry],
     skips: Sequence[Skip],
-    val_fraction: float,
+    val_fraction: float | None,
     where: str = "the folders' names",
     what: str = "image",
 ) -> tuple[list[FileEntry], list[Skip]]:
@@ -221,12 +222,13 @@ def split_files(
         files: with their groups; `split` is "" where the data has none.
         skips: what is left out already.
         val_fraction: the part of the groups that becomes "val" where the data has no splits; the
-            hashes of their names decide.
+            hashes of their names decide. None leaves the files of such data without a split.
         where: the source of the splits that the files have, for messages.
         what: what the files are, for messages.
 
     Returns:
-        The files that have a split, and `skips` with what is left out here.
+        The files that have a split, or of data without splits all files, and `skips` with what is
+        left out here.
 
     Raises:
         BadFile: `split.csv` is broken.
@@ -285,7 +287,7 @@ def select_split(
     files: Sequence[FileEntry],
     skips: Sequence[Skip],
     split: str,
-    val_fraction: float,
+    val_fraction: float | None,
     what: str = "images",
 ) -> tuple[list[FileEntry], list[Skip]]:
     """Return the files of a split, and the skips of this split and of no known one.
@@ -295,10 +297,12 @@ def select_split(
     """
     present = Counter(file.split for file in files)
     if split not in present:
+        counts = {word or "no split": count for word, count in present.items()}
+        held_out = "" if val_fraction is None else f", val_fraction={val_fraction:g}"
         raise MissingSplit(
             f"{tree.root}: must hold {what} of the split {split!r}, from split.csv (id,split), "
             "the folders' names, ImageSets of PASCAL VOC or held out. "
-            f"Received: {dict(present)}, val_fraction={val_fraction:g}"
+            f"Received: {counts}{held_out}"
         )
     return (
         [file for file in files if file.split == split],
@@ -365,19 +369,21 @@ def _splits_of_names(tree: Tree, files: Sequence[FileEntry], what: str) -> dict[
 def _hold_out(
     tree: Tree,
     files: Sequence[FileEntry],
-    val_fraction: float,
+    val_fraction: float | None,
     what: str,
-    why: str = "no split in the data",
+    why: str = _NO_SPLIT,
 ) -> list[FileEntry]:
     if not files:
         return []
     group_of = join_patients(tree.root, {file.path: file.group for file in files})
     files = [replace(file, group=group_of[file.path]) for file in files]
+    if val_fraction is None and why == _NO_SPLIT:
+        return files
     groups = {file.group for file in files}
     aside = _held_out(groups, val_fraction)
     split = [replace(f, split="val" if f.group in aside else "train") for f in files]
     count = sum(file.split == "val" for file in split)
-    if not val_fraction:  # as all that converts or compares asks for: nothing is to be held out
+    if not val_fraction:  # as all that compares asks for: nothing is to be held out
         return split
     by_group = f" ({len(aside)} of {len(groups)} groups)" if len(groups) < len(split) else ""
     notice_once(
@@ -393,7 +399,7 @@ def _plural(what: str) -> str:
     return what + ("es" if what.endswith("sh") else "s")
 
 
-def _held_out(groups: Iterable[str], part: float) -> set[str]:
+def _held_out(groups: Iterable[str], part: float | None) -> set[str]:
     """Return the part of the groups whose names have the smallest hashes, one at least."""
 
     def by_hash(group: str) -> bytes:

@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dentalzoo.contracts import AnnotationFormat
@@ -103,6 +104,19 @@ def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
             counts["with a polygon"] += not pixels
     counts.update(form.lost(samples))
     return [f"{count} objects {what}" for what, count in counts.items() if count]
+
+
+def with_splits(name: str, samples: Sequence[BoxSample]) -> list[BoxSample]:
+    """Return samples with a split each, "train" where there was none, for formats that need one.
+
+    Args:
+        name: of the format, for the line of the log.
+        samples: to write.
+    """
+    count = sum(not sample.split for sample in samples)
+    if count:
+        _log.info("%s must have splits: %d images without one are written as train", name, count)
+    return [sample if sample.split else replace(sample, split="train") for sample in samples]
 
 
 # ---- what a format may lose: for `lost` ----------------------------------------------------------

@@ -27,6 +27,7 @@ from dentalzoo.data.formats.base import BoxSample, Place, check_class_list
 from dentalzoo.data.formats.label_maps import label_map
 from dentalzoo.data.formats.tfrecord.reader import BOX, EDGES
 from dentalzoo.data.formats.tree import SPLITS
+from dentalzoo.data.formats.writing import with_splits
 from dentalzoo.data.io.decode import plain_jpeg
 from dentalzoo.data.io.images import read_image
 from dentalzoo.data.pipeline.prefetch import read_ahead
@@ -59,7 +60,7 @@ class RecordReport:
 def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
     """Write records with the default settings, see `write_shards`."""
     root = commonpath([str(sample.image.parent) for sample in samples]) if samples else ""
-    write_shards(samples, out, classes, root=Path(root))
+    write_shards(with_splits("TFRecord", samples), out, classes, root=Path(root))
     return out
 
 

@@ -6,6 +6,7 @@
     labels/train/x.txt       a line for each object; an empty file where there is none
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import SPLITS
 from dentalzoo.data.formats.writing import other_extents, several_parts
 from dentalzoo.errors import DentalzooError
+
+_log = logging.getLogger("dentalzoo")
 
 _DIGITS = 12  # of a number in [0, 1]: what is read again is the same to a billionth of a pixel
 
@@ -102,6 +105,10 @@ def _yaml(names: Sequence[str], used: set[str], polygons: bool) -> str:
 
     splits = {split: f"images/{split}" for split in SPLITS if split in used}
     if not splits:  # Ultralytics needs both; readers take the same images for no split
+        _log.info(
+            "no split in the data: data.yaml names all images as train and as val, which makes "
+            "metrics too good; `dentalzoo split` before it divides the data"
+        )
         splits = {"train": "images", "val": "images"}
     task = {"task": "segment"} if polygons else {}  # or a few outlines may look like keypoints
     content = {**splits, **task, "nc": len(names), "names": dict(enumerate(map(str, names)))}
