@@ -1,6 +1,6 @@
 """Outlines of annotated objects as the mask of an image: which are drawn, and which cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dentalzoo.data.formats.base import ImageAnnotation, ParsedAnnotations, RawBox
 from dentalzoo.data.formats.outlines import Regions
@@ -81,5 +81,5 @@ def _cannot_be_drawn(boxes: Sequence[RawBox]) -> str:
     return f"{bare[0].where}: a box without an outline of the class {bare[0].label!r}; {way_out}"
 
 
-def _quoted(names: Sequence[str] | set[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, sorted(names)))

@@ -1,7 +1,7 @@
 """The values in masks: class ids, soft masks, FDI numbers, and masks that are suspicious."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,11 @@ FDI_NUMBERS = frozenset(
 _MOSTLY = 0.6
 _OF_BORDER = 0.5
 _FEW_INVERTED = 0.1  # ours: a folder of two annotators holds both kinds
+# A single inverted mask, of 3 masks and more: the others hardly touch the border, and it covers
+# nearly all of it, or half and an area whose complement is nearer to the median than itself.
+_LEAST_MASKS = 3
+_LITTLE_OF_BORDER, _ALL_OF_BORDER = 0.1, 0.9
+_NEARER = 0.5  # of the distance between the logarithms of areas
 _SAME_MASKS = 0.9  # ours: the part of the masks that are equal, of at least _LEAST_SAME
 _LEAST_SAME = 10
 
@@ -199,25 +204,62 @@ class MaskFacts:
 
     Attributes:
         present: (256,) bool, the ids that it holds.
-        inverted: it is mostly foreground and touches the border.
-        digest: the same for equal masks, in every process.
+        area, border: the parts of all pixels, and of those of the border, that are foreground.
+        digest: the same for equal masks, in every process; b"" for an empty one.
     """
 
     present: np.ndarray
-    inverted: bool
+    area: float
+    border: float
     digest: bytes
+
+    @property
+    def inverted(self) -> bool:
+        """Whether it is mostly foreground and touches the border."""
+        return self.area > _MOSTLY and self.border > _OF_BORDER
 
 
 def facts_of(mask: np.ndarray) -> MaskFacts:
     """Return the facts of a mask of class ids, (H, W) or (H, W, 1) uint8."""
     present = np.bincount(mask.ravel(), minlength=256)[:256] > 0
     if not present[1:].any():
-        return MaskFacts(present, False, b"")
+        return MaskFacts(present, 0.0, 0.0, b"")
     inside = mask > 0
     border = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
-    inverted = bool(inside.mean() > _MOSTLY and border.mean() > _OF_BORDER)
     digest = hashlib.blake2b(repr(mask.shape).encode() + mask.tobytes(), digest_size=8).digest()
-    return MaskFacts(present, inverted, digest)
+    return MaskFacts(present, float(inside.mean()), float(border.mean()), digest)
+
+
+def inverted_masks(facts: Mapping[str, MaskFacts]) -> list[list[str]]:
+    """Return [name, reason] of single masks that are black on white among others that are not.
+
+    Args:
+        facts: name -> the facts of its mask, of a whole data set.
+    """
+    filled = {name: one for name, one in facts.items() if one.area}
+    if len(filled) < _LEAST_MASKS:
+        return []
+    area = float(np.median([one.area for one in filled.values()]))
+    border = float(np.median([one.border for one in filled.values()]))
+    if border > _LITTLE_OF_BORDER:
+        return []
+    return [
+        [
+            name,
+            f"its mask covers {one.area:.0%} of the image and {one.border:.0%} of the border, the "
+            f"median {area:.0%} and {border:.0%}: is it black on white?",
+        ]
+        for name, one in filled.items()
+        if one.border > _ALL_OF_BORDER
+        or (one.border > _OF_BORDER and _complement_is_nearer(one.area, area))
+    ]
+
+
+def _complement_is_nearer(area: float, median: float) -> bool:
+    """Return whether all but an area is much nearer to the median than the area itself."""
+    if area >= 1:
+        return False
+    return abs(np.log((1 - area) / median)) < _NEARER * abs(np.log(area / median))
 
 
 class MaskStatistics:

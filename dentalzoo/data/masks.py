@@ -32,7 +32,14 @@ from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
 from dentalzoo.data.mask_regions import leave_out_boxes, regions_of
-from dentalzoo.data.mask_values import MaskStatistics, class_ids, fdi_values
+from dentalzoo.data.mask_values import (
+    MaskFacts,
+    MaskStatistics,
+    class_ids,
+    facts_of,
+    fdi_values,
+    inverted_masks,
+)
 from dentalzoo.data.pipeline.prefetch import for_each
 from dentalzoo.data.privacy import check_privacy
 from dentalzoo.errors import DentalzooError
@@ -321,12 +328,12 @@ def check_folder(
     Returns:
         "data", "usable" (number of images), the number of images of each split, "groups" (their
         number), "masks" (number that hold each class), "empty_masks" (their number); "skipped"
-        [name, reason], "suspicious" [name, reason] of images that show nothing and of what all
-        masks have in common, "duplicates" [name, name, kind and splits] between splits, and
-        "patients" [name, name, reason] of one patient in two splits, all empty where nothing is
-        wrong; to look at: "duplicates_within" as of `check_boxes`, "personal" [name, what] of
-        personal data, "not_used" [what, reason] of what else is in the folder. All of it fits into
-        JSON.
+        [name, reason], "suspicious" [name, reason] of images that show nothing, of single masks
+        that are inverted and of what all masks have in common, "duplicates" [name, name, kind and
+        splits] between splits, and "patients" [name, name, reason] of one patient in two splits,
+        all empty where nothing is wrong; to look at: "duplicates_within" as of `check_boxes`,
+        "personal" [name, what] of personal data, "not_used" [what, reason] of what else is in the
+        folder. All of it fits into JSON.
 
     Raises:
         DentalzooError: as `find_masks` and `check`.
@@ -337,10 +344,12 @@ def check_folder(
     dataset = find_masks(data_dir, split, classes, annotations)
     names = _id_names(dataset, num_classes)
     statistics = MaskStatistics(names)
+    facts: dict[str, MaskFacts] = {}
     by_name = {sample.name: sample for sample in dataset.samples}
 
     def keep(index: int, arrays: dict[str, Any]) -> None:
-        statistics.add(arrays["mask"][..., 0])
+        facts[arrays["name"]] = facts_of(arrays["mask"])
+        statistics.add_facts(facts[arrays["name"]])
         ordered.append(perceptual_hash(arrays["image"]))
         if reason := nothing_to_see(arrays["image"]):
             suspicious.append([arrays["name"], reason])
@@ -348,6 +357,7 @@ def check_folder(
             watch(by_name[arrays["name"]], arrays | {"classes": names})
 
     dataset = check(dataset, num_classes, keep)
+    suspicious += inverted_masks(facts)
     suspicious += [["masks", problem] for problem in statistics.problems()]
     for sample, one in zip(dataset.samples, ordered, strict=True):
         hashes[sample.split][sample.name] = one

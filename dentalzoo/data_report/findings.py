@@ -38,8 +38,8 @@ KINDS = (
     Kind(
         "suspicious",
         "Suspicious images, masks and boxes",
-        "Images in which nothing can be seen, objects with two boxes, and what nearly all "
-        "annotations have in common. Correct them, or remove the images.",
+        "Images in which nothing can be seen, objects with two boxes, inverted masks, and what "
+        "nearly all annotations have in common. Correct them, or remove the images.",
         True,
     ),
     Kind(

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from dentalzoo.data.formats import base
-from dentalzoo.data.mask_values import FDI_NUMBERS, MaskStatistics, class_ids, fdi_values
+from dentalzoo.data.mask_values import (
+    FDI_NUMBERS,
+    MaskStatistics,
+    class_ids,
+    facts_of,
+    fdi_values,
+    inverted_masks,
+)
 from dentalzoo.errors import BadFile
 
 PERMANENT = tuple(str(n) for n in sorted(FDI_NUMBERS) if n < 50)
@@ -150,3 +157,40 @@ def test_masks_of_two_polarities_are_suspicious():
     teeth = [np.roll(blobs((1,)), shift, axis=1) for shift in range(12)]
     mixed = [1 - mask if number < 2 else mask for number, mask in enumerate(teeth)]
     assert "2 of 12 masks are mostly foreground" in problems(mixed)[0]
+
+
+def inverted(masks):
+    return inverted_masks({str(i): facts_of(np.asarray(mask)) for i, mask in enumerate(masks)})
+
+
+def jaws(count=12):
+    """Teeth on 20 to 24 % of an image, away from its border."""
+    masks = np.zeros((count, 50, 100), np.uint8)
+    for number, mask in enumerate(masks):
+        mask[15:35, 20 : 70 + number % 3 * 5] = 1
+    return masks
+
+
+def test_a_single_inverted_mask_is_named_among_others():
+    masks = jaws()
+    assert inverted(masks) == []
+    masks[4] = 1 - masks[4]
+    reason = (
+        "its mask covers 78% of the image and 100% of the border, the median 22% and 0%: is it "
+        "black on white?"
+    )
+    assert inverted(masks) == [["4", reason]]
+    masks[4, 0] = 0  # an object at the border: 65 % of it are left
+    assert [name for name, _ in inverted(masks)] == ["4"]
+    assert inverted(masks[3:5]) == []  # of two masks neither is the usual one
+
+
+def test_large_and_empty_masks_and_borders_of_all_are_not_inverted():
+    masks = jaws()
+    masks[3] = 0
+    masks[5, 1:-1, 1:-1] = 1  # nearly the whole image, but its border
+    masks[6, :, :40] = 1  # 40 % of the image and a part of its border
+    assert inverted(masks) == []
+    masks[:, :, :70] = 1  # all touch the border
+    masks[4] = 1 - masks[4]
+    assert inverted(masks) == []

@@ -718,3 +718,12 @@ def test_boxes_are_not_left_out_beside_masks_of_pixels_whose_labels_are_unknown(
         parsed = base.ParsedAnnotations(images)
         assert len(leave_out_boxes(tree, parsed)) == (mask is None)
         assert len(one.boxes) == left
+
+
+def test_check_names_a_single_inverted_mask(tmp_path):
+    names = [f"{number}.png" for number in range(4)]
+    put(tmp_path, *(f"images/{name}" for name in names), masks=[f"masks/{name}" for name in names])
+    Image.fromarray(255 - truth()).save(tmp_path / "masks" / "2.png")
+    (name, reason), (of_all, _) = check_folder(tmp_path)["suspicious"]
+    assert name == "2" and "is it black on white?" in reason
+    assert of_all == "masks"  # one of four is more than one in ten
