@@ -115,6 +115,7 @@ def test_a_saved_model_loads_as_functions_of_named_arrays(bundle):
     assert np.array_equal(results["mask"], bundle.serve(images)["mask"])
 
 
+@pytest.mark.slow
 def test_the_page_can_be_followed(tmp_path):
     """A copy of the package gets the page's module, table and test, and runs them."""
     module, table, test, use = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
