@@ -1,6 +1,7 @@
 """The sub-commands of data sets: check, agree, convert, split, tfrecord, synthetic, ..."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dentalzoo as dz
@@ -44,7 +45,8 @@ def do_check(options: Namespace) -> int:
         if options.json:
             show(options, {"data": str(options.data), "problems": [["data", str(error)]]})
         raise
-    show(options, report, checking.describe_report(report))
+    page = f"\npage: {Path(options.report) / 'index.html'}" if options.report else ""
+    show(options, report, checking.describe_report(report) + page)
     return 1 if checking.needs_fixing(report) else 0
 
 

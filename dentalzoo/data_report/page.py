@@ -9,6 +9,7 @@ from dentalzoo.contracts import Report
 from dentalzoo.data_report.findings import KINDS, Kind, counts
 from dentalzoo.plots.palette import hex_colour, palette
 
+_NAMES = 8  # of images without any object
 _ROWS = 200  # of a list on the page; report.json has all
 _COLOURED = 35  # classes with a colour of their own
 _IN_FACTS = ("data", "date", "usable", "groups", "format", "bundle")
@@ -175,8 +176,9 @@ def _counts(report: Report) -> list[str]:
         number = report.get(split, "")
         images = f"{split} ({number} images)" if number != "" else split
         heads += [f"{images}: boxes", "on images"] if boxes else [images]
-    empty = report.get("without_boxes", report.get("empty_masks"))
-    note = [f"<p>{empty} images without any object.</p>"] if empty else []
+    empty = report.get("without_objects", ())
+    names = ", ".join(empty[:_NAMES]) + f" and {len(empty) - _NAMES} more" * (len(empty) > _NAMES)
+    note = [f"<p>{len(empty)} images without any object: {shown(names)}.</p>"] if empty else []
     return ["<h2>Classes and splits</h2>", _table(heads, rows), *note]
 
 

@@ -55,6 +55,7 @@ class Recorder:
         self._objects: dict[str, Counter[str]] = defaultdict(Counter)  # split -> class -> number
         self._images: dict[str, Counter[str]] = defaultdict(Counter)
         self._sides: dict[str, array[float]] = defaultdict(lambda: array("f"))
+        self._without: list[str] = []  # names of annotated images without any object
         self._areas: dict[str, float] = {}  # name -> part of the image that its mask covers
         self._contradictions: list[tuple[float, list[str]]] = []  # with the score
         self._to_check: list[list[str]] = []
@@ -112,6 +113,7 @@ class Recorder:
     ) -> None:
         height, width = image.shape[:2]
         labels = Counter(box.label for box in boxes)
+        self._without += [] if boxes else [name]
         self._count(split, labels)
         for box in boxes:
             area = (box.bottom - box.top) * height * (box.right - box.left) * width
@@ -151,6 +153,7 @@ class Recorder:
         self._count(split, dict.fromkeys(labels, 1))
         area = float((ids > 0).mean())
         self._areas[name] = area
+        self._without += [] if area else [name]
         specks = _specks(ids)
         what = f"{specks} speck{'s' * (specks > 1)} below {_SPECK:.3%} of the image"
         if specks:
@@ -189,11 +192,12 @@ class Recorder:
 
         Returns:
             "per_split": split -> class -> {"objects", "images"} (of masks and images, objects are
-            images); "image_sizes": {"smallest", "largest"}, [height, width], and "most_frequent",
-            [height, width, number]; of boxes "box_sizes": class -> the quartiles of the root of
-            the area in pixels; of masks "mask_areas": the quartiles of the part of the image, and
-            "masks_to_check" [name, what]; with a bundle "contradictions" [name, what], and the
-            score "confident_from" or the quartiles "model_dice".
+            images); "without_objects", the names of images; "image_sizes": {"smallest", "largest"},
+            [height, width], and "most_frequent", [height, width, number]; of boxes "box_sizes":
+            class -> the quartiles of the root of the area in pixels; of masks "mask_areas": the
+            quartiles of the part of the image, and "masks_to_check" [name, what]; with a bundle
+            "contradictions" [name, what], and the score "confident_from" or the quartiles
+            "model_dice".
         """
         if not self._sizes:
             return {}
@@ -212,6 +216,8 @@ class Recorder:
                 "most_frequent": [[*size, n] for size, n in self._sizes.most_common(5)],
             },
         }
+        if self._without:
+            content["without_objects"] = [*self._without]
         if self._sides:
             content["box_sizes"] = {name: _quartiles(v) for name, v in sorted(self._sides.items())}
         if self._areas:

@@ -113,7 +113,8 @@ def test_masks_are_counted_and_odd_ones_are_listed(tmp_path):
     assert odd.startswith("its mask covers 76.56% of the image")
     assert len(report["masks_to_check"]) == 2
     text, _, _ = read(tmp_path / "out")
-    assert "The smallest masks" in text and "1 images without any object" in text
+    assert "The smallest masks" in text and "1 images without any object: 5." in text
+    assert report["without_objects"] == ["5"]
     assert "Nothing must be fixed" in text
 
 

@@ -827,7 +827,7 @@ def test_the_results_of_predict_have_the_ids_of_the_data_that_a_bundle_was_train
     predict(bundle, data / "images", tmp_path / "counted")
     results = json.loads((tmp_path / "counted" / "detections.json").read_text())
     assert [entry["category_id"] for entry in results[:2]] == [1, 2]
-    assert "category ids of COCO results: 1 to 3, in the order of the classes" in caplog.text
+    assert "detections.json (COCO) has the category ids 1 to 3, in order" in caplog.text
 
 
 def test_the_results_give_the_same_average_precision_to_pycocotools(data, tmp_path):

@@ -24,7 +24,7 @@ def category_ids(classes: Sequence[str], *known: Mapping[str, Any] | None) -> li
         numbers = [ids.get(name) for name in classes] if ids else []
         if numbers and all(isinstance(n, int) for n in numbers) and len({*numbers}) == len(numbers):
             return [int(number) for number in numbers if number is not None]
-    _log.info("category ids of COCO results: 1 to %d, in the order of the classes", len(classes))
+    _log.info("detections.json (COCO) has the category ids 1 to %d, in order", len(classes))
     return list(range(1, len(classes) + 1))
 
 
