@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
-from dentalzoo.data.formats import base
+from dentalzoo.data.formats import base, format_named
 from dentalzoo.data.formats.outlines import _decompress
 from dentalzoo.data.formats.tree import scan
+from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.mask_regions import leave_out_boxes
 from dentalzoo.data.masks import check, check_folder, find_masks, load
@@ -727,3 +728,20 @@ def test_check_names_a_single_inverted_mask(tmp_path):
     (name, reason), (of_all, _) = check_folder(tmp_path)["suspicious"]
     assert name == "2" and "is it black on white?" in reason
     assert of_all == "masks"  # one of four is more than one in ten
+
+
+@pytest.mark.parametrize(
+    "key", ["coco", "vott", "labelme", "label_studio", "cvat", "supervisely", "dentex"]
+)
+def test_boxes_beside_outlines_in_each_format_that_holds_both(key, tmp_path):
+    outlined, boxed = ("11", "12") if key == "dentex" else ("tooth", "caries")
+    sides = [3 / HEIGHT, 2 / WIDTH, 9 / HEIGHT, 6 / WIDTH]
+    outline = ((2.0, 3.0, 6.0, 3.0, 6.0, 9.0, 2.0, 9.0),)
+    objects = (base.Box(outlined, *sides, outline=outline), base.Box(boxed, 0.1, 0.5, 0.4, 0.9))
+    put(tmp_path, "a.png")
+    samples = [base.BoxSample("a", tmp_path / "a.png", objects)]
+    write_annotations(format_named(key), samples, tmp_path / "out", (outlined, boxed))
+    (sample,) = find_masks(tmp_path / "out").samples
+    tooth = np.zeros((HEIGHT, WIDTH), np.uint8)
+    tooth[3:9, 2:6] = 1
+    assert np.array_equal(load(sample)["mask"][..., 0], tooth)
