@@ -51,16 +51,21 @@ _STYLE = """
 
 def write_comparison(older: str | Path, newer: str | Path, out: str | Path) -> dict[str, Any]:
     """Compare two files, see `dentalzoo.compare_charts`."""
-    charts = [schema.read_chart(path) for path in (older, newer)]
+    before, after = schema.read_chart(older), schema.read_chart(newer)
     folder = Path(out)
     make_folder(folder, [])
     list_results(folder, ["comparison.json", "comparison.html"])
-    files = [Path(path).resolve() for path in (older, newer)]
-    comparison = compare(*charts, *(f"{file.parent.name}/{file.name}" for file in files))
+    comparison = compare(before, after, _name_of(older), _name_of(newer))
     write_json(folder / "comparison.json", comparison)
-    page = comparison_page(comparison, *charts)
+    page = comparison_page(comparison, before, after)
     write_atomically(folder / "comparison.html", page.encode(errors="backslashreplace"))
     return comparison
+
+
+def _name_of(path: str | Path) -> str:
+    """Return a file's name behind that of its folder: folders tell dates apart."""
+    file = Path(path).resolve()
+    return f"{file.parent.name}/{file.name}"
 
 
 def compare(
