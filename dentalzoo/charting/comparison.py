@@ -8,12 +8,13 @@ from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle.schema import Choice, ListOf, Number, Optional, Record, Text, Whole
 from dentalzoo.charting import schema
 from dentalzoo.charting.kinds import KINDS, title_of
-from dentalzoo.charting.mouth import tooth_name
+from dentalzoo.charting.mouth import neighbours, tooth_name
 from dentalzoo.charting.odontogram import odontogram
 from dentalzoo.charting.page import document, legend
 from dentalzoo.data_report.page import shown
 from dentalzoo.output_dirs import list_results, make_folder
 
+_SURE = 0.5  # a tooth with a lower score may have been overlooked on the other radiograph: ours
 _LINE = Text(1000)
 _SIDE = Record({"name": _LINE, "file": _LINE, "date": Text(10, r"\d{4}-\d\d-\d\d", "a date")})
 _CHANGE = Record(
@@ -115,8 +116,12 @@ def _changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Iterator[dic
         name = f"{number} ({tooth_name(number)})"
         if was != now:
             kind, words = _STATES[was, now]
-            tooth = pair[1] if now != "absent" else pair[0]
-            yield _change(kind, number, f"{name}: {words}", tooth and tooth["score"], doubts)
+            which, tooth = ("Newer", pair[1]) if now != "absent" else ("Older", pair[0])
+            score = tooth["score"] if tooth else None
+            if score is not None and score < _SURE:
+                text = f"{which} chart: the tooth was found with {score:.0%} only."
+                doubts.setdefault(number, []).append(text)
+            yield _change(kind, number, f"{name}: {words}", score, doubts)
         found = _titles(older, pair[0]), _titles(newer, pair[1])
         skipped = "implant" if {was, now} != {"present"} else None  # said by the state
         yield from _differences(number, name, *found, skipped, now, doubts)
@@ -166,11 +171,17 @@ def _change(
 
 
 def _doubts(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[int, list[str]]:
-    """Return what the charts say of each tooth that contradicts itself."""
+    """Return what the charts say of each tooth that contradicts itself.
+
+    Numbers that were given twice, or out of order, put those of the teeth beside them in doubt too.
+    """
     doubts: dict[int, list[str]] = {}
     for which, chart in (("Older", older), ("Newer", newer)):
         for entry in chart["contradictions"]:
-            for number in entry["teeth"]:
+            teeth = dict.fromkeys(entry["teeth"])
+            if entry["kind"] in ("same_number", "out_of_order"):
+                teeth |= dict.fromkeys(beside for each in teeth for beside in neighbours(each))
+            for number in teeth:
                 doubts.setdefault(number, []).append(f"{which} chart: {entry['text']}"[:1000])
     return doubts
 

@@ -51,6 +51,13 @@ def rows_of(numbers: Collection[int]) -> list[list[int]]:
     return rows
 
 
+def neighbours(number: int) -> list[int]:
+    """Return the numbers beside a tooth in its row: one of a last molar, two of others."""
+    row = next(row for row in rows_of([number]) if number in row)
+    place = row.index(number)
+    return row[max(0, place - 1) : place] + row[place + 1 : place + 2]
+
+
 def is_upper(number: int) -> bool:
     """Return True for a tooth of the upper jaw."""
     return number // 10 in (1, 2, 5, 6)

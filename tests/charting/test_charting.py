@@ -12,7 +12,13 @@ import dentalzoo as dz
 from dentalzoo.bundle.schema import Mismatch
 from dentalzoo.charting import comparison, predictor, schema
 from dentalzoo.charting.kinds import KINDS, kind_of
-from dentalzoo.charting.mouth import number_in_gap, rows_of, tooth_name, tooth_under
+from dentalzoo.charting.mouth import (
+    neighbours,
+    number_in_gap,
+    rows_of,
+    tooth_name,
+    tooth_under,
+)
 from dentalzoo.charting.odontogram import odontogram, symbol
 from dentalzoo.cli import main
 from dentalzoo.data import synthetic
@@ -317,6 +323,29 @@ def test_doubts_and_other_models_are_said_in_a_comparison(mouth):
     assert any("do not rely" in line for line in result["warnings"])
     (change,) = [c for c in result["changes"] if c["tooth"] == 11]
     assert change["doubts"][0].startswith("Newer chart: Implant")
+
+
+def test_numbers_beside_a_double_one_and_unsure_teeth_are_in_doubt(mouth):
+    """As where a molar was removed: the one behind it may get its number."""
+    before = mouth.chart()
+    mouth.without(17)
+    mouth.without(45)
+    after = mouth.chart()
+    text = "A tooth that looks like 16 was found beside another one of that number."
+    after["contradictions"] = [{"kind": "same_number", "text": text, "teeth": [16], "findings": []}]
+    (unsure,) = [tooth for tooth in before["teeth"] if tooth["number"] == 45]
+    unsure["score"] = 0.31
+    doubts = {c["tooth"]: c["doubts"] for c in compare(before, after)["changes"]}
+    assert doubts[17] == [f"Newer chart: {text}"]
+    assert doubts[45] == ["Older chart: the tooth was found with 31% only."]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(18, [17]), (11, [12, 21]), (36, [35, 37]), (55, [54]), (71, [81, 72]), (38, [37])],
+)
+def test_the_teeth_beside_a_tooth(number, expected):
+    assert sorted(neighbours(number)) == sorted(expected)
 
 
 @pytest.mark.parametrize(
