@@ -47,7 +47,7 @@ def knowing(bundle, **ratios):
 @pytest.mark.parametrize(
     ("part", "ratio", "words"),
     [
-        ("content", 3.2, "other content than the training images (3.2 times as far as expected)"),
+        ("content", 3.2, "other content than the training images (3.20 times as far as expected)"),
         ("layout", 2.0, "other layout"),
         ("layout", 6.0, "inverted polarity, or light and dark elsewhere"),
         ("brightness", -2.0, "too dark (mean grey level 0.20, expected 0.30 to 0.50)"),
