@@ -49,7 +49,7 @@ function reason(part: string, ratio: number, { centre, bound }: Part): string {
   const fixed = (number: number) => number.toFixed(2);
   switch (part) {
     case "content":
-      return `other content than the training images (${ratio.toFixed(1)} times as far as expected)`;
+      return `other content than the training images (${fixed(ratio)} times as far as expected)`;
     case "layout":
       return 1 - value < OPPOSITE ? "inverted polarity, or light and dark elsewhere" : "other layout";
     case "brightness": {
