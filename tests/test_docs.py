@@ -249,15 +249,19 @@ def test_the_five_lines_of_the_readme_and_the_file_in_a_server_run(tmp_path):
 
     # in place of the export, which the tests of exporters do
     shutil.copytree(ROOT / "pretrained" / BUNDLE / "onnx", tmp_path / "unet_onnx")
+    (tmp_path / "pretrained").symlink_to(ROOT / "pretrained")
     code = f"import sys; sys.path[0] = {str(tmp_path)!r}\n"
-    (text,) = blocks(ROOT / "docs" / "howto" / "server.md", "python")
+    text = "".join(blocks(ROOT / "docs" / "howto" / "server.md", "python"))
     end = "\nassert not any(name.startswith(('dentalzoo', 'tensorflow')) for name in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code + text + end], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    share = re.fullmatch(r"\(1, 512, 1024, 1\) (0\.\d+)\n", done.stdout)[1]
+    first, *teeth = done.stdout.splitlines()
+    share = re.fullmatch(r"\(1, 512, 1024, 1\) (0\.\d+)", first)[1]
     assert 0.1 < float(share) < 0.4
+    numbers = [re.fullmatch(r"([1-4][1-8]) (0\.\d+|1\.0) \[.*\]", line)[1] for line in teeth]
+    assert len(set(numbers)) > 10
 
 
 # ------------------------------------------------------------------------------------------ tables
