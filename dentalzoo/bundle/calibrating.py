@@ -38,14 +38,8 @@ def unwritten(path: Path, name: str, config: PaperConfig, functions: Mapping[str
     Its metadata are what a task reads: name, task, signatures and settings.
     """
 
-    def computed(traced: Any) -> Callable[..., Mapping[str, Any]]:
-        import tensorflow as tf
-
-        def call(**arrays: Any) -> Mapping[str, Any]:
-            tensors = {key: tf.constant(array) for key, array in arrays.items()}
-            return {key: value.numpy() for key, value in traced(**tensors).items()}
-
-        return call
+    def computed(function: Any) -> Callable[..., Mapping[str, Any]]:
+        return lambda **arrays: {key: value.numpy() for key, value in function(**arrays).items()}
 
     traced = _Lazy(functions, lambda function: function.get_concrete_function())
     metadata = {

@@ -12,7 +12,7 @@ from dentalzoo import registry
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle import comparison, guard
 from dentalzoo.bundle.loaded import Bundle
-from dentalzoo.bundle.metadata import describe
+from dentalzoo.bundle.metadata import TensorSpec, describe
 from dentalzoo.bundle.reading import load, load_folder
 from dentalzoo.bundle.replacing import replaced
 from dentalzoo.bundle.runtimes import LIGHT
@@ -71,7 +71,7 @@ def convert(
         if content := comparison.read(aside):
             blocks = [
                 f"# {source.name} for {exporter}",
-                _functions_table(source, content["parity"]),
+                _functions_table(source, aside, content["parity"]),
                 comparison.tables(content),
             ]
             write_atomically(aside / "README.md", "\n\n".join(blocks) + "\n")
@@ -146,16 +146,27 @@ def _write(
         write_json(path / comparison.FILE, _description(source, chosen.NAME, path, rows, metrics))
 
 
-def _functions_table(source: Bundle, names: Iterable[str]) -> str:
-    """Return the inputs and outputs of functions as Markdown; `?` is a size of any value."""
-    specs = source.metadata["signatures"]
-    rows = [
-        f"| `{name}` | {describe(specs[name]['inputs'], '`') or 'none'} | "
-        f"{describe(specs[name]['outputs'], '`')} |"
-        for name in names
-        if name in specs  # an older bundle lacks some
-    ]
+def _functions_table(source: Bundle, path: Path, names: Iterable[str]) -> str:
+    """Return the inputs and outputs of functions as Markdown; `?` is a size of any value.
+
+    A file for a runtime that draws no random numbers takes them in place of seed and number.
+    """
+    files = _interface(path).get("signatures", {})
+    rows = []
+    for name in names:
+        if (spec := source.metadata["signatures"].get(name)) is None:  # of an older bundle
+            continue
+        width = files.get(name, {}).get("noise")
+        noise: TensorSpec = {"shape": [None, width], "dtype": "float32"}
+        inputs = {"noise": noise} if width else spec["inputs"]
+        rows.append(f"| `{name}` | {describe(inputs, '`')} | {describe(spec['outputs'], '`')} |")
     return "\n".join(["| function | inputs | outputs |", "|---|---|---|", *rows])
+
+
+def _interface(path: Path) -> Any:
+    """Return the file that lists the functions in a folder; {} where the exporter writes none."""
+    file = path / INTERFACE
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def differences(path: Path) -> list[str]:
@@ -170,8 +181,6 @@ def _description(
     """Return what the folder that an exporter wrote is, in plain values."""
     from dentalzoo import __version__
 
-    interface = path / INTERFACE
-    left_out = json.loads(interface.read_text()).get("left_out", {}) if interface.is_file() else {}
     return {
         "exporter": exporter,
         "bundle": source.name,
@@ -179,6 +188,6 @@ def _description(
         "config": dataclasses.asdict(source.config),
         "parity": rows,
         "metrics": metrics,
-        "left_out": left_out,
+        "left_out": _interface(path).get("left_out", {}),
         "dentalzoo": __version__,
     }

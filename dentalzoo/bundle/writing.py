@@ -142,9 +142,7 @@ def export(
             known = learned(stored.feature_maps, config, familiarity)
         if known is not None:
             functions[NAME] = signature(stored, stored.feature_maps, config, known)
-        # Each once: of a `tf.function` TensorFlow makes the graph at every request.
-        traced = {key: function.get_concrete_function() for key, function in functions.items()}
-        saved_model.export(stored, aside / "saved_model", traced, {})
+        saved_model.export(stored, aside / "saved_model", functions, {})
         guard.refuse_unsafe_graph(aside, name=path)  # or the next load would refuse it
         written: Metadata = {
             "format": FORMAT,
@@ -153,7 +151,7 @@ def export(
             "task": registry.ZOO[name].task,
             "summary": registry.ZOO[name].summary,
             "about": module.ABOUT,
-            "signatures": {key: spec_of(each) for key, each in traced.items()},
+            "signatures": {key: spec_of(getattr(stored, key)) for key in functions},
             "config": dataclasses.asdict(config),
             "parameters": int(model.count_params()),
             "weights_dtype": weights_dtype,

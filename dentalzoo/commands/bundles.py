@@ -17,17 +17,20 @@ from dentalzoo.training.flags import keywords
 
 def do_list(options: Namespace) -> None:
     entries = {name: registry.ZOO[name] for name in dz.list_models(options.task)}
-    rows: list[dict[str, Any]] = [
-        {"name": name, **entry._asdict()} for name, entry in entries.items()
-    ]
     if options.markdown:
         print(registry.markdown_table())
         return
+    rows: list[dict[str, Any]] = [
+        {
+            **{"name": name, **entry._asdict()},
+            "pretrained": [bundle for bundle in RELEASED if bundle.startswith(f"{name}.")],
+        }
+        for name, entry in entries.items()
+    ]
     widths = [max(len(row[key]) for row in rows) for key in ("name", "task")]
     lines = []
     for row in rows:
         lines.append(f"{row['name']:{widths[0]}}  {row['task']:{widths[1]}}  {row['summary']}")
-        row["pretrained"] = [one for one in RELEASED if one.startswith(f"{row['name']}.")]
         lines += [f"  {bundle}" for bundle in row["pretrained"]]
     show(options, {"models": rows}, "\n".join(lines))
 

@@ -29,11 +29,10 @@ def export(
     Its `serving_default` is the first function that takes encoded images, else the first.
 
     Args:
-        model: the `tf.Module` that holds the variables of the functions; they become attributes
-            of it, as TensorFlow wants them.
+        model: the `tf.Module` that holds the variables of the functions, which become attributes
+            of it as they were traced: `tf.types.experimental.ConcreteFunction`.
         path: the folder to make.
-        functions: name -> `tf.function` with an input signature, or what it was traced to, its
-            `tf.types.experimental.ConcreteFunction`.
+        functions: name -> `tf.function` with an input signature.
         samples: not used.
 
     Returns:
@@ -44,12 +43,8 @@ def export(
     """
     import tensorflow as tf
 
-    traced = {
-        key: function
-        if isinstance(function, tf.types.experimental.ConcreteFunction)
-        else function.get_concrete_function()
-        for key, function in functions.items()
-    }  # once, or TensorFlow makes each graph twice
+    # Once: of a `tf.function` TensorFlow makes the graph at every request.
+    traced = {key: function.get_concrete_function() for key, function in functions.items()}
     for key, function in traced.items():
         setattr(model, key, function)
     try:

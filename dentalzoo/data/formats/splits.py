@@ -32,7 +32,6 @@ from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
 _MOST_LISTS = 20  # ours
-_NO_SPLIT = "no split in the data"
 _NO_TRAIN = "besides the named splits"
 _LEADING_WORD = re.compile(r"([A-Za-z]+)[ _-]?\d*(?=[ _.-]|$)")
 
@@ -253,7 +252,7 @@ def split_files(
         files = [file for file in files if file.split]
         lost = []
         if {file.split for file in files} == {"test"}:
-            files += _hold_out(tree, rest, val_fraction, what, _NO_TRAIN)
+            files += _hold_out(tree, rest, val_fraction or 0, what, _NO_TRAIN)
         else:
             lost = [file.path for file in rest]
     elif by_list := _splits_of_lists(tree, files):
@@ -264,9 +263,11 @@ def split_files(
         if "train" in by_list.values():
             lost = [file.path for file in rest]
         else:
-            files += _hold_out(tree, rest, val_fraction, what, _NO_TRAIN)
+            files += _hold_out(tree, rest, val_fraction or 0, what, _NO_TRAIN)
     elif by_name := _splits_of_names(tree, files, what):
         return [replace(file, split=by_name[file.path]) for file in files], skips
+    elif val_fraction is None:
+        return _with_patients(tree, files), skips
     else:
         return _hold_out(tree, files, val_fraction, what), skips
     skips += [Skip(tree.name(image), f"{what} in no split of {where}") for image in lost]
@@ -366,19 +367,24 @@ def _splits_of_names(tree: Tree, files: Sequence[FileEntry], what: str) -> dict[
     return {}
 
 
-def _hold_out(
-    tree: Tree,
-    files: Sequence[FileEntry],
-    val_fraction: float | None,
-    what: str,
-    why: str = _NO_SPLIT,
-) -> list[FileEntry]:
+def _with_patients(tree: Tree, files: Sequence[FileEntry]) -> list[FileEntry]:
+    """Return files whose groups are joined where they are of one patient."""
     if not files:
         return []
     group_of = join_patients(tree.root, {file.path: file.group for file in files})
-    files = [replace(file, group=group_of[file.path]) for file in files]
-    if val_fraction is None and why == _NO_SPLIT:
-        return files
+    return [replace(file, group=group_of[file.path]) for file in files]
+
+
+def _hold_out(
+    tree: Tree,
+    files: Sequence[FileEntry],
+    val_fraction: float,
+    what: str,
+    why: str = "no split in the data",
+) -> list[FileEntry]:
+    if not files:
+        return []
+    files = _with_patients(tree, files)
     groups = {file.group for file in files}
     aside = _held_out(groups, val_fraction)
     split = [replace(f, split="val" if f.group in aside else "train") for f in files]
@@ -399,7 +405,7 @@ def _plural(what: str) -> str:
     return what + ("es" if what.endswith("sh") else "s")
 
 
-def _held_out(groups: Iterable[str], part: float | None) -> set[str]:
+def _held_out(groups: Iterable[str], part: float) -> set[str]:
     """Return the part of the groups whose names have the smallest hashes, one at least."""
 
     def by_hash(group: str) -> bytes:
