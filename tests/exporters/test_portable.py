@@ -255,7 +255,7 @@ def test_metrics_are_measured_of_both(bundle, phantoms, tmp_path, capsys):
     values = metadata["metrics"]["dice"]
     assert values["bundle"] == pytest.approx(values["exported"], abs=1e-6)
     readme = (out / "README.md").read_text()
-    assert "| `segment` | `images` uint8 (?, ?, ?, ?) | `mask` uint8 (?, ?, ?, ?) |" in readme
+    assert "| `segment` | `images` uint8 (?, ?, ?, ?) | `mask` uint8 (?, ?, ?, 1) |" in readme
     assert_served(bundle, out / "1", tmp_path)
 
 
