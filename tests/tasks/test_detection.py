@@ -7,6 +7,7 @@ grey value are the class (0..99 is class 1), the rest is the score in percent.
 import csv
 import json
 import tracemalloc
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -45,6 +46,7 @@ from dentalzoo.tasks.postprocessing import (
     suppress_at,
     suppress_per_class,
 )
+from dentalzoo.tasks.tooth_order import OrderWarnings
 
 CLASSES = ("restoration", "endodontic", "implant")
 
@@ -263,6 +265,17 @@ def test_deciduous_and_permanent_teeth_stand_in_one_jaw():
     chosen = in_quadrant_order(arch(numbers), np.full(5, 0.5), numbers)
     assert numbers[chosen].tolist() == [15, 16, 54, 55, 65]
     assert in_quadrant_order(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)).tolist() == []
+
+
+def test_the_log_names_images_with_numbers_out_of_order_and_counts_the_rest(caplog):
+    warnings = OrderWarnings("look at them")
+    for number in range(25):
+        warnings.add(Path(f"{number}.png"), [])
+        warnings.add(Path(f"{number}.png"), [21, 11])
+    warnings.close()
+    lines = caplog.messages
+    assert len(lines) == 21 and "0.png: not in the order of teeth: 11, 21; " in lines[0]
+    assert lines[-1] == "and 5 more images have numbers out of order; look at them"
 
 
 def test_order_takes_the_greatest_total_score():

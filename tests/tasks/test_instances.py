@@ -127,8 +127,21 @@ def test_predict_writes_numbered_teeth(run, radiograph):
         assert int(row["area"]) == np.sum(teeth == int(row["tooth"])) > 0
         assert 0.7 < float(row["score"]) <= 0.9 and float(row["left"]) < float(row["right"])
     assert int(rows[-1]["area"]) == np.sum(mask & (teeth == 0))
+    assert not any(row["doubt"] for row in rows)
     drawn = read_image(out / "a_overlay.png")
     assert drawn.shape == (128, 256, 3) and (drawn[teeth > 0] != 0).any()
+
+
+def test_a_number_that_stands_where_it_cannot_is_said(run, radiograph, monkeypatch, caplog):
+    finder = Finder(radiograph.teeth)
+    first, other = finder.numbers.index(14), finder.numbers.index(17)
+    finder.boxes[[first, other]] = finder.boxes[[other, first]]
+    monkeypatch.setattr(bundles, "load", lambda reference: finder)
+    rows = table(run())
+    doubted = {row["tooth"] for row in rows if row["doubt"] == "order"}
+    assert doubted and doubted <= {"14", "15", "16", "17"}
+    [line] = [record.getMessage() for record in caplog.records if "order of teeth" in record.msg]
+    assert "a.png: not in the order of teeth: " + ", ".join(sorted(doubted)) in line
 
 
 def test_projects_and_anonymous_results_have_the_teeth(run, radiograph):

@@ -33,6 +33,7 @@ from dentalzoo.tasks.detector import (
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
 from dentalzoo.tasks.projects import SampleSpool, write_projects
+from dentalzoo.tasks.tooth_order import OrderWarnings, out_of_order
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -64,7 +65,8 @@ def predict(
         options: `overlay` also writes `out`/<stem>_overlay.png, the image with its boxes, see
             `dentalzoo.tasks.base.output_names`. Without `score_threshold` the bundle's own is used,
             else 0.5. Unless `teeth` is "all", boxes of FDI classes are one for each tooth, in the
-            order of quadrants, 11..18, 21..28, ... `vott` 1 and 2 also write projects for VoTT 1
+            order of quadrants, 11..18, 21..28, ..., and numbers that stand where they cannot are
+            logged. `vott` 1 and 2 also write projects for VoTT 1
             (`out`/vott1/<folder>.json for each folder of images) and VoTT 2
             (`out`/vott2/<name of out>.vott), to be corrected there. `dicom` also writes
             `out`/<stem>_sr.dcm and `out`/<stem>_sc.dcm for images that are DICOM; one that is not
@@ -114,9 +116,11 @@ class Predictor(DicomPredictor):
         detections = self._detector(enhanced(value, self.options.enhance))
         detections = detections.take(detections.scores >= self._threshold)
         if self._detector.numbers:
-            numbers = np.array(self._detector.numbers)[detections.classes - 1]
-            detections = detections.take(np.argsort(numbers, kind="stable"))
+            detections = detections.take(np.argsort(self._numbers(detections), kind="stable"))
         return detections
+
+    def _numbers(self, detections: Detections) -> np.ndarray:
+        return np.array(self._detector.numbers)[detections.classes - 1]
 
     def results(self, item: Item, value: np.ndarray, prediction: Detections) -> Result:
         boxes, scores, classes = prediction.boxes, prediction.scores, prediction.classes
@@ -127,6 +131,9 @@ class Predictor(DicomPredictor):
             "classes": classes.tolist(),
             "empty": bool(self._detector.numbers) and not len(prediction),  # no tooth at all
         }
+        if self._detector.numbers:
+            numbers = self._numbers(prediction)
+            record["out_of_order"] = numbers[out_of_order(boxes, scores, numbers)].tolist()
         drawn = partial(overlay, value, boxes, classes, self._classes, scores)
         files = self._overlay_file(item, drawn)
         labels = self._labels(prediction)
@@ -139,6 +146,7 @@ class Predictor(DicomPredictor):
         samples = SampleSpool()
         known = self._bundle.metadata.get("training", {}).get("category_ids")
         ids = category_ids(self._classes, known)
+        warnings = OrderWarnings("--teeth ordered leaves them out")
         # The JSON is kept aside, so that both files are made in one pass and in constant memory.
         with tempfile.TemporaryFile() as stream:
             entries = _text(stream)
@@ -149,6 +157,7 @@ class Predictor(DicomPredictor):
                 rows.writerow(_COLUMNS)
                 separator = "[\n"
                 for item, record in records:
+                    warnings.add(item.path, record.get("out_of_order", ()))
                     detections, size = _detections(record), (record["size"][0], record["size"][1])
                     labels = self._labels(detections)
                     rows.writerows(_rows(item.file, size, labels, detections))
@@ -168,6 +177,7 @@ class Predictor(DicomPredictor):
             stream.seek(0)
             write_atomically(out / "detections.json", lambda file: shutil.copyfileobj(stream, file))
             entries.detach()
+        warnings.close()
         written = [out / "detections.csv", out / "detections.json"]
         written += _write_vott(out, samples, self._classes, self.options.vott)
         written += write_projects(samples, out, self._classes, self.options.format)

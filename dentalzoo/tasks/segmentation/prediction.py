@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -33,13 +33,14 @@ from dentalzoo.tasks.segmentation.inference import (
     segment_and_probabilities,
 )
 from dentalzoo.tasks.segmentation.instances import Numbering, Teeth
+from dentalzoo.tasks.tooth_order import OrderWarnings, out_of_order
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
 
 _log = logging.getLogger("dentalzoo")
 
-_COLUMNS = ("file", "tooth", "score", "left", "top", "right", "bottom", "area")
+_COLUMNS = ("file", "tooth", "score", "left", "top", "right", "bottom", "area", "doubt")
 _TOLERANCE = 1.0  # ours, pixels: polygons along the edges of pixels have too many points to edit
 
 
@@ -68,7 +69,8 @@ def predict(
             polygons that follow the masks within a pixel. `anonymize` replaces the names, and
             writes their key to `out`_key.csv. `instances` divides the mask into numbered teeth:
             `out`/<stem>_teeth.png holds the FDI number of each pixel, `out`/teeth.csv each tooth
-            with its score, its box and its area in pixels, and the pixels of no tooth in a row
+            with its score, its box, its area in pixels and "order" as its doubt where it stands
+            where its number cannot, which is also logged, and the pixels of no tooth in a row
             without a number; overlay, projects and DICOM have the teeth instead of one mask.
             `probabilities` writes `out`/<stem>_probabilities.png, grey in 16 bits, where 65535 is
             1; of several classes `out`/<stem>_probabilities_<id>.png for each of 1..n.
@@ -153,7 +155,10 @@ class Predictor(DicomPredictor):
         if self._numbering and teeth:
             numbers = self._numbering.as_numbers(teeth.ids)
             files[f"{item.name}_teeth.png"] = encode_png(numbers, palette=palette())
-            record["teeth"] = list(_rows(item.file, self._numbering, teeth, mask))
+            numbers_found = np.array(self._numbering.numbers)[teeth.classes - 1]
+            doubted = out_of_order(teeth.boxes, teeth.scores, numbers_found)
+            record["teeth"] = list(_rows(item.file, numbers_found, teeth, mask, doubted))
+            record["out_of_order"] = numbers_found[doubted].tolist()
             drawn = partial(numbered, value, numbers)
             mask = teeth.ids
         files |= self._overlay_file(item, drawn)
@@ -167,9 +172,11 @@ class Predictor(DicomPredictor):
 
     def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = SampleSpool()
+        warnings = OrderWarnings('see "doubt" in teeth.csv')
 
         def taken() -> Iterator[Mapping[str, Any]]:
             for item, record in records:
+                warnings.add(item.path, record.get("out_of_order", ()))
                 if self.options.format:
                     boxes = tuple(box_of(values) for values in record["objects"])
                     samples.append(BoxSample(item.name, item.path, boxes))
@@ -184,6 +191,7 @@ class Predictor(DicomPredictor):
         else:
             for _ in taken():
                 pass
+        warnings.close()
         written += write_projects(samples, out, self._classes, self.options.format)
         if self._dicom:
             self._dicom.close()
@@ -201,16 +209,18 @@ def _planes(probabilities: np.ndarray) -> Iterator[np.ndarray]:
         yield np.round(np.clip(plane, 0, 1) * 65535).astype(np.uint16)
 
 
-def _rows(file: str, numbering: Numbering, teeth: Teeth, mask: np.ndarray) -> Iterator[list[Any]]:
+def _rows(
+    file: str, numbers: np.ndarray, teeth: Teeth, mask: np.ndarray, doubted: Sequence[int]
+) -> Iterator[list[Any]]:
     """Yield the rows of an image in the table of teeth, at last that of the pixels of none."""
     height, width = teeth.ids.shape
     areas = np.bincount(teeth.ids.ravel(), minlength=256)
     edges = teeth.boxes.astype(np.float64) * [height, width, height, width]
-    for label, score, box in zip(teeth.classes, teeth.scores, edges, strict=True):
-        top, left, bottom, right = (f"{edge:.2f}" for edge in box)
-        number = numbering.numbers[label - 1]
-        yield [file, number, f"{score:.6g}", left, top, right, bottom, int(areas[label])]
-    yield [file, *[""] * 6, int(np.count_nonzero(mask) - areas[1:].sum())]
+    for index, (number, label) in enumerate(zip(numbers.tolist(), teeth.classes, strict=True)):
+        top, left, bottom, right = (f"{edge:.2f}" for edge in edges[index])
+        score, doubt = f"{teeth.scores[index]:.6g}", "order" if index in doubted else ""
+        yield [file, number, score, left, top, right, bottom, int(areas[label]), doubt]
+    yield [file, *[""] * 6, int(np.count_nonzero(mask) - areas[1:].sum()), ""]
 
 
 def _write_table(records: Iterable[Mapping[str, Any]], stream: BinaryIO) -> None:
