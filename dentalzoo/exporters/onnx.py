@@ -14,6 +14,10 @@ SUFFIX = ""
 BOUND = 0.005
 FAMILIARITY = True
 _OPSET = 18
+_IMAGE_AXES = {  # of the tensors of 4 and 5 axes
+    4: ("batch", "height", "width", "channels"),
+    5: ("batch", "views", "height", "width", "channels"),
+}
 
 
 def export(
@@ -56,7 +60,18 @@ def converted(module: Any) -> bytes:
     inputs = {tensor.name for tensor in proto.graph.input}
     if inputs != expected:
         raise ValueError(f"the inputs became {sorted(inputs)}")
+    for tensor in (*proto.graph.input, *proto.graph.output):
+        _name_axes(tensor)
     return _upsampling.joined(proto.SerializeToString())
+
+
+def _name_axes(tensor: Any) -> None:
+    """Name the axes of an input or output whose length is not fixed, for who looks at the file."""
+    axes = tensor.type.tensor_type.shape.dim
+    names = _IMAGE_AXES.get(len(axes), ("batch",))
+    for index, axis in enumerate(axes):
+        if not axis.HasField("dim_value"):
+            axis.dim_param = names[index] if index < len(names) else f"{tensor.name}_{index}"
 
 
 def session_options() -> Any:

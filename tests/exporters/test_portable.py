@@ -143,6 +143,11 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     if exporter == "onnx" and name == "panoramic_unet":  # as in 8 bits, see below
         content = (made.path / exporter / "serve.onnx").read_bytes()
         assert b"Resize" in content and b"QuantizeLinear" not in content
+        path = str(made.path / exporter / "serve.onnx")
+        session = pytest.importorskip("onnxruntime").InferenceSession(path)
+        [images], [mask, _] = session.get_inputs(), session.get_outputs()
+        assert images.shape == ["batch", "height", "width", "channels"]
+        assert mask.shape == ["batch", "height", "width", 1]
     assert (
         not {"serve", "encode", "decode", "generate", "overlay", "raw"}
         & metadata["left_out"].keys()
