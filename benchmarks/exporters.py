@@ -120,7 +120,7 @@ def scans(real: Path, work: Path) -> Measured:
 
 BUNDLES: dict[str, Callable[[Path, Path], Measured]] = {
     "panoramic_unet.panoramic_teeth_v2": panoramic_teeth,
-    "panoramic_detection.dental_radiography_v3": dental_radiography,
+    "panoramic_detection.dental_radiography_v4": dental_radiography,
     "panoramic_detection.dentex_fdi_v2": dentex_fdi,
     "tooth_vae.drawn_teeth_v2": teeth,
     "tooth_vae.dentalai_teeth_v1": photographs,

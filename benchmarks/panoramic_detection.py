@@ -35,7 +35,7 @@ from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.synthetic import write_panoramic_dataset
 from dentalzoo.models import panoramic_detection as paper
 
-NAME, RELEASED = "panoramic_detection", "panoramic_detection.dental_radiography_v3"
+NAME, RELEASED = "panoramic_detection", "panoramic_detection.dental_radiography_v4"
 VARIANT = "ssd_mobilenet_v1_fpn"  # if the released bundle is not available
 SIDE = 640
 CANDIDATES = 300  # boxes that enter suppression if the weights are random

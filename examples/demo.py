@@ -128,7 +128,7 @@ def panoramic_segmentation(folder: Path, count: int) -> Section:
 
 def radiograph_detection(folder: Path, count: int) -> Section:
     """Detect findings on panoramic radiographs with `panoramic_detection`."""
-    bundle = dz.load("panoramic_detection.dental_radiography_v3")
+    bundle = dz.load("panoramic_detection.dental_radiography_v4")
     data = write_panoramic_dataset(folder / "radiographs", count, seed=UNSEEN, val_fraction=0)
     radiographs = find_boxes(data, classes=list(DETECTED)).samples
     out = folder / "panoramic_detection"

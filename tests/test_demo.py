@@ -59,7 +59,7 @@ class BrightIsMetal(StandIn):
 
     def __init__(self):
         config = {"classes": ["Fillings", "Implant"], "operating_threshold": 0.1}
-        super().__init__("panoramic_detection", "dental_radiography_v3", "detection", config)
+        super().__init__("panoramic_detection", "dental_radiography_v4", "detection", config)
 
     def detect(self, image):
         _, _, spots, _ = cv2.connectedComponentsWithStats(np.uint8(image[..., 0] > 220))
@@ -126,7 +126,7 @@ class OneJawForAll(StandIn):
 STAND_INS = {
     "jaw_reconstruction.drawn_scans_v1": OneJawForAll(),
     "panoramic_unet.panoramic_teeth_v2": BrightIsTooth(),
-    "panoramic_detection.dental_radiography_v3": BrightIsMetal(),
+    "panoramic_detection.dental_radiography_v4": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v2": Coarse("tooth_vae", "drawn_teeth_v2", "generation", 16, 3),
     "defect_overlay_vae.drawn_defects_v2": Coarse(
         "defect_overlay_vae", "drawn_defects_v2", "superimposition", 32, 1

@@ -32,7 +32,7 @@ OUT = ROOT / "out" / "page"
 MEGABYTES = 25
 BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
 UNET = "panoramic_unet.panoramic_teeth_v2"
-DETECTORS = ("panoramic_detection.dental_radiography_v3", "panoramic_detection.dentex_fdi_v2")
+DETECTORS = ("panoramic_detection.dental_radiography_v4", "panoramic_detection.dentex_fdi_v2")
 REFUSED = {  # of `write_many`
     *("beyond.dcm", "cut.dcm", "frames.dcm", "no_sign.dcm", "rows.dcm", "unknown_function.dcm"),
     "turned.png",

@@ -17,8 +17,8 @@ RELEASED: Mapping[str, str] = {
     "jaw_reconstruction.drawn_scans_v1": (
         "7672db782028ebb10d66fb19676df2f53701d79f5cfa7f92e1f2b5004e8f4fae"
     ),
-    "panoramic_detection.dental_radiography_v3": (
-        "35426e162a36a3e66b5ec5985ba9e4cbc33721e7e37be31a391bd94e875b16b1"
+    "panoramic_detection.dental_radiography_v4": (
+        "8260a78cf4b7b90e85867fe08c90aa39bc01d93a83a8126dab6efb326e98381d"
     ),
     "panoramic_detection.dentex_fdi_v2": (
         "678a198b4d8084c8b4e94221d9de82ba2289b47b2d20c7b960700e408498b8f2"

@@ -22,7 +22,7 @@ class ChartOptions(Options):
         "panoramic_detection.dentex_fdi_v2", "bundle for boxes whose classes are FDI numbers"
     )
     findings: str = option(
-        "panoramic_detection.dental_radiography_v3",
+        "panoramic_detection.dental_radiography_v4",
         f"bundle for boxes of findings, or {NO_FINDINGS}",
     )
     dicom: tuple[str, ...] = option(

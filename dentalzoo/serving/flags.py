@@ -5,7 +5,7 @@ import argparse
 DEFAULT_BUNDLES = (
     "panoramic_unet.panoramic_teeth_v2",
     "panoramic_detection.dentex_fdi_v2",
-    "panoramic_detection.dental_radiography_v3",
+    "panoramic_detection.dental_radiography_v4",
 )
 
 

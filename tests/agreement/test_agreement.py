@@ -202,7 +202,7 @@ def test_boxes_of_a_model_have_the_metrics_of_evaluate(tmp_path):
     data = tmp_path / "data"
     for seed in range(6):
         write_png(data / "images" / f"{seed}.png", panoramic(seed, 256, 512).image)
-    bundle = dz.load("panoramic_detection.dental_radiography_v3")
+    bundle = dz.load("panoramic_detection.dental_radiography_v4")
     classes = list(bundle.config.classes)
     dz.predict(bundle, data / "images", tmp_path / "model", score_threshold=0.001)
     (data / "labels").mkdir()

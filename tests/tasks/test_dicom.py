@@ -190,7 +190,7 @@ def test_a_study_in_and_segmentations_reports_and_captures_out(study, tmp_path):
         ROOT / "pretrained" / name
         for name in (
             "panoramic_unet.panoramic_teeth_v2",
-            "panoramic_detection.dental_radiography_v3",
+            "panoramic_detection.dental_radiography_v4",
         )
     )
     assert dz.predict(unet, study, out, dicom=("seg", "sr", "sc")).failed == []
