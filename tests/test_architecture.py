@@ -79,7 +79,7 @@ ROOMS = {
 }
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "calibration", "detector", "flips", "postprocessing"),
-    *("predictor", "comparison", "familiarity", "projects", "scoring"),
+    *("predictor", "comparison", "familiarity", "projects", "scoring", "tooth_order"),
 )
 
 
