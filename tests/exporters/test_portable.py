@@ -141,10 +141,10 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     metadata = compared(made, made.path / exporter, tmp_path)
     assert metadata["exporter"] == exporter and metadata["name"] == name
     if exporter == "onnx" and name == "panoramic_unet":  # as in 8 bits, see below
-        content = (made.path / exporter / "serve.onnx").read_bytes()
+        path = made.path / exporter / "serve.onnx"
+        content = path.read_bytes()
         assert b"Resize" in content and b"QuantizeLinear" not in content
-        path = str(made.path / exporter / "serve.onnx")
-        session = pytest.importorskip("onnxruntime").InferenceSession(path)
+        session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
         [images], [mask, _] = session.get_inputs(), session.get_outputs()
         assert images.shape == ["batch", "height", "width", "channels"]
         assert mask.shape == ["batch", "height", "width", 1]
