@@ -21,7 +21,7 @@ RELEASED: Mapping[str, str] = {
         "8260a78cf4b7b90e85867fe08c90aa39bc01d93a83a8126dab6efb326e98381d"
     ),
     "panoramic_detection.dentex_fdi_v2": (
-        "678a198b4d8084c8b4e94221d9de82ba2289b47b2d20c7b960700e408498b8f2"
+        "0b074824f123eb8585523662117441925af80fb053b4062234a0e7e5727e9636"
     ),
     "panoramic_unet.panoramic_teeth_v2": (
         "fc95945d1ed454bae3ed366dac844b7a4e6aa3aeda8a55481555159918e9915a"

@@ -49,7 +49,7 @@ class Detector:
         options: `nms_iou` and `max_per_class` other than the bundle's own work on the signature
             `raw` where the bundle has it; without it, on what the bundle kept, and then a value
             above its own changes nothing. `teeth` is for classes that are FDI numbers: "single"
-            keeps the best box of each number and tooth, see `one_per_tooth`, "ordered" of these
+            gives each tooth one number of its own, see `one_per_tooth`, "ordered" keeps of these
             only boxes that stand as teeth do, see `in_quadrant_order`; None and "all" keep all.
             `tta` sees the image flipped too and fuses the boxes, see `postprocessing.fuse`; their
             scores then say how far the views agree. `enhance` is for who reads the images.

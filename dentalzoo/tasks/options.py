@@ -161,7 +161,7 @@ class BoxOptions(Options):
     )
     teeth: str | None = option(
         None,
-        "for FDI classes: keep all boxes, only the best box of each number and of each tooth "
+        "for FDI classes: keep all boxes, one box for each tooth and number, chosen together "
         "(single), or of these only boxes in anatomical order (ordered) (default: single in "
         "predict, all in evaluate)",
         choices=TEETH_RULES,

@@ -9,7 +9,8 @@ import numpy as np
 
 from dentalzoo.ops.boxes import overlaps
 
-_SAME_TOOTH = 0.6  # IoU above which two boxes are of one tooth: ours, neighbours overlap less
+_SAME_TOOTH = 0.5  # IoU above which two boxes are of one tooth: neighbours seldom overlap so far
+_NO_EVIDENCE = 0.01  # a score up to this says nothing of a number
 
 
 def suppress(
@@ -153,19 +154,36 @@ def fuse(
 
 
 def one_per_tooth(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return the boxes that are the best of their number and of their place.
+    """Return the boxes that give each tooth one number, and each number to one tooth.
+
+    Boxes that overlap by an IoU above 0.5 are of one tooth. Of all such choices it is the one with
+    the greatest product of scores, where a tooth without a number counts as a score of 0.01: where
+    two neighbours are taken for the same number, the one for which another is likely has that.
 
     Args:
         boxes: (N, 4).
-        scores: (N,).
+        scores: (N,); boxes with 0.01 or less are not chosen.
         numbers: (N,) FDI numbers.
 
     Returns:
         Indices in the order 11..18, 21..28, ...
     """
-    places = suppress(boxes, scores, _SAME_TOOTH)  # the best first
-    _, first = np.unique(np.asarray(numbers)[places], return_index=True)
-    return places[first]
+    if not len(scores):
+        return np.zeros(0, np.int64)
+    from scipy.optimize import linear_sum_assignment  # which takes long
+
+    places = suppress(boxes, scores, _SAME_TOOTH)
+    teeth = np.argmax(overlaps(boxes, boxes[places]), axis=1)
+    kinds, columns = np.unique(numbers, return_inverse=True)
+    rising = np.argsort(-np.asarray(scores), kind="stable")[::-1]  # so that the best is set last
+    best = np.full((len(places), len(kinds)), -1)
+    best[teeth[rising], columns[rising]] = rising
+    evidence = np.log(np.maximum(scores, _NO_EVIDENCE) / _NO_EVIDENCE)
+    weights = np.where(best < 0, 0, evidence[best])
+    rows, chosen = linear_sum_assignment(weights, maximize=True)
+    likely = weights[rows, chosen] > 0
+    rows, chosen = rows[likely], chosen[likely]
+    return best[rows, chosen][np.argsort(chosen)]
 
 
 def in_quadrant_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:

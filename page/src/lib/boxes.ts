@@ -1,9 +1,13 @@
 /** The boxes of a bundle, as `dentalzoo predict` keeps them. */
 
+import { linearSumAssignment } from "linear-sum-assignment";
+
 import type { Bundle } from "./bundles.ts";
 import type { Values } from "./protocol.ts";
 
-const SAME_TOOTH = 0.6; // IoU; see dentalzoo/tasks/postprocessing.py
+// See dentalzoo/tasks/postprocessing.py.
+const SAME_TOOTH = 0.5; // IoU above which two boxes are of one tooth
+const NO_EVIDENCE = 0.01; // a score up to this says nothing of a number
 
 export interface Box {
   /** Top, left, bottom, right in [0, 1] of the image. */
@@ -28,15 +32,27 @@ export function boxesOf(results: Record<string, Values>, bundle: Bundle): Box[] 
   return bundle.teeth ? onePerTooth(boxes) : boxes;
 }
 
-/** Keep the best box of each place and number, in the order 11..18, 21..28, ... */
-function onePerTooth(boxes: Box[]): Box[] {
-  const places: Box[] = [];
+/** Give each tooth one number and each number to one tooth, in the order 11..18, 21..28, ... */
+export function onePerTooth(boxes: Box[]): Box[] {
+  const teeth: Box[] = [];
   for (const box of boxes) {
-    if (places.every((other) => iou(box, other) <= SAME_TOOTH)) places.push(box);
+    if (teeth.every((other) => iou(box, other) <= SAME_TOOTH)) teeth.push(box);
   }
-  const numbers = new Map<string, Box>();
-  for (const box of places) if (!numbers.has(box.name)) numbers.set(box.name, box);
-  return [...numbers.values()].sort((a, b) => Number(a.name) - Number(b.name));
+  const columns = [...new Set(boxes.map((box) => box.name))].sort((a, b) => Number(a) - Number(b));
+  const best: (Box | undefined)[][] = teeth.map(() => []);
+  for (const box of boxes) {
+    const overlaps = teeth.map((other) => iou(box, other));
+    best[overlaps.indexOf(Math.max(...overlaps))][columns.indexOf(box.name)] ??= box;
+  }
+  if (!teeth.length) return [];
+  const weight = (box?: Box) => Math.log(Math.max(box?.score ?? 0, NO_EVIDENCE) / NO_EVIDENCE);
+  const weights = teeth.map((_, tooth) => columns.map((_, column) => weight(best[tooth][column])));
+  const { rowAssignments } = linearSumAssignment(weights, { maximaze: true });
+  return columns.flatMap((_, column) => {
+    const tooth = rowAssignments.indexOf(column);
+    const box = tooth < 0 ? undefined : best[tooth][column];
+    return box && weight(box) > 0 ? [box] : [];
+  });
 }
 
 function iou(a: Box, b: Box): number {
