@@ -81,6 +81,16 @@ OTHERS = ("ece_uncalibrated", "*_floor", "success_of_the_plain_sum", "baseline_*
 """Metrics that say nothing of an export: what bundles are compared with, and choices."""
 
 
+def less_is_better(metric: str) -> bool:
+    """Return True for errors and distances, of any task, where the smaller value is the better."""
+    name = metric.removesuffix("_uncalibrated")
+    return any(
+        bound.better < 0 and fnmatchcase(name, pattern)
+        for bounds in BOUNDS.values()
+        for pattern, bound in bounds.items()
+    )
+
+
 def bound_of(task: str, metric: str) -> Bound | None:
     """Return the bound of a summary metric; None for one without."""
     for pattern, bound in BOUNDS[task].items():

@@ -75,13 +75,17 @@ def _described(metadata: Metadata) -> str:
         key: value for key, value in metadata["metrics"].items() if isinstance(value, float | int)
     }
     classes = metadata["config"].get("classes", ())
+    rows: dict[str, str] = {
+        "task": metadata["task"],
+        **({"classes": ", ".join(classes)} if classes else {}),
+        **{key: about[key] for key in ("paper", "inputs", "outputs") if key in about},
+        **{key: str(value).removeprefix(f"{key}: ") for key, value in data.items()},
+        **{key: f"{value:.4g}" for key, value in numbers.items()},
+    }
+    width = max(map(len, rows))
     lines = [
         f"{name_of(metadata)}: {metadata['summary']}",
-        f"{'task':13} {metadata['task']}",
-        *([f"{'classes':13} {', '.join(classes)}"] if classes else []),
-        *(f"{key:13} {about[key]}" for key in ("paper", "inputs", "outputs") if key in about),
-        *(f"{key:13} {value}" for key, value in data.items()),
-        *(f"{key:13} {value:.4g}" for key, value in numbers.items()),
+        *(f"{key:{width}}  {value}" for key, value in rows.items()),
         "",
         "functions: inputs; outputs",
     ]

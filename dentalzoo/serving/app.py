@@ -330,7 +330,10 @@ def make_app(
     add("/api/function_invocations", cvat_call, methods=post, openapi_extra=_JSON_BODY, **more)
     if page is not None:
         if not (page / "index.html").is_file():
-            raise DentalzooError(f"--page must be a folder with index.html. Received: {page}")
+            raise DentalzooError(
+                "--page must be a folder with index.html, which `make page` writes to out/page. "
+                f"Received: {page}"
+            )
         app.mount("/", StaticFiles(directory=page, html=True))
     return app
 

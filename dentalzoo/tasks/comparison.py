@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dentalzoo.atomic import write_atomically, write_json
+from dentalzoo.bundle.metric_bounds import less_is_better
 from dentalzoo.contracts import Report
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.intervals import SEED, cell_text
@@ -183,7 +184,7 @@ def lines_of(report: Report) -> list[str]:
     for key, both in report["summary_metrics"].items():
         values = ["none" if value is None else f"{value:.4f}" for value in both]
         row = report["intervals"].get(key)
-        rows.append([key, *values, f"{cell_text(row)}{_verdict(row)}" if row else ""])
+        rows.append([key, *values, f"{cell_text(row)}{_verdict(key, row)}" if row else ""])
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [
         f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip()
@@ -193,9 +194,10 @@ def lines_of(report: Report) -> list[str]:
     return [*lines, "", about, *table_lines(report)]
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(metric: str, row: dict[str, Any]) -> str:
     if row["shown"] is None:
         return ""
     if not row["shown"]:
         return "  no difference shown"
-    return f"  the {'first' if row['value'] > 0 else 'second'} is higher"
+    higher = f"  the {'first' if row['value'] > 0 else 'second'} is higher"
+    return f"{higher} (less is better)" if less_is_better(metric) else higher

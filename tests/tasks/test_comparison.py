@@ -94,6 +94,9 @@ def test_the_printed_table(tmp_path):
     ]
     lines = comparison.lines_of(compare(*pair(3)))
     assert lines[1].endswith("no difference shown")
+    for name in ("summary_metrics", "intervals"):  # of an error, as far as its name goes
+        report[name] = {"ece": report[name]["dice"]}
+    assert comparison.lines_of(report)[1].endswith("the first is higher (less is better)")
 
 
 def test_one_image_has_a_difference_and_no_interval():

@@ -159,10 +159,12 @@ def _of_folder(folder: Path) -> list[Path]:
     if not images and tars:
         return [image for tar in sorted(tars, key=natural_key) for image in _of_tar(tar)]
     if not images:
-        received = counted(others) or "none"
+        received = f"{len(entries)} entries ({counted(others) or 'none'})"
+        if any(entry.name == "images" for entry in below):
+            received += f"; its folder {folder / 'images'} may be meant"
         raise DentalzooError(
             f"{folder}: the folder must hold images: DICOM, or files ending in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Received: {len(entries)} entries ({received})"
+            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Received: {received}"
         )
     if others:
         _log.warning("%s: not used: %s", folder, counted(others))

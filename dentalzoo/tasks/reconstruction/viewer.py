@@ -38,7 +38,7 @@ def page(
     """
     what = f"{len(shape.points):,} points"
     if shape.faces is not None:
-        what += f", {len(shape.faces):,} faces"
+        what = f"a surface of {len(shape.faces):,} faces between {what}"
     shapes = {"Reconstruction": shape}
     if ground_truth is not None:
         shapes["Ground truth"] = ground_truth
