@@ -49,6 +49,8 @@ class Box:
         outline: polygons or pixels, in pixels of the upright image; None for the box alone, and
             where outlines were not asked for.
         score: confidence of a prediction in [0, 1]; None for an annotation.
+        source: who drew it, in the words of CVAT: "manual", "auto" for a model, "semi-auto" or
+            "file"; "" where unknown.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Box:
     crowd: bool = False
     outline: Polygons | RunLengths | None = None
     score: float | None = None
+    source: str = field(default="", compare=False)  # which CVAT alone holds
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class RawBox:
         repaired: what its reader has corrected.
         outline: its COCO segmentation (a list of polygons [x, y, x, y, ...], or run lengths
             {"size", "counts"}) in the same unit; None for a box alone.
+        source: see `Box`.
     """
 
     label: str
@@ -104,6 +108,7 @@ class RawBox:
     crowd: bool = False
     repaired: tuple[str, ...] = ()
     outline: Any = None
+    source: str = ""
 
 
 @dataclass

@@ -68,6 +68,7 @@ _SNIFFED_FILES, _SNIFFED_BYTES = 3, 1 << 16
 _TAGS = {"polygon": "polygons", "box": "boxes", "mask": "masks"}
 _SHAPES = ("box", "polygon", "mask", "ellipse")
 _DIFFICULT, _CROWD = "difficult", "is_crowd"  # the attributes that Datumaro has for VOC and COCO
+_SOURCES = ("manual", "auto", "semi-auto", "file", "consensus")  # who drew a shape
 _SUBSETS = {"train": "Train", "val": "Validation", "test": "Test"}
 _FILE, _IMAGES = "annotations.xml", "images"
 _TURNED = "a turned box is read as a polygon; its box is its extent"
@@ -208,7 +209,9 @@ def _object(shape: ElementTree.Element, label: str, where: str, size: Size) -> R
     raw = _geometry(shape, label, where, size)
     crowd = marks.get(_CROWD, False) or marks.get("iscrowd", False)
     hard = marks.get(_DIFFICULT, False) or marks.get("ignore", False)
-    return replace(raw, difficult=hard, crowd=crowd)
+    source = shape.get("source", "")
+    source = source if source in _SOURCES else ""
+    return replace(raw, difficult=hard, crowd=crowd, source=source)
 
 
 def _geometry(shape: ElementTree.Element, label: str, where: str, size: Size) -> RawBox:
@@ -254,7 +257,8 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
     """Write `annotations.xml` and `images/`, with a folder of each subset; return the file.
 
     Objects of several polygons get a `group_id`; difficult ones and crowds have attributes, which
-    the labels define.
+    the labels define. The `source` of predictions is "auto", and that of others "manual" where it
+    is unknown.
     """
     names = check_class_list(classes)
     root = ElementTree.Element("annotations")
@@ -272,7 +276,8 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
         entry = ElementTree.SubElement(root, "image", texts)
         for group, box in enumerate(sample.boxes, start=1):
             for tag, geometry in _shapes(box, (height, width)):
-                common = {"label": box.label, "source": "manual", "occluded": "0"}
+                source = box.source or _SOURCES[0]
+                common = {"label": box.label, "source": source, "occluded": "0"}
                 shape = ElementTree.SubElement(entry, tag, common | geometry | {"z_order": "0"})
                 if isinstance(box.outline, tuple) and len(box.outline) > 1:
                     shape.set("group_id", str(group))

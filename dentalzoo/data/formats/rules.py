@@ -160,7 +160,8 @@ def normalize_boxes(
         if key in seen:
             notes = ["the same box as an earlier one; it counts once"]
         else:
-            result.boxes.append(Box(name, *edges, raw.difficult, raw.crowd, outline))
+            box = Box(name, *edges, raw.difficult, raw.crowd, outline, source=raw.source)
+            result.boxes.append(box)
         seen.add(key)
         result.repaired += [(raw.where, note) for note in (*raw.repaired, *notes)]
     return result

@@ -163,7 +163,8 @@ def join(parts: Sequence[RawBox], size: Size) -> RawBox:
         notes[f"{len(parts)} shapes of one group, boxes among them, are one object"] = None
     difficult = any(part.difficult for part in parts)
     joined = from_outline(first.label, first.where, outline, *notes)
-    return replace(joined, difficult=difficult, crowd=any(part.crowd for part in parts))
+    crowd = any(part.crowd for part in parts)
+    return replace(joined, difficult=difficult, crowd=crowd, source=first.source)
 
 
 def rectangle(edges: tuple[float, float, float, float]) -> list[float]:

@@ -332,6 +332,28 @@ def test_files_are_as_the_tool_imports_them(tmp_path):
     np.testing.assert_array_equal(flat.reshape(15, 20), ring()[5:20, 30:50])
 
 
+def test_who_drew_a_shape_is_kept_and_a_model_is_named(tmp_path):
+    put(tmp_path / "in", "a.png")
+    polygon = '<polygon label="tooth" source="{}" points="2,2;20,2;20,{y}" group_id="{group}"/>'
+    shapes = [
+        polygon.format(source, y=y, group=group)
+        for source, y, group in (
+            ("auto", 9, 1),
+            ("auto", 12, 1),
+            ("semi-auto", 15, 0),
+            ("?", 18, 0),
+        )
+    ]
+    export(tmp_path / "in", image(ONE, *shapes))
+    (sample,) = find_boxes(tmp_path / "in", outlines=True, val_fraction=0).samples
+    sources = [box.source for box in sample.boxes]
+    assert sources == ["manual", "auto", "semi-auto", ""]
+    predicted = replace(sample, boxes=(*sample.boxes, replace(sample.boxes[0], source="auto")))
+    path = write_annotations(cvat, [predicted], tmp_path / "out", ["tooth"])
+    written = [shape.get("source") for shape in ElementTree.parse(path).find("image")]
+    assert written == ["manual", "auto", "auto", "semi-auto", "manual", "auto"]
+
+
 def test_files_of_a_split_count_before_one_of_all_images(tmp_path):
     put(tmp_path, "a.png", "b.png")
     for name, shown in (("all", ("a.png", "b.png")), ("train", ["a.png"]), ("test", ["b.png"])):
