@@ -13,7 +13,6 @@ from dentalzoo import __version__
 from dentalzoo.bundle.schema import cleaned
 from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
 from dentalzoo.data.formats.base import Box
-from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.decode import is_image_head
 from dentalzoo.data.io.images import encode_png, read_image
 from dentalzoo.data.io.signatures import HEAD_BYTES
@@ -26,6 +25,7 @@ from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detector import Detections, Detector, class_names, operating_threshold
 from dentalzoo.tasks.familiarity import Familiarity
 from dentalzoo.tasks.options import BoxOptions
+from dentalzoo.tasks.projects import predicted_objects
 from dentalzoo.tasks.segmentation.inference import num_channels, segment
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 NOTICE = "Research only, not for diagnosis."
 JSON, PNG, DICOM = "application/json", "image/png", "application/dicom"
 TASKS = ("segmentation", "detection")
-_TOLERANCE = 1.0  # ours, in pixels: how far a polygon may be from the edge of the mask
 
 
 class GivenImage(StoredImage):
@@ -146,7 +145,7 @@ class Served:
     def objects(self, prediction: Prediction) -> list[Box]:
         """Return what was found as objects, with polygons or with scores."""
         if prediction.mask is not None:
-            return objects_of_mask(filled(prediction.mask), self.classes, _TOLERANCE)
+            return predicted_objects(filled(prediction.mask), self.classes)
         found = prediction.detections
         assert found is not None
         boxes = []

@@ -10,12 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, overload
 
+import numpy as np
+
 from dentalzoo.data.formats import format_named
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
-from dentalzoo.data.formats.outlines import Regions, outlines, rasterise, turns_right
+from dentalzoo.data.formats.outlines import (
+    Regions,
+    objects_of_mask,
+    outlines,
+    rasterise,
+    turns_right,
+)
 from dentalzoo.data.formats.writing import write_annotations
 
 _log = logging.getLogger("dentalzoo")
+
+SOURCE = "auto"  # who drew a prediction, as CVAT has it
+MIN_AREA = 16  # ours, pixels: a smaller area of a predicted mask is no object
+_TOLERANCE = 1.0  # ours, pixels: polygons along the edges of pixels have too many points to edit
 
 
 class SampleSpool(Sequence[BoxSample]):
@@ -88,6 +100,18 @@ def write_projects(
                 _log.warning("%s: %d areas have holes, which are filled", form.NAME, holes)
         opened.append(write_annotations(form, suited, out / key, classes, lossy=True, names=names))
     return opened
+
+
+def predicted_objects(mask: np.ndarray, classes: Sequence[str], whole: bool = False) -> list[Box]:
+    """Return a predicted mask as objects to correct, with polygons that follow it within a pixel.
+
+    Args:
+        mask: (H, W) class ids, 0 = background. Areas of fewer pixels than `MIN_AREA` are left out.
+        classes: the names of the ids 1..n.
+        whole: each class is one object, as a numbered tooth is.
+    """
+    objects = objects_of_mask(mask, classes, _TOLERANCE, min_area=MIN_AREA, whole=whole)
+    return [replace(box, source=SOURCE) for box in objects]
 
 
 def plain_box(box: Box) -> dict[str, Any]:

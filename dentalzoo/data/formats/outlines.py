@@ -179,7 +179,12 @@ def _decompress(text: str) -> list[int]:
 
 
 def objects_of_mask(
-    mask: np.ndarray, classes: Sequence[str], tolerance: float | None = None
+    mask: np.ndarray,
+    classes: Sequence[str],
+    tolerance: float | None = None,
+    *,
+    min_area: int = 1,
+    whole: bool = False,
 ) -> list[Box]:
     """Return the connected areas of each class of a mask as objects.
 
@@ -190,6 +195,9 @@ def objects_of_mask(
         classes: the names of the ids 1..n.
         tolerance: how far a polygon may be from the edge of the area, in pixels; None for polygons
             along the edges of the pixels, which cover exactly these pixels.
+        min_area: areas of fewer pixels are left out.
+        whole: the areas of a class are one object, as of a tooth that a gap divides; its polygons
+            are the largest first.
 
     Returns:
         Boxes with outlines, by class, then by rows.
@@ -197,19 +205,22 @@ def objects_of_mask(
     height, width = mask.shape
     boxes = []
     for number, label in enumerate(classes, start=1):
-        areas, names, stats, _ = cv2.connectedComponentsWithStats(
+        _, names, stats, _ = cv2.connectedComponentsWithStats(
             np.asarray(mask == number, np.uint8), connectivity=8
         )
-        for area in range(1, areas):
-            left, top, wide, tall, _ = (int(v) for v in stats[area])
-            window = names[top : top + tall, left : left + wide] == area
+        areas = [a for a in range(1, len(stats)) if stats[a, cv2.CC_STAT_AREA] >= min_area]
+        for group in [areas] if whole and areas else [[area] for area in areas]:
+            corners = stats[group, :2]
+            left, top = (int(v) for v in corners.min(axis=0))
+            right, bottom = (int(v) for v in (corners + stats[group, 2:4]).max(axis=0))
+            window = np.isin(names[top:bottom, left:right], group)
             boxes.append(
                 Box(
                     label,
                     top / height,
                     left / width,
-                    (top + tall) / height,
-                    (left + wide) / width,
+                    bottom / height,
+                    right / width,
                     outline=_outline(window, top, left, (height, width), tolerance),
                 )
             )
@@ -225,6 +236,7 @@ def _outline(
         whole = np.zeros(size, bool)
         whole[top : top + window.shape[0], left : left + window.shape[1]] = window
         return RunLengths(*size, tuple(count_runs(whole)))
+    loops.sort(key=lambda loop: -cv2.contourArea(loop.astype(np.int32)))
     if tolerance is not None:
         loops = [_simplified(loop, tolerance) for loop in loops]
     return tuple(tuple((loop + (left, top)).ravel().astype(float).tolist()) for loop in loops)

@@ -32,7 +32,7 @@ from dentalzoo.tasks.detector import (
 )
 from dentalzoo.tasks.options import DetectionPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result, predict_all
-from dentalzoo.tasks.projects import SampleSpool, write_projects
+from dentalzoo.tasks.projects import SOURCE, SampleSpool, write_projects
 from dentalzoo.tasks.tooth_order import OrderWarnings, out_of_order
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _rows(
 
 def _sample(item: Item, detections: Detections, labels: Sequence[str]) -> BoxSample:
     boxes = tuple(
-        Box(label, top, left, bottom, right, score=round(float(score), 6))
+        Box(label, top, left, bottom, right, score=round(float(score), 6), source=SOURCE)
         for label, (top, left, bottom, right), score in zip(
             labels, detections.boxes.tolist(), detections.scores, strict=True
         )

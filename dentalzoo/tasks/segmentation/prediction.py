@@ -14,7 +14,6 @@ from dentalzoo.atomic import write_atomically
 from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.enhancement import enhanced
 from dentalzoo.data.formats.base import BoxSample
-from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.io.images import encode_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
@@ -22,7 +21,13 @@ from dentalzoo.plots.pixels import without_channel
 from dentalzoo.tasks.base import PredictionReport
 from dentalzoo.tasks.options import SegmentationPredictOptions
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Result, predict_all
-from dentalzoo.tasks.projects import SampleSpool, box_of, plain_box, write_projects
+from dentalzoo.tasks.projects import (
+    SampleSpool,
+    box_of,
+    plain_box,
+    predicted_objects,
+    write_projects,
+)
 from dentalzoo.tasks.segmentation.drawing import numbered, overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dentalzoo")
 
 _COLUMNS = ("file", "tooth", "score", "left", "top", "right", "bottom", "area", "doubt")
-_TOLERANCE = 1.0  # ours, pixels: polygons along the edges of pixels have too many points to edit
 
 
 def predict(
@@ -66,12 +70,13 @@ def predict(
             `dicom` also writes `out`/<stem>_seg.dcm, `_sr.dcm` and `_sc.dcm` for images that are
             DICOM; one that is not has its mask as always, and its reason among those that failed.
             `format` also writes projects of annotation tools, `out`/<format>/, with the images and
-            polygons that follow the masks within a pixel. `anonymize` replaces the names, and
-            writes their key to `out`_key.csv. `instances` divides the mask into numbered teeth:
-            `out`/<stem>_teeth.png holds the FDI number of each pixel, `out`/teeth.csv each tooth
-            with its score, its box, its area in pixels and "order" as its doubt where it stands
-            where its number cannot, which is also logged, and the pixels of no tooth in a row
-            without a number; overlay, projects and DICOM have the teeth instead of one mask.
+            polygons that follow the masks within a pixel, without areas of fewer than 16 pixels.
+            `anonymize` replaces the names, and writes their key to `out`_key.csv. `instances`
+            divides the mask into numbered teeth: `out`/<stem>_teeth.png holds the FDI number of
+            each pixel, `out`/teeth.csv each tooth with its score, its box, its area in pixels and
+            "order" as its doubt where it stands where its number cannot, which is also logged, and
+            the pixels of no tooth in a row without a number; overlay, projects and DICOM have the
+            teeth instead of one mask, each as one object.
             `probabilities` writes `out`/<stem>_probabilities.png, grey in 16 bits, where 65535 is
             1; of several classes `out`/<stem>_probabilities_<id>.png for each of 1..n.
 
@@ -166,7 +171,8 @@ class Predictor(DicomPredictor):
         more, problems = self._dicom_files(item, image, record)
         files |= more
         if self.options.format:
-            objects = objects_of_mask(without_channel(mask), self._classes, _TOLERANCE)
+            whole = self._numbering is not None
+            objects = predicted_objects(without_channel(mask), self._classes, whole)
             record["objects"] = [plain_box(box) for box in objects]
         return Result(files, record, problems)
 

@@ -55,3 +55,20 @@ def test_a_tolerance_saves_points_and_moves_the_edge_by_no_more():
     assert len(simple.outline[0]) < len(exact.outline[0]) / 4
     drawn = draw([simple], ["x"], mask.shape)
     assert 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum()) > 0.99
+
+
+def test_a_class_can_be_one_object_and_specks_none():
+    mask = np.zeros((20, 30), int)
+    mask[2:4, 2:6] = mask[8:14, 8:14] = mask[16, 20] = 1
+    mask[0, 29] = 2
+    assert [box.label for box in objects_of_mask(mask, ["x", "y"], min_area=2)] == ["x", "x"]
+    (whole,) = objects_of_mask(mask, ["x", "y"], min_area=2, whole=True)
+    assert len(whole.outline) == 2 and whole.outline[0][:2] == (8.0, 8.0)  # the largest first
+    edges = np.multiply((whole.top, whole.left, whole.bottom, whole.right), (20, 30, 20, 30))
+    assert edges == pytest.approx((2, 2, 14, 14))
+    drawn = draw([whole], ["x"], mask.shape)
+    mask[16, 20] = mask[0, 29] = 0
+    np.testing.assert_array_equal(drawn, mask)
+    mask[10, 10] = 0
+    (ring,) = objects_of_mask(mask, ["x"], 1.0, whole=True)
+    np.testing.assert_array_equal(draw([ring], ["x"], mask.shape), mask)
