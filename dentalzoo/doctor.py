@@ -28,8 +28,8 @@ PYTHON = ((3, 11), (3, 13))  # the oldest and the newest that the tests run with
 GIVES = {
     "tensorflow": "training, export, and bundles that hold a SavedModel alone",
     "runtime": "bundles that hold files for ONNX Runtime",
-    "panoramic_unet": "training of panoramic_unet, COCO run lengths",
-    "panoramic_detection": "training and evaluation of panoramic_detection",
+    "panoramic_unet": "training of panoramic_unet",
+    "panoramic_detection": "training of panoramic_detection",
     "jaw_reconstruction": "meshes of jaws and rendered views",
     "tfds": "data sets as TensorFlow Datasets",
     "dicom": "DICOM images, and results as DICOM",

@@ -144,6 +144,17 @@ def test_the_recipe_renders():
     assert package["build"]["string"].startswith("py")
 
 
+# ---- extras --------------------------------------------------------------------------------------
+
+
+def test_what_a_plain_install_has_is_in_no_extra_but_the_name_for_it():
+    plain = requirements(CFG["options"]["install_requires"])
+    assert "pycocotools" in plain  # data with polygons are checked and converted without an extra
+    for name, text in CFG["options.extras_require"].items():
+        if name not in ("runtime", "onnx"):  # names for ONNX Runtime, and what exports to it
+            assert not plain.keys() & requirements(text).keys(), name
+
+
 # ---- the top of the README -----------------------------------------------------------------------
 
 

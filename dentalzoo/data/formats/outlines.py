@@ -8,9 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco
 
 from dentalzoo.data.formats.base import Box, Polygons, RunLengths
-from dentalzoo.errors import BadFile, require
+from dentalzoo.errors import BadFile
 
 MAX_REACH = 4  # ours, in sides of the image: a point further out is a mistake, and slow to draw
 
@@ -148,7 +149,6 @@ def fill(segmentation: Any, height: int, width: int, scale: tuple[int, int] = (1
             polygons.append([float(v) for v in polygon])
     if not polygons:
         return np.zeros((height, width), bool)
-    coco = require("pycocotools.mask", "panoramic_unet")
     merged = coco.merge(coco.frPyObjects(polygons, height, width))
     return np.asarray(coco.decode(merged), bool)
 

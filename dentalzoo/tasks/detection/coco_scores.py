@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
-from dentalzoo.errors import require
 from dentalzoo.tasks.detection.matching import Case
 
 MAX_DETECTIONS = 100  # of a class and image: COCO's
@@ -49,7 +50,6 @@ def evaluated(cases: Sequence[Case], num_classes: int, **params: Any) -> Any:
     Args:
         params: attributes of its `params`, such as `iouThrs` and `recThrs`.
     """
-    cocoeval = require("pycocotools.cocoeval", "panoramic_detection")
     images = [
         {"id": number, "height": case.size[0], "width": case.size[1]}
         for number, case in enumerate(cases, 1)
@@ -75,7 +75,7 @@ def evaluated(cases: Sequence[Case], num_classes: int, **params: Any) -> Any:
             entry |= {"id": len(predictions) + 1, "area": float(box[2] * box[3]), "iscrowd": 0}
             predictions.append(about | entry)
     with contextlib.redirect_stdout(io.StringIO()):
-        coco_eval = cocoeval.COCOeval(
+        coco_eval = COCOeval(
             _coco(images, targets, num_classes), _coco(images, predictions, num_classes), "bbox"
         )
         coco_eval.params.areaRng, coco_eval.params.areaRngLbl = _EVERY_SIZE, ["all"]
@@ -100,7 +100,7 @@ def to_pixels(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _coco(images: list[dict[str, int]], annotations: list[dict[str, Any]], num_classes: int) -> Any:
-    coco = require("pycocotools.coco", "panoramic_detection").COCO()
+    coco = COCO()
     categories = [{"id": label} for label in range(1, num_classes + 1)]
     coco.dataset = {"images": images, "annotations": annotations, "categories": categories}
     coco.createIndex()

@@ -140,7 +140,6 @@ def test_a_group_with_rectangles_is_one_object_and_says_so(tmp_path):
 
 
 def test_a_group_of_a_mask_and_a_polygon_is_their_pixels(tmp_path):
-    pytest.importorskip("pycocotools")
     put(tmp_path, "a.png")
     mask = shape("mask", [[0, 0], [3, 3]], group_id=1, mask=png(np.full((4, 4), 255, np.uint8)))
     square = [[10, 10], [14, 10], [14, 14], [10, 14]]
@@ -366,7 +365,6 @@ def test_a_class_that_labels_txt_lacks_is_the_last_one_and_named(tmp_path):
 
 
 def test_polygons_and_masks_become_a_mask(tmp_path):
-    pytest.importorskip("pycocotools")
     put(tmp_path, "a.png", "b.png")
     square = [[4, 4], [12, 4], [12, 12], [4, 12]]
     crop = png(ring()[5:20, 30:50].astype(np.uint8))

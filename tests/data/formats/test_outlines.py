@@ -1,15 +1,21 @@
 """Masks as objects with outlines, and back."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from dentalzoo.data.formats.base import RunLengths
+from dentalzoo.data.formats import outlines as formats_outlines
+from dentalzoo.data.formats.base import ImageAnnotation, RunLengths
 from dentalzoo.data.formats.outlines import (
     Regions,
     objects_of_mask,
     outline_edges,
     rasterise,
 )
+from dentalzoo.data.formats.shapes import from_outline, from_pixels, join
+
+PIXEL = np.ones((1, 1), bool), 6, 6, (8, 8)
 
 
 def as_segmentation(outline):
@@ -72,3 +78,16 @@ def test_a_class_can_be_one_object_and_specks_none():
     mask[10, 10] = 0
     (ring,) = objects_of_mask(mask, ["x"], 1.0, whole=True)
     np.testing.assert_array_equal(draw([ring], ["x"], mask.shape), mask)
+
+
+def test_a_module_that_is_missing_is_no_fault_of_an_outline(monkeypatch):
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'pycocotools'")
+
+    monkeypatch.setattr(formats_outlines.coco, "frPyObjects", missing)
+    shape = (1, [[0, 0, 5, 0, 5, 5]])
+    with pytest.raises(ModuleNotFoundError):
+        rasterise(Regions("test", 8, 8, (shape,)), 8, 8)
+    parts = [from_outline("x", "1", [[0, 0, 5, 0, 5, 5]]), from_pixels("x", "2", *PIXEL)]
+    with pytest.raises(ModuleNotFoundError):
+        ImageAnnotation(Path("test"), "test").add("1", lambda: join(parts, (8, 8)))

@@ -115,7 +115,6 @@ def test_a_bitmap_may_be_grey_or_have_an_alpha(tmp_path):
 
 
 def test_holes_are_cut_out(tmp_path):
-    pytest.importorskip("pycocotools")
     put(tmp_path, "ds/img/a.png")
     outer, inner = ([[a, a], [b, a], [b, b], [a, b]] for a, b in ((4.5, 24.5), (9.5, 14.5)))
     annotate(tmp_path, thing("polygon", outer, [inner]))

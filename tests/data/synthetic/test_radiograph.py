@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from dentalzoo.data.synthetic import FINDINGS, panoramic, write_panoramic_dataset
 from dentalzoo.data.synthetic import radiograph as generator
@@ -278,7 +279,6 @@ def test_written_dataset(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_coco_polygons_rasterise_to_the_masks(tmp_path):
-    coco_mask = pytest.importorskip("pycocotools.mask")
     write_panoramic_dataset(tmp_path, 1, seed=24, missing=0.2, restored=0.6)
     radiograph = panoramic(24, missing=0.2, restored=0.6)
     entries = json.loads((tmp_path / "annotations.coco.json").read_text())["annotations"]
