@@ -119,7 +119,7 @@ def _changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> Iterator[dic
             which, tooth = ("Newer", pair[1]) if now != "absent" else ("Older", pair[0])
             score = tooth["score"] if tooth else None
             if score is not None and score < _SURE:
-                text = f"{which} chart: the tooth was found with {score:.0%} only."
+                text = f"{which} chart: the tooth was found with {100 * score:.0f} % only."
                 doubts.setdefault(number, []).append(text)
             yield _change(kind, number, f"{name}: {words}", score, doubts)
         found = _titles(older, pair[0]), _titles(newer, pair[1])
@@ -146,7 +146,10 @@ def _differences(
             yield _change("new_finding", number, f"{name}: {words}", score, doubts)
     for (kind, title), score in before.items():
         if (kind, title) not in after and kind != skipped and state != "absent":
-            yield _change("lost_finding", number, f"{name}: {title} no longer seen", score, doubts)
+            words = f"{title.lower()} no longer seen"
+            if kind == "other":
+                words = f"finding no longer seen: {title}"
+            yield _change("lost_finding", number, f"{name}: {words}", score, doubts)
 
 
 _STATES = {

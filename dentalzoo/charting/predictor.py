@@ -22,7 +22,7 @@ from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import list_results
 from dentalzoo.plots.pixels import without_channel
 from dentalzoo.tasks.detector import Detector, operating_threshold
-from dentalzoo.tasks.familiarity import Familiarity
+from dentalzoo.tasks.familiarity import Familiarity, Warnings
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result
 from dentalzoo.tasks.segmentation.inference import THRESHOLD, num_channels, segment
 from dentalzoo.tasks.segmentation.instances import Numbering
@@ -123,7 +123,7 @@ class ChartPredictor(DicomPredictor):
                 "dentalzoo": __version__,
                 "bundles": self._bundles,
             },
-            "familiarity": list(self._familiar(value)),
+            "familiarity": list(self._familiar(value, empty=not mask.any())),
             "teeth": reading.teeth,
             "findings": reading.findings,
             "contradictions": reading.contradictions,
@@ -148,24 +148,34 @@ class ChartPredictor(DicomPredictor):
         files[f"{item.name}_chart.json"] = text.encode(errors="backslashreplace")
         page = chart_page(chart, value, crops)
         files[f"{item.name}_chart.html"] = page.encode(errors="backslashreplace")
-        record: dict[str, Any] = {}
+        record: dict[str, Any] = {
+            "familiarity_of_bundles": [entry for entry in chart["familiarity"] if entry["reasons"]]
+        }
         more, problems = self._dicom_files(item, _as_boxes(chart), record)
         return Result(files | more, record, problems)
 
     def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
-        for _, record in records:
+        warnings = {role: Warnings() for role in self._known}
+        for item, record in records:
+            for entry in record["familiarity_of_bundles"]:
+                warnings[entry["role"]].add(f"{item.path}: {entry['role']}", entry)
             if self._dicom:
                 self._dicom.add_identity(record["identity"])
+        for role, lines in warnings.items():
+            lines.close(f"the {role} in the charts")
         if self._dicom:
             self._dicom.close()
         return []
 
-    def _familiar(self, image: np.ndarray) -> Iterator[dict[str, Any]]:
-        """Yield what each bundle says of an image; nothing known where it has no familiarity."""
+    def _familiar(self, image: np.ndarray, empty: bool) -> Iterator[dict[str, Any]]:
+        """Yield what each bundle says of an image; nothing known where it has no familiarity.
+
+        `empty` says that no tooth was outlined.
+        """
         for role, familiarity in self._known.items():
             entry: Mapping[str, Any] = {"verdict": None, "score": None, "reasons": []}
             if familiarity.can_be_called():
-                entry = familiarity(image)
+                entry = familiarity(image, empty and role == "outlines")
             yield {"role": role, **{key: entry[key] for key in ("verdict", "score", "reasons")}}
 
 

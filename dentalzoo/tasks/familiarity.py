@@ -109,18 +109,38 @@ def by_size(parts: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(parts.items(), key=lambda item: -abs(item[1]))
 
 
+class Warnings:
+    """Logs the images that are not familiar, or have an empty result: the first 20 one by one."""
+
+    def __init__(self) -> None:
+        self._images = 0
+
+    def add(self, what: object, entry: Mapping[str, Any]) -> None:
+        """Take what `Familiarity` returned of an image, which the line calls `what`."""
+        if not entry["reasons"]:
+            return
+        self._images += 1
+        if self._images <= _MAX_LINES:
+            _log.warning("%s: %s", what, warning(entry))
+
+    def close(self, where: str | Path) -> None:
+        """Log how many images are left out of the log, and where all of them stand."""
+        if (more := self._images - _MAX_LINES) > 0:
+            _log.warning("and %d more images are unusual or foreign; see %s", more, where)
+
+
 class Table:
     """`familiarity.json`, made in one pass over the records of all inputs and in constant memory.
 
-    A JSON list of an entry for each image: "file", and what `Familiarity` returns. Of the images
-    that are not familiar the first 20 are logged, each in a line.
+    A JSON list of an entry for each image: "file", and what `Familiarity` returns. Images that are
+    not familiar are logged, see `Warnings`.
     """
 
     def __init__(self) -> None:
         self._spool = tempfile.TemporaryFile(  # noqa: SIM115  # closed in __exit__
             "w+", encoding="utf-8", errors="backslashreplace"
         )
-        self._rows = self._warned = 0
+        self._rows, self._warnings = 0, Warnings()
 
     def __enter__(self) -> "Table":
         return self
@@ -141,18 +161,13 @@ class Table:
         line = json.dumps({"file": item.file, **entry}, ensure_ascii=False)
         self._spool.write(f"{',' if self._rows else '['}\n{line}")
         self._rows += 1
-        if not entry["reasons"]:
-            return
-        self._warned += 1
-        if self._warned <= _MAX_LINES:
-            _log.warning("%s: %s", item.path, warning(entry))
+        self._warnings.add(item.path, entry)
 
     def write(self, out: Path) -> list[Path]:
         """Write the file where any record was of familiarity, and return its path."""
         if not self._rows:
             return []
-        if (more := self._warned - _MAX_LINES) > 0:
-            _log.warning("and %d more images are unusual or foreign; see %s", more, out / FILE)
+        self._warnings.close(out / FILE)
         self._spool.write("\n]\n")
         self._spool.seek(0)
 

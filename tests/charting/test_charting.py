@@ -138,6 +138,17 @@ def test_a_chart_has_the_teeth_with_their_areas_and_crops(mouth, radiograph):
     assert [e["verdict"] for e in chart["familiarity"]] == [None, "familiar", "familiar"]
 
 
+def test_images_that_a_bundle_does_not_know_are_logged(mouth, caplog):
+    mouth.chart("familiar")
+    assert not caplog.messages
+    mouth.score = 3.0
+    mouth.chart()
+    (line,) = caplog.messages
+    image = mouth.folder / "in" / "a.png"
+    assert line.startswith(f"{image}: findings: not the kind of image that this bundle is for")
+    assert line.endswith("a colour image (familiarity score 3.00, bound 1)")
+
+
 def test_findings_lie_on_their_teeth_and_contradictions_are_said(mouth):
     mouth.found = [
         (2, 0.9, mouth.box(36)),
@@ -301,6 +312,8 @@ def test_two_charts_are_compared(mouth, capsys):
     assert compare(before, before)["changes"] == []
     back = {(c["kind"], c["tooth"]) for c in compare(after, before)["changes"]}
     assert ("new_tooth", lost) in back and ("lost_finding", 36) in back
+    texts = {c["text"] for c in compare(after, before)["changes"]}
+    assert "36 (lower left first molar): restoration no longer seen" in texts
     files = [str(mouth.folder / name / "a_chart.json") for name in ("before", "after")]
     out = mouth.folder / "changes"
     assert main(["chart", "--compare", *files, "--out", str(out)]) == 0
@@ -337,7 +350,7 @@ def test_numbers_beside_a_double_one_and_unsure_teeth_are_in_doubt(mouth):
     unsure["score"] = 0.31
     doubts = {c["tooth"]: c["doubts"] for c in compare(before, after)["changes"]}
     assert doubts[17] == [f"Newer chart: {text}"]
-    assert doubts[45] == ["Older chart: the tooth was found with 31% only."]
+    assert doubts[45] == ["Older chart: the tooth was found with 31 % only."]
 
 
 @pytest.mark.parametrize(
