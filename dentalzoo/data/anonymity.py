@@ -7,6 +7,7 @@ projects are passed on with them.
 import csv
 import hashlib
 import io
+import logging
 import re
 import secrets
 import unicodedata
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from dentalzoo.atomic import write_atomically
 from dentalzoo.errors import BadFile
+
+_log = logging.getLogger("dentalzoo")
 
 _LENGTH = 12  # ours, hexadecimal digits: one clash among a million names in 560 data sets
 _HEADER = ("name", "file")
@@ -93,7 +96,7 @@ def anonymous_names(files: Sequence[Path], key: Path) -> list[str]:
     """Return a hashed name for each file, and write the key.
 
     The key is a table `name,file`. It must not be passed on with the results. A key that is there
-    is extended, so that the same file gets the same name again.
+    is extended, so that the same file gets the same name again. A line of the log names it.
 
     Args:
         files: different paths.
@@ -121,6 +124,7 @@ def anonymous_names(files: Sequence[Path], key: Path) -> list[str]:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerows([_HEADER, *((name, file) for file, name in known.items())])
     write_atomically(key, text.getvalue().encode(errors="surrogateescape"))
+    _log.info("%s leads from the hashed names to the files; do not pass it on", key)
     return names
 
 

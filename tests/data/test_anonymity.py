@@ -44,10 +44,13 @@ def test_one_line_for_many_names():
     assert warning_of_names(["1.png"]) == "" == warning_of_names([])
 
 
-def test_hashed_names_stay_and_the_key_tells_them(tmp_path):
+def test_hashed_names_stay_and_the_key_tells_them(tmp_path, caplog):
     key = tmp_path / "key.csv"
     files = [tmp_path / "Doe_Jane.png", tmp_path / "a,b\udce4.png"]
-    names = anonymous_names(files, key)
+    with caplog.at_level("INFO", "dentalzoo"):
+        names = anonymous_names(files, key)
+    (line,) = caplog.messages
+    assert line.startswith(f"{key} leads from") and "do not pass it on" in line
     assert len(set(names)) == 2 and all(len(name) == 12 for name in names)
     assert anonymous_names([Path(tmp_path / "new.png"), *files], key)[1:] == names
     text = key.read_text(errors="surrogateescape")

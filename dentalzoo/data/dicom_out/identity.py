@@ -9,6 +9,7 @@ leads back to the patient.
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 from collections.abc import Mapping
 from copy import deepcopy
@@ -22,6 +23,8 @@ from dentalzoo.atomic import write_json
 from dentalzoo.data.dicom_out.source import REFERENCES, TYPE_2, Source
 from dentalzoo.errors import BadFile
 
+_log = logging.getLogger("dentalzoo")
+
 _KEY_FILE = "{}_dicom_key.json"  # of the folder's name
 _METHOD = "dentalzoo: PS3.15 Basic Profile; pixels not inspected"  # LO: 64 characters
 _NO_DATE, _NO_TIME = "19000101", "000000"  # where DICOM demands a value
@@ -34,7 +37,8 @@ class Pseudonyms:
     def __init__(self, folder: Path, key: str | None = None) -> None:
         """Use the key in `folder`_dicom_key.json, which is made where it is absent.
 
-        It lies beside the folder, not in it, so that it is not passed on with the results.
+        It lies beside the folder, not in it, so that it is not passed on with the results; a line
+        of the log names it.
 
         Args:
             folder: of the results.
@@ -56,6 +60,8 @@ class Pseudonyms:
             self._content = self._read()
         elif key is None:
             self.write()
+        if key is None:
+            _log.info("%s leads from the pseudonyms to the patients; do not pass it on", self._path)
         self.key: str = self._content["key"]
         self._key = bytes.fromhex(self.key)
 

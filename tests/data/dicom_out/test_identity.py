@@ -83,13 +83,17 @@ def test_the_same_patient_and_study_stay_the_same_in_a_folder(radiograph, writer
     assert key["uids"][names[0]] == UIDS["SOPInstanceUID"]
 
 
-def test_the_current_folder_has_its_key_beside_it_too(radiograph, writer, tmp_path, monkeypatch):
+def test_the_current_folder_has_its_key_beside_it_too(tmp_path, monkeypatch, caplog):
     from dentalzoo.data.dicom_out.identity import Pseudonyms
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    Pseudonyms(Path("."))
+    with caplog.at_level("INFO", "dentalzoo"):
+        key = Pseudonyms(Path(".")).key
+        Pseudonyms(Path("."), key)  # of another process
     assert (tmp_path / "here_dicom_key.json").is_file()
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'here_dicom_key.json'} leads from the pseudonyms")
 
 
 def test_another_folder_has_other_pseudonyms(radiograph, writer, tmp_path):
