@@ -85,7 +85,7 @@ def _colour(index: int) -> str:
 
 def _text(number: dict[str, Any]) -> str:
     if number["value"] is None:
-        return "none"
+        return "-"
     if number["low"] is None:
         return f"{number['value']:.3f}"
     return f"{number['value']:.3f} ({number['low']:.3f} to {number['high']:.3f})"

@@ -112,7 +112,7 @@ _AGREEMENT = (
 
 def _with_interval(number: dict[str, float | None] | None) -> str:
     if number is None or number["value"] is None:
-        return "none"
+        return "-"
     if number["low"] is None:
         return f"{number['value']:.4f}"
     return f"{number['value']:.4f} ({number['low']:.4f} to {number['high']:.4f})"

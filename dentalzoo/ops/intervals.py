@@ -171,6 +171,6 @@ def bounds_text(row: dict[str, float | None]) -> str:
 
 
 def cell_text(row: dict[str, float | None]) -> str:
-    """Return an `interval` as it stands in a table."""
+    """Return an `interval` as it stands in a table; "-" for a value that is not defined."""
     value = row["value"]
-    return "none" if value is None else f"{value:.4f}{bounds_text(row)[1:]}"
+    return "-" if value is None else f"{value:.4f}{bounds_text(row)[1:]}"

@@ -182,7 +182,7 @@ def lines_of(report: Report) -> list[str]:
     """Return the summary metrics, the differences and the tables of a report as lines."""
     rows = [["", *report["bundles"], "difference"]]
     for key, both in report["summary_metrics"].items():
-        values = ["none" if value is None else f"{value:.4f}" for value in both]
+        values = ["-" if value is None else f"{value:.4f}" for value in both]
         row = report["intervals"].get(key)
         rows.append([key, *values, f"{cell_text(row)}{_verdict(key, row)}" if row else ""])
     widths = [max(len(row[i]) for row in rows) for i in range(3)]

@@ -184,8 +184,8 @@ class Run:
         self._write_history()
         if not sys.stdout.isatty():
             line = " ".join(f"{key} {score:.4f}" for key, score in scores.items())
-            of, per_s = self.config.epochs, f"{speed:.1f} images/s"
-            log.info("epoch %d/%d: %s (%.1f s, %s)", epoch, of, line, seconds, per_s)
+            of, rate = self.config.epochs, f", {speed:.1f} images/s" if speed >= 0.05 else ""
+            log.info("epoch %d/%d: %s (%.1f s%s)", epoch, of, line, seconds, rate)
 
     @property
     def _best_file(self) -> Path:

@@ -90,7 +90,7 @@ def test_one_group_has_no_interval_and_an_undefined_number_no_value():
         "high": None,
     }
     assert cell_text(bounds(np.array([0.5]))) == "0.5000"
-    assert cell_text(bounds(np.array([np.nan, 0.5]))) == "none"
+    assert cell_text(bounds(np.array([np.nan, 0.5]))) == "-"
     assert cell_text(bounds(np.array([0.5, 0.25, np.nan, 0.75]))) == "0.5000 (0.2625 to 0.7375)"
 
 
