@@ -14,8 +14,8 @@ RELEASED: Mapping[str, str] = {
     "defect_overlay_vae.drawn_defects_v2": (
         "47e8172728302a6d81e9573d835eac8fcba0e15e5ccd376c967e9114c2a1b742"
     ),
-    "jaw_reconstruction.drawn_scans_v1": (
-        "7672db782028ebb10d66fb19676df2f53701d79f5cfa7f92e1f2b5004e8f4fae"
+    "jaw_reconstruction.drawn_scans_v2": (
+        "d47c3de82f88ec819b6dff738f230dc3e7015c48560d55171bfa0e4298d4a994"
     ),
     "panoramic_detection.dental_radiography_v4": (
         "8260a78cf4b7b90e85867fe08c90aa39bc01d93a83a8126dab6efb326e98381d"

@@ -13,6 +13,7 @@ from dentalzoo.data.synthetic import upper_scan, write_jaw_scans
 from dentalzoo.data.views import DISTANCE, render_depth, render_views
 from dentalzoo.models import jaw_reconstruction
 from dentalzoo.models.jaw_reconstruction import depth, fusion, losses
+from dentalzoo.models.jaw_reconstruction.tones import matched, without_background
 
 SMALL = dataclasses.replace(
     jaw_reconstruction.VARIANTS["depth"],
@@ -122,6 +123,26 @@ def test_contradicting_settings_are_refused(wrong):
         dataclasses.replace(SMALL, **wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tones": (1, 2, 3)}, {"tones": (9, 8, 7, 6, 5, 4)}, {"decoder": "mlp", "filters": (4, 8)}],
+    ids=str,
+)
+def test_grey_values_that_are_no_curve_are_refused(wrong):
+    with pytest.raises(dz.DentalzooError, match="tones must be empty, or 6 rising grey values"):
+        dataclasses.replace(SMALL, **wrong)
+
+
+def test_darker_views_give_the_same_points(bundle):
+    jaw = upper_scan(2)
+    middle = (jaw.vertices.min(axis=0) + jaw.vertices.max(axis=0)) / 2
+    views = render_views(Mesh((jaw.vertices - middle) / np.float32(40), jaw.faces), 32)
+    dark = np.where(views > 24, np.maximum(np.rint(0.6 * views), 25), views).astype(np.uint8)
+    points = [bundle.serve(seen)["points"] for seen in (views, dark)]
+    apart = np.linalg.norm(points[0][:, None] - points[1][None], axis=2)
+    assert (apart.min(0) < 0.5).mean() > 0.9 and (apart.min(1) < 0.5).mean() > 0.9
+
+
 # ---- fusion --------------------------------------------------------------------------------------
 
 
@@ -212,7 +233,7 @@ def bundle(network, tmp_path_factory):
 def test_the_bundle_returns_what_the_network_and_the_fusion_do(bundle, network):
     views = np.uint8(255 * np.random.default_rng(0).random((1, 10, 32, 32, 1)))
     points = bundle.serve(views)["points"]
-    images = tf.constant(np.where(views > 24, views, 0) / np.float32(255))
+    images = matched(without_background(tf.constant(views / np.float32(255))), SMALL.tones)
     expected = fusion.fuse(network(images), images, SMALL.num_points).numpy() * 40
     # Rounding may decide which of two points of a cell is taken, and those after it move up.
     apart = np.linalg.norm(np.reshape(points, (300, 1, 3)) - expected[0], axis=2)

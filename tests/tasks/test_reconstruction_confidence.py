@@ -9,8 +9,9 @@ import dentalzoo as dz
 from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_pose import find_pose
 from dentalzoo.data.synthetic import upper_jaw, upper_scan
+from dentalzoo.data.tones import match_tones
 from dentalzoo.data.views import render_views
-from dentalzoo.ops.meshes import sample_surface
+from dentalzoo.ops.meshes import nearest, sample_surface
 from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_for, bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import Shape, as_seen, reconstruct
 
@@ -77,16 +78,19 @@ def test_bounds_are_measured_by_evaluate_and_never_lax():
 
 
 @pytest.mark.slow
-def test_the_released_bundle_warns_of_views_that_it_cannot_read():
-    bundle = dz.load("jaw_reconstruction.drawn_scans_v1")
-    bound = bound_of(bundle.metadata)
+def test_the_released_bundle_reads_darker_views_and_warns_of_inverted_ones():
+    bundle = dz.load("jaw_reconstruction.drawn_scans_v2")
+    bound, tones = bound_of(bundle.metadata), bundle.config.tones
     assert 15 < bound < 25
-    warned = []
+    warned, moved = [], []
     for seed in range(900_000, 900_004):
         views, _ = seen(upper_scan(seed), 128)
         inverted = np.where(views > 20, np.maximum(255 - views, 25), views)
-        for shown in (views, inverted, views // 2):
-            trust = confidence(reconstruct(bundle, shown), shown, range(10), bound)
+        dark = np.where(views > 24, np.maximum(views // 2, 25), views)
+        shapes = [reconstruct(bundle, shown) for shown in (views, dark, inverted)]
+        for shape, shown in zip(shapes, (views, dark, inverted), strict=True):
+            trust = confidence(shape, match_tones(shown, tones), range(10), bound)
             warned.append(trust.warning is not None)
-    good, changed = warned[::3], [*warned[1::3], *warned[2::3]]
-    assert sum(good) <= 1 and all(changed), warned
+        moved.append(nearest(shapes[1].points, shapes[0].points)[0].mean())
+    assert sum(warned[::3]) <= 1 and sum(warned[1::3]) <= 1 and all(warned[2::3]), warned
+    assert max(moved) < 0.2, moved

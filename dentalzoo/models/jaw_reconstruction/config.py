@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from dentalzoo.config import PaperConfig, setting
+from dentalzoo.data.tones import LEVELS
 from dentalzoo.errors import DentalzooError
 
 
@@ -44,6 +45,10 @@ class Config(PaperConfig):
     )
     hidden: tuple[int, ...] = setting((256,), "not stated; ours: of the mlp", low=1, min_items=1)
     num_points: int = setting(50_000, "abstract", low=1)
+    tones: tuple[float, ...] = setting(
+        (), "ours: of decoder=depth: how bright views are brought to be, see `match_tones`",
+        low=0, high=255,
+    )  # fmt: skip
     morphable_model: str | None = setting(
         None, "ours: a file of `dentalzoo shape-model`", init=True, freezes=True
     )
@@ -100,6 +105,15 @@ class Config(PaperConfig):
                     f"that is a multiple of {multiple}, 2 for each filter but the first. Received: "
                     f"{self.channels}, {self.filters} and {self.image_size}"
                 )
+        if self.tones and not (
+            self.decoder == "depth"
+            and len(self.tones) == 3 * len(LEVELS)
+            and list(self.tones) == sorted(set(self.tones))
+        ):
+            raise DentalzooError(
+                f"tones must be empty, or {3 * len(LEVELS)} rising grey values with decoder=depth. "
+                f"Received: {self.tones} with decoder={self.decoder}"
+            )
         if self.embedding % self.heads:
             raise DentalzooError(
                 "embedding must be a multiple of heads. "
@@ -135,6 +149,8 @@ _DEPTH = dataclasses.replace(
     embedding=128,
     modulator_scale=0.0,
     decoder="depth",
+    # Of 24 synthetic scans (seed 78000), wide enough for whole jaws and rows of crowns.
+    tones=(172, 191, 205, 231, 239, 244),
     missing_views=0.2,
     learning_rate=2e-3,
     batch_size=4,

@@ -10,8 +10,6 @@ from dentalzoo.models.jaw_reconstruction.config import Config
 if TYPE_CHECKING:
     import tensorflow as tf
 
-BLACK = 24.5 / 255  # ours: darker pixels show no jaw, which is rendered with 40 to 245
-
 
 def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     """Return the functions of the SavedModel, with all pre- and post-processing in the graph.
@@ -35,6 +33,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     from dentalzoo.data.io.graph import encoded_spec, files_to_network, to_network
     from dentalzoo.models.jaw_reconstruction.fusion import fuse
+    from dentalzoo.models.jaw_reconstruction.tones import matched, without_background
 
     size, channels = (config.image_size, config.image_size), config.channels
 
@@ -93,8 +92,9 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, channels))])
     def reconstruct(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         if config.decoder == "depth":
-            # Resizing smears the jaw over its silhouette, compression leaves noise beside it.
-            images = tf.where(images > BLACK, images, 0.0)
+            images = without_background(images)
+            if config.tones:
+                images = matched(images, config.tones)
             return named(fuse(model(images), images, config.num_points))
         return named(model.decoder(model.encoder(images)))
 

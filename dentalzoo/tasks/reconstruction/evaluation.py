@@ -24,6 +24,7 @@ from dentalzoo.data.io.images import write_png
 from dentalzoo.data.jaw_axes import Axes, parse_axes
 from dentalzoo.data.jaw_pose import SCALE
 from dentalzoo.data.meshes import MeshSample, find_meshes, load_mesh, log_doubts
+from dentalzoo.data.tones import match_tones
 from dentalzoo.data.views import VIEWS, render_views
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops.meshes import nearest, sample_surface
@@ -123,6 +124,7 @@ class Evaluation(base.Evaluation):
             options.num_points,
             options.seed,
             bound_of(bundle.metadata),
+            bundle.metadata["config"].get("tones", ()),
         )
         self.dataset = find_meshes(data, split)
         self.samples = self.dataset.samples
@@ -244,6 +246,7 @@ class _Measure:
         views, axes, num_points, seed: of the options.
         baselines: the mean shapes of the bundle.
         bound: of residuals, of the bundle.
+        tones: of the bundle, see `match_tones`.
     """
 
     image_size: int
@@ -253,6 +256,7 @@ class _Measure:
     num_points: int
     seed: int
     bound: float
+    tones: Sequence[float]
 
     def read(self, sample: MeshSample) -> tuple[np.ndarray, Shape]:
         try:
@@ -269,7 +273,8 @@ class _Measure:
         images, ground_truth = loaded
         shape, seconds = _timed(bundle, images, self.views)
         row = _compare(shape, self.baselines, ground_truth, self.num_points, self.seed)
-        trust = confidence(shape, images, self.views, self.bound)
+        seen = match_tones(images, self.tones)
+        trust = confidence(shape, seen, self.views, self.bound)
         row["residual"] = trust.residual
         return _Result(row, seconds, trust.warning)
 

@@ -13,6 +13,7 @@ from dentalzoo.data.io.images import encode_png, write_png
 from dentalzoo.data.io.mesh_files import encode_obj, encode_ply, encode_stl
 from dentalzoo.data.jaw_axes import parse_axes
 from dentalzoo.data.pipeline.prefetch import for_each
+from dentalzoo.data.tones import match_tones
 from dentalzoo.data.views import import_open3d
 from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.ops import meshes
@@ -101,6 +102,7 @@ class Predictor(predictor.Predictor):
         self._axes = parse_axes(options.axes)
         self._size = bundle.metadata["config"]["image_size"]
         self._bound = bound_of(bundle.metadata)
+        self._tones = bundle.metadata["config"].get("tones", ())
 
     def plan(self, inputs: str | Path | Iterable[str | Path], out: Path) -> Plan:
         sources, report = _find(inputs, out, self.options.ground_truth)
@@ -118,7 +120,8 @@ class Predictor(predictor.Predictor):
     def results(self, item: Item, value: Loaded, prediction: Shape) -> Result:
         surface = self._surface(item, prediction)
         files = _files(item.name, value, prediction, surface, self._formats)
-        trust = confidence(prediction, value.views, value.cameras, self._bound)
+        views = match_tones(value.views, self._tones)
+        trust = confidence(prediction, views, value.cameras, self._bound)
         if trust.warning:
             _log.warning("%s: %s", item.path, trust.warning)
         error = value.gt_error
