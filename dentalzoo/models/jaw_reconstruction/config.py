@@ -46,9 +46,8 @@ class Config(PaperConfig):
     hidden: tuple[int, ...] = setting((256,), "not stated; ours: of the mlp", low=1, min_items=1)
     num_points: int = setting(50_000, "abstract", low=1)
     tones: tuple[float, ...] = setting(
-        (), "ours: of decoder=depth: how bright views are brought to be, see `match_tones`",
-        low=0, high=255,
-    )  # fmt: skip
+        (), "ours: of decoder=depth: how bright views are made, see `match_tones`", low=0, high=255
+    )
     morphable_model: str | None = setting(
         None, "ours: a file of `dentalzoo shape-model`", init=True, freezes=True
     )
