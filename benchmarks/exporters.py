@@ -124,7 +124,7 @@ BUNDLES: dict[str, Callable[[Path, Path], Measured]] = {
     "panoramic_detection.dentex_fdi_v2": dentex_fdi,
     "tooth_vae.drawn_teeth_v2": teeth,
     "tooth_vae.dentalai_teeth_v1": photographs,
-    "defect_overlay_vae.drawn_defects_v2": surfaces,
+    "defect_overlay_vae.drawn_defects_v3": surfaces,
     "jaw_reconstruction.drawn_scans_v2": scans,
 }
 NEED_DATA = {panoramic_teeth, dental_radiography, dentex_fdi, photographs}  # real ones

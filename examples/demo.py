@@ -272,7 +272,7 @@ def tooth_generation(folder: Path, count: int) -> Section:
 
 def defect_superimposition(folder: Path, count: int) -> Section:
     """Show several defects in one image with `defect_overlay_vae`."""
-    bundle = dz.load("defect_overlay_vae.drawn_defects_v2")
+    bundle = dz.load("defect_overlay_vae.drawn_defects_v3")
     kinds = [kind for kind in DEFECTS if kind != "border"]
     surfaces = folder / "surfaces"
     write_defect_dataset(surfaces, 4 * count, UNSEEN, val_fraction=0, kinds=kinds)

@@ -128,8 +128,8 @@ STAND_INS = {
     "panoramic_unet.panoramic_teeth_v2": BrightIsTooth(),
     "panoramic_detection.dental_radiography_v4": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v2": Coarse("tooth_vae", "drawn_teeth_v2", "generation", 16, 3),
-    "defect_overlay_vae.drawn_defects_v2": Coarse(
-        "defect_overlay_vae", "drawn_defects_v2", "superimposition", 32, 1
+    "defect_overlay_vae.drawn_defects_v3": Coarse(
+        "defect_overlay_vae", "drawn_defects_v3", "superimposition", 32, 1
     ),
 }
 

@@ -13,7 +13,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BUNDLE = "panoramic_unet.panoramic_teeth_v2"
-AUTOENCODERS = ("tooth_vae.drawn_teeth_v2", "defect_overlay_vae.drawn_defects_v2")
+AUTOENCODERS = ("tooth_vae.drawn_teeth_v2", "defect_overlay_vae.drawn_defects_v3")
 FILES = {
     "defect_overlay_vae": [
         *("surfaces/masks/0049.png", "robust/curves.png", "robust/bundle/SHA256SUMS"),

@@ -11,8 +11,8 @@ from dentalzoo.bundle.integrity import digest
 from dentalzoo.errors import BadFile
 
 RELEASED: Mapping[str, str] = {
-    "defect_overlay_vae.drawn_defects_v2": (
-        "47e8172728302a6d81e9573d835eac8fcba0e15e5ccd376c967e9114c2a1b742"
+    "defect_overlay_vae.drawn_defects_v3": (
+        "ab619c632699680329485310e0b82d4ebcf0b7edc2c7ec541a1d1b5fdae682a6"
     ),
     "jaw_reconstruction.drawn_scans_v2": (
         "d47c3de82f88ec819b6dff738f230dc3e7015c48560d55171bfa0e4298d4a994"

@@ -15,7 +15,7 @@ from dentalzoo.errors import DentalzooError
 from tests.bundle.hub.conftest import cache, content, server  # noqa: F401  # fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
-RELEASED = ROOT / "pretrained" / "defect_overlay_vae.drawn_defects_v2"
+RELEASED = ROOT / "pretrained" / "defect_overlay_vae.drawn_defects_v3"
 HF = "hf://lab/vae"
 
 

@@ -16,7 +16,7 @@ from dentalzoo.bundle.released import RELEASED, origin_of, refuse_changed
 from dentalzoo.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = "defect_overlay_vae.drawn_defects_v2"
+SMALL = "defect_overlay_vae.drawn_defects_v3"
 
 
 @pytest.fixture(scope="module")

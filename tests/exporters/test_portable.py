@@ -171,7 +171,7 @@ def test_every_paper_runs_without_tensorflow(exported, exporter, tmp_path):
     "name",
     [
         "panoramic_unet.panoramic_teeth_v2",
-        "defect_overlay_vae.drawn_defects_v2",
+        "defect_overlay_vae.drawn_defects_v3",
         "tooth_vae.drawn_teeth_v2",  # which factors the covariance of its prior
     ],
 )

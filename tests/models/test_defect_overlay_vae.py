@@ -270,6 +270,18 @@ def test_where_defects_meet_the_one_of_the_stated_polarity_is_seen():
     assert np.asarray(composite(images, behind, weights, 0))[24, 24] == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_faint_defect_of_a_smooth_surface_is_seen_beside_coarse_grain():
+    """The crack keeps its contrast, and grain, which is no defect, is averaged."""
+    grain = np.random.default_rng(0).normal(0, 0.08, (64, 64, 1))
+    images = np.full((2, 64, 64, 1), 0.6, "f")
+    images[1] += grain
+    images[0, 30:33, 8:56] -= 0.06
+    result = np.asarray(composite(images, background(images), np.ones(2, "f")))
+    crack = result[:, 10:54] - np.asarray(background(result))[:, 10:54]
+    assert crack[30:33].mean() == pytest.approx(-0.06, abs=0.012)
+    assert crack[:24].std() == pytest.approx(0.04, abs=0.01)
+
+
 def test_copies_of_an_image_count_as_one_in_the_separation():
     image = floats(surfaces(2))[[0, 1, 0, 1]]
     mean = np.array([[0, 0], [3, 4], [0.1, 0], [3, 4]], "f")

@@ -12,7 +12,7 @@ ABOUT: About = {
 }
 
 PRETRAINED = {
-    "drawn_defects_v2": Weights(  # ships with the repository
+    "drawn_defects_v3": Weights(  # ships with the repository
         metrics={"success": 0.998},  # of 400 superimposed images of 80 others
         data="80 synthetic surfaces with cracks and pores",
         licence="Apache-2.0",

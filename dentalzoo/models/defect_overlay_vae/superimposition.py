@@ -3,6 +3,7 @@
 Tensors are those of the Keras backend, or NumPy arrays.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -12,8 +13,9 @@ from keras import metrics, ops, saving
 from dentalzoo.nn.vae import VAE
 
 _TAPS = 11  # pixels of a row or column whose median is the background, every third of 64
-# Below a fortieth of the grey range grain is averaged, above it one defect wins.
-_FAINT, _POWER = 0.02, 6
+# What exceeds the grain of its own surface by less is averaged, above it one defect wins.
+_FAINT, _POWER = 0.01, 6
+_DEVIATION = 1.4826  # standard deviation of a normal distribution in medians of its distances
 _EMPHASIS, _PLAIN = 20, 0.1  # factor on the error of a pixel of a defect of that contrast
 _OTHER = 0.25  # factor on the strength of a bright stain where defects are dark
 
@@ -61,7 +63,8 @@ def background(images: Tensor) -> Tensor:
 def composite(images: Tensor, behind: Tensor, weights: Tensor, polarity: int = -1) -> Tensor:
     """Superimpose images: the mean of the backgrounds and, on it, every defect.
 
-    Where defects meet the strongest is seen. The grain of the surfaces is averaged.
+    Where defects meet the strongest is seen; strength is what exceeds the grain of the defect's own
+    surface, so that coarse grain does not hide a faint defect of a smooth one. Grain is averaged.
 
     Args:
         images: (K, ..., H, W, C) float32 in [0, 1].
@@ -85,9 +88,18 @@ def _parts(images: Tensor, behind: Tensor, weights: Tensor, polarity: int) -> tu
     strength = ops.abs(seen)
     if polarity:
         strength = strength * ops.where(polarity * seen < 0, _OTHER, 1.0)
+    strength = ops.maximum(strength - _grain(seen), 0.0)
     shares = ops.sign(weights) * (strength**_POWER + _FAINT**_POWER)
     defects = ops.sum(shares * defects, axis=0) / ops.sum(shares, axis=0)
     return ops.sum(weights * behind, axis=0) / ops.sum(weights, axis=0), defects
+
+
+def _grain(seen: Tensor) -> Tensor:
+    """Return the deviation (..., 1, 1, 1) of the grain of (..., H, W, C); defects are few pixels."""
+    distances = ops.reshape(ops.abs(seen), (*ops.shape(seen)[:-3], -1))
+    middle = math.prod(seen.shape[-3:]) // 2
+    grain = _DEVIATION * ops.sort(distances, axis=-1)[..., middle]
+    return ops.expand_dims(grain, (-3, -2, -1))
 
 
 def _smooth(images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from tests.bundle.hub.server import git_digest
 HF = "hf://lab/unet"
 LARGE = "saved_model/variables/variables.data-00000-of-00001"
 PRETRAINED = Path(__file__).resolve().parents[3] / "pretrained"
-RELEASED = PRETRAINED / "defect_overlay_vae.drawn_defects_v2"
+RELEASED = PRETRAINED / "defect_overlay_vae.drawn_defects_v3"
 
 
 def fails(message, cache, address=HF, **arguments):
