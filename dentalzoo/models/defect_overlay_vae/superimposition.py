@@ -95,7 +95,7 @@ def _parts(images: Tensor, behind: Tensor, weights: Tensor, polarity: int) -> tu
 
 
 def _grain(seen: Tensor) -> Tensor:
-    """Return the deviation (..., 1, 1, 1) of the grain of (..., H, W, C); defects are few pixels."""
+    """Return the deviation (..., 1, 1, 1) of the grain of (..., H, W, C); defects cover little."""
     distances = ops.reshape(ops.abs(seen), (*ops.shape(seen)[:-3], -1))
     middle = math.prod(seen.shape[-3:]) // 2
     grain = _DEVIATION * ops.sort(distances, axis=-1)[..., middle]
