@@ -125,7 +125,7 @@ BUNDLES: dict[str, Callable[[Path, Path], Measured]] = {
     "tooth_vae.drawn_teeth_v2": teeth,
     "tooth_vae.dentalai_teeth_v1": photographs,
     "defect_overlay_vae.drawn_defects_v3": surfaces,
-    "jaw_reconstruction.drawn_scans_v2": scans,
+    "jaw_reconstruction.drawn_scans_v3": scans,
 }
 NEED_DATA = {panoramic_teeth, dental_radiography, dentex_fdi, photographs}  # real ones
 

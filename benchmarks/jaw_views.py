@@ -27,7 +27,7 @@ from dentalzoo.ops.meshes import nearest, sample_surface, unit
 from dentalzoo.plots.figures import figure_pixels, plot_figure
 from dentalzoo.tasks.reconstruction.inference import as_seen
 
-RELEASED = "jaw_reconstruction.drawn_scans_v2"
+RELEASED = "jaw_reconstruction.drawn_scans_v3"
 DEGREES = (0, 1, 2, 5)
 POINTS = 10_000  # of each surface, enough for a mean
 

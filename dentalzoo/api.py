@@ -88,6 +88,7 @@ def evaluate(
     seed: int = 0,
     views: Sequence[int] | None = None,
     axes: str | None = None,
+    refine: bool = False,
 ) -> Report: ...
 @with_options_of("evaluate")
 def evaluate(
@@ -188,6 +189,7 @@ def predict(
     mesh: Sequence[str] | None = None,
     ground_truth: str | Path | None = None,
     axes: str | None = None,
+    refine: bool = False,
     anonymize: bool = False,
 ) -> "PredictionReport": ...
 @with_options_of("predict")

@@ -79,6 +79,7 @@ def compare(
     seed: int = 0,
     views: Sequence[int] | None = None,
     axes: str | None = None,
+    refine: bool = False,
 ) -> Report: ...
 @with_options_of("compare")
 def compare(

@@ -326,7 +326,7 @@ def defect_superimposition(folder: Path, count: int) -> Section:
 
 def jaws_in_3d(folder: Path, count: int) -> Section:
     """Reconstruct upper jaws from ten views of them with `jaw_reconstruction`."""
-    bundle = dz.load("jaw_reconstruction.drawn_scans_v2")
+    bundle = dz.load("jaw_reconstruction.drawn_scans_v3")
     jaws = write_jaw_scans(folder / "jaws", -(-count // 2), UNSEEN, val_fraction=0)
     samples = find_meshes(jaws).samples
     out = folder / "jaw_reconstruction"

@@ -88,7 +88,7 @@ if options.data is None:
         print(family)
     overrides = {"morphable_model": report["out"], **report["settings"]}
 else:
-    init, variant, overrides = "jaw_reconstruction.drawn_scans_v2", "depth", {}
+    init, variant, overrides = "jaw_reconstruction.drawn_scans_v3", "depth", {}
 if quick and init is None:
     overrides |= {"image_size": 48, "filters": (8, 16, 16), "batch_size": 4, "epochs": 8}
 if options.epochs:

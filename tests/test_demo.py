@@ -113,7 +113,7 @@ class OneJawForAll(StandIn):
     def __init__(self):
         config = {"image_size": 48, "num_points": 50_000}
         outputs = {"points": {}, "faces": {}}
-        super().__init__("jaw_reconstruction", "drawn_scans_v2", "reconstruction", config, outputs)
+        super().__init__("jaw_reconstruction", "drawn_scans_v3", "reconstruction", config, outputs)
         jaw = upper_jaw(0)
         middle = (jaw.vertices.min(0) + jaw.vertices.max(0)) / 2
         self.jaw = {"points": jaw.vertices - middle, "faces": jaw.faces}
@@ -124,7 +124,7 @@ class OneJawForAll(StandIn):
 
 
 STAND_INS = {
-    "jaw_reconstruction.drawn_scans_v2": OneJawForAll(),
+    "jaw_reconstruction.drawn_scans_v3": OneJawForAll(),
     "panoramic_unet.panoramic_teeth_v2": BrightIsTooth(),
     "panoramic_detection.dental_radiography_v4": BrightIsMetal(),
     "tooth_vae.drawn_teeth_v2": Coarse("tooth_vae", "drawn_teeth_v2", "generation", 16, 3),

@@ -438,7 +438,7 @@ def test_teeth_defects_and_jaws(page, built, tmp_path):
     content = saved(page, "#jaw [data-save]")[0].partition(b"end_header\n")[2]
     points = np.frombuffer(content, "<f4").reshape(-1, 3)
     views = [read_image(built / "data" / "samples" / f"view_{i}.png") for i in range(10)]
-    expected = dz.load("jaw_reconstruction.drawn_scans_v2").serve(np.stack(views))["points"]
+    expected = dz.load("jaw_reconstruction.drawn_scans_v3").serve(np.stack(views))["points"]
     apart = cKDTree(expected).query(points)[0]  # mm; last digits decide which points are taken
     assert points.shape == expected.shape
     assert np.percentile(apart, 80) < 0.01 and apart.max() < 1

@@ -231,6 +231,7 @@ TASKS: Mapping[str, Needs] = {
         {"image_size": Whole(1, 4096)},
         {
             "serve_some": ({"views": _VIEWS, "places": ("int32", (None,))}, _MESHES),
+            "serve_refined": ({"views": _VIEWS, "places": ("int32", (None,))}, _MESHES),
             "mean_shapes": ({}, _MESHES),
         },
     ),

@@ -14,8 +14,8 @@ RELEASED: Mapping[str, str] = {
     "defect_overlay_vae.drawn_defects_v3": (
         "ab619c632699680329485310e0b82d4ebcf0b7edc2c7ec541a1d1b5fdae682a6"
     ),
-    "jaw_reconstruction.drawn_scans_v2": (
-        "d47c3de82f88ec819b6dff738f230dc3e7015c48560d55171bfa0e4298d4a994"
+    "jaw_reconstruction.drawn_scans_v3": (
+        "0f96d9228bc51c2b7f1deb6d0d62ea5be55af1974fd2c1f2b62b2ca123883239"
     ),
     "panoramic_detection.dental_radiography_v4": (
         "8260a78cf4b7b90e85867fe08c90aa39bc01d93a83a8126dab6efb326e98381d"

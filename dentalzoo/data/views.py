@@ -31,7 +31,7 @@ DISTANCE = 3.6  # not stated; ours: in units of 40 mm, so that no jaw is cut off
 FIELD_OF_VIEW = 40.0  # degrees; not stated; ours
 FOCAL = 0.5 / np.tan(np.deg2rad(FIELD_OF_VIEW / 2))  # in widths of the image
 _RAYS = 2  # by 2 rays per pixel, averaged
-_DARK, _BRIGHT = 40, 245  # grey values of the surface; the background is 0
+DARK, BRIGHT = 40, 245  # grey values of the surface; the background is 0
 _LIGHT = (-0.3, 0.4, 1.0)  # direction: to the right, up and towards the camera
 _LIBRARIES = "libegl1 libgl1 libidn2-0 libudev1 libusb-1.0-0 libx11-6"
 
@@ -191,12 +191,22 @@ def brightness(normal: np.ndarray, back: np.ndarray, camera: np.ndarray) -> np.n
     Returns:
         (K,) float64 grey values in [40, 245].
     """
-    ahead, up = unit(camera)
-    right = np.cross(up, ahead)
-    light = unit(_LIGHT[0] * right + _LIGHT[1] * np.cross(ahead, right) + _LIGHT[2] * ahead)
+    light = _light(camera)
     normal, back = unit(normal), unit(back)
     faced = np.where((normal * back).sum(1, keepdims=True) < 0, -normal, normal)
-    return _DARK + (_BRIGHT - _DARK) * np.clip(faced @ light, 0, 1)
+    return DARK + (BRIGHT - DARK) * np.clip(faced @ light, 0, 1)
+
+
+def lights() -> np.ndarray:
+    """Return the direction from the jaw to the light of each of `cameras`: (10, 3), of length 1."""
+    return np.stack([_light(camera) for camera in cameras()])
+
+
+def _light(camera: np.ndarray) -> np.ndarray:
+    ahead, up = unit(camera)
+    right = np.cross(up, ahead)
+    light: np.ndarray = _LIGHT[0] * right + _LIGHT[1] * np.cross(ahead, right) + _LIGHT[2] * ahead
+    return unit(light)
 
 
 def import_open3d() -> ModuleType:
@@ -288,7 +298,7 @@ def cache_views(
         raise DentalzooError(f"method must be one of {METHODS}. Received: {method!r}")
     settings = (size, channels, num_points, method, seed, depth)
     files = [(stamp(s.mesh), s.labels and stamp(s.labels)) for s in samples]
-    look = (AZIMUTHS, ELEVATION, DISTANCE, FIELD_OF_VIEW, _RAYS, _DARK, _BRIGHT, _LIGHT, SCALE)
+    look = (AZIMUTHS, ELEVATION, DISTANCE, FIELD_OF_VIEW, _RAYS, DARK, BRIGHT, _LIGHT, SCALE)
     return Cache(
         [sample.name for sample in samples],
         lambda index: load_views(samples[index], *settings),

@@ -306,6 +306,11 @@ class AugmentOptions(CropOptions):
 
 # ---- reconstruction ------------------------------------------------------------------------------
 
+_REFINE = (
+    "move the points until their shading is that of the views; takes seconds for each jaw, and "
+    "TensorFlow"
+)
+
 
 @dataclass(frozen=True)
 class ReconstructionEvaluateOptions(Options):
@@ -321,6 +326,7 @@ class ReconstructionEvaluateOptions(Options):
         "axes of the meshes that become x (to the patient's right), y (to the back) and z (along "
         "the crowns), such as -x,-z,-y; auto: detect them",
     )
+    refine: bool = option(False, _REFINE)
 
 
 @dataclass(frozen=True)
@@ -338,6 +344,7 @@ class ReconstructionPredictOptions(Options):
         "axes of the meshes that become x (to the patient's right), y (to the back) and z (along "
         "the crowns), such as -x,-z,-y; auto: detect them",
     )
+    refine: bool = option(False, _REFINE)
     anonymize: bool = option(False, "give the results hashed names; their key goes to OUT_key.csv")
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,9 +12,11 @@ from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.meshes import sample_points
 from dentalzoo.data.synthetic import upper_scan, write_jaw_scans
 from dentalzoo.data.views import DISTANCE, render_depth, render_views
+from dentalzoo.errors import DentalzooError
 from dentalzoo.models import jaw_reconstruction
-from dentalzoo.models.jaw_reconstruction import depth, fusion, losses
+from dentalzoo.models.jaw_reconstruction import depth, fusion, losses, refinement
 from dentalzoo.models.jaw_reconstruction.tones import matched, without_background
+from dentalzoo.tasks.reconstruction.inference import check_refines, reconstruct
 
 SMALL = dataclasses.replace(
     jaw_reconstruction.VARIANTS["depth"],
@@ -201,6 +204,44 @@ def test_black_views_give_the_origin():
     assert points.shape == (40, 3) and np.isfinite(points).all()
 
 
+# ---- refinement ----------------------------------------------------------------------------------
+
+
+def test_the_shading_of_the_true_depth_is_what_the_views_show(scan):
+    _, views, truth = scan
+    true = tf.constant(truth[..., 0])
+    smooth = refinement._smooth_places(true, refinement._inside(true > 0)).numpy() > 0
+    assert smooth.sum() > 0.4 * (truth > 0).sum()
+    difference = np.abs(refinement._shading(true).numpy() - views[..., 0])[smooth]
+    assert np.median(difference) < 0.02  # 5 grey values
+    lit = refinement._shading(true).numpy()[smooth]
+    assert np.corrcoef(lit, views[..., 0][smooth])[0, 1] > 0.9
+
+
+def test_refined_depth_is_nearer_to_the_truth(scan):
+    """The depth of each view is smoothed and off, as that of a network is."""
+    mesh, views, truth = scan
+    there = truth[0, ..., 0] > 0
+    parts = [cv2.GaussianBlur(x, (0, 0), 2) for x in (*truth[0, ..., 0], *np.float32(there))]
+    blurred = np.stack(parts[:10]) / np.maximum(parts[10:], 1e-6)
+    bias = np.random.default_rng(1).normal(0, 0.01, (10, 1, 1))
+    maps = maps_of(np.where(there, blurred + bias, 0)[None, ..., None])
+    refined = tf.function(refinement.refine)(tf.constant(maps), tf.constant(views)).numpy()
+    assert (refined[..., 1:] == maps[..., 1:]).all()
+    assert (refined[views[..., 0] == 0] == maps[views[..., 0] == 0]).all()
+    before, after = (np.abs(m[..., 0] - truth[..., 0])[0, there] for m in (maps, refined))
+    assert np.median(after) < 0.75 * np.median(before), (np.median(after), np.median(before))
+    pair = [fusion.fuse(*map(tf.constant, (m, views)), 20_000)[0] for m in (maps, refined)]
+    rough, fine = (distances(mesh, points) for points in pair)
+    assert sum(fine) < 0.9 * sum(rough), (fine, rough)
+
+
+def test_nothing_is_refined_where_no_view_shows_a_jaw():
+    views = np.zeros((1, 10, 32, 32, 1), np.float32)
+    refined = tf.function(refinement.refine)(tf.constant(maps_of(views)), tf.constant(views))
+    assert (refined.numpy() == maps_of(views)).all()
+
+
 # ---- training ------------------------------------------------------------------------------------
 
 
@@ -246,3 +287,18 @@ def test_noise_beside_a_jaw_is_no_jaw(bundle):
     noise = np.uint8(np.random.default_rng(1).integers(0, 25, views.shape))
     noisy = np.where(views > 0, views, noise)
     assert (bundle.serve(noisy)["points"] == bundle.serve(views)["points"]).all()
+
+
+def test_some_views_are_refined_and_a_bundle_without_refinement_says_so(bundle):
+    views = np.uint8(np.random.default_rng(0).integers(100, 246, (10, 32, 32, 1)))
+    views[:, :, :10] = 0
+    points = reconstruct(bundle, views, refine=True).points
+    assert points.shape == (300, 3) and np.isfinite(points).all()
+    few = reconstruct(bundle, views[[7, 0]], np.array([7, 0]), refine=True).points
+    black = views * np.isin(np.arange(10), (0, 7))[:, None, None, None].astype(np.uint8)
+    assert np.allclose(few, reconstruct(bundle, black, refine=True).points, atol=1e-3)
+    check_refines(bundle, True)
+    plain = dz.Bundle(bundle.path, {**bundle.metadata, "signatures": {"serve": {}}}, None)
+    check_refines(plain, False)
+    with pytest.raises(DentalzooError, match="refine must be False for bundles without"):
+        check_refines(plain, True)

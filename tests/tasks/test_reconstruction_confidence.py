@@ -79,7 +79,7 @@ def test_bounds_are_measured_by_evaluate_and_never_lax():
 
 @pytest.mark.slow
 def test_the_released_bundle_reads_darker_views_and_warns_of_inverted_ones():
-    bundle = dz.load("jaw_reconstruction.drawn_scans_v2")
+    bundle = dz.load("jaw_reconstruction.drawn_scans_v3")
     bound, tones = bound_of(bundle.metadata), bundle.config.tones
     assert 15 < bound < 25
     warned, moved = [], []

@@ -6,14 +6,15 @@ holds state or calls Python. A paper that needs another one adds it here, if tha
 """
 
 _GROUPS = {
-    "arithmetic": "Abs Add AddV2 Cos Cumsum DivNoNan Erfc Exp Floor FloorDiv FloorMod Log Maximum "
-    "Minimum Mul Neg Pow RealDiv Round Rsqrt Sign Sin Softplus Sqrt Square SquaredDifference Sub",
+    "arithmetic": "Abs Add AddN AddV2 Cos Cumsum DivNoNan Erfc Exp Floor FloorDiv FloorMod Log "
+    "Maximum Minimum Mul Neg Pow RealDiv Round Rsqrt Sign Sin Softplus Sqrt SqrtGrad Square "
+    "SquaredDifference Sub",
     "comparing and choosing": "Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalNot "
     "LogicalOr NotEqual Select SelectV2 Where",
     "reducing": "All ArgMax DenseBincount Max Mean Prod Sum TopKV2 Unique",
-    "shapes and places": "ConcatV2 EnsureShape ExpandDims Fill GatherV2 OneHot Pack Pad PadV2 "
-    "Range Reshape ScatterNd Shape Size Slice Split Squeeze StridedSlice Tile Transpose Unpack "
-    "ZerosLike",
+    "shapes and places": "BroadcastGradientArgs ConcatV2 EnsureShape ExpandDims Fill GatherV2 "
+    "OneHot Pack Pad PadV2 Range Reshape Roll ScatterNd Shape Size Slice Split Squeeze "
+    "StridedSlice Tile Transpose Unpack ZerosLike",
     "dtypes": "Bitcast BitwiseAnd Cast Const Identity IdentityN StopGradient",
     "networks": "AvgPool BatchMatMulV2 BiasAdd Conv2D Conv2DBackpropInput Conv3D "
     "DepthwiseConv2dNative Einsum Elu FusedBatchNormV3 LeakyRelu MatMul MaxPool Relu Relu6 Sigmoid "

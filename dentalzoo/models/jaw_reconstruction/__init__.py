@@ -23,7 +23,7 @@ Differences from the paper:
 
 Example:
     >>> import dentalzoo as dz
-    >>> jaw = dz.load("jaw_reconstruction.drawn_scans_v2")
+    >>> jaw = dz.load("jaw_reconstruction.drawn_scans_v3")
     >>> result = jaw.serve(views)                   # views: uint8 (10, H, W)
     >>> result["points"]                            # (50000, 3) mm
 """

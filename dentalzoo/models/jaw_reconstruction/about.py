@@ -12,7 +12,7 @@ ABOUT: About = {
 }
 
 PRETRAINED = {
-    "drawn_scans_v2": Weights(  # ships with the repository
+    "drawn_scans_v3": Weights(  # ships with the repository
         # means over 40 unseen scans
         metrics={"f_score_at_1_4mm": 0.978, "pred_to_gt_mm": 0.368, "gt_to_pred_mm": 0.414},
         data="drawn_scans: 1,072 synthetic scans of upper jaws, two thirds with crowns sampled "

@@ -59,6 +59,26 @@ def fuse(maps: tf.Tensor, views: tf.Tensor, num_points: int) -> tf.Tensor:
     return _spread(tf.reshape(points, (batch, -1, 3)), kept, num_points)
 
 
+def agreed_depth(maps: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
+    """Return how far the surface of each pixel is once the views have corrected each other.
+
+    Args:
+        maps, views: as of `fuse`.
+
+    Returns:
+        (B, 10, S, S) float32, along each camera's axis.
+    """
+    seen = _flat_maps(maps, views)
+    pixels = tf.tile(tf.range(VIEWS * seen.side**2)[None], (tf.shape(maps)[0], 1))
+    points = _back_projected(seen, pixels, tf.gather(tf.constant(_rays(seen.side)), pixels))
+    for near in _NEAR:
+        points, _ = _corrected(points, seen, near)
+    view = pixels // seen.side**2
+    away = points - tf.gather(tf.constant(cameras()[:, 0], tf.float32), view)
+    ahead = tf.gather(tf.constant(camera_axes()[:, 2], tf.float32), view)
+    return tf.reshape(tf.reduce_sum(away * ahead, axis=-1), tf.shape(maps)[:-1])
+
+
 def _flat_maps(maps: tf.Tensor, views: tf.Tensor) -> _Maps:
     depth, log_scale, _, _ = tf.unstack(maps, axis=-1)
     batch, side = tf.shape(maps)[0], maps.shape[2]

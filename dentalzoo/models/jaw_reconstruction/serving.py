@@ -20,6 +20,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
       (B, M, 3), counted from 0; rows of -1 at their end are padding.
     - `serve_some`: views uint8 (B, V, h, w, 1 or 3) and places int32 (V,), the camera index of
       each, all different -> the same.
+    - `serve_refined`, of decoder=depth: the inputs of `serve_some`, which may be all ten views ->
+      the same, after `refinement.refine`, which takes seconds for each jaw.
     - `serve_encoded`, `serve_some_encoded`: encoded, string (B, 10) or (B, V), in place of views:
       each the bytes of one PNG, JPEG, BMP or GIF, of any size -> the same; EXIF orientation is not
       applied.
@@ -33,6 +35,7 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
 
     from dentalzoo.data.io.graph import encoded_spec, files_to_network, to_network
     from dentalzoo.models.jaw_reconstruction.fusion import fuse
+    from dentalzoo.models.jaw_reconstruction.refinement import refine
     from dentalzoo.models.jaw_reconstruction.tones import matched, without_background
 
     size, channels = (config.image_size, config.image_size), config.channels
@@ -88,14 +91,25 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         points, *faces = outputs if isinstance(outputs, list | tuple) else [outputs]
         return {"points": points * SCALE} | ({"faces": faces[0]} if faces else {})
 
-    # The network is in the graph once: the signatures call it.
-    @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, channels))])
+    # The network and its tables are in the graph once: the signatures call them.
+    images_spec = tf.TensorSpec((None, VIEWS, *size, channels))
+
+    @tf.function(input_signature=[images_spec])
+    def see(images: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+        """Return the maps of decoder=depth, and the views that it was given."""
+        images = without_background(images)
+        if config.tones:
+            images = matched(images, config.tones)
+        return model(images), images
+
+    @tf.function(input_signature=[tf.TensorSpec((None, VIEWS, *size, 4)), images_spec])
+    def join(maps: "tf.Tensor", images: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        return named(fuse(maps, images, config.num_points))
+
+    @tf.function(input_signature=[images_spec])
     def reconstruct(images: "tf.Tensor") -> "dict[str, tf.Tensor]":
         if config.decoder == "depth":
-            images = without_background(images)
-            if config.tones:
-                images = matched(images, config.tones)
-            return named(fuse(model(images), images, config.num_points))
+            return join(*see(images))
         return named(model.decoder(model.encoder(images)))
 
     @tf.function(input_signature=[views_spec(VIEWS)])
@@ -120,6 +134,14 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         "serve_some": serve_some,
         "serve_some_encoded": serve_some_encoded,
     }
+    if config.decoder == "depth":
+
+        @tf.function(input_signature=[views_spec(None), places_spec])
+        def serve_refined(views: "tf.Tensor", places: "tf.Tensor") -> "dict[str, tf.Tensor]":
+            maps, images = see(placed(read(checked(views, places)), places))
+            return join(refine(maps, images), images)
+
+        functions["serve_refined"] = serve_refined
     if config.decoder == "morphable":
 
         @tf.function(input_signature=[])

@@ -37,6 +37,7 @@ from dentalzoo.tasks.reconstruction.inference import (
     POINTS,
     Shape,
     as_seen,
+    check_refines,
     mean_shapes,
     reconstruct,
 )
@@ -70,7 +71,7 @@ def evaluate(
             tables, `evaluation.csv`, a row for
             each jaw, and `evaluation.png`, the best, the median and the worst jaw.
         options: number and seed of the points on each ground-truth surface, by area; `views` are
-            the camera indices that the bundle sees, all different.
+            the camera indices that the bundle sees, all different; `refine` as of `predict`.
 
     Returns:
         Plain values, lengths in mm. "mean" holds the means over jaws of `scores.scores` at
@@ -86,8 +87,8 @@ def evaluate(
         bundle alone. "skipped" lists [jaw, reason] of each jaw that could not be used.
 
     Raises:
-        DentalzooError: no jaw can be used, views that are not different, or `out` holds inputs or
-            cannot be written.
+        DentalzooError: no jaw can be used, views that are not different, `refine` for a bundle that
+            cannot, or `out` holds inputs or cannot be written.
     """
     return Evaluation(bundle, data, split=split, out=out, options=options).run()
 
@@ -116,6 +117,7 @@ class Evaluation(base.Evaluation):
                 f"views must be different camera indices, 0 to 9. Received: {views}"
             )
         super().__init__(bundle, data, split, out)
+        check_refines(bundle, options.refine)
         self.measure = _Measure(
             bundle.metadata["config"]["image_size"],
             views,
@@ -125,6 +127,7 @@ class Evaluation(base.Evaluation):
             options.seed,
             bound_of(bundle.metadata),
             bundle.metadata["config"].get("tones", ()),
+            options.refine,
         )
         self.dataset = find_meshes(data, split)
         self.samples = self.dataset.samples
@@ -247,6 +250,7 @@ class _Measure:
         baselines: the mean shapes of the bundle.
         bound: of residuals, of the bundle.
         tones: of the bundle, see `match_tones`.
+        refine: of the options.
     """
 
     image_size: int
@@ -257,6 +261,7 @@ class _Measure:
     seed: int
     bound: float
     tones: Sequence[float]
+    refine: bool
 
     def read(self, sample: MeshSample) -> tuple[np.ndarray, Shape]:
         try:
@@ -271,22 +276,20 @@ class _Measure:
         self, bundle: "Bundle", sample: MeshSample, loaded: tuple[np.ndarray, Shape]
     ) -> _Result:
         images, ground_truth = loaded
-        shape, seconds = _timed(bundle, images, self.views)
+        start = time.perf_counter()
+        shape = self.reconstruct(bundle, images)
+        seconds = time.perf_counter() - start
         row = _compare(shape, self.baselines, ground_truth, self.num_points, self.seed)
         seen = match_tones(images, self.tones)
         trust = confidence(shape, seen, self.views, self.bound)
         row["residual"] = trust.residual
         return _Result(row, seconds, trust.warning)
 
+    def reconstruct(self, bundle: "Bundle", images: np.ndarray) -> Shape:
+        return reconstruct(bundle, images, self.views, self.refine)
+
     def name(self, sample: MeshSample) -> str:
         return sample.name
-
-
-def _timed(bundle: "Bundle", images: np.ndarray, views: list[int]) -> tuple[Shape, float]:
-    """Return a reconstruction and its seconds."""
-    start = time.perf_counter()
-    shape = reconstruct(bundle, images, views)
-    return shape, time.perf_counter() - start
 
 
 def _compare(
@@ -387,7 +390,7 @@ def _draw_cases(
         parts.append(f"F at {PAPER:g} mm {_at_paper(rows[index]['scores'])['f_score']:.3f}")
         if rows[index]["baseline"]:
             parts.append(f"(mean shape {_at_paper(rows[index]['baseline'])['f_score']:.3f})")
-        shape = reconstruct(bundle, images, measure.views)
+        shape = measure.reconstruct(bundle, images)
         gt_points, _ = sample_surface(*ground_truth.surface, POINTS)
         distances = nearest(shape.points, gt_points)[0]
         shown.append(("   ".join(parts), shape, ground_truth, distances))

@@ -46,7 +46,10 @@ class Shape:
 
 
 def reconstruct(
-    bundle: "Bundle", views: np.ndarray, cameras: np.ndarray | Sequence[int] | None = None
+    bundle: "Bundle",
+    views: np.ndarray,
+    cameras: np.ndarray | Sequence[int] | None = None,
+    refine: bool = False,
 ) -> Shape:
     """Reconstruct a jaw from its views.
 
@@ -55,6 +58,7 @@ def reconstruct(
         views: (10, S, S, 1 or 3) uint8, those of `dentalzoo.data.views.render_views`; with
             `cameras` any number of them.
         cameras: the camera index of each view, (V,), all different; None for all in order.
+        refine: fit the shading of the points to the views, see `check_refines`.
 
     Returns:
         A mesh where the bundle makes one with an area, else points.
@@ -63,7 +67,10 @@ def reconstruct(
         DentalzooError: the bundle needs all ten views and fewer were given, it refuses them, or it
             returned coordinates that are not finite.
     """
-    if cameras is None or np.array_equal(cameras, np.arange(VIEWS)):
+    if refine:
+        places = np.arange(VIEWS) if cameras is None else cameras
+        results = bundle.serve_refined(views, np.asarray(places, np.int32))
+    elif cameras is None or np.array_equal(cameras, np.arange(VIEWS)):
         results = bundle.serve(views)
     elif "serve_some" in bundle.metadata["signatures"]:
         results = bundle.serve_some(views, np.asarray(cameras, np.int32))
@@ -75,6 +82,19 @@ def reconstruct(
     faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # -1: padding
     # Without a fitted morphable model, all corners of a face are one vertex.
     return Shape(points, faces if meshes.normals(points, faces)[1].any() else None)
+
+
+def check_refines(bundle: "Bundle", refine: bool) -> None:
+    """Check, if it shall, that a bundle refines its points by the grey values of the views.
+
+    Raises:
+        DentalzooError: it does not.
+    """
+    if refine and "serve_refined" not in bundle.metadata["signatures"]:
+        raise DentalzooError(
+            "refine must be False for bundles without the function serve_refined, which those of "
+            f"the variant depth have. Received: {bundle.name}"
+        )
 
 
 def poor_agreement(

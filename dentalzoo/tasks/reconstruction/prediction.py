@@ -28,6 +28,7 @@ from dentalzoo.tasks.reconstruction.inference import (
     MIN_POINTS,
     POINTS,
     Shape,
+    check_refines,
     makes_meshes,
     reconstruct,
 )
@@ -86,7 +87,8 @@ def predict(
 
     Raises:
         DentalzooError: there is no jaw, `out` holds inputs or cannot be written, a mesh format
-            for a bundle that makes few points or without Open3D, or no matching ground truth.
+            for a bundle that makes few points or without Open3D, no matching ground truth, or
+            `refine` for a bundle that cannot.
     """
     return predict_all(Predictor(bundle, options), inputs, out)
 
@@ -98,6 +100,7 @@ class Predictor(predictor.Predictor):
 
     def __init__(self, bundle: "Bundle", options: ReconstructionPredictOptions) -> None:
         self.options, self._bundle = options, bundle
+        check_refines(bundle, options.refine)
         self._formats = _formats(bundle, options.mesh)
         self._axes = parse_axes(options.axes)
         self._size = bundle.metadata["config"]["image_size"]
@@ -115,7 +118,7 @@ class Predictor(predictor.Predictor):
         return load_jaw(item.source, self._size, self._axes)
 
     def compute(self, item: Item, value: Loaded) -> Shape:
-        return reconstruct(self._bundle, value.views, value.cameras)
+        return reconstruct(self._bundle, value.views, value.cameras, self.options.refine)
 
     def results(self, item: Item, value: Loaded, prediction: Shape) -> Result:
         surface = self._surface(item, prediction)
