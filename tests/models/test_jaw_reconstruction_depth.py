@@ -236,6 +236,19 @@ def test_refined_depth_is_nearer_to_the_truth(scan):
     assert sum(fine) < 0.9 * sum(rough), (fine, rough)
 
 
+def test_views_under_other_light_leave_depth_as_it_is(scan, monkeypatch):
+    """Each jaw by itself: the first has its views, the second those lit from below."""
+    mesh, views, truth = scan
+    monkeypatch.setattr("dentalzoo.data.views._LIGHT", (0.3, -2.0, 0.5))
+    below = render_views(mesh, 96)[None] / np.float32(255)
+    monkeypatch.undo()
+    maps = np.repeat(maps_of(truth), 2, axis=0)
+    both = np.concatenate([views, below])
+    refined = tf.function(refinement.refine)(tf.constant(maps), tf.constant(both)).numpy()
+    assert np.abs(refined[0] - maps[0]).max() > 1e-3
+    assert (refined[1] == maps[1]).all()
+
+
 def test_nothing_is_refined_where_no_view_shows_a_jaw():
     views = np.zeros((1, 10, 32, 32, 1), np.float32)
     refined = tf.function(refinement.refine)(tf.constant(maps_of(views)), tf.constant(views))
