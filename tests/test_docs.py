@@ -234,7 +234,7 @@ def test_the_readme_runs(tmp_path):
     parts = [("python", text) for text in blocks(ROOT / "README.md", "python")]
     run_blocks(parts, tmp_path)
     assert (tmp_path / "out" / "synthetic" / "0000_overlay.png").is_file()
-    assert (tmp_path / "runs" / "mine" / "bundle" / "metadata.json").is_file()
+    assert (tmp_path / "runs" / "tiny" / "bundle" / "metadata.json").is_file()
 
 
 @pytest.mark.slow
