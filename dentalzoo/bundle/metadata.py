@@ -231,7 +231,10 @@ TASKS: Mapping[str, Needs] = {
         {"image_size": Whole(1, 4096)},
         {
             "serve_some": ({"views": _VIEWS, "places": ("int32", (None,))}, _MESHES),
-            "serve_refined": ({"views": _VIEWS, "places": ("int32", (None,))}, _MESHES),
+            "serve_refined": (
+                {"views": _VIEWS, "places": ("int32", (None,))},
+                {**_MESHES, "refined": ("bool", (None,))},
+            ),
             "mean_shapes": ({}, _MESHES),
         },
     ),

@@ -15,7 +15,7 @@ RELEASED: Mapping[str, str] = {
         "ab619c632699680329485310e0b82d4ebcf0b7edc2c7ec541a1d1b5fdae682a6"
     ),
     "jaw_reconstruction.drawn_scans_v3": (
-        "322c3431ec10fdbe1d9c45afa564493af78ad40306ecbf36e39c3d19870448f0"
+        "0a3850c6acc3cc4b492a1e96622bcc62f5a002faaab5efe95cb99cbff950efdb"
     ),
     "panoramic_detection.dental_radiography_v4": (
         "8260a78cf4b7b90e85867fe08c90aa39bc01d93a83a8126dab6efb326e98381d"

@@ -69,14 +69,16 @@ def agreed_depth(maps: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
         (B, 10, S, S) float32, along each camera's axis.
     """
     seen = _flat_maps(maps, views)
-    pixels = tf.tile(tf.range(VIEWS * seen.side**2)[None], (tf.shape(maps)[0], 1))
-    points = _back_projected(seen, pixels, tf.gather(tf.constant(_rays(seen.side)), pixels))
+    # Views and pixels are axes, so that what is constant is small in the graph.
+    apart, flat = (-1, VIEWS, seen.side**2, 3), (-1, VIEWS * seen.side**2, 3)
+    axes, eyes = (tf.constant(x, tf.float32) for x in (camera_axes(), cameras()[:, :1]))
+    rays = tf.constant(_plane(seen.side), tf.float32) @ axes
+    points = eyes + tf.reshape(seen.depth, apart[:3])[..., None] * rays
+    points = tf.reshape(points, flat)
     for near in _NEAR:
         points, _ = _corrected(points, seen, near)
-    view = pixels // seen.side**2
-    away = points - tf.gather(tf.constant(cameras()[:, 0], tf.float32), view)
-    ahead = tf.gather(tf.constant(camera_axes()[:, 2], tf.float32), view)
-    return tf.reshape(tf.reduce_sum(away * ahead, axis=-1), tf.shape(maps)[:-1])
+    along = tf.reduce_sum((tf.reshape(points, apart) - eyes) * axes[:, 2:], axis=-1)
+    return tf.reshape(along, tf.shape(maps)[:-1])
 
 
 def _flat_maps(maps: tf.Tensor, views: tf.Tensor) -> _Maps:
@@ -94,10 +96,14 @@ def _flat_maps(maps: tf.Tensor, views: tf.Tensor) -> _Maps:
 
 def _rays(side: int) -> np.ndarray:
     """Return the ray of each pixel of each camera, 1 along its axis: (10 * S * S, 3) float32."""
+    return (_plane(side) @ camera_axes()).reshape(-1, 3).astype(np.float32)
+
+
+def _plane(side: int) -> np.ndarray:
+    """Return the ray of each pixel in the axes of its camera: (1, S * S, 3) float64."""
     line = (np.arange(side) + 0.5 - side / 2) / (side * FOCAL)
     column, row = np.meshgrid(line, line)
-    rays = np.stack([column, row, np.ones_like(row)], axis=-1).reshape(1, -1, 3)
-    return (rays @ camera_axes()).reshape(-1, 3).astype(np.float32)
+    return np.stack([column, row, np.ones_like(row)], axis=-1).reshape(1, -1, 3)
 
 
 def _back_projected(seen: _Maps, chosen: tf.Tensor, rays: tf.Tensor) -> tf.Tensor:

@@ -25,18 +25,21 @@ _KNOWN = 0.105  # mean difference of shading and view at the start; other light 
 _EDGE = 0.05  # 2 mm: neighbouring pixels that differ more belong to different surfaces
 
 
-def refine(maps: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
-    """Return maps with another depth.
+def refine(maps: tf.Tensor, views: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return maps with another depth, and of which jaws it is another.
 
     Args:
         maps: (B, 10, S, S, 4) float32, of `depth_network`.
         views: (B, 10, S, S, 1) float32 in [0, 1], a missing one black.
 
     Returns:
-        (B, 10, S, S, 4) float32, the same beside the jaw. Maps of a jaw whose views are not lit as
-        those of `render_views` stay as they are: their grey values would mislead.
+        (B, 10, S, S, 4) float32, the same beside the jaw, and (B,) bool. Maps of a jaw whose views
+        are not lit as those of `render_views` stay as they are, False: their grey values would
+        mislead. Where all are, it takes no time.
     """
     seen = _inside(views[..., 0] > 0)
+    known = _strangeness(maps[..., 0], views[..., 0], seen) <= _KNOWN
+    some = tf.reduce_max(tf.cast(known, tf.int32)) > 0
 
     def with_depth(depth: tf.Tensor) -> tf.Tensor:
         return tf.concat([depth[..., None], maps[..., 1:]], axis=-1)
@@ -47,9 +50,8 @@ def refine(maps: tf.Tensor, views: tf.Tensor) -> tf.Tensor:
         return number + 1, _descended(depth, aim)
 
     start = tf.constant(0), maps[..., 0]
-    depth = tf.while_loop(lambda number, _: number < _ROUNDS, turn, start)[1]
-    known = _strangeness(maps[..., 0], views[..., 0], seen) <= _KNOWN
-    return tf.where(known[:, None, None, None, None], with_depth(depth), maps)
+    depth = tf.while_loop(lambda number, _: (number < _ROUNDS) & some, turn, start)[1]
+    return tf.where(known[:, None, None, None, None], with_depth(depth), maps), known
 
 
 def _strangeness(depth: tf.Tensor, view: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:

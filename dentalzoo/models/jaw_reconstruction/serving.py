@@ -21,7 +21,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
     - `serve_some`: views uint8 (B, V, h, w, 1 or 3) and places int32 (V,), the camera index of
       each, all different -> the same.
     - `serve_refined`, of decoder=depth: the inputs of `serve_some`, which may be all ten views ->
-      the same, after `refinement.refine`, which takes seconds for each jaw.
+      the same, after `refinement.refine`, which takes seconds for each jaw, and refined bool (B,):
+      False for a jaw that it left as it is, since its views are lit otherwise.
     - `serve_encoded`, `serve_some_encoded`: encoded, string (B, 10) or (B, V), in place of views:
       each the bytes of one PNG, JPEG, BMP or GIF, of any size -> the same; EXIF orientation is not
       applied.
@@ -139,7 +140,8 @@ def signatures(model: Any, config: Config) -> Mapping[str, Any]:
         @tf.function(input_signature=[views_spec(None), places_spec])
         def serve_refined(views: "tf.Tensor", places: "tf.Tensor") -> "dict[str, tf.Tensor]":
             maps, images = see(placed(read(checked(views, places)), places))
-            return join(refine(maps, images), images)
+            maps, refined = refine(maps, images)
+            return {**join(maps, images), "refined": refined}
 
         functions["serve_refined"] = serve_refined
     if config.decoder == "morphable":

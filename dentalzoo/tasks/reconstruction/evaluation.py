@@ -34,6 +34,7 @@ from dentalzoo.tasks.options import ReconstructionEvaluateOptions
 from dentalzoo.tasks.reconstruction import drawing
 from dentalzoo.tasks.reconstruction.confidence import METRIC, bound_for, bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import (
+    NOT_REFINED,
     POINTS,
     Shape,
     as_seen,
@@ -81,7 +82,8 @@ def evaluate(
         "high" of the summary metrics: 95 % bootstrap intervals over jaws, without bounds for one
         jaw, with "group_intervals" of each group of jaws, see `dentalzoo.tasks.scoring.tables`.
         "per_jaw" has both for each jaw,
-        "family", the index of the nearest mean shape, and "residual", see `confidence`, of which
+        "family", the index of the nearest mean shape, with `refine` whether it was "refined", and
+        "residual", see `confidence`, of which
         "confidence" has the mean, the 99th percentile, the bundle's bound, and how many jaws
         "warned" of. "seconds_per_jaw" is the median time of the
         bundle alone. "skipped" lists [jaw, reason] of each jaw that could not be used.
@@ -148,6 +150,9 @@ class Evaluation(base.Evaluation):
         if doubts:
             count, first = f"{len(doubts)} of {len(rows)}", doubts[0]
             _log.warning("%s reconstructions are not to be trusted, as %s", count, first)
+        left = [row["name"] for row in rows if row.get("refined") is False]
+        if left:
+            _log.warning("%d of %d jaws, as %s: %s", len(left), len(rows), left[0], NOT_REFINED)
         bound = bound_for(measure.bound, len(measure.views))
         if not rows:
             refuse_empty(self.data, len(self.dataset), failed, "jaws")
@@ -283,6 +288,8 @@ class _Measure:
         seen = match_tones(images, self.tones)
         trust = confidence(shape, seen, self.views, self.bound)
         row["residual"] = trust.residual
+        if shape.refined is not None:
+            row["refined"] = shape.refined
         return _Result(row, seconds, trust.warning)
 
     def reconstruct(self, bundle: "Bundle", images: np.ndarray) -> Shape:

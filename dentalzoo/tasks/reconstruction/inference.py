@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MIN_POINTS = 10_000  # ours: fewer leave gaps in silhouettes and in a surface through them
 POINTS = 50_000  # of the ground truth, whatever the number of predicted points: the paper
+NOT_REFINED = (
+    "not refined, as the points found are not shaded like the views (another light or exposure, or "
+    "a poor result)"
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,12 @@ class Shape:
     Attributes:
         points: (N, 3) float32; the vertices where it is a mesh.
         faces: (M, 3) int32, or None for points alone.
+        refined: False where `reconstruct` should have refined it, and left it as it is.
     """
 
     points: np.ndarray
     faces: np.ndarray | None = None
+    refined: bool | None = None
 
     @property
     def surface(self) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +64,8 @@ def reconstruct(
         views: (10, S, S, 1 or 3) uint8, those of `dentalzoo.data.views.render_views`; with
             `cameras` any number of them.
         cameras: the camera index of each view, (V,), all different; None for all in order.
-        refine: fit the shading of the points to the views, see `check_refines`.
+        refine: fit the shading of the points to the views, see `check_refines`; a jaw whose views
+            are lit otherwise than those of `render_views` stays as it is.
 
     Returns:
         A mesh where the bundle makes one with an area, else points.
@@ -78,7 +85,7 @@ def reconstruct(
         raise DentalzooError(f"{bundle.name} needs all {VIEWS} views. Received: {len(views)}")
     points = meshes.check_points(np.float32(results["points"]))
     if "faces" not in results:
-        return Shape(points)
+        return Shape(points, refined=bool(results["refined"]) if refine else None)
     faces = results["faces"][(results["faces"] >= 0).all(axis=1)]  # -1: padding
     # Without a fitted morphable model, all corners of a face are one vertex.
     return Shape(points, faces if meshes.normals(points, faces)[1].any() else None)

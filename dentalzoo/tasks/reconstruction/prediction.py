@@ -26,6 +26,7 @@ from dentalzoo.tasks.reconstruction import drawing, viewer
 from dentalzoo.tasks.reconstruction.confidence import bound_of, confidence
 from dentalzoo.tasks.reconstruction.inference import (
     MIN_POINTS,
+    NOT_REFINED,
     POINTS,
     Shape,
     check_refines,
@@ -65,8 +66,9 @@ def predict(
     - `out`/<name>.png, a figure of the views and the reconstruction; where the ground truth is
       known, with this and the distances.
     - `out`/<name>.html, the same to turn around in a browser, in one file.
-    - `out`/confidence.json, how far each can be trusted, see `confidence.Confidence.record`; a
-      warning there is also logged.
+    - `out`/confidence.json, how far each can be trusted, see `confidence.Confidence.record`, and
+      with `refine` whether it was "refined"; a warning there is also logged, and jaws that were
+      not refined are.
 
     Every file is whole or absent, whenever the process dies.
 
@@ -127,9 +129,14 @@ class Predictor(predictor.Predictor):
         trust = confidence(prediction, views, value.cameras, self._bound)
         if trust.warning:
             _log.warning("%s: %s", item.path, trust.warning)
+        record = trust.record()
+        if prediction.refined is not None:
+            record["refined"] = prediction.refined
+        if prediction.refined is False:
+            _log.warning("%s: %s", item.path, NOT_REFINED)
         error = value.gt_error
         problems = () if error is None else ((str(error.path), error.reason),)
-        return Result(files, {"confidence": trust.record()}, problems)
+        return Result(files, {"confidence": record}, problems)
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         jaws = [{"file": item.file, **record["confidence"]} for item, record in records]
