@@ -28,9 +28,9 @@ PYTHON = ((3, 11), (3, 13))  # the oldest and the newest that the tests run with
 GIVES = {
     "tensorflow": "training, export, and bundles that hold a SavedModel alone",
     "runtime": "bundles that hold files for ONNX Runtime",
-    "panoramic_unet": "training of panoramic_unet",
-    "panoramic_detection": "training of panoramic_detection",
-    "jaw_reconstruction": "meshes of jaws and rendered views",
+    "panoramic-unet": "training of panoramic_unet",
+    "panoramic-detection": "training of panoramic_detection",
+    "jaw-reconstruction": "meshes of jaws and rendered views",
     "tfds": "data sets as TensorFlow Datasets",
     "dicom": "DICOM images, and results as DICOM",
     "onnx": "export to ONNX",
@@ -140,6 +140,7 @@ def _declared() -> dict[str, list["Requirement"]]:
     An extra that consists of others has theirs. Without an installation, nothing is declared.
     """
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     try:
         about = importlib.metadata.metadata("dentalzoo")
@@ -149,7 +150,7 @@ def _declared() -> dict[str, list["Requirement"]]:
     always = [one for one in lines if _holds(one, "")]
     of_extras = [one for one in lines if not _holds(one, "")]
     own = {
-        extra.replace("-", "_"): [one for one in of_extras if _holds(one, extra)]
+        canonicalize_name(extra): [one for one in of_extras if _holds(one, extra)]
         for extra in about.get_all("Provides-Extra") or []
     }
     return {"": always, **{extra: list(_expanded(extra, own)) for extra in own}}
@@ -160,10 +161,12 @@ def _holds(one: "Requirement", extra: str) -> bool:
 
 
 def _expanded(extra: str, own: Mapping[str, Sequence["Requirement"]]) -> Iterator["Requirement"]:
+    from packaging.utils import canonicalize_name
+
     for one in own[extra]:
         if one.name == "dentalzoo":
             for other in sorted(one.extras):
-                yield from _expanded(other.replace("-", "_"), own)
+                yield from _expanded(canonicalize_name(other), own)
         else:
             yield one
 

@@ -253,6 +253,11 @@ def test_what_is_imported_is_declared():
                 assert owners & declared, f"{name_of(path)} imports {top}; setup.cfg lacks it"
 
 
+def test_extras_are_found_by_every_pip():
+    """Metadata has hyphens, and pip before 23.3 looks for the very name that is typed."""
+    assert not [name for name in setup_cfg()["options.extras_require"] if "_" in name]
+
+
 def test_the_extras_that_errors_name_exist():
     extras = set(setup_cfg()["options.extras_require"])
     for path in MODULES:

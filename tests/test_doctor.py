@@ -78,7 +78,7 @@ def test_missing_extras_are_no_fault_and_have_one_command(capsys, monkeypatch):
 def test_an_extra_of_extras_has_their_packages(monkeypatch):
     versions(monkeypatch, tensorflow=None)
     extras = doctor.examine()["extras"]
-    for name in ("tensorflow", "panoramic_unet", "jaw_reconstruction", "onnx"):
+    for name in ("tensorflow", "panoramic-unet", "jaw-reconstruction", "onnx"):
         assert "tensorflow" in extras[name]["missing"], name
     assert extras["sign"]["missing"] == []
 

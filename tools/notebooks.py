@@ -19,9 +19,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = {
     "defect_overlay_vae": "tensorflow",
-    "jaw_reconstruction": "jaw_reconstruction",
-    "panoramic_detection": "panoramic_detection",
-    "panoramic_unet": "panoramic_unet",
+    "jaw_reconstruction": "jaw-reconstruction",
+    "panoramic_detection": "panoramic-detection",
+    "panoramic_unet": "panoramic-unet",
     "tooth_vae": "tensorflow",
 }
 _NO_PICTURES: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({})

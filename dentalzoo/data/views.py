@@ -216,7 +216,7 @@ def import_open3d() -> ModuleType:
         DentalzooError: it or a library cannot be imported; the message has the command.
     """
     try:
-        return require("open3d", "jaw_reconstruction")
+        return require("open3d", "jaw-reconstruction")
     except (DentalzooError, OSError) as error:
         cause = error.__cause__ or error
         if isinstance(cause, ModuleNotFoundError):

@@ -31,8 +31,8 @@ def albumentations() -> ModuleType:
         DentalzooError: it is not installed.
     """
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
-    module = require("albumentations", "panoramic_unet")
-    require("cv2", "panoramic_unet").setNumThreads(0)
+    module = require("albumentations", "panoramic-unet")
+    require("cv2", "panoramic-unet").setNumThreads(0)
     return module
 
 

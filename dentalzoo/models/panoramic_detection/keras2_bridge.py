@@ -28,7 +28,7 @@ def vision(path: str) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its own imports
-        return require(f"official.vision.{path}", "panoramic_detection")
+        return require(f"official.vision.{path}", "panoramic-detection")
 
 
 class Network(keras.layers.Layer):

@@ -135,7 +135,7 @@ def _network(config: Config) -> "keras.Model":
 def _segmentation_models(config: Config) -> "keras.Model":
     os.environ["SM_FRAMEWORK"] = "tf.keras"  # the one that works with Keras 3; read at its import
     with contextlib.redirect_stdout(None):  # it prints a line when it is imported
-        sm = require("segmentation_models", "panoramic_unet")
+        sm = require("segmentation_models", "panoramic-unet")
     filters = {"decoder_filters": config.decoder_filters} if config.decoder == "unet" else {}
     return getattr(sm, DECODERS[config.decoder])(
         config.encoder,
