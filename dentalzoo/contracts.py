@@ -299,6 +299,7 @@ class Exporter(Protocol):
     SUFFIX: str  # of the file it writes; empty for a folder
     BOUND: float  # what may differ from the bundle where no metric is measured, see bundle.parity
     FAMILIARITY: bool  # whether `familiarity` is among the functions that it is given
+    PACKAGES: Mapping[str, str]  # optional modules that it needs -> the extra that installs each
 
     def export(
         self,

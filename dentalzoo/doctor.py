@@ -149,7 +149,7 @@ def _declared() -> dict[str, list["Requirement"]]:
     lines = list(map(Requirement, about.get_all("Requires-Dist") or []))
     always = [one for one in lines if _holds(one, "")]
     of_extras = [one for one in lines if not _holds(one, "")]
-    own = {
+    own: dict[str, list[Requirement]] = {
         canonicalize_name(extra): [one for one in of_extras if _holds(one, extra)]
         for extra in about.get_all("Provides-Extra") or []
     }

@@ -18,7 +18,7 @@ from dentalzoo.bundle.replacing import replaced
 from dentalzoo.bundle.runtimes import LIGHT
 from dentalzoo.bundle.weights import WEIGHTS_DTYPES, store
 from dentalzoo.bundle.writing import check_choice, in_float32, rewritten
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, require
 from dentalzoo.exporters import EXPORTERS
 from dentalzoo.exporters._frozen import INTERFACE
 from dentalzoo.output_dirs import check_outside
@@ -56,10 +56,11 @@ def convert(
         `path`.
 
     Raises:
-        DentalzooError: as `load`; an unknown exporter or dtype, a path that exists or cannot be
-            written; results that differ from the bundle's by more than `parity` allows.
+        DentalzooError: as `load`; an unknown exporter or dtype, a package that is missing, a path
+            that exists or cannot be written; results that differ from the bundle's by more than
+            `parity` allows.
     """
-    check_choice("exporter", exporter, EXPORTERS)
+    check_exporter(exporter)
     check_choice("weights_dtype", weights_dtype, WEIGHTS_DTYPES)
     path = Path(path)
     check_outside(path.resolve().parent)
@@ -76,6 +77,17 @@ def convert(
             ]
             write_atomically(aside / "README.md", "\n\n".join(blocks) + "\n")
     return path
+
+
+def check_exporter(exporter: str) -> None:
+    """Check that an exporter exists, and that its packages are installed.
+
+    Raises:
+        DentalzooError: it does not, or one is missing.
+    """
+    check_choice("exporter", exporter, EXPORTERS)
+    for module, extra in EXPORTERS[exporter].PACKAGES.items():
+        require(module, extra)
 
 
 def add_runtime(
@@ -99,6 +111,7 @@ def add_runtime(
         DentalzooError: as `convert`; the bundle is intact.
     """
     check_choice("exporter", exporter, LIGHT)
+    check_exporter(exporter)
     source = load_folder(bundle.path, "tensorflow")  # which may bear a released name
     with rewritten(bundle) as folder:
         place = folder / LIGHT[exporter]

@@ -177,7 +177,7 @@ def do_augment(options: Namespace) -> int:
 
 def do_export(options: Namespace) -> None:
     from dentalzoo.bundle import add_runtime, convert, reexport
-    from dentalzoo.bundle.converting import differences
+    from dentalzoo.bundle.converting import check_exporter, differences
     from dentalzoo.bundle.familiarity import examples_of
     from dentalzoo.bundle.runtimes import LIGHT
 
@@ -209,6 +209,8 @@ def do_export(options: Namespace) -> None:
             "--with must name one kind of files for each runtime. Received: "
             f"{' '.join(options.runtimes)}"
         )
+    for runtime in options.runtimes:
+        check_exporter(runtime)
     made = reexport(
         options.bundle,
         options.out,

@@ -1,14 +1,16 @@
 """Shared by exporters of runtimes without TensorFlow: a file a function, with constant weights."""
 
 import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dentalzoo.errors import DentalzooError
+from dentalzoo.exporters._quiet import without_warnings
+
+_log = logging.getLogger("dentalzoo")
 
 INTERFACE = "interface.json"
 NOISE = "noise"
@@ -51,7 +53,7 @@ def write(
     """
     path.mkdir()
     interface: dict[str, dict[str, Any]] = {"signatures": {}, "left_out": {}}
-    for name, function in functions.items():
+    for number, (name, function) in enumerate(functions.items(), 1):
         module = freeze(function)
         concrete = module.function.get_concrete_function()
         reasons = [lacking[op] for op in sorted(operations(concrete) & lacking.keys())]
@@ -59,7 +61,8 @@ def write(
             interface["left_out"][name] = reasons[0]
             continue
         try:
-            with quiet():
+            _log.info("writing %s, %d of %d", name, number, len(functions))
+            with without_warnings():
                 content = convert(name, module)
         except Exception as error:  # of several libraries, without a common class
             line = (str(error).strip().splitlines() or [repr(error)])[0]
@@ -194,11 +197,3 @@ def freeze(function: Any) -> Any:
     module = tf.Module()
     module.function = tf.function(call, input_signature=list(specs.values()))
     return module
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the warnings that converters give of themselves."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -13,6 +13,7 @@ NAME = "litert"
 SUFFIX = ""
 BOUND = 0.005
 FAMILIARITY = False
+PACKAGES: Mapping[str, str] = {"ai_edge_litert.interpreter": "litert"}
 
 LACKING = {
     **_frozen.LACKING,
@@ -35,7 +36,6 @@ def export(
     Raises:
         DentalzooError: a package is missing, or a function cannot be converted.
     """
-    require("ai_edge_litert.interpreter", "litert")
 
     def convert(name: str, module: Any) -> bytes:
         return converted(module)

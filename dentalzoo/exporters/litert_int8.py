@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dentalzoo.errors import require
 from dentalzoo.exporters import _frozen, litert
 
 NAME = "litert-int8"
 SUFFIX = ""
 BOUND = 0.05
 FAMILIARITY = False
+PACKAGES: Mapping[str, str] = {"ai_edge_litert.interpreter": "litert"}
 
 
 def export(
@@ -34,8 +34,6 @@ def export(
         DentalzooError: a package is missing, or a function cannot be converted.
     """
     import tensorflow as tf
-
-    require("ai_edge_litert.interpreter", "litert")
 
     def convert(name: str, module: Any) -> bytes:
         return litert.converted(module, [tf.lite.Optimize.DEFAULT])

@@ -8,11 +8,13 @@ from typing import Any
 
 from dentalzoo.errors import require
 from dentalzoo.exporters import _frozen
+from dentalzoo.exporters._quiet import without_chatter
 
 NAME = "onnx"
 SUFFIX = ""
 BOUND = 0.005
 FAMILIARITY = True
+PACKAGES: Mapping[str, str] = {"tf2onnx": "onnx", "onnxruntime": "onnx"}
 _OPSET = 18
 _IMAGE_AXES = {  # of the tensors of 4 and 5 axes
     4: ("batch", "height", "width", "channels"),
@@ -38,9 +40,6 @@ def export(
     """
     from dentalzoo.exporters import _packed, _shared
 
-    require("tf2onnx", "onnx")
-    require("onnxruntime", "onnx")
-
     def convert(_: str, module: Any) -> bytes:
         return _packed.packed(converted(module))
 
@@ -54,9 +53,10 @@ def converted(module: Any) -> bytes:
     tf2onnx, function = require("tf2onnx", "onnx"), module.function
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     expected = {spec.name for spec in function.input_signature}
-    proto, _ = tf2onnx.convert.from_function(
-        function, input_signature=function.input_signature, opset=_OPSET
-    )
+    with without_chatter():
+        proto, _ = tf2onnx.convert.from_function(
+            function, input_signature=function.input_signature, opset=_OPSET
+        )
     inputs = {tensor.name for tensor in proto.graph.input}
     if inputs != expected:
         raise ValueError(f"the inputs became {sorted(inputs)}")

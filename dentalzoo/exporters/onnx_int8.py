@@ -13,6 +13,7 @@ NAME = "onnx-int8"
 SUFFIX = ""
 BOUND = 0.05
 FAMILIARITY = True
+PACKAGES: Mapping[str, str] = {"tf2onnx": "onnx", "onnxruntime.quantization": "onnx"}
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _IN_FLOAT32 = ("familiarity",)  # its bounds were learned from activations in float32
@@ -35,9 +36,6 @@ def export(
         DentalzooError: a package is missing, or a function cannot be converted.
     """
     from dentalzoo.exporters import _packed, _shared
-
-    require("tf2onnx", "onnx")
-    require("onnxruntime.quantization", "onnx")
 
     def convert(name: str, module: Any) -> bytes:
         content = onnx.converted(module)

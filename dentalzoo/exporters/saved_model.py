@@ -13,6 +13,7 @@ NAME = "saved_model"
 SUFFIX = ""
 BOUND = 0.005
 FAMILIARITY = True
+PACKAGES: Mapping[str, str] = {}
 
 DEFAULT = "serving_default"
 """The signature that TensorFlow Serving calls where a request names none."""

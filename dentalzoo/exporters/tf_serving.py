@@ -10,6 +10,7 @@ NAME = "tf_serving"
 SUFFIX = ""
 BOUND = 0.005
 FAMILIARITY = True
+PACKAGES: Mapping[str, str] = {}
 
 _VERSION = "1"
 

@@ -9,14 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import dentalzoo as dz
 from dentalzoo.bundle import convert
+from dentalzoo.cli import main
 from dentalzoo.contracts import Exporter, missing_parts
 from dentalzoo.exporters import EXPORTERS
+from dentalzoo.exporters._quiet import without_chatter
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "adding_an_export_format.md"
@@ -38,8 +41,9 @@ def test_every_exporter_fulfils_the_protocol(name):
 def test_an_incomplete_exporter_is_named():
     lines = missing_parts(SimpleNamespace(NAME="x", export=lambda model, path: path), Exporter)
     assert (
-        "BOUND" in lines[-3]
-        and "FAMILIARITY" in lines[-2]
+        "BOUND" in lines[-4]
+        and "FAMILIARITY" in lines[-3]
+        and "PACKAGES" in lines[-2]
         and "SUFFIX" in lines[-1]
         and "load" in lines[2]
     )
@@ -50,7 +54,7 @@ def test_a_registered_exporter_is_used(small_bundle, tmp_path, monkeypatch):
     class Names:
         """Writes the names of the functions."""
 
-        NAME, SUFFIX, BOUND, FAMILIARITY = "names", ".json", 0.0, False
+        NAME, SUFFIX, BOUND, FAMILIARITY, PACKAGES = "names", ".json", 0.0, False, {}
 
         def export(self, model, path, functions, samples):
             assert samples.keys() == functions.keys()
@@ -68,9 +72,31 @@ def test_a_registered_exporter_is_used(small_bundle, tmp_path, monkeypatch):
     assert set(exporter.load(path)) == set(small_bundle.signatures)
 
 
+def test_a_missing_package_is_said_before_any_work(small_bundle, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    for command in (("--with", "onnx"), ("--to", "onnx"), ("--with", "litert", "onnx-int8")):
+        arguments = [str(small_bundle.path), "--out", str(tmp_path / "out"), *command]
+        with (
+            mock.patch("dentalzoo.bundle.converting.load") as load,
+            mock.patch("dentalzoo.bundle.reexport") as reexport,
+        ):
+            assert main(["export", *arguments]) != 0
+        assert not load.called and not reexport.called and list(tmp_path.iterdir()) == []
+
+
+def test_errors_are_shown_and_the_chatter_of_tensorflow_is_not(capfd):
+    with without_chatter():
+        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called\n")
+        os.write(2, b"I0000 00:00:1796077364.503041   11216 devices.cc:67] Number of GPUs: 0\n")
+        os.write(2, b"E0000 00:00:1796077364.503041   11216 devices.cc:67] an error\nanother\n")
+    os.write(2, b"I0000 00:00:1 after\n")
+    first, second, third = capfd.readouterr().err.splitlines()
+    assert first.endswith("] an error") and second == "another" and third == "I0000 00:00:1 after"
+
+
 def test_an_exporter_that_fails_leaves_nothing(small_bundle, tmp_path, monkeypatch):
     class Full:
-        NAME, SUFFIX, BOUND, FAMILIARITY = "full", "", 0.0, False
+        NAME, SUFFIX, BOUND, FAMILIARITY, PACKAGES = "full", "", 0.0, False, {}
 
         def export(self, model, path, functions, samples):
             path.write_text("half")
@@ -88,7 +114,7 @@ def test_an_exporter_that_fails_leaves_nothing(small_bundle, tmp_path, monkeypat
 @pytest.mark.parametrize("value", [0.5, np.nan])
 def test_what_computes_something_else_is_not_written(value, small_bundle, tmp_path, monkeypatch):
     class Other:
-        NAME, SUFFIX, BOUND, FAMILIARITY = "other", "", 0.05, False
+        NAME, SUFFIX, BOUND, FAMILIARITY, PACKAGES = "other", "", 0.05, False, {}
 
         def export(self, model, path, functions, samples):
             path.mkdir()
