@@ -80,6 +80,7 @@ _VIEW_STYLE = """
 .view svg.radiograph { width: 100%; height: auto; max-height: 520px; display: block;
   border-radius: 8px; background: #10181d }
 .view .outlines { fill: #56b4e9; fill-opacity: .13; stroke: #56b4e9; stroke-width: 1.6 }
+.view .outlines .unnumbered { fill: #e69f00; stroke: #e69f00; stroke-dasharray: 6 4 }
 .view .boxes rect { fill: none; stroke-width: 2.4 }
 .view .outlines *, .view .boxes * { vector-effect: non-scaling-stroke; stroke-linejoin: round }
 .view text { fill: #fff; font-weight: 600; text-anchor: middle; paint-order: stroke;
@@ -172,13 +173,13 @@ def _summary(chart: Mapping[str, Any]) -> str:
     teeth = chart["teeth"]
     permanent = [tooth for tooth in teeth if tooth["number"] < 50]
     missing = [tooth["number"] for tooth in permanent if tooth["state"] == "absent"]
-    counts = {
-        "teeth found": sum(tooth["state"] == "present" for tooth in teeth),
-        "implants in gaps": sum(tooth["state"] == "implant" for tooth in teeth),
-    }
-    tiles = [
-        f"<div><b>{n}</b> {words}</div>" for words, n in counts.items() if n or "teeth" in words
-    ]
+    found, implants = (
+        sum(tooth["state"] == state for tooth in teeth) for state in ("present", "implant")
+    )
+    tiles = [f"<div><b>{found}</b> {'tooth' if found == 1 else 'teeth'} found</div>"]
+    if implants:
+        words = "implant in a gap" if implants == 1 else "implants in gaps"
+        tiles.append(f"<div><b>{implants}</b> {words}</div>")
     listed = f": {', '.join(map(str, missing))}" if 0 < len(missing) <= 16 else ""
     tiles.append(f"<div><b>{len(missing)}</b> not found{listed}</div>")
     kinds: dict[str, int] = {}
@@ -202,6 +203,8 @@ def _radiograph(chart: Mapping[str, Any], image: np.ndarray) -> str:
     for tooth in chart["teeth"]:
         polygons = (" ".join(map(str, points)) for points in tooth["outline"])
         outlines += [f'<polygon points="{points}"/>' for points in polygons]
+    for polygon in chart.get("unnumbered", ()):
+        outlines.append(f'<polygon class="unnumbered" points="{" ".join(map(str, polygon))}"/>')
     for finding in chart["findings"]:
         left, top, right, bottom = finding["box"]
         title = title_of(finding["kind"], finding["class"])

@@ -127,6 +127,7 @@ class ChartPredictor(DicomPredictor):
             "teeth": reading.teeth,
             "findings": reading.findings,
             "contradictions": reading.contradictions,
+            "unnumbered": reading.unnumbered,
         }
 
     def results(self, item: Item, value: np.ndarray, prediction: dict[str, Any]) -> Result:

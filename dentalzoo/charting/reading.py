@@ -10,7 +10,7 @@ import numpy as np
 from dentalzoo.charting.kinds import kind_of, title_of
 from dentalzoo.charting.mouth import PERMANENT, number_in_gap, tooth_name, tooth_under
 from dentalzoo.tasks.detector import Detections
-from dentalzoo.tasks.segmentation.instances import Teeth
+from dentalzoo.tasks.segmentation.instances import Teeth, like_teeth
 
 # Chosen by the accuracy of presence on the 17 validation radiographs of `dentex_fdi`, of 0 to 0.3:
 # benchmarks/chart.py. The smallest part of a tooth's box that its mask fills.
@@ -49,11 +49,13 @@ class Reading:
         teeth: an entry for each number.
         findings: an entry for each finding, the best first.
         contradictions: an entry for each.
+        unnumbered: polygons of the outlines as large as teeth that have no number.
     """
 
     teeth: list[dict[str, Any]] = field(default_factory=list)
     findings: list[dict[str, Any]] = field(default_factory=list)
     contradictions: list[dict[str, Any]] = field(default_factory=list)
+    unnumbered: list[list[int]] = field(default_factory=list)
 
     def say(
         self, kind: str, text: str, teeth: Sequence[int] = (), findings: Sequence[int] = ()
@@ -100,7 +102,10 @@ def read(seen: Seen) -> Reading:
         present.append(number)
         boxes.append(box)
     places = np.array(boxes, np.float64).reshape(-1, 4)
-    _add_candidates(reading, seen, present, places)
+    free = seen.mask & (seen.teeth.ids == 0)
+    untold = free.copy()
+    _add_candidates(reading, seen, untold, present)
+    _add_unnumbered(reading, seen, free, untold, present, places)
     _add_findings(reading, seen, by_number, present, places)
     if not present:
         reading.say("no_teeth", "No tooth was found on this image.")
@@ -108,11 +113,12 @@ def read(seen: Seen) -> Reading:
     return reading
 
 
-def _add_candidates(
-    reading: Reading, seen: Seen, present: Sequence[int], places: np.ndarray
-) -> None:
-    """Say which boxes of teeth were not chosen although a tooth without a number is under them."""
-    free = seen.mask & (seen.teeth.ids == 0)
+def _add_candidates(reading: Reading, seen: Seen, free: np.ndarray, present: Sequence[int]) -> None:
+    """Say which boxes of teeth were not chosen although a tooth without a number is under them.
+
+    Args:
+        free: (H, W) bool: the teeth without a number; changed.
+    """
     found = seen.candidates
     for index in np.argsort(-found.scores, kind="stable"):
         box = found.boxes[index].astype(np.float64)
@@ -129,6 +135,38 @@ def _add_candidates(
         else:
             text = f"{looks} does not fit the order of the other teeth; it is not charted."
             reading.say("out_of_order", text, [number])
+
+
+def _add_unnumbered(
+    reading: Reading,
+    seen: Seen,
+    free: np.ndarray,
+    untold: np.ndarray,
+    present: Sequence[int],
+    places: np.ndarray,
+) -> None:
+    """Say which outlines are as large as teeth and have no number.
+
+    Args:
+        free: (H, W) bool: the teeth without a number.
+        untold: (H, W) bool: the part of them of which nothing was said.
+    """
+    pieces = like_teeth(free, seen.teeth.ids)
+    for piece in range(1, int(pieces.max()) + 1):
+        mine = pieces == piece
+        reading.unnumbered += _outlines(pieces, piece)
+        if untold[mine].mean() < 0.5:
+            continue
+        left, top, width, height = cv2.boundingRect(mine.astype(np.uint8))
+        box = np.array([top, left, top + height, left + width]) / (*seen.size, *seen.size)
+        number = number_in_gap(box, places, present)
+        where = "" if number is None else f", perhaps tooth {number}"
+        reading.say(
+            "no_number",
+            f"An outline as large as a tooth has no number{where}: it is drawn dashed, and its "
+            "tooth is charted as not found.",
+            [] if number is None else [number],
+        )
 
 
 def _add_findings(
@@ -150,6 +188,14 @@ def _add_findings(
         number = None if under is None else present[under]
         if number is None and kind == "implant":
             number = number_in_gap(box, places, present)
+            part = seen.mask[_window(box, seen.size)]
+            if part.size and part.mean() >= MIN_COVER:
+                text = (
+                    f"{title} lies where an outline of a tooth is. A tooth with a root filling "
+                    "looks similar."
+                )
+                where = [] if number is None else [number]
+                reading.say("implant_on_outline", text, where, [identifier])
             if number is not None and by_number[number]["state"] == "absent":
                 by_number[number] |= {
                     "state": "implant",

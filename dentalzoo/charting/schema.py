@@ -25,8 +25,8 @@ COMPARISON = "dentalzoo chart comparison"
 NOTICE = "Research only, not for diagnosis."
 STATES = ("present", "absent", "implant")
 CONTRADICTIONS = (
-    *("same_number", "out_of_order", "no_outline", "no_teeth"),
-    *("off_tooth", "implant_on_tooth"),
+    *("same_number", "out_of_order", "no_outline", "no_number", "no_teeth"),
+    *("off_tooth", "implant_on_tooth", "implant_on_outline"),
 )
 ROLES = ("outlines", "numbers", "findings")
 CHANGES = (
@@ -95,7 +95,8 @@ CHART = Record(
                 }
             )
         ),
-    }
+    },
+    optional={"unnumbered": ListOf(ListOf(Whole(0), 1_000_000))},  # older charts have none
 )
 
 

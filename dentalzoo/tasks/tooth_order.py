@@ -1,4 +1,4 @@
-"""Numbers that contradict where their teeth stand: said for each image, since they look right."""
+"""Doubts about the numbers of teeth: said for each image, since its picture looks right."""
 
 import logging
 from collections.abc import Sequence
@@ -28,33 +28,62 @@ def out_of_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> 
     return [int(index) for index in np.setdiff1d(np.arange(len(scores)), kept)]
 
 
-class OrderWarnings:
-    """Logs the images with such numbers, the first 20 one by one.
+class _Lines:
+    """Logs a line for each image, the first 20.
+
+    Args:
+        rest: what the images have, and what to do, for the line on all others.
+    """
+
+    def __init__(self, rest: str) -> None:
+        self._rest = rest
+        self._images = 0
+
+    def log(self, path: Path, text: str) -> None:
+        self._images += 1
+        if self._images <= _MAX_LINES:
+            _log.warning("%s: %s", path, text)
+
+    def close(self) -> None:
+        """Say how many images are left out of the log."""
+        if (more := self._images - _MAX_LINES) > 0:
+            _log.warning("and %d more images have %s", more, self._rest)
+
+
+class OrderWarnings(_Lines):
+    """Logs the images with numbers out of order, the first 20 one by one.
 
     Args:
         advice: what to do, the end of each line.
     """
 
     def __init__(self, advice: str) -> None:
+        super().__init__(f"numbers out of order; {advice}")
         self._advice = advice
-        self._images = 0
 
     def add(self, path: Path, numbers: Sequence[int]) -> None:
         """Take the numbers of an image that are out of order; none for most images."""
-        if not numbers:
-            return
-        self._images += 1
-        if self._images <= _MAX_LINES:
+        if numbers:
             found = ", ".join(map(str, sorted(numbers)))
-            _log.warning(
-                "%s: not in the order of teeth: %s; these numbers, or those beside them, are "
-                "wrong; %s",
+            self.log(
                 path,
-                found,
-                self._advice,
+                f"not in the order of teeth: {found}; these numbers, or those beside them, are "
+                f"wrong; {self._advice}",
             )
 
-    def close(self) -> None:
-        """Say how many images are left out of the log."""
-        if (more := self._images - _MAX_LINES) > 0:
-            _log.warning("and %d more images have numbers out of order; %s", more, self._advice)
+
+class UnnumberedWarnings(_Lines):
+    """Logs the images with outlines of teeth that have no number, the first 20 one by one."""
+
+    def __init__(self) -> None:
+        super().__init__('outlines of teeth without a number; see "tooth" in the results')
+
+    def add(self, path: Path, pieces: int, share: float) -> None:
+        """Take the pieces of an image that are as large as teeth, and their share of its mask."""
+        if pieces:
+            outlines = "an outline" if pieces == 1 else f"{pieces} outlines"
+            self.log(
+                path,
+                f"{outlines} as large as a tooth without a number: no box of a tooth was found "
+                f"there ({100 * share:.0f} % of the mask have no number)",
+            )

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -179,6 +180,34 @@ def test_an_implant_in_a_gap_has_the_number_of_the_gap(mouth):
     assert chart["findings"][0]["tooth"] == 45 and kinds_of(chart) == []
 
 
+def test_outlines_as_large_as_teeth_without_a_number_are_said_and_drawn(mouth):
+    mouth.teeth = [row for row in mouth.teeth if NUMBERS[row[0] - 1] != "36"]
+    mouth.found = [(4, 0.8, mouth.box(36))]
+    chart = mouth.chart()
+    kinds = kinds_of(chart)
+    assert ("no_number", [36]) in kinds and ("implant_on_outline", [36]) in kinds
+    assert 36 in teeth_of(chart, "implant")
+    drawn = np.zeros((128, 256), np.uint8)
+    polygons = [np.int32(polygon).reshape(-1, 1, 2) for polygon in chart["unnumbered"]]
+    cv2.fillPoly(drawn, polygons, 1)
+    top, left, bottom, right = np.int32(mouth.box(36) * [128, 256, 128, 256])
+    here = slice(top, bottom), slice(left, right)
+    assert mouth.mask[drawn > 0].mean() > 0.9
+    assert drawn[here].sum() > 0.4 * mouth.mask[here].sum()  # neighbours reach into it
+    page = (mouth.folder / "out" / "a_chart.html").read_text()
+    assert page.count('class="unnumbered"') == len(polygons)
+    assert "has no number" in page and "<b>1</b> implant in a gap" in page
+
+
+def test_a_missing_tooth_that_a_candidate_explains_is_said_once(mouth):
+    """The second box of a number lies on a tooth, which has no number then."""
+    again = mouth.box(24)
+    mouth.teeth = [row for row in mouth.teeth if not np.array_equal(row[2], again)]
+    mouth.teeth += [(1 + NUMBERS.index("22"), 0.7, again)]
+    chart = mouth.chart()
+    assert kinds_of(chart) == [("same_number", [22])] and chart["unnumbered"]
+
+
 def test_what_the_bundles_do_not_agree_on_is_said(mouth):
     lost, again = mouth.box(45), mouth.box(24)
     mouth.without(45)
@@ -199,7 +228,8 @@ def test_what_the_bundles_do_not_agree_on_is_said(mouth):
 def test_no_tooth_at_all_is_said(mouth):
     mouth.teeth = []
     chart = mouth.chart()
-    assert kinds_of(chart) == [("no_teeth", [])] and teeth_of(chart, "present") == []
+    assert {kind for kind, _ in kinds_of(chart)} == {"no_number", "no_teeth"}
+    assert teeth_of(chart, "present") == []
 
 
 def test_the_page_stands_alone_and_says_what_must_be_said(mouth):

@@ -203,7 +203,7 @@ def test_a_number_that_stands_where_it_cannot_is_said(run, radiograph, monkeypat
     rows = table(run())
     doubted = {row["tooth"] for row in rows if row["doubt"] == "order"}
     assert doubted and doubted <= {"14", "15", "16", "17"}
-    [line] = [record.getMessage() for record in caplog.records if "order of teeth" in record.msg]
+    [line] = [message for message in caplog.messages if "order of teeth" in message]
     assert "a.png: not in the order of teeth: " + ", ".join(sorted(doubted)) in line
 
 
@@ -214,8 +214,35 @@ def test_a_project_has_one_object_for_each_tooth(run, radiograph):
     assert {shape.get("source") for shape in shapes} == {"auto"}
     teeth = [row["tooth"] for row in table(out) if row["tooth"] and int(row["area"]) >= MIN_AREA]
     grouped = [(shape.get("label"), shape.get("group_id", "")) for shape in shapes]
-    assert sorted({label for label, _ in grouped}) == sorted(teeth)
-    assert len({*grouped}) == len(teeth)  # one group, or a single shape, for each
+    assert sorted({label for label, _ in grouped} - {"tooth"}) == sorted(teeth)
+    numbered = {(label, group) for label, group in grouped if label != "tooth"}
+    assert len(numbered) == len(teeth)  # one group, or a single shape, for each
+
+
+def test_what_has_no_number_is_drawn_said_and_an_object_of_its_own(
+    run, radiograph, monkeypatch, caplog
+):
+    finder = Finder(radiograph.teeth)
+    kept = np.array(finder.numbers) != 36
+    finder.boxes, finder.numbers = finder.boxes[kept], list(np.array(finder.numbers)[kept])
+    monkeypatch.setattr(bundles, "load", lambda reference: finder)
+    out = run(format=("cvat",), overlay=True)
+    teeth = read_mask(out / "a_teeth.png")
+    unnumbered = (read_mask(out / "a.png") > 0) & (teeth == 0)
+    share = 100 * unnumbered.sum() / (read_mask(out / "a.png") > 0).sum()
+    (line,) = [message for message in caplog.messages if "without a number" in message]
+    assert "a.png: 2 outlines as large as a tooth without a number" in line  # one was never found
+    assert f"({share:.0f} % of the mask" in line
+    root = ElementTree.parse(out / "cvat" / "annotations.xml").getroot()
+    shapes = [shape for shape in root.find("image") if shape.get("label") == "tooth"]
+    drawn = np.zeros(teeth.shape, np.uint8)
+    for shape in shapes:
+        assert shape.get("group_id") is None
+        corners = [[float(v) for v in pair.split(",")] for pair in shape.get("points").split(";")]
+        cv2.fillPoly(drawn, [np.int32(np.round(corners))], 1)
+    assert (drawn > 0)[unnumbered].mean() > 0.8
+    overlay = read_image(out / "a_overlay.png")
+    assert (overlay[unnumbered] != read_image(out.parent / "in" / "a.png")[unnumbered]).any()
 
 
 def test_projects_and_anonymous_results_have_the_teeth(run, radiograph):

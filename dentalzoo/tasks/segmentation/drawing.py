@@ -8,6 +8,9 @@ from dentalzoo.plots.fonts import font
 from dentalzoo.plots.palette import CONFUSED, GROUND_TRUTH, PREDICTION, Colour, palette
 from dentalzoo.plots.pixels import as_rgb, without_channel
 
+NO_NUMBER = 9
+"""Stands for a tooth without a number among FDI numbers, none of which it is."""
+
 
 def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.3) -> np.ndarray:
     """Return an image with each class of a mask as a translucent area with an outline.
@@ -29,12 +32,13 @@ def overlay(image: np.ndarray, mask: np.ndarray, opacity: float = 0.3) -> np.nda
     return canvas
 
 
-def numbered(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def numbered(image: np.ndarray, numbers: np.ndarray, pieces: np.ndarray) -> np.ndarray:
     """Return an image with each tooth of its own colour and with its number.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3) uint8.
-        numbers: (H, W) uint8 FDI numbers; 0 stays as it is.
+        numbers: (H, W) uint8 FDI numbers; 0 stays as it is, and `NO_NUMBER` is a colour of its own.
+        pieces: (H, W) ids of what is marked with a question mark, 0 for nothing.
 
     Returns:
         (H, W, 3) uint8.
@@ -42,10 +46,13 @@ def numbered(image: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     picture = Image.fromarray(overlay(image, numbers))
     draw = ImageDraw.Draw(picture)
     letters = font(max(10, min(numbers.shape) // 28))  # ours: 23 pixels high of 640
-    for number in np.unique(numbers[numbers > 0]):
-        rows, columns = np.nonzero(numbers == number)
-        middle = float(np.median(columns)), float(np.median(rows))
-        draw.text(middle, f"{number}", "white", letters, "mm", stroke_width=2, stroke_fill="black")
+    known = np.where(numbers == NO_NUMBER, 0, numbers)
+    for ids, text in ((known, "{}"), (pieces, "?")):
+        for number in np.unique(ids[ids > 0]):
+            rows, columns = np.nonzero(ids == number)
+            middle = float(np.median(columns)), float(np.median(rows))
+            words = text.format(number)
+            draw.text(middle, words, "white", letters, "mm", stroke_width=2, stroke_fill="black")
     return np.asarray(picture)
 
 

@@ -23,6 +23,13 @@ _MARGIN = 0.2
 # Ours: the least part of a tooth's largest piece that another piece of it has.
 _MIN_PIECE = 0.1
 _NONE = 256  # stands for the pixels of the mask that belong to no tooth
+# Ours: the least part of a tooth that a piece without a number must have to be called one. On 32
+# validation radiographs 15 pieces had 0.43 or more, all parts of teeth, and 29 at most 0.27.
+_LIKE_A_TOOTH = 0.4
+_SHARE = 0.007  # of an image: a tooth, where none has a number
+
+UNNUMBERED = "tooth"
+"""Name of the class of what has no number."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,27 @@ class Numbering:
     def as_numbers(self, ids: np.ndarray) -> np.ndarray:
         """Return class ids as FDI numbers, uint8; 0 stays."""
         return np.array([0, *self.numbers], np.uint8)[ids]
+
+
+def like_teeth(unnumbered: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return the pieces without a number that are as large as a good part of a tooth.
+
+    Args:
+        unnumbered: (H, W) bool: what of a mask has no number.
+        ids: (H, W) uint8, the teeth that have one, whose median area is that of a tooth.
+
+    Returns:
+        (H, W) int32: 0 for none, else the number of a piece, 1..P.
+    """
+    areas = np.bincount(ids.ravel(), minlength=2)[1:]
+    tooth = float(np.median(areas[areas > 0])) if areas.any() else _SHARE * ids.size
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(
+        np.asarray(unnumbered, np.uint8), connectivity=4
+    )
+    large = stats[:, cv2.CC_STAT_AREA] >= _LIKE_A_TOOTH * tooth
+    large[0] = False  # the background
+    renumbered: np.ndarray = np.where(large, np.cumsum(large), 0).astype(np.int32)[pieces]
+    return renumbered
 
 
 def divide(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.dicom_out.writer import ImageResult
 from dentalzoo.data.enhancement import enhanced
-from dentalzoo.data.formats.base import BoxSample
+from dentalzoo.data.formats.base import Box, BoxSample
 from dentalzoo.data.io.images import encode_png
 from dentalzoo.errors import DentalzooError
 from dentalzoo.plots.palette import palette
@@ -28,7 +28,7 @@ from dentalzoo.tasks.projects import (
     predicted_objects,
     write_projects,
 )
-from dentalzoo.tasks.segmentation.drawing import numbered, overlay
+from dentalzoo.tasks.segmentation.drawing import NO_NUMBER, numbered, overlay
 from dentalzoo.tasks.segmentation.inference import (
     THRESHOLD,
     flips_of,
@@ -37,8 +37,8 @@ from dentalzoo.tasks.segmentation.inference import (
     segment,
     segment_and_probabilities,
 )
-from dentalzoo.tasks.segmentation.instances import Numbering, Teeth
-from dentalzoo.tasks.tooth_order import OrderWarnings, out_of_order
+from dentalzoo.tasks.segmentation.instances import UNNUMBERED, Numbering, Teeth, like_teeth
+from dentalzoo.tasks.tooth_order import OrderWarnings, UnnumberedWarnings, out_of_order
 
 if TYPE_CHECKING:
     from dentalzoo.bundle import Bundle
@@ -76,7 +76,8 @@ def predict(
             each pixel, `out`/teeth.csv each tooth with its score, its box, its area in pixels and
             "order" as its doubt where it stands where its number cannot, which is also logged, and
             the pixels of no tooth in a row without a number; overlay, projects and DICOM have the
-            teeth instead of one mask, each as one object.
+            teeth instead of one mask, each as one object, and what has no number as the class
+            "tooth", each piece as an object. Pieces as large as teeth are logged.
             `probabilities` writes `out`/<stem>_probabilities.png, grey in 16 bits, where 65535 is
             1; of several classes `out`/<stem>_probabilities_<id>.png for each of 1..n.
 
@@ -123,7 +124,7 @@ class Predictor(DicomPredictor):
         self._classes: tuple[str, ...] = ()
         if self._numbering:
             self.taken += ("teeth",)
-            self._classes = self._numbering.classes
+            self._classes = (*self._numbering.classes, UNNUMBERED)
         elif options.dicom or options.format or options.classes:
             self._classes = _class_names(bundle, options)
 
@@ -164,25 +165,37 @@ class Predictor(DicomPredictor):
             doubted = out_of_order(teeth.boxes, teeth.scores, numbers_found)
             record["teeth"] = list(_rows(item.file, numbers_found, teeth, mask, doubted))
             record["out_of_order"] = numbers_found[doubted].tolist()
-            drawn = partial(numbered, value, numbers)
-            mask = teeth.ids
+            unnumbered = (without_channel(mask) > 0) & (teeth.ids == 0)
+            pieces = like_teeth(unnumbered, teeth.ids)
+            share = float(unnumbered.sum() / max(1, int(np.count_nonzero(mask))))
+            record["unnumbered"] = [int(pieces.max()), share]
+            drawn = partial(numbered, value, np.where(unnumbered, NO_NUMBER, numbers), pieces)
+            mask = np.where(unnumbered, len(self._classes), teeth.ids).astype(np.uint8)
         files |= self._overlay_file(item, drawn)
         image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
         more, problems = self._dicom_files(item, image, record)
         files |= more
         if self.options.format:
-            whole = self._numbering is not None
-            objects = predicted_objects(without_channel(mask), self._classes, whole)
-            record["objects"] = [plain_box(box) for box in objects]
+            record["objects"] = [plain_box(box) for box in self._objects(without_channel(mask))]
         return Result(files, record, problems)
+
+    def _objects(self, mask: np.ndarray) -> list[Box]:
+        """Return the objects of projects: numbered teeth whole, all else piece by piece."""
+        if not self._numbering:
+            return predicted_objects(mask, self._classes)
+        last = len(self._classes)  # of what has no number
+        parts = (np.where(mask == last, 0, mask), True), (np.where(mask == last, mask, 0), False)
+        return [box for ids, whole in parts for box in predicted_objects(ids, self._classes, whole)]
 
     def _combine(self, records: Iterator[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         samples = SampleSpool()
         warnings = OrderWarnings('see "doubt" in teeth.csv')
+        pieces = UnnumberedWarnings()
 
         def taken() -> Iterator[Mapping[str, Any]]:
             for item, record in records:
                 warnings.add(item.path, record.get("out_of_order", ()))
+                pieces.add(item.path, *record.get("unnumbered", (0, 0)))
                 if self.options.format:
                     boxes = tuple(box_of(values) for values in record["objects"])
                     samples.append(BoxSample(item.name, item.path, boxes))
@@ -198,6 +211,7 @@ class Predictor(DicomPredictor):
             for _ in taken():
                 pass
         warnings.close()
+        pieces.close()
         written += write_projects(samples, out, self._classes, self.options.format)
         if self._dicom:
             self._dicom.close()
