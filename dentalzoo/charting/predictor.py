@@ -22,7 +22,7 @@ from dentalzoo.errors import BadFile, DentalzooError
 from dentalzoo.output_dirs import list_results
 from dentalzoo.plots.pixels import without_channel
 from dentalzoo.tasks.detector import Detector, operating_threshold
-from dentalzoo.tasks.familiarity import Familiarity, Warnings
+from dentalzoo.tasks.familiarity import Familiarity, Warnings, image_warnings
 from dentalzoo.tasks.predictor import DicomPredictor, Item, Plan, Result
 from dentalzoo.tasks.segmentation.inference import THRESHOLD, num_channels, segment
 from dentalzoo.tasks.segmentation.instances import Numbering
@@ -201,4 +201,5 @@ def _as_boxes(chart: Mapping[str, Any]) -> ImageResult:
         scores=np.array([row[1] for row in rows], np.float64),
         labels=[row[2] for row in rows],
         sites=[row[3] for row in rows],
+        warnings=image_warnings(chart["familiarity"]),
     )

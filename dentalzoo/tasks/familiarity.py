@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo.atomic import write_atomically
+from dentalzoo.data.dicom_out.writer import ImageWarning
 from dentalzoo.errors import DentalzooError
 
 if TYPE_CHECKING:
@@ -28,6 +29,16 @@ SIGNATURE = "familiarity"
 FOREIGN = 2.0  # ours
 _MAX_LINES = 20  # of warnings in the log; all are in the file
 _OPPOSITE = -0.2  # correlation with the mean training image, below which one is its negative
+_WORDS = {
+    "familiar": "check the result",
+    "unusual": "unlike the training images, check the result",
+    "foreign": "not the kind of image that this bundle is for, do not rely on the result",
+}
+_SHORT = {
+    "familiar": "Nothing was found, check the result",
+    "unusual": "Unusual image, check the result",
+    "foreign": "Foreign image, do not rely on the result",
+}
 
 
 class Familiarity:
@@ -181,10 +192,23 @@ class Table:
 
 def warning(entry: Mapping[str, Any]) -> str:
     """Return the line that warns of an image."""
-    words = {
-        "familiar": "check the result",
-        "unusual": "unlike the training images, check the result",
-        "foreign": "not the kind of image that this bundle is for, do not rely on the result",
-    }
     score = f"familiarity score {entry['score']:.2f}, bound 1"
-    return f"{words[entry['verdict']]}: {'; '.join(entry['reasons'])} ({score})"
+    return f"{_WORDS[entry['verdict']]}: {'; '.join(entry['reasons'])} ({score})"
+
+
+def image_warnings(entries: Iterable[Mapping[str, Any] | None]) -> tuple[ImageWarning, ...]:
+    """Return the warnings of an image for its DICOM results, in the words of the log.
+
+    Args:
+        entries: what `Familiarity` returned of it, of one bundle or of several, then with the
+            bundle's "role", which the warning begins with; None where nothing is known.
+
+    Returns:
+        One for each entry that gives a reason, that of the largest score first.
+    """
+    given = [entry for entry in entries if entry and entry["reasons"]]
+    warnings = []
+    for entry in sorted(given, key=lambda entry: -entry["score"]):
+        of = f"{entry['role']}: " if "role" in entry else ""
+        warnings.append(ImageWarning(f"{of}{_SHORT[entry['verdict']]}", f"{of}{warning(entry)}"))
+    return tuple(warnings)

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo.atomic import remove_abandoned, write_atomically
 from dentalzoo.errors import BadFile
 from dentalzoo.tasks.base import PredictionReport, named_images
-from dentalzoo.tasks.familiarity import SIGNATURE, Familiarity, Table
+from dentalzoo.tasks.familiarity import SIGNATURE, Familiarity, Table, image_warnings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dentalzoo.bundle import Bundle
-    from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult
+    from dentalzoo.data.dicom_out.writer import DicomWriter, ImageResult, ImageWarning
     from dentalzoo.tasks.options import DetectionPredictOptions, SegmentationPredictOptions
 
 _log = logging.getLogger("dentalzoo")
@@ -225,10 +225,17 @@ class ImagePredictor(Predictor):
 
     def apply(self, item: Item, value: "np.ndarray") -> Result:
         result = super().apply(item, value)
-        if not self._familiarity.can_be_called():
-            return result
-        empty = bool(result.record.get("empty"))
-        return replace(result, record={**result.record, SIGNATURE: self._familiarity(value, empty)})
+        record = dict(result.record)
+        self._add_familiarity(value, record)
+        return replace(result, record=record)
+
+    def _add_familiarity(self, value: "np.ndarray", record: dict[str, Any]) -> None:
+        """Add what the bundle says of an image to its record, where that is not there yet.
+
+        `record` may have "empty", which says that nothing was found.
+        """
+        if SIGNATURE not in record and self._familiarity.can_be_called():
+            record[SIGNATURE] = self._familiarity(value, bool(record.get("empty")))
 
     def combine(self, records: Iterable[tuple[Item, Mapping[str, Any]]], out: Path) -> list[Path]:
         with Table() as table:
@@ -307,15 +314,26 @@ class DicomPredictor(ImagePredictor):
             shared=shared,
         )
 
+    def _warnings(self, value: "np.ndarray", record: dict[str, Any]) -> "tuple[ImageWarning, ...]":
+        """Return what is warned of for an image, as its DICOM results state it."""
+        self._add_familiarity(value, record)
+        return image_warnings([record.get(SIGNATURE)])
+
     def _dicom_files(
         self, item: Item, result: "ImageResult", record: dict[str, Any]
     ) -> tuple[dict[str, bytes], tuple[tuple[str, str], ...]]:
         """Return the DICOM files of an image and its problems, see `Result`; none without a kind.
 
-        `record` gets "identity", which `DicomWriter.add_identity` takes in `combine`.
+        The overlay gets the warnings of the result. `record` gets "identity", which
+        `DicomWriter.add_identity` takes in `combine`.
         """
         if not self._dicom:
             return {}, ()
+        if result.overlay and result.warnings:
+            from dentalzoo.plots.banner import with_banner
+
+            drawn, texts = result.overlay, [warning.short for warning in result.warnings]
+            result = replace(result, overlay=lambda: with_banner(drawn(), texts))
         files, reason = self._dicom.files(item.path, item.name, result, item.number)
         record["identity"] = self._dicom.take_identity()
         return files, ((str(item.path), reason),) if reason else ()

@@ -283,8 +283,34 @@ def test_a_report_has_the_findings_with_the_teeth_they_lie_on(mouth, dicom, radi
     sites = [site for label, site in groups if label == "Fillings"]
     assert sites == [tooth_concept(36).value]
     assert [site for label, site in groups if label == "Implant"] == [None]
+    assert comments_of(content) == []
     text = path.name + (mouth.folder / "out" / "a_chart.json").read_text()
     assert str(content.PatientName) and str(content.PatientName) not in text
+
+
+def test_a_report_warns_of_each_bundle_that_does_not_know_the_image(mouth, dicom, radiograph):  # noqa: F811
+    pydicom = pytest.importorskip("pydicom")
+    (mouth.folder / "in" / "a.png").rename(mouth.folder / "b.png")
+    path = dicom("a.dcm", pixels=np.squeeze(radiograph.image), BitsStored=8, HighBit=7)
+    path.rename(mouth.folder / "in" / "a.dcm")
+    mouth.score = 6.74
+    mouth.chart(dicom=["sr"])
+    report = mouth.folder / "out" / "a_sr.dcm"
+    assert not shutil.which("dciodvfy") or validate(report) == []
+    (comment,) = comments_of(pydicom.dcmread(report))
+    assert comment.startswith(
+        "findings: not the kind of image that this bundle is for, do not rely"
+    )
+    assert comment.endswith("(familiarity score 6.74, bound 1)")
+
+
+def comments_of(content):
+    """The comments in the group of the whole image."""
+    highdicom = pytest.importorskip("highdicom")
+    report = highdicom.sr.ComprehensiveSR.from_dataset(content)
+    (group,) = report.content.get_image_measurement_groups()
+    items = group[0].ContentSequence
+    return [item.value for item in items if item.name.meaning == "Comment"]
 
 
 def highdicom_groups(content):

@@ -163,6 +163,102 @@ def test_a_name_that_a_result_takes_is_not_given_twice(radiograph, tmp_path):  #
     assert len(list((tmp_path / "out").glob("*.dcm"))) == 2
 
 
+# ---- images that a bundle does not know ----------------------------------------------------------
+
+
+def knowing(bundle, score):
+    """Return the stand-in with a familiarity of this score, by its colour, for every image."""
+    bundle.metadata["signatures"]["familiarity"] = {}
+    bundle.familiarity = lambda image: {"score": np.float32(score), "colour": np.float32(score)}
+    bundle.function = lambda name: getattr(bundle, name)
+    return bundle
+
+
+def comments(path):
+    """Return the comments of the group of the whole image of a report, as highdicom reads them."""
+    content = highdicom.sr.srread(path).content
+    (group,) = content.get_image_measurement_groups()
+    items = group[0].ContentSequence
+    return [item.value for item in items if item.name.meaning == "Comment"]
+
+
+@pytest.mark.parametrize("anonymize", [False, True])
+@pytest.mark.parametrize(
+    ("score", "words"), [(6.74, "do not rely on the result"), (1.5, "check the result")]
+)
+def test_every_object_of_an_unknown_image_warns(mixed, tmp_path, caplog, score, words, anonymize):
+    (mixed / "b.png").unlink()
+    masks_out, boxes_out = tmp_path / "masks", tmp_path / "boxes"
+    unet, detector = (
+        knowing(module.StandIn(), score) for module in (test_segmentation, test_detection)
+    )
+    options = masks(dicom=("seg", "sr", "sc"), anonymize=anonymize)
+    segmentation.predict(unet, mixed, masks_out, options=options)
+    options = DetectionPredictOptions(dicom=("sr", "sc"), anonymize=anonymize)
+    detection.predict(detector, mixed, boxes_out, options=options)
+    lines = [message for message in caplog.messages if "familiarity score" in message]
+    assert len(lines) == 2 and lines[0] == lines[1]
+    warning = lines[0].removeprefix(f"{(mixed / 'a.dcm').resolve()}: ")
+    assert words in warning and warning.endswith(f"(familiarity score {score:.2f}, bound 1)")
+    for path in (*masks_out.glob("*_sr.dcm"), *boxes_out.glob("*_sr.dcm")):
+        assert comments(path) == [warning]
+    (seg,) = map(pydicom.dcmread, masks_out.glob("*_seg.dcm"))
+    assert seg.ImageComments == warning and words in seg.ContentDescription
+    assert seg.SeriesDescription == "dentalzoo segmentation: stand_in"  # of all its images
+    for path in (*masks_out.glob("*_sc.dcm"), *boxes_out.glob("*_sc.dcm")):
+        assert pydicom.dcmread(path).ImageComments == warning
+    results = [*masks_out.glob("*.dcm"), *boxes_out.glob("*.dcm")]
+    assert len(results) == 5
+    if shutil.which("dciodvfy"):
+        assert [validate(path) for path in results] == [[]] * 5
+
+
+def test_objects_of_a_familiar_image_warn_of_nothing(mixed, tmp_path):
+    options = masks(dicom=("seg", "sr", "sc"), overlay=True)
+    segmentation.predict(
+        knowing(test_segmentation.StandIn(), 0.9), mixed, tmp_path / "out", options=options
+    )
+    assert comments(tmp_path / "out" / "a_sr.dcm") == []
+    seg, capture = (pydicom.dcmread(tmp_path / "out" / f"a_{kind}.dcm") for kind in ("seg", "sc"))
+    assert "ImageComments" not in seg and "ImageComments" not in capture
+    assert seg.ContentDescription == "stand_in: tooth"
+    overlay = read_image(tmp_path / "out" / "a_overlay.png")
+    np.testing.assert_array_equal(capture.pixel_array, overlay)
+
+
+def test_the_capture_of_an_unknown_image_shows_the_warning(radiograph, tmp_path):  # noqa: F811
+    image = panoramic(1).image
+    path = radiograph("a.dcm", pixels=image, BitsStored=8, HighBit=7)
+    options = masks(dicom=("sc",), overlay=True)
+    bundle = knowing(test_segmentation.StandIn(), 3)
+    segmentation.predict(bundle, path, tmp_path / "out", options=options)
+    capture = pydicom.dcmread(tmp_path / "out" / "a_sc.dcm").pixel_array
+    drawn = read_image(tmp_path / "out" / "a_overlay.png")
+    changed = (capture != drawn).any(axis=(1, 2))
+    height = int(changed.nonzero()[0].max()) + 1
+    assert 0.03 < height / len(image) < 0.1 and changed[:height].all()
+    assert not changed[height:].any()
+    assert len(np.unique(capture[:height].reshape(-1, 3), axis=0)) > 2  # a text on its ground
+
+
+def test_an_empty_result_is_said_in_the_objects(mixed, tmp_path):
+    bundle = knowing(test_segmentation.StandIn(), 0.5)
+    options = masks(dicom=("seg", "sr"), threshold=0.9)
+    segmentation.predict(bundle, mixed, tmp_path / "out", options=options)
+    (comment,) = comments(tmp_path / "out" / "a_sr.dcm")
+    assert comment.startswith("check the result: empty result: nothing was found")
+    seg = pydicom.dcmread(tmp_path / "out" / "a_seg.dcm")
+    assert seg.ContentDescription == "Nothing was found, check the result"
+
+
+def test_what_several_processes_write_warns_too(mixed, tmp_path):
+    bundle, options = knowing(test_detection.StandIn(), 3), DetectionPredictOptions(dicom=("sr",))
+    apart(detection, bundle, options, mixed, tmp_path / "out")
+    (comment,) = comments(tmp_path / "out" / "a_sr.dcm")
+    assert "do not rely on the result" in comment
+    assert json.loads((tmp_path / "out" / "familiarity.json").read_text())[0]["score"] == 3
+
+
 # ---- a study and the released bundles ------------------------------------------------------------
 
 

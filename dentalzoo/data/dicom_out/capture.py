@@ -1,15 +1,30 @@
 """An image with its result drawn on it as a DICOM Secondary Capture."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from highdicom.sc import SCImage
 from pydicom.dataset import Dataset
 
-from dentalzoo.data.dicom_out.results import Algorithm, Series, complete, equipment
+from dentalzoo.data.dicom_out.results import (
+    Algorithm,
+    Series,
+    add_comments,
+    complete,
+    equipment,
+)
 from dentalzoo.data.dicom_out.source import Source
+from dentalzoo.data.dicom_out.writer import ImageWarning
 from dentalzoo.errors import BadFile
 
 
-def capture(source: Source, image: np.ndarray, algorithm: Algorithm, series: Series) -> Dataset:
+def capture(
+    source: Source,
+    image: np.ndarray,
+    algorithm: Algorithm,
+    series: Series,
+    warnings: Sequence[ImageWarning] = (),
+) -> Dataset:
     """Return an image as a Secondary Capture in RGB, uncompressed.
 
     Args:
@@ -17,6 +32,7 @@ def capture(source: Source, image: np.ndarray, algorithm: Algorithm, series: Ser
         image: (H, W, 3) uint8 of the radiograph's size.
         algorithm: what computed the result that is drawn on it.
         series: of the run.
+        warnings: of the image.
 
     Raises:
         BadFile: the image has another size than the radiograph.
@@ -38,6 +54,7 @@ def capture(source: Source, image: np.ndarray, algorithm: Algorithm, series: Ser
     result.update(source.orientation)
     result.update(source.calibration)
     result.update(_image_module(source, algorithm))
+    add_comments(result, warnings)
     complete(result, source)
     return result
 

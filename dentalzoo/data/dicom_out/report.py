@@ -27,6 +27,7 @@ from dentalzoo.data.dicom_out.results import (
     equipment,
 )
 from dentalzoo.data.dicom_out.source import Source
+from dentalzoo.data.dicom_out.writer import ImageWarning
 
 
 def report_of_boxes(
@@ -37,13 +38,15 @@ def report_of_boxes(
     algorithm: Algorithm,
     series: Series,
     sites: Sequence[int | None] = (),
+    warnings: Sequence[ImageWarning] = (),
 ) -> Dataset:
     """Return boxes as a Comprehensive SR.
 
     The first group of measurements is of the whole image: the number of boxes, so that a report
-    without boxes says that there are none. Then follows a group for each box: its region (SCOORD)
-    as a closed polyline, its class as the finding, the tooth as its site where classes are FDI
-    numbers or `sites` names it, and the score as the certainty of finding in percent.
+    without boxes says that there are none, and each warning as a comment. Then follows a group for
+    each box: its region (SCOORD) as a closed polyline, its class as the finding, the tooth as its
+    site where classes are FDI numbers or `sites` names it, and the score as the certainty of
+    finding in percent.
 
     Args:
         source: the radiograph.
@@ -53,6 +56,7 @@ def report_of_boxes(
         algorithm: what computed them.
         series: of the run.
         sites: the FDI number of the tooth that each box lies on, or None; empty for none of them.
+        warnings: of the image.
     """
     size = np.array([source.image.Rows, source.image.Columns] * 2, np.float64)
     edges = np.clip(np.asarray(boxes, np.float64).reshape(-1, 4), 0, 1) * size
@@ -76,7 +80,7 @@ def report_of_boxes(
                 geometric_purpose=known.SCT.BoundedBy,  # CID 219: around it, not its outline
             )
         )
-    return _document(source, groups, [source.image], algorithm, series)
+    return _document(source, groups, [source.image], algorithm, series, warnings)
 
 
 def report_of_mask(
@@ -86,12 +90,13 @@ def report_of_mask(
     segmentation: Dataset,
     algorithm: Algorithm,
     series: Series,
+    warnings: Sequence[ImageWarning] = (),
 ) -> Dataset:
     """Return a mask as a Comprehensive SR that refers to its Segmentation.
 
-    The first group states the number of classes in the mask. Then follows a group for each of
-    them: its segment, the class as the finding, and its area, in mm^2 where the radiograph has a
-    Pixel Spacing, else in pixels.
+    The first group states the number of classes in the mask, and each warning as a comment. Then
+    follows a group for each of them: its segment, the class as the finding, and its area, in mm^2
+    where the radiograph has a Pixel Spacing, else in pixels.
 
     Args:
         source: the radiograph.
@@ -100,6 +105,7 @@ def report_of_mask(
         segmentation: the mask as `segmentation` returns it.
         algorithm: what computed it.
         series: of the run.
+        warnings: of the image.
     """
     counts = np.bincount(mask.ravel(), minlength=len(classes) + 1)[1:]
     pixel, unit = 1.0, concept(PIXELS)
@@ -116,7 +122,8 @@ def report_of_mask(
         for number, (name, count) in enumerate(zip(classes, counts, strict=True), 1)
         if count
     ]
-    return _document(source, groups, [source.image, segmentation], algorithm, series)
+    evidence = [source.image, segmentation]
+    return _document(source, groups, evidence, algorithm, series, warnings)
 
 
 def _document(
@@ -125,6 +132,7 @@ def _document(
     evidence: Sequence[Dataset],
     algorithm: Algorithm,
     series: Series,
+    warnings: Sequence[ImageWarning],
 ) -> Dataset:
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=algorithm.device_uid,
@@ -139,7 +147,7 @@ def _document(
             )
         ),
         procedure_reported=known.SCT.ImagingProcedure,  # CID 100
-        imaging_measurements=[_summary(source, len(groups), algorithm), *groups],
+        imaging_measurements=[_summary(source, len(groups), algorithm, warnings), *groups],
         title=known.DCM.ImagingMeasurementReport,
     )
     result = sr.ComprehensiveSR(
@@ -156,16 +164,27 @@ def _document(
 
 
 def _summary(
-    source: Source, count: int, algorithm: Algorithm
+    source: Source, count: int, algorithm: Algorithm, warnings: Sequence[ImageWarning]
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     """Return the group of the whole image."""
     image = source.image
-    return sr.MeasurementsAndQualitativeEvaluations(
+    group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(prefix=None), "Whole image"),
         algorithm_id=algorithm.of_finding(),
         measurements=[sr.Measurement(concept(COUNT), count, known.UCUM.NoUnits)],
         source_images=[sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)],
     )
+    # Row 12 of TID 1501, an evaluation in text, which highdicom has no argument for. The group is
+    # the first that readers show, and the only one that every report has.
+    for warning in warnings:
+        group[0].ContentSequence.append(
+            sr.TextContentItem(
+                name=known.DCM.Comment,
+                value=warning.text,
+                relationship_type=sr.RelationshipTypeValues.CONTAINS,
+            )
+        )
+    return group
 
 
 def _finding(

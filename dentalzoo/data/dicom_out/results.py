@@ -1,6 +1,7 @@
 """The parts of a result that are the same in SEG, SR and SC: series, device, patient, study."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydicom.uid import UID, generate_uid
 
 from dentalzoo.data.dicom_out.codes import PRIVATE, Concept, text
 from dentalzoo.data.dicom_out.source import Source
+from dentalzoo.data.dicom_out.writer import ImageWarning
 
 MANUFACTURER = "dentalzoo"
 _FAMILY = Concept("123109", "DCM", "Artificial Intelligence")  # CID 7162
@@ -118,6 +120,18 @@ def equipment(algorithm: Algorithm, kind: str) -> dict[str, Any]:
 def concept(code: Concept) -> CodedConcept:
     """Return a code as highdicom takes it."""
     return CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def add_comments(result: Dataset, warnings: Sequence[ImageWarning]) -> None:
+    """Add the warnings of an image to its SEG or SC, in place.
+
+    Image Comments, PS3.3 C.7.6.1, is of the General Image Module, which both have: it is the place
+    for free text of one image, is long enough (LT), and viewers list it. Series Description, which
+    they show first, must be the same in the whole series, whose other images may be familiar. What
+    the profile of `identity` removes are the radiograph's comments; these are of the result.
+    """
+    if warnings:
+        result.ImageComments = "\r\n".join(warning.text for warning in warnings)
 
 
 def complete(result: Dataset, source: Source) -> None:

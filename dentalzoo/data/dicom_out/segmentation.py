@@ -9,8 +9,16 @@ from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 
 from dentalzoo.data.dicom_out.codes import JAW, class_codes, text
-from dentalzoo.data.dicom_out.results import Algorithm, Series, complete, concept, equipment
+from dentalzoo.data.dicom_out.results import (
+    Algorithm,
+    Series,
+    add_comments,
+    complete,
+    concept,
+    equipment,
+)
 from dentalzoo.data.dicom_out.source import Source
+from dentalzoo.data.dicom_out.writer import ImageWarning
 from dentalzoo.errors import BadFile
 
 
@@ -21,6 +29,7 @@ def segmentation(
     colours: Sequence[tuple[int, int, int]],
     algorithm: Algorithm,
     series: Series,
+    warnings: Sequence[ImageWarning] = (),
 ) -> Dataset:
     """Return a mask as a Segmentation object.
 
@@ -34,6 +43,7 @@ def segmentation(
         colours: (red, green, blue) of the ids 1..n, 0 to 255, that viewers should take; or none.
         algorithm: what computed it.
         series: of the run.
+        warnings: of the image.
 
     Raises:
         BadFile: the mask has another size than the radiograph.
@@ -42,6 +52,9 @@ def segmentation(
     size = (source.image.Rows, source.image.Columns)
     if ids.shape != size:
         raise BadFile(source.path, f"its mask must be {size} pixels. Received: {ids.shape}")
+    # Programs list segmentations by their Content Description, which has 64 characters: the warning
+    # takes them all. The algorithm and the classes are named in every segment.
+    described = warnings[0].short if warnings else f"{algorithm.name}: {', '.join(classes)}"
     result = Segmentation(
         source_images=[source.image],
         pixel_array=ids.astype(np.uint8),
@@ -53,12 +66,13 @@ def segmentation(
         pixel_measures=_pixel_measures(source),
         omit_empty_frames=bool(ids.any()),
         content_label="SEGMENTATION",
-        content_description=text(f"{algorithm.name}: {', '.join(classes)}"),
+        content_description=text(described),
         content_creator_name="",  # of type 2, and no person's
         **series.next_instance("seg", source),
         **equipment(algorithm, "seg"),
     )
     result.update(source.orientation)
+    add_comments(result, warnings)
     complete(result, source)
     return result
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,18 @@ _ORDER = ("seg", "sr", "sc")  # the report of a mask refers to its segmentation
 _NAME_BYTES = 255  # of Linux, macOS and Windows
 
 
+class ImageWarning(NamedTuple):
+    """Why the result of an image must not be taken as it is.
+
+    Attributes:
+        short: a text of at most 64 characters, for titles and pictures.
+        text: the whole line, with the reasons.
+    """
+
+    short: str
+    text: str
+
+
 @dataclass(frozen=True)
 class ImageResult:
     """What a model gave for one image; what is not wanted may be absent.
@@ -39,6 +51,8 @@ class ImageResult:
         sites: for "sr": the FDI number of the tooth that each box lies on, None for no tooth; empty
             where that is not known.
         overlay: for "sc": returns the image with its result drawn on it, (H, W, 3) uint8.
+        warnings: of the image, the most serious first; they stand in every kind. They must not hold
+            anything that identifies the patient. `overlay` has them already.
     """
 
     mask: np.ndarray | None = None
@@ -49,6 +63,7 @@ class ImageResult:
     labels: Sequence[str] = ()
     sites: Sequence[int | None] = ()
     overlay: Callable[[], np.ndarray] | None = None
+    warnings: Sequence[ImageWarning] = ()
 
 
 class DicomWriter:
@@ -197,14 +212,18 @@ class DicomWriter:
 
         run: tuple[Any, Any] = (self._algorithm, self._series)
         if kind == "seg" and result.mask is not None:
-            return segmentation(source, result.mask, result.classes, result.colours, *run)
+            described = result.mask, result.classes, result.colours
+            return segmentation(source, *described, *run, warnings=result.warnings)
         if kind == "sr" and result.boxes is not None:
             found = result.boxes, result.scores, result.labels
-            return report_of_boxes(source, *found, *run, sites=result.sites)
+            return report_of_boxes(
+                source, *found, *run, sites=result.sites, warnings=result.warnings
+            )
         if kind == "sr" and result.mask is not None:
             if mask is None:
                 raise BadFile(source.path, "its report refers to its segmentation, which failed")
-            return report_of_mask(source, result.mask, result.classes, mask, *run)
+            shown = result.mask, result.classes, mask
+            return report_of_mask(source, *shown, *run, warnings=result.warnings)
         if kind == "sc" and result.overlay is not None:
             if self._pseudonyms and source.burned_in == "YES":
                 raise BadFile(
@@ -212,7 +231,7 @@ class DicomWriter:
                     "without identity, an overlay must show no name. "
                     "Received: Burned In Annotation YES",
                 )
-            return capture(source, result.overlay(), *run)
+            return capture(source, result.overlay(), *run, warnings=result.warnings)
         raise DentalzooError(f"kinds must be those that a result has. Received: {kind!r}")
 
     def _report_emptied(self, source: "Source") -> None:

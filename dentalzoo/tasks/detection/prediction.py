@@ -124,7 +124,7 @@ class Predictor(DicomPredictor):
 
     def results(self, item: Item, value: np.ndarray, prediction: Detections) -> Result:
         boxes, scores, classes = prediction.boxes, prediction.scores, prediction.classes
-        record = {
+        record: dict[str, Any] = {
             "size": [*value.shape[:2]],
             "boxes": boxes.tolist(),
             "scores": scores.tolist(),
@@ -136,8 +136,13 @@ class Predictor(DicomPredictor):
             record["out_of_order"] = numbers[out_of_order(boxes, scores, numbers)].tolist()
         drawn = partial(overlay, value, boxes, classes, self._classes, scores)
         files = self._overlay_file(item, drawn)
-        labels = self._labels(prediction)
-        image = ImageResult(boxes=boxes, scores=scores, labels=labels, overlay=drawn)
+        image = ImageResult(
+            boxes=boxes,
+            scores=scores,
+            labels=self._labels(prediction),
+            overlay=drawn,
+            warnings=self._warnings(value, record),
+        )
         more, problems = self._dicom_files(item, image, record)
         files |= more
         return Result(files, record, problems)

@@ -172,7 +172,8 @@ class Predictor(DicomPredictor):
             drawn = partial(numbered, value, np.where(unnumbered, NO_NUMBER, numbers), pieces)
             mask = np.where(unnumbered, len(self._classes), teeth.ids).astype(np.uint8)
         files |= self._overlay_file(item, drawn)
-        image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn)
+        warnings = self._warnings(value, record)
+        image = ImageResult(mask, self._classes, palette()[1:], overlay=drawn, warnings=warnings)
         more, problems = self._dicom_files(item, image, record)
         files |= more
         if self.options.format:

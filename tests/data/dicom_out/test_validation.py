@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from dentalzoo.data.dicom_out.writer import ImageResult
+from dentalzoo.data.dicom_out.writer import ImageResult, ImageWarning
 
 pytest.importorskip("highdicom")
 
@@ -37,12 +37,14 @@ FDI = ImageResult(
     labels=TEETH,
     overlay=RESULT.overlay,
 )
+WARNING = ImageWarning("Foreign image, do not rely on the result", "not such an image: " * 20)
 RESULTS = {
     "boxes": RESULT,
     "mask": dataclasses.replace(RESULT, boxes=None),
     "no box": EMPTY,
     "empty mask": dataclasses.replace(EMPTY, boxes=None),
     "teeth": FDI,
+    "warned": dataclasses.replace(RESULT, warnings=[WARNING, WARNING]),
 }
 SOURCES = {
     "panoramic": {},
