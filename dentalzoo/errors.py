@@ -28,6 +28,14 @@ class TooManyPixels(BadFile):
     """An image of more pixels than may be decoded."""
 
 
+class MissingPackage(DentalzooError):
+    """An optional package is not installed here: no fault of the input."""
+
+
+class MissingDecoder(BadFile, MissingPackage):
+    """A file for whose pixels no decoder is installed, though there is one."""
+
+
 class MissingSplit(DentalzooError):
     """The data has no sample of the requested split."""
 
@@ -40,12 +48,12 @@ def require(module: str, extra: str) -> ModuleType:
         extra: the extra of `dentalzoo` that installs it.
 
     Raises:
-        DentalzooError: it cannot be imported; the message has the command that installs it.
+        MissingPackage: it cannot be imported; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DentalzooError(
+        raise MissingPackage(
             f"{module} must be installed for this: pip install 'dentalzoo[{extra}]'. "
             f"Received: {error}"
         ) from error

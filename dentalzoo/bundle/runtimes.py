@@ -16,7 +16,7 @@ from dentalzoo.bundle import guard
 from dentalzoo.bundle.metadata import Metadata
 from dentalzoo.bundle.schema import shown
 from dentalzoo.environment import prepare_tensorflow
-from dentalzoo.errors import DentalzooError, reason_of
+from dentalzoo.errors import DentalzooError, MissingPackage, reason_of
 from dentalzoo.exporters import EXPORTERS, saved_model
 from dentalzoo.limits import limited
 
@@ -62,8 +62,8 @@ def choose(path: Path, wanted: str | None = None) -> str:
             variable DENTALZOO_RUNTIME, else "auto".
 
     Raises:
-        DentalzooError: there is no such runtime, the bundle has no files for it, or it is not
-            installed.
+        DentalzooError: there is no such runtime, or the bundle has no files for it.
+        MissingPackage: it is not installed.
     """
     wanted = wanted or os.environ.get(VARIABLE) or "auto"
     if wanted != "auto" and wanted not in RUNTIMES:
@@ -76,7 +76,7 @@ def choose(path: Path, wanted: str | None = None) -> str:
         return possible[0] if wanted == "auto" else wanted
     if wanted in held or wanted == "auto" and held:
         missing = wanted if wanted in held else held[-1]
-        raise DentalzooError(
+        raise MissingPackage(
             f"{missing} must be installed to run this bundle: pip install "
             f"'dentalzoo[{RUNTIMES[missing].extra}]'. Received: {path}"
         )

@@ -15,7 +15,7 @@ from dentalzoo.data.io.dicom_elements import integer_of, name_of, text_of
 from dentalzoo.data.io.dicom_order import is_swapped
 from dentalzoo.data.io.dicom_sign import correct_sign
 from dentalzoo.data.io.lossless_jpeg import decode_lossless_jpeg
-from dentalzoo.errors import BadFile
+from dentalzoo.errors import BadFile, MissingDecoder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -364,7 +364,7 @@ def _plugin(path: Path, syntax: UID, pixels: ModuleType) -> str:
     """Return the decoder of a transfer syntax: the first of `_DECODERS` that is installed.
 
     Raises:
-        BadFile: there is none; the message has the command that installs one.
+        BadFile: there is none; MissingDecoder where the command of the message installs one.
     """
     try:
         installed = pixels.get_decoder(syntax).available_plugins
@@ -378,7 +378,8 @@ def _plugin(path: Path, syntax: UID, pixels: ModuleType) -> str:
     for plugin in wanted:
         if plugin in installed:
             return plugin
-    raise BadFile(
+    kind = MissingDecoder if str(syntax) in _DECODERS else BadFile
+    raise kind(
         path,
         "cannot be decompressed; install the decoders with pip install 'dentalzoo[dicom]', or save "
         f"it uncompressed, for example with gdcmconv --raw IN OUT. Received: {syntax.name}",
