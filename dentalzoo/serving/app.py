@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dentalzoo import __version__
-from dentalzoo.errors import DentalzooError, TooManyPixels, require
+from dentalzoo.errors import DentalzooError, MissingPackage, TooManyPixels, require
 from dentalzoo.serving.annotation import (
     Images,
     Labeling,
@@ -31,6 +31,17 @@ _log = logging.getLogger("dentalzoo")
 
 _RETURNS = (JSON, PNG, DICOM)
 _TASKS = 100  # of a request of Label Studio: ours
+_FAMILIARITY = "X-Familiarity"
+_KNOWN = {
+    "headers": {
+        _FAMILIARITY: {
+            "description": "whether the bundle knows such images, whatever the form of the result: "
+            '"familiar", "unusual" or "foreign", the score and its bound, as in '
+            '"foreign; score=6.74; bound=1"; "unknown" for a bundle that cannot tell',
+            "schema": {"type": "string"},
+        }
+    }
+}
 _IMAGE_BODY = {
     "requestBody": {
         "required": True,
@@ -42,6 +53,7 @@ _IMAGE_BODY = {
     "responses": {
         "200": {
             "description": "the result, in the form that Accept asks for",
+            **_KNOWN,
             "content": {
                 JSON: {"schema": {"type": "object"}},
                 PNG: {"schema": {"type": "string", "format": "binary"}},
@@ -53,6 +65,7 @@ _IMAGE_BODY = {
         "413": {"description": "too many bytes or pixels"},
         "415": {"description": "no image"},
         "422": {"description": "an image that cannot be used, or a wrong parameter"},
+        "501": {"description": "the server lacks a package that this request needs"},
         "503": {"description": "too many requests wait; try again"},
         "504": {"description": "it took too long"},
     },
@@ -60,6 +73,7 @@ _IMAGE_BODY = {
 _JSON_BODY = {
     "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}},
 }
+_JSON_RESULT = {**_JSON_BODY, "responses": {"200": {"description": "the result", **_KNOWN}}}
 
 
 @dataclass(frozen=True)
@@ -190,15 +204,18 @@ def make_app(
             )
         content = await body_of(request, limits.body_bytes)
 
-        def work() -> bytes:
+        def work() -> tuple[bytes, dict[str, str]]:
             prediction = one.predict(content, score_threshold)
             if wanted == PNG:
-                return one.as_png(prediction)
-            if wanted == DICOM:
-                return one.as_dicom(prediction, content)
-            return json.dumps(one.as_json(prediction), ensure_ascii=False).encode()
+                made = one.as_png(prediction)
+            elif wanted == DICOM:
+                made = one.as_dicom(prediction, content)
+            else:
+                made = json.dumps(one.as_json(prediction), ensure_ascii=False).encode()
+            return made, _familiarity_header([prediction.familiarity])
 
-        return Response(await computed(work), media_type=wanted)
+        made, headers = await computed(work)
+        return Response(made, media_type=wanted, headers=headers)
 
     # ---- Label Studio -----------------------------------------------------------------------
 
@@ -219,14 +236,16 @@ def make_app(
             raise Refused(422, f"tasks must be a list of at most {_TASKS} tasks")
         labeling = Labeling(str(content.get("label_config") or schemas.get(one.name, "")))
 
-        def work(number: int, task: Any) -> dict[str, Any]:
+        def work(number: int, task: Any) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
             data = task.get("data") if isinstance(task, dict) else None
             reference = data.get(labeling.key) if isinstance(data, dict) else None
             prediction = one.predict(images.get(reference))
-            return label_studio_result(one, prediction, number, labeling)
+            result = label_studio_result(one, prediction, number, labeling)
+            return result, prediction.familiarity
 
-        results = [await computed(work, number, task) for number, task in enumerate(tasks)]
-        return {"results": results, "model_version": one.name}
+        done = [await computed(work, number, task) for number, task in enumerate(tasks)]
+        content = {"results": [result for result, _ in done], "model_version": one.name}
+        return JSONResponse(content, headers=_familiarity_header([known for _, known in done]))
 
     async def studio_webhook(bundle: str) -> Any:
         named(bundle)
@@ -253,10 +272,13 @@ def make_app(
         ):
             raise Refused(422, "threshold must be a number from 0 to 1, or null")
 
-        def work() -> list[dict[str, Any]]:
-            return cvat_result(one, one.predict(from_base64(content.get("image")), threshold))
+        def work() -> tuple[list[dict[str, Any]], dict[str, str]]:
+            prediction = one.predict(from_base64(content.get("image")), threshold)
+            header = _familiarity_header([prediction.familiarity])
+            return cvat_result(one, prediction), header
 
-        return JSONResponse(await computed(work))
+        shapes, headers = await computed(work)
+        return JSONResponse(shapes, headers=headers)
 
     # ---- errors, identifiers, addresses ------------------------------------------------------
 
@@ -273,6 +295,10 @@ def make_app(
             first = error.errors()[0]
             return refusal(request, 422, f"{first['loc'][-1]}: {first['msg']}", {})
         text = getattr(error, "reason", str(error))  # without the name of the file
+        if isinstance(error, MissingPackage):
+            text = text.partition(". Received: ")[0]
+            _log.error("%s: a package is missing: %s", request.state.identifier, text)
+            return refusal(request, 501, f"the server lacks a package: {text}", {})
         status = 415 if isinstance(error, UnknownKind) else 422
         status = 413 if isinstance(error, TooManyPixels) else status
         return refusal(request, status, text, {})
@@ -288,10 +314,11 @@ def make_app(
         except Exception as error:  # whatever it is, its text may hold what was sent
             _log.error("%s: %s", request.state.identifier, type(error).__name__)
             response = refusal(request, 500, "an error of the server", {})
-        response.headers["X-Request-ID"] = request.state.identifier
         response.headers["X-Content-Type-Options"] = "nosniff"
-        if not request.url.path.startswith("/v1"):
-            return response
+        checks = healthy, studio_health
+        if request.scope.get("endpoint") in checks and response.status_code == 200:
+            return response  # they would fill the log; an identifier is always in the log
+        response.headers["X-Request-ID"] = request.state.identifier
         milliseconds = 1000 * (time.monotonic() - start)
         _log.info(
             "%s %s %d %.0f ms",
@@ -322,12 +349,12 @@ def make_app(
     add(f"{studio}/health", studio_health, methods=get, **more)
     add(f"{studio}/", studio_health, methods=get, include_in_schema=False)
     add(f"{studio}/setup", studio_setup, methods=post, openapi_extra=_JSON_BODY, **more)
-    add(f"{studio}/predict", studio_predict, methods=post, openapi_extra=_JSON_BODY, **more)
+    add(f"{studio}/predict", studio_predict, methods=post, openapi_extra=_JSON_RESULT, **more)
     add(f"{studio}/webhook", studio_webhook, methods=post, **more)
     more = {"tags": ["CVAT"]}
     add("/api/functions", cvat_functions, methods=get, **more)
     add("/api/functions/{name}", cvat_one, methods=get, **more)
-    add("/api/function_invocations", cvat_call, methods=post, openapi_extra=_JSON_BODY, **more)
+    add("/api/function_invocations", cvat_call, methods=post, openapi_extra=_JSON_RESULT, **more)
     if page is not None:
         if not (page / "index.html").is_file():
             raise DentalzooError(
@@ -336,6 +363,22 @@ def make_app(
             )
         app.mount("/", StaticFiles(directory=page, html=True))
     return app
+
+
+def _familiarity_header(entries: Sequence[Mapping[str, Any] | None]) -> dict[str, str]:
+    """Return the header that says whether a bundle knows images; none for no image.
+
+    Args:
+        entries: what `tasks.familiarity.Familiarity` returned of each image, None where the bundle
+            cannot tell; the largest score counts.
+    """
+    if not entries:
+        return {}
+    known = [entry for entry in entries if entry]
+    if not known:
+        return {_FAMILIARITY: "unknown"}
+    worst = max(known, key=lambda entry: float(entry["score"]))
+    return {_FAMILIARITY: f"{worst['verdict']}; score={worst['score']:.2f}; bound=1"}
 
 
 def _accepted(header: str | None) -> str:

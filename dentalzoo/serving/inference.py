@@ -23,7 +23,7 @@ from dentalzoo.plots.palette import palette
 from dentalzoo.plots.pixels import without_channel
 from dentalzoo.tasks.detection.drawing import overlay
 from dentalzoo.tasks.detector import Detections, Detector, class_names, operating_threshold
-from dentalzoo.tasks.familiarity import Familiarity
+from dentalzoo.tasks.familiarity import Familiarity, image_warnings
 from dentalzoo.tasks.options import BoxOptions
 from dentalzoo.tasks.projects import predicted_objects
 from dentalzoo.tasks.segmentation.inference import num_channels, segment
@@ -135,11 +135,13 @@ class Served:
             detections = self._detector(image)
             threshold = operating_threshold(self.bundle, score_threshold)
             detections = detections.take(detections.scores >= threshold)
+            empty = bool(self._detector.numbers) and not len(detections)  # no tooth at all
         else:
             mask = without_channel(segment(self.bundle, image))
+            empty = not mask.any()
         familiarity = None
         if self._familiarity.can_be_called():
-            familiarity = self._familiarity(image)
+            familiarity = self._familiarity(image, empty)
         return Prediction(image, mask, detections, familiarity)
 
     def objects(self, prediction: Prediction) -> list[Box]:
@@ -192,21 +194,25 @@ class Served:
         return encode_png(prediction.mask, palette=palette())
 
     def as_dicom(self, prediction: Prediction, content: bytes) -> bytes:
-        """Return a mask as Segmentation, boxes as Structured Report.
+        """Return a mask as Segmentation, boxes as Structured Report, with what is warned of.
 
         Raises:
             DentalzooError: the image is no DICOM file, or lacks what a result refers to.
         """
+        warnings = image_warnings([prediction.familiarity])
         if prediction.mask is not None:
             kind, parameters = "seg", {}
-            result = ImageResult(prediction.mask, self.classes, palette()[1:])
+            shown = prediction.mask, self.classes, palette()[1:]
+            result = ImageResult(*shown, warnings=warnings)
         else:
             found = prediction.detections
             assert found is not None
             labels = [self.classes[label - 1] for label in found.classes]
             kind = "sr"
             parameters = {"score_threshold": f"{operating_threshold(self.bundle, None):g}"}
-            result = ImageResult(boxes=found.boxes, scores=found.scores, labels=labels)
+            result = ImageResult(
+                boxes=found.boxes, scores=found.scores, labels=labels, warnings=warnings
+            )
         version = f"dentalzoo {__version__}"
         writer = DicomWriter(
             Path(), (kind,), name=self.name, version=version, parameters=parameters

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -58,10 +59,10 @@ class Segmenter(StandIn):
 
 
 class Client:
-    """Asks a server of its own thread."""
+    """Asks a server of its own thread, and keeps the headers of its last answer."""
 
     def __init__(self, port):
-        self.port = port
+        self.port, self.headers = port, {}
 
     def __call__(self, method, path, body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -74,7 +75,10 @@ class Client:
             content = answer.read()
         if answer.getheader("content-type", "").startswith("application/json"):
             content = json.loads(content)
-        assert answer.getheader("x-request-id")
+        self.headers = {name.lower(): value for name, value in answer.getheaders()}
+        is_check = path in ("/healthz", "/label-studio/masks/health", "/label-studio/masks/")
+        is_check = is_check and (method, answer.status) == ("GET", 200)
+        assert ("x-request-id" in self.headers) == (not is_check)
         return answer.status, content
 
     def refused(self, status, method, path, body=None, **headers):
@@ -116,7 +120,7 @@ def test_bundles_are_listed_and_described(ask):
     assert ask("GET", "/healthz")[1]["status"] == "ok"
     description = ask("GET", "/openapi.json")[1]
     assert set(description["paths"]["/v1/{bundle}"]["post"]["responses"]) >= {
-        *("200", "404", "406", "413", "415", "422", "503", "504")
+        *("200", "404", "406", "413", "415", "422", "501", "503", "504")
     }
 
 
@@ -153,6 +157,113 @@ def test_dicom_in_and_dicom_out(ask, radiograph, tmp_path):  # noqa: F811
         assert not shutil.which("dciodvfy") or validate(path) == []
     text = ask.refused(422, "POST", "/v1/masks", PNG, Accept="application/dicom")
     assert "must be a DICOM file" in text
+
+
+def test_every_form_of_an_answer_says_whether_the_image_is_known(radiograph, tmp_path):  # noqa: F811
+    pydicom = pytest.importorskip("pydicom")
+    foreign = Finder("foreign", FINDINGS, [BOX], 6.74)
+    content = radiograph("a.dcm", pixels=GREY[..., 0], BitsStored=8, HighBit=7).read_bytes()
+    body = {"image": base64.b64encode(PNG).decode()}
+    tasks = {"tasks": [{"data": {"image": data_address(PNG)}}] * 2}
+    with serving(Segmenter(), foreign, Finder("familiar", FINDINGS, [BOX], 0.42)) as ask:
+        for name, header in (
+            ("foreign", "foreign; score=6.74; bound=1"),
+            ("familiar", "familiar; score=0.42; bound=1"),
+            ("masks", "unknown"),
+        ):
+            for kind in ("application/json", "image/png", "application/dicom"):
+                status, made = ask("POST", f"/v1/{name}", content, Accept=kind)
+                assert (status, ask.headers["x-familiarity"]) == (200, header)
+            warns = b"do not rely on the result: a colour image" in made
+            assert warns == (name == "foreign")
+            assert ask("POST", f"/label-studio/{name}/predict", tasks)[0] == 200
+            assert ask.headers["x-familiarity"] == header
+            ask("POST", "/api/function_invocations", body, x_nuclio_function_name=name)
+            assert ask.headers["x-familiarity"] == header
+        _, made = ask("POST", "/v1/foreign", content, Accept="application/dicom")
+        assert pydicom.dcmread(io.BytesIO(made)).Modality == "SR"
+        ask("GET", "/v1")
+        assert "x-familiarity" not in ask.headers
+        ask("POST", "/label-studio/foreign/predict", {"tasks": []})
+        assert "x-familiarity" not in ask.headers
+        paths = ask("GET", "/openapi.json")[1]["paths"]
+    for path in ("/v1/{bundle}", "/label-studio/{bundle}/predict", "/api/function_invocations"):
+        assert "X-Familiarity" in paths[path]["post"]["responses"]["200"]["headers"]
+
+
+def test_an_empty_result_is_a_reason_as_in_predict():
+    teeth = Finder("teeth", ("11", "12"), [], 0.5)
+    with serving(teeth, Finder("boxes", FINDINGS, [], 0.5)) as ask:
+        reasons = ask("POST", "/v1/teeth", PNG)[1]["familiarity"]["reasons"]
+        assert reasons == ["empty result: nothing was found"]
+        assert ask("POST", "/v1/boxes", PNG)[1]["familiarity"]["reasons"] == []
+
+
+def test_every_identifier_that_a_client_gets_is_in_the_log(tmp_path, caplog):
+    caplog.set_level("INFO", logger="dentalzoo")
+    (tmp_path / "index.html").write_text("<title>teeth</title>")
+    given = []
+    with serving(Segmenter(), page=tmp_path) as ask:
+        for method, path, body in (
+            ("GET", "/v1", None),
+            ("POST", "/v1/masks", PNG),
+            ("POST", "/v1/other", PNG),
+            ("POST", "/v1/masks", b"x"),
+            ("DELETE", "/healthz", None),
+            ("GET", "/openapi.json", None),
+            ("GET", "/api/functions", None),
+            ("GET", "/api/functions/none", None),
+            ("POST", "/api/function_invocations", b"{}"),
+            ("POST", "/api/function_invocations", b"["),
+            ("POST", "/label-studio/masks/setup", b"["),
+            ("POST", "/label-studio/masks/predict", {"tasks": []}),
+            ("POST", "/label-studio/masks/webhook", b"{}"),
+            ("GET", "/label-studio/masks", None),
+            ("GET", "/label-studio/none/", None),
+            ("GET", "/nothing", None),
+            ("GET", "/", None),
+        ):
+            _, content = ask(method, path, body)
+            given.append(ask.headers["x-request-id"])
+            if isinstance(content, dict) and "error" in content:
+                assert content["request"] == given[-1]
+        ask("GET", "/v1", Host="elsewhere.example")
+        given.append(ask.headers["x-request-id"])
+        for path in ("/healthz", "/label-studio/masks/health", "/label-studio/masks/"):
+            assert ask("GET", path)[0] == 200
+    logged = [message.split()[0] for message in caplog.messages if message.endswith(" ms")]
+    assert logged == given and len(set(given)) == len(given) == 18
+    assert not [message for message in caplog.messages if "masks" in message or "/" in message]
+
+
+def test_a_package_that_the_server_lacks_is_its_fault(radiograph, monkeypatch, caplog):  # noqa: F811
+    content = radiograph("a.dcm", pixels=GREY[..., 0], BitsStored=8, HighBit=7).read_bytes()
+    with serving(Segmenter()) as ask:
+        for package in ("highdicom", "pydicom"):  # to write, and to read
+            monkeypatch.setitem(sys.modules, package, None)
+            text = ask.refused(501, "POST", "/v1/masks", content, Accept="application/dicom")
+            assert text == (
+                f"the server lacks a package: {package} must be installed for this: "
+                "pip install 'dentalzoo[dicom]'"
+            )
+            identifier = ask.headers["x-request-id"]
+            assert f"{identifier}: a package is missing: {package} must be installed" in caplog.text
+        assert ask("POST", "/v1/masks", PNG)[0] == 200
+
+
+def test_a_decoder_that_the_server_lacks_is_its_fault(ask, radiograph, monkeypatch, caplog):  # noqa: F811
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.dcmread(radiograph("a.dcm", pixels=GREY[..., 0], BitsStored=8, HighBit=7))
+    syntax = "1.2.840.10008.1.2.4.90"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\0" * 400])
+    dataset["PixelData"].VR = "OB"
+    content = io.BytesIO()
+    dataset.save_as(content)
+    for decoders, status in (({syntax: ("absent",)}, 501), ({}, 422)):
+        monkeypatch.setattr("dentalzoo.data.io.dicom_pixels._DECODERS", decoders)
+        ask.refused(status, "POST", "/v1/masks", content.getvalue())
+        assert (ask.headers["x-request-id"] in caplog.text) == (status == 501)
 
 
 def test_the_lines_of_the_page_are_answered(ask, radiograph):  # noqa: F811
@@ -280,7 +391,8 @@ def data_address(content):
 
 def test_label_studio_sets_up_and_gets_predictions(ask):
     place = "/label-studio/boxes"
-    assert ask("GET", f"{place}/health")[1] == {"status": "UP", "model_class": "boxes"}
+    health = ask("GET", "/label-studio/masks/health")[1]
+    assert health == {"status": "UP", "model_class": "masks"}
     setup = {"project": "1.1", "schema": CONFIG, "hostname": "", "access_token": ""}
     assert ask("POST", f"{place}/setup", setup)[1] == {"model_version": "boxes"}
     tasks = [{"id": 7, "data": {"xray": data_address(PNG)}}] * 2
