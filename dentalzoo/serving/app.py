@@ -317,7 +317,7 @@ def make_app(
         response.headers["X-Content-Type-Options"] = "nosniff"
         checks = healthy, studio_health
         if request.scope.get("endpoint") in checks and response.status_code == 200:
-            return response  # they would fill the log; an identifier is always in the log
+            return response  # a line for each would fill the log: so they have no identifier
         response.headers["X-Request-ID"] = request.state.identifier
         milliseconds = 1000 * (time.monotonic() - start)
         _log.info(

@@ -93,8 +93,8 @@ class Predictor(ABC):
     """A bundle with the options of `predict`, see the module. Each task has a subclass.
 
     One is made in each process, from the same bundle and options. The process that plans the run
-    calls `plan`, every other one `join` with the plan's `shared`. Only `compute` runs the network:
-    for the rest a bundle whose metadata are known is enough.
+    calls `plan`, every other one `join` with the plan's `shared`. Only `compute`, `results` and
+    `apply` call the bundle: for the rest one whose metadata are known is enough.
 
     Args:
         bundle: of the task.
