@@ -359,6 +359,9 @@ def make_parser(task: str | None = None) -> Parser:
         "--kind", choices=("auto", "masks", "boxes"), default="auto", help="what is compared"
     )
     add.add_argument("--classes", nargs="+", help="names of the class ids 1..n, in order")
+    add.add_argument(
+        "--ignore-classes", action="store_true", help="with --kind boxes: whatever their class"
+    )
     add.add_argument("--score-threshold", type=float, help="confidence threshold of models' boxes")
     add.add_argument("--seed", type=int, default=0, help="seed of the intervals (default 0)")
 

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -70,3 +71,9 @@ def reason_of(error: Exception) -> str:
     if line.startswith("assertion failed: ["):
         line = line.removeprefix("assertion failed: [").partition("]")[0]
     return line
+
+
+def few_of(names: Sequence[str], most: int = 5) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -81,6 +81,12 @@ def listed_results(folder: Path) -> frozenset[str]:
     return frozenset(name for name in names if isinstance(name, str))
 
 
+def is_result(path: Path) -> bool:
+    """Return whether a file, or a folder above it, is in the hidden list of its folder."""
+    path = path.absolute()
+    return any(one.name in listed_results(one.parent) for one in (path, *path.parents))
+
+
 @contextlib.contextmanager
 def whole_folder(out: str | Path, writer: str) -> Iterator[Path]:
     """Replace the content of a folder as a whole: yield a temporary folder to write to.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dentalzoo.agreement.empty import without_empty
 from dentalzoo.agreement.kappa import kappa_of
 from dentalzoo.agreement.raters import Boxes, Rater
 from dentalzoo.ops.boxes import overlaps
@@ -72,12 +73,18 @@ def _arrays(sample: Boxes, ids: dict[str, int]) -> tuple[np.ndarray, np.ndarray,
 
 
 def agreement(
-    compared: Compared, classes: Sequence[str], threshold: float | None, has_scores: bool, seed: int
+    compared: Compared,
+    names: tuple[str, str],
+    classes: Sequence[str],
+    threshold: float | None,
+    has_scores: bool,
+    seed: int,
 ) -> dict[str, Any]:
     """Compare the boxes of a rater with those of a reference.
 
     Args:
         compared: both, matched.
+        names: of the reference and of the rater.
         classes: the names of the ids 1..n.
         threshold: only boxes with this score or a better one count, but for average precision.
         has_scores: the second rater's boxes are predictions with scores.
@@ -86,8 +93,10 @@ def agreement(
     Returns:
         "images"; "precision", "recall" and "f1" of all boxes at IoU 0.5 and "iou", the mean over
         images of that of matched boxes, each {"value", "low", "high"}; "ap50" (COCO) and "voc_map"
-        with its interval where there are scores, else None; "per_class": class -> these, and
-        "kappa_present", whether an image shows it; "per_image".
+        with its interval where there are scores, else None; "empty": name -> the images that have
+        no box of it and one of the other; "without_empty": "images", "precision", "recall", "f1"
+        and "iou" of the others, None where there is no such image; "per_class": class -> these,
+        and "kappa_present", whether an image shows it; "per_image".
     """
     cases, number = compared.cases, len(compared.cases)
     outcomes = [measures.judge(case, threshold or 0.0) for case in cases]
@@ -97,9 +106,13 @@ def agreement(
         "images": number,
         "score_threshold": threshold if has_scores else None,
     }
-    for key in ("precision", "recall", "f1"):
-        report[key] = interval(_of_counts(counts, key), number, seed)
-    report["iou"] = interval(mean_of(ious), number, seed)
+
+    def measure(kept: np.ndarray) -> dict[str, Any]:
+        scores = {key: _of_counts(counts[kept], key) for key in ("precision", "recall", "f1")}
+        scores["iou"] = mean_of(ious[kept])
+        return {key: interval(score, int(kept.sum()), seed) for key, score in scores.items()}
+
+    report |= measure(np.ones(number, bool))
     report["ap50"] = report["voc_map"] = None
     per_class_ap: list[float | None] = [None] * len(classes)
     if has_scores:
@@ -107,6 +120,8 @@ def agreement(
         per_class_ap = [None if np.isnan(a) else round(float(a), 6) for a in areas]
         report["ap50"] = None if np.isnan(areas).all() else round(float(np.nanmean(areas)), 6)
         report["voc_map"] = interval(_map_of(compared.matches), number, seed)
+    filled = [(len(c.gt_boxes) > 0, bool((c.scores >= (threshold or 0)).any())) for c in cases]
+    report |= without_empty(names, [case.name for case in cases], np.array(filled), measure)
     report["per_class"] = {
         name: {"ap50": per_class_ap[label - 1]} | _of_class(compared, label, threshold or 0.0, seed)
         for label, name in enumerate(classes, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from dentalzoo.agreement.empty import without_empty
 from dentalzoo.agreement.kappa import kappa_of
 from dentalzoo.agreement.raters import Rater
 from dentalzoo.data.formats.base import notice_once
@@ -35,8 +36,10 @@ def agreement(
     Returns:
         "images"; "dice" and "iou", means over images as `evaluate` has them, "mean_distance" and
         "hausdorff_95" of the boundaries in pixels (means over images and classes that both have),
-        each {"value", "low", "high"}; "per_class": class -> the pooled "dice", "kappa" of pixels
-        and "kappa_present", whether an image shows it; "per_image"; "failed".
+        each {"value", "low", "high"}; "empty": rater -> names of the images that are empty in its
+        masks alone; "without_empty": "images", "dice" and "iou" of the others, None where there is
+        no such image; "per_class": class -> the pooled "dice", "kappa" of pixels and
+        "kappa_present", whether an image shows it; "per_image"; "failed".
 
     Raises:
         DentalzooError: no image can be used.
@@ -82,6 +85,14 @@ def agreement(
     for key in (*_SCORES, *_DISTANCES):
         values = np.array([np.nan if row[key] is None else row[key] for row in rows], np.float64)
         report[key] = interval(mean_of(values), number, seed)
+    filled = np.stack([tables[:, 1:].sum((1, 2)), tables[:, :, 1:].sum((1, 2))], 1) > 0
+
+    def measure(kept: np.ndarray) -> dict[str, Any]:
+        scores = {key: np.array([row[key] for row in rows], np.float64)[kept] for key in _SCORES}
+        return {key: interval(mean_of(one), len(one), seed) for key, one in scores.items()}
+
+    images = [row["name"] for row in rows]
+    report |= without_empty((one.name, other.name), images, filled, measure)
     report["per_class"] = {
         name: _of_class(tables, label, seed) for label, name in enumerate(classes, 1)
     }

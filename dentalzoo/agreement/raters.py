@@ -15,11 +15,13 @@ from dentalzoo.data.formats.base import Box, BoxSample
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import normal
 from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.output_dirs import is_result
 
 Kind = Literal["masks", "boxes"]
 Sample = TypeVar("Sample")
 _DETECTIONS = "detections.csv"  # of `dentalzoo predict`
 _OVERLAY = "_overlay"
+_ANY_CLASS = "object"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Rater:
         classes: the names of the ids 1..n.
         samples: stem of the image -> its mask or its boxes.
         skipped: [name, reason] of what could not be used.
+        is_model: `dentalzoo predict` wrote it.
     """
 
     name: str
@@ -52,12 +55,29 @@ class Rater:
     classes: tuple[str, ...]
     samples: Mapping[str, masks.MaskSample | Boxes]
     skipped: list[list[str]]
+    is_model: bool = False
 
     @property
     def has_scores(self) -> bool:
         """Whether its boxes are predictions with scores."""
         boxes = [b for s in self.samples.values() if isinstance(s, Boxes) for b in s.boxes]
         return any(box.score is not None for box in boxes)
+
+    @property
+    def used_classes(self) -> tuple[str, ...]:
+        """The classes that its boxes have, in the order of `classes`."""
+        boxes = [b for s in self.samples.values() if isinstance(s, Boxes) for b in s.boxes]
+        labels = {box.label for box in boxes}
+        return tuple(name for name in self.classes if name in labels)
+
+    def without_classes(self) -> "Rater":
+        """Return it with all boxes of one class."""
+        samples: dict[str, masks.MaskSample | Boxes] = {}
+        for stem, sample in self.samples.items():
+            assert isinstance(sample, Boxes)
+            boxes = tuple(replace(box, label=_ANY_CLASS) for box in sample.boxes)
+            samples[stem] = replace(sample, boxes=boxes)
+        return replace(self, classes=(_ANY_CLASS,), samples=samples)
 
     def mask(self, stem: str, num_classes: int) -> np.ndarray:
         """Return the class ids of an image, (H, W) uint8.
@@ -138,7 +158,9 @@ def _read_masks(
         samples = _by_stem(path, {s.image: s for s in dataset.samples})
         images |= {stem: sample.image for stem, sample in samples.items()}
         skipped = [list(pair) for pair in dataset.skipped]
-        raters.append(Rater(name, "masks", dataset.classes, samples, skipped))
+        files = (s.mask or (s.regions.source if s.regions else s.image) for s in dataset.samples)
+        model = all(map(is_result, files))
+        raters.append(Rater(name, "masks", dataset.classes, samples, skipped, model))
     known = next((rater.classes for rater in raters if rater), None)
     if known is None:
         raise DentalzooError(
@@ -169,7 +191,7 @@ def _rater_of_results(
             skipped.append([mask.name, "mask without an image in another folder"])
     if not samples:
         raise DentalzooError(f"{path}: no mask is named like an image of another folder")
-    return Rater(name, "masks", classes, samples, skipped)
+    return Rater(name, "masks", classes, samples, skipped, is_model=True)
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
@@ -191,9 +213,9 @@ def _read_boxes(
             if isinstance(sample, BoxSample)
         }
         skipped = [list(pair) for pair in dataset.skipped]
-        raters.append(Rater(name, "boxes", dataset.classes, samples, skipped))
-    everything = classes or tuple(dict.fromkeys(c for rater in raters for c in rater.classes))
-    return [replace(rater, classes=tuple(everything)) for rater in raters]
+        model = all(is_result(sample.image) for sample in dataset.samples)
+        raters.append(Rater(name, "boxes", dataset.classes, samples, skipped, model))
+    return raters
 
 
 def _read_detections(table: Path, name: str, classes: Sequence[str] | None) -> Rater:
@@ -217,9 +239,9 @@ def _read_detections(table: Path, name: str, classes: Sequence[str] | None) -> R
         raise BadFile(
             table, f"must be a table that predict wrote. Received: {type(error).__name__}: {error}"
         ) from error
-    known = sorted({box.label for mine in boxes.values() for box in mine})
+    known = classes or sorted({box.label for mine in boxes.values() for box in mine})
     samples = {stem: Boxes(sizes[stem], tuple(mine)) for stem, mine in boxes.items()}
-    return Rater(name, "boxes", tuple(known), samples, [])
+    return Rater(name, "boxes", tuple(known), samples, [], is_model=True)
 
 
 def _by_stem(path: Path, samples: Mapping[Path, Sample]) -> dict[str, Sample]:

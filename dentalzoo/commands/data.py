@@ -93,6 +93,7 @@ def do_agree(options: Namespace) -> None:
         options.out,
         kind=options.kind,
         classes=options.classes,
+        ignore_classes=options.ignore_classes,
         score_threshold=options.score_threshold,
         seed=options.seed,
     )
@@ -100,6 +101,9 @@ def do_agree(options: Namespace) -> None:
     for pair in report["pairs"]:
         lines.append(f"{pair['rater']} against {pair['reference']}")
         lines += [f"  {key:16} {_with_interval(pair[key])}" for key in _AGREEMENT if key in pair]
+        if rest := pair["without_empty"]:
+            lines.append(f"  the {rest['images']} images that are not empty on one side alone:")
+            lines += [f"  {k:16} {_with_interval(rest[k])}" for k in _AGREEMENT if k in rest]
     show(options, report, "\n".join(lines))
 
 

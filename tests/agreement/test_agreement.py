@@ -15,6 +15,7 @@ from dentalzoo.agreement.of_masks import boundary_distances
 from dentalzoo.cli import main
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.synthetic import panoramic, write_panoramic_dataset
+from dentalzoo.output_dirs import list_results
 
 
 def mask_folder(folder, masks):
@@ -125,6 +126,52 @@ def test_images_that_not_all_have_are_named(readers, tmp_path, caplog):
     assert any("1 images that not all folders have" in line for line in caplog.messages)
 
 
+def test_images_that_one_alone_leaves_empty_are_named_and_can_be_left_out(
+    readers, tmp_path, caplog, capsys
+):
+    shutil.copytree(readers[1], tmp_path / "started")
+    first, *others = sorted((tmp_path / "started" / "masks").glob("*.png"))
+    write_png(first, np.zeros((96, 192), np.uint8))
+    (pair,) = agree([readers[0], tmp_path / "started"], tmp_path / "out")["pairs"]
+    line = f"1 of 4 images are empty in started alone, not in reader 1: {first.stem}"
+    assert caplog.messages.count(line) == 1
+    assert pair["empty"] == {"reader 1": [], "started": [first.stem]}
+    rows = {row["name"]: row["dice"] for row in pair["per_image"]}
+    rest = pair["without_empty"]
+    assert rest["images"] == 3 and rows[first.stem] == 0
+    assert rest["dice"]["value"] == pytest.approx(np.mean([rows[p.stem] for p in others]), abs=1e-5)
+    assert rest["dice"]["value"] > pair["dice"]["value"] + 0.1
+    assert main(["agree", str(readers[0]), str(tmp_path / "started")]) == 0
+    assert "the 3 images that are not empty on one side alone" in capsys.readouterr().out
+    (pair,) = agree(readers)["pairs"]
+    assert pair["without_empty"] is None and pair["empty"] == {"reader 1": [], "reader 2": []}
+
+
+def test_a_project_of_predict_is_the_model_and_the_reader_the_reference(readers, tmp_path):
+    shutil.copytree(readers[1], tmp_path / "model" / "cvat")
+    for listed, reference in ((False, "cvat"), (True, "reader 1")):
+        if listed:
+            list_results(tmp_path / "model", ["cvat"])
+        (pair,) = agree([tmp_path / "model" / "cvat", readers[0]])["pairs"]
+        assert pair["reference"] == reference
+    (pair,) = agree([tmp_path / "model", readers[0]])["pairs"]
+    assert (pair["reference"], pair["rater"]) == ("reader 1", "model")
+    (pair,) = agree([tmp_path / "model" / "cvat", readers[0]], kind="masks")["pairs"]
+    assert pair["reference"] == "reader 1"
+
+
+def test_masks_of_one_class_each_are_compared_with_a_line_where_its_names_differ(tmp_path, caplog):
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 20:40] = True
+    folders = [mask_folder(tmp_path / name, {"a": mask}) for name in ("one", "other")]
+    agree(folders)
+    assert "whatever its name" not in caplog.text
+    for folder, name in zip(folders, ("tooth", "caries"), strict=True):
+        (folder / "masks" / "classes.json").write_text(json.dumps([name]))
+    agree(folders)
+    assert "whatever its name: one: tooth; other: caries" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_model_against_the_ground_truth_has_the_metrics_of_evaluate(readers, tmp_path):
     bundle = dz.load("panoramic_unet.panoramic_teeth_v2")
@@ -194,6 +241,46 @@ def test_a_model_has_a_curve_and_readers_are_the_reference(tmp_path):
         assert (pair["precision"]["value"], pair["per_class"]["b"]["ap50"]) == (1, 1)
         assert pair["recall"]["value"] == pytest.approx(2 / 3, abs=1e-6)
         assert pair["voc_map"]["value"] == 0.75 and pair["score_threshold"] == 0.3
+
+
+def test_boxes_without_a_class_in_common_are_refused_or_compared_without(tmp_path, capsys):
+    one = box_folder(tmp_path / "one", READER, [f"tooth {n}" for n in range(9)])
+    other = box_folder(tmp_path / "other", READER, ("a", "b"))
+    with pytest.raises(dz.DentalzooError, match="class in common") as caught:
+        agree([one, other], tmp_path / "out")
+    assert str(caught.value).endswith(
+        "Received: one: tooth 0, tooth 1, tooth 2, tooth 3, tooth 4 and 4 more; other: a, b"
+    )
+    assert not (tmp_path / "out").exists()
+    command = ["agree", str(one), str(other), "--kind", "boxes"]
+    assert main(command) == 2 and "--ignore-classes" in capsys.readouterr().err
+    assert main([*command, "--ignore-classes", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["classes"] == ["object"] and report["pairs"][0]["f1"]["value"] == 1
+    with pytest.raises(dz.DentalzooError, match="the kind boxes and without classes"):
+        agree([one, other], ignore_classes=True)
+
+
+def test_classes_on_one_side_alone_are_named_in_one_line(tmp_path, caplog):
+    one = box_folder(tmp_path / "one", READER, ("a", "b"))
+    other = box_folder(tmp_path / "other", OTHER, ("a", "x"))
+    report = agree([one, other])
+    assert report["classes"] == ["a", "b", "x"]
+    assert report["classes_not_shared"] == {"one": ["b"], "other": ["x"]}
+    lines = [line for line in caplog.messages if "classes that not all folders have" in line]
+    assert [line.rpartition("with: ")[2] for line in lines] == ["one: b; other: x"]
+    caplog.clear()
+    report = agree([one, box_folder(tmp_path / "third", OTHER)])
+    assert not any(report["classes_not_shared"].values()) and "no box agrees" not in caplog.text
+
+
+def test_a_model_that_has_no_box_is_still_a_model_with_the_classes_of_the_reader(tmp_path):
+    rows = [[f"{n}.png", "", "", "", "", "", "", 200, 100] for n in (1, 2, 3)]
+    model = detections(tmp_path / "model", rows)
+    (pair,) = agree([model, box_folder(tmp_path / "reader", READER)])["pairs"]
+    assert (pair["reference"], pair["recall"]["value"]) == ("reader", 0)
+    assert pair["empty"] == {"reader": [], "model": ["1", "2"]}
+    assert pair["without_empty"]["images"] == 1
 
 
 @pytest.mark.slow
