@@ -6,7 +6,7 @@ from typing import Any
 
 from dentalzoo import registry
 from dentalzoo.contracts import DataOptions, Report
-from dentalzoo.errors import DentalzooError, MissingSplit
+from dentalzoo.errors import DentalzooError, MissingSplit, few_of
 
 _LOGGED = ("skipped", "repaired", "duplicates", "duplicates_within", "not_used")
 _TO_FIX = ("skipped", "suspicious", "duplicates", "patients", "problems")
@@ -127,6 +127,8 @@ def describe_report(report: Report) -> str:
         for key, value in report.items()
         if not isinstance(value, list) and key not in _OF_THE_PAGE
     ]
+    if empty := report.get("without_objects"):
+        lines.append(f"images without any annotation: {len(empty)} ({few_of(empty)})")
     lines += [f"{key}: {len(report[key])}" for key in _LOGGED if report.get(key)]
     for key, word in _LISTED.items():
         entries = report.get(key) or []

@@ -72,6 +72,33 @@ def test_the_command_fails_where_training_would(tmp_path, capsys):
     assert "no upper jaw" in printed.err and printed.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("model", ["panoramic_unet", "panoramic_detection"])
+def test_images_without_annotation_are_named_by_check_and_once_by_training(tmp_path, caplog, model):
+    root = "".join(
+        f'<image name="{number:02d}.png" width="48" height="24">{shape}</image>'
+        for number in range(9)
+        for shape in ['<polygon label="tooth" points="4,4;14,4;14,14"/>' if number < 2 else ""]
+    )
+    pairs(tmp_path, 9, split="train")
+    for mask in (tmp_path / "train" / "masks").glob("*.png"):
+        mask.unlink()
+    (tmp_path / "train.xml").write_text(f"<annotations>{root}</annotations>")
+    settings = {"classes": ("tooth",)} if model == "panoramic_detection" else {}
+    caplog.set_level("INFO", "dentalzoo")
+    report = check_for_model(tmp_path, model, "tiny", **settings)
+    assert report["without_objects"] == [f"{number:02d}" for number in range(2, 9)]
+    assert "images without any annotation: 7 (02, 03, 04, 05, 06 and 2 more)" in (
+        describe_report(report)
+    )
+    lines = [line for line in caplog.messages if "no annotated object" in line]
+    assert len(lines) == 1 and "7 of 9 training images" in lines[0] and "and 2 more" in lines[0]
+    caplog.clear()
+    pairs(tmp_path / "all", 3, split="train")
+    report = check_for_model(tmp_path / "all", "panoramic_unet", "tiny")
+    assert "without any annotation" not in describe_report(report)
+    assert "no annotated object" not in caplog.text
+
+
 def test_many_entries_are_counted():
     report = {
         "data": "d",

@@ -220,7 +220,8 @@ def check_boxes(
 
     Returns:
         "data", "format", "usable" (number of images), the number of each split, "groups" (their
-        number), "without_boxes" (number of images), "boxes" (number of each class); "skipped"
+        number), "without_boxes" (number of images), "boxes" (number of each class);
+        "without_objects", the names of images without a box; "skipped"
         [name, reason], "repaired" [name, what], "suspicious" [name, reason] of images that show
         nothing, of objects with two boxes and of what all boxes have in common, "duplicates"
         [name, name, kind and splits] between splits, "patients" [name, name, reason] of one
@@ -272,6 +273,7 @@ def check_boxes(
         **{name: len(hashes[name]) for name in SPLITS if hashes[name]},
         "groups": len({sample.group for sample in good}),
         "without_boxes": sum(not sample.boxes for sample in good),
+        "without_objects": [sample.name for sample in good if not sample.boxes],
         "boxes": {name: count[name] for name in dataset.classes},
         "skipped": [list(pair) for pair in (*dataset.skipped, *failed)],
         "repaired": [list(pair) for pair in dataset.repaired],

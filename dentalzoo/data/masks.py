@@ -327,7 +327,8 @@ def check_folder(
 
     Returns:
         "data", "usable" (number of images), the number of images of each split, "groups" (their
-        number), "masks" (number that hold each class), "empty_masks" (their number); "skipped"
+        number), "masks" (number that hold each class), "empty_masks" (their number);
+        "without_objects", the names of their images; "skipped"
         [name, reason], "suspicious" [name, reason] of images that show nothing, of single masks
         that are inverted and of what all masks have in common, "duplicates" [name, name, kind and
         splits] between splits, and "patients" [name, name, reason] of one patient in two splits,
@@ -371,6 +372,9 @@ def check_folder(
         "groups": len({*group.values()}),
         "masks": statistics.per_class(),
         "empty_masks": statistics.empty,
+        "without_objects": [
+            sample.name for sample in dataset.samples if not facts[sample.name].area
+        ],
         "skipped": [list(pair) for pair in dataset.skipped],
         "suspicious": suspicious,
         "duplicates": across,

@@ -329,6 +329,7 @@ def test_the_report(tmp_path):
         "without_boxes": 1,
         "boxes": {"Crown": 3, "Implant": 2},
     }
+    assert report["without_objects"] == ["c"]
     assert report["duplicates"] == [["a", "b", "same pixels, in train and val"]]
     assert [name for name, _ in report["skipped"]] == ["labels/d.txt, line 2"]
     assert [name for name, _ in report["repaired"]] == [f"labels/{n}.txt, line 2" for n in "ab"]

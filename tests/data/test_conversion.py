@@ -9,6 +9,7 @@ from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.conversion import WRITABLE, convert, find_objects
 from dentalzoo.data.io.images import write_png
+from dentalzoo.data.masks import find_masks
 from dentalzoo.errors import DentalzooError, MissingSplit
 
 
@@ -93,3 +94,19 @@ def test_images_beside_a_named_test_split_are_for_training(polygons, tmp_path):
     convert(polygons, "coco", tmp_path / "out")
     names = {path.name for path in (tmp_path / "out" / "annotations").iterdir()}
     assert names == {"instances_train.json", "instances_test.json"}
+
+
+@pytest.mark.parametrize("to", WRITABLE)
+def test_an_annotation_file_in_place_of_its_folder_is_named(to, polygons, tmp_path):
+    (polygons / "classes.txt").write_text("11\n12")  # DENTEX holds permanent teeth alone
+    opened = convert(polygons, to, tmp_path / "out", lossy=True).opened
+    if not opened.is_file() or opened.suffix == ".yaml":
+        return
+    for find in (find_boxes, find_masks):
+        with pytest.raises(DentalzooError, match="give the folder that holds this file") as caught:
+            find(opened)
+        assert "\n" not in str(caught.value) and "Received: a file, " in str(caught.value)
+    other = tmp_path / "notes.json"
+    other.write_text("{}")
+    with pytest.raises(DentalzooError, match="Received: a file$"):
+        find_boxes(other)

@@ -616,6 +616,7 @@ def test_check_folder_reports_all_that_is_wrong(tmp_path, caplog):
     assert report.pop("duplicates") == [["b", "e", "same pixels, in train and test"]]
     assert report.pop("patients") == report.pop("personal") == []
     assert report.pop("duplicates_within") == []
+    assert sorted(report.pop("without_objects")) == ["a", "b", "d", "e"]
     counts = {"usable": 4, "train": 2, "val": 1, "test": 1, "groups": 4, "empty_masks": 4}
     assert report == {"data": str(tmp_path), "masks": {"foreground": 0}, "not_used": []} | counts
     assert "b and e: same pixels, in train and test" in caplog.text

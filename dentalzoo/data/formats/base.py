@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from dentalzoo.data.formats.tree import FileEntry, Skip, normal
-from dentalzoo.errors import BadFile, DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError, few_of
 
 _log = logging.getLogger("dentalzoo")
 RESULTS_AS_DATA = "as results of a detector have; they are read as ground truth"
@@ -300,6 +300,20 @@ def report_skipped(skipped: Sequence[tuple[str, str]], word: str = "skipped") ->
     reasons = Counter(reason.split(". Received")[0] for _, reason in skipped).most_common(5)
     listed = ", ".join(f"{count} x {reason[:60]}" for reason, count in reasons)
     _log.warning("%s %d files: %s", word, len(skipped), listed)
+
+
+def note_empty(folder: Path, empty: Sequence[str], count: int) -> None:
+    """Log the images to train on that have no annotation, in one line and once for a folder.
+
+    Args:
+        folder: the data folder.
+        empty: their names.
+        count: of all images to train on.
+    """
+    if empty:
+        what = f"{len(empty)} of {count} training images have no annotated object"
+        meaning = "they are learned as images that show nothing"
+        notice_once(f"{what}, {few_of(empty)}; {meaning}", folder, logging.INFO)
 
 
 @cache

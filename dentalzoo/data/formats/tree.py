@@ -248,6 +248,11 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
         DentalzooError: `root` is not a folder, or holds more than 10,000 folders.
     """
     if not root.is_dir():
+        if known := _known_annotations(root):
+            raise DentalzooError(
+                f"{root}: must be a data folder; give the folder that holds this file and its "
+                f"images. Received: a file, {known}"
+            )
         what = "a file" if root.exists() else "no such folder"
         raise DentalzooError(f"{root}: must be a data folder with {UNDERSTOOD}. Received: {what}")
     walk = _Walk(root)
@@ -279,6 +284,19 @@ def scan(root: Path, depth: int = _MAX_DEPTH) -> Tree:
         what = f"results of predict are read as data, since there are no other: {names}"
         notice_once(what, root, logging.INFO)
     return tree
+
+
+def _known_annotations(file: Path) -> str:
+    """Return what a file holds of an annotation format; "" for any other file."""
+    from dentalzoo.data.formats import FORMATS
+
+    if not file.is_file() or not what_else(file):
+        return ""
+    is_coco = file.name.lower().endswith("annotations.coco.json")
+    is_record = bool(_RECORDS.fullmatch(file.name))
+    listed = [[file] if one else [] for one in (is_coco, is_record, not (is_coco or is_record))]
+    tree = Tree(file.parent, [], listed[0], None, [], notes=listed[2], records=listed[1])
+    return next((what for form in FORMATS if (what := form.sniff(tree))), "")
 
 
 class _Walk:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.boxes import find_boxes, load_boxes
+from dentalzoo.data.formats.base import note_empty
 from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import (
@@ -86,6 +87,9 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
             f"{data} must have boxes of the classes {config.classes}. Name the data's: --set "
             f'\'classes=("one","other")\'. Received: {len(radiographs)} images without a box'
         )
+    if options.training:
+        empty = [sample.name for sample in radiographs.samples if not sample.boxes]
+        note_empty(Path(data), empty, len(radiographs))
 
     def read(index: int) -> dict[str, np.ndarray]:
         sample = load_boxes(radiographs.samples[index], config.classes, channels=3)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dentalzoo.contracts import DataOptions, Stream
-from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.formats.base import note_empty, notice_once
 from dentalzoo.data.io.images import read_image, resize
-from dentalzoo.data.mask_values import MaskStatistics
+from dentalzoo.data.mask_values import MaskStatistics, facts_of
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
@@ -100,7 +100,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         folder=options.cache,
         cache_key=(files, config.input_size, config.num_classes, config.classes),
     )
-    _check_masks(str(data), samples.arrays["mask"], config, options)
+    _check_masks(str(data), samples, config, options)
     stream = batches(
         samples,
         config.batch_size,
@@ -116,25 +116,30 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     return replace(stream, originals=originals)
 
 
-def _check_masks(data: str, masks: np.ndarray, config: Config, options: DataOptions) -> None:
+def _check_masks(data: str, samples: Cache, config: Config, options: DataOptions) -> None:
     """Refuse to train on masks without any object, and log what is suspicious about them.
 
     Args:
         data: the data folder.
-        masks: (N, H, W, 1) uint8, 0..255 where they are binary, else class ids.
+        samples: "mask" (N, H, W, 1) uint8, 0..255 where they are binary, else class ids.
         config: of the model.
         options: of the data set.
     """
     binary = config.num_classes == 1
     ids = [str(number) for number in range(1, config.num_classes)]
     statistics = MaskStatistics(config.classes or (("foreground",) if binary else ids))
-    for mask in masks:
-        statistics.add((mask > 127).astype(np.uint8) if binary else mask)
+    empty = []
+    for name, mask in zip(samples.names, samples.arrays["mask"], strict=True):
+        facts = facts_of((mask > 127).astype(np.uint8) if binary else mask)
+        statistics.add_facts(facts)
+        empty += [] if facts.area else [name]
     if options.training and statistics.empty == statistics.masks:
         raise DentalzooError(
             f"{data}: a mask to train on must hold an object. Received: {statistics.empty} empty "
             "masks"
         )
+    if options.training:
+        note_empty(Path(data), empty, len(samples.names))
     for problem in statistics.problems():
         what = f" (split {options.split})" if options.split else ""
         notice_once(f"{problem}{what}", Path(data))
