@@ -12,6 +12,7 @@ import numpy as np
 from dentalzoo.data import masks
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.formats.base import Box, BoxSample
+from dentalzoo.data.formats.names import last_parts
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import normal
 from dentalzoo.errors import BadFile, DentalzooError
@@ -110,7 +111,7 @@ def read_raters(
     for path in paths:
         if not path.is_dir():
             raise DentalzooError(f"folders must be folders of annotations. Received: {path}")
-    names = _names(paths)
+    names = last_parts(paths)
     failure: DentalzooError | None = None
     for tried in ("masks", "boxes") if kind == "auto" else (kind,):
         read = _read_masks if tried == "masks" else _read_boxes
@@ -124,16 +125,6 @@ def read_raters(
     raise DentalzooError(
         f"every folder must have masks, or every folder boxes; give kind to see why. {failure}"
     )
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the last parts of the paths, as many as tell them apart."""
-    resolved = [path.resolve() for path in paths]
-    for depth in range(1, max(len(path.parts) for path in resolved) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in resolved]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{path.name} ({number})" for number, path in enumerate(resolved, 1)]
 
 
 # ---- masks ---------------------------------------------------------------------------------------

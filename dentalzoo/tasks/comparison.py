@@ -13,6 +13,7 @@ import numpy as np
 from dentalzoo.atomic import write_atomically, write_json
 from dentalzoo.bundle.metric_bounds import less_is_better
 from dentalzoo.contracts import Report
+from dentalzoo.data.formats.names import last_parts
 from dentalzoo.errors import DentalzooError
 from dentalzoo.ops.intervals import SEED, cell_text
 from dentalzoo.output_dirs import make_folder
@@ -98,7 +99,7 @@ def compare_evaluations(
         seed: of the resamples.
 
     Returns:
-        Plain values: "bundles", two names, of their variants where both are called the same;
+        Plain values: "bundles", two different names, of a run that of its folder;
         "data", "split" and "date"; "summary_metrics", metric -> both; "resampling", "intervals",
         "class_intervals" and "group_intervals", see `dentalzoo.tasks.scoring.tables`, of the
         differences, the first less the second, each with "shown": whether its interval leaves out
@@ -152,14 +153,28 @@ def write_report(out: Path, report: Report) -> None:
 
 
 def labels_of(bundle: "Bundle", other: "Bundle") -> list[str]:
-    """Return two different names: of the bundles, of their variants, or numbered."""
-    labels = [b.name for b in (bundle, other)]
+    """Return two different names.
+
+    That of a released bundle is its own, and that of a run its folder's; of two that are alike the
+    last parts of both paths, as many as differ, else they are numbered.
+    """
+    labels = [_label(one) for one in (bundle, other)]
     if labels[0] != labels[1]:
         return labels
-    variants = [b.metadata.get("training", {}).get("variant") for b in (bundle, other)]
-    if None not in variants and variants[0] != variants[1]:
-        return [str(variant) for variant in variants]
-    return [f"{labels[0]} ({number})" for number in (1, 2)]
+    folders = [_folder(one) for one in (bundle, other)]
+    if folders[0] == folders[1]:
+        return [f"{labels[0]} ({number})" for number in (1, 2)]
+    return last_parts(folders)
+
+
+def _label(bundle: "Bundle") -> str:
+    return bundle.name if "." in bundle.name else _folder(bundle).name
+
+
+def _folder(bundle: "Bundle") -> Path:
+    """Return the folder of a bundle as a user names it: of a run, which holds a bundle, the run."""
+    path = bundle.path.resolve()
+    return path.parent if path.name == "bundle" else path
 
 
 def _refuse_others(first: Sequence[str], second: Sequence[str]) -> None:

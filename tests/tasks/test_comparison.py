@@ -16,7 +16,7 @@ class Known(base.Evaluation):
     """The evaluation of a bundle whose score of each image is known."""
 
     def __init__(self, values, name="known", names=None, classes=("Cavity",), data="data"):
-        bundle = SimpleNamespace(name=name, metadata={})
+        bundle = SimpleNamespace(name=name, metadata={}, path=Path("runs", name))
         super().__init__(bundle, data, None, None)
         self.values, self.classes = np.asarray(values), classes
         self.names = names or tuple(f"{i:03d}" for i in range(len(values)))
@@ -73,6 +73,23 @@ def test_a_bundle_and_itself_differ_in_nothing():
     report = compare(Known(values), Known(values))
     assert report["intervals"]["dice"] == {"value": 0, "low": 0, "high": 0, "shown": False}
     assert report["bundles"] == ["known (1)", "known (2)"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels"),
+    [
+        (("pretrained/panoramic_unet.a_v1", "runs/tuned/bundle"), ["panoramic_unet.a_v1", "tuned"]),
+        (("runs/one", "runs/other"), ["one", "other"]),
+        (("runs/one/tuned/bundle", "runs/other/tuned"), ["one/tuned", "other/tuned"]),
+        (("runs/tuned", "runs/tuned"), ["tuned (1)", "tuned (2)"]),
+    ],
+)
+def test_bundles_are_called_as_they_were_given(paths, labels):
+    bundles = [
+        SimpleNamespace(name=path.name if "." in path.name else "panoramic_unet", path=path)
+        for path in map(Path, paths)
+    ]
+    assert comparison.labels_of(*bundles) == labels
 
 
 def test_the_printed_table(tmp_path):

@@ -31,6 +31,10 @@ class StandIn:
 
     name = "stand_in"
 
+    @property
+    def path(self):
+        return Path("runs", self.name, "bundle")
+
     def __init__(self, num_channels=1):
         self.num_channels = num_channels
         shape = [None, None, None, num_channels]

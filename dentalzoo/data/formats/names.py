@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
 
 SPLITS = ("train", "val", "test")
 
@@ -93,3 +95,13 @@ def boundary_word(parts: tuple[str, ...]) -> tuple[str, ...] | None:
 def is_drawn(parts: tuple[str, ...]) -> bool:
     """Return whether a folder holds what is drawn of images: label maps, previews, predictions."""
     return any(_DRAWN.fullmatch(part) for part in parts)
+
+
+def last_parts(paths: Sequence[Path]) -> list[str]:
+    """Return the last parts of paths, as many as tell them apart; equal paths are numbered."""
+    resolved = [path.resolve() for path in paths]
+    for depth in range(1, max(len(path.parts) for path in resolved) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in resolved]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path.name} ({number})" for number, path in enumerate(resolved, 1)]
