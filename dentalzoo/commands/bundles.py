@@ -11,7 +11,7 @@ from dentalzoo.bundle import find
 from dentalzoo.bundle.metadata import Metadata, describe, name_of, read_metadata
 from dentalzoo.bundle.released import RELEASED
 from dentalzoo.commands.shared import on_engine, pairs, show, summary
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, few_of
 from dentalzoo.training.flags import keywords
 
 
@@ -68,6 +68,19 @@ def do_info(options: Namespace) -> None:
     show(options, content, "\n".join(lines))
 
 
+def _does(metadata: Metadata) -> str:
+    """Return what a bundle does: of its classes, else what the list of the models says."""
+    classes = [str(name) for name in metadata["config"].get("classes") or ()]
+    made = {"detection": "boxes", "segmentation": "masks"}.get(metadata["task"])
+    if not classes or made is None:
+        entry = registry.ZOO.get(metadata["name"])
+        return entry.summary if entry else metadata["summary"]
+    if all(name.isdecimal() for name in classes):
+        numbers = f"{classes[0]} to {classes[-1]}" if len(classes) > 1 else classes[0]
+        return f"{made} of teeth with FDI numbers, {len(classes)} classes: {numbers}"
+    return f"{made} of {few_of(classes, 10)}"
+
+
 def _described(metadata: Metadata) -> str:
     """Return a bundle as lines for a terminal: data, licence, metrics, and each function."""
     about, data = metadata["about"], metadata["data"]
@@ -84,7 +97,7 @@ def _described(metadata: Metadata) -> str:
     }
     width = max(map(len, rows))
     lines = [
-        f"{name_of(metadata)}: {metadata['summary']}",
+        f"{name_of(metadata)}: {_does(metadata)}",
         *(f"{key:{width}}  {value}" for key, value in rows.items()),
         "",
         "functions: inputs; outputs",

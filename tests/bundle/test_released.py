@@ -121,9 +121,15 @@ def test_a_released_bundle_never_changes(tmp_path):
 
 
 def test_a_bundle_is_described(capsys):
-    name = "panoramic_detection.dentex_fdi_v2"
-    assert main(["info", name]) == 0
-    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line]
+    for name, does in (
+        ("panoramic_detection.dental_radiography_v4", "boxes of Cavity, "),
+        ("panoramic_unet.panoramic_teeth_v2", "U-Net with VGG-16 or light encoder: "),
+        ("panoramic_detection.dentex_fdi_v2", "boxes of teeth with FDI numbers, 32 classes: 11 to"),
+    ):
+        assert main(["info", name]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"{name}: {does}")
+    lines = [line.split(maxsplit=1) for line in shown.splitlines() if line]
     said = {first: rest for first, rest in lines}
     assert said["licence"] == "CC-BY-NC-SA-4.0" and said["classes"].startswith("11, 12, 13, ")
     assert said["detect_encoded"] == "encoded string (?)" and float(said["ap50"]) > 0.9
