@@ -236,7 +236,7 @@ class AnnotationFormat(Protocol):
         NAME: as in messages and reports.
         HOLDS: what this version reads from its files: "boxes", "polygons", "masks" (pixels),
             "names" (classes in the order of their ids, those without an object too), "splits",
-            "difficult", "crowd".
+            "difficult", "crowd", "attributes".
         READS: the purposes that it is read for: "boxes", "masks", "boundaries"; empty for a format
             that is recognised and not read.
         WRITES: what `write` writes, in the words of `HOLDS`; empty where nothing is written.
@@ -267,6 +267,7 @@ class AnnotationFormat(Protocol):
         """Return a phrase for each object that `write` cannot hold in spite of `WRITES`.
 
         Such as "of several polygons"; `formats.writing.nothing_more` where there is nothing.
+        `formats.outcomes` has what `write` makes of each, for messages.
         """
 
     def write(

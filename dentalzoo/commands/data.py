@@ -140,6 +140,8 @@ def do_convert(options: Namespace) -> int:
         f"{report.written} images with {report.objects} objects of {report.source} written; open "
         f"{report.opened}; {len(report.failed)} left out"
     )
+    if report.lost:
+        text += f"; not kept: {'; '.join(report.lost)}"
     show(options, content, text)
     return 1 if report.failed else 0
 

@@ -67,6 +67,7 @@ class BoxDataset:
             contradict each other.
         image_ids: name of a sample -> its id in COCO files; empty where `category_ids` would be.
         unused: (what, reason) of everything else in the folder that is not used.
+        dropped: phrases for what the files have and no sample can hold.
     """
 
     samples: list[BoxSample]
@@ -77,6 +78,7 @@ class BoxDataset:
     category_ids: dict[str, int | str] = field(default_factory=dict)
     image_ids: dict[str, int | str] = field(default_factory=dict)
     unused: list[tuple[str, str]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -148,6 +150,7 @@ def find_boxes(
     _check_names(data_dir, kept, parsed)
     dataset = BoxDataset([], kept.names, [(s.name, s.reason) for s in skips], [], form)
     dataset.repaired += parsed.repaired
+    dataset.dropped += parsed.dropped
     known_ids = {kept.look_up(name): number for name, number in parsed.category_ids.items()}
     dataset.category_ids = {name: known_ids[name] for name in kept.names if name in known_ids}
     paths = {file.path: file.name for file in files}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dentalzoo.data import masks
@@ -10,6 +10,7 @@ from dentalzoo.data.anonymity import anonymous_names, warning_of_names
 from dentalzoo.data.boxes import BoxDataset, find_boxes
 from dentalzoo.data.formats import FORMATS, format_named, key_of
 from dentalzoo.data.formats.base import BoxSample
+from dentalzoo.data.formats.outcomes import attributes_lost, attributes_of
 from dentalzoo.data.formats.outlines import objects_of_mask
 from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.pipeline.prefetch import for_each
@@ -30,6 +31,8 @@ class ConversionReport:
         written: number of images.
         objects: number of objects.
         failed: (name, reason) of what could not be used.
+        lost: phrases for what was read and is not in the new data set besides: attributes that the
+            format does not hold, or that `anonymize` left out, and colours of labels.
     """
 
     opened: Path
@@ -37,6 +40,7 @@ class ConversionReport:
     written: int
     objects: int
     failed: list[tuple[str, str]]
+    lost: list[str]
 
 
 def find_objects(
@@ -112,7 +116,8 @@ def convert(
         classes: only these classes, numbered from 1 in this order; the names of the ids of masks.
         link: link the images instead of copying them.
         lossy: leave out what the format cannot hold, with a line in the log, instead of refusing.
-        anonymize: give the images hashed names, with their key in `out`_key.csv.
+        anonymize: give the images hashed names, with their key in `out`_key.csv, and leave out the
+            attributes of objects, whose texts may name a person.
 
     Raises:
         DentalzooError: nothing usable is there, the format cannot hold it, or `out` holds
@@ -125,14 +130,25 @@ def convert(
     out = Path(out)
     dataset = find_objects(data, split, classes=classes)
     images = [sample.image for sample in dataset.samples]
-    names = None
+    names, lost = None, attributes_lost(form, dataset.samples)
     if anonymize:
+        lost = attributes_of(dataset.samples)
+        for what in lost:
+            _log.warning("%s are left out, whose texts may name a person", what)
+        dataset.samples[:] = map(_without_attributes, dataset.samples)
         hashed = anonymous_names(images, out.with_name(f"{out.resolve().name}_key.csv"))
         names = {s.name: name for s, name in zip(dataset.samples, hashed, strict=True)}
     elif warning := warning_of_names(image.name for image in images):
         _log.warning("%s; --anonymize (anonymize=True) writes hashed names", warning)
+    if dataset.dropped:
+        _log.info("not kept: %s", "; ".join(dataset.dropped))
     opened = write_annotations(
         form, dataset.samples, out, dataset.classes, link=link, lossy=lossy, names=names
     )
     count = sum(len(sample.boxes) for sample in dataset.samples)
-    return ConversionReport(opened, dataset.format, len(dataset), count, list(dataset.skipped))
+    failed, lost = list(dataset.skipped), [*lost, *dataset.dropped]
+    return ConversionReport(opened, dataset.format, len(dataset), count, failed, lost)
+
+
+def _without_attributes(sample: BoxSample) -> BoxSample:
+    return replace(sample, boxes=tuple(replace(box, attributes=()) for box in sample.boxes))

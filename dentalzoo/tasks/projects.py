@@ -129,7 +129,8 @@ def box_of(values: Mapping[str, Any]) -> Box:
         outline = RunLengths(outline["height"], outline["width"], tuple(outline["counts"]))
     elif outline is not None:
         outline = tuple(map(tuple, outline))
-    return Box(**{**values, "outline": outline})
+    attributes = tuple((name, text) for name, text in values.get("attributes", ()))
+    return Box(**{**values, "outline": outline, "attributes": attributes})
 
 
 def _without_holes(box: Box) -> Box:

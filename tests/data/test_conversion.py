@@ -1,6 +1,8 @@
 """Annotated images in another format: what it cannot hold is refused, or left out and said."""
 
+import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ import pytest
 from dentalzoo.cli import main
 from dentalzoo.data.boxes import find_boxes
 from dentalzoo.data.conversion import WRITABLE, convert, find_objects
+from dentalzoo.data.formats import FORMATS
+from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
+from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.io.images import write_png
 from dentalzoo.data.masks import find_masks
 from dentalzoo.errors import DentalzooError, MissingSplit
@@ -30,9 +35,8 @@ def test_what_a_format_cannot_hold_is_refused_or_left_out_with_a_line(polygons, 
     assert not out.exists()
     with caplog.at_level(logging.WARNING, "dentalzoo"):
         report = convert(polygons, "tfrecord", out, lossy=True)
-    assert "TFRecord cannot hold 2 objects with a polygon, which are left out or changed" in (
-        caplog.messages
-    )
+    line = "TFRecord cannot hold 2 objects with a polygon (in a, b): their boxes alone are written"
+    assert line in caplog.messages
     assert (report.source, report.written, report.objects) == ("YOLO", 2, 2)
     assert find_boxes(out, val_fraction=0).classes == ("Crown", "Implant")
 
@@ -94,6 +98,95 @@ def test_images_beside_a_named_test_split_are_for_training(polygons, tmp_path):
     convert(polygons, "coco", tmp_path / "out")
     names = {path.name for path in (tmp_path / "out" / "annotations").iterdir()}
     assert names == {"instances_train.json", "instances_test.json"}
+
+
+CVAT = """<annotations><meta><task><labels><label><name>11</name><color>#33ddff</color></label>
+</labels></task></meta>
+<image name="a.png" width="60" height="40"><polygon label="11" points="6,4;30,4;30,20" occluded="1">
+<attribute name="restored">true</attribute><attribute name="comment">Mr. A.</attribute></polygon>
+<box label="11" xtl="30" ytl="20" xbr="50" ybr="35"><attribute name="restored">false</attribute>
+<attribute name="comment"></attribute></box>
+</image></annotations>"""
+
+
+@pytest.fixture
+def attributed(tmp_path):
+    write_png(tmp_path / "cvat" / "a.png", np.eye(40, 60, dtype=np.uint8))
+    (tmp_path / "cvat" / "annotations.xml").write_text(CVAT)
+    return tmp_path / "cvat"
+
+
+@pytest.mark.parametrize("to", WRITABLE)
+def test_attributes_are_kept_or_named(to, attributed, tmp_path, caplog, capsys):
+    colours = "the colours of the labels 11"
+    attributes = "attributes restored, comment, occluded of 2 objects"
+    report = convert(attributed, to, tmp_path / "out", lossy=True)
+    assert report.lost == ([colours] if to == "cvat" else [attributes, colours])
+    assert (f"does not hold {attributes}" in caplog.text) == (to != "cvat")
+    command = ["convert", str(attributed), "--to", to, "--out", str(tmp_path / "out"), "--lossy"]
+    assert main(command) == 0
+    assert f"not kept: {'; '.join(report.lost)}\n" in capsys.readouterr().out
+    if to != "cvat":
+        return
+    (sample,) = find_objects(tmp_path / "out").samples
+    assert [dict(box.attributes) for box in sample.boxes] == [
+        {"restored": "true", "comment": "Mr. A.", "occluded": "true"},
+        {"restored": "false"},
+    ]
+    written = report.opened.read_text()
+    assert written.count('occluded="1"') == 1 and "<input_type>checkbox</input_type>" in written
+
+
+def test_anonymized_projects_have_no_attributes(attributed, tmp_path):
+    report = convert(attributed, "cvat", tmp_path / "out", anonymize=True)
+    assert report.lost[0] == "attributes restored, comment, occluded of 2 objects"
+    assert "Mr. A." not in report.opened.read_text()
+
+
+def test_attributes_of_coco_reach_cvat(attributed, tmp_path):
+    opened = convert(attributed, "coco", tmp_path / "coco", lossy=True).opened
+    content = json.loads(opened.read_text())
+    own = {"restored": True, "comment": "", "occluded": False, "rotation": 0.0, "surface": 3}
+    content["annotations"][0]["attributes"] = own
+    opened.write_text(json.dumps(content))
+    convert(tmp_path / "coco", "cvat", tmp_path / "back")
+    found = [box.attributes for box in find_objects(tmp_path / "back").samples[0].boxes]
+    assert found == [(("restored", "true"), ("surface", "3")), ()]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form.WRITES], ids=lambda f: f.NAME)
+def test_what_is_said_of_objects_that_a_format_cannot_hold_is_so(form, tmp_path, caplog):
+    """A triangle, alone in its image: marked, a crowd, with a larger box."""
+    write_png(tmp_path / "a.png", np.eye(40, 60, dtype=np.uint8))
+    outline = ((6.0, 4.0, 30.0, 4.0, 30.0, 20.0),)
+    plain = Box("11", 0.1, 0.1, 0.5, 0.5, outline=outline)
+
+    def written(**changed):
+        caplog.clear()
+        sample = BoxSample("a", tmp_path / "a.png", (replace(plain, **changed),), split="train")
+        write_annotations(form, [sample], tmp_path / "out", ["11"], lossy=True)
+        said = [line for line in caplog.messages if " cannot hold " in line]
+        assert all("1 objects " in line and "(in a): " in line for line in said)
+        assert "or changed" not in "".join(said)
+        return "".join(said), find_objects(tmp_path / "out").samples[0].boxes
+
+    said, (again,) = written()
+    alone = again.outline is None
+    assert ("(in a): their boxes alone are written" in said) == alone
+    pixels = not alone and (isinstance(again.outline, RunLengths) or len(again.outline[0]) > 6)
+    assert ("(in a): their pixels are written" in said) == pixels
+    assert bool(said) == (alone or pixels)
+    said, (again,) = written(difficult=True)
+    assert ("difficult (in a): the mark is left out" in said) == (not again.difficult)
+    said, crowds = written(crowd=True)
+    assert ("crowd (in a): they are left out" in said) == (not crowds)
+    marks = [box.crowd for box in crowds]
+    assert ("crowd (in a): the mark is left out" in said) == (marks == [False])
+    said, (again,) = written(bottom=1.0)
+    is_extent = again.bottom == pytest.approx(0.5, abs=0.03)
+    assert ("the extent of the outline becomes the box" in said) == is_extent
+    joined = "are not read as one object" in said or "their boxes alone" in said
+    assert joined == (again.outline is None) and ("both are written" not in said or not is_extent)
 
 
 @pytest.mark.parametrize("to", WRITABLE)

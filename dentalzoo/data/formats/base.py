@@ -18,9 +18,12 @@ _MAX_SIDE = 1 << 31  # ours: pixels; a larger number is a mistake
 _MAX_LINES = 20  # of skipped files in the log; beyond it they are counted by reason
 
 Purpose = Literal["boxes", "masks", "boundaries"]
-Content = Literal["boxes", "polygons", "masks", "names", "splits", "difficult", "crowd"]
+Content = Literal[
+    "boxes", "polygons", "masks", "names", "splits", "difficult", "crowd", "attributes"
+]
 Unit = Literal["pixels", "display", "parts"]
 Polygons = tuple[tuple[float, ...], ...]  # x, y, x, y, ... of each
+Attributes = tuple[tuple[str, str], ...]  # name, value
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Box:
         score: confidence of a prediction in [0, 1]; None for an annotation.
         source: who drew it, in the words of CVAT: "manual", "auto" for a model, "semi-auto" or
             "file"; "" where unknown.
+        attributes: (name, value) of what else a tool says of it, such as ("restored", "true").
     """
 
     label: str
@@ -63,6 +67,7 @@ class Box:
     outline: Polygons | RunLengths | None = None
     score: float | None = None
     source: str = field(default="", compare=False)  # which CVAT alone holds
+    attributes: Attributes = field(default=(), compare=False)  # the same
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class RawBox:
         repaired: what its reader has corrected.
         outline: its COCO segmentation (a list of polygons [x, y, x, y, ...], or run lengths
             {"size", "counts"}) in the same unit; None for a box alone.
-        source: see `Box`.
+        source, attributes: see `Box`.
     """
 
     label: str
@@ -109,6 +114,7 @@ class RawBox:
     repaired: tuple[str, ...] = ()
     outline: Any = None
     source: str = ""
+    attributes: Attributes = ()
 
 
 @dataclass
@@ -160,6 +166,7 @@ class ParsedAnnotations:
         splits: image -> split, where the format or the name of its file has one.
         split_source: where `splits` come from; "" for the names of folders and files.
         repaired: (file, what) besides the annotations' own.
+        dropped: phrases for what the files have and no sample can hold, which converting loses.
     """
 
     annotations: dict[Path, ImageAnnotation] = field(default_factory=dict)
@@ -173,6 +180,7 @@ class ParsedAnnotations:
     splits: dict[Path, str] = field(default_factory=dict)
     split_source: str = ""
     repaired: list[tuple[str, str]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, images: Iterable[Path] = ()) -> None:
         """Skip an annotation, and note the images that it may refer to."""

@@ -48,7 +48,7 @@ from dentalzoo.data.formats.shapes import (
 from dentalzoo.data.formats.tree import Tree, split_first, split_of_file, split_word
 from dentalzoo.data.formats.voc import parse_xml
 from dentalzoo.data.formats.writing import other_extents
-from dentalzoo.errors import BadFile
+from dentalzoo.errors import BadFile, few_of
 
 NAME = "CVAT"
 HOLDS: tuple[Content, ...] = (
@@ -59,6 +59,7 @@ HOLDS: tuple[Content, ...] = (
     "splits",
     "difficult",
     "crowd",
+    "attributes",
 )
 WRITES = HOLDS
 READS: tuple[Purpose, ...] = ("boxes", "masks")
@@ -68,6 +69,8 @@ _SNIFFED_FILES, _SNIFFED_BYTES = 3, 1 << 16
 _TAGS = {"polygon": "polygons", "box": "boxes", "mask": "masks"}
 _SHAPES = ("box", "polygon", "mask", "ellipse")
 _DIFFICULT, _CROWD = "difficult", "is_crowd"  # the attributes that Datumaro has for VOC and COCO
+_MARKS = (_DIFFICULT, "ignore", _CROWD, "iscrowd")
+_OCCLUDED, _TRUE = "occluded", ("true", "1")
 _SOURCES = ("manual", "auto", "semi-auto", "file", "consensus")  # who drew a shape
 _SUBSETS = {"train": "Train", "val": "Validation", "test": "Test"}
 _FILE, _IMAGES = "annotations.xml", "images"
@@ -119,6 +122,7 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         if root.tag == "annotations":
             parsed.repaired += [(tree.name(path), note) for note in notes]
             _read_file(tree, parsed, images, path, root)
+            parsed.dropped += _not_held(root)
             listed[path] = list(_class_list(root))
     classes = merge_names(listed.get(path, ()) for path in paths)
     return finish(tree, parsed, purpose, classes or None)
@@ -133,6 +137,17 @@ def _class_list(root: ElementTree.Element) -> Iterator[str]:
         name = (label.findtext("name") or "").strip()
         if name and label.find("parent") is None:
             yield name
+
+
+def _not_held(root: ElementTree.Element) -> list[str]:
+    """Return phrases for what a file has and no sample holds."""
+    labels = root.iterfind("meta//labels/label")
+    coloured = [(one.findtext("name") or "").strip() for one in labels if one.findtext("color")]
+    ordered = sum(shape.get("z_order", "0") != "0" for shape in root.iterfind("image/*"))
+    return [
+        *([f"the colours of the labels {few_of(coloured)}"] if coloured else []),
+        *([f"the order (z_order) of {ordered} shapes"] if ordered else []),
+    ]
 
 
 def _read_file(
@@ -202,16 +217,20 @@ def _read_shapes(annotation: ImageAnnotation, entry: ElementTree.Element, size: 
 
 
 def _object(shape: ElementTree.Element, label: str, where: str, size: Size) -> RawBox:
-    marks = {
-        (one.get("name") or "").casefold(): (one.text or "").strip().casefold() in ("true", "1")
+    texts = {
+        (one.get("name") or "").strip(): (one.text or "").strip()
         for one in shape.iterfind("attribute")
     }
+    marks = {name.casefold(): text.casefold() in _TRUE for name, text in texts.items()}
+    if shape.get("occluded") in _TRUE:
+        texts[_OCCLUDED] = _TRUE[0]
+    attributes = tuple((n, v) for n, v in texts.items() if n and v and n.casefold() not in _MARKS)
     raw = _geometry(shape, label, where, size)
-    crowd = marks.get(_CROWD, False) or marks.get("iscrowd", False)
-    hard = marks.get(_DIFFICULT, False) or marks.get("ignore", False)
+    crowd = any(marks.get(name, False) for name in _MARKS[2:])
+    hard = any(marks.get(name, False) for name in _MARKS[:2])
     source = shape.get("source", "")
     source = source if source in _SOURCES else ""
-    return replace(raw, difficult=hard, crowd=crowd, source=source)
+    return replace(raw, difficult=hard, crowd=crowd, source=source, attributes=attributes)
 
 
 def _geometry(shape: ElementTree.Element, label: str, where: str, size: Size) -> RawBox:
@@ -257,7 +276,8 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
     """Write `annotations.xml` and `images/`, with a folder of each subset; return the file.
 
     Objects of several polygons get a `group_id`; difficult ones and crowds have attributes, which
-    the labels define. The `source` of predictions is "auto", and that of others "manual" where it
+    the labels define, as those that were read: boxes to tick where all values are true or false,
+    else texts. The `source` of predictions is "auto", and that of others "manual" where it
     is unknown.
     """
     names = check_class_list(classes)
@@ -277,13 +297,17 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
         for group, box in enumerate(sample.boxes, start=1):
             for tag, geometry in _shapes(box, (height, width)):
                 source = box.source or _SOURCES[0]
-                common = {"label": box.label, "source": source, "occluded": "0"}
+                attributes = dict(box.attributes)
+                hidden = attributes.pop(_OCCLUDED, "") in _TRUE
+                common = {"label": box.label, "source": source, "occluded": str(int(hidden))}
                 shape = ElementTree.SubElement(entry, tag, common | geometry | {"z_order": "0"})
                 if isinstance(box.outline, tuple) and len(box.outline) > 1:
                     shape.set("group_id", str(group))
                 for name, value in ((_DIFFICULT, box.difficult), (_CROWD, box.crowd)):
                     if value:
-                        ElementTree.SubElement(shape, "attribute", name=name).text = "true"
+                        attributes[name] = _TRUE[0]
+                for name, text in attributes.items():
+                    ElementTree.SubElement(shape, "attribute", name=name).text = text
     ElementTree.indent(root)
     path = out / _FILE
     with path.open("wb") as stream:
@@ -301,17 +325,25 @@ def _meta(samples: Sequence[BoxSample], classes: Sequence[str]) -> ElementTree.E
     if not subsets:
         _put(whole, {"size": str(len(samples)), "mode": "annotation"})
     labels = ElementTree.SubElement(whole, "labels")
-    marks = {
-        _DIFFICULT: any(box.difficult for sample in samples for box in sample.boxes),
-        _CROWD: any(box.crowd for sample in samples for box in sample.boxes),
-    }
+    used: dict[str, dict[str, set[str]]] = {name: {} for name in classes}  # attribute -> its values
+    for box in (box for sample in samples for box in sample.boxes):
+        for attribute, text in box.attributes:
+            if attribute != _OCCLUDED:
+                known = used.setdefault(box.label, {})
+                known.setdefault(attribute, set()).add(text.casefold())
+        for mark, on in ((_DIFFICULT, box.difficult), (_CROWD, box.crowd)):
+            for attributes_of_label in used.values() if on else ():
+                attributes_of_label[mark] = {_TRUE[0]}
     for name in classes:
         label = ElementTree.SubElement(labels, "label")
         _put(label, {"name": name, "type": "any"})
         attributes = ElementTree.SubElement(label, "attributes")
-        for mark in (mark for mark, used in marks.items() if used):
-            kinds = {"name": mark, "mutable": "False", "input_type": "checkbox"}
-            values = {"default_value": "false", "values": "false"}
+        for attribute, texts_ in used[name].items():
+            ticked = texts_ <= {"true", "false"}
+            default = "false" if ticked else ""
+            kind = "checkbox" if ticked else "text"
+            kinds = {"name": attribute, "mutable": "False", "input_type": kind}
+            values = {"default_value": default, "values": default}
             _put(ElementTree.SubElement(attributes, "attribute"), kinds | values)
     if subsets:
         ElementTree.SubElement(whole, "subsets").text = "\n".join(subsets)

@@ -160,7 +160,8 @@ def normalize_boxes(
         if key in seen:
             notes = ["the same box as an earlier one; it counts once"]
         else:
-            box = Box(name, *edges, raw.difficult, raw.crowd, outline, source=raw.source)
+            marks = raw.difficult, raw.crowd
+            box = Box(name, *edges, *marks, outline, None, raw.source, raw.attributes)
             result.boxes.append(box)
         seen.add(key)
         result.repaired += [(raw.where, note) for note in (*raw.repaired, *notes)]

@@ -164,7 +164,11 @@ def join(parts: Sequence[RawBox], size: Size) -> RawBox:
     difficult = any(part.difficult for part in parts)
     joined = from_outline(first.label, first.where, outline, *notes)
     crowd = any(part.crowd for part in parts)
-    return replace(joined, difficult=difficult, crowd=crowd, source=first.source)
+    # Of one name the value of the first shape that has it.
+    attributes = {n: v for part in reversed(parts) for n, v in part.attributes}
+    texts = tuple(attributes.items())
+    marked = replace(joined, difficult=difficult, crowd=crowd, attributes=texts)
+    return replace(marked, source=first.source)
 
 
 def rectangle(edges: tuple[float, float, float, float]) -> list[float]:

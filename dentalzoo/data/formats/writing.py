@@ -13,12 +13,13 @@ from pathlib import Path
 from dentalzoo.contracts import AnnotationFormat
 from dentalzoo.data.formats.base import Box, BoxSample, RunLengths
 from dentalzoo.data.formats.names import normal
+from dentalzoo.data.formats.outcomes import EXTENT, PARTS, attributes_lost, outcome
 from dentalzoo.data.formats.outlines import along_pixels, as_coco, outline_edges
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.io.decode import is_dicom, upright_size
 from dentalzoo.data.io.images import read_image, write_png
 from dentalzoo.data.io.stored import StoredImage
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, few_of
 from dentalzoo.limits import max_pixels
 from dentalzoo.output_dirs import whole_folder
 
@@ -89,21 +90,47 @@ def _link(source: Path, path: Path) -> None:
 
 
 def losses(form: AnnotationFormat, samples: Sequence[BoxSample]) -> list[str]:
-    """Return what a format cannot hold of samples, a phrase for each kind; empty for nothing."""
-    holds = form.WRITES
+    """Return what a format cannot hold of samples; empty for nothing.
+
+    A phrase for each kind: how many objects, the first images with any, and what is written
+    instead, such as "3 objects marked difficult (in a, b): the mark is left out".
+    """
     counts: Counter[str] = Counter()
-    for box in (box for sample in samples for box in sample.boxes):
-        counts["marked difficult"] += box.difficult and "difficult" not in holds
-        counts["marked as a crowd"] += box.crowd and "crowd" not in holds
+    images: dict[str, dict[str, None]] = {}
+    for sample in samples:
+        mine = Counter(_not_held(form, sample))
+        counts += mine
+        for what in mine:
+            images.setdefault(what, {})[sample.name] = None
+    if more := form.lost(samples):
+        counts.update(more)
+        for sample in samples:
+            for what in form.lost([sample]):
+                images.setdefault(what, {})[sample.name] = None
+    lines = []
+    for what, count in counts.items():
+        names = few_of([*images[what]], 3) if what in images else ""
+        where = f" (in {names})" if names else ""
+        lines.append(f"{count} objects {what}{where}: {outcome(form.NAME, what)}")
+    return lines
+
+
+def _not_held(form: AnnotationFormat, sample: BoxSample) -> Iterator[str]:
+    """Yield a phrase for each object that has what `form.WRITES` does not name."""
+    holds = form.WRITES
+    for box in sample.boxes:
+        if box.difficult and "difficult" not in holds:
+            yield "marked difficult"
+        if box.crowd and "crowd" not in holds:
+            yield "marked as a crowd"
         if box.outline is None:
-            counts["without an outline"] += "boxes" not in holds
+            if "boxes" not in holds:
+                yield "without an outline"
         elif isinstance(box.outline, RunLengths):
-            counts["drawn in pixels"] += "masks" not in holds
-        elif "polygons" not in holds:
-            pixels = "masks" in holds and along_pixels(box.outline)
-            counts["with a polygon"] += not pixels
-    counts.update(form.lost(samples))
-    return [f"{count} objects {what}" for what, count in counts.items() if count]
+            if "masks" not in holds:
+                yield "drawn in pixels"
+        elif "polygons" not in holds and not ("masks" in holds and along_pixels(box.outline)):
+            yield "with a polygon"
 
 
 def with_splits(name: str, samples: Sequence[BoxSample]) -> list[BoxSample]:
@@ -131,17 +158,12 @@ def several_parts(samples: Sequence[BoxSample]) -> list[str]:
     """Return a phrase for each object of several polygons, where an object has one."""
     outlines = [box.outline for sample in samples for box in sample.boxes]
     parts = [outline for outline in outlines if isinstance(outline, tuple)]
-    return ["of several polygons" for outline in parts if len(outline) > 1]
+    return [PARTS for outline in parts if len(outline) > 1]
 
 
 def other_extents(samples: Sequence[BoxSample]) -> list[str]:
     """Return a phrase for each box that its outline does not give, where only that is written."""
-    return [
-        "with a box that is not the extent of the outline"
-        for sample in samples
-        for box in sample.boxes
-        if not _is_extent(sample, box)
-    ]
+    return [EXTENT for sample in samples for box in sample.boxes if not _is_extent(sample, box)]
 
 
 def _is_extent(sample: BoxSample, box: Box) -> bool:
@@ -171,7 +193,7 @@ def write_annotations(
     """Write images with their annotations as a data set, which is complete or absent.
 
     Splits that the format cannot hold go to split.csv, and groups to index.csv, which every reader
-    of this package obeys.
+    of this package obeys. Attributes that it cannot hold are left out, which is logged.
 
     Args:
         form: of the table `dentalzoo.data.formats.FORMATS`.
@@ -200,7 +222,9 @@ def write_annotations(
             f"{form.NAME} cannot hold all of it; lossy writes the rest. Received: {'; '.join(lost)}"
         )
     for what in lost:
-        _log.warning("%s cannot hold %s, which are left out or changed", form.NAME, what)
+        _log.warning("%s cannot hold %s", form.NAME, what)
+    for what in attributes_lost(form, samples):
+        _log.warning("%s does not hold %s", form.NAME, what)
     placed: dict[str, Path] = {}
     with whole_folder(out, _WRITER) as folder, _recorded(ImagePlacer(link, names), placed) as place:
         opened = form.write(samples, folder, classes, place)

@@ -34,6 +34,7 @@ SHARED = {
     "dataset_writer",
     "label_maps",
     "names",
+    "outcomes",
     "outlines",
     "pairing",
     "patients",

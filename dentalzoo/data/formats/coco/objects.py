@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from dentalzoo.data.formats.base import Purpose, RawBox
+from dentalzoo.data.formats.base import Attributes, Purpose, RawBox
 from dentalzoo.data.formats.outlines import outline_edges
 from dentalzoo.data.formats.shapes import number, rectangle, rotated
 
 _YES, _NO = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no", "none", "null")
 _XYWH = ("1", "xywh_abs", "boxmode.xywh_abs")  # of Detectron2's bbox_mode
 _ANGLES = ("rotation", "angle", "theta")
+_READ = ("rotation", "is_crowd")
 _SAME = 1.0  # ours, pixels: by how much the corners of a box may differ from its outline
 _TURNED = "a turned box is read as a polygon; its box is its extent"
 
@@ -58,7 +59,23 @@ def make_object(label: str, entry: dict[str, Any], where: str, purpose: Purpose)
             corners = (left, top, right, bottom)
             outline = [rotated(corners, degrees, ((left + right) / 2, (top + bottom) / 2))]
             edges, repaired = outline_edges(outline), (*repaired, _TURNED)
-    return RawBox(label, edges, where, difficult, crowd, repaired, outline)
+    attributes = _attributes(entry)
+    return RawBox(label, edges, where, difficult, crowd, repaired, outline, attributes=attributes)
+
+
+def _attributes(entry: dict[str, Any]) -> Attributes:
+    """Return the attributes that CVAT and Datumaro write, but for what is read or is the default.
+
+    Those are the rotation, crowds, "occluded" where it is false, and empty texts.
+    """
+    attributes = entry.get("attributes")
+    known = attributes.items() if isinstance(attributes, dict) else ()
+    texts = ((str(n), str(v).lower() if isinstance(v, bool) else str(v)) for n, v in known)
+    return tuple(
+        (name, text)
+        for name, text in texts
+        if text and name not in _READ and (name, text) != ("occluded", "false")
+    )
 
 
 def _outline(entry: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:

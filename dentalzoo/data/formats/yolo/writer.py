@@ -33,10 +33,11 @@ _DIGITS = 12  # of a number in [0, 1]: what is read again is the same to a billi
 def lost(samples: Sequence[BoxSample]) -> list[str]:
     """Return a phrase for each object that is not one polygon, where any object has one."""
     outlines = [box.outline for sample in samples for box in sample.boxes]
+    if all(isinstance(outline, tuple) for outline in outlines):
+        return [*other_extents(samples), *several_parts(samples)]
     if not any(isinstance(outline, tuple) for outline in outlines):
-        return other_extents(samples)
-    alone = ["without a polygon beside those with one" for one in outlines if one is None]
-    return [*other_extents(samples), *several_parts(samples), *alone]
+        return []  # boxes alone are written
+    return ["without a polygon beside those with one" for one in outlines if one is None]
 
 
 def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:
