@@ -105,7 +105,7 @@ CVAT = """<annotations><meta><task><labels><label><name>11</name><color>#33ddff<
 <image name="a.png" width="60" height="40"><polygon label="11" points="6,4;30,4;30,20" occluded="1">
 <attribute name="restored">true</attribute><attribute name="comment">Mr. A.</attribute></polygon>
 <box label="11" xtl="30" ytl="20" xbr="50" ybr="35"><attribute name="restored">false</attribute>
-<attribute name="comment"></attribute></box>
+<attribute name="comment"></attribute><attribute name="occluded">partly</attribute></box>
 </image></annotations>"""
 
 
@@ -131,7 +131,7 @@ def test_attributes_are_kept_or_named(to, attributed, tmp_path, caplog, capsys):
     (sample,) = find_objects(tmp_path / "out").samples
     assert [dict(box.attributes) for box in sample.boxes] == [
         {"restored": "true", "comment": "Mr. A.", "occluded": "true"},
-        {"restored": "false"},
+        {"restored": "false", "occluded": "partly"},
     ]
     written = report.opened.read_text()
     assert written.count('occluded="1"') == 1 and "<input_type>checkbox</input_type>" in written

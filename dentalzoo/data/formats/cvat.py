@@ -298,7 +298,9 @@ def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place
             for tag, geometry in _shapes(box, (height, width)):
                 source = box.source or _SOURCES[0]
                 attributes = dict(box.attributes)
-                hidden = attributes.pop(_OCCLUDED, "") in _TRUE
+                hidden = attributes.get(_OCCLUDED) in _TRUE
+                if hidden:
+                    del attributes[_OCCLUDED]
                 common = {"label": box.label, "source": source, "occluded": str(int(hidden))}
                 shape = ElementTree.SubElement(entry, tag, common | geometry | {"z_order": "0"})
                 if isinstance(box.outline, tuple) and len(box.outline) > 1:
@@ -328,7 +330,7 @@ def _meta(samples: Sequence[BoxSample], classes: Sequence[str]) -> ElementTree.E
     used: dict[str, dict[str, set[str]]] = {name: {} for name in classes}  # attribute -> its values
     for box in (box for sample in samples for box in sample.boxes):
         for attribute, text in box.attributes:
-            if attribute != _OCCLUDED:
+            if attribute != _OCCLUDED or text not in _TRUE:
                 known = used.setdefault(box.label, {})
                 known.setdefault(attribute, set()).add(text.casefold())
         for mark, on in ((_DIFFICULT, box.difficult), (_CROWD, box.crowd)):
