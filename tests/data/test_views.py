@@ -179,7 +179,7 @@ def test_an_interrupted_cache_resumes(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (ModuleNotFoundError("No module named 'open3d'"), "pip install 'dentalzoo[jaw_rec"),
+        (ModuleNotFoundError("No module named 'open3d'"), "pip install 'dentalzoo[jaw-rec"),
         (ImportError("libusb-1.0.so.0: cannot open shared object file"), "apt-get install libegl1"),
         (OSError("libGL.so.1: cannot open shared object file"), "apt-get install libegl1"),
     ],

@@ -56,11 +56,8 @@ class StandIn:
 
     name = "stand_in"
 
-    @property
-    def path(self):
-        return Path("runs", self.name, "bundle")
-
     def __init__(self, classes=CLASSES, raw=False, **config):
+        self.path = Path("runs", self.name, "bundle")
         signatures = {"detect": {}, "raw": {}} if raw else {"detect": {}}
         self.metadata = {
             "task": "detection",

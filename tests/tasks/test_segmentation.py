@@ -31,11 +31,8 @@ class StandIn:
 
     name = "stand_in"
 
-    @property
-    def path(self):
-        return Path("runs", self.name, "bundle")
-
     def __init__(self, num_channels=1):
+        self.path = Path("runs", self.name, "bundle")
         self.num_channels = num_channels
         shape = [None, None, None, num_channels]
         self.metadata = {"signatures": {"serve": {"outputs": {"probabilities": {"shape": shape}}}}}
