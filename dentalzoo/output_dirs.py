@@ -1,6 +1,7 @@
 """Output folders: where results may be written, and folders that are replaced as a whole."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -81,10 +82,13 @@ def listed_results(folder: Path) -> frozenset[str]:
     return frozenset(name for name in names if isinstance(name, str))
 
 
-def is_result(path: Path) -> bool:
-    """Return whether a file, or a folder above it, is in the hidden list of its folder."""
-    path = path.absolute()
-    return any(one.name in listed_results(one.parent) for one in (path, *path.parents))
+def are_results(paths: Iterable[Path]) -> bool:
+    """Return whether all files, or folders above them, are in the hidden lists of their folders."""
+    listed = functools.cache(listed_results)  # read once, and not for each of thousands of files
+    return all(
+        any(one.name in listed(one.parent) for one in (path, *path.parents))
+        for path in map(Path.absolute, paths)
+    )
 
 
 @contextlib.contextmanager

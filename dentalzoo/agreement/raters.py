@@ -16,7 +16,7 @@ from dentalzoo.data.formats.names import last_parts
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.tree import normal
 from dentalzoo.errors import BadFile, DentalzooError
-from dentalzoo.output_dirs import is_result
+from dentalzoo.output_dirs import are_results
 
 Kind = Literal["masks", "boxes"]
 Sample = TypeVar("Sample")
@@ -150,7 +150,7 @@ def _read_masks(
         images |= {stem: sample.image for stem, sample in samples.items()}
         skipped = [list(pair) for pair in dataset.skipped]
         files = (s.mask or (s.regions.source if s.regions else s.image) for s in dataset.samples)
-        model = all(map(is_result, files))
+        model = are_results(files)
         raters.append(Rater(name, "masks", dataset.classes, samples, skipped, model))
     known = next((rater.classes for rater in raters if rater), None)
     if known is None:
@@ -204,7 +204,7 @@ def _read_boxes(
             if isinstance(sample, BoxSample)
         }
         skipped = [list(pair) for pair in dataset.skipped]
-        model = all(is_result(sample.image) for sample in dataset.samples)
+        model = are_results(sample.image for sample in dataset.samples)
         raters.append(Rater(name, "boxes", dataset.classes, samples, skipped, model))
     return raters
 
