@@ -163,8 +163,8 @@ def _add_unnumbered(
         where = "" if number is None else f", perhaps tooth {number}"
         reading.say(
             "no_number",
-            f"An outline as large as a tooth has no number{where}: it is drawn dashed, and its "
-            "tooth is charted as not found.",
+            f"An outline of a tooth, or of several, has no number{where}: it is drawn dashed, and "
+            "what it shows is charted as not found.",
             [] if number is None else [number],
         )
 
