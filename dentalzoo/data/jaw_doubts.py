@@ -123,8 +123,8 @@ def _surface(mesh: Mesh, points: np.ndarray, parts: np.ndarray, sizes: np.ndarra
         )
     if edges.open > _MAX_OPEN:
         doubts.append(
-            f"{edges.open:.0%} of the edges belong to one face only: full of holes, or vertices "
-            "at the same position are not joined"
+            f"{edges.open:.0%} of the edges belong to one face only: full of holes, or faces do "
+            "not meet"
         )
     base = jaw_surface.base(points, faces)
     if base > _MAX_BASE:

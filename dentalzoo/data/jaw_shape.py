@@ -43,6 +43,12 @@ def biting_slopes(points: np.ndarray) -> tuple[float, float]:
     return x, y
 
 
+def turned_about_z(points: np.ndarray, degrees: float) -> np.ndarray:
+    """Turn points (N, 3) from x towards y."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+
 def symmetry_turn(points: np.ndarray) -> int:
     """Return the turn about z after which the outline from above is its own mirror image in x.
 
@@ -54,9 +60,7 @@ def symmetry_turn(points: np.ndarray) -> int:
     """
     scores: dict[int, float] = {}
     for degrees in range(-90, 90, 3):
-        angle = np.radians(degrees)
-        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        turned = points[:, :2] @ turn
+        turned = turned_about_z(points, degrees)[:, :2]
         middle = (turned[:, 0].min() + turned[:, 0].max()) / 2
         cells = (turned - (middle, turned[:, 1].min())) / _CELL + (32, 2)
         cells = cells.clip(0, 63).astype(int)

@@ -327,7 +327,7 @@ class _Checked:
             repairs.append("the crowns point to -z: turned about y")
         if pose.axes != SAME:
             repairs.append(f"turned by --axes={axes_text(pose.axes)}")
-        if len(np.unique(mesh.faces)) < len(points):
+        if len(np.unique(mesh.faces)) < len(np.unique(mesh.vertices, axis=0)):
             repairs.append("vertices in no face: neither rendered nor sampled")
         return cls(
             sample,

@@ -202,6 +202,40 @@ def edges(faces: np.ndarray) -> np.ndarray:
     return np.unique(pairs, axis=0).astype(np.int32)
 
 
+def open_edges(faces: np.ndarray) -> np.ndarray:
+    """Return the edges of one face alone, as `edges` does: borders, of holes too, and seams."""
+    ends = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
+    size = int(ends.max(initial=0)) + 1
+    found, count = np.unique(ends[:, 0] * size + ends[:, 1], return_counts=True)
+    return np.stack(np.divmod(found[count == 1], size), axis=1).astype(np.int32)
+
+
+def join_seams(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return faces that share vertices along seams: where open edges have the same two positions.
+
+    Programs leave seams along the borders of textures, and of parts that were labelled or edited on
+    their own. Surfaces that touch in single vertices stay apart.
+
+    Args:
+        vertices: (V, 3).
+        faces: (F, 3).
+
+    Returns:
+        (F, 3) of the type of `faces`, indices of the first of the vertices at a position.
+    """
+    ends = open_edges(faces)
+    border, places = np.unique(ends), np.arange(len(vertices))
+    _, first, index = np.unique(vertices[border], axis=0, return_index=True, return_inverse=True)
+    places[border] = border[first[index.reshape(-1)]]  # the first border vertex at each position
+    _, pair, count = np.unique(
+        np.sort(places[ends], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    seam = np.unique(ends[count[pair.reshape(-1)] > 1])
+    joined = np.arange(len(vertices))
+    joined[seam] = places[seam]
+    return joined[faces].astype(faces.dtype)
+
+
 def decimate(
     vertices: np.ndarray, faces: np.ndarray, max_vertices: int
 ) -> tuple[np.ndarray, np.ndarray]:

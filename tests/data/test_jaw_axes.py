@@ -22,7 +22,7 @@ from dentalzoo.data.jaw_axes import (
 from dentalzoo.data.jaw_doubts import doubts_of
 from dentalzoo.data.jaw_pose import WrongAxes, find_axes, find_pose
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh
-from dentalzoo.data.synthetic import upper_jaw
+from dentalzoo.data.synthetic import upper_jaw, upper_scan
 from dentalzoo.errors import BadFile, DentalzooError
 
 
@@ -138,11 +138,23 @@ def test_mirror_images_are_refused_where_labels_show_them(jaw):
 
 
 def test_a_jaw_between_two_turns_is_not_turned_by_90_degrees(jaw):
-    angle = np.radians(24)
+    angle = np.radians(27)
     matrix = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
     mesh = Mesh((jaw.vertices @ np.array(matrix).T).astype(np.float32), jaw.faces)
-    with pytest.raises(DentalzooError, match=r"multiples of 90 .*about \+24 degrees about z"):
+    with pytest.raises(DentalzooError, match=r"multiples of 90 .*about \+27 degrees about z"):
         find_axes(mesh)
+
+
+@pytest.mark.parametrize("seed", [500_054, 500_084, 500_108])
+def test_a_scan_that_ends_earlier_on_one_side_is_no_jaw_turned_by_90_degrees(seed):
+    """Its emptiest corners are one in front and one behind, or on one side."""
+    scan = upper_scan(seed)
+    mesh = Mesh(scan.vertices, scan.faces)
+    assert find_pose(mesh).axes == SAME
+    for axes, side in (((2, -1, 3), "-x"), ((-1, -2, 3), "y"), ((-2, 1, 3), "x")):
+        with pytest.raises(DentalzooError, match=f"must be towards -y. Received: towards {side}"):
+            find_pose(turned(mesh, axes))
+        assert find_pose(turned(mesh, axes), None).axes == inverse(axes)
 
 
 # ---- commands ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from dentalzoo.data.io.mesh_files import (
 )
 from dentalzoo.data.jaw_pose import Pose, find_pose
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh, sample_points
-from dentalzoo.data.synthetic import upper_jaw, write_jaw_dataset
+from dentalzoo.data.synthetic import upper_jaw, upper_scan, write_jaw_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
 
 trimesh = pytest.importorskip("trimesh")
@@ -118,6 +118,34 @@ def test_ply_keeps_the_order_and_stl_the_surface(tmp_path, coarse, encoding):
     assert len(stl.vertices) <= len(coarse.vertices), "corners at one position are merged"
     corners = coarse.vertices[coarse.faces]
     assert np.abs(stl.vertices[stl.faces] - corners).max() < 1e-4
+
+
+def in_parts(mesh):
+    """Return a mesh whose teeth and gum have vertices of their own, as programs save parts."""
+    part = mesh.labels[mesh.faces].max(axis=1)
+    vertices, labels, faces = [], [], []
+    for label in np.unique(part):
+        used, index = np.unique(mesh.faces[part == label], return_inverse=True)
+        faces.append(index.reshape(-1, 3) + sum(map(len, vertices)))
+        vertices.append(mesh.vertices[used])
+        labels.append(mesh.labels[used])
+    return Mesh(*map(np.concatenate, (vertices, faces, labels)))
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_a_scan_in_parts_stands_as_the_whole_one(tmp_path, suffix):
+    """Seams are open edges around the crowns: the border of the scan must be told from them."""
+    scan = upper_scan(5)
+    whole = Mesh(scan.vertices, scan.faces, scan.labels)
+    parts = in_parts(whole)
+    assert len(parts.vertices) > len(whole.vertices) + 300
+    read = read_mesh(write_mesh(tmp_path / f"a{suffix}", parts))
+    assert read.vertices.shape == parts.vertices.shape, "labels count the vertices of the file"
+    assert np.allclose(read.vertices[read.faces], parts.vertices[parts.faces], atol=1e-4)
+    assert len(np.unique(read.faces)) <= len(whole.vertices)
+    down = replace(read, vertices=read.vertices * np.float32((-1, 1, -1)))
+    assert (find_pose(read).turned, find_pose(down).turned) == (False, True)
+    assert check_meshes(tmp_path)["repaired"] == [], "the other side of a seam is no stray vertex"
 
 
 HEADER = b"""ply

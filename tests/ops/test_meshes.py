@@ -120,3 +120,18 @@ def test_errors_name_the_received_value(call, received):
     with pytest.raises(DentalzooError, match=f"Received: .*{received}") as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_seams_are_joined_and_what_touches_in_a_point_is_not():
+    """Two squares along a seam, and a triangle that touches one of their corners."""
+    vertices = np.float32(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 0], [2, 0, 0], [1, 1, 0], [2, 1, 0]]
+        + [[0, 0, 0], [-1, 0, 0], [-1, -1, 0]]
+    )
+    faces = np.int32([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6], [8, 9, 10]])
+    assert len(meshes.open_edges(faces)) == 4 + 4 + 3
+    joined = meshes.join_seams(vertices, faces)
+    assert joined.tolist() == [[0, 1, 2], [1, 3, 2], [1, 5, 3], [5, 7, 3], [8, 9, 10]]
+    assert joined.dtype == faces.dtype and len(meshes.open_edges(joined)) == 6 + 3
+    assert np.array_equal(meshes.join_seams(vertices, faces[:1]), faces[:1])
+    assert meshes.open_edges(faces[:0]).shape == (0, 2)

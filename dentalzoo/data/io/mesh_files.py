@@ -15,7 +15,7 @@ from dentalzoo.data.io.mesh_obj import read_obj
 from dentalzoo.data.io.mesh_ply import read_ply
 from dentalzoo.data.io.mesh_stl import read_stl
 from dentalzoo.errors import BadFile
-from dentalzoo.ops.meshes import normals
+from dentalzoo.ops.meshes import join_seams, normals
 
 MESH_SUFFIXES = frozenset((".obj", ".ply", ".stl"))
 MAX_BYTES = 1_000_000_000  # ours: 20 times the largest scan of Teeth3DS as OBJ
@@ -40,8 +40,9 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
     """Read a mesh.
 
     Polygons are split into triangles. Where no two faces share a vertex, as in STL files, vertices
-    at the same position are merged. Of surfaces with two sides, each face once in either winding,
-    the first side is read: both would cancel in the normals.
+    at the same position are merged; of other files all are kept, and the faces of two sides of a
+    seam get the same ones. Of surfaces with two sides, each face once in either winding, the first
+    side is read: both would cancel in the normals.
 
     Args:
         path: an .obj, .ply or .stl file.
@@ -72,7 +73,7 @@ def read_mesh(path: str | Path, labels: str | Path | None = None) -> Mesh:
     )  # fmt: skip
     if len(vertices) == 3 * len(faces):
         mesh = _merge_vertices(mesh)
-    return replace(mesh, faces=_one_sided(mesh.faces))
+    return replace(mesh, faces=_one_sided(join_seams(mesh.vertices, mesh.faces)))
 
 
 def read_labels(path: str | Path, count: int) -> np.ndarray:
