@@ -21,6 +21,7 @@ from dentalzoo.data.jaw_pose import Pose, find_pose
 from dentalzoo.data.meshes import check_meshes, find_meshes, load_mesh, sample_points
 from dentalzoo.data.synthetic import upper_jaw, upper_scan, write_jaw_dataset
 from dentalzoo.errors import BadFile, DentalzooError, MissingSplit
+from dentalzoo.ops.meshes import open_edges
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -276,6 +277,24 @@ def test_a_jaw_that_lacks_teeth_on_one_side_is_not_turned():
     synthetic = upper_jaw(1038)
     assert synthetic.teeth == (13, 12, 11, 21, 23, 24, 25)
     assert not find_pose(Mesh(synthetic.vertices, synthetic.faces, synthetic.labels)).turned
+
+
+@pytest.mark.parametrize("seed", [500_000, 500_003, 500_006])
+def test_the_rim_of_a_scan_shows_the_direction_and_not_the_borders_of_its_crowns(seed):
+    """Caps without a base around the tips of the teeth have more open edges than the rim."""
+    scan = upper_scan(seed)
+    vertices, faces = scan.vertices, scan.faces
+    tips = (scan.labels[faces] > 0).all(axis=1)
+    tips &= vertices[faces][..., 2].mean(axis=1) > np.quantile(vertices[scan.labels > 0, 2], 0.6)
+    used, index = np.unique(faces[tips], return_inverse=True)
+    caps = vertices[used] + np.float32((0, 0, 0.2))
+    both = Mesh(
+        np.concatenate([vertices, caps]).astype(np.float32),
+        np.concatenate([faces, index.reshape(-1, 3) + len(vertices)]).astype(np.int32),
+    )
+    height = both.vertices[:, 2]
+    assert height[open_edges(both.faces)].mean() > (height.min() + height.max()) / 2
+    assert find_pose(both).turned is False
 
 
 def test_closed_crowns_without_gum_stand_on_their_cuts():
