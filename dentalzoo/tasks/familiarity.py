@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dentalzoo.atomic import write_atomically
 from dentalzoo.data.dicom_out.writer import ImageWarning
 from dentalzoo.errors import DentalzooError
+from dentalzoo.tasks.image_lines import ImageLines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,6 @@ _log = logging.getLogger("dentalzoo")
 FILE = "familiarity.json"
 SIGNATURE = "familiarity"
 FOREIGN = 2.0  # ours
-_MAX_LINES = 20  # of warnings in the log; all are in the file
 _OPPOSITE = -0.2  # correlation with the mean training image, below which one is its negative
 _WORDS = {
     "familiar": "check the result",
@@ -120,24 +120,17 @@ def by_size(parts: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(parts.items(), key=lambda item: -abs(item[1]))
 
 
-class Warnings:
+class Warnings(ImageLines):
     """Logs the images that are not familiar, or have an empty result: the first 20 one by one."""
-
-    def __init__(self) -> None:
-        self._images = 0
 
     def add(self, what: object, entry: Mapping[str, Any]) -> None:
         """Take what `Familiarity` returned of an image, which the line calls `what`."""
-        if not entry["reasons"]:
-            return
-        self._images += 1
-        if self._images <= _MAX_LINES:
-            _log.warning("%s: %s", what, warning(entry))
+        if entry["reasons"]:
+            self.log(what, warning(entry))
 
     def close(self, where: str | Path) -> None:
         """Log how many images are left out of the log, and where all of them stand."""
-        if (more := self._images - _MAX_LINES) > 0:
-            _log.warning("and %d more images are unusual or foreign; see %s", more, where)
+        self.close_with(f"are unusual or foreign; see {where}")
 
 
 class Table:

@@ -1,16 +1,12 @@
 """Doubts about the numbers of teeth: said for each image, since its picture looks right."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from dentalzoo.tasks.image_lines import ImageLines
 from dentalzoo.tasks.postprocessing import in_quadrant_order
-
-_log = logging.getLogger("dentalzoo")
-
-_MAX_LINES = 20  # of warnings in the log
 
 
 def out_of_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> list[int]:
@@ -28,29 +24,7 @@ def out_of_order(boxes: np.ndarray, scores: np.ndarray, numbers: np.ndarray) -> 
     return [int(index) for index in np.setdiff1d(np.arange(len(scores)), kept)]
 
 
-class _Lines:
-    """Logs a line for each image, the first 20.
-
-    Args:
-        rest: what the images have, and what to do, for the line on all others.
-    """
-
-    def __init__(self, rest: str) -> None:
-        self._rest = rest
-        self._images = 0
-
-    def log(self, path: Path, text: str) -> None:
-        self._images += 1
-        if self._images <= _MAX_LINES:
-            _log.warning("%s: %s", path, text)
-
-    def close(self) -> None:
-        """Say how many images are left out of the log."""
-        if (more := self._images - _MAX_LINES) > 0:
-            _log.warning("and %d more images have %s", more, self._rest)
-
-
-class OrderWarnings(_Lines):
+class OrderWarnings(ImageLines):
     """Logs the images with numbers out of order, the first 20 one by one.
 
     Args:
@@ -58,7 +32,7 @@ class OrderWarnings(_Lines):
     """
 
     def __init__(self, advice: str) -> None:
-        super().__init__(f"numbers out of order; {advice}")
+        super().__init__()
         self._advice = advice
 
     def add(self, path: Path, numbers: Sequence[int]) -> None:
@@ -71,12 +45,13 @@ class OrderWarnings(_Lines):
                 f"wrong; {self._advice}",
             )
 
+    def close(self) -> None:
+        """Say how many images are left out of the log."""
+        self.close_with(f"have numbers out of order; {self._advice}")
 
-class UnnumberedWarnings(_Lines):
+
+class UnnumberedWarnings(ImageLines):
     """Logs the images with outlines of teeth that have no number, the first 20 one by one."""
-
-    def __init__(self) -> None:
-        super().__init__('outlines of teeth without a number; see "tooth" in the results')
 
     def add(self, path: Path, pieces: int, share: float) -> None:
         """Take the pieces of an image that are as large as teeth, and their share of its mask."""
@@ -87,3 +62,7 @@ class UnnumberedWarnings(_Lines):
                 f"{outlines} as large as a tooth without a number: no box of a tooth was found "
                 f"there ({100 * share:.0f} % of the mask have no number)",
             )
+
+    def close(self) -> None:
+        """Say how many images are left out of the log."""
+        self.close_with('have outlines of teeth without a number; see "tooth" in the results')
