@@ -215,7 +215,7 @@ def _points_down(mesh: Mesh, labels: np.ndarray | None) -> bool:
         return z[labels > 0].mean() < z[labels == 0].mean()
     border, length = _longest_border(mesh)
     if length.sum() > 50:  # ours: mm; a hole is shorter
-        areas = normals(mesh.vertices, mesh.faces)[1]
+        areas = normals(mesh.vertices, mesh.faces)[1] + 1e-9  # of faces without an area too
         surface = np.average(z[mesh.faces].mean(axis=1), weights=areas)
         return np.average(z[border].mean(axis=1), weights=length) > surface
     top, base = (_roughness(mesh, sign) for sign in (1, -1))
