@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dentalzoo.data.teeth import mirrored, tooth_numbers
+from dentalzoo.data.teeth import have_sides, mirrored
 from dentalzoo.errors import DentalzooError
 
 
@@ -35,9 +35,9 @@ class Flip:
         return np.stack([top, left, bottom, right], 1)
 
     def classes(self, classes: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """Return class ids from 1; those of teeth become their mirror images where `across`."""
+        """Return class ids from 1; those of a side become their mirror images where `across`."""
         ids = np.asarray(classes)
-        if not self.across or tooth_numbers(names) is None:
+        if not self.across:
             return ids
         return np.array([0, *mirrored(names)], ids.dtype)[ids]
 
@@ -51,13 +51,16 @@ def flips_of(tta: Sequence[str], names: Sequence[str], bundle: str) -> tuple[Fli
         bundle: its name, for the message.
 
     Raises:
-        DentalzooError: upside down, upper teeth would be lower ones.
+        DentalzooError: upside down, upper teeth would be lower ones; or the mirror image of a class
+            is not among them.
     """
-    if "vertical" in tta and tooth_numbers(names) is not None:
+    if "vertical" in tta and have_sides(names):
         raise DentalzooError(
-            f"tta must not be vertical for {bundle}, whose classes are tooth numbers: upside down, "
-            f"upper teeth stand as lower ones do. Received: {' '.join(tta)}"
+            f"tta must not be vertical for {bundle}, whose classes are tooth numbers, or have "
+            f"sides: upside down, upper teeth stand as lower ones do. Received: {' '.join(tta)}"
         )
     across = (False, True) if "horizontal" in tta else (False,)
+    if True in across:
+        mirrored(names)
     down = (False, True) if "vertical" in tta else (False,)
     return tuple(Flip(x, y) for y in down for x in across)

@@ -208,6 +208,32 @@ def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
             assert patients_right.mean() < patients_left.mean()
 
 
+@pytest.mark.parametrize(
+    ("names", "flipped"),
+    [
+        (("Caries", "Crown"), True),
+        (("11", "21"), False),
+        (("11 - Central Incisor", "21 - Central Incisor"), False),
+        (("left canal", "right canal"), False),
+        (("left canal", "tooth"), False),
+    ],
+)
+def test_classes_of_sides_are_not_flipped(phantoms, tmp_path, names, flipped):
+    """Of a mask whose class 1 is left of class 2 in every epoch, or is not."""
+    shutil.copytree(phantoms / "images", tmp_path / "images")
+    (tmp_path / "masks").mkdir()
+    for path in (tmp_path / "images").iterdir():
+        height, width = read_image(path).shape[:2]
+        sides = np.repeat(np.uint8([1, 2]), (width // 2, width - width // 2))
+        Image.fromarray(np.tile(sides, (height, 1))).save(tmp_path / "masks" / path.name)
+    config = registry.configure(
+        "panoramic_unet", "tiny", num_classes=3, classes=names, batch_size=10
+    )
+    dataset = paper.make_dataset(tmp_path, config, DataOptions(training=True, epochs=range(3)))
+    at_left = np.concatenate([batch["mask"].numpy()[:, 16, 8, 0] for batch in dataset])
+    assert (at_left == 2).any() == flipped
+
+
 def test_a_corrected_mask_is_read_anew(phantoms, tmp_path):
     data = shutil.copytree(phantoms, tmp_path / "data")
     config = registry.configure("panoramic_unet", "tiny")

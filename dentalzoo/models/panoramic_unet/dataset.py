@@ -16,6 +16,7 @@ from dentalzoo.data.mask_values import MaskStatistics, facts_of
 from dentalzoo.data.masks import find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
+from dentalzoo.data.teeth import have_sides
 from dentalzoo.errors import DentalzooError
 from dentalzoo.models.panoramic_unet.config import Config
 
@@ -146,13 +147,13 @@ def _check_masks(data: str, samples: Cache, config: Config, options: DataOptions
 
 
 def _augment(config: Config, seed: int) -> Augment | None:
-    """Return the config's augmentation; it does not flip where classes are tooth numbers."""
+    """Return the config's augmentation; it does not flip where classes have sides, as teeth do."""
     if config.augmentation is None:
         return None
     transforms = AUGMENTATIONS[config.augmentation]
-    if config.num_classes <= 32 and not any(name.isdigit() for name in config.classes):
+    if config.num_classes <= 32 and not have_sides(config.classes):
         return Augment(transforms, seed)
-    _log.info("classes are tooth numbers: images are not flipped, left would become right")
+    _log.info("classes have sides: images are not flipped, left would become right")
     return Augment(lambda: [t for t in transforms() if type(t).__name__ != "HorizontalFlip"], seed)
 
 
