@@ -1,4 +1,6 @@
-"""Single boxes that are worth a look: tiny, huge, twice there, or of two classes in one place."""
+"""Boxes that are worth a look: tiny, huge, twice there, of two classes in one place, or teeth on
+the other side.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dentalzoo.data.formats.base import Box
-from dentalzoo.data.teeth import tooth_numbers
+from dentalzoo.data.teeth import number_of, place_of, tooth_numbers
 
 # Ours. Of 6,383 boxes on radiographs none has a side below 0.3 % of the image or covers 60 % of it.
 _TINY = 0.003  # the shorter side, as a part of the image's
@@ -16,6 +18,7 @@ _SAME_PLACE = 0.8  # IoU
 # 3 to 5.
 _FAR = 25.0  # times the median, or a part of it
 _LEAST = 20  # boxes of a class that have a median
+_LEAST_TEETH = 2  # of a side
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class BoxFinding:
     """Something about one box of an image.
 
     Attributes:
-        kind: "tiny", "huge", "duplicate", "overlapping classes", "tooth twice", or of a model.
+        kind: "tiny", "huge", "duplicate", "overlapping classes", "tooth twice", "other side", or of
+            a model.
         text: in words, with the numbers.
         boxes: the indices of the boxes in their image that it is about.
     """
@@ -44,7 +48,8 @@ def box_findings(images: Sequence[Sequence[Box]]) -> list[list[BoxFinding]]:
     Tiny: a side below 0.3 % of the image. Huge: above 60 % of its area. Both too: 25 times smaller
     or larger than the median box of its class, of 20 boxes or more. Duplicate: two boxes of one
     class with an IoU of at least 0.8; overlapping classes: of two classes. Tooth twice: where all
-    classes are FDI numbers, one number in two places. Crowds are left out.
+    classes are FDI numbers, one number in two places. Other side: the teeth of a jaw whose numbers
+    of the patient's right lie to the right of those of the left. Crowds are left out.
 
     Args:
         images: the boxes of each.
@@ -53,7 +58,12 @@ def box_findings(images: Sequence[Sequence[Box]]) -> list[list[BoxFinding]]:
     labels = {box.label for boxes in images for box in boxes}
     numbered = bool(labels) and tooth_numbers(sorted(labels)) is not None
     return [
-        [*_sizes(boxes, medians), *_overlaps(boxes), *(_twice(boxes) if numbered else ())]
+        [
+            *_sizes(boxes, medians),
+            *_overlaps(boxes),
+            *(_twice(boxes) if numbered else ()),
+            *_sides(boxes),
+        ]
         for boxes in images
     ]
 
@@ -122,3 +132,22 @@ def _twice(boxes: Sequence[Box]) -> list[BoxFinding]:
         for label, where in places.items()
         if len(where) > 1 and tuple(where) not in doubled
     ]
+
+
+def _sides(boxes: Sequence[Box]) -> list[BoxFinding]:
+    """Return the jaws whose quadrants are exchanged, as a radiograph shows the patient from before.
+
+    A jaw with two teeth on each side at least tells.
+    """
+    found = []
+    numbers = [None if box.crowd else number_of(box.label) for box in boxes]
+    for jaw, quadrants in (("upper", (1, 2, 5, 6)), ("lower", (3, 4, 7, 8))):
+        teeth = [i for i, number in enumerate(numbers) if number and number // 10 in quadrants]
+        middle = np.array([boxes[i].left + boxes[i].right for i in teeth])
+        left = np.array([place_of(numbers[i] or 0) > 0 for i in teeth], bool)
+        if min(left.sum(), (~left).sum()) < _LEAST_TEETH:
+            continue
+        if np.median(middle[~left]) > np.median(middle[left]):
+            text = f"other side: {jaw} teeth of the patient's right lie right of the left ones"
+            found.append(BoxFinding("other side", text, tuple(teeth)))
+    return found

@@ -39,9 +39,20 @@ def tooth_numbers(classes: Sequence[str]) -> tuple[int, ...] | None:
 
     None unless every class has a number and no two have the same.
     """
-    numbers = [_number(name) for name in classes]
+    numbers = [number_of(name) for name in classes]
     known = tuple(number for number in numbers if number is not None)
     return known if known and len(set(known)) == len(classes) else None
+
+
+def number_of(name: str) -> int | None:
+    """Return the FDI number of a class that is a tooth, see `tooth_numbers`."""
+    if match := _NUMBERED.fullmatch(name.strip()):
+        return int(match[2]) if _FDI.fullmatch(match[2]) else None
+    words = re.findall(r"[^\W_]+", name.casefold())
+    numbers = [word for word in words if word.isdecimal()]
+    if len(numbers) != 1 or not _FDI.fullmatch(numbers[0]):
+        return None
+    return int(numbers[0]) if _OF_A_TOOTH.issuperset({*words} - {numbers[0]}) else None
 
 
 def mirrored(classes: Sequence[str]) -> tuple[int, ...]:
@@ -62,7 +73,7 @@ def mirrored(classes: Sequence[str]) -> tuple[int, ...]:
     names = [name.strip() for name in classes]
     labels = {name.casefold(): label for label, name in enumerate(names, 1)}
     labels |= {name: label for label, name in enumerate(names, 1)}
-    numbers = [_number(name) for name in names]
+    numbers = [number_of(name) for name in names]
     ids = []
     for name, number in zip(names, numbers, strict=True):
         other = _other_side(name)
@@ -90,17 +101,6 @@ def place_of(number: int) -> float:
     """Return where a tooth stands in its jaw, in teeth from the midline, the patient's left > 0."""
     quadrant, place = divmod(number, 10)
     return place - 0.5 if quadrant in (2, 3, 6, 7) else 0.5 - place
-
-
-def _number(name: str) -> int | None:
-    """Return the number of a class that is a tooth."""
-    if match := _NUMBERED.fullmatch(name.strip()):
-        return int(match[2]) if _FDI.fullmatch(match[2]) else None
-    words = re.findall(r"[^\W_]+", name.casefold())
-    numbers = [word for word in words if word.isdecimal()]
-    if len(numbers) != 1 or not _FDI.fullmatch(numbers[0]):
-        return None
-    return int(numbers[0]) if _OF_A_TOOTH.issuperset({*words} - {numbers[0]}) else None
 
 
 def _other_number(number: int) -> int:

@@ -31,6 +31,7 @@ _OF_KIND = {
     "finding huge": "boxes_to_check",
     "finding overlapping classes": "boxes_to_check",
     "finding tooth twice": "boxes_to_check",
+    "finding other side": "boxes_to_check",
     "finding duplicate": "suspicious",
     "finding specks": "masks_to_check",
     "finding model: no box": "contradictions",

@@ -53,6 +53,29 @@ def test_a_tooth_in_two_places():
     assert texts(one, again) == [["duplicate: two boxes of 11, IoU 0.95", (0, 1)]]
 
 
+def test_quadrants_that_are_exchanged():
+    """As in the annotations of a public set of panoramic radiographs, whose lower jaws are so."""
+
+    def tooth(label, left):
+        top = 0.3 if label[0] in "1256" else 0.6
+        return Box(label, top, left, top + 0.2, left + 0.04)
+
+    places = {"12 - Lateral Incisor": 0.4, "11": 0.45, "21": 0.5, "22": 0.55}
+    upper = [tooth(label, left) for label, left in places.items()]
+    lower = [
+        tooth(label, left) for label, left in (("42", 0.4), ("41", 0.45), ("31", 0.5), ("32", 0.55))
+    ]
+    assert texts(*upper, *lower, CROWN) == []
+    exchanged = [
+        tooth(label, left) for label, left in (("32", 0.4), ("31", 0.45), ("41", 0.5), ("42", 0.55))
+    ]
+    what = "other side: lower teeth of the patient's right lie right of the left ones"
+    assert texts(CROWN, *upper, *exchanged) == [[what, (5, 6, 7, 8)]]
+    assert texts(*upper, *exchanged[1:]) == []  # one tooth on a side does not tell
+    mirrored = [Box(b.label, b.top, 1 - b.right, b.bottom, 1 - b.left) for b in (*upper, *lower)]
+    assert [text for text, _ in texts(*mirrored)] == [what.replace("lower", "upper"), what]
+
+
 def test_the_report_lists_them_and_duplicates_must_be_fixed(tmp_path):
     one, other = "0 0.5 0.5 0.2 0.2", "1 0.5 0.5 0.2 0.19"
     yolo(tmp_path, "a", lines=(one, other))
