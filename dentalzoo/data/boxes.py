@@ -373,14 +373,13 @@ def _check_names(data_dir: str | Path, chosen: Classes, parsed: ParsedAnnotation
             f"{data_dir}: at least one image must have a box. Received: {len(parsed.annotations)} "
             f"annotated images without any{f'; {reasons[0]}' if reasons else ''}"
         )
-    missing = [name for name in chosen.names if name not in chosen.known]
-    if len(missing) == len(chosen.names):
+    if len(chosen.absent) == len(chosen.names):
         raise DentalzooError(
             f"{data_dir}: classes must be among those of the data, {', '.join(chosen.known)}. "
             f"Received: {', '.join(chosen.names) or 'no class at all'}"
         )
-    if missing:
-        _log.warning("%s: the data has no class %s", data_dir, ", ".join(missing))
+    if chosen.absent:
+        _log.warning("%s: the data has no class %s", data_dir, ", ".join(chosen.absent))
 
 
 def _fill(

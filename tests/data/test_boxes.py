@@ -212,6 +212,24 @@ def test_a_split_without_a_class_has_the_ids_of_the_whole(tmp_path):
     assert find_boxes(tmp_path, "val").classes == ("crown", "root")
 
 
+def test_teeth_go_by_their_numbers(tmp_path, caplog):
+    """A bundle's "11" is the "11 - Central Incisor" of the data; a bridge is no tooth."""
+    caplog.set_level("INFO", "dentalzoo")
+    names = ("11 - Central Incisor", "Tooth_21", "Bridge", "46")
+    lines = [f"{label} 0.{2 + label} 0.5 0.1 0.1" for label in range(4)]
+    yolo(tmp_path, "a", lines=lines, classes=names)
+    found = find_boxes(tmp_path, classes=("21", "11", "46", "36"), val_fraction=None)
+    assert [box.label for box in found.samples[0].boxes] == ["11", "21", "46"]
+    said = [record.getMessage() for record in caplog.records]
+    assert (
+        "classes with the same tooth number are the same: '11 - Central Incisor' is '11'" in said[0]
+    )
+    assert any("has no class 36" in line for line in said)
+    assert find_boxes(tmp_path, val_fraction=None).classes == names
+    both = find_boxes(tmp_path, classes=("Bridge", "tooth 11", "11"), val_fraction=None)
+    assert [box.label for box in both.samples[0].boxes] == ["Bridge"], "which 11 is meant?"
+
+
 def test_classes_that_the_data_do_not_have(tmp_path, caplog):
     yolo(tmp_path, "a")
     assert find_boxes(tmp_path, classes=["Crown", "Root"]).classes == ("Crown", "Root")

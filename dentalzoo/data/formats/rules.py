@@ -22,7 +22,8 @@ from dentalzoo.data.formats.base import (
 from dentalzoo.data.formats.outlines import MAX_REACH, count_runs, run_lengths
 from dentalzoo.data.io.decode import upright, upright_size
 from dentalzoo.data.io.images import natural_key, read_image
-from dentalzoo.errors import BadFile
+from dentalzoo.data.teeth import number_of
+from dentalzoo.errors import BadFile, few_of
 from dentalzoo.limits import max_pixels
 
 _log = logging.getLogger("dentalzoo")
@@ -54,6 +55,7 @@ class Classes:
     Attributes:
         known: the classes of the data.
         names: the classes that are kept; the id of `names[i]` is i + 1.
+        absent: those of `names` that the data do not have.
     """
 
     def __init__(
@@ -74,9 +76,14 @@ class Classes:
         alike = next((n for n in self._loose.values() if len(n) > 1), None)
         if alike and selected is None:
             _log.warning("two classes differ in case or blanks alone: %s", " and ".join(alike))
+        self._same_tooth = _same_tooth(self.known, self.names)
+        present = {*self.known, *self._same_tooth.values()}
+        self.absent = tuple(name for name in self.names if name not in present)
 
     def look_up(self, label: str) -> str | None:
         """Return the class of a label, whatever its case and blanks; None if it is left out.
+
+        A tooth goes by its number: "11 - Central Incisor" is the "11" that was selected.
 
         Raises:
             ValueError: there is no such class.
@@ -85,7 +92,22 @@ class Classes:
         if len(names) != 1:
             what = f"be one of {', '.join(self.known)}" if label.strip() else "not be empty"
             raise ValueError(f"unknown class; it must {what}. Received: {label[:60]!r}")
-        return names[0] if names[0] in self.names else None
+        name = self._same_tooth.get(names[0], names[0])
+        return name if name in self.names else None
+
+
+def _same_tooth(known: Sequence[str], selected: Sequence[str]) -> dict[str, str]:
+    """Return the selected class of each class that is not selected and has its tooth number."""
+    numbers = [number_of(name) for name in selected]
+    same = {
+        name: selected[numbers.index(number)]
+        for name in known
+        if name not in selected and (number := number_of(name)) and numbers.count(number) == 1
+    }
+    if same:
+        renamed = [f"{name!r} is {other!r}" for name, other in same.items()]
+        _log.info("classes with the same tooth number are the same: %s", few_of(renamed, 3))
+    return same
 
 
 def _merge_spellings(counts: Counter[str]) -> list[str]:
