@@ -167,6 +167,8 @@ def _read_file(
         notes.append(f"its image is imagePath, not {own[0].name}. Received: {written[-80:]!r}")
     if len(found) != 1:
         what = f"annotation of {len(found)} images of one name" if found else ""
+        if not found and content.get("imageData"):
+            what = f"annotation whose image is in its imageData alone: save it as {path.stem}.png"
         parsed.refuse(name, what or "annotation without image", found)
         return
     size = parse_size(content.get("imageHeight"), content.get("imageWidth"))

@@ -275,9 +275,12 @@ def test_a_file_without_image_is_a_skip(tmp_path):
     put(tmp_path, "a.png", "b.png")
     annotate(tmp_path, shape("rectangle", [[1, 2], [9, 9]]))
     annotate(tmp_path, shape("rectangle", [[1, 2], [9, 9]]), name="gone.json", image="gone.png")
+    annotate(tmp_path, shape("rectangle", [[1, 2], [9, 9]]), name="in.json", image="in.jpg",
+             imageData="iVBORw0KGgo=")  # fmt: skip
     dataset = find_boxes(tmp_path)
     assert dict(dataset.skipped) == {
         "gone.json": "annotation without image",
+        "in.json": "annotation whose image is in its imageData alone: save it as in.png",
         "b.png": "image without boxes",
     }
 
