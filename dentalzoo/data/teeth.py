@@ -115,7 +115,7 @@ def _other_side(name: str) -> str:
         return f"{match[1]}{_other_number(int(match[2]))}"
     if len(_LONE_FDI.findall(name)) == 1:
         name = _LONE_FDI.sub(lambda match: str(_other_number(int(match[0]))), name)
-    name = _SIDE.sub(lambda match: _like(match[0], _OTHER_SIDE[match[0].lower()]), name)
+    name = _SIDE.sub(lambda match: _like(match[0], _OTHER_SIDE[match[0].casefold()]), name)
     name = _PALMER.sub(
         lambda match: match[1] + _like(match[2], "l" if match[2] in "rR" else "r"), name
     )

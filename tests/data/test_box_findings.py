@@ -56,19 +56,16 @@ def test_a_tooth_in_two_places():
 def test_quadrants_that_are_exchanged():
     """As in the annotations of a public set of panoramic radiographs, whose lower jaws are so."""
 
-    def tooth(label, left):
-        top = 0.3 if label[0] in "1256" else 0.6
-        return Box(label, top, left, top + 0.2, left + 0.04)
+    def teeth(top, *labels):
+        lefts = (0.4, 0.45, 0.5, 0.55)
+        return [
+            Box(name, top, x, top + 0.2, x + 0.04) for name, x in zip(labels, lefts, strict=True)
+        ]
 
-    places = {"12 - Lateral Incisor": 0.4, "11": 0.45, "21": 0.5, "22": 0.55}
-    upper = [tooth(label, left) for label, left in places.items()]
-    lower = [
-        tooth(label, left) for label, left in (("42", 0.4), ("41", 0.45), ("31", 0.5), ("32", 0.55))
-    ]
+    upper = teeth(0.3, "12 - Lateral Incisor", "11", "21", "22")
+    lower = teeth(0.6, "42", "41", "31", "32")
     assert texts(*upper, *lower, CROWN) == []
-    exchanged = [
-        tooth(label, left) for label, left in (("32", 0.4), ("31", 0.45), ("41", 0.5), ("42", 0.55))
-    ]
+    exchanged = teeth(0.6, "32", "31", "41", "42")
     what = "other side: lower teeth of the patient's right lie right of the left ones"
     assert texts(CROWN, *upper, *exchanged) == [[what, (5, 6, 7, 8)]]
     assert texts(*upper, *exchanged[1:]) == []  # one tooth on a side does not tell
