@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.teeth import tooth_numbers
 from dentalzoo.errors import BadFile
 
 # ours: masks of teeth blurred over 15 pixels have at most 6 %, 95 % of radiographs 16 % and more
@@ -171,18 +172,18 @@ def fdi_values(
 ) -> tuple[int, ...]:
     """Return the FDI numbers that masks store in place of the ids 1..n; empty where they store ids.
 
-    Only where every class is named by its FDI number. One rule for the whole data set: masks are
-    read until one holds a value that is no id (FDI numbers) or no FDI number (ids); where every
-    value is both, they are FDI numbers.
+    Only where every class is named by its FDI number, see `tooth_numbers`. One rule for the whole
+    data set: masks are read until one holds a value that is no id (FDI numbers) or no FDI number
+    (ids); where every value is both, they are FDI numbers.
 
     Args:
         classes: the names of the ids 1..n.
         masks: the files of masks.
         read: reads a mask; raises BadFile.
     """
-    if not classes or not all(name.isdecimal() and int(name) in FDI_NUMBERS for name in classes):
+    numbers = tooth_numbers(classes)
+    if numbers is None:
         return ()
-    numbers = tuple(int(name) for name in classes)
     for path in masks:
         try:
             values = {*map(int, _histogram(read(path))[0])} - {0}

@@ -116,6 +116,7 @@ def test_the_whole_data_set_decides_between_ids_and_fdi_numbers():
     assert numbers_of(ambiguous, [0, 31, 38]) != ()
     assert numbers_of(ambiguous) != ()
     assert numbers_of([0, 11], [0, 21], classes=("11", "21")) == (11, 21)
+    assert numbers_of([0, 11], [0, 21], classes=("11 - Incisor", "tooth 21")) == (11, 21)
     assert numbers_of([0, 1], [0, 2], classes=("11", "21")) == ()
     assert numbers_of([0, 36], classes=("Crown", "36")) == ()
 
