@@ -80,15 +80,8 @@ ROOMS = {
 }
 SHARED_BY_TASKS = (
     *("base", "options", "autoencoders", "calibration", "detector", "flips", "postprocessing"),
-    *(
-        "predictor",
-        "comparison",
-        "familiarity",
-        "image_lines",
-        "projects",
-        "scoring",
-        "tooth_order",
-    ),
+    *("predictor", "comparison", "familiarity", "image_lines", "projects", "scoring"),
+    "tooth_order",
 )
 
 

@@ -108,7 +108,8 @@ def find_boxes(
         data_dir: the data folder.
         split: "train", "val" or "test" (or "valid", "validation", "testing", ...); None for all.
         classes: the names of the ids 1..n. None takes those of the label map, else all labels,
-            sorted. Boxes of other classes of the data are left out, with a line in the log.
+            sorted. A tooth goes by its number, "11 - Central Incisor" as "11". Boxes of other
+            classes of the data are left out, with a line in the log.
         val_fraction: where neither `split.csv` nor ImageSets nor folders name a split, this part
             of the groups, by the hash of their names, is "val" and the rest "train"; None leaves
             the split of all of them "".

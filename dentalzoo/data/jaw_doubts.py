@@ -17,6 +17,7 @@ from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_axes import SAME
 from dentalzoo.data.jaw_pose import Pose
 from dentalzoo.data.jaw_shape import biting_slopes, has_palate, symmetry_turn, thinned
+from dentalzoo.ops.meshes import connected_parts
 
 # ours: degrees. The biting edges of 100 synthetic jaws and 9 rows of crowns, one of them real,
 # sloped by -9.9 to -0.4 to the back and -1.3 to 1.7 to the side, and their symmetry axis was -3 to
@@ -98,13 +99,9 @@ def doubts_of_pairs(jaws: Sequence[Neighbour]) -> list[tuple[str, str]]:
 
 def _parts(mesh: Mesh, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the connected part of each used vertex, and the number of vertices of each part."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     faces = np.searchsorted(used, mesh.faces)
     ends = np.concatenate([faces[:, :2], faces[:, 1:]])
-    links = coo_matrix((np.ones(len(ends), np.int8), ends.T), (len(used), len(used)))
-    parts = connected_components(links, directed=False)[1]
+    parts = connected_parts(ends, len(used))
     return parts, np.bincount(parts)
 
 

@@ -14,7 +14,7 @@ from dentalzoo.data.io.mesh_files import Mesh
 from dentalzoo.data.jaw_axes import SAME, Axes, after, axes_text, turn, turn_back
 from dentalzoo.data.jaw_shape import symmetry_turn, thinned, turned_about_z
 from dentalzoo.errors import DentalzooError
-from dentalzoo.ops.meshes import normals, open_edges
+from dentalzoo.ops.meshes import connected_parts, normals, open_edges
 
 SCALE = 40.0  # mm; ours: fixed, so that views show how large a jaw is
 TURNED = "turned about y by 180 degrees, as an upper jaw; a lower jaw cannot be told from it"
@@ -227,16 +227,11 @@ def _longest_border(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 
     Others surround holes, and crowns that were set into the gum.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     ends = open_edges(mesh.faces)
     length = np.linalg.norm(mesh.vertices[ends[:, 0]] - mesh.vertices[ends[:, 1]], axis=1)
     if not len(ends):
         return ends, length
-    count = len(mesh.vertices)
-    links = coo_matrix((np.ones(len(ends), np.int8), ends.T), (count, count))
-    part = connected_components(links, directed=False)[1][ends[:, 0]]
+    part = connected_parts(ends, len(mesh.vertices))[ends[:, 0]]
     longest = part == np.bincount(part, length).argmax()
     return ends[longest], length[longest]
 

@@ -198,16 +198,34 @@ def fan_triangles(indices: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def edges(faces: np.ndarray) -> np.ndarray:
     """Return the edges of faces, each once: (E, 2) int32, the lower vertex first, sorted."""
-    pairs = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    return np.unique(pairs, axis=0).astype(np.int32)
+    return np.unique(_ends(faces), axis=0).astype(np.int32)
 
 
 def open_edges(faces: np.ndarray) -> np.ndarray:
     """Return the edges of one face alone, as `edges` does: borders, of holes too, and seams."""
-    ends = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1).astype(np.int64)
+    ends = _ends(faces).astype(np.int64)
     size = int(ends.max(initial=0)) + 1
     found, count = np.unique(ends[:, 0] * size + ends[:, 1], return_counts=True)
     return np.stack(np.divmod(found[count == 1], size), axis=1).astype(np.int32)
+
+
+def _ends(faces: np.ndarray) -> np.ndarray:
+    """Return the edges of each face in turn, (3 F, 2), the lower vertex first."""
+    return np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+
+
+def connected_parts(links: np.ndarray, count: int) -> np.ndarray:
+    """Return the number of the connected part, from 0, of each of `count` vertices, (count,).
+
+    Args:
+        links: (L, 2) vertices that are connected.
+        count: the number of vertices.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = coo_matrix((np.ones(len(links), np.int8), links.T), (count, count))
+    return connected_components(matrix, directed=False)[1]
 
 
 def join_seams(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
