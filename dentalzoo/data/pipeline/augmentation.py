@@ -50,10 +50,11 @@ class Augment:
     `boxes` float32 (M, 4) yxyx in [0, 1] and `classes` int32 (M,), whose rows of class 0 are
     padding. A box that a transform cuts is kept as long as a third of it is left.
 
-    Where classes have a side, 11 is 21 on a mirrored radiograph (see `mirrored`). A radiograph turned by 180
-    degrees is the same mouth upside down, so a flip up to down, which is that turn and a flip left
-    to right, mirrors the mouth as well: classes change sides under one flip and stay under both.
-    Where the mirror image of one has no class, radiographs are not mirrored, which is logged.
+    Where classes have a side, 11 is 21 on a mirrored radiograph (see `mirrored`). A radiograph
+    turned by 180 degrees is the same mouth upside down, so a flip up to down, which is that turn
+    and a flip left to right, mirrors the mouth as well: classes change sides under one flip and
+    stay under both. Where the mirror image of one has no class, radiographs are not mirrored,
+    which is logged.
     """
 
     def __init__(
