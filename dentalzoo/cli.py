@@ -332,7 +332,9 @@ def make_parser(task: str | None = None) -> Parser:
     add.add_argument("data", help="folder of the data set")
     add.add_argument("--split", help=_SPLIT_HELP)
     add.add_argument(
-        "--num-classes", type=int, help="classes of the masks (default 1: binary, or --classes)"
+        "--num-classes",
+        type=int,
+        help="classes of the masks (default: --classes or a list beside them, else binary)",
     )
     add.add_argument("--classes", nargs="+", help="only these classes, numbered in this order")
     add.add_argument("--images", action="store_true", help="the data are images for autoencoders")

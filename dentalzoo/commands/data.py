@@ -73,9 +73,8 @@ def _check(options: Namespace) -> dict[str, Any]:
             return check_boxes(data, split, classes=options.classes, watch=watch)
         if kind == "images":
             return check_images(data, split, watch, crops=options.crops)
-        count = options.num_classes
-        count = 1 if count is None and not options.classes else count
-        return check_folder(data, split, count, classes=options.classes, watch=watch)
+        count, classes = options.num_classes, options.classes
+        return check_folder(data, split, count, classes=classes, watch=watch)
 
     if not options.report and not options.bundle:
         return check()

@@ -1,13 +1,19 @@
 """Outlines of annotated objects as the mask of an image: which are drawn, and which cannot be."""
 
+import logging
 from collections.abc import Iterable, Sequence
 
-from dentalzoo.data.formats.base import ImageAnnotation, ParsedAnnotations, RawBox
+from dentalzoo.data.formats.base import (
+    ImageAnnotation,
+    ParsedAnnotations,
+    RawBox,
+    notice_once,
+)
 from dentalzoo.data.formats.outlines import Regions
 from dentalzoo.data.formats.rules import loose_name
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.formats.unused import Unused
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, few_of
 
 
 def leave_out_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Unused]:
@@ -41,6 +47,17 @@ def leave_out_boxes(tree: Tree, parsed: ParsedAnnotations) -> list[Unused]:
         one.boxes = boxes
     reason = f"they have no outlines; masks show {_quoted(drawn)}"
     return [(f"boxes of {_quoted(alone.values())}", reason)]
+
+
+def tell_union(tree: Tree, parsed: ParsedAnnotations) -> None:
+    """Log that the outlines of several labels become one binary mask, once for a folder."""
+    drawn: dict[str, str] = {}
+    for one in parsed.annotations.values():
+        drawn |= {loose_name(box.label): box.label for box in one.boxes if box.outline}
+    if len(drawn) > 1:
+        names = sorted(drawn.values())
+        what = f"the outlines of {len(names)} classes make one mask, {few_of(names)}"
+        notice_once(f"{what}; classes={tuple(names[:2])} tells them apart", tree.root, logging.INFO)
 
 
 def regions_of(

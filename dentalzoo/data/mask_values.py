@@ -304,9 +304,11 @@ class MaskStatistics:
             return [f"no mask holds an object: all {self.masks} are empty"]
         lines = []
         if self._inverted > _FEW_INVERTED * self.masks:
+            binary = "objects must be white on black; are they black on white?"
+            question = binary if len(self._classes) == 1 else "is 0 the background?"
             lines.append(
                 f"{self._inverted} of {self.masks} masks are mostly foreground and touch the "
-                "border: objects must be white on black; are they black on white?"
+                f"border: {question}"
             )
         absent = [name for name, count in self.per_class().items() if not count]
         if absent:

@@ -31,7 +31,7 @@ from dentalzoo.data.formats.unused import find_unused, report_unused
 from dentalzoo.data.io.decode import upright
 from dentalzoo.data.io.grey_levels import nothing_to_see
 from dentalzoo.data.io.images import read_mask, read_oriented
-from dentalzoo.data.mask_regions import leave_out_boxes, regions_of
+from dentalzoo.data.mask_regions import leave_out_boxes, regions_of, tell_union
 from dentalzoo.data.mask_values import (
     MaskFacts,
     MaskStatistics,
@@ -150,6 +150,8 @@ def find_masks(
             f"Received: {tree.summary()}{first}"
         )
     not_drawn = leave_out_boxes(tree, parsed) if names is None else []
+    if names is None:
+        tell_union(tree, parsed)
     skips = parsed.skips + [
         Skip(tree.name(p), "a folder or a broken link") for p in tree.unreadable
     ]

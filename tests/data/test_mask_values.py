@@ -146,6 +146,8 @@ def test_what_all_masks_have_in_common_is_suspicious():
         "11 of 12 masks are mostly foreground"
         in problems([1 - m for m in teeth[1:]] + [teeth[0]])[0]
     )
+    two = [2 - mask for mask in teeth]
+    assert "is 0 the background?" in problems(two, ("a", "b"))[0]
     assert problems(teeth, ("a", "b")) == ["none of 12 masks holds the class b"]
     assert problems([teeth[0]] * 12) == ["12 of 12 masks are equal"]
     large = np.ones((20, 20), np.uint8)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dentalzoo.cli import main
 from dentalzoo.data.duplicates import find_duplicates, perceptual_hash, perceptual_hashes
 from dentalzoo.data.formats import base, format_named
 from dentalzoo.data.formats.outlines import _decompress
@@ -729,6 +730,31 @@ def test_check_names_a_single_inverted_mask(tmp_path):
     (name, reason), (of_all, _) = check_folder(tmp_path)["suspicious"]
     assert name == "2" and "is it black on white?" in reason
     assert of_all == "masks"  # one of four is more than one in ten
+
+
+def test_the_union_of_several_classes_is_told(tmp_path, caplog):
+    polygon = '<polygon label="{}" points="4,4;14,4;14,14"/>'
+    shapes = "".join(map(polygon.format, ("crown", "tooth", "tooth")))
+    put(tmp_path, "a.png")
+    text = f'<annotations><image name="a.png" width="48" height="24">{shapes}</image></annotations>'
+    (tmp_path / "a.xml").write_text(text)
+    caplog.set_level("INFO", "dentalzoo")
+    find_masks(tmp_path, classes=["tooth", "crown"])
+    assert "make one mask" not in caplog.text
+    find_masks(tmp_path)
+    assert "the outlines of 2 classes make one mask, crown, tooth" in caplog.text
+
+
+def test_check_takes_the_classes_of_a_list_beside_the_masks(tmp_path, capsys):
+    put(tmp_path, "images/a.png", masks=["masks/a.png"])
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[2:5, 2:5], ids[6:9, 6:9] = 1, 2
+    write_png(tmp_path / "masks" / "a.png", ids)
+    assert main(["check", str(tmp_path), "--json"]) == 2
+    (tmp_path / "masks" / "classes.txt").write_text("tooth\ncrown")
+    capsys.readouterr()
+    assert main(["check", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["masks"] == {"tooth": 1, "crown": 1}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dentalzoo import registry
 from dentalzoo.contracts import DataOptions
 from dentalzoo.data.io.images import encode_png, read_image, read_mask, resize, write_png
 from dentalzoo.data.synthetic import panoramic
+from dentalzoo.errors import DentalzooError
 from dentalzoo.models import panoramic_unet as paper
 from dentalzoo.models.panoramic_unet.config import SLIM_ENCODERS
 from dentalzoo.models.panoramic_unet.dataset import AUGMENTATIONS
@@ -208,6 +209,7 @@ def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
             assert patients_right.mean() < patients_left.mean()
 
 
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize(
     ("names", "flipped"),
     [
@@ -218,20 +220,32 @@ def test_tooth_numbers_are_not_flipped(phantoms, tmp_path):
         (("left canal", "tooth"), False),
     ],
 )
-def test_classes_of_sides_are_not_flipped(phantoms, tmp_path, names, flipped):
-    """Of a mask whose class 1 is left of class 2 in every epoch, or is not."""
+def test_classes_of_sides_are_not_flipped(phantoms, tmp_path, names, flipped, listed):
+    """Of a mask whose class 1 is left of class 2 in every epoch, or is not.
+
+    The names are in the config, or in a list beside the masks.
+    """
     shutil.copytree(phantoms / "images", tmp_path / "images")
     (tmp_path / "masks").mkdir()
+    if listed:
+        (tmp_path / "masks" / "classes.txt").write_text("\n".join(names))
     for path in (tmp_path / "images").iterdir():
         height, width = read_image(path).shape[:2]
         sides = np.repeat(np.uint8([1, 2]), (width // 2, width - width // 2))
         Image.fromarray(np.tile(sides, (height, 1))).save(tmp_path / "masks" / path.name)
-    config = registry.configure(
-        "panoramic_unet", "tiny", num_classes=3, classes=names, batch_size=10
-    )
+    given = {} if listed else {"classes": names}
+    config = registry.configure("panoramic_unet", "tiny", num_classes=3, batch_size=10, **given)
     dataset = paper.make_dataset(tmp_path, config, DataOptions(training=True, epochs=range(3)))
     at_left = np.concatenate([batch["mask"].numpy()[:, 16, 8, 0] for batch in dataset])
     assert (at_left == 2).any() == flipped
+
+
+def test_a_list_beside_the_masks_must_be_of_as_many_classes(phantoms, tmp_path):
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    (data / "masks" / "classes.txt").write_text("background\nCaries\nCrown\nRoot")
+    config = registry.configure("panoramic_unet", "tiny", num_classes=3)
+    with pytest.raises(DentalzooError, match="num_classes must be 4 .*Caries, Crown, Root"):
+        paper.make_dataset(data, config)
 
 
 def test_a_corrected_mask_is_read_anew(phantoms, tmp_path):

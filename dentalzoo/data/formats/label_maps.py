@@ -1,4 +1,4 @@
-"""Lists of classes: label maps of the TF Object Detection API, and classes.json or classes.txt."""
+"""Lists of classes: label maps of the TF Object Detection API, classes.json and others."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dentalzoo.data.formats.base import notice_once
+from dentalzoo.data.formats.tables import read_table
 from dentalzoo.errors import BadFile
 
 _FORM = "must hold items `item { id: 1 name: 'root' }`."
@@ -105,6 +106,28 @@ def read_class_list(folder: Path) -> list[str] | None:
         (folder / n for n in ("classes.json", "classes.txt") if (folder / n).is_file()), None
     )
     return None if path is None else read_class_file(path)
+
+
+def read_pixel_values(path: Path) -> list[str] | None:
+    """Return the names of the pixel values 0, 1, ... in a table "Pixel Value, Class".
+
+    Roboflow writes it beside mask images as `_classes.csv`.
+
+    Returns:
+        None for a table of other columns, such as the classes of whole images.
+
+    Raises:
+        BadFile: the values are not 0, 1, ..., each once.
+    """
+    table = read_table(path)
+    value, name = table.column(["pixelvalue"]), table.column(["class"])
+    if value is None or name is None:
+        return None
+    names = {cells[value]: cells[name] for _, cells in table.rows}
+    if not names or {*names} != {str(number) for number in range(len(table.rows))}:
+        shown = ", ".join(cells[value] for _, cells in table.rows)[:60]
+        raise BadFile(path, f"the pixel values must be 0, 1, ..., each once. Received: {shown}")
+    return [names[str(number)] for number in range(len(names))]
 
 
 def read_class_file(path: Path) -> list[str]:

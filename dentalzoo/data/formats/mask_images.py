@@ -18,7 +18,7 @@ from dentalzoo.data.formats.base import (
     Purpose,
     check_class_list,
 )
-from dentalzoo.data.formats.label_maps import read_class_list
+from dentalzoo.data.formats.label_maps import read_class_list, read_pixel_values
 from dentalzoo.data.formats.pairing import pair_folders
 from dentalzoo.data.formats.rules import image_size
 from dentalzoo.data.formats.semantic import MAX_CLASSES, label_map
@@ -26,7 +26,7 @@ from dentalzoo.data.formats.semantic import lost as lost
 from dentalzoo.data.formats.tree import Tree
 from dentalzoo.data.formats.voc.pixels import palette
 from dentalzoo.data.io.images import write_png
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError
 
 NAME = "mask images"
 HOLDS: tuple[Content, ...] = ("masks", "names")
@@ -43,7 +43,8 @@ def sniff(tree: Tree) -> str:
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """Match images with masks, by their folders and names; no image is opened.
 
-    `classes.json` or `classes.txt` in the folder of the masks names the ids 1..n.
+    `classes.json`, `classes.txt` or Roboflow's `_classes.csv` in the folder of the masks names the
+    ids 1..n, after the background where it is listed.
     """
     pairs, skips = pair_folders(tree, masks_needed=False)
     if pairs:  # else other formats may use the images
@@ -53,11 +54,25 @@ def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
         parsed.annotations[image] = ImageAnnotation(mask, tree.name(mask), mask=mask)
         if split:
             parsed.splits[image] = split
-    lists = [read_class_list(folder) for folder in {mask.parent for _, mask, _ in pairs}]
+    lists = [_names_of_ids(tree, folder) for folder in {mask.parent for _, mask, _ in pairs}]
     known = [names for names in lists if names]
     if known and len(known) == len(lists) and all(names == known[0] for names in known):
         parsed.classes = known[0]
     return parsed
+
+
+def _names_of_ids(tree: Tree, folder: Path) -> list[str]:
+    """Return the names of the ids 1..n in the masks of a folder; none where nothing lists them."""
+    names = read_class_list(folder)
+    table = folder / "_classes.csv"
+    if names is None and table.is_file():
+        names = read_pixel_values(table)
+        if names is not None:
+            tree.use(table)
+            if names[0].casefold() != "background":
+                raise BadFile(table, f"0 must be the background. Received: {names[0]!r}")
+    names = names or []
+    return names[1:] if names and names[0].casefold() == "background" else names
 
 
 def write(samples: Sequence[BoxSample], out: Path, classes: Sequence[str], place: Place) -> Path:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,11 @@ from dentalzoo.contracts import DataOptions, Stream
 from dentalzoo.data.formats.base import note_empty, notice_once
 from dentalzoo.data.io.images import read_image, resize
 from dentalzoo.data.mask_values import MaskStatistics, facts_of
-from dentalzoo.data.masks import find_masks, load
+from dentalzoo.data.masks import MaskDataset, find_masks, load
 from dentalzoo.data.pipeline import Cache, batches
 from dentalzoo.data.pipeline.augmentation import Augment, albumentations, radiograph_transforms
 from dentalzoo.data.teeth import have_sides
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import DentalzooError, few_of
 from dentalzoo.models.panoramic_unet.config import Config
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     masks = find_masks(data, options.split, config.classes or None, config.annotations)
     binary = config.num_classes == 1
     masks.check_names(config.num_classes)
+    names = config.classes or _listed(data, masks, config)
 
     def read(index: int) -> dict[str, np.ndarray]:
         sample = load(masks.samples[index], config.num_classes, channels=3)
@@ -107,7 +109,7 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
         config.batch_size,
         epochs=options.epochs,
         shuffle=options.training,
-        augment=_augment(config, options.seed) if options.training else None,
+        augment=_augment(config, names, options.seed) if options.training else None,
         finish=finish,
         seed=options.seed,
         shard=options.shard,
@@ -115,6 +117,24 @@ def make_dataset(data: str | Path, config: Config, options: DataOptions = DataOp
     )
     originals = [partial(read_image, sample.image) for sample in masks.samples]
     return replace(stream, originals=originals)
+
+
+def _listed(data: str | Path, masks: MaskDataset, config: Config) -> tuple[str, ...]:
+    """Return the names of the classes in a list beside the masks, where the config has none.
+
+    Raises:
+        DentalzooError: there are more or fewer than the config has.
+    """
+    if config.num_classes == 1 or len(masks.classes) == 1:
+        return ()
+    if masks.num_classes != config.num_classes:
+        raise DentalzooError(
+            f"num_classes must be {masks.num_classes} for the background and the classes of "
+            f"{data}: {few_of(masks.classes)}. Received: {config.num_classes}"
+        )
+    what = f"classes={masks.classes} keeps the names of the masks' classes in the bundle"
+    notice_once(what, Path(data), logging.INFO)
+    return masks.classes
 
 
 def _check_masks(data: str, samples: Cache, config: Config, options: DataOptions) -> None:
@@ -146,12 +166,12 @@ def _check_masks(data: str, samples: Cache, config: Config, options: DataOptions
         notice_once(f"{problem}{what}", Path(data))
 
 
-def _augment(config: Config, seed: int) -> Augment | None:
+def _augment(config: Config, names: Sequence[str], seed: int) -> Augment | None:
     """Return the config's augmentation; it does not flip where classes have sides, as teeth do."""
     if config.augmentation is None:
         return None
     transforms = AUGMENTATIONS[config.augmentation]
-    if config.num_classes <= 32 and not have_sides(config.classes):
+    if config.num_classes <= 32 and not have_sides(names):
         return Augment(transforms, seed)
     _log.info("classes have sides: images are not flipped, left would become right")
     return Augment(lambda: [t for t in transforms() if type(t).__name__ != "HorizontalFlip"], seed)

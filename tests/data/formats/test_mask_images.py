@@ -11,7 +11,7 @@ from dentalzoo.data.formats import mask_images
 from dentalzoo.data.formats.writing import write_annotations
 from dentalzoo.data.io.images import read_mask, write_png
 from dentalzoo.data.masks import find_masks, load
-from dentalzoo.errors import DentalzooError
+from dentalzoo.errors import BadFile, DentalzooError
 from tests.data.formats.test_nnunet import SIZE, square
 
 
@@ -52,6 +52,55 @@ def test_names_elsewhere_do_not_name_ids(tmp_path):
     found = find_masks(tmp_path / "out")
     assert found.classes == ("foreground",)
     assert load(found.samples[0])["mask"].sum() == 9
+
+
+def roboflow_set(root, table):
+    """Write a data set as Roboflow exports "Semantic Segmentation Masks"."""
+    for split in ("train", "valid"):
+        (root / split).mkdir(parents=True)
+        write_png(root / split / f"{split}_jpg.rf.1.jpg.png", np.full(SIZE, 7, np.uint8))
+        ids = np.zeros(SIZE, np.uint8)
+        ids[:2], ids[2:5] = 2, 1
+        write_png(root / split / f"{split}_jpg.rf.1.jpg_mask.png", ids)
+        (root / split / "_classes.csv").write_text(table)
+    return root
+
+
+def test_the_pixel_values_of_roboflow_have_names(tmp_path):
+    table = "Pixel Value, Class\n0, background\n1, Caries\n2, Crown\n3, unused"
+    found = find_masks(roboflow_set(tmp_path, table))
+    assert found.classes == ("Caries", "Crown", "unused") and found.num_classes == 4
+    assert [sample.split for sample in found.samples] == ["train", "val"]
+    mask = load(found.samples[0], found.num_classes)["mask"][..., 0]
+    assert (mask[:2] == 2).all() and (mask[2:5] == 1).all() and not mask[5:].any()
+    assert not found.unused
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ("Pixel Value, Class\n0, background\n2, Crown", "must be 0, 1, ..., each once"),
+        ("Pixel Value, Class\n0, background\n1, a\n1, b", "must be 0, 1, ..., each once"),
+        ("Pixel Value, Class\n0, Caries\n1, background", "0 must be the background"),
+        ("Pixel Value, Class", "must be 0, 1, ..., each once"),
+    ],
+)
+def test_pixel_values_that_cannot_be_ids_are_refused(tmp_path, table, match):
+    with pytest.raises(BadFile, match=match):
+        find_masks(roboflow_set(tmp_path, table))
+
+
+def test_classes_of_whole_images_name_no_ids(tmp_path):
+    root = roboflow_set(tmp_path, "filename, Caries, Crown\na.jpg, 1, 0")
+    assert find_masks(root).classes == ("foreground",)
+
+
+def test_a_listed_background_is_id_0(tmp_path):
+    samples = [put(tmp_path, square("x", 0, 0), square("y", 4, 0))]
+    write_annotations(mask_images, samples, tmp_path / "out", ["x", "y"])
+    (tmp_path / "out" / "masks" / "classes.json").unlink()
+    (tmp_path / "out" / "masks" / "classes.txt").write_text("Background\nx\ny\n")
+    assert find_masks(tmp_path / "out").classes == ("x", "y")
 
 
 def test_listed_ids_are_no_numbers_of_teeth(tmp_path):
