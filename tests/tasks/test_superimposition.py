@@ -546,6 +546,30 @@ def test_a_collapsed_bundle_is_called_so(flat, caplog):
     assert summary_metrics(report)["success"] == 0.0
 
 
+def test_few_successes_of_shrunk_windows_are_explained(flat, tmp_path, caplog):
+    """Images of 160 x 160 with a network of 32 x 32; the same parts as they are, or successes."""
+    for folder in ("images", "masks"):
+        for path in sorted((flat / folder).iterdir()):
+            larger = np.kron(read_image(path)[..., 0], np.ones((4, 4), np.uint8))
+            write_png(tmp_path / folder / path.name, larger)
+    whole = EvaluateOptions(count=4, crops="masks", margin=4.0)
+    evaluate(Forgetful(flat), tmp_path, options=whole)
+    assert "0 of 4 succeed: 12 of 12 windows are shrunk 2 times or more, to 32 x 32" in caplog.text
+    assert "crops=masks window=32" in caplog.text
+    caplog.clear()
+    evaluate(StandIn(flat), flat, options=EvaluateOptions(count=4))
+    evaluate(Forgetful(flat), tmp_path, options=EvaluateOptions(count=4, crops="masks", window=32))
+    assert "are shrunk" not in caplog.text
+    with pytest.raises(DentalzooError, match="no superimposed image shows"):
+        augment_dataset(
+            Forgetful(flat),
+            tmp_path,
+            tmp_path.with_name("more"),
+            options=AugmentOptions(count=2, crops="masks", margin=4.0),
+        )
+    assert "windows are shrunk 2 times or more" in caplog.text  # of the split train
+
+
 def test_a_plane_of_two_units_is_scanned_with_a_map(flat, tmp_path):
     narrow = StandIn(flat, 2, scan=(-3, 3, -2, 2), scan_step=0.25)
     evaluate(narrow, flat, out=tmp_path / "report", options=EvaluateOptions(count=4))

@@ -159,6 +159,8 @@ def _write_images(
             rows.append(
                 _row(name, [sources.samples[i].name for i in chosen], labels, method, score)
             )
+    if options.keep == "successful":
+        sources.tell_shrunk(report.written, report.written + report.rejected)
     if not report.written:
         raise DentalzooError(
             "no superimposed image shows all its sources on a kept background; measure the bundle "

@@ -145,6 +145,7 @@ class Evaluation(base.Evaluation):
         clear = _clear(judged)
         if judged and not clear:
             _log.warning("in every set of images a defect lies under another: none is scored")
+        sources.tell_shrunk(sum(one.scores["bundle"].success for one in clear), len(clear))
         self.scores = scores_of(self.data, sources, clear)
         report = {
             **report_header(bundle, self.data, self.split),
