@@ -87,6 +87,8 @@ def splits(dataset):
         ("a.jpg", "a.jpg_mask.png", ""),
         ("train/a.png", "train/masks/a.png", "train"),
         ("images/é.png", "masks/e\u0301.png", ""),
+        ("images/a.png", "semantic_segmentation_masks/a.png", ""),
+        ("train/images/a.png", "train/teeth_mask/a.png", "train"),
     ],
 )
 def test_layouts(tmp_path, image, mask, split):
@@ -99,6 +101,21 @@ def test_layouts(tmp_path, image, mask, split):
     arrays = load(dataset.samples[0], 1, channels=3)
     assert arrays["image"].shape == (HEIGHT, WIDTH, 3)
     assert np.array_equal(arrays["mask"][..., 0], truth(1)) or image.endswith("jpg")
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [["crown_masks/a.png", "root_masks/a.png"], ["train_masks/a.png"], ["other/teeth_masks/a.png"]],
+)
+def test_masks_of_another_name_may_be_of_something_else(tmp_path, masks):
+    put(tmp_path, "images/a.png", masks=masks)
+    with pytest.raises(DentalzooError, match="no image with a mask"):
+        find_masks(tmp_path)
+
+
+def test_masks_of_the_same_name_come_first(tmp_path):
+    put(tmp_path, "images/a.png", masks=["masks/a.png", "crown_masks/a.png"])
+    assert pairs(find_masks(tmp_path), tmp_path) == {"images/a.png": "masks/a.png"}
 
 
 def test_splits_are_kept_apart_and_named_alike(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dentalzoo.data.formats.names import is_drawn, normal
+from dentalzoo.data.formats.names import is_drawn, normal, split_word
 from dentalzoo.data.formats.tree import FileEntry, Folder, Skip, Tree, skip_unused
 
 _FIRST_CHANNEL = "_0000"  # nnU-Net: ends the name of an image, not that of its label map
@@ -68,7 +68,7 @@ def pair_folders(
         by_key[folder.key].append(folder)
     for mask_folder in masks.values():
         same_key = [f for f in by_key[mask_folder.key] if f.path in images]
-        partners = [f for f in same_key if f.role] or same_key
+        partners = [f for f in same_key if f.role] or same_key or _only_images(tree, mask_folder)
         split = next((f.split for f in partners if f.split), mask_folder.split)
         imgs = [image for f in partners for image in images.pop(f.path).images]
         _pair(tree, imgs, mask_folder.images, split, pairs, skips)
@@ -81,6 +81,21 @@ def pair_folders(
         elif masks_needed:
             skips += skip_unused(tree, folder, folder.images, "image without mask")
     return pairs, skips
+
+
+def _only_images(tree: Tree, mask_folder: Folder) -> list[Folder]:
+    """Return the folder of images beside one of masks of another name, where both are the only one.
+
+    `images` beside `semantic_masks`; not beside `crown_masks` and `root_masks`, nor of a split.
+    """
+    parent = mask_folder.path.parent
+    near = [f for f in tree.folders if f.path.parent == parent and f.role]
+    alone = [f for f in near if not any(f.key == o.key and f.role != o.role for o in tree.folders)]
+    masks = [f for f in alone if f.role == "masks"]
+    images = [f for f in alone if f.role == "images"]
+    if len(images) != 1 or len(masks) != 1 or any(split_word(f.path.name) for f in alone):
+        return []
+    return images
 
 
 def _masks_beside(folder: Folder) -> tuple[list[Path], list[Path]]:

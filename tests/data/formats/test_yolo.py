@@ -147,6 +147,35 @@ def test_capitals_in_names_of_files_and_folders(tmp_path):
     assert {pixels(s.boxes[0], 1, 1) for s in found.samples} == {(0, 0.25, 0.5, 0.75)}
 
 
+@pytest.mark.parametrize(
+    ("folder", "read"),
+    [
+        (["object_detection_labels"], True),
+        (["Annotations"], True),
+        (["labels_yolo"], True),
+        (["old_labels", "new_labels"], False),
+        (["notes"], False),
+    ],
+)
+def test_the_only_folder_of_texts_that_is_named_after_labels(tmp_path, folder, read):
+    put(tmp_path, "images/a.png", "images/b.png")
+    for name in folder:
+        for stem in "ab":
+            text(tmp_path / name / f"{stem}.txt", LINE)
+    if read:
+        found = find_boxes(tmp_path)
+        assert labels(found) == [["0"], ["0"]] and found.skipped == []
+    else:
+        with pytest.raises(DentalzooError, match="no image with boxes"):
+            find_boxes(tmp_path)
+
+
+def test_labels_in_their_usual_place_come_before_others(tmp_path):
+    labelled(tmp_path, a=LINE)
+    text(tmp_path / "other_labels" / "a.txt", "1 0.5 0.5 0.5 0.5")
+    assert labels(find_boxes(tmp_path)) == [["0"]]
+
+
 def test_decimal_commas_are_refused_by_line(tmp_path):
     found = find_boxes(labelled(tmp_path, a=[LINE, "0 0,5 0,5 0,2 0,2"]))
     ((name, reason),) = found.skipped

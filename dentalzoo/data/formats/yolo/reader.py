@@ -27,6 +27,7 @@ from dentalzoo.errors import BadFile
 _log = logging.getLogger("dentalzoo")
 
 _IMAGES = re.compile(r"(images?|imgs?)$", re.IGNORECASE)
+_LABELS = re.compile(r"(.*[ _-])?(labels?|annotations?|yolo|txt)([ _-].*)?", re.IGNORECASE)
 _SNIFFED = 3  # files
 
 _Row = tuple[str, list[float] | None, str]  # where, its numbers, or why there are none
@@ -53,7 +54,8 @@ def sniff(tree: Tree) -> str:
 def read(tree: Tree, purpose: Purpose) -> ParsedAnnotations:
     """Read the label files of the same stem as images.
 
-    They lie in labels/ in the place of images/, in labels/ below the folder, or beside the images.
+    They lie in labels/ in the place of images/, in labels/ below the folder, beside the images, or
+    in the only folder of texts beside theirs that is named after labels.
 
     Raises:
         BadFile: a list of classes is broken.
@@ -267,6 +269,8 @@ def _key(tree: Tree, folder: Path) -> tuple[str, ...]:
 def _label_folder(tree: Tree, folder: Folder, texts: Mapping[tuple[str, ...], Path]) -> Path:
     """Return labels/ in the place of images/, else below the folder, else the folder itself.
 
+    Where that holds no texts, the only folder beside it that is named after labels.
+
     Args:
         tree: the data folder.
         folder: of images.
@@ -281,4 +285,8 @@ def _label_folder(tree: Tree, folder: Folder, texts: Mapping[tuple[str, ...], Pa
         key = (*parts[:i], "labels", *parts[i + 1 :])  # beside JPEGImages, as darknet has it
         if parts[i] == "jpegimages" and key in texts:
             return texts[key]
-    return texts.get((*parts, "labels"), folder.path)
+    if below := texts.get((*parts, "labels")):
+        return below
+    near = [path for key, path in texts.items() if key[:-1] == parts[:-1] and key != parts]
+    named = [path for path in near if _LABELS.fullmatch(path.name)]
+    return named[0] if parts not in texts and len(named) == 1 else folder.path
