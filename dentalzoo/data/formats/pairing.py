@@ -63,39 +63,43 @@ def pair_folders(
     pairs: list[tuple[Path, Path, str]] = []
     skips: list[Skip] = []
     by_key: dict[tuple[str, ...], list[Folder]] = defaultdict(list)
+    beside: dict[Path, list[Folder]] = defaultdict(list)
     for folder in tree.folders:
         (masks if folder.role == "masks" else images)[folder.path] = folder
         by_key[folder.key].append(folder)
+        beside[folder.path.parent].append(folder)
     for mask_folder in masks.values():
         same_key = [f for f in by_key[mask_folder.key] if f.path in images]
-        partners = [f for f in same_key if f.role] or same_key or _only_images(tree, mask_folder)
+        partners = [f for f in same_key if f.role] or same_key
+        if not partners:
+            near = [f for f in beside[mask_folder.path.parent] if f.role]
+            partners = _only_images([f for f in near if len({o.role for o in by_key[f.key]}) == 1])
         split = next((f.split for f in partners if f.split), mask_folder.split)
         imgs = [image for f in partners for image in images.pop(f.path).images]
         _pair(tree, imgs, mask_folder.images, split, pairs, skips)
     for folder in images.values():
-        beside, rest = _masks_beside(folder)
-        if folder.split == "test" and masks and not beside:  # as nnU-Net has them
+        among, rest = _masks_beside(folder)
+        if folder.split == "test" and masks and not among:  # as nnU-Net has them
             continue
-        if beside and rest:
-            _pair(tree, rest, beside, folder.split, pairs, skips)
+        if among and rest:
+            _pair(tree, rest, among, folder.split, pairs, skips)
         elif masks_needed:
             skips += skip_unused(tree, folder, folder.images, "image without mask")
     return pairs, skips
 
 
-def _only_images(tree: Tree, mask_folder: Folder) -> list[Folder]:
-    """Return the folder of images beside one of masks of another name, where both are the only one.
+def _only_images(alone: Sequence[Folder]) -> list[Folder]:
+    """Return the folder of images that the masks beside it must belong to, whatever their name.
 
     `images` beside `semantic_masks`; not beside `crown_masks` and `root_masks`, nor of a split.
+
+    Args:
+        alone: the folders of one place that have no partner by name.
     """
-    parent = mask_folder.path.parent
-    near = [f for f in tree.folders if f.path.parent == parent and f.role]
-    alone = [f for f in near if not any(f.key == o.key and f.role != o.role for o in tree.folders)]
-    masks = [f for f in alone if f.role == "masks"]
-    images = [f for f in alone if f.role == "images"]
-    if len(images) != 1 or len(masks) != 1 or any(split_word(f.path.name) for f in alone):
+    roles = sorted(folder.role for folder in alone)
+    if roles != ["images", "masks"] or any(split_word(folder.path.name) for folder in alone):
         return []
-    return images
+    return [folder for folder in alone if folder.role == "images"]
 
 
 def _masks_beside(folder: Folder) -> tuple[list[Path], list[Path]]:

@@ -287,6 +287,8 @@ def _label_folder(tree: Tree, folder: Folder, texts: Mapping[tuple[str, ...], Pa
             return texts[key]
     if below := texts.get((*parts, "labels")):
         return below
-    near = [path for key, path in texts.items() if key[:-1] == parts[:-1] and key != parts]
+    if parts in texts:
+        return folder.path
+    near = [path for key, path in texts.items() if key[:-1] == parts[:-1]]
     named = [path for path in near if _LABELS.fullmatch(path.name)]
-    return named[0] if parts not in texts and len(named) == 1 else folder.path
+    return named[0] if len(named) == 1 else folder.path
